@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image: what is loaded into silicon, and its file (`docs/reference/image.md`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.spec import CoreSpec, SystemSpec
+from emu.words import CONTROL_STRENGTHS, Control, Section, chunks_of, control_words, section_layout
+
+__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks"]
+
+FIELDS: dict[str, tuple[str, int]] = {
+    "strengths": ("int16", 1),
+    "bias": ("int64", 1),
+    "v0": ("int64", 1),
+    "potential": ("int64", 1),
+    "reset": ("uint8", 1),
+    "count_emission": ("bool", 1),
+    "connected": ("bool", 1),
+    "threshold_base": ("int32", 1),
+    "fanout_base": ("int32", 1),
+    "thresholds": ("int64", 1),
+    "fanout": ("int32", 2),
+    "schedule": ("int32", 2),
+    "pooled": ("bool", 1),
+    "crossbar": ("int8", 2),
+}
+"""Field name -> dtype and number of dimensions of a core's arrays."""
+
+_PER_NEURON = ("v0", "potential", "reset", "count_emission", "connected", "threshold_base", "fanout_base")
+
+
+class ImageError(ValueError):
+    """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CoreImage:
+    """The program of one core; arrays as listed in `docs/reference/image.md`, made read-only.
+
+    Raises
+    ------
+    ImageError : an array has a wrong number of dimensions or sizes that do not agree.
+    """
+
+    crossbar: NDArray[np.int8]
+    strengths: NDArray[np.int16]
+    bias: NDArray[np.int64]
+    v0: NDArray[np.int64]
+    potential: NDArray[np.int64]
+    reset: NDArray[np.uint8]
+    count_emission: NDArray[np.bool_]
+    connected: NDArray[np.bool_]
+    threshold_base: NDArray[np.int32]
+    fanout_base: NDArray[np.int32]
+    thresholds: NDArray[np.int64]
+    fanout: NDArray[np.int32]
+    schedule: NDArray[np.int32]
+    pooled: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        for name, (dtype, dimensions) in FIELDS.items():
+            array = np.ascontiguousarray(getattr(self, name), dtype)
+            if array.ndim != dimensions:
+                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
+            if array is getattr(self, name) and array.flags.writeable:
+                array = array.copy()
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        neurons = len(self.bias)
+        for name in _PER_NEURON:
+            if len(getattr(self, name)) != neurons:
+                raise ImageError(f"{name} must have one entry for each of the {neurons} neurons, not {len(getattr(self, name))}")
+        if self.crossbar.shape[1] != neurons * len(self.strengths):
+            columns = neurons * len(self.strengths)
+            raise ImageError(f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}")
+        if len(self.pooled) != len(self.crossbar):
+            raise ImageError(f"pooled must have one entry for each of the {len(self.crossbar)} axons, not {len(self.pooled)}")
+        if self.fanout.shape[1] != 6 or self.schedule.shape[1] != 7:
+            raise ImageError(f"fanout must have 6 columns and schedule 7, not {self.fanout.shape[1]} and {self.schedule.shape[1]}")
+
+    @property
+    def axons(self) -> int:
+        """Axon rows in use."""
+        return len(self.crossbar)
+
+    @property
+    def neurons(self) -> int:
+        """Neurons in use."""
+        return len(self.bias)
+
+    def fanout_of(self, neuron: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield (x0, x1, y0, y1, axon) of each fan-out entry of a neuron."""
+        if not self.connected[neuron]:
+            return
+        for row in self.fanout[self.fanout_base[neuron] :]:
+            yield tuple(int(v) for v in row[:5])  # type: ignore[misc]
+            if row[5]:
+                return
+
+
+def _within(where: str, name: str, values: NDArray[Any], low: int, high: int) -> None:
+    wrong = values[(values < low) | (values > high)]
+    if wrong.size:
+        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}")
+
+
+def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    sizes = (
+        ("axons", core.axons, spec.axons),
+        ("columns", core.crossbar.shape[1], spec.columns),
+        ("strengths", len(core.strengths), spec.strengths),
+        ("thresholds", len(core.thresholds), spec.thresholds),
+        ("fan-out entries", len(core.fanout), spec.fanouts),
+        ("schedule entries", len(core.schedule), spec.schedule),
+    )
+    for name, used, limit in sizes:
+        if used > limit:
+            raise ImageError(f"{where}: {used} {name} are more than the {limit} of the core; use a larger core or split the layer")
+    if not len(core.strengths) or not len(core.schedule):
+        raise ImageError(f"{where}: strengths and schedule need at least one entry")
+
+
+def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
+    spec = system.core
+    low, high = spec.potential_min, spec.potential_max
+    for name, lowest, highest in (
+        ("crossbar", -1, 1),
+        ("strengths", -128, 127),
+        ("bias", low, high),
+        ("v0", low, high),
+        ("potential", low, high),
+        ("thresholds", low, spec.never),
+        ("reset", 0, 2),
+    ):
+        _within(where, name, getattr(core, name), lowest, highest)
+    _within(where, "fan-out x", core.fanout[:, :2], 0, system.width - 1)
+    _within(where, "fan-out y", core.fanout[:, 2:4], 0, system.height)
+    _within(where, "fan-out axon", core.fanout[:, 4], 0, (1 << spec.flit_axon_bits) - 1)
+    _within(where, "fan-out last", core.fanout[:, 5], 0, 1)
+    _within(where, "schedule repeat", core.schedule[:, 0], 1, 4095)
+    _within(where, "schedule flag", core.schedule[:, 1:5], 0, 1)
+    _within(where, "schedule threshold", core.schedule[:, 5:7], 0, 255)
+
+
+def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    fires = core.schedule[core.schedule[:, 4] > 0]
+    reach = int((fires[:, 5] + fires[:, 6]).max(initial=0))
+    if core.neurons and len(fires):
+        _within(where, "threshold_base", core.threshold_base, 0, len(core.thresholds) - reach)
+        if core.count_emission.any():
+            _within(where, "threshold_count with count emission", fires[:, 6], 0, spec.payload_max)
+    if core.connected.any():
+        ends = np.flatnonzero(core.fanout[:, 5])
+        _within(where, "fanout_base", core.fanout_base[core.connected], 0, int(ends[-1]) if len(ends) else -1)
+        top = int(core.fanout[:, 4].max(initial=0)) + int(fires[:, 6].max(initial=0)) - 1
+        if not core.count_emission.all() and top >= 1 << spec.flit_axon_bits:
+            raise ImageError(f"{where}: unary emission reaches axon {top}, more than a flit can name ({(1 << spec.flit_axon_bits) - 1})")
+
+
+def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.uint16]]:
+    """Return every section of a core as the chunks that the loader sends (all but ``enable``)."""
+    control = np.zeros(control_words(spec), np.uint16)
+    control[Control.AXONS] = core.axons
+    control[Control.NEURONS] = core.neurons
+    control[Control.STRENGTHS] = len(core.strengths)
+    control[Control.SCHEDULE] = len(core.schedule)
+    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.astype(np.int16).view(np.uint16)
+    tables: dict[Section, Mapping[str, NDArray[Any]]] = {
+        Section.SCHEDULE: dict(zip((f.name for f in section_layout(spec, Section.SCHEDULE)), core.schedule.T, strict=True)),
+        Section.NEURON: {f.name: getattr(core, f.name) for f in section_layout(spec, Section.NEURON)},
+        Section.THRESHOLD: {"threshold": core.thresholds},
+        Section.FANOUT: dict(zip((f.name for f in section_layout(spec, Section.FANOUT)), core.fanout.T, strict=True)),
+        Section.POTENTIAL: {"potential": core.potential},
+    }
+    out = {Section.CONTROL: control, Section.CROSSBAR: _crossbar_chunks(core, spec)}
+    out |= {section: chunks_of(section_layout(spec, section), rows) for section, rows in tables.items()}
+    return dict(sorted(out.items()))
+
+
+def _crossbar_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
+    """Return whole rows of cells, unused columns zero, so that chunk addresses are consecutive."""
+    cells = np.zeros((core.axons, spec.core.columns), np.uint8)
+    cells[:, : core.crossbar.shape[1]] = np.where(core.crossbar < 0, 3, core.crossbar)
+    bits = np.stack((cells & 1, cells >> 1), axis=-1).reshape(-1)
+    return np.packbits(bits, bitorder="little").view("<u2")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SystemImage:
+    """A checked program for every core of a chip, with the tables that connect it to the host.
+
+    Parameters
+    ----------
+    spec : sizes of the chip.
+    cores : one entry per core in index order; None is a disabled core.
+    input_element : int32 (p,), which input element stimulus packet p carries.
+    input_packet : int32 (p, 5), its x0, x1, y0, y1, axon.
+    output_element : int32 (o,), the output element of each gateway axon, -1 where unused.
+    meta : JSON data: name, timesteps of a sample, versions and so on.
+    attachments : arrays of the host's part (layers that run outside the chip).
+
+    Raises
+    ------
+    ImageError : a limit of the machine is broken; says which core, field, value and limit.
+    """
+
+    spec: SystemSpec
+    cores: tuple[CoreImage | None, ...]
+    input_element: NDArray[np.int32]
+    input_packet: NDArray[np.int32]
+    output_element: NDArray[np.int32]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    attachments: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, dimensions in (("input_element", 1), ("input_packet", 2), ("output_element", 1)):
+            array = np.array(getattr(self, name), np.int32, ndmin=dimensions)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if len(self.cores) != self.spec.cores:
+            raise ImageError(f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}")
+        if self.input_packet.shape != (len(self.input_element), 5):
+            raise ImageError(f"input_packet must have the shape ({len(self.input_element)}, 5), not {self.input_packet.shape}")
+        _within("inputs", "x", self.input_packet[:, :2], 0, self.spec.width - 1)
+        _within("inputs", "y", self.input_packet[:, 2:4], 0, self.spec.height)
+        _within("inputs", "axon", self.input_packet[:, 4], 0, (1 << self.spec.core.flit_axon_bits) - 1)
+        for index, core in enumerate(self.cores):
+            if core is not None:
+                where = f"core {index} ({index % self.spec.width}, {index // self.spec.width})"
+                _check_sizes(where, core, self.spec.core)
+                _check_values(where, core, self.spec)
+                _check_lists(where, core, self.spec.core)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the sizes and the chip bytes, hexadecimal."""
+        sha = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
+        for core in self.cores:
+            sha.update(b"\1" if core is not None else b"\0")
+            for chunks in core_chunks(core, self.spec).values() if core is not None else ():
+                sha.update(len(chunks).to_bytes(8, "little") + chunks.astype("<u2").tobytes())
+        return sha.hexdigest()
+
+    def replace(self, **changes: Any) -> SystemImage:
+        """Return a copy with the given fields replaced, checked again."""
+        return dataclasses.replace(self, **changes)

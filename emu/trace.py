@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into a run and what comes out: stimulus, result, and `diff`, which names the first divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.words import COUNTERS
+
+__all__ = ["ACTIVITY_COUNTERS", "Divergence", "RunResult", "Stimulus", "compared", "diff"]
+
+ACTIVITY_COUNTERS = ("integrate", "update", "send_stall", "token_wait", "paused")
+"""Counters of clock cycles; a functional run has none of them."""
+
+Array = NDArray[np.int64]
+
+
+def _frozen(array: object, dimensions: int) -> Array:
+    out = np.array(array, np.int64, ndmin=dimensions)
+    out.flags.writeable = False
+    return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stimulus:
+    """Spike packets that the host feeds, in the order in which it feeds them.
+
+    Parameters
+    ----------
+    steps : number of timesteps of the run.
+    step : int64 (p,), non-decreasing, the step in which packet p is integrated, 0..steps - 1.
+    packet : int64 (p, 6), x0, x1, y0, y1, axon, payload.
+    """
+
+    steps: int
+    step: Array
+    packet: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", _frozen(self.step, 1))
+        object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, 6))
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
+        if len(self.step) != len(self.packet):
+            raise ValueError(f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}")
+        if len(self.step) and (np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps):
+            raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunResult:
+    """What a machine did; the same type from the emulator, the oracle and the hardware.
+
+    Parameters
+    ----------
+    mode : ``"functional"`` or ``"cycle"``.
+    steps : timesteps executed.
+    spikes : int64 (s, 4): step, core, neuron, count of crossed thresholds, sorted; no zero counts.
+    outputs : int64 (o, 3): step, gateway axon, payload, sorted; one row per packet (not merged).
+    counters : name -> int64 (cores,); `ACTIVITY_COUNTERS` only in cycle mode.
+    state : int64 (n,): final potentials of all enabled cores in index order.
+    potentials : int64 (v, 4): step, core, neuron, stored V of every neuron visited, sorted, or None.
+    finish : int64 (steps, cores): cycle at which each core's token entered its router, cycle mode only.
+    gateway : int64 (steps + 1,): cycle at which each token left the mesh at the gateway, cycle mode only.
+    elapsed : cycles of the run, cycle mode only.
+    """
+
+    mode: str
+    steps: int
+    spikes: Array
+    outputs: Array
+    counters: Mapping[str, Array]
+    state: Array
+    potentials: Array | None = None
+    finish: Array | None = None
+    gateway: Array | None = None
+    elapsed: int | None = None
+    engine: str = field(default="emulator")
+
+    def total(self, counter: str) -> int:
+        """Return the sum of a counter over the cores."""
+        return int(self.counters[counter].sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """The first place where two runs differ."""
+
+    what: str
+    step: int | None
+    core: int | None
+    neuron: int | None
+    expected: int | None
+    got: int | None
+
+    def __str__(self) -> str:
+        place = [f"{name} {value}" for name in ("step", "core", "neuron") if (value := getattr(self, name)) is not None]
+        return f"{self.what} differ first at {', '.join(place) or 'the end'}: expected {self.expected}, got {self.got}"
+
+
+def _first_row(what: str, keys: tuple[str, ...], expected: Array, got: Array) -> Divergence | None:
+    """Compare sorted tables whose last column is the value and whose first columns are the place."""
+    if expected.shape == got.shape and np.array_equal(expected, got):
+        return None
+    rows: tuple[list[tuple[int, ...]], ...] = tuple([tuple(map(int, row)) for row in table] for table in (expected, got))
+    common = min(len(rows[0]), len(rows[1]))
+    at = next((i for i in range(common) if rows[0][i] != rows[1][i]), common)
+    left, right = (table[at] if at < len(table) else None for table in rows)
+    place = min(row[:-1] for row in (left, right) if row is not None)
+    named = dict(zip(keys, place, strict=False))
+    values = [row[-1] if row is not None and row[:-1] == place else None for row in (left, right)]
+    return Divergence(
+        what=what,
+        step=named.get("step"),
+        core=named.get("core"),
+        neuron=named.get("neuron", named.get("axon")),
+        expected=values[0],
+        got=values[1],
+    )
+
+
+def _as_table(grid: Array) -> Array:
+    """Return a (steps, cores) grid as rows (step, core, value)."""
+    index = np.indices(grid.shape).reshape(grid.ndim, -1)
+    return np.vstack([index, grid.reshape(-1)]).T
+
+
+def _tables(result: RunResult) -> dict[str, tuple[tuple[str, ...], Array]]:
+    """Return every comparable part of a result, the most telling first."""
+    place = ("step", "core", "neuron")
+    parts: dict[str, tuple[tuple[str, ...], Array]] = {}
+    if result.potentials is not None:
+        parts["potentials"] = (place, result.potentials)
+    parts["spikes"] = (place, result.spikes)
+    parts["outputs"] = (("step", "axon"), result.outputs)
+    for name in COUNTERS:
+        if name in result.counters:
+            parts[f"counter {name}"] = (("core",), _as_table(np.asarray(result.counters[name])))
+    parts["final potentials"] = (("neuron",), _as_table(result.state))
+    if result.finish is not None:
+        parts["finish cycles"] = (("step", "core"), _as_table(result.finish))
+    if result.gateway is not None:
+        parts["gateway cycles"] = (("step",), _as_table(result.gateway))
+    if result.elapsed is not None:
+        parts["elapsed cycles"] = ((), np.array([[result.elapsed]]))
+    return parts
+
+
+def diff(expected: RunResult, got: RunResult) -> Divergence | None:
+    """Return the first divergence of two runs, or None if all they both have is equal.
+
+    Parts that only one of the runs has (potentials, cycles) are not compared; `compared` counts the rest.
+    """
+    if expected.steps != got.steps:
+        return Divergence(what="steps", step=None, core=None, neuron=None, expected=expected.steps, got=got.steps)
+    left, right = _tables(expected), _tables(got)
+    found = [_first_row(name, keys, table, right[name][1]) for name, (keys, table) in left.items() if name in right]
+    divergences = [entry for entry in found if entry is not None]
+    return min(divergences, key=lambda d: (d.step is None, d.step or 0)) if divergences else None
+
+
+def compared(expected: RunResult, got: RunResult) -> int:
+    """Return how many values `diff` compares: a comparison of nothing must not pass."""
+    left, right = _tables(expected), _tables(got)
+    return sum(table.size for name, (_, table) in left.items() if name in right)
