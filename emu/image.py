@@ -174,6 +174,7 @@ def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.u
     control[Control.NEURONS] = core.neurons
     control[Control.STRENGTHS] = len(core.strengths)
     control[Control.SCHEDULE] = len(core.schedule)
+    control[Control.WORDS] = -(-core.crossbar.shape[1] // spec.core.lanes)
     control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.astype(np.int16).view(np.uint16)
     tables: dict[Section, Mapping[str, NDArray[Any]]] = {
         Section.SCHEDULE: dict(zip((f.name for f in section_layout(spec, Section.SCHEDULE)), core.schedule.T, strict=True)),

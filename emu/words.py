@@ -70,6 +70,7 @@ class Control(enum.IntEnum):
     NEURONS = 2
     STRENGTHS = 3
     SCHEDULE = 4
+    WORDS = 5
 
 
 CONTROL_STRENGTHS = 8
