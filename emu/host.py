@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the host sends through the gateway: the load, the run and the read-back of an image, as flits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import CoreImage, SystemImage, core_chunks
+from emu.spec import CHUNK_BITS, SystemSpec, chunks_for
+from emu.trace import Stimulus
+from emu.words import Control, Kind, Section, flit_layout, layout_bits, section_layout
+
+__all__ = ["Flits", "load_flits", "read_request", "run_flits", "spike_data"]
+
+Flits = NDArray[np.uint64]
+"""Flits as integers, in sending order."""
+
+Place = tuple[int, int, int, int]
+
+
+def _flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer]) -> Flits:
+    """Return one flit per data word, all of one kind to one rectangle."""
+    values = {"kind": int(kind), **dict(zip(("x0", "x1", "y0", "y1"), place, strict=True))}
+    word = shift = 0
+    for field in flit_layout(spec)[:-1]:
+        word |= values[field.name] << shift
+        shift += field.bits
+    return np.uint64(word) | (np.asarray(data).astype(np.uint64) << np.uint64(shift))
+
+
+def _pointer(spec: SystemSpec, place: Place, section: Section, address: int) -> list[Flits]:
+    pointer = section << 28 | address
+    return [
+        _flits(spec, Kind.POINTER_HIGH, place, np.array([pointer >> CHUNK_BITS])),
+        _flits(spec, Kind.POINTER_LOW, place, np.array([pointer & (1 << CHUNK_BITS) - 1])),
+    ]
+
+
+def _write(spec: SystemSpec, place: Place, section: Section, chunks: NDArray[np.uint16], address: int = 0) -> list[Flits]:
+    return [*_pointer(spec, place, section, address), _flits(spec, Kind.WRITE, place, chunks)] if len(chunks) else []
+
+
+def _core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
+    for section, chunks in core_chunks(core, spec).items():
+        yield from _write(spec, place, section, chunks)
+    yield from _write(spec, place, Section.CONTROL, np.array([1], np.uint16), Control.ENABLE)
+
+
+def load_flits(image: SystemImage) -> Flits:
+    """Return the control packets that load an image into a chip after reset and clear its counters."""
+    spec = image.spec
+    parts: list[Flits] = []
+    for index, core in enumerate(image.cores):
+        x, y = index % spec.width, index // spec.width
+        if core is not None:
+            parts += _core_flits(spec, (x, x, y, y), core)
+    everywhere = (0, spec.width - 1, 0, spec.height - 1)
+    zero = np.zeros(1, np.uint16)
+    parts += _write(spec, everywhere, Section.STATUS, zero) + _write(spec, everywhere, Section.COUNTER, zero)
+    return np.concatenate(parts)
+
+
+def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the data of spike flits.
+
+    Raises
+    ------
+    ValueError : an axon or payload does not fit its bits.
+    """
+    core = spec.core
+    for name, values, low, high in (
+        ("axon", axon, 0, (1 << core.flit_axon_bits) - 1),
+        ("payload", payload, core.payload_min, core.payload_max),
+    ):
+        wrong = values[(values < low) | (values > high)]
+        if wrong.size:
+            raise ValueError(f"stimulus {name} must be {low}..{high}, not {wrong[0]}")
+    return axon | ((payload & ((1 << core.payload_bits) - 1)) << core.flit_axon_bits)
+
+
+def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
+    """Return the stream of a run and the position of its first step token in it.
+
+    The stream is: stimulus of step 0, step token 0, stimulus of step 1, ..., the last step token, the pause token.
+    """
+    layout = flit_layout(spec)
+    columns = dict(zip(("x0", "x1", "y0", "y1"), stimulus.packet.T[:4], strict=True))
+    columns["data"] = spike_data(spec, stimulus.packet[:, 4], stimulus.packet[:, 5])
+    spikes = np.zeros(len(stimulus.step), np.uint64)
+    shift = 0
+    for field in layout:
+        if field.name in columns:
+            spikes |= columns[field.name].astype(np.uint64) << np.uint64(shift)
+        shift += field.bits
+    token = np.uint64(Kind.TOKEN)
+    pause = token | np.uint64(1) << np.uint64(layout_bits(layout) - spec.core.data_bits)
+    ends = np.searchsorted(stimulus.step, np.arange(stimulus.steps), side="right")
+    stream = np.insert(spikes, ends, token)
+    return np.append(stream, pause), int(ends[0])
+
+
+def read_request(spec: SystemSpec, index: int, section: Section, words: int) -> tuple[Flits, int]:
+    """Return the control packets that read ``words`` words of a core's memory, and how many chunks will come back."""
+    x, y = index % spec.width, index // spec.width
+    per_word = 4 if section == Section.COUNTER else chunks_for(layout_bits(section_layout(spec, section)))
+    chunks = words * per_word
+    place = (x, x, y, y)
+    return np.concatenate([*_pointer(spec, place, section, 0), _flits(spec, Kind.READ, place, np.array([chunks]))]), chunks
+
+

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The counters of a core and its router, and the sticky error registers."""
+
+from amaranth.hdl import Array, Const, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
+from emu.words import COUNTERS
+from rtl.layouts import MeterSignature
+
+__all__ = ["CounterFile", "StickyCause"]
+
+
+class CounterFile(wiring.Component):
+    """48-bit counters, read as chunks (four addresses each, the last reads zero) and cleared together.
+
+    Members
+    -------
+    meter : In(MeterSignature), increments of this cycle.
+    clear : In, all counters return to zero.
+    address : In, chunk address; ``chunk`` shows it one cycle later.
+    """
+
+    def __init__(self, spec: SystemSpec) -> None:
+        super().__init__(
+            {
+                "meter": In(MeterSignature(spec)),
+                "clear": In(1),
+                "address": In(range(4 * len(COUNTERS))),
+                "chunk": Out(CHUNK_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """One register per counter and a registered read multiplexer."""
+        m = Module()
+        chunks = []
+        for name in COUNTERS:
+            counter = Signal(COUNTER_BITS, name=name)
+            m.d.sync += counter.eq(counter + getattr(self.meter, name))
+            with m.If(self.clear):
+                m.d.sync += counter.eq(0)
+            chunks += [counter.word_select(i, CHUNK_BITS) for i in range(3)] + [Const(0, CHUNK_BITS)]
+        m.d.sync += self.chunk.eq(Array(chunks)[self.address])
+        return m
+
+
+class StickyCause(wiring.Component):
+    """Keep the first error cause until cleared.
+
+    Members
+    -------
+    strobe, cause : In, an error of this cycle.
+    clear : In, forget it.
+    first : Out, the first cause, 0 if none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"strobe": In(1), "cause": In(3), "clear": In(1), "first": Out(3)})
+
+    def elaborate(self, platform: object) -> Module:
+        """A register that is written once."""
+        m = Module()
+        with m.If(self.clear):
+            m.d.sync += self.first.eq(0)
+        with m.Elif(self.strobe & (self.first == 0)):
+            m.d.sync += self.first.eq(self.cause)
+        return m

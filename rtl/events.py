@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event scheduler: two banks of axon events, one collecting, one being integrated."""
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from emu.spec import PRESENCE_WORD, SystemSpec, bits_for
+from rtl.memory import Memory
+
+__all__ = ["EventScheduler", "lowest_set"]
+
+
+def lowest_set(m: Module, bits: Value, index: Signal) -> None:
+    """Drive ``index`` with the position of the lowest set bit of ``bits`` (0 if none is set)."""
+    for place in reversed(range(len(bits))):
+        with m.If(bits[place]):
+            m.d.comb += index.eq(place)
+
+
+class EventScheduler(wiring.Component):
+    """Collect packets for the next step while the events of this one are handed out, lowest axon first.
+
+    A packet takes two cycles, one a cycle: the old value is read, then the signed maximum is written. Presence bits are registers in words of 32 with
+    a summary, so the next event is found at once whatever the number of axons; values are a memory and are never cleared.
+
+    Members
+    -------
+    limit : In, axons in use; a packet beyond is an error.
+    arrive, axon, payload : In, a spike packet comes in this cycle.
+    swap : In, the banks change roles at the end of this cycle.
+    discard : In, the current bank is emptied.
+    any, event : Out, whether an event is left in the current bank, and its axon.
+    take : In, the event is being read: its value shows one cycle later.
+    done : In, the event is removed.
+    value : Out, the payload of the axon taken one cycle before.
+    delivered, merged, refused : Out, for the counters.
+    """
+
+    def __init__(self, spec: SystemSpec) -> None:
+        core = spec.core
+        self._axons, self._payload_bits, self._flit_axon_bits = core.axons, core.payload_bits, core.flit_axon_bits
+        super().__init__(
+            {
+                "limit": In(range(core.axons + 1)),
+                "arrive": In(1),
+                "axon": In(core.flit_axon_bits),
+                "payload": In(signed(core.payload_bits)),
+                "swap": In(1),
+                "discard": In(1),
+                "any": Out(1),
+                "event": Out(range(core.axons)),
+                "take": In(1),
+                "done": In(1),
+                "value": Out(signed(core.payload_bits)),
+                "delivered": Out(1),
+                "merged": Out(1),
+                "refused": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Join arrival, presence and hand-out."""
+        m = Module()
+        words = -(-self._axons // PRESENCE_WORD)
+        present = [[Signal(PRESENCE_WORD, name=f"present{b}_{w}") for w in range(words)] for b in range(2)]
+        collecting = Signal()
+        with m.If(self.swap):
+            m.d.sync += collecting.eq(~collecting)
+        bits = bits_for(self._axons)
+        m.submodules.values = values = Memory(
+            depth=2 << bits, bits=self._payload_bits, reads=2, transparent=True
+        )
+        self._arrival(m, values, present, collecting, bits)
+        self._hand_out(m, values, present, collecting, bits)
+        return m
+
+    def _arrival(self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int) -> None:
+        """Read the old value, then write the merged one; consecutive packets for one axon see each other."""
+        legal = self.axon < self.limit
+        m.d.comb += [
+            self.delivered.eq(self.arrive & legal),
+            self.refused.eq(self.arrive & ~legal),
+            values.read[0].enable.eq(1),
+            values.read[0].address.eq(Cat(self.axon[:bits], collecting)),
+        ]
+        pending, bank, axon = Signal(), Signal(), Signal(bits)
+        payload, old = Signal(signed(self._payload_bits)), Signal(signed(self._payload_bits))
+        m.d.sync += [pending.eq(self.delivered), bank.eq(collecting), axon.eq(self.axon), payload.eq(self.payload)]
+        low, high = axon[: bits_for(PRESENCE_WORD)], axon[bits_for(PRESENCE_WORD) :]
+        known = Signal()
+        for b in range(2):
+            for w, word in enumerate(present[b]):
+                with m.If(pending & (bank == b) & (high == w)):
+                    m.d.comb += known.eq(word.bit_select(low, 1))
+                    m.d.sync += word.eq(word | (Const(1, PRESENCE_WORD) << low))
+        m.d.comb += [
+            old.eq(values.read[0].data),
+            self.merged.eq(pending & known),
+            values.write.enable.eq(pending),
+            values.write.address.eq(Cat(axon, bank)),
+            values.write.data.eq(payload),
+        ]
+        with m.If(known & (old > payload)):
+            m.d.comb += values.write.data.eq(old)
+
+    def _hand_out(self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int) -> None:
+        """Show the lowest present axon of the current bank; remove it when done."""
+        words = len(present[0])
+        active, word, place = Signal(words), Signal(PRESENCE_WORD), Signal(range(PRESENCE_WORD))
+        number = Signal(range(max(2, words)))
+        for w in range(words):
+            m.d.comb += active[w].eq(Cat(present[0][w].any() & collecting, present[1][w].any() & ~collecting).any())
+        lowest_set(m, active, number)
+        for b in range(2):
+            for w in range(words):
+                with m.If((collecting != b) & (number == w)):
+                    m.d.comb += word.eq(present[b][w])
+                with m.If((collecting != b) & self.discard):
+                    m.d.sync += present[b][w].eq(0)
+                with m.Elif((collecting != b) & self.done & (number == w)):
+                    m.d.sync += present[b][w].eq(present[b][w] & (present[b][w] - 1))
+        lowest_set(m, word, place)
+        m.d.comb += [
+            self.any.eq(active.any()),
+            self.event.eq(Cat(place, number)),
+            values.read[1].enable.eq(self.take),
+            values.read[1].address.eq(Cat(Cat(self.event, Const(0, bits))[:bits], ~collecting)),
+            self.value.eq(values.read[1].data),
+        ]

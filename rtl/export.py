@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verilog: the chip, with core and router elaborated once, and a sidecar that says what was generated."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from amaranth.back import verilog
+from amaranth.lib import wiring
+from emu.spec import SystemSpec
+from emu.words import Section, control_words, flit_layout, layout_bits, section_layout, section_words
+
+from rtl.chip import Chip
+from rtl.core import Neurocore
+from rtl.router import Router
+
+__all__ = ["VERILOG_FILES", "chip_verilog", "describe", "write_verilog"]
+
+VERILOG_FILES = ("neurocore.v", "router.v", "chip.v")
+"""Names of the files of a design, leaves first."""
+
+_CONTENTS = re.compile(r"^  initial begin\n(?:    \S+\[\d+\] = [^\n]*\n)+  end\n", re.MULTILINE)
+
+
+def _convert(component: wiring.Component, name: str) -> str:
+    """Return a component's Verilog without source paths and without memory contents, which hardware does not have."""
+    text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return _CONTENTS.sub("", text)
+
+
+def chip_verilog(spec: SystemSpec, *, observe: bool = False) -> dict[str, str]:
+    """Return file name -> Verilog text of a chip, the same text for the same sizes.
+
+    Parameters
+    ----------
+    spec : sizes.
+    observe : add the observe ports that benches read.
+    """
+    return {
+        "neurocore.v": _convert(Neurocore(spec), "neurocore"),
+        "router.v": _convert(Router(spec), "router"),
+        "chip.v": _convert(Chip(spec, observe=observe), "chip"),
+    }
+
+
+def describe(spec: SystemSpec) -> dict[str, object]:
+    """Return the sizes, the flit, and every memory of a core, as the sidecar tells them."""
+    memories = [s for s in Section if Section.CONTROL < s <= Section.POTENTIAL]
+    return {
+        "spec": spec.to_dict(),
+        "top": "chip",
+        "files": list(VERILOG_FILES),
+        "flit": {field.name: field.bits for field in flit_layout(spec)},
+        "control_words": control_words(spec),
+        "memories": {
+            s.name.lower(): {"words": section_words(spec, s), "bits": layout_bits(section_layout(spec, s))}
+            for s in memories
+        },
+    }
+
+
+def write_verilog(spec: SystemSpec, directory: Path, *, extra: Mapping[str, str] | None = None) -> list[Path]:
+    """Write the chip's files and ``chip.json`` into a directory; each file is written whole or not at all.
+
+    Parameters
+    ----------
+    extra : further files, name relative to the directory -> text.
+    """
+    texts = {**chip_verilog(spec), "chip.json": json.dumps(describe(spec), indent=2) + "\n", **(extra or {})}
+    written = []
+    for name, text in texts.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text)
+        partial.replace(path)
+        written.append(path)
+    return written

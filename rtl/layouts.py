@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hardware structures built from the layouts of `emu.words`, and the signatures that carry them."""
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import Out
+
+from emu.spec import SystemSpec, bits_for
+from emu.words import COUNTERS, Field, Section, flit_layout, section_layout
+
+__all__ = [
+    "OBSERVED",
+    "MeterSignature",
+    "ObserveSignature",
+    "ProgramSignature",
+    "flit_stream",
+    "flit_struct",
+    "meter_bits",
+    "observed_bits",
+    "section_struct",
+    "spike_struct",
+]
+
+
+def _struct(fields: tuple[Field, ...]) -> data.StructLayout:
+    return data.StructLayout({f.name: signed(f.bits) if f.signed else unsigned(f.bits) for f in fields})
+
+
+def flit_struct(spec: SystemSpec) -> data.StructLayout:
+    """Return the flit as a hardware structure."""
+    return _struct(flit_layout(spec))
+
+
+def spike_struct(spec: SystemSpec) -> data.StructLayout:
+    """Return the data of a spike flit: axon and signed payload."""
+    core = spec.core
+    return data.StructLayout({"axon": unsigned(core.flit_axon_bits), "payload": signed(core.payload_bits)})
+
+
+def section_struct(spec: SystemSpec, section: Section) -> data.StructLayout:
+    """Return one word of a memory as a hardware structure."""
+    return _struct(section_layout(spec, section))
+
+
+def flit_stream(spec: SystemSpec) -> stream.Signature:
+    """Return the valid/ready stream of flits; a flit moves in a cycle in which both are high."""
+    return stream.Signature(flit_struct(spec))
+
+
+class ProgramSignature(wiring.Signature):
+    """One chunk written into a core while it is paused.
+
+    Members
+    -------
+    strobe : Out(1), a chunk is written in this cycle.
+    section : Out(4), the memory (`emu.words.Section`).
+    address : Out(28), chunk address inside the section.
+    chunk : Out(16), the data.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"strobe": Out(1), "section": Out(4), "address": Out(28), "chunk": Out(16)})
+
+
+OBSERVED = ("valid", "neuron", "potential", "count", "activity", "finished")
+"""Members of `ObserveSignature`, in order."""
+
+
+def observed_bits(spec: SystemSpec) -> dict[str, int]:
+    """Return the width of every observed field of one core."""
+    core = spec.core
+    widths = (1, bits_for(core.columns), core.potential_bits, 8, 3, 1)
+    return dict(zip(OBSERVED, widths, strict=True))
+
+
+class ObserveSignature(wiring.Signature):
+    """What a bench sees of a core: one beat per visited neuron, and the activity of every cycle.
+
+    Members
+    -------
+    valid : Out(1), a neuron is stored in this cycle.
+    neuron, potential, count : Out, its index, its stored potential (two's complement) and its crossed thresholds.
+    activity : Out(3), `emu.words.Activity` of this cycle.
+    finished : Out(1), the core's token enters its router in this cycle.
+    """
+
+    def __init__(self, spec: SystemSpec) -> None:
+        super().__init__({name: Out(bits) for name, bits in observed_bits(spec).items()})
+
+
+def meter_bits(spec: SystemSpec) -> dict[str, int]:
+    """Return for every counter the width of its increment in one cycle."""
+    wide = {
+        "spikes": 8,
+        "synaptic_operations": spec.core.lanes.bit_length(),
+        "errors": 2,
+        "hops": 3,
+        "token_hops": 3,
+        "router_errors": 4,
+    }
+    return {name: wide.get(name, 1) for name in COUNTERS}
+
+
+class MeterSignature(wiring.Signature):
+    """Increments of all counters in this cycle, one member per counter name."""
+
+    def __init__(self, spec: SystemSpec) -> None:
+        super().__init__({name: Out(bits) for name, bits in meter_bits(spec).items()})
+
+

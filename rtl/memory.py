@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place where a memory is instantiated."""
+
+from amaranth.hdl import Module, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from emu.spec import CHUNK_BITS, bits_for, chunks_for
+
+__all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort"]
+
+
+class ReadPort(wiring.Signature):
+    """``data`` shows, one cycle later and until the next enabled read, the word that ``address`` named while ``enable`` was high."""
+
+    def __init__(self, depth: int, bits: int) -> None:
+        super().__init__({"enable": Out(1), "address": Out(bits_for(depth)), "data": In(bits)})
+
+
+class WritePort(wiring.Signature):
+    """``data`` is stored at ``address``; one ``enable`` bit per granule."""
+
+    def __init__(self, depth: int, bits: int, granules: int) -> None:
+        super().__init__({"enable": Out(granules), "address": Out(bits_for(depth)), "data": Out(bits)})
+
+
+class Memory(wiring.Component):
+    """Synchronous memory, one write port and one or more read ports; contents are undefined until written.
+
+    Read during write of the same word returns the *new* word on transparent ports (an accumulator's read-modify-write needs no bubbles) and is
+    undefined on the others: no user of this module reads and writes one word in one cycle there.
+
+    Parameters
+    ----------
+    depth : words.
+    bits : width of a word.
+    granules : separately writable parts of a word.
+    reads : number of read ports.
+    transparent : read port 0 forwards a write to the same word.
+    """
+
+    def __init__(self, *, depth: int, bits: int, granules: int = 1, reads: int = 1, transparent: bool = False) -> None:
+        self._depth, self._bits, self._granules = depth, bits, granules
+        self._reads, self._transparent = reads, transparent
+        super().__init__(
+            {
+                "write": In(WritePort(depth, bits, granules)),
+                "read": In(ReadPort(depth, bits)).array(reads),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build one inferred memory, which FPGA tools map to block RAM."""
+        m = Module()
+        m.submodules.array = array = memory.Memory(shape=unsigned(self._bits), depth=self._depth, init=[])
+        write = array.write_port(granularity=self._bits // self._granules if self._granules > 1 else None)
+        m.d.comb += [
+            write.en.eq(self.write.enable),
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
+        ]
+        for index in range(self._reads):
+            forward = [write] if self._transparent and index == 0 else []
+            port, own = array.read_port(transparent_for=forward), self.read[index]
+            m.d.comb += [port.en.eq(own.enable), port.addr.eq(own.address), own.data.eq(port.data)]
+        return m
+
+
+class ChunkMemory(wiring.Component):
+    """Program memory: written in 16-bit chunks by address, read in whole words.
+
+    Parameters
+    ----------
+    depth : words.
+    bits : width of a word; it takes `emu.spec.chunks_for` chunks.
+
+    Members
+    -------
+    strobe, address, chunk : In, a chunk is written.
+    store : In(WritePort), a whole word is written; never together with a chunk.
+    read : In(ReadPort), a whole word is read.
+    """
+
+    def __init__(self, *, depth: int, bits: int) -> None:
+        self._chunks = chunks_for(bits)
+        self._depth = depth
+        self._wide = self._chunks * CHUNK_BITS
+        super().__init__(
+            {
+                "strobe": In(1),
+                "address": In(28),
+                "chunk": In(CHUNK_BITS),
+                "store": In(WritePort(depth, self._wide, 1)),
+                "read": In(ReadPort(depth, self._wide)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Select the chunk inside the word by the low address bits."""
+        m = Module()
+        m.submodules.memory = words = Memory(depth=self._depth, bits=self._wide, granules=self._chunks)
+        low = self._chunks.bit_length() - 1
+        m.d.comb += [
+            words.write.address.eq(self.address[low:]),
+            words.write.data.eq(self.chunk.replicate(self._chunks)),
+            words.write.enable.eq(self.strobe << self.address[:low] if low else self.strobe),
+            words.read[0].enable.eq(self.read.enable),
+            words.read[0].address.eq(self.read.address),
+            self.read.data.eq(words.read[0].data),
+        ]
+        with m.If(self.store.enable):
+            m.d.comb += [
+                words.write.address.eq(self.store.address),
+                words.write.data.eq(self.store.data),
+                words.write.enable.eq(~0),
+            ]
+        return m

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The neuron datapath: one walk over the neurons of a core (rules 5 to 8 of `docs/reference/machine.md`)."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from emu.spec import STRENGTH_BITS, SystemSpec
+from emu.words import Kind, Reset, Section
+from rtl.layouts import ProgramSignature, flit_stream, section_struct, spike_struct
+from rtl.memory import ChunkMemory, ReadPort
+
+__all__ = ["Walk"]
+
+
+class Walk(wiring.Component):
+    """Visit neurons 0 .. neurons - 1: drive, membrane, thresholds, reset, emission.
+
+    A neuron takes strengths + thresholds + 3 cycles and one more for every packet and every cycle in which a packet is refused.
+
+    Members
+    -------
+    program : In, writes into the neuron, threshold, fan-out and potential memories.
+    start : In, begin in the next cycle.
+    done : Out, this is the last cycle.
+    neurons, strengths, strength : In, control registers: n, k, and the table of strengths.
+    entry : In, the schedule entry of this step.
+    look, column, sum : the crossbar's column sums, read one cycle ahead.
+    o : Out(stream), spike packets.
+    inspect : In(ReadPort), reads potentials while the walk is idle.
+    stored, neuron, potential, count : Out, a neuron is stored in this cycle, and what was found.
+    clipped : Out, a value was clipped in this cycle.
+    emitting : Out, a packet is offered in this cycle.
+    """
+
+    def __init__(self, spec: SystemSpec) -> None:
+        self._spec, self._core = spec, spec.core
+        core = spec.core
+        potentials = ChunkMemory(depth=core.columns, bits=core.potential_bits)
+        self._potentials = potentials
+        super().__init__(
+            {
+                "program": In(ProgramSignature()),
+                "start": In(1),
+                "done": Out(1),
+                "neurons": In(range(core.columns + 1)),
+                "strengths": In(range(core.strengths + 1)),
+                "strength": In(signed(STRENGTH_BITS)).array(core.strengths),
+                "entry": In(section_struct(spec, Section.SCHEDULE)),
+                "look": Out(1),
+                "column": Out(range(core.columns)),
+                "sum": In(signed(core.sum_bits)),
+                "o": Out(flit_stream(spec)),
+                "inspect": In(ReadPort(core.columns, len(potentials.read.data))),
+                "stored": Out(1),
+                "neuron": Out(range(core.columns)),
+                "potential": Out(signed(core.potential_bits)),
+                "count": Out(8),
+                "clipped": Out(1),
+                "emitting": Out(1),
+            }
+        )
+
+    def _memory(self, m: Module, section: Section, depth: int) -> tuple[ChunkMemory, data.View]:
+        """Instantiate a program memory that is written through its section; return it and its word as a structure."""
+        layout = section_struct(self._spec, section)
+        memory = ChunkMemory(depth=depth, bits=layout.size)
+        m.submodules[section.name.lower()] = memory
+        m.d.comb += [
+            memory.strobe.eq(self.program.strobe & (self.program.section == section)),
+            memory.address.eq(self.program.address),
+            memory.chunk.eq(self.program.chunk),
+        ]
+        return memory, data.View(layout, memory.read.data[: layout.size])
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memories, the arithmetic and the walk's state machine."""
+        m = Module()
+        core = self._core
+        neurons, word = self._memory(m, Section.NEURON, core.columns)
+        thresholds, theta = self._memory(m, Section.THRESHOLD, core.thresholds)
+        fanout, target = self._memory(m, Section.FANOUT, core.fanouts)
+        fetch, stored = Signal(), Signal(signed(core.potential_bits))
+        self._potential_memory(m, fetch, stored)
+        m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
+        drive, v, last = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits)), Signal(signed(core.threshold_bits))
+        at, column, neuron = Signal(range(core.strengths)), Signal(range(core.columns + 1)), Signal(range(core.columns))
+        index, threshold, entry = Signal(8), Signal.like(thresholds.read.address), Signal.like(fanout.read.address)
+        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
+        with m.FSM():
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += [neuron.eq(0), column.eq(0)]
+                m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += [fetch.eq(1), self.look.eq(1)]
+                m.d.sync += [column.eq(column + 1), at.eq(0), drive.eq(0)]
+                m.next = "DRIVE"
+            with m.State("DRIVE"):
+                m.d.sync += [drive.eq(drive + self.sum * Array(self.strength)[at]), at.eq(at + 1)]
+                with m.If(at + 1 == self.strengths):
+                    m.next = "MEMBRANE"
+                with m.Else():
+                    m.d.comb += self.look.eq(1)
+                    m.d.sync += column.eq(column + 1)
+            with m.State("MEMBRANE"):
+                self._membrane(m, word, stored, drive, v)
+                m.d.comb += [
+                    thresholds.read.enable.eq(1),
+                    thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first),
+                ]
+                m.d.sync += [index.eq(0), self.count.eq(0), threshold.eq(thresholds.read.address + 1)]
+                m.next = "STORE"
+                with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
+                    m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.d.comb += [thresholds.read.enable.eq(1), thresholds.read.address.eq(threshold)]
+                m.d.sync += [index.eq(index + 1), threshold.eq(threshold + 1)]
+                with m.If(v >= theta.threshold):
+                    m.d.sync += [self.count.eq(self.count + 1), last.eq(theta.threshold)]
+                with m.If(index + 1 == self.entry.threshold_count):
+                    m.next = "STORE"
+            with m.State("STORE"):
+                self._reset(m, word, v, last)
+                m.d.comb += [self.stored.eq(1), fanout.read.enable.eq(1), fanout.read.address.eq(word.fanout_base)]
+                m.d.sync += [entry.eq(word.fanout_base + 1), index.eq(0)]
+                with m.If((self.count != 0) & word.connected):
+                    m.next = "EMIT"
+                with m.Else():
+                    self._advance(m, neuron)
+            with m.State("EMIT"):
+                final = Signal()
+                m.d.comb += final.eq(word.count_emission | (index + 1 == self.count))
+                self._packet(m, word, target, index)
+                with m.If(self.o.ready):
+                    m.d.sync += index.eq(Mux(final, 0, index + 1))
+                    with m.If(final & target.last):
+                        self._advance(m, neuron)
+                    with m.Elif(final):
+                        m.d.comb += [fanout.read.enable.eq(1), fanout.read.address.eq(entry)]
+                        m.d.sync += entry.eq(entry + 1)
+        return m
+
+    def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
+        """Potentials are written and read by the walk, and by packets while it is idle."""
+        m.submodules.potential = memory = self._potentials
+        m.d.comb += [
+            memory.strobe.eq(self.program.strobe & (self.program.section == Section.POTENTIAL)),
+            memory.address.eq(self.program.address),
+            memory.chunk.eq(self.program.chunk),
+            memory.store.enable.eq(self.stored),
+            memory.store.address.eq(self.neuron),
+            memory.store.data.eq(self.potential),
+            memory.read.enable.eq(fetch | self.inspect.enable),
+            memory.read.address.eq(Mux(fetch, self.neuron, self.inspect.address)),
+            self.inspect.data.eq(memory.read.data),
+            stored.eq(memory.read.data[: self._core.potential_bits]),
+        ]
+
+    def _membrane(self, m: Module, word: data.View, stored: Signal, drive: Signal, v: Signal) -> None:
+        """Rule 6: base, drive and bias, saturated."""
+        core = self._core
+        base, total = Signal(signed(core.potential_bits)), Signal(signed(max(core.drive_bits, core.potential_bits) + 2))
+        with m.If(self.entry.init):
+            m.d.comb += base.eq(word.v0)
+        with m.Elif(word.reset != Reset.CLEAR):
+            m.d.comb += base.eq(stored)
+        m.d.comb += total.eq(base)
+        with m.If(self.entry.update):
+            m.d.comb += total.eq(base + word.bias + drive)
+        m.d.sync += v.eq(self._saturate(m, total))
+
+    def _saturate(self, m: Module, total: Value) -> Value:
+        """Clip to the range of a potential and report it."""
+        core = self._core
+        clipped = Signal(signed(core.potential_bits))
+        m.d.comb += clipped.eq(total)
+        with m.If(total > core.potential_max):
+            m.d.comb += [clipped.eq(core.potential_max), self.clipped.eq(1)]
+        with m.Elif(total < core.potential_min):
+            m.d.comb += [clipped.eq(core.potential_min), self.clipped.eq(1)]
+        return clipped
+
+    def _reset(self, m: Module, word: data.View, v: Signal, last: Signal) -> None:
+        """Rule 7: what a neuron that fired keeps."""
+        m.d.comb += self.potential.eq(v)
+        with m.If((self.count != 0) & (word.reset == Reset.ZERO)):
+            m.d.comb += self.potential.eq(0)
+        with m.Elif((self.count != 0) & (word.reset == Reset.SUBTRACT)):
+            m.d.comb += self.potential.eq(self._saturate(m, v - last))
+
+    def _advance(self, m: Module, neuron: Signal) -> None:
+        """Go to the next neuron, or finish."""
+        m.next = "FETCH"
+        m.d.sync += neuron.eq(neuron + 1)
+        with m.If(neuron + 1 == self.neurons):
+            m.d.comb += self.done.eq(1)
+            m.next = "IDLE"
+
+    def _packet(self, m: Module, word: data.View, target: data.View, copy: Signal) -> None:
+        """Rule 8: one packet with the count, or one for each crossed threshold."""
+        flit = self.o.payload
+        spike = data.View(spike_struct(self._spec), flit.data)
+        m.d.comb += [self.emitting.eq(1), self.o.valid.eq(1), flit.kind.eq(Kind.SPIKE)]
+        m.d.comb += [getattr(flit, name).eq(getattr(target, name)) for name in ("x0", "x1", "y0", "y1")]
+        with m.If(word.count_emission):
+            m.d.comb += [spike.axon.eq(target.axon), spike.payload.eq(self.count)]
+        with m.Else():
+            m.d.comb += [spike.axon.eq(target.axon + copy), spike.payload.eq(1)]

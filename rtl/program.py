@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control packets: the chunk pointer, writes into a core's memories, and replies."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from emu.spec import CHUNK_BITS
+from emu.words import Kind, Section
+from rtl.layouts import ProgramSignature
+
+__all__ = ["Programmer"]
+
+
+class Programmer(wiring.Component):
+    """Turn control packets into program writes, and reads into a stream of chunks.
+
+    A write takes effect in the cycle in which its packet comes; a reply takes one cycle to read and at least one to leave.
+
+    Members
+    -------
+    arrive, kind, data : In, a packet that is neither spike nor token comes in this cycle.
+    accepting : In, the core is paused and may be programmed.
+    may_reply : In, nothing else wants the core's output.
+    program : Out, the write.
+    fetch : Out, the chunk at ``program.section``, ``program.address`` is to be read; it must show on ``chunk`` one cycle later.
+    chunk : In, the chunk read.
+    reply : Out stream, chunks for the gateway.
+    reading : Out, a read is under way.
+    unknown, running, section : Out, errors of this cycle.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "arrive": In(1),
+                "kind": In(3),
+                "data": In(CHUNK_BITS),
+                "accepting": In(1),
+                "may_reply": In(1),
+                "program": Out(ProgramSignature()),
+                "fetch": Out(1),
+                "chunk": In(CHUNK_BITS),
+                "reply": Out(stream.Signature(CHUNK_BITS)),
+                "reading": Out(1),
+                "unknown": Out(1),
+                "running": Out(1),
+                "section": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Decode, point, and walk through the chunks of a read."""
+        m = Module()
+        pointer, left, shown = Signal(32), Signal(CHUNK_BITS), Signal()
+        legal, known = Signal(), Signal()
+        m.d.comb += [
+            known.eq((self.kind >= Kind.POINTER_HIGH) & (self.kind <= Kind.READ)),
+            self.unknown.eq(self.arrive & ~known),
+            self.running.eq(self.arrive & known & (~self.accepting | self.reading)),
+            legal.eq(self.arrive & known & self.accepting & ~self.reading),
+            self.program.section.eq(pointer[28:]),
+            self.program.address.eq(pointer[:28]),
+            self.program.chunk.eq(self.data),
+            self.reading.eq(left != 0),
+            self.reply.payload.eq(self.chunk),
+            self.reply.valid.eq(shown),
+            self.fetch.eq(self.reading & self.may_reply & ~shown),
+        ]
+        writable = self.program.section <= Section.STATUS
+        readable = writable & (self.program.section >= Section.POTENTIAL)
+        with m.If(legal), m.Switch(self.kind):
+            with m.Case(Kind.POINTER_HIGH):
+                m.d.sync += pointer[CHUNK_BITS:].eq(self.data)
+            with m.Case(Kind.POINTER_LOW):
+                m.d.sync += pointer[:CHUNK_BITS].eq(self.data)
+            with m.Case(Kind.WRITE):
+                m.d.comb += [self.program.strobe.eq(writable), self.section.eq(~writable)]
+                m.d.sync += pointer.eq(pointer + 1)
+            with m.Case(Kind.READ):
+                m.d.comb += self.section.eq(~readable)
+                m.d.sync += left.eq(self.data)
+        with m.If(self.fetch):
+            m.d.sync += shown.eq(1)
+        with m.If(shown & self.reply.ready):
+            m.d.sync += [shown.eq(0), left.eq(left - 1), pointer.eq(pointer + 1)]
+        return m

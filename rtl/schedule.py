@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schedule: which rules apply in this step, and the position that advances with every token."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from emu.spec import SystemSpec
+from emu.words import Section
+from rtl.layouts import ProgramSignature, section_struct
+from rtl.memory import ChunkMemory
+
+__all__ = ["Schedule"]
+
+
+class Schedule(wiring.Component):
+    """Hold the schedule entries; the current one shows two cycles after the position changed.
+
+    Members
+    -------
+    program : In, writes; any write to the control or schedule memory returns the position to zero.
+    length : In, entries in use.
+    advance : In, the step has ended.
+    entry : Out, the current entry.
+    position, repetition : Out, where in the schedule the core is.
+    """
+
+    def __init__(self, spec: SystemSpec) -> None:
+        self._core, self._layout = spec.core, section_struct(spec, Section.SCHEDULE)
+        super().__init__(
+            {
+                "program": In(ProgramSignature()),
+                "length": In(range(spec.core.schedule + 1)),
+                "advance": In(1),
+                "entry": Out(self._layout),
+                "position": Out(range(spec.core.schedule)),
+                "repetition": Out(12),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Count repetitions, then entries, around."""
+        m = Module()
+        m.submodules.memory = memory = ChunkMemory(depth=self._core.schedule, bits=self._layout.size)
+        entry = data.View(self._layout, memory.read.data[: self._layout.size])
+        rewind = Signal()
+        control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
+        m.d.comb += [
+            memory.strobe.eq(self.program.strobe & schedule),
+            memory.address.eq(self.program.address),
+            memory.chunk.eq(self.program.chunk),
+            memory.read.enable.eq(1),
+            memory.read.address.eq(self.position),
+            self.entry.eq(entry),
+            rewind.eq(self.program.strobe & (control | schedule)),
+        ]
+        with m.If(rewind):
+            m.d.sync += [self.position.eq(0), self.repetition.eq(0)]
+        with m.Elif(self.advance):
+            m.d.sync += self.repetition.eq(self.repetition + 1)
+            with m.If(self.repetition + 1 == entry.repeat):
+                m.d.sync += [self.repetition.eq(0), self.position.eq(self.position + 1)]
+                with m.If(self.position + 1 == self.length):
+                    m.d.sync += self.position.eq(0)
+        return m
