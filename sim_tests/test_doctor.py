@@ -88,15 +88,23 @@ def test_check_record_without_record(own: Distribution, tmp_path: Path) -> None:
 
 def test_diagnose_covers_every_subject() -> None:
     subjects = {finding.subject for finding in diagnose()}
-    assert {"python", "spikeloom", "numpy", "amaranth", "verilator", "icarus", "pysim"} <= subjects
+    assert {
+        "python",
+        "spikeloom",
+        "numpy",
+        "amaranth",
+        "simulator verilator",
+        "simulator icarus",
+        "simulator pysim",
+    } <= subjects
     assert "torch" not in subjects
 
 
 def test_diagnose_without_tools_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     notes = {finding.subject: finding for finding in diagnose() if finding.level is Level.NOTE}
-    assert notes["verilator"].detail == "not usable: a C++ compiler, make, perl missing"
-    assert notes["icarus"].remedy == "install iverilog; until then verify uses another simulator"
+    assert notes["simulator verilator"].detail == "not usable: a C++ compiler, make, perl missing"
+    assert notes["simulator icarus"].remedy == "install iverilog; until then verify uses another simulator"
 
 
 def test_diagnose_without_a_dependency(

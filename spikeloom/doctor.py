@@ -185,10 +185,10 @@ def _simulators() -> Iterator[Finding]:
 def _simulator(name: str, missing: list[str], ready: str) -> Finding:
     """Return the finding of one simulator; a missing one is a note, since another one serves."""
     if not missing:
-        return Finding(subject=name, level=Level.OK, detail=ready)
+        return Finding(subject=f"simulator {name}", level=Level.OK, detail=ready)
     what = ", ".join(missing)
     return Finding(
-        subject=name,
+        subject=f"simulator {name}",
         level=Level.NOTE,
         detail=f"not usable: {what} missing",
         remedy=f"install {what}; until then verify uses another simulator",
