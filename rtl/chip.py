@@ -63,6 +63,7 @@ class Chip(wiring.Component):
         """Return what becomes a submodule: the part itself, or a reference to its module with the part's signals as ports."""
         if not self._instances:
             return part
+        part._MustUse__silence = True  # type: ignore[attr-defined]  # its signals are used, its module is exported apart
         ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, value in part.signature.flatten(part):
             direction = "i" if member.flow == In else "o"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The router: rectangle multicast without tables, round-robin arbitration, and the tokens of the barrier."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -94,82 +94,95 @@ class Router(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build five inputs, five outputs, and the rules that join them."""
         m = Module()
-        heads, wants, dead = [], [], []
+        heads, wants = [], []
+        self._lost = [Signal(3, name=f"lost_{p}") for p in PORTS]
         for port in range(5):
             m.submodules[f"fifo_{PORTS[port]}"] = fifo = Fifo(self._spec)
             wiring.connect(m, wiring.flipped(self.i[port]), fifo.i)
             heads.append(fifo.o)
             wants.append(self._route(m, port, fifo.o.payload))
-        taken = [Signal(5, name=f"taken_{PORTS[o]}") for o in range(5)]
-        served = [Signal(5, name=f"served_{PORTS[i]}") for i in range(5)]
-        requests = [Signal(5, name=f"requests_{PORTS[o]}") for o in range(5)]
-        sent = [Signal(5, name=f"sent_{PORTS[i]}") for i in range(5)]
-        intake = [Signal(name=f"intake_{PORTS[i]}") for i in range(5)]
+        m.d.comb += self.errors.eq(sum(self._lost, Const(0)))
+        taken, requests, won = ([Signal(5, name=f"{noun}_{p}") for p in PORTS] for noun in ("taken", "requests", "won"))
+        intake = [Signal(name=f"intake_{p}") for p in PORTS]
         for port in range(5):
-            self._input(m, port, heads[port], wants[port], taken, served[port], requests, sent[port], intake[port])
-            absent = wants[port] & ~self.present_out & ~served[port]
-            copies = sum((absent[o] for o in range(5)), Const(0)) + (wants[port] == 0)
-            lost = Signal(3, name=f"lost_{PORTS[port]}")
-            with m.If(heads[port].valid & (heads[port].payload.kind != Kind.TOKEN)):
-                m.d.comb += lost.eq(copies)
-            dead.append(lost)
-        m.d.comb += self.errors.eq(sum(dead, Const(0)))
+            self._input(m, port, heads[port], wants[port], taken, requests, won, intake[port])
         for output in range(5):
-            self._output(m, output, heads, taken[output], requests[output], sent, intake)
+            self._output(m, output, heads, taken[output], requests[output], won[output], intake)
         self._count(m)
         return m
 
     def _input(
-        self, m: Module, port: int, head: Value, want: Value, taken: list[Signal], served: Signal, requests: list[Signal], sent: Signal, intake: Signal
+        self,
+        m: Module,
+        port: int,
+        head: Value,
+        want: Value,
+        taken: list[Signal],
+        requests: list[Signal],
+        won: list[Signal],
+        intake: Signal,
     ) -> None:
         """Rules 2, 4 and 6: a token is taken in by all outputs at once; a packet leaves when every copy has."""
         fed = [o for o in range(5) if port in FED_BY[o]]
+        served, sent = Signal(5, name=f"served_{PORTS[port]}"), Signal(5, name=f"sent_{PORTS[port]}")
         clear = ~Cat(taken[o][port] & self.present_out[o] for o in fed).any()
         token, reply = head.payload.kind == Kind.TOKEN, head.payload.kind == Kind.REPLY
-        m.d.comb += intake.eq(head.valid & token & clear)
-        waits = want & ~served & self.present_out
+        packet, waits, absent = head.valid & ~token, want & ~served & self.present_out, want & ~self.present_out
+        gone = packet & ~(waits & ~sent).any()
+        m.d.comb += [
+            intake.eq(head.valid & token & clear),
+            sent.eq(Cat(won[o][port] if o in fed else Const(0) for o in range(5))),
+            head.ready.eq(intake | gone),
+        ]
         for o in fed:
-            m.d.comb += requests[o][port].eq(head.valid & ~token & waits[o] & (reply | ~taken[o][port]))
-        gone = head.valid & ~token & ~(waits & ~sent).any()
-        m.d.comb += head.ready.eq(intake | gone)
-        with m.If(gone):
-            m.d.sync += served.eq(0)
-        with m.Elif(head.valid & ~token):
-            m.d.sync += served.eq(served | sent | (want & ~self.present_out))
+            m.d.comb += requests[o][port].eq(packet & waits[o] & (reply | ~taken[o][port]))
+        with m.If(packet):
+            m.d.sync += served.eq(Mux(gone, 0, served | sent | absent))
+            lost = absent & ~served
+            m.d.comb += self._lost[port].eq(sum((lost[o] for o in fed), want == 0))
 
-    def _output(self, m: Module, output: int, heads: list[Value], taken: Signal, requests: Signal, sent: list[Signal], intake: list[Signal]) -> None:
+    def _output(
+        self,
+        m: Module,
+        output: int,
+        heads: list[Value],
+        taken: Signal,
+        requests: Signal,
+        won: Signal,
+        intake: list[Signal],
+    ) -> None:
         """Rules 3 and 5: a complete output sends its token; otherwise the round-robin winner leaves."""
         name, port = PORTS[output], self.o[output]
         feeders = sum(1 << i for i in FED_BY[output])
         pause, pointer = Signal(name=f"pause_{name}"), Signal(3, name=f"pointer_{name}")
-        complete = Signal(name=f"complete_{name}")
-        m.d.comb += complete.eq(self.present_out[output] & ((taken | ~self.present_in | ~Const(feeders, 5)) == 0b11111))
+        complete, grant = Signal(name=f"complete_{name}"), Signal(5, name=f"grant_{name}")
+        everyone = taken | ~self.present_in | ~Const(feeders, 5)
+        m.d.comb += complete.eq(self.present_out[output] & everyone.all())
         taking = Cat(intake[i] if i in FED_BY[output] else Const(0) for i in range(5))
-        paused = Cat(intake[i] & heads[i].payload.data[0] for i in FED_BY[output]).any()
+        pausing = Cat(intake[i] & heads[i].payload.data[0] for i in FED_BY[output]).any()
         with m.If(complete):
             m.d.comb += [port.valid.eq(1), port.payload.kind.eq(Kind.TOKEN), port.payload.data.eq(pause)]
             with m.If(port.ready):
                 m.d.sync += [taken.eq(0), pause.eq(0), pointer.eq(0)]
         with m.Else():
             with m.If(self.present_out[output]):
-                m.d.sync += [taken.eq(taken | taking), pause.eq(pause | paused)]
-            self._grant(m, output, heads, requests, pointer, sent)
+                m.d.sync += [taken.eq(taken | taking), pause.eq(pause | pausing)]
+            m.d.comb += [port.valid.eq(requests.any()), won.eq(Mux(port.ready, grant, 0))]
+            for i in FED_BY[output]:
+                with m.If(grant[i]):
+                    m.d.comb += port.payload.eq(heads[i].payload)
+                    with m.If(port.ready):
+                        m.d.sync += pointer.eq((i + 1) % 5)
+        self._arbitrate(m, requests, pointer, grant)
 
-    def _grant(self, m: Module, output: int, heads: list[Value], requests: Signal, pointer: Signal, sent: list[Signal]) -> None:
+    def _arbitrate(self, m: Module, requests: Signal, pointer: Signal, grant: Signal) -> None:
         """Grant the first request at or after the pointer, in the cyclic order of the ports."""
-        port, grant = self.o[output], Signal(5, name=f"grant_{PORTS[output]}")
         with m.Switch(pointer):
             for first in range(5):
                 with m.Case(first):
                     for i in [(first + place) % 5 for place in reversed(range(5))]:
                         with m.If(requests[i]):
                             m.d.comb += grant.eq(1 << i)
-        m.d.comb += port.valid.eq(requests.any())
-        for i in FED_BY[output]:
-            with m.If(grant[i]):
-                m.d.comb += [port.payload.eq(heads[i].payload), sent[i][output].eq(port.ready)]
-                with m.If(port.ready):
-                    m.d.sync += pointer.eq((i + 1) % 5)
 
     def _count(self, m: Module) -> None:
         """Count what leaves towards neighbours and the gateway."""
