@@ -58,6 +58,19 @@ def test_each_loom_event_adds_its_own_energy(event: str) -> None:
     assert energy.per_unit_j[UNIT_OF_EVENT[event]] == near(energy.total_j)
 
 
+def test_units_of_a_full_run() -> None:
+    table = load_target("loom").energy
+    energy = estimate_energy({event: 1 for event in table if event != "leakage"}, 1e-9, 1, table)
+    picojoules = {unit: round(joules * 1e12, 4) for unit, joules in energy.per_unit_j.items()}
+    assert picojoules == {
+        "crossbar": 20.0855,
+        "neurons": 25.0,
+        "network": 22.4,
+        "loading": 10.0,
+        "static": 10.88,
+    }
+
+
 def test_static_energy_needs_no_event() -> None:
     energy = estimate_energy({}, 2.0, 4, TABLE)
     assert energy.total_j == near(0.08)

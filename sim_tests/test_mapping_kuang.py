@@ -257,6 +257,13 @@ def test_cores_objective_counts_no_axons_outside_the_map() -> None:
     assert map_layer(shape, k_rep=1, objective="article").extension == 2
 
 
+def test_article_objective_takes_all_channels_before_more_points() -> None:
+    shape = LayerShape(name="c", kind="conv", input=(8, 8, 16), output=(6, 6, 32), kernel=3)
+    article, ours = map_layer(shape, k_rep=1, objective="article"), map_layer(shape, k_rep=1)
+    assert (article.patch_out, article.cores) == ((4, 4, 32), 4)
+    assert (ours.patch_out, ours.cores) == ((6, 6, 14), 3)
+
+
 def test_oblong_layer_is_cut_along_its_own_axes() -> None:
     shape = LayerShape(
         name="o", kind="conv", input=(1, 40, 8), output=(1, 19, 16), kernel=(1, 3), stride=(1, 2)
