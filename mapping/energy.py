@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from types import MappingProxyType
 
 from mapping.targets import Quantity
 
-__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy"]
+__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy", "scale_leakage"]
 
 UNIT_OF_EVENT: Mapping[str, str] = MappingProxyType(
     {
@@ -122,6 +122,30 @@ def estimate_energy(
             }
         ),
     )
+
+
+def scale_leakage(table: Mapping[str, Quantity], share: float) -> Mapping[str, Quantity]:
+    """Return an energy table for cores of another size.
+
+    Memory leaks in proportion to its bits and is most of a core, so a core with a tenth of the crossbar cells
+    is taken to leak a tenth. The other events keep their energies.
+
+    Parameters
+    ----------
+    table : Mapping[str, Quantity]
+        The ``energy`` section of a target.
+    share : float
+        Crossbar cells of the core over those of the core that the table describes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the share is not a finite number that is not negative.
+    """
+    factor = _amount("Share of the crossbar cells", share)
+    old = table["leakage"]
+    new = replace(old, value=old.value * factor, low=old.low * factor, high=old.high * factor)
+    return MappingProxyType({**table, "leakage": new})
 
 
 def _amount(name: str, value: object) -> float:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from emu.spec import PRESETS
+
 __all__ = [
     "MAX_TARGET_BYTES",
     "Quantity",
@@ -33,7 +35,7 @@ MAX_TARGET_BYTES = 65536
 _VERSION = 1
 _SHIPPED = Path(__file__).parent / "data" / "targets"
 _PROVENANCE = ("measured", "published", "assumed")
-_PRESETS = ("tiny", "small", "reference")
+_PRESETS = tuple(PRESETS)
 _HEADER = ("version", "name", "title", "kind")
 _FIELDS = ("value", "unit", "low", "high", "kind", "source")
 _SECTIONS = ("target", "geometry", "timing", "energy")

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mapping.energy import UNIT_OF_EVENT, estimate_energy
+from emu.words import COUNTERS
+from mapping.energy import UNIT_OF_EVENT, estimate_energy, scale_leakage
 from mapping.targets import Quantity, list_targets, load_target
 
 # The absolute tolerance that pytest adds by default, 1e-12, is a picojoule: it would hide every fault.
@@ -69,6 +70,25 @@ def test_units_of_a_full_run() -> None:
         "loading": 10.0,
         "static": 10.88,
     }
+
+
+def test_loom_events_are_counters_of_the_hardware() -> None:
+    table = set(load_target("loom").energy)
+    assert table - set(COUNTERS) == {"program_flits", "leakage"}
+
+
+def test_leakage_follows_the_size_of_the_core() -> None:
+    table = scale_leakage(TABLE, 0.25)
+    energy, before = estimate_energy({}, 2.0, 4, table), estimate_energy({}, 2.0, 4, TABLE)
+    assert (energy.low_j, energy.total_j, energy.high_j) == near((0.01, 0.02, 0.04))
+    assert (before.low_j, before.total_j, before.high_j) == near((0.04, 0.08, 0.16))
+    assert {key for key in TABLE if table[key] != TABLE[key]} == {"leakage"}
+
+
+def test_negative_share_is_refused() -> None:
+    message = r"^Share of the crossbar cells must be finite and not negative, not -1\.$"
+    with pytest.raises(ValueError, match=message):
+        scale_leakage(TABLE, -1)
 
 
 def test_static_energy_needs_no_event() -> None:
