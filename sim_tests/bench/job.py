@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one bench run needs, computed before the simulator starts: flits to send, values to expect."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.host import load_flits, read_request, run_flits
+from emu.image import SystemImage
+from emu.spec import SystemSpec
+from emu.trace import RunResult, Stimulus
+from emu.words import COUNTERS, Section
+
+__all__ = ["BenchJob", "load_result", "prepare", "save_result"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BenchJob:
+    """One image and one stimulus as flits, with the expected neuron beats.
+
+    Parameters
+    ----------
+    spec : sizes of the chip.
+    neurons : int64 (cores,), neurons of each enabled core, -1 where disabled.
+    load, run : uint64, flits of loading and of the run.
+    first_token : position of the first step token in ``run``.
+    steps : timesteps.
+    beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what the scoreboard expects.
+    """
+
+    spec: SystemSpec
+    neurons: NDArray[np.int64]
+    load: NDArray[np.uint64]
+    run: NDArray[np.uint64]
+    first_token: int
+    steps: int
+    beats: NDArray[np.int64]
+
+    def save(self, path: Path) -> None:
+        """Write the job for the simulator process (npz, no pickle)."""
+        arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "spec"}
+        np.savez(path, spec=np.frombuffer(json.dumps(self.spec.to_dict()).encode(), np.uint8), **arrays)
+
+    @classmethod
+    def load_file(cls, path: Path) -> BenchJob:
+        """Read a job back."""
+        with np.load(path, allow_pickle=False) as data:
+            fields = {name: data[name] for name in data.files}
+        spec = SystemSpec.from_dict(json.loads(fields.pop("spec").tobytes()))
+        scalars = {name: int(fields.pop(name)) for name in ("first_token", "steps")}
+        return cls(spec=spec, **scalars, **fields)
+
+    def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
+        """Return (core, section, request flits, chunks) of the read-back: all counters, potentials of enabled cores."""
+        out = []
+        for core, neurons in enumerate(self.neurons):
+            out.append((core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS))))
+            if neurons > 0:
+                out.append((core, Section.POTENTIAL, *read_request(self.spec, core, Section.POTENTIAL, int(neurons))))
+        return out
+
+
+def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> BenchJob:
+    """Return the job of a run whose expected result (with potentials) is known.
+
+    Raises
+    ------
+    ValueError : the expected result has no potentials, so a bench would compare too little.
+    """
+    if expected.potentials is None:
+        raise ValueError("expected result must carry potentials; run the machine with potentials=True")
+    counts = {tuple(row[:3]): int(row[3]) for row in expected.spikes.tolist()}
+    beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.potentials.tolist()]
+    run, first = run_flits(image.spec, stimulus)
+    return BenchJob(
+        spec=image.spec,
+        neurons=np.array([-1 if core is None else core.neurons for core in image.cores]),
+        load=load_flits(image),
+        run=run,
+        first_token=first,
+        steps=stimulus.steps,
+        beats=np.array(beats, np.int64).reshape(-1, 5),
+    )
+
+
+_OPTIONAL = ("potentials", "finish", "gateway")
+
+
+def save_result(result: RunResult, path: Path) -> None:
+    """Write a result for the process that started the simulator."""
+    arrays = {name: getattr(result, name) for name in ("spikes", "outputs", "state", *_OPTIONAL)}
+    arrays |= {f"counter_{name}": values for name, values in result.counters.items()}
+    head = {"mode": result.mode, "steps": result.steps, "elapsed": result.elapsed, "engine": result.engine}
+    np.savez(path, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **{k: v for k, v in arrays.items() if v is not None})
+
+
+def load_result(path: Path) -> RunResult:
+    """Read a result back."""
+    with np.load(path, allow_pickle=False) as data:
+        fields = {name: data[name] for name in data.files}
+    head = json.loads(fields.pop("head").tobytes())
+    counters = {name.removeprefix("counter_"): fields.pop(name) for name in list(fields) if name.startswith("counter_")}
+    return RunResult(**head, **fields, counters=counters)
