@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random systems and stimuli that reach every corner of the contract, and the proof that a batch did.
+
+All choices come from one NumPy generator: the same seed gives the same image and stimulus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import CoreImage, SystemImage
+from emu.spec import PRESETS, CoreSpec, SystemSpec
+from emu.trace import Stimulus
+
+__all__ = ["POOL", "make_core", "make_stimulus", "make_system", "random_system"]
+
+WIDE = CoreSpec(
+    axons=40, columns=64, lanes=16, payload_bits=5, potential_bits=9, strengths=3, thresholds=64, fanouts=48, schedule=6
+)
+"""A core whose axons are no power of two and whose potentials saturate soon."""
+
+TINY = PRESETS["tiny"]
+POOL: tuple[SystemSpec, ...] = (
+    SystemSpec(core=TINY, width=1, height=1),
+    SystemSpec(core=TINY, width=2, height=1),
+    SystemSpec(core=TINY, width=2, height=2),
+    SystemSpec(core=TINY, width=3, height=2),
+    SystemSpec(core=TINY, width=3, height=3),
+    SystemSpec(core=WIDE, width=2, height=2),
+)
+"""The systems that `random_system` draws from: few, because a hardware build of each is kept."""
+
+Rng = np.random.Generator
+Ints = NDArray[np.int64]
+
+
+def make_core(crossbar: Any, **fields: Any) -> CoreImage:
+    """Build a core, every field that is not given with a plain default.
+
+    The defaults: strength 1, no bias, potentials 0, reset by subtraction, unary emission, a neuron is connected
+    if there is a fan-out, all neurons use threshold 0 and fan-out entry 0 of the lists, and a schedule of one
+    entry that integrates, updates and fires with one threshold.
+
+    Parameters
+    ----------
+    crossbar : rows of cells, (axons, neurons x strengths).
+    fields : any field of `CoreImage`; ``bias``, ``v0``, ``potential``, ``reset``, ``count_emission``,
+        ``connected``, ``threshold_base`` and ``fanout_base`` may be one number for all neurons.
+
+    >>> make_core([[1, -1]], thresholds=[3]).neurons
+    2
+    """
+    cells = np.array(crossbar, np.int8, ndmin=2)
+    strengths = fields.get("strengths", [1])
+    neurons = cells.shape[1] // len(strengths)
+    fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, 6)
+    each: dict[str, Any] = {
+        "bias": 0,
+        "v0": 0,
+        "potential": 0,
+        "reset": 2,
+        "count_emission": False,
+        "connected": len(fanout) > 0,
+        "threshold_base": 0,
+        "fanout_base": 0,
+    }
+    shared: dict[str, Any] = {
+        "strengths": strengths,
+        "thresholds": [1],
+        "schedule": [[1, 0, 1, 1, 1, 0, 1]],
+        "pooled": np.zeros(len(cells), bool),
+    }
+    for name in set(fields) - set(each) - set(shared) - {"fanout"}:
+        raise TypeError(f"a core has no field {name!r}; see docs/reference/image.md")
+    per_neuron = {name: np.broadcast_to(fields.get(name, value), (neurons,)) for name, value in each.items()}
+    lists = {name: np.asarray(fields.get(name, value)) for name, value in shared.items()}
+    return CoreImage(crossbar=cells, fanout=fanout, **per_neuron, **lists)
+
+
+def make_system(spec: SystemSpec, *cores: CoreImage | None) -> SystemImage:
+    """Build an image without tables for the host.
+
+    Parameters
+    ----------
+    spec : sizes of the chip.
+    cores : one program per core in index order, None for a disabled core.
+    """
+    return SystemImage(
+        spec=spec,
+        cores=cores,
+        input_element=np.zeros(0, np.int32),
+        input_packet=np.zeros((0, 5), np.int32),
+        output_element=np.zeros(0, np.int32),
+    )
+
+
+def make_stimulus(steps: int, rows: Sequence[Sequence[int]] = ()) -> Stimulus:
+    """Build a stimulus.
+
+    Parameters
+    ----------
+    steps : number of timesteps.
+    rows : step, x0, x1, y0, y1, axon, payload of each packet.
+    """
+    table = np.array(rows, np.int64).reshape(-1, 7)
+    return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:])
+
+
+def random_system(
+    seed: int,
+    *,
+    max_width: int = 3,
+    max_height: int = 3,
+    core: CoreSpec | None = None,
+    steps: int | None = None,
+) -> tuple[SystemImage, Stimulus]:
+    """Return a random image and stimulus.
+
+    Parameters
+    ----------
+    seed : of all choices.
+    max_width, max_height : largest mesh taken from `POOL`.
+    core : take systems of `POOL` with this core only; if there is none, this core on 2 x 2 within the limits.
+    steps : timesteps of the run; random, 6..20, if None.
+
+    Returns
+    -------
+    A checked image and a stimulus for it. Activity is bounded: nothing in the machine can run forever.
+    """
+    rng = np.random.default_rng(seed)
+    fits = [s for s in POOL if s.width <= max_width and s.height <= max_height and core in (None, s.core)]
+    if not fits and core is not None:
+        fits = [SystemSpec(core=core, width=min(2, max_width), height=min(2, max_height))]
+    spec = fits[int(rng.integers(len(fits)))]
+    axons = [int(rng.integers(1, spec.core.axons + 1)) for _ in range(spec.cores)]
+    cores = [_core(rng, spec, a) if rng.random() < 0.9 else None for a in axons]
+    count = int(rng.integers(6, 21)) if steps is None else steps
+    return make_system(spec, *cores), _stimulus(rng, spec, count, min(axons))
+
+
+def _core(rng: Rng, spec: SystemSpec, axons: int) -> CoreImage:
+    core = spec.core
+    k = int(rng.integers(1, core.strengths + 1))
+    n = 0 if rng.random() < 0.06 else int(rng.integers(1, min(core.columns // k, 10) + 1))
+    n = core.columns // k if rng.random() < 0.05 else n
+    density = rng.choice([0.0, 0.1, 0.4, 0.7, 1.0])
+    cells = rng.choice([-1, 0, 1], (axons, n * k), p=[density * 0.4, 1 - density, density * 0.6])
+    low, high = core.potential_min, core.potential_max
+    count = rng.random(n) < rng.choice([0.0, 0.5, 1.0])
+    thresholds = _thresholds(rng, core)
+    schedule = _schedule(rng, core, len(thresholds), bool(count.any()))
+    reach = int((schedule[:, 5] + schedule[:, 6])[schedule[:, 4] > 0].max(initial=0))
+    fanout = _fanout(rng, spec)
+    ends = int(np.flatnonzero(fanout[:, 5])[-1])
+    largest = rng.choice([4, 127])
+    return make_core(
+        cells,
+        strengths=rng.integers(-largest - 1, largest + 1, k),
+        bias=np.where(rng.random(n) < 0.06, rng.choice([low, high], n), rng.integers(-20, 21, n)),
+        v0=np.where(rng.random(n) < 0.1, rng.integers(low, high + 1, n), rng.integers(-30, 31, n)),
+        potential=np.where(rng.random(n) < 0.1, rng.choice([low, high], n), rng.integers(-60, 61, n)),
+        reset=rng.integers(0, 3, n),
+        count_emission=count,
+        connected=rng.random(n) < 0.8,
+        threshold_base=rng.integers(0, len(thresholds) - reach + 1, n),
+        fanout_base=rng.integers(0, ends + 1, n),
+        thresholds=thresholds,
+        fanout=fanout,
+        schedule=schedule,
+        pooled=rng.random(axons) < 0.5,
+    )
+
+
+def _thresholds(rng: Rng, core: CoreSpec) -> Ints:
+    """Return a shared list, sorted in parts, with "never", "always" and saturating values now and then."""
+    values = rng.integers(-40, 200, int(rng.integers(1, 25)))
+    if rng.random() < 0.7:
+        values = np.sort(values)
+    extreme = rng.choice([core.never, core.always, core.potential_max], len(values))
+    return np.where(rng.random(len(values)) < 0.08, extreme, values)
+
+
+def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: bool) -> Ints:
+    rows = []
+    for index in range(int(rng.integers(1, min(core.schedule, 5) + 1))):
+        init = rng.random() < (0.4 if index == 0 else 0.2)
+        integrate, update, fire = rng.random(3) < 0.85
+        g = int(rng.integers(0, min(5, thresholds, core.payload_max if count else 5) + 1))
+        first = int(rng.integers(0, thresholds - g + 1))
+        if not fire:  # the fields are not used then, whatever they hold
+            first, g = (int(v) for v in rng.integers(0, 256, 2))
+        rows.append([int(rng.integers(1, 4)), init, integrate, update, fire, first, g])
+    return np.array(rows, np.int64)
+
+
+def _fanout(rng: Rng, spec: SystemSpec) -> Ints:
+    length = int(rng.integers(1, 13))
+    rows = [[*_rectangle(rng, spec), _axon(rng, spec.core, 16), rng.random() < 0.6] for _ in range(length)]
+    rows[-1][5] = True
+    return np.array(rows, np.int64)
+
+
+def _axon(rng: Rng, core: CoreSpec, used: int) -> int:
+    """Return an axon that most cores have, and rarely one that no core has."""
+    if rng.random() < 0.02:
+        return int(rng.integers(core.axons, (1 << core.flit_axon_bits) - 8))
+    return int(rng.integers(0, used))
+
+
+def _rectangle(rng: Rng, spec: SystemSpec) -> tuple[int, int, int, int]:
+    """Return a core, a rectangle, the gateway, both, and rarely one that leaves the mesh or is empty."""
+    right, bottom = spec.width - 1, spec.height - 1
+    x0, x1 = (int(v) for v in np.sort(rng.integers(0, right + 1, 2)))
+    y0, y1 = (int(v) for v in np.sort(rng.integers(0, bottom + 1, 2)))
+    shapes = {
+        "core": (x0, x0, y0, y0),
+        "rectangle": (x0, x1, y0, y1),
+        "gateway": (0, 0, spec.height, spec.height),
+        "column and gateway": (0, 0, y0, spec.height),
+        "outside": (x0, x1, y0, spec.height),
+        "empty": (x1, x0, y1, y0),
+    }
+    chosen = rng.choice(list(shapes), p=[0.42, 0.26, 0.2, 0.08, 0.03, 0.01])
+    return shapes[str(chosen)]
+
+
+def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
+    """Return packets to cores, often several for one axon, none in some steps, many in others."""
+    rows: list[tuple[int, ...]] = []
+    for step in range(steps):
+        packets = int(rng.choice([0, 2, 6, 20], p=[0.25, 0.3, 0.35, 0.1]))
+        for _ in range(packets):
+            x0, x1, y0, y1 = _rectangle(rng, spec)
+            if y1 == spec.height and x0 == 0:  # what the host sends to itself has no step
+                x0, x1, y0, y1 = 0, spec.width - 1, 0, spec.height - 1
+            payload = int(rng.integers(spec.core.payload_min, spec.core.payload_max + 1))
+            axon = _axon(rng, spec.core, max(1, axons if rng.random() < 0.5 else 3))
+            rows.append((step, x0, x1, y0, y1, axon, payload))
+    return make_stimulus(steps, rows)
