@@ -59,10 +59,10 @@ def njit(function: Kernel) -> Kernel:
     """
     folder = cache_folder()
     if folder is None:
-        return numba.njit(error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before
