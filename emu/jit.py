@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one policy by which kernels are compiled: no fast-math, cached, one switch.
+
+The environment variable ``SPIKELOOM_CACHE`` names the folder of compiled kernels; ``0`` or ``off`` compiles in every
+process. Without it they are kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+__all__ = ["cache_folder", "njit"]
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+_OFF = ("0", "off", "no", "false")
+
+
+@cache
+def _sources_digest() -> str:
+    """Return a digest of every kernel source and of the compiler's version.
+
+    Numba notices a change of the file that holds a kernel, but not of the files of the kernels it calls.
+    """
+    sha = hashlib.sha256(f"numba {numba.__version__}".encode())
+    for source in sorted((Path(__file__).parent / "kernels").glob("*.py")):
+        sha.update(source.name.encode() + b"\0" + source.read_bytes())
+    return sha.hexdigest()[:16]
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of compiled kernels for these sources, None if nothing is kept."""
+    switch = os.environ.get("SPIKELOOM_CACHE", "")
+    if switch.lower() in _OFF and switch:
+        return None
+    if switch:
+        base = Path(switch)
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
+    folder = base / _sources_digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def njit(function: Kernel) -> Kernel:
+    """Compile a kernel when it is first called; bit-exact, so no fast-math.
+
+    ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return numba.njit(error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        return numba.njit(cache=True, error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
