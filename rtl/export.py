@@ -23,10 +23,26 @@ VERILOG_FILES = ("neurocore.v", "router.v", "chip.v")
 _CONTENTS = re.compile(r"^  initial begin\n(?:    \S+\[\d+\] = [^\n]*\n)+  end\n", re.MULTILINE)
 
 
+_WAKE = re.compile(r"  reg (\\\$auto\$verilog_backend\S+dump_module\S+)  = 0;\n")
+
+
+def _wake_with_reset(module: str) -> str:
+    """Let reset evaluate every combinational block once.
+
+    The generator wakes them by a register with an initial value, which is an event in Verilog 2005 but not in SystemVerilog: there they
+    would keep unknown values until an input changes.
+    """
+    wake = _WAKE.search(module)
+    if wake is None or "\n  input rst;\n" not in module:
+        return module
+    return _WAKE.sub("", module).replace(f"if ({wake.group(1)} )", "if (rst)")
+
+
 def _convert(component: wiring.Component, name: str) -> str:
     """Return a component's Verilog without source paths and without memory contents, which hardware does not have."""
     text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return _CONTENTS.sub("", text)
+    modules = re.split(r"(?<=\nendmodule\n)", _CONTENTS.sub("", text))
+    return "".join(map(_wake_with_reset, modules))
 
 
 def chip_verilog(spec: SystemSpec, *, observe: bool = False) -> dict[str, str]:

@@ -11,10 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from cocotb_tools.runner import Runner, get_runner
 from filelock import FileLock
 
 from emu.spec import SystemSpec
@@ -82,6 +83,27 @@ def _verilator_environment() -> dict[str, str]:
     }
 
 
+_BUILD_ARGUMENTS = {
+    "verilator": ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"],
+    "icarus": [],
+}
+"""Verilator starts from random contents, Icarus from unknown ones: nothing may depend on an unwritten word."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the runner's own messages off the terminal; what matters is in its log files."""
+    levels = {name: logging.getLogger(name).level for name in ("cocotb", "cocotb_tools", "Icarus", "Verilator")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
 def run_jobs(
     verilog: Mapping[str, str], jobs: Sequence[BenchJob], *, engine: str, waves: Path | None = None
 ) -> list[RunResult | BenchError]:
@@ -103,8 +125,9 @@ def run_jobs(
         old = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)
         try:
-            build = _build(verilog, engine, waves is not None)
-            _simulate(build, engine, Path(folder), waves)
+            with _quiet():
+                runner, build = _build(verilog, engine, waves is not None)
+                _simulate(runner, build, engine, Path(folder), waves)
         finally:
             for name, value in old.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
@@ -123,68 +146,63 @@ def _collect(folder: Path, number: int) -> RunResult | BenchError:
     return load_result(result)
 
 
-def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> Path:
-    """Compile the design unless the same text was compiled before."""
-    from cocotb_tools.runner import get_runner
-
+def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner, Path]:
+    """Compile the design unless the same text was compiled before; return cocotb's runner and the build folder."""
     key = hashlib.sha256(repr((sorted(verilog.items()), engine, waves, sys.version)).encode()).hexdigest()[:24]
     folder = cache_root() / "builds" / f"{engine}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        if not (folder / "done").exists():
-            for name, text in verilog.items():
-                (folder / name).write_text(text)
-            with (folder / "build.log").open("w") as log:
-                try:
-                    get_runner(engine).build(
-                        sources=[folder / name for name in verilog],
-                        hdl_toplevel="chip",
-                        build_dir=folder / "build",
-                        build_args=["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"] if engine == "verilator" else [],
-                        waves=waves,
-                        log_file=folder / "compiler.log",
-                    )
-                except (SystemExit, subprocess.CalledProcessError) as error:
-                    tail = (folder / "compiler.log").read_text()[-2000:]
-                    raise EngineError(f"{engine} could not compile the design ({error}):\n{tail}") from error
-                log.write("built\n")
-            (folder / "done").touch()
-    return folder / "build"
-
-
-def _simulate(build: Path, engine: str, folder: Path, waves: Path | None) -> None:
-    """Run the cocotb bench on a compiled design; its jobs and results are in ``folder``."""
-    from cocotb_tools.runner import get_runner
-
     runner = get_runner(engine)
-    logging.getLogger("cocotb").setLevel(logging.WARNING)
+    with FileLock(folder / "lock"):
+        built = (folder / "done").exists()
+        if built:  # cocotb's runner must see a build before a test; nothing is left to do in it
+            runner._build_command = lambda: []  # type: ignore[method-assign]
+        for name, text in verilog.items() if not built else ():
+            (folder / name).write_text(text)
+        try:
+            runner.build(
+                sources=[folder / name for name in verilog],
+                hdl_toplevel="chip",
+                build_dir=folder / "build",
+                build_args=_BUILD_ARGUMENTS[engine],
+                timescale=("1ns", "1ps"),
+                waves=waves,
+                log_file=folder / "compiler.log",
+            )
+        except (SystemExit, subprocess.CalledProcessError) as error:
+            tail = (folder / "compiler.log").read_text()[-2000:]
+            raise EngineError(f"{engine} could not compile the design ({error}):\n{tail}") from error
+        (folder / "done").touch()
+    return runner, folder / "build"
+
+
+def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: Path | None) -> None:
+    """Run the cocotb bench on a compiled design; its jobs and results are in ``folder``."""
     environment = {
         "SPIKELOOM_JOBS": str(folder),
         "SPIKELOOM_ENGINE": engine,
         "COCOTB_LOG_LEVEL": "WARNING",
         "COCOTB_REWRITE_ASSERTION_FILES": "",
     }
-    with (folder / "console.txt").open("w") as console, redirect_stdout(console), redirect_stderr(console):
-        try:
-            runner.test(
-                hdl_toplevel="chip",
-                test_module="sim_tests.benches.chip_bench",
-                build_dir=build,
-                test_dir=folder,
-                extra_env=environment,
-                results_xml="results.xml",
-                log_file=folder / "log.txt",
-                waves=waves is not None,
-            )
-        except SystemExit as error:
-            tail = (folder / "log.txt").read_text()[-2000:] if (folder / "log.txt").exists() else ""
-            raise EngineError(f"the {engine} simulation ended early ({error}):\n{tail}") from error
+    log = folder / "log.txt"
+    try:
+        runner.test(
+            hdl_toplevel="chip",
+            test_module="sim_tests.benches.chip_bench",
+            build_dir=build,
+            test_dir=folder,
+            extra_env=environment,
+            log_file=log,
+            waves=waves is not None,
+        )
+    except SystemExit as error:
+        tail = log.read_text()[-2000:] if log.exists() else ""
+        raise EngineError(f"the {engine} simulation ended early ({error}):\n{tail}") from error
     if waves is not None:
-        _keep_waves(folder, waves)
+        _keep_waves(folder, build, waves)
 
 
-def _keep_waves(folder: Path, waves: Path) -> None:
-    found = [path for suffix in ("*.fst", "*.vcd") for path in folder.rglob(suffix)]
+def _keep_waves(folder: Path, build: Path, waves: Path) -> None:
+    found = [path for place in (folder, build) for suffix in ("*.fst", "*.vcd") for path in place.rglob(suffix)]
     if not found:
         raise EngineError("the simulator wrote no waves")
     waves.parent.mkdir(parents=True, exist_ok=True)
