@@ -25,7 +25,7 @@ import numpy as np
 from mapping.training_model import BOUND, EPSILON, LEVEL, TERNARY, Array, build_model, predict
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 __all__ = [
     "RECIPE",
@@ -38,7 +38,7 @@ __all__ = [
     "train_digits",
 ]
 
-Tensors = dict[str, "torch.Tensor"]
+Tensors = dict[str, "Tensor"]
 Progress = Callable[[str], None]
 
 TEST_START = 1437
@@ -62,11 +62,11 @@ class Recipe:
     first_channels: int = 12
     second_channels: int = 16
     hidden: int = 64
-    epochs: int = 400
+    epochs: int = 300
     batch: int = 64
     learning_rate: float = 0.01
     warmup_epochs: int = 2
-    smoothing: float = 0.1
+    smoothing: float = 0.03
     rotation: float = 8.0
     scale: float = 0.1
     shear: float = 0.1
@@ -94,7 +94,7 @@ class TrainingResult:
     test_accuracy: float
 
 
-def quantise(x: torch.Tensor) -> torch.Tensor:
+def quantise(x: Tensor) -> Tensor:
     """Return clip(floor(x 2**k + 1/2) / 2**k, 0, B) (Zou et al., 2021, eq. 6), same shape and dtype.
 
     Half rounds up, as spiking thresholds do. The gradient is that of clip(x, 0, B): straight through.
@@ -103,7 +103,7 @@ def quantise(x: torch.Tensor) -> torch.Tensor:
     return _straight_through(x.clamp(0, BOUND), steps / 2**LEVEL)
 
 
-def ternarise(weight: torch.Tensor) -> torch.Tensor:
+def ternarise(weight: Tensor) -> Tensor:
     """Return weight with every value replaced by -a, 0 or a (Li and Liu, 2016, eqs. 5 and 6).
 
     Zero where |w| <= 0.7 mean|w|; a is the mean magnitude of the others. Same shape and dtype; the gradient
@@ -115,9 +115,9 @@ def ternarise(weight: torch.Tensor) -> torch.Tensor:
     return _straight_through(weight, weight.sign() * kept * a)
 
 
-def _straight_through(smooth: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+def _straight_through(smooth: Tensor, hard: Tensor) -> Tensor:
     """The value of hard, to the last bit, with the gradient of smooth."""
-    result: torch.Tensor = hard.detach() + (smooth - smooth.detach())
+    result: Tensor = hard.detach() + (smooth - smooth.detach())
     return result
 
 
@@ -183,14 +183,14 @@ def _deterministic(torch: Any, seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(strict)
 
 
-def _forward(torch: Any, p: Tensors, x: torch.Tensor, *, training: bool) -> torch.Tensor:
+def _forward(torch: Any, p: Tensors, x: Tensor, *, training: bool) -> Tensor:
     """Logits (N, 10) of pixels (N, 1, 8, 8) in 0..16; training updates the running statistics in p."""
-    f = torch.nn.functional
+    f: Any = torch.nn.functional
 
-    def activate(s: torch.Tensor, layer: str) -> torch.Tensor:
+    def activate(s: Tensor, layer: str) -> Tensor:
         mean, variance = p[f"{layer}.mean"], p[f"{layer}.variance"]
         gamma, beta = p[f"{layer}.gamma"], p[f"{layer}.beta"]
-        normal: torch.Tensor = f.batch_norm(s, mean, variance, gamma, beta, training, 0.1, EPSILON)
+        normal: Tensor = f.batch_norm(s, mean, variance, gamma, beta, training, 0.1, EPSILON)
         return quantise(normal)
 
     y = activate(f.conv2d(x / 16, p["host.weight"], padding=1), "host")
@@ -198,7 +198,7 @@ def _forward(torch: Any, p: Tensors, x: torch.Tensor, *, training: bool) -> torc
     y = f.max_pool2d(y, 2)
     y = activate(f.conv2d(y, ternarise(p["conv2.weight"]), padding=1), "conv2")
     y = activate(f.linear(y.flatten(1), ternarise(p["dense.weight"])), "dense")
-    logits: torch.Tensor = f.linear(y, p["out.weight"], p["out.bias"])
+    logits: Tensor = f.linear(y, p["out.weight"], p["out.bias"])
     return logits
 
 

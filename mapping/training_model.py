@@ -130,7 +130,8 @@ def _apply(node: onnx.NodeProto, inputs: list[Array]) -> Array:
             y = x.reshape(len(x), -1)
         case other:
             raise ValueError(
-                f"node {node.name!r} has operator {other}: evaluate knows those of build_model only"
+                f"node {node.name!r} has operator {other}, evaluate knows those of build_model only: "
+                "load other models with the importer"
             )
     return np.asarray(y)
 

@@ -117,7 +117,7 @@ def test_evaluate_refuses_an_operator_it_does_not_know() -> None:
     model = build_model(_parameters(np.random.default_rng(5)), notes={})
     model.graph.node.append(helper.make_node("Tanh", ["logits"], ["squashed"], name="odd"))
     with pytest.raises(
-        ValueError, match="^node 'odd' has operator Tanh, evaluate knows those of build_model only"
+        ValueError, match=r"^node 'odd' has operator Tanh, evaluate knows those of build_model only: "
     ):
         evaluate(model, np.zeros((1, 8, 8)))
 
