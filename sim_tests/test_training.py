@@ -16,11 +16,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-import mapping.training
+import mapping
+import mapping.training.recipe
 from mapping.training import RECIPE, TEST_START, augment, quantise, ternarise, train_digits
-from mapping.training_model import BOUND, LEVEL, TERNARY, build_model, evaluate, predict
+from mapping.training.model import BOUND, LEVEL, TERNARY, build_model, evaluate, predict
 
-MODEL = Path(mapping.training.__file__).parent / "data" / "digits.onnx"
+MODEL = Path(mapping.__file__).parent / "data" / "digits.onnx"
 
 Array = npt.NDArray[Any]
 
@@ -205,14 +206,14 @@ def test_training_never_loads_the_test_digits_before_the_file_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _torch()
-    output, load = tmp_path / "a.onnx", mapping.training._digits
+    output, load = tmp_path / "a.onnx", mapping.training.recipe._digits
     calls: list[tuple[int, int | None, bool]] = []
 
     def spy(start: int, stop: int | None) -> tuple[Array, Array]:
         calls.append((start, stop, output.exists()))
         return load(start, stop)
 
-    monkeypatch.setattr(mapping.training, "_digits", spy)
+    monkeypatch.setattr(mapping.training.recipe, "_digits", spy)
     train_digits(seed=3, epochs=1, output=output)
     assert calls == [(0, TEST_START, False), (TEST_START, None, True)]
 

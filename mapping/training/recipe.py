@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapping.training_model import BOUND, EPSILON, LEVEL, TERNARY, Array, build_model, predict
+from mapping.training.model import BOUND, EPSILON, LEVEL, TERNARY, Array, build_model, predict
 
 if TYPE_CHECKING:
     from torch import Tensor
