@@ -270,6 +270,6 @@ def _check_end(timing: cycle.Timing, steps: int, now: int) -> None:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(
             f"emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
-            f"wait for a token (first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} tokens "
-            "have left by the gateway; please report this image and stimulus"
+            f"wait for a token (first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} "
+            "tokens have left by the gateway; please report this image and stimulus"
         )
