@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one policy by which kernels are compiled: no fast-math, cached, one switch.
 
-The environment variable ``SPIKELOOM_CACHE`` names the folder of compiled kernels; ``0`` or ``off`` compiles in every
-process. Without it they are kept in the user's cache folder.
+The environment variable ``SPIKELOOM_CACHE`` names the folder of compiled kernels; ``0`` or ``off`` compiles
+in every process. Without it they are kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -55,14 +55,16 @@ def cache_folder() -> Path | None:
 def njit(function: Kernel) -> Kernel:
     """Compile a kernel when it is first called; bit-exact, so no fast-math.
 
-    ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
+    Kernels are compiled without reference counting (``_nrt``): none can allocate, and passing a tuple of
+    arrays to an inner function is free. ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
     """
     folder = cache_folder()
-    if folder is None:
-        return numba.njit(error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    compiler: Any = numba
+    before = compiler.config.CACHE_DIR
+    if folder is not None:
+        compiler.config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(cache=True, error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
+        kernel: Kernel = compiler.njit(cache=folder is not None, error_model="numpy", _nrt=False)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        compiler.config.CACHE_DIR = before
+    return kernel

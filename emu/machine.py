@@ -85,7 +85,9 @@ def _program(image: SystemImage) -> Program:
         reset=_joined([core.reset for core in used]),
         count_emission=_joined([core.count_emission for core in used]),
         connected=_joined([core.connected for core in used]),
-        threshold_base=_joined([c.threshold_base + at for c, at in zip(cores, threshold_at, strict=True) if c]),
+        threshold_base=_joined(
+            [c.threshold_base + at for c, at in zip(cores, threshold_at, strict=True) if c]
+        ),
         fanout_base=_joined([c.fanout_base + at for c, at in zip(cores, fanout_at, strict=True) if c]),
         thresholds=_joined([core.thresholds for core in used]),
         fanout=_joined([core.fanout for core in used], (0, 6)),
@@ -121,7 +123,8 @@ def _check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> None:
         wrong = np.flatnonzero((values < low) | (values > high))
         if len(wrong):
             raise ValueError(
-                f"stimulus packet {wrong[0]}: {name} must be {low}..{high} to fit a flit, not {values[wrong[0]]}"
+                f"stimulus packet {wrong[0]}: {name} must be {low}..{high} to fit a flit, "
+                f"not {values[wrong[0]]}"
             )
 
 
@@ -266,7 +269,7 @@ def _check_end(timing: cycle.Timing, steps: int, now: int) -> None:
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(
-            f"emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores wait for a token "
-            f"(first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} tokens have left by the gateway; "
-            "please report this image and stimulus"
+            f"emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
+            f"wait for a token (first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} "
+            "tokens have left by the gateway; please report this image and stimulus"
         )

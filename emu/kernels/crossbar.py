@@ -22,7 +22,7 @@ def discard(program: Program, state: State, core: int, bank: int) -> int:
 
 @njit
 def integrate(program: Program, state: State, core: int, bank: int) -> int:
-    """Add the rows of a bank's events into ``state.sums``, empty the bank, return how many axons were present."""
+    """Add the rows of a bank's events into ``state.sums`` and empty the bank; return how many there were."""
     at = program.axon_at[core]
     width = program.neurons[core] * program.columns[core]
     sums = state.sums[:width]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cycle-exact run: cores in closed form between injections, routers only while they move something (cycles.md)."""
+"""The cycle-exact run (cycles.md): cores in closed form between injections, routers while they move flits."""
+
+# ruff: noqa: PLR0917 - kernels take positional arguments only
 
 from __future__ import annotations
 
@@ -12,7 +14,6 @@ from emu.kernels.fabric import deliver, output
 from emu.kernels.mesh import (
     AWAKE,
     AXON_SHIFT,
-    EAST,
     FEEDS,
     LOCAL,
     NOW,
@@ -21,7 +22,6 @@ from emu.kernels.mesh import (
     PAYLOAD_SHIFT,
     PORTS,
     SOON,
-    SOUTH,
     TO_CORE,
     TO_GATEWAY,
     TOKEN,
@@ -244,7 +244,7 @@ def _core_sent(program: Program, state: State, timing: Timing, core: int, now: i
 def _token_for_core(
     program: Program, state: State, record: Record, timing: Timing, core: int, now: int, pause: int
 ) -> None:
-    """Take a token that leaves by L in cycle ``now``: WAIT sees it in the next cycle, work begins in the one after."""
+    """Take a token that leaves by L in cycle ``now``: WAIT sees it in the next, work begins after that."""
     seen = now + 1
     timing.visits[core] = 0
     timing.neuron[core] = 0
@@ -276,7 +276,14 @@ def _token_for_core(
 
 @njit
 def _leave(
-    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, port: int, flit: int
+    program: Program,
+    state: State,
+    record: Record,
+    mesh: Mesh,
+    timing: Timing,
+    router: int,
+    port: int,
+    flit: int,
 ) -> None:
     """Send a flit out of a router."""
     now = mesh.clock[NOW]
@@ -301,7 +308,7 @@ def _leave(
 
 @njit
 def _look(state: State, mesh: Mesh, router: int) -> int:
-    """Look at the heads of a router: fill ``mesh.ask`` and ``mesh.want``; return the inputs whose token is taken in.
+    """Look at the heads: fill ``mesh.ask`` and ``mesh.want``, return the inputs whose token is taken in.
 
     Copies for absent outputs are sunk here (rule 4); nothing else changes.
     """
@@ -369,8 +376,7 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     for o in range(PORTS):
         target = mesh.target[base + o]
         if outs >> o & 1 and (target < 0 or has_room(mesh, target)):
-            if _grant(program, state, record, mesh, timing, router, o):
-                busy = True
+            busy |= _grant(program, state, record, mesh, timing, router, o)
     for i in range(PORTS):
         if intake >> i & 1:
             flit = mesh.slot[base + i, mesh.head[base + i]]
@@ -404,7 +410,7 @@ def _inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector
 
 @njit
 def _end_cycle(state: State, mesh: Mesh, timing: Timing) -> None:
-    """Change the FIFOs, call the injectors that waited for room, and move on to the next cycle with an event."""
+    """Change the FIFOs, call the injectors that waited for room, move on to the next cycle with an event."""
     now = mesh.clock[NOW]
     commit(mesh)
     for i in range(mesh.clock[TOUCHED]):
@@ -438,8 +444,10 @@ def _is_full(program: Program, record: Record) -> bool:
 
 
 @njit
-def run_cycles(program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, tokens: int) -> int:
-    """Go on with a run until nothing moves, the record is nearly full or ``tokens`` tokens have left by the gateway.
+def run_cycles(
+    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, tokens: int
+) -> int:
+    """Go on until nothing moves, the record is nearly full or ``tokens`` tokens have left by the gateway.
 
     Returns
     -------

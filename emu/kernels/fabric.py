@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network without time: who receives a packet, over how many hops (network.md, "Ports and routes")."""
 
+# ruff: noqa: PLR0917 - kernels take positional arguments only
+
 from __future__ import annotations
 
 from emu.jit import njit
@@ -34,8 +36,7 @@ def deliver(program: Program, state: State, core: int, bank: int, axon: int, pay
     at = program.axon_at[core]
     if state.present[bank, at + axon]:
         state.counters[MERGES, core] += 1
-        if payload > state.value[bank, at + axon]:
-            state.value[bank, at + axon] = payload
+        state.value[bank, at + axon] = max(state.value[bank, at + axon], payload)
         return
     state.present[bank, at + axon] = 1
     state.value[bank, at + axon] = payload
@@ -55,9 +56,17 @@ def output(record: Record, step: int, axon: int, payload: int) -> None:
 
 @njit
 def _column(
-    program: Program, state: State, record: Record, x: int, y: int, packet: Ints, axon: int, payload: int, step: int
+    program: Program,
+    state: State,
+    record: Record,
+    x: int,
+    y: int,
+    packet: Ints,
+    axon: int,
+    payload: int,
+    step: int,
 ) -> bool:
-    """Take a packet that turns into column x at row y to its end; return whether it wanted any column output."""
+    """Take a packet that turns into column x at row y to its end; return whether it wanted an output."""
     y0, y1, width, bank = packet[2], packet[3], program.width, (step + 1) & 1
     at = y
     while y1 > at:
@@ -91,11 +100,21 @@ def _column(
 
 @njit
 def _eastwards(
-    program: Program, state: State, record: Record, x: int, y: int, packet: Ints, axon: int, payload: int, step: int
+    program: Program,
+    state: State,
+    record: Record,
+    x: int,
+    y: int,
+    packet: Ints,
+    axon: int,
+    payload: int,
+    step: int,
 ) -> None:
     """Continue with a packet that came into router (x, y) by its west port."""
     while True:
-        turned = packet[0] <= x <= packet[1] and _column(program, state, record, x, y, packet, axon, payload, step)
+        turned = packet[0] <= x <= packet[1] and _column(
+            program, state, record, x, y, packet, axon, payload, step
+        )
         router = y * program.width + x
         if packet[1] <= x:
             if not turned:
@@ -110,11 +129,21 @@ def _eastwards(
 
 @njit
 def _westwards(
-    program: Program, state: State, record: Record, x: int, y: int, packet: Ints, axon: int, payload: int, step: int
+    program: Program,
+    state: State,
+    record: Record,
+    x: int,
+    y: int,
+    packet: Ints,
+    axon: int,
+    payload: int,
+    step: int,
 ) -> None:
     """Continue with a packet that came into router (x, y) by its east port."""
     while True:
-        turned = packet[0] <= x <= packet[1] and _column(program, state, record, x, y, packet, axon, payload, step)
+        turned = packet[0] <= x <= packet[1] and _column(
+            program, state, record, x, y, packet, axon, payload, step
+        )
         router = y * program.width + x
         if packet[0] >= x:
             if not turned:
@@ -126,7 +155,14 @@ def _westwards(
 
 @njit
 def send_from_core(
-    program: Program, state: State, record: Record, core: int, packet: Ints, axon: int, payload: int, step: int
+    program: Program,
+    state: State,
+    record: Record,
+    core: int,
+    packet: Ints,
+    axon: int,
+    payload: int,
+    step: int,
 ) -> None:
     """Deliver a packet of step ``step`` of a core to all its receivers, for their next step.
 
@@ -181,7 +217,14 @@ def _emit(program: Program, state: State, record: Record, core: int, step: int) 
 
 @njit
 def run_steps(
-    program: Program, state: State, record: Record, stimulus_at: Ints, stimulus: Ints, room: int, first: int, last: int
+    program: Program,
+    state: State,
+    record: Record,
+    stimulus_at: Ints,
+    stimulus: Ints,
+    room: int,
+    first: int,
+    last: int,
 ) -> int:
     """Execute steps from ``first`` on, functionally; return the next step to execute.
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The routers of a mesh, one cycle at a time (network.md, "One cycle of a router")."""
 
+# ruff: noqa: PLR0917 - kernels take positional arguments only
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -133,7 +135,7 @@ def pack_flit(x0: int, x1: int, y0: int, y1: int, axon: int, payload: int) -> in
 
 @njit
 def route(port: int, x: int, y: int, flit: int) -> int:
-    """Return the outputs that a spike packet wants which came in by ``port`` (network.md, "Ports and routes")."""
+    """Return the outputs wanted by a packet that came in by ``port`` (network.md, "Ports and routes")."""
     x0, x1 = flit & 63, flit >> 6 & 63
     y0, y1 = flit >> 12 & 63, flit >> 18 & 63
     local = (1 << LOCAL) if y0 <= y <= y1 else 0
@@ -161,6 +163,7 @@ def has_room(mesh: Mesh, fifo: int) -> bool:
 
 @njit
 def touch(mesh: Mesh, fifo: int, what: int) -> None:
+    """Note that a flit is removed from a FIFO (1) or added to it (2) at the end of the cycle."""
     if mesh.moved[fifo] == 0:
         mesh.touched[mesh.clock[TOUCHED]] = fifo
         mesh.clock[TOUCHED] += 1
@@ -187,8 +190,8 @@ def wake(mesh: Mesh, router: int) -> None:
 def commit(mesh: Mesh) -> None:
     """End the cycle: FIFOs change; whoever may act differently now is awake in the next one.
 
-    A router acts on its own state and on the room behind its outputs, so one that could not move anything sleeps until
-    a FIFO of its own, or one that it fills, has changed. Injectors that wait for room find ``touched`` afterwards.
+    A router acts on its own state and on the room behind its outputs, so one that could not move anything
+    sleeps until a FIFO of its own, or one that it fills, has changed.
     """
     for i in range(mesh.clock[TOUCHED]):
         fifo = mesh.touched[i]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One timestep of one core up to its emissions (machine.md, rules 1 to 7 and 9)."""
 
+# ruff: noqa: PLR0917 - kernels take positional arguments only
+
 from __future__ import annotations
 
 from emu.jit import njit

@@ -39,7 +39,7 @@ USED_SPIKES, USED_POTENTIALS, USED_OUTPUTS = range(3)
 
 
 class Program(NamedTuple):
-    """What an image fixes. C cores, N neurons, A axons, all cores concatenated; ``*_at`` is where a core's part begins."""
+    """What an image fixes; C cores, N neurons, A axons concatenated, a core's part begins at ``*_at``."""
 
     width: int
     height: int
@@ -113,7 +113,7 @@ def make_state(program: Program, potential: Ints) -> State:
 
 
 def make_record(program: Program, *, outputs: int, potentials: bool) -> Record:
-    """Return buffers with room for at least one step; ``outputs`` is the most packets of a step to the gateway."""
+    """Return buffers for at least one step; ``outputs`` is the most packets of a step to the gateway."""
     rows = max(2 * len(program.bias), 1 << 14)
     return Record(
         spikes=np.zeros((rows, 4), np.int64),
@@ -127,4 +127,8 @@ def clear_record(record: Record) -> tuple[Ints, Ints, Ints]:
     """Return copies of the rows in use (spikes, potentials, outputs) and empty the buffers."""
     spikes, potentials, outputs = (int(used) for used in record.used)
     record.used[:] = 0
-    return record.spikes[:spikes].copy(), record.potentials[:potentials].copy(), record.outputs[:outputs].copy()
+    return (
+        record.spikes[:spikes].copy(),
+        record.potentials[:potentials].copy(),
+        record.outputs[:outputs].copy(),
+    )

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file of an image (`docs/reference/image.md`): written whole or not at all, read as untrusted input."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from emu.image import FIELDS, CoreImage, ImageError, SystemImage
+from emu.spec import SystemSpec
+
+__all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]
+
+FORMAT = "spikeloom.image/1"
+"""Name and version of the file format."""
+
+LIMIT_BYTES = 2 << 30
+"""Most bytes that the members of a file may hold together, unpacked."""
+
+_META = "meta.json"
+_META_LIMIT = 16 << 20
+_TIME = (1980, 1, 1, 0, 0, 0)
+_TABLES = {
+    "inputs/element": "input_element",
+    "inputs/packet": "input_packet",
+    "outputs/element": "output_element",
+}
+_TABLE_SHAPES = {"inputs/element": 1, "inputs/packet": 2, "outputs/element": 1}
+_CORE_FIELDS = tuple(name for name in FIELDS if name != "crossbar")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_WAY_OUT = "; write the image again with 'spikeloom compile'"
+
+Array = NDArray[Any]
+
+
+def _npy_bytes(array: Array) -> bytes:
+    """Return an array as an npy file, little-endian and in C order, so that equal arrays give equal bytes."""
+    if array.dtype.kind not in "biufSU":
+        raise ImageError(
+            f"an array of an image must hold plain numbers or text, not {array.dtype}; convert it first"
+        )
+    plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    buffer = io.BytesIO()
+    npy.write_array(buffer, plain, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _members(image: SystemImage) -> Iterator[tuple[str, bytes]]:
+    """Yield every array member of an image, its crossbars by digest."""
+    for index, core in enumerate(image.cores):
+        if core is not None:
+            data = _npy_bytes(core.crossbar)
+            yield f"crossbar/{hashlib.sha256(data).hexdigest()}.npy", data
+            for name in _CORE_FIELDS:
+                yield f"core/{index}/{name}.npy", _npy_bytes(getattr(core, name))
+    for member, attribute in _TABLES.items():
+        yield f"{member}.npy", _npy_bytes(getattr(image, attribute))
+    for name, array in image.attachments.items():
+        if not _NAME.fullmatch(name):
+            raise ImageError(f"attachment name must be letters, digits and . _ - /, not {name!r}; rename it")
+        yield f"attachment/{name}.npy", _npy_bytes(np.asarray(array))
+
+
+def _meta(image: SystemImage, members: Mapping[str, bytes]) -> bytes:
+    cores = [
+        None if core is None else hashlib.sha256(_npy_bytes(core.crossbar)).hexdigest()
+        for core in image.cores
+    ]
+    meta = {
+        "format": FORMAT,
+        "spec": image.spec.to_dict(),
+        "meta": dict(image.meta),
+        "cores": cores,
+        "image_digest": image.digest,
+        "members": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    try:
+        return json.dumps(meta, sort_keys=True, indent=1, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"meta of an image must be JSON data: {error}") from error
+
+
+def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
+    """Write an image to a file; the same image gives the same bytes. Equal crossbars are stored once.
+
+    Parameters
+    ----------
+    image : what to write.
+    path : the file, usually ``*.spikeloom``. It is replaced only when everything has been written.
+
+    Raises
+    ------
+    ImageError : metadata or an attachment cannot be stored.
+    OSError : the folder cannot be written.
+    """
+    target = Path(path)
+    members = dict(sorted(_members(image)))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for name, data in {_META: _meta(image, members), **members}.items():
+                info = zipfile.ZipInfo(name, _TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                info.create_system = 3
+                archive.writestr(info, data)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Reader:
+    """The members of one file, each read at most once, checked against its digest."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path = path
+        self.archive = archive
+        self.sizes: dict[str, int] = {}
+        for info in archive.infolist():
+            if info.filename in self.sizes:
+                raise self.error(f"member {info.filename} is there twice{_WAY_OUT}")
+            self.sizes[info.filename] = info.file_size
+        total = sum(self.sizes.values())
+        if total > LIMIT_BYTES:
+            raise self.error(
+                f"members must not hold more than {LIMIT_BYTES} bytes, not {total}; it is no image"
+            )
+        self.digests: dict[str, str] = {}
+
+    def error(self, what: str) -> ImageError:
+        """Return an error that names the file."""
+        return ImageError(f"{self.path}: {what}")
+
+    def read(self, name: str) -> bytes:
+        """Return a member's bytes."""
+        if name not in self.sizes:
+            raise self.error(f"member {name} is missing{_WAY_OUT}")
+        with self.archive.open(name) as member:
+            data = member.read(self.sizes[name] + 1)
+        if len(data) != self.sizes[name]:
+            raise self.error(f"member {name} must have {self.sizes[name]} bytes, not {len(data)}{_WAY_OUT}")
+        return data
+
+    def array(self, name: str, dtype: str | None = None, dimensions: int | None = None) -> Array:
+        """Return an array member after its digest, header, dtype, dimensions and length have been checked."""
+        data = self.read(name)
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != self.digests.get(name):
+            raise self.error(
+                f"member {name} must have the digest {self.digests.get(name)}, not {digest}{_WAY_OUT}"
+            )
+        buffer = io.BytesIO(data)
+        try:
+            version = npy.read_magic(buffer)
+            shape, fortran, found = npy.read_array_header_1_0(buffer)
+        except (ValueError, TypeError, SyntaxError) as error:
+            raise self.error(f"member {name} must be an npy array ({error}){_WAY_OUT}") from error
+        if version != (1, 0):
+            raise self.error(f"member {name} must be npy version (1, 0), not {version}{_WAY_OUT}")
+        if found.hasobject or found.kind not in "biufSU":
+            raise self.error(f"member {name} must hold plain numbers or text, not {found}{_WAY_OUT}")
+        if dtype is not None and found != np.dtype(dtype):
+            raise self.error(f"member {name} must be {dtype}, not {found}{_WAY_OUT}")
+        if dimensions is not None and len(shape) != dimensions:
+            raise self.error(f"member {name} must have {dimensions} dimensions, not {len(shape)}{_WAY_OUT}")
+        left = len(data) - buffer.tell()
+        if min(shape, default=1) < 0 or np.prod(shape, dtype=object) * found.itemsize != left:
+            raise self.error(f"member {name} must hold {shape} values of {found}, not {left} bytes{_WAY_OUT}")
+        return np.frombuffer(data, found, offset=buffer.tell()).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_meta(reader: _Reader) -> dict[str, Any]:
+    if reader.sizes.get(_META, 0) > _META_LIMIT:
+        raise reader.error(
+            f"{_META} must have at most {_META_LIMIT} bytes, not {reader.sizes[_META]}; it is no image"
+        )
+    if _META not in reader.sizes:
+        raise reader.error(
+            f"member {_META} is missing, so it is no spikeloom image; choose a .spikeloom file"
+        )
+    try:
+        meta = json.loads(reader.read(_META))
+    except (ValueError, RecursionError) as error:
+        raise reader.error(f"{_META} must be JSON ({error}){_WAY_OUT}") from error
+    found = meta.get("format") if isinstance(meta, dict) else None
+    if found != FORMAT:
+        raise reader.error(
+            f"format must be {FORMAT!r}, not {found!r}; use the version of spikeloom that wrote it"
+        )
+    kinds = {"spec": dict, "meta": dict, "cores": list, "image_digest": str, "members": dict}
+    for name, kind in kinds.items():
+        if not isinstance(meta.get(name), kind):
+            raise reader.error(
+                f"{name} in {_META} must be a {kind.__name__}, not {meta.get(name)!r}{_WAY_OUT}"
+            )
+    return dict(meta)
+
+
+def _core(reader: _Reader, index: int, digest: object, crossbars: dict[str, Array]) -> CoreImage | None:
+    """Return the program of a core; equal crossbars share one array."""
+    if digest is None:
+        return None
+    if not isinstance(digest, str):
+        raise reader.error(f"cores[{index}] in {_META} must be a digest or null, not {digest!r}{_WAY_OUT}")
+    if digest not in crossbars:
+        crossbars[digest] = reader.array(f"crossbar/{digest}.npy", *FIELDS["crossbar"])
+    fields = {name: reader.array(f"core/{index}/{name}.npy", *FIELDS[name]) for name in _CORE_FIELDS}
+    return CoreImage(crossbar=crossbars[digest], **fields)
+
+
+def _image(reader: _Reader) -> SystemImage:
+    meta = _read_meta(reader)
+    reader.digests = meta["members"]
+    foreign = sorted(set(reader.sizes) - set(reader.digests) - {_META})
+    if foreign:
+        raise reader.error(f"member {foreign[0]} does not belong to an image{_WAY_OUT}")
+    try:
+        spec = SystemSpec.from_dict(meta["spec"])
+    except (TypeError, ValueError, KeyError) as error:
+        raise reader.error(f"spec in {_META} is wrong: {error}{_WAY_OUT}") from error
+    crossbars: dict[str, Array] = {}
+    tables = {
+        attribute: reader.array(f"{member}.npy", "int32", _TABLE_SHAPES[member])
+        for member, attribute in _TABLES.items()
+    }
+    prefix, suffix = "attachment/", ".npy"
+    attached = [name for name in reader.sizes if name.startswith(prefix)]
+    try:
+        image = SystemImage(
+            spec=spec,
+            cores=tuple(
+                _core(reader, index, digest, crossbars) for index, digest in enumerate(meta["cores"])
+            ),
+            meta=meta["meta"],
+            attachments={
+                name.removeprefix(prefix).removesuffix(suffix): reader.array(name) for name in attached
+            },
+            **tables,
+        )
+    except ImageError as error:
+        raise error if str(error).startswith(str(reader.path)) else reader.error(str(error)) from error
+    if image.digest != meta["image_digest"]:
+        raise reader.error(f"image_digest must be {meta['image_digest']}, not {image.digest}{_WAY_OUT}")
+    return image
+
+
+def load_image(path: str | os.PathLike[str]) -> SystemImage:
+    """Read an image from a file that may come from anywhere: nothing in it is executed.
+
+    Parameters
+    ----------
+    path : a file written by `save_image`.
+
+    Raises
+    ------
+    ImageError : the file is truncated, foreign, of another version, too large, incomplete or altered, or the
+        image in it breaks a limit of the machine. One sentence: file, what, value, way out.
+    FileNotFoundError : there is no such file.
+    """
+    source = Path(path)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return _image(_Reader(source, archive))
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ImageError(
+            f"{source}: not a whole zip file ({error}), so no image can be read{_WAY_OUT}"
+        ) from error
+    except zlib.error as error:
+        raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}") from error
