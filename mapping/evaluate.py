@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The truth of a model: its stored parameters evaluated in float64, layer by layer, with numpy alone.
 
-Sums of products are exact whenever every partial sum is representable in float64, as it is for ternary weights with
-one float32 magnitude per channel and activations that are multiples of a power of two. Any other sum is taken in a
-fixed order, so that it depends neither on the batch size nor on the linear algebra library.
+Sums of products are exact whenever every partial sum is representable in float64, as it is for ternary
+weights with one float32 magnitude per channel and activations that are multiples of a power of two. Any
+other sum is taken in a fixed order, so that it depends neither on the batch size nor on the linear algebra
+library.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ _SAMPLE = 1024
 
 
 def lowest_bit(values: Floats, *, axis: int | None = None) -> NDArray[np.int64]:
-    """Return, over ``axis``, the largest e such that every value is a multiple of 2**e (1023 if all are zero)."""
+    """Return, over ``axis``, the largest e with every value a multiple of 2**e (1023 if all are zero)."""
     mantissa, exponent = np.frexp(values)
     integers = np.ldexp(mantissa, 53).astype(np.int64)
     trailing = np.frexp((integers & -integers).astype(np.float64))[1] - 1
@@ -76,7 +77,9 @@ def _conv(node: Node, values: Floats) -> Floats:
     weight, groups = node.constants["weight"], int(node.number("groups"))
     rows, fan_in, kh, kw = weight.shape
     matrix = weight.reshape(groups, rows // groups, -1)
-    view = windows(values, (kh, kw), stride=node.pair("stride"), pads=node.pads(), dilation=node.pair("dilation"))
+    view = windows(
+        values, (kh, kw), stride=node.pair("stride"), pads=node.pads(), dilation=node.pair("dilation")
+    )
     height, width = view.shape[2:4]
     result = np.empty((len(values), rows, height, width))
     images = max(1, _BLOCK // max(1, fan_in * kh * kw * height * width))
@@ -165,7 +168,9 @@ def _checked(network: Network, tensor: str, values: ArrayLike) -> Floats:
         raise TypeError(f"Tensor {tensor!r} must be real numbers, not {array.dtype}")
     shape = network.shapes[tensor]
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
-        raise ValueError(f"Tensor {tensor!r} must have shape (N, {', '.join(map(str, shape))}), not {array.shape}")
+        raise ValueError(
+            f"Tensor {tensor!r} must have shape (N, {', '.join(map(str, shape))}), not {array.shape}"
+        )
     result = array.astype(np.float64)
     if not np.isfinite(result).all():
         raise ValueError(f"Tensor {tensor!r} must be finite, not NaN or infinite")
@@ -175,7 +180,9 @@ def _checked(network: Network, tensor: str, values: ArrayLike) -> Floats:
 def run(
     network: Network, given: Mapping[str, ArrayLike], wanted: Sequence[str], *, keep: bool = False
 ) -> dict[str, Floats]:
-    """Compute the wanted tensors, each (N, shape), from the given ones; with ``keep`` every tensor on the way too.
+    """Compute the wanted tensors, each (N, shape), from the given ones.
+
+    With ``keep`` every tensor on the way is returned too.
 
     Raises
     ------

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The float network as trained: a directed acyclic graph of normalised operations with constant parameters."""
+"""The float network as trained: an acyclic graph of operations with constant parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import UnsupportedModelError
 
-__all__ = ["ELEMENTWISE", "MAX_ELEMENTS", "OPERATIONS", "Network", "Node", "build_network", "infer_shape", "make_node"]
+__all__ = [
+    "ELEMENTWISE",
+    "MAX_ELEMENTS",
+    "OPERATIONS",
+    "Network",
+    "Node",
+    "build_network",
+    "infer_shape",
+    "make_node",
+]
 
 Shape = tuple[int, ...]
 Attribute = int | float | tuple[int, ...]
@@ -64,15 +74,11 @@ class Node:
 
     def number(self, key: str) -> float:
         """Return a scalar attribute as a float."""
-        value = self.attributes[key]
-        assert not isinstance(value, tuple)
-        return float(value)
+        return float(cast("int | float", self.attributes[key]))
 
     def integers(self, key: str) -> tuple[int, ...]:
         """Return a tuple attribute."""
-        value = self.attributes[key]
-        assert isinstance(value, tuple)
-        return value
+        return cast("tuple[int, ...]", self.attributes[key])
 
     def pair(self, key: str) -> tuple[int, int]:
         """Return an attribute of two integers (y, x)."""
@@ -89,8 +95,8 @@ class Node:
 class Network:
     """A trained network with one input and one output.
 
-    ``nodes`` are in topological order and all of them are needed for ``output``. ``shapes`` gives the shape of
-    every tensor without the batch dimension.
+    ``nodes`` are in topological order and all of them are needed for ``output``. ``shapes`` gives the shape
+    of every tensor without the batch dimension.
     """
 
     name: str
@@ -100,7 +106,7 @@ class Network:
     shapes: Mapping[str, Shape]
 
     def producer(self, tensor: str) -> Node | None:
-        """Return the node that writes a tensor, or None for the graph input. Linear in the number of nodes."""
+        """Return the node that writes a tensor, or None for the graph input."""
         return next((node for node in self.nodes if node.output == tensor), None)
 
     def consumers(self, tensor: str) -> tuple[Node, ...]:
@@ -144,12 +150,16 @@ def _bad(node: Node, problem: str) -> UnsupportedModelError:
     return UnsupportedModelError(f"Node {node.name!r} ({node.op}) {problem}.")
 
 
-def _window_shape(node: Node, shape: Shape, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+def _window_shape(
+    node: Node, shape: Shape, kernel: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int]:
     stride, (top, left, bottom, right) = node.pair("stride"), node.pads()
     if min(kernel + stride + dilation) < 1 or min(top, left, bottom, right) < 0:
         raise _bad(node, "has a kernel, stride or dilation below 1 or a negative pad")
     sizes = []
-    for size, pad, k, s, d in zip(shape[1:], (top + bottom, left + right), kernel, stride, dilation, strict=True):
+    for size, pad, k, s, d in zip(
+        shape[1:], (top + bottom, left + right), kernel, stride, dilation, strict=True
+    ):
         span = size + pad - (k - 1) * d - 1
         if span < 0:
             raise _bad(node, f"has a kernel larger than its padded input of shape {shape}")
@@ -162,7 +172,9 @@ def _conv_shape(node: Node, shape: Shape) -> Shape:
     if len(shape) != 3:
         raise _bad(node, f"needs an input of shape (channels, height, width), not {shape}")
     if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise _bad(node, f"has weights of shape {weight.shape} in {groups} groups for an input of shape {shape}")
+        raise _bad(
+            node, f"has weights of shape {weight.shape} in {groups} groups for an input of shape {shape}"
+        )
     kernel = (weight.shape[2], weight.shape[3])
     return (weight.shape[0], *_window_shape(node, shape, kernel, node.pair("dilation")))
 
