@@ -83,9 +83,9 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
             f"The model must have one output, not {len(model.graph.output)} ({names})."
         )
     graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants)
-    names: set[str] = set()
+    taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
-        operator = _operator(node, index, names)
+        operator = _operator(node, index, taken)
         if not _fold(operator, graph):
             emit(operator, graph)
     output = model.graph.output[0].name
