@@ -49,7 +49,9 @@ class ModelBuilder:
 
     def ternary(self, *shape: int, per_channel: bool = True) -> NDArray[np.float32]:
         digits = self.rng.integers(-1, 2, size=shape)
-        magnitude = self.rng.uniform(0.05, 0.5, size=(shape[0] if per_channel else 1, *[1] * (len(shape) - 1)))
+        magnitude = self.rng.uniform(
+            0.05, 0.5, size=(shape[0] if per_channel else 1, *[1] * (len(shape) - 1))
+        )
         return (digits * magnitude.astype(np.float32)).astype(np.float32)
 
     def norm(self, x: str, channels: int) -> str:
