@@ -545,7 +545,8 @@ def small_networks(draw: st.DrawFn) -> tuple[SpikingNetwork, NDArray[np.float64]
     """Random networks of one to three convolutions with pools and a dense layer, with random inputs."""
     seed = draw(st.integers(0, 2**32 - 1))
     b = ModelBuilder(SHAPE, seed=seed)
-    y, shape = b.quantise("x", draw(st.integers(0, 2)), 2.0), SHAPE
+    shape: tuple[int, ...] = SHAPE
+    y = b.quantise("x", draw(st.integers(0, 2)), 2.0)
     for _ in range(draw(st.integers(1, 3))):
         groups = draw(st.sampled_from([1, 2] if shape[0] % 2 == 0 else [1]))
         kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))

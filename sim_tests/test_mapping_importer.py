@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,7 +57,7 @@ def test_conv_equals_onnxruntime(attributes: dict[str, object], bias: bool) -> N
     assert_same(b.model(y), (4, 9, 8))
 
 
-POOLS = [
+POOLS: list[dict[str, Any]] = [
     {"kernel_shape": [2, 2], "strides": [2, 2]},
     {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
     {"kernel_shape": [3, 2], "strides": [1, 2], "pads": [2, 0, 1, 1]},
@@ -65,7 +66,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize("attributes", POOLS, ids=str)
-def test_max_pool_equals_onnxruntime(attributes: dict[str, object]) -> None:
+def test_max_pool_equals_onnxruntime(attributes: dict[str, Any]) -> None:
     b = ModelBuilder((3, 7, 8))
     assert_same(b.model(b.op("MaxPool", "x", **attributes)), (3, 7, 8))
 
