@@ -33,10 +33,10 @@ def lowest_bit(values: Floats, *, axis: int | None = None) -> NDArray[np.int64]:
     return np.asarray(lowest.min(axis=axis, initial=1023), dtype=np.int64)
 
 
-def _sums_are_exact(columns: Floats, weight: Floats) -> bool:
-    """Tell whether every partial sum of weight (M, K) times columns (K, P) is representable in float64."""
+def _sums_are_exact(weight: Floats, values: Floats) -> bool:
+    """Tell whether every partial sum of a row of weight (M, K) times K of the values is exact in float64."""
     row_bits, row_sums = lowest_bit(weight, axis=1), np.abs(weight).sum(axis=1)
-    flat = columns.reshape(-1)
+    flat = values.reshape(-1)
     for part in (flat[:_SAMPLE], flat):  # the sample rejects ordinary float data without looking at all of it
         bits = row_bits + lowest_bit(part)
         largest = row_sums * np.abs(part).max(initial=0.0)
@@ -45,9 +45,9 @@ def _sums_are_exact(columns: Floats, weight: Floats) -> bool:
     return True
 
 
-def _product(weight: Floats, columns: Floats) -> Floats:
-    """Return weight (M, K) times columns (K, P)."""
-    if _sums_are_exact(columns, weight):
+def _product(weight: Floats, columns: Floats, *, exact: bool) -> Floats:
+    """Return weight (M, K) times columns (K, P), in a fixed order unless every order is exact."""
+    if exact:
         return np.asarray(weight @ columns)
     result = np.zeros((weight.shape[0], columns.shape[1]))
     for start in range(0, columns.shape[1], _TILE):
@@ -81,6 +81,7 @@ def _conv(node: Node, values: Floats) -> Floats:
         values, (kh, kw), stride=node.pair("stride"), pads=node.pads(), dilation=node.pair("dilation")
     )
     height, width = view.shape[2:4]
+    exact = _sums_are_exact(weight.reshape(rows, -1), values)
     result = np.empty((len(values), rows, height, width))
     images = max(1, _BLOCK // max(1, fan_in * kh * kw * height * width))
     for start in range(0, len(values), images):
@@ -88,7 +89,7 @@ def _conv(node: Node, values: Floats) -> Floats:
         for g in range(groups):
             block = part[:, g * fan_in : (g + 1) * fan_in].transpose(1, 4, 5, 0, 2, 3)
             columns = np.ascontiguousarray(block, dtype=np.float64).reshape(matrix.shape[2], -1)
-            sums = _product(matrix[g], columns).reshape(-1, len(part), height, width)
+            sums = _product(matrix[g], columns, exact=exact).reshape(-1, len(part), height, width)
             rows_of_group = slice(g * matrix.shape[1], (g + 1) * matrix.shape[1])
             result[start : start + images, rows_of_group] = sums.transpose(1, 0, 2, 3)
     return result
@@ -136,7 +137,8 @@ def _apply(node: Node, inputs: Sequence[Floats], shape: tuple[int, ...]) -> Floa
     if node.op == "Conv":
         return _conv(node, inputs[0])
     if node.op == "Dense":
-        return np.ascontiguousarray(_product(node.constants["weight"], np.ascontiguousarray(inputs[0].T)).T)
+        weight, columns = node.constants["weight"], np.ascontiguousarray(inputs[0].T)
+        return np.ascontiguousarray(_product(weight, columns, exact=_sums_are_exact(weight, columns)).T)
     if node.op == "MaxPool":
         return _max_pool(node, inputs[0])
     return inputs[0].reshape((len(inputs[0]), *shape))

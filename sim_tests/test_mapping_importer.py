@@ -297,7 +297,10 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'dropout0' (Dropout) is in training mode; export the model in evaluation mode.",
     ),
     (lambda b: b.op("Clip", "x", b.constant([0.0, 1.0])), "Node 'clip0' (Clip) needs one number as min."),
-    (lambda b: b.op("Clip", "x", b.constant(np.nan)), "Node 'clip0' (Clip) has NaN as a bound."),
+    (
+        lambda b: b.op("Clip", "x", b.constant(np.nan)),
+        "Node 'clip0' (Clip) has nan as min, which is not a number.",
+    ),
 ]
 
 
@@ -446,6 +449,14 @@ def test_changed_model_is_refused(change: Callable[[onnx.ModelProto], None], mes
     with pytest.raises(UnsupportedModelError) as error:
         network_from_onnx(model, name="m")
     assert str(error.value) == message
+
+
+def test_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(relu().SerializeToString().replace(b"relu0", b"rel\xff0"))
+    with pytest.raises(UnsupportedModelError) as error:
+        load_onnx(path)
+    assert str(error.value) == "The model has a name that is no UTF-8 text, b'rel\\xff0'; export it again."
 
 
 def test_custom_domain_is_named() -> None:

@@ -74,6 +74,7 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         If the model holds something that is not supported; the sentence names node and operator, or the
         tensor.
     """
+    _check_names(model.graph)
     _check_opset(model)
     constants = _initializers(model.graph)
     input_name, batch, shape = _input(model.graph, constants)
@@ -96,6 +97,21 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         input_shape=shape,
         output_name=graph.aliases.get(output, output),
     )
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Refuse names that are not UTF-8, which the parser hands out as bytes."""
+    names: list[object] = [
+        value.name for part in (graph.input, graph.output, graph.initializer) for value in part
+    ]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise UnsupportedModelError(
+                f"The model has a name that is no UTF-8 text, {name!r}; export it again."
+            )
 
 
 def _check_opset(model: onnx.ModelProto) -> None:

@@ -45,9 +45,16 @@ class Operator:
     def number(self, name: str, default: float) -> float:
         """Return a finite float or integer attribute."""
         value = self.attributes.get(name, default)
-        if not isinstance(value, int | float) or math.isnan(value):
-            raise self.bad(f"has the attribute {name} = {value!r}, which is not a number")
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.bad(f"has the attribute {name} = {value!r}, which is not a finite number")
         return float(value)
+
+    def integer(self, name: str, default: int) -> int:
+        """Return an integer attribute."""
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int):
+            raise self.bad(f"has the attribute {name} = {value!r}, which is not an integer")
+        return value
 
     def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Return an attribute that is a list of as many integers as ``default``."""
@@ -67,7 +74,7 @@ class Operator:
 
     def cast_type(self) -> type[np.generic]:
         """Return the target type of a ``Cast`` of a constant."""
-        code = int(self.number("to", 0))
+        code = self.integer("to", 0)
         if code not in _CONSTANT_TYPES:
             raise self.bad(f"casts to the ONNX type {code}, which is not supported")
         return _CONSTANT_TYPES[code]

@@ -50,7 +50,7 @@ def _conv(operator: Operator, graph: Graph) -> None:
         "stride": stride,
         "dilation": dilation,
         "pads": _pads(operator, shape, kernel, stride, dilation),
-        "groups": int(operator.number("group", 1)),
+        "groups": operator.integer("group", 1),
     }
     steps: list[Step] = [("", "Conv", attributes, {"weight": weight})]
     if graph.optional(operator, 2) is not None:
@@ -62,7 +62,7 @@ def _gemm(operator: Operator, graph: Graph) -> None:
     operator.allow("alpha", "beta", "transA", "transB")
     operator.require("transA", 0)
     weight = graph.parameter(operator, 1, ndim=2)
-    if int(operator.number("transB", 0)) == 0:
+    if operator.integer("transB", 0) == 0:
         weight = weight.T
     alpha, beta = operator.number("alpha", 1.0), operator.number("beta", 1.0)
     steps: list[Step] = [("", "Dense", {}, {"weight": weight})]
@@ -158,11 +158,10 @@ def _clip(operator: Operator, graph: Graph) -> None:
         constant = graph.optional(operator, index)
         if constant is not None and (constant.size != 1 or constant.dtype.kind not in "biuf"):
             raise operator.bad(f"needs one number as {name}")
-        bounds[key] = (
-            operator.number(name, default) if constant is None else float(constant.reshape(()).item())
-        )
-    if any(math.isnan(float(bound)) for bound in bounds.values() if not isinstance(bound, tuple)):
-        raise operator.bad("has NaN as a bound")
+        bound = operator.attributes.get(name, default) if constant is None else constant.reshape(()).item()
+        if not isinstance(bound, int | float) or math.isnan(bound):
+            raise operator.bad(f"has {bound!r} as {name}, which is not a number")
+        bounds[key] = float(bound)
     graph.chain(operator, [("", "Clip", bounds, {})])
 
 
@@ -180,7 +179,7 @@ def _max_pool(operator: Operator, graph: Graph) -> None:
 def _flatten(operator: Operator, graph: Graph) -> None:
     operator.allow("axis")
     rank = len(graph.shapes[graph.activation(operator, 0)]) + 1
-    axis = int(operator.number("axis", 1))
+    axis = operator.integer("axis", 1)
     if axis not in (1, 1 - rank):
         raise operator.bad(f"has axis = {axis}, supported is 1")
     graph.chain(operator, [("", "Flatten", {}, {})])
@@ -227,7 +226,7 @@ def _identity(operator: Operator, graph: Graph) -> None:
 
 def _cast(operator: Operator, graph: Graph) -> None:
     operator.allow("saturate", "to", "round_mode")
-    if int(operator.number("to", 0)) not in FLOAT_TYPES:
+    if operator.integer("to", 0) not in FLOAT_TYPES:
         raise operator.bad("casts an activation to something else than float or double")
     graph.alias(operator)
 
