@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mapping.importers.onnx import network_from_onnx
 from mapping.network import Network
 
-__all__ = ["ModelBuilder"]
+__all__ = ["ModelBuilder", "relu"]
 
 
 class ModelBuilder:
@@ -83,3 +83,9 @@ class ModelBuilder:
 
     def network(self, output: str) -> Network:
         return network_from_onnx(self.model(output), name="test")
+
+
+def relu() -> onnx.ModelProto:
+    """The smallest model: two features through a Relu."""
+    b = ModelBuilder((2,))
+    return b.model(b.op("Relu", "x"))

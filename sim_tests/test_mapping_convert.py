@@ -4,7 +4,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mapping.activations import find_activations
 from mapping.convert import (
     ALWAYS,
-    INPUT,
     NEVER,
     Pool,
     SpikingLayer,
@@ -25,50 +22,22 @@ from mapping.convert import (
     convert,
     decode,
     encode,
-    layer_matrix,
-    operation_counts,
-    pool_matrix,
-    pool_members,
     simulate,
 )
-from mapping.errors import MappingError, UnsupportedModelError
+from mapping.errors import UnsupportedModelError
 from mapping.evaluate import infer
-from mapping.network import make_node
-from mapping.thresholds import Chain, fold, prove
 from sim_tests.model_builder import ModelBuilder
-
-SHAPE = (2, 8, 8)
-
-
-def images(shape: tuple[int, ...] = SHAPE, n: int = 12, seed: int = 5) -> NDArray[np.float64]:
-    return np.random.default_rng(seed).normal(0.8, 1.0, size=(n, *shape))
-
-
-def assert_equal(spiking: SpikingNetwork, x: NDArray[np.float64]) -> None:
-    result = compare(spiking, x)
-    assert result.differences == 0, result.first
-    per_image = sum(int(np.prod(layer.output_shape)) for layer in spiking.layers)
-    logits = int(np.prod(spiking.network.shapes[spiking.network.output]))
-    assert (result.images, result.neurons) == (len(x), len(x) * (per_image + logits))
-
-
-def one_conv(seed: int = 0, weight: tuple[int, ...] = (6, 4, 3, 3), **attributes: Any) -> SpikingNetwork:
-    """Encoder of four channels, one ternary convolution, four levels, a float head."""
-    b = ModelBuilder(SHAPE, seed=seed)
-    y = b.quantise(b.conv("x", b.rng.normal(0, 0.5, size=(4, 2, 3, 3)), pads=[1, 1, 1, 1]))
-    y = b.quantise(b.norm(b.conv(y, b.ternary(*weight), name="conv", **attributes), weight[0]))
-    flat = b.op("Flatten", y)
-    return convert(b.network(b.head(flat, b.network(flat).shapes[flat][0])))
-
-
-CONVS: list[dict[str, Any]] = [
-    {},
-    {"strides": [2, 2], "pads": [1, 1, 1, 1]},
-    {"pads": [0, 1, 2, 3], "strides": [1, 2]},
-    {"dilations": [2, 1], "pads": [2, 2, 2, 2]},
-    {"group": 2, "weight": (6, 2, 3, 3)},
-    {"group": 4, "weight": (8, 1, 3, 2), "pads": [0, 1, 1, 0]},
-]
+from sim_tests.spiking_models import (
+    CONVS,
+    POOLS,
+    SHAPE,
+    assert_equal,
+    images,
+    mlp,
+    naive_counts,
+    one_conv,
+    pooled_network,
+)
 
 
 @pytest.mark.parametrize("attributes", CONVS, ids=str)
@@ -79,62 +48,12 @@ def test_conv_equals_float64_on_every_neuron(attributes: dict[str, Any]) -> None
     assert_equal(spiking, images())
 
 
-def naive_counts(layer: SpikingLayer, source: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Count thresholds from the sparse matrices alone."""
-    pooled = np.array([source.reshape(len(source), -1)[:, m].max(axis=1) for m in pool_members(layer)]).T
-    sums = (layer_matrix(layer).astype(np.int64) @ pooled.T.astype(np.int64)).T
-    rows = np.repeat(layer.thresholds, sums.shape[1] // len(layer.thresholds), axis=0)
-    return np.asarray((sums[:, :, None] >= rows).sum(axis=2))
-
-
-@pytest.mark.parametrize("attributes", CONVS, ids=str)
-def test_layer_matrix_gives_the_counts_of_simulate(attributes: dict[str, Any]) -> None:
-    spiking = one_conv(**attributes)
-    counts = simulate(spiking, encode(spiking, images()))
-    layer = spiking.layers[0]
-    assert layer_matrix(layer).dtype == np.int8
-    assert (naive_counts(layer, counts[INPUT]) == counts[layer.name].reshape(12, -1)).all()
-
-
-POOLS = [
-    {"kernel_shape": [2, 2], "strides": [2, 2]},
-    {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
-    {"kernel_shape": [3, 2], "pads": [2, 0, 0, 1]},
-]
-
-
-def pooled_network(attributes: dict[str, Any], times: int = 1) -> SpikingNetwork:
-    b = ModelBuilder(SHAPE)
-    y = b.quantise("x")
-    y = b.quantise(b.conv(y, b.ternary(3, 2, 3, 3), pads=[1, 1, 1, 1], name="conv"))
-    for _ in range(times):
-        y = b.op("MaxPool", y, **attributes)
-    flat = b.op("Flatten", y)
-    features = b.network(flat).shapes[flat][0]
-    y = b.quantise(b.dense(flat, b.ternary(7, features), b.rng.normal(size=7), name="fc"))
-    return convert(b.network(b.head(y, 7)))
-
-
 @pytest.mark.parametrize("attributes", POOLS, ids=str)
 @pytest.mark.parametrize("times", [1, 2])
 def test_max_pool_equals_float64_on_every_neuron(attributes: dict[str, Any], times: int) -> None:
     spiking = pooled_network(attributes, times)
     assert len(spiking.layer("fc").pools) == times
     assert_equal(spiking, images())
-
-
-@pytest.mark.parametrize("attributes", POOLS, ids=str)
-@pytest.mark.parametrize("times", [1, 2])
-def test_pool_members_give_the_counts_of_simulate(attributes: dict[str, Any], times: int) -> None:
-    spiking = pooled_network(attributes, times)
-    layer = spiking.layer("fc")
-    counts = simulate(spiking, encode(spiking, images()))
-    assert (naive_counts(layer, counts["conv"]) == counts["fc"]).all()
-    assert pool_matrix(layer).sum() == sum(map(len, pool_members(layer)))
-
-
-def test_layer_without_pool_has_single_members() -> None:
-    assert [m.tolist() for m in pool_members(one_conv().layers[0])] == [[i] for i in range(256)]
 
 
 def test_structure_of_a_pooled_network() -> None:
@@ -153,14 +72,6 @@ def test_structure_of_a_pooled_network() -> None:
     assert spiking.host_reasons[0] == "it quantises the input"
     assert not layer.weight.flags.writeable
     assert not layer.thresholds.flags.writeable
-
-
-def mlp(
-    b: ModelBuilder, y: str, sizes: list[int], *, per_channel: bool = True, k: int = 1, bound: float = 2.0
-) -> str:
-    for fan_in, out in pairwise(sizes):
-        y = b.quantise(b.norm(b.dense(y, b.ternary(out, fan_in, per_channel=per_channel)), out), k, bound)
-    return y
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -270,62 +181,6 @@ def test_first_of_two_equal_runs_is_taken() -> None:
     assert_equal(spiking, images((6,)))
 
 
-def mul(b: ModelBuilder, x: str, value: float) -> str:
-    return b.op("Mul", x, b.constant(value))
-
-
-def half(b: ModelBuilder, x: str, value: float = 0.5) -> str:
-    return b.op("Add", x, b.constant(value))
-
-
-Form = Callable[[ModelBuilder, str], str]
-FORMS: list[Form] = [
-    lambda b, x: b.quantise(x, 2, 1.0),
-    lambda b, x: b.quantise(b.op("Relu", x), 2, 1.0),
-    lambda b, x: mul(b, b.op("Floor", b.clip(half(b, mul(b, x, 4)), 0, 4.5)), 0.25),
-    lambda b, x: b.clip(mul(b, b.op("Floor", half(b, mul(b, x, 4))), 0.25), 0, 1),
-    lambda b, x: mul(b, b.op("Floor", half(b, mul(b, b.clip(x, 0, 1), 4))), 0.25),
-    lambda b, x: mul(b, b.op("Floor", half(b, b.clip(mul(b, x, 4), 0, 4))), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", mul(b, half(b, x, 0.125), 4)), 0, 4), 0.25),
-    lambda b, x: b.op("Div", b.clip(b.op("Floor", half(b, mul(b, mul(b, x, 2), 2))), 0, 4), b.constant(4.0)),
-    lambda b, x: b.clip(b.op("Floor", half(b, x)), 0, 4),
-    lambda b, x: mul(
-        b, b.op("Floor", half(b, b.op("Clip", b.op("Relu", mul(b, x, 4)), "", b.constant(4.0)))), 0.25
-    ),
-]
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_activation_is_recognised_in_every_equal_form(form: Form) -> None:
-    b = ModelBuilder((6,))
-    y = form(b, b.norm(b.dense(form(b, "x"), b.ternary(5, 6)), 5))
-    spiking = convert(b.network(b.head(y, 5)))
-    assert spiking.layers[0].levels == 4
-    assert_equal(spiking, images((6,), 200))
-
-
-OTHERS: list[Form] = [
-    lambda b, x: mul(b, b.clip(b.op("Floor", mul(b, x, 4)), 0, 4), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4), 0.25)), 0, 4), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 3))), 0, 4), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4), 0.5),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), -1, 4), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 1, 4), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4.5), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4000), 0.25),
-    lambda b, x: mul(b, b.op("Floor", half(b, mul(b, x, 4))), 0.25),
-    lambda b, x: mul(b, b.op("Relu", b.op("Floor", half(b, mul(b, x, 4)))), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, -4))), 0, 4), 0.25),
-]
-
-
-@pytest.mark.parametrize("form", OTHERS)
-def test_other_functions_are_no_quantised_activation(form: Form) -> None:
-    b = ModelBuilder((6,))
-    network = b.network(form(b, "x"))
-    assert network.output not in find_activations(network)
-
-
 def test_thresholds_of_a_wide_layer_are_proven_on_a_sample() -> None:
     b = ModelBuilder((3000,))
     weight = np.sign(b.rng.normal(size=(2, 3000))) * 0.001
@@ -335,48 +190,11 @@ def test_thresholds_of_a_wide_layer_are_proven_on_a_sample() -> None:
     assert layer.sums_checked > 2 * 4000
 
 
-def chain() -> Chain:
-    """Two rows: count = clip(floor(2 (0.3 S) + 1/2), 0, 4) and the same of -S stored negated."""
-    add = {"value": np.array(0.5)}
-    nodes = (
-        make_node("m", "Mul", ["s"], "a", constants={"value": np.array([0.6, -0.6])}),
-        make_node("h", "Add", ["a"], "b", constants=add),
-        make_node("f", "Floor", ["b"], "c"),
-        make_node("k", "Clip", ["c"], "d", attributes={"low": 0.0, "high": 4.0}),
-    )
-    low, high = np.array([-9, -9]), np.array([9, 9])
-    return Chain(layer="L", nodes=nodes, unit=np.array([1.0, -1.0]), low=low, high=high, levels=4, scale=1.0)
-
-
-def test_fold_finds_the_steps() -> None:
-    assert fold(chain()).tolist() == [[1, 3, 5, 6], [1, 3, 5, 6]]
-    assert prove(chain(), fold(chain())) == (True, 38)
-
-
-@pytest.mark.parametrize("change", [-1, 1])
-@pytest.mark.parametrize("row", [0, 1])
-def test_prove_catches_a_threshold_off_by_one(row: int, change: int) -> None:
-    thresholds = fold(chain())
-    thresholds[row, 2] += change
-    with pytest.raises(
-        MappingError, match=rf"^Layer 'L', row {row}: the sum \d gives \d spikes where the network"
-    ):
-        prove(chain(), thresholds)
-
-
-def test_prove_catches_one_sum_of_a_chain_that_does_not_rise() -> None:
-    odd = replace(chain(), unit=np.array([1.0, 1.0]))
-    with pytest.raises(
-        MappingError, match=r"^Layer 'L', row 1: the sum -9 gives 0 spikes where the network gives 4\.$"
-    ):
-        prove(odd, fold(chain()))
-
-
 def test_overflowing_parameters_are_refused() -> None:
     b = ModelBuilder((6,))
     y = b.dense(b.quantise("x"), b.ternary(5, 6), name="big")
     for value in [3e38] * 9 + [0.0]:
-        y = mul(b, y, value)
+        y = b.op("Mul", y, b.constant(value))
     text = r"^Layer 'big' has parameters so large that its output overflows\.$"
     with pytest.raises(UnsupportedModelError, match=text):
         convert(b.network(b.head(b.quantise(y), 5)))
@@ -422,41 +240,6 @@ def test_decode_of_encoded_counts_is_the_network_output() -> None:
     spiking, x = branches(), images()
     counts = simulate(spiking, encode(spiking, x))
     assert (decode(spiking, counts) == infer(spiking.network, x)).all()
-
-
-def naive_operations(layer: SpikingLayer, read: NDArray[np.int32]) -> tuple[int, int]:
-    """Logical and dense counts of one image by walking every output, weight and pixel of a convolution."""
-    logical = dense = 0
-    rows, fan_in, kh, kw = layer.weight.shape
-    for o, y, x in np.ndindex(*layer.output_shape):
-        for c, i, j in np.ndindex(fan_in, kh, kw):
-            at_y = y * layer.stride[0] + i * layer.dilation[0] - layer.pads[0]
-            at_x = x * layer.stride[1] + j * layer.dilation[1] - layer.pads[1]
-            if 0 <= at_y < read.shape[1] and 0 <= at_x < read.shape[2]:
-                count = int(read[o // (rows // layer.groups) * fan_in + c, at_y, at_x])
-                logical += count * abs(int(layer.weight[o, c, i, j]))
-                dense += count * 2 * layer.levels
-    return logical, dense
-
-
-@pytest.mark.parametrize("attributes", CONVS, ids=str)
-def test_operation_counts_equal_a_walk_over_every_weight(attributes: dict[str, Any]) -> None:
-    spiking = one_conv(**attributes)
-    counts = simulate(spiking, encode(spiking, images(n=2)))
-    got = operation_counts(spiking, counts)["conv"]
-    for image in range(2):
-        expected = naive_operations(spiking.layers[0], counts[INPUT][image])
-        assert (got.logical[image], got.dense[image]) == expected
-    assert got.input_spikes.tolist() == counts[INPUT].reshape(2, -1).sum(axis=1).tolist()
-    assert got.spikes.tolist() == counts["conv"].reshape(2, -1).sum(axis=1).tolist()
-
-
-def test_operation_counts_of_a_dense_layer() -> None:
-    b = ModelBuilder((3,))
-    weight = np.array([[1, 0, -1], [0, 0, 1]], np.float32)
-    spiking = convert(b.network(b.head(b.quantise(b.dense(b.quantise("x"), weight, name="fc")), 2)))
-    got = operation_counts(spiking, simulate(spiking, np.array([[4, 2, 1]])))["fc"]
-    assert (got.logical[0], got.dense[0], got.input_spikes[0]) == (4 + 2, 7 * 2 * 2 * 4, 7)
 
 
 def test_convert_twice_gives_the_same() -> None:

@@ -137,7 +137,8 @@ class Graph:
     @staticmethod
     def finite(tensor: str, value: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return a constant as float64, which holds every supported type exactly."""
-        result = value.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN warns, and is refused below
+            result = value.astype(np.float64)
         if not np.isfinite(result).all():
             raise UnsupportedModelError(
                 f"Tensor {tensor!r} has NaN or infinite values; train the model again."
