@@ -17,6 +17,7 @@ from mapping.errors import UnsupportedModelError
 from mapping.evaluate import lowest_bit, needed_nodes
 from mapping.network import Network, Node
 from mapping.operations import LayerOperations, layer_matrix, operation_counts, pool_matrix, pool_members
+from mapping.rewrite import magnitudes, sink_pools
 from mapping.simulate import Comparison, compare, decode, encode, simulate
 from mapping.spiking import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
 from mapping.thresholds import Chain, fold, prove, slopes
@@ -72,7 +73,8 @@ def convert(network: Network) -> SpikingNetwork:
     """Split a network into encoder, spiking layers and decoder, and prove the layers equal to it.
 
     On the chip runs the longest run of ternary layers behind one quantised activation, the earliest on a
-    tie; all other layers run on the host and are listed with the reason.
+    tie; all other layers run on the host and are listed with the reason. The network of the result is the
+    given one with max-pools moved behind activations where that changes no value.
 
     Raises
     ------
@@ -81,11 +83,12 @@ def convert(network: Network) -> SpikingNetwork:
     MappingError
         If the thresholds of a layer fail their proof.
     """
+    network = sink_pools(network)
     activations = find_activations(network)
     candidates, reasons = _candidates(network, activations)
     entry, run = _longest_run(network, activations, candidates)
     if entry is None:
-        raise UnsupportedModelError(_nothing_to_run(reasons))
+        raise UnsupportedModelError(_nothing_to_run(reasons, candidates))
     names = {entry.output: INPUT} | {part.activation.output: part.name for part in run}
     layers = tuple(_layer(part, names[part.source.activation.output], network) for part in run)
     decoder = needed_nodes(network, names, [network.output])
@@ -118,7 +121,7 @@ def _candidates(
             continue
         source = _source(linear, network, producers, activations)
         ends = [(chain[1:], end) for chain, end in chains if chain and chain[0] is linear]
-        ternary, magnitude, reason = _ternary(linear, source)
+        ternary, reason = _ternary(linear, source)
         if source is None or ternary is None or not ends:
             reasons[linear.name] = reason or "its output does not end in a quantised activation"
             continue
@@ -133,8 +136,8 @@ def _candidates(
                     chain=tuple(chain),
                     activation=end,
                     source=source,
-                    ternary=ternary,
-                    magnitude=magnitude,
+                    ternary=ternary[0],
+                    magnitude=ternary[1],
                 )
             )
     return found, reasons
@@ -175,25 +178,20 @@ def _source(
 
 def _ternary(
     linear: Node, source: _Source | None
-) -> tuple[NDArray[np.int8] | None, NDArray[np.float64], str | None]:
+) -> tuple[tuple[NDArray[np.int8], NDArray[np.float64]] | None, str | None]:
     """Return digits and one magnitude for each row, or None and the reason."""
     weight = linear.constants["weight"]
-    rows = np.abs(weight.reshape(len(weight), -1))
-    magnitude = rows.max(axis=1)
-    if not ((rows == 0) | (rows == magnitude[:, None])).all():
-        return None, magnitude, "its weights are not -a, 0 and a with one a per output channel"
+    magnitude = magnitudes(weight)
+    if magnitude is None:
+        return None, "its weights are not -a, 0 and a with one a per output channel"
     if source is None:
-        return None, magnitude, "its input is not a quantised activation"
+        return None, "its input is not a quantised activation"
     digits = np.sign(weight).astype(np.int8)
     largest = np.abs(digits).reshape(len(weight), -1).sum(axis=1, dtype=np.int64) * source.activation.levels
     bits = np.ldexp(magnitude, -np.minimum(lowest_bit(magnitude[:, None], axis=1), 1000))
     if (bits * largest >= 2.0**53).any():
-        return (
-            None,
-            magnitude,
-            "its weights have too many digits for exact sums in float64, store them as float32",
-        )
-    return digits, magnitude, None
+        return None, "its weights have too many digits for exact sums in float64, store them as float32"
+    return (digits, magnitude), None
 
 
 def _longest_run(
@@ -286,7 +284,12 @@ def _host_reason(node: Node) -> str:
     return "it belongs to the encoder or the decoder" if node.op == "MaxPool" else "it quantises the input"
 
 
-def _nothing_to_run(reasons: dict[str, str]) -> str:
+def _nothing_to_run(reasons: dict[str, str], candidates: Sequence[_Candidate]) -> str:
+    if candidates:
+        return (
+            "No layer can run on the chip: the output also needs a tensor from before the quantised input of "
+            f"layer {candidates[0].name!r}; let every later layer read quantised activations."
+        )
     remedy = "train with ternary weights and quantised activations before and after them"
     if not reasons:
         return f"The model has no convolution and no dense layer, so nothing can run on the chip; {remedy}."

@@ -341,6 +341,8 @@ def small_networks(draw: st.DrawFn) -> tuple[SpikingNetwork, NDArray[np.float64]
         if min(shape[1:]) < 3:
             break
         y = b.conv(y, weight, bias, pads=pads, strides=strides, group=groups)
+        if draw(st.booleans()) and b.network(y).shapes[y][1] > 2:
+            y = b.op("MaxPool", y, kernel_shape=[2, 1])
         y = b.norm(y, out) if draw(st.booleans()) else y
         y = b.quantise(y, draw(st.integers(0, 2)), draw(st.sampled_from([1.0, 2.0, 3.0])))
         shape = b.network(y).shapes[y]
