@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convert a float network with ternary layers into a `SpikingNetwork` that equals it.
+
+The method is the scatter-and-gather conversion of Zou et al. 2021 (Front. Neurosci. 15:694170): an
+activation of k_rep levels becomes k_rep thresholds on one shared integer sum. Here every threshold is found
+and proven with the network's own float64 arithmetic.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.activations import Activation, find_activations
+from mapping.errors import UnsupportedModelError
+from mapping.evaluate import lowest_bit, needed_nodes
+from mapping.network import Network, Node
+from mapping.operations import LayerOperations, layer_matrix, operation_counts, pool_matrix, pool_members
+from mapping.rewrite import magnitudes, sink_pools
+from mapping.simulate import Comparison, compare, decode, encode, simulate
+from mapping.spiking import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
+from mapping.thresholds import Chain, fold, prove, slopes
+
+__all__ = [
+    "ALWAYS",
+    "INPUT",
+    "NEVER",
+    "Comparison",
+    "LayerOperations",
+    "Pool",
+    "SpikingLayer",
+    "SpikingNetwork",
+    "compare",
+    "convert",
+    "decode",
+    "encode",
+    "layer_matrix",
+    "operation_counts",
+    "pool_matrix",
+    "pool_members",
+    "simulate",
+]
+
+_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Mul", "Relu"})
+_HOST = frozenset({"Conv", "Dense", "MaxPool"})
+_OUTSIDE = "it lies outside the longest run of layers that can run on the chip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Source:
+    """Where a linear node's input comes from: an activation through pools."""
+
+    activation: Activation
+    shape: tuple[int, ...]
+    pools: tuple[Pool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Candidate:
+    """A linear node and one quantised activation of its output, which can run on the chip."""
+
+    name: str
+    linear: Node
+    chain: tuple[Node, ...]
+    activation: Activation
+    source: _Source
+    ternary: NDArray[np.int8]
+    magnitude: NDArray[np.float64]
+
+
+def convert(network: Network) -> SpikingNetwork:
+    """Split a network into encoder, spiking layers and decoder, and prove the layers equal to it.
+
+    On the chip runs the longest run of ternary layers behind one quantised activation, the earliest on a
+    tie; all other layers run on the host and are listed with the reason. The network of the result is the
+    given one with max-pools moved behind activations where that changes no value.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If no layer can run on the chip; the sentence names the first obstacle and the way out.
+    MappingError
+        If the thresholds of a layer fail their proof.
+    """
+    network = sink_pools(network)
+    activations = find_activations(network)
+    candidates, reasons = _candidates(network, activations)
+    entry, run = _longest_run(network, activations, candidates)
+    if entry is None:
+        raise UnsupportedModelError(_nothing_to_run(reasons, candidates))
+    names = {entry.output: INPUT} | {part.activation.output: part.name for part in run}
+    layers = tuple(_layer(part, names[part.source.activation.output], network) for part in run)
+    decoder = needed_nodes(network, names, [network.output])
+    read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
+    encoder = needed_nodes(network, [network.input], [entry.output])
+    host = _host_nodes(encoder, decoder)
+    return SpikingNetwork(
+        name=network.name,
+        network=network,
+        encoder_output=entry.output,
+        input_levels=entry.levels,
+        input_scale=entry.scale,
+        layers=layers,
+        outputs=tuple(layer.name for layer in layers if layer.activation in read),
+        decoder_reads_input=entry.output in read,
+        host_layers=tuple(node.name for node in host),
+        host_reasons=tuple(reasons.get(node.name, _host_reason(node)) for node in host),
+    )
+
+
+def _candidates(
+    network: Network, activations: dict[str, Activation]
+) -> tuple[list[_Candidate], dict[str, str]]:
+    """Return every layer that can run on the chip, and for every linear node why it would not."""
+    producers = {node.output: node for node in network.nodes}
+    chains = [(_chain(activation, producers), activation) for activation in activations.values()]
+    found, reasons, used = [], {}, {INPUT}
+    for linear in network.nodes:
+        if linear.op not in {"Conv", "Dense"}:
+            continue
+        source = _source(linear, network, producers, activations)
+        ends = [(chain[1:], end) for chain, end in chains if chain and chain[0] is linear]
+        ternary, reason = _ternary(linear, source)
+        if source is None or ternary is None or not ends:
+            reasons[linear.name] = reason or "its output does not end in a quantised activation"
+            continue
+        reasons[linear.name] = _OUTSIDE
+        for chain, end in ends:
+            name = linear.name if linear.name not in used else f"{linear.name}:{end.output}"
+            used.add(name)
+            found.append(
+                _Candidate(
+                    name=name,
+                    linear=linear,
+                    chain=tuple(chain),
+                    activation=end,
+                    source=source,
+                    ternary=ternary[0],
+                    magnitude=ternary[1],
+                )
+            )
+    return found, reasons
+
+
+def _chain(activation: Activation, producers: dict[str, Node]) -> list[Node]:
+    """Return the nodes from a linear one to an activation; empty if another operation is between."""
+    nodes: list[Node] = []
+    node = producers.get(activation.output)
+    while node is not None and len(node.inputs) == 1:
+        nodes.append(node)
+        if node.op in {"Conv", "Dense"}:
+            return nodes[::-1]
+        if node.op not in _CHAIN and node.output != activation.floor:
+            return []
+        node = producers.get(node.inputs[0])
+    return []
+
+
+def _source(
+    linear: Node, network: Network, producers: dict[str, Node], activations: dict[str, Activation]
+) -> _Source | None:
+    """Walk back through pools and reshapes to a quantised activation."""
+    pools: list[Pool] = []
+    tensor, shape = linear.inputs[0], network.shapes[linear.inputs[0]]
+    while tensor not in activations:
+        node = producers.get(tensor)
+        if node is None or node.op not in {"Flatten", "MaxPool", "Reshape"}:
+            return None
+        tensor = node.inputs[0]
+        if node.op == "MaxPool":
+            if pools and network.shapes[node.output] != shape:
+                return None  # a reshape between two pools
+            pools.append(Pool(kernel=node.pair("kernel"), stride=node.pair("stride"), pads=node.pads()))
+            shape = network.shapes[tensor]
+    return _Source(activation=activations[tensor], shape=shape, pools=tuple(reversed(pools)))
+
+
+def _ternary(
+    linear: Node, source: _Source | None
+) -> tuple[tuple[NDArray[np.int8], NDArray[np.float64]] | None, str | None]:
+    """Return digits and one magnitude for each row, or None and the reason."""
+    weight = linear.constants["weight"]
+    magnitude = magnitudes(weight)
+    if magnitude is None:
+        return None, "its weights are not -a, 0 and a with one a per output channel"
+    if source is None:
+        return None, "its input is not a quantised activation"
+    digits = np.sign(weight).astype(np.int8)
+    largest = np.abs(digits).reshape(len(weight), -1).sum(axis=1, dtype=np.int64) * source.activation.levels
+    bits = np.ldexp(magnitude, -np.minimum(lowest_bit(magnitude[:, None], axis=1), 1000))
+    if (bits * largest >= 2.0**53).any():
+        return None, "its weights have too many digits for exact sums in float64, store them as float32"
+    return (digits, magnitude), None
+
+
+def _longest_run(
+    network: Network, activations: dict[str, Activation], candidates: Sequence[_Candidate]
+) -> tuple[Activation | None, list[_Candidate]]:
+    """Return the activation behind which most candidates follow one another, and those candidates."""
+    best: tuple[Activation | None, list[_Candidate]] = (None, [])
+    for entry in activations.values():
+        reached, run = {entry.output}, []
+        for candidate in candidates:
+            if candidate.source.activation.output in reached and candidate.activation.output != entry.output:
+                reached.add(candidate.activation.output)
+                run.append(candidate)
+        if len(run) > len(best[1]) and _decodable(network, reached):
+            best = (entry, run)
+    return best
+
+
+def _decodable(network: Network, given: set[str]) -> bool:
+    try:
+        needed_nodes(network, given, [network.output])
+    except ValueError:
+        return False
+    return True
+
+
+def _layer(part: _Candidate, source: str, network: Network) -> SpikingLayer:
+    linear, activation = part.linear, part.activation
+    ternary, low, high = _rising(part)
+    chain = Chain(
+        layer=part.name,
+        nodes=part.chain,
+        unit=_unit(part),
+        low=low,
+        high=high,
+        levels=activation.levels,
+        scale=activation.scale,
+    )
+    thresholds = fold(chain)
+    exhaustive, checked = prove(chain, thresholds)
+    conv = linear.op == "Conv"
+    return SpikingLayer(
+        name=part.name,
+        kind="conv" if conv else "dense",
+        source=source,
+        pools=part.source.pools,
+        source_shape=part.source.shape,
+        input_shape=network.shapes[linear.inputs[0]],
+        output_shape=network.shapes[linear.output],
+        weight=ternary,
+        stride=linear.pair("stride") if conv else (1, 1),
+        pads=linear.pads() if conv else (0, 0, 0, 0),
+        dilation=linear.pair("dilation") if conv else (1, 1),
+        groups=int(linear.number("groups")) if conv else 1,
+        source_levels=part.source.activation.levels,
+        levels=activation.levels,
+        thresholds=thresholds,
+        activation=activation.output,
+        scale=activation.scale,
+        exhaustive=exhaustive,
+        sums_checked=checked,
+    )
+
+
+def _falling(part: _Candidate) -> NDArray[np.bool_]:
+    return np.asarray(slopes(part.chain, len(part.ternary)) < 0)
+
+
+def _unit(part: _Candidate) -> NDArray[np.float64]:
+    """Return the real value of an integer sum of one, exact because the input's scale is a power of two."""
+    return np.where(_falling(part), -1.0, 1.0) * part.magnitude * part.source.activation.scale
+
+
+def _rising(part: _Candidate) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the weights with falling rows negated, and the smallest and largest sum of every row."""
+    sign = np.where(_falling(part), -1, 1).astype(np.int8)
+    ternary = part.ternary * sign.reshape((-1,) + (1,) * (part.ternary.ndim - 1))
+    flat, levels = ternary.reshape(len(ternary), -1), part.source.activation.levels
+    low = -(flat < 0).sum(axis=1, dtype=np.int64) * levels
+    return ternary, low, (flat > 0).sum(axis=1, dtype=np.int64) * levels
+
+
+def _host_nodes(encoder: Sequence[Node], decoder: Sequence[Node]) -> list[Node]:
+    """Return the layers of encoder and decoder; an encoder without any is represented by its quantiser."""
+    first = [node for node in encoder if node.op in _HOST] or [node for node in encoder if node.op == "Floor"]
+    return first + [node for node in decoder if node.op in _HOST and node not in first]
+
+
+def _host_reason(node: Node) -> str:
+    return "it belongs to the encoder or the decoder" if node.op == "MaxPool" else "it quantises the input"
+
+
+def _nothing_to_run(reasons: dict[str, str], candidates: Sequence[_Candidate]) -> str:
+    if candidates:
+        return (
+            "No layer can run on the chip: the output also needs a tensor from before the quantised input of "
+            f"layer {candidates[0].name!r}; let every later layer read quantised activations."
+        )
+    remedy = "train with ternary weights and quantised activations before and after them"
+    if not reasons:
+        return f"The model has no convolution and no dense layer, so nothing can run on the chip; {remedy}."
+    middle = [name for name, reason in reasons.items() if reason.startswith("its weights")] or list(reasons)
+    first = middle[len(middle) > 2]
+    return f"No layer can run on the chip: layer {first!r} cannot because {reasons[first]}; {remedy}."

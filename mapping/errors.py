@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors of the mapping package: one root, and one sentence each."""
+
+__all__ = ["InfeasibleError", "MappingError", "UnsupportedModelError"]
+
+
+class MappingError(Exception):
+    """Root of every error that `mapping` raises on purpose; its text is one sentence."""
+
+
+class UnsupportedModelError(MappingError):
+    """The model file is damaged, or it uses something that cannot be imported or converted."""
+
+
+class InfeasibleError(MappingError):
+    """A layer asks for more than a limit allows.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the layer that does not fit.
+    limit : str
+        Name of the limit, for example ``"axons per core"``.
+    demand, allowed : int or str
+        What the layer needs and what the limit grants, in the same unit.
+    remedy : str
+        What the user can do, as a phrase that completes the sentence.
+    """
+
+    def __init__(self, *, layer: str, limit: str, demand: int | str, allowed: int | str, remedy: str) -> None:
+        self.layer = layer
+        self.limit = limit
+        self.demand = demand
+        self.allowed = allowed
+        self.remedy = remedy
+        super().__init__(f"Layer {layer!r} needs {demand} {limit} but {allowed} are allowed: {remedy}.")

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the ONNX importer knows while it reads: one operator, and the graph so far."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.errors import UnsupportedModelError
+from mapping.network import Attribute, Node, Shape, infer_shape, make_node
+
+__all__ = ["FLOAT_TYPES", "Graph", "Operator", "Step"]
+
+FLOAT_TYPES: Mapping[int, type[np.generic]] = {1: np.float32, 11: np.float64}
+"""Types of an activation: TensorProto.FLOAT and DOUBLE."""
+
+_CONSTANT_TYPES: Mapping[int, type[np.generic]] = {**FLOAT_TYPES, 6: np.int32, 7: np.int64, 10: np.float16}
+
+Step = tuple[str, str, dict[str, Attribute], dict[str, NDArray[np.float64]]]
+"""A node to append: suffix of its name, operation, attributes, constants."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Operator:
+    """One ONNX node with its attributes as Python values."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, object]
+
+    def bad(self, problem: str) -> UnsupportedModelError:
+        """Return the error that names this node."""
+        return UnsupportedModelError(f"Node {self.name!r} ({self.op}) {problem}.")
+
+    def allow(self, *names: str) -> None:
+        """Refuse every attribute but these."""
+        for name in self.attributes:
+            if name not in names:
+                raise self.bad(f"has the attribute {name!r}, which is not supported")
+
+    def number(self, name: str, default: float) -> float:
+        """Return a finite float or integer attribute."""
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.bad(f"has the attribute {name} = {value!r}, which is not a finite number")
+        return float(value)
+
+    def integer(self, name: str, default: int) -> int:
+        """Return an integer attribute."""
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int):
+            raise self.bad(f"has the attribute {name} = {value!r}, which is not an integer")
+        return value
+
+    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Return an attribute that is a list of as many integers as ``default``."""
+        value = self.attributes.get(name, default)
+        if (
+            not isinstance(value, tuple)
+            or len(value) != len(default)
+            or not all(isinstance(v, int) for v in value)
+        ):
+            raise self.bad(f"has the attribute {name} = {value!r}, not {len(default)} integers")
+        return value
+
+    def require(self, name: str, wanted: float) -> None:
+        """Refuse an attribute whose value is not the only one supported."""
+        if self.number(name, wanted) != wanted:
+            raise self.bad(f"has {name} = {self.number(name, wanted):g}, supported is {wanted:g}")
+
+    def cast_type(self) -> type[np.generic]:
+        """Return the target type of a ``Cast`` of a constant."""
+        code = self.integer("to", 0)
+        if code not in _CONSTANT_TYPES:
+            raise self.bad(f"casts to the ONNX type {code}, which is not supported")
+        return _CONSTANT_TYPES[code]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Graph:
+    """What has been read so far: constants, nodes, shapes, and tensors that are other names of a tensor."""
+
+    input_name: str
+    input_shape: Shape
+    batch: int | None
+    constants: dict[str, NDArray[np.generic]]
+    nodes: list[Node] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shapes[self.input_name] = self.input_shape
+
+    def _fresh(self, operator: Operator, tensor: str) -> str:
+        if not tensor or tensor in self.constants or tensor in self.shapes or tensor in self.aliases:
+            raise operator.bad(f"writes tensor {tensor!r}, which is empty or exists already")
+        return tensor
+
+    def define(self, operator: Operator, value: NDArray[np.generic]) -> None:
+        """Record the constant an operator writes."""
+        self.constants[self._fresh(operator, operator.outputs[0])] = value
+
+    def alias(self, operator: Operator) -> None:
+        """Record that the output of an operator is its input."""
+        self.aliases[self._fresh(operator, operator.outputs[0])] = self.activation(operator, 0)
+
+    def activation(self, operator: Operator, index: int) -> str:
+        """Return the tensor an operator reads as an activation."""
+        tensor = operator.inputs[index] if index < len(operator.inputs) else ""
+        tensor = self.aliases.get(tensor, tensor)
+        if tensor in self.constants:
+            raise operator.bad(f"reads the constant {tensor!r} where an activation is needed")
+        if tensor not in self.shapes:
+            raise operator.bad(f"reads tensor {tensor!r}, which no earlier node writes")
+        return tensor
+
+    def optional(self, operator: Operator, index: int) -> NDArray[np.generic] | None:
+        """Return a constant input, or None where it is left out."""
+        tensor = operator.inputs[index] if index < len(operator.inputs) else ""
+        if not tensor:
+            return None
+        if tensor not in self.constants:
+            raise operator.bad(f"reads tensor {tensor!r} where a constant is needed")
+        return self.constants[tensor]
+
+    def parameter(self, operator: Operator, index: int, *, ndim: int) -> NDArray[np.float64]:
+        """Return a required finite constant input of a given rank."""
+        value = self.optional(operator, index)
+        if value is None or value.ndim != ndim or value.dtype.kind not in "biuf" or not value.size:
+            raise operator.bad(f"needs a numeric constant with {ndim} dimensions as input {index}")
+        return self.finite(operator.inputs[index], value)
+
+    @staticmethod
+    def finite(tensor: str, value: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Return a constant as float64, which holds every supported type exactly."""
+        with np.errstate(invalid="ignore"):  # a signalling NaN warns, and is refused below
+            result = value.astype(np.float64)
+        if not np.isfinite(result).all():
+            raise UnsupportedModelError(
+                f"Tensor {tensor!r} has NaN or infinite values; train the model again."
+            )
+        return result
+
+    def per_channel(self, operator: Operator, tensor: str, shape: Shape) -> NDArray[np.float64]:
+        """Return a broadcast constant as () or (channels,)."""
+        value = self.constants[tensor]
+        if value.dtype.kind not in "biuf":
+            raise operator.bad(f"reads the constant {tensor!r}, which is not numeric")
+        if value.size == 1:
+            return self.finite(tensor, value).reshape(())
+        full = value.reshape((1,) * (len(shape) + 1 - value.ndim) + value.shape)
+        fits = full.ndim == len(shape) + 1 and all(
+            n in (1, m) for n, m in zip(full.shape, (1, *shape), strict=True)
+        )
+        if not fits or full.size != full.shape[1]:
+            raise operator.bad(
+                f"has a constant of shape {value.shape} on an input of shape {shape}; "
+                "supported are one value per tensor or per channel"
+            )
+        return self.finite(tensor, full).reshape(-1)
+
+    def add(self, node: Node) -> None:
+        """Append a node after checking its shapes."""
+        self.shapes[node.output] = infer_shape(node, [self.shapes[tensor] for tensor in node.inputs])
+        self.nodes.append(node)
+
+    def chain(self, operator: Operator, steps: list[Step]) -> None:
+        """Append steps one after the other between input and output of an operator."""
+        tensor, output = self.activation(operator, 0), self._fresh(operator, operator.outputs[0])
+        for i, (suffix, op, attributes, constants) in enumerate(steps):
+            target = (
+                output if i == len(steps) - 1 else self._fresh(operator, f"{output}.before{steps[i + 1][0]}")
+            )
+            name = operator.name + suffix
+            self.add(make_node(name, op, [tensor], target, attributes=attributes, constants=constants))
+            tensor = target

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrite a network into an equal one that converts better."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.network import ELEMENTWISE, Network, Node, build_network
+from mapping.thresholds import slopes
+
+__all__ = ["magnitudes", "sink_pools"]
+
+
+def magnitudes(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return for every output row its a if all weights are -a, 0 or a, else None."""
+    rows = np.abs(weight.reshape(len(weight), -1))
+    largest = np.asarray(rows.max(axis=1))
+    return largest if ((rows == 0) | (rows == largest[:, None])).all() else None
+
+
+def sink_pools(network: Network) -> Network:
+    """Move max-pools of ternary layers behind the elementwise operations that follow and fall in no channel.
+
+    A rounded operation that never falls commutes with the maximum, so every remaining tensor keeps its
+    value to the last bit. A network that pools before its quantised activation becomes one that pools after
+    it. Pools of other layers stay, so that the encoder does not grow.
+    """
+    nodes = list(network.nodes)
+    movable = {node.name for node in nodes if node.op == "MaxPool" and _follows_ternary(node, nodes)}
+    at = 0
+    while at < len(nodes):
+        pool, after = nodes[at], _only_consumer(nodes, nodes[at], network)
+        if pool.name not in movable or after is None or not _commutes(after):
+            at += 1
+            continue
+        between = f"{after.output}.before.{pool.name}"
+        first = replace(after, inputs=pool.inputs, output=between)
+        second = replace(pool, inputs=(between,), output=after.output)
+        where = next(i for i, node in enumerate(nodes) if node is after)
+        nodes[where : where + 1] = [first, second]
+        del nodes[at]
+    shape = network.shapes[network.input]
+    return build_network(
+        nodes,
+        name=network.name,
+        input_name=network.input,
+        input_shape=shape,
+        output_name=network.output,
+    )
+
+
+def _only_consumer(nodes: list[Node], node: Node, network: Network) -> Node | None:
+    consumers = [other for other in nodes if node.output in other.inputs]
+    return consumers[0] if len(consumers) == 1 and node.output != network.output else None
+
+
+def _follows_ternary(pool: Node, nodes: list[Node]) -> bool:
+    producers = {node.output: node for node in nodes}
+    node = producers.get(pool.inputs[0])
+    while node is not None and node.op in ELEMENTWISE | {"MaxPool"} and node.op != "Floor":
+        node = producers.get(node.inputs[0])
+    return (
+        node is not None and node.op in {"Conv", "Dense"} and magnitudes(node.constants["weight"]) is not None
+    )
+
+
+def _commutes(after: Node) -> bool:
+    return after.op in ELEMENTWISE and len(after.inputs) == 1 and bool((slopes([after], 1) >= 0).all())
