@@ -155,7 +155,7 @@ def random_system(
         fits = [SystemSpec(core=core, width=min(2, max_width), height=min(2, max_height))]
     spec = fits[int(rng.integers(len(fits)))]
     axons = [int(rng.integers(1, spec.core.axons + 1)) for _ in range(spec.cores)]
-    meeting = _rectangle(rng, spec) if rng.random() < 0.3 else None
+    meeting = _rectangle(rng, spec) if rng.random() < 0.5 else None
     cores = [_core(rng, spec, a, meeting) if rng.random() < 0.9 else None for a in axons]
     count = int(rng.integers(6, 21)) if steps is None else steps
     return make_system(spec, *cores), _stimulus(rng, spec, count, min(axons))
@@ -172,7 +172,7 @@ def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> 
     cells = rng.choice([-1, 0, 1], (axons, n * k), p=[density * 0.4, 1 - density, density * 0.6])
     low, high = core.potential_min, core.potential_max
     count = rng.random(n) < rng.choice([0.0, 0.5, 1.0])
-    thresholds = _thresholds(rng, core) - (100 if busy else 0)
+    thresholds = _thresholds(rng, core) - (120 if busy else 0)
     thresholds = np.clip(thresholds, core.always, core.never)
     schedule = _schedule(rng, core, len(thresholds), bool(count.any()))
     reach = int((schedule[:, 5] + schedule[:, 6])[schedule[:, 4] > 0].max(initial=0))
@@ -222,7 +222,7 @@ def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: bool) -> Ints:
 def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
     """Return entries; with a meeting place most go there, several of each neuron."""
     length = int(rng.integers(1, 13))
-    ends = 0.6 if meeting is None else 0.3
+    ends = 0.6 if meeting is None else 0.2
     rectangles = [_rectangle(rng, spec) for _ in range(length)]
     if meeting is not None:
         rectangles = [meeting if rng.random() < 0.7 else r for r in rectangles]
