@@ -14,12 +14,29 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import PRESETS, CoreSpec, SystemSpec
-from emu.trace import Stimulus
+from emu.trace import RunResult, Stimulus
+from emu.words import Reset
 
-__all__ = ["POOL", "make_core", "make_stimulus", "make_system", "random_system"]
+__all__ = [
+    "POOL",
+    "coverage",
+    "make_core",
+    "make_stimulus",
+    "make_system",
+    "random_system",
+    "require_coverage",
+]
 
 WIDE = CoreSpec(
-    axons=40, columns=64, lanes=16, payload_bits=5, potential_bits=9, strengths=3, thresholds=64, fanouts=48, schedule=6
+    axons=40,
+    columns=64,
+    lanes=16,
+    payload_bits=5,
+    potential_bits=9,
+    strengths=3,
+    thresholds=64,
+    fanouts=48,
+    schedule=6,
 )
 """A core whose axons are no power of two and whose potentials saturate soon."""
 
@@ -35,15 +52,16 @@ POOL: tuple[SystemSpec, ...] = (
 """The systems that `random_system` draws from: few, because a hardware build of each is kept."""
 
 Rng = np.random.Generator
+Rectangle = tuple[int, int, int, int]
 Ints = NDArray[np.int64]
 
 
 def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     """Build a core, every field that is not given with a plain default.
 
-    The defaults: strength 1, no bias, potentials 0, reset by subtraction, unary emission, a neuron is connected
-    if there is a fan-out, all neurons use threshold 0 and fan-out entry 0 of the lists, and a schedule of one
-    entry that integrates, updates and fires with one threshold.
+    The defaults: strength 1, no bias, potentials 0, reset by subtraction, unary emission, a neuron is
+    connected if there is a fan-out, all neurons use threshold 0 and fan-out entry 0 of the lists, and a
+    schedule of one entry that integrates, updates and fires with one threshold.
 
     Parameters
     ----------
@@ -137,13 +155,16 @@ def random_system(
         fits = [SystemSpec(core=core, width=min(2, max_width), height=min(2, max_height))]
     spec = fits[int(rng.integers(len(fits)))]
     axons = [int(rng.integers(1, spec.core.axons + 1)) for _ in range(spec.cores)]
-    cores = [_core(rng, spec, a) if rng.random() < 0.9 else None for a in axons]
+    meeting = _rectangle(rng, spec) if rng.random() < 0.5 else None
+    cores = [_core(rng, spec, a, meeting) if rng.random() < 0.9 else None for a in axons]
     count = int(rng.integers(6, 21)) if steps is None else steps
     return make_system(spec, *cores), _stimulus(rng, spec, count, min(axons))
 
 
-def _core(rng: Rng, spec: SystemSpec, axons: int) -> CoreImage:
+def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> CoreImage:
+    """Return a program; with a ``meeting`` place it is busy and most packets go there."""
     core = spec.core
+    busy = meeting is not None or rng.random() < 0.2
     k = int(rng.integers(1, core.strengths + 1))
     n = 0 if rng.random() < 0.06 else int(rng.integers(1, min(core.columns // k, 10) + 1))
     n = core.columns // k if rng.random() < 0.05 else n
@@ -151,10 +172,11 @@ def _core(rng: Rng, spec: SystemSpec, axons: int) -> CoreImage:
     cells = rng.choice([-1, 0, 1], (axons, n * k), p=[density * 0.4, 1 - density, density * 0.6])
     low, high = core.potential_min, core.potential_max
     count = rng.random(n) < rng.choice([0.0, 0.5, 1.0])
-    thresholds = _thresholds(rng, core)
+    thresholds = _thresholds(rng, core) - (120 if busy else 0)
+    thresholds = np.clip(thresholds, core.always, core.never)
     schedule = _schedule(rng, core, len(thresholds), bool(count.any()))
     reach = int((schedule[:, 5] + schedule[:, 6])[schedule[:, 4] > 0].max(initial=0))
-    fanout = _fanout(rng, spec)
+    fanout = _fanout(rng, spec, meeting)
     ends = int(np.flatnonzero(fanout[:, 5])[-1])
     largest = rng.choice([4, 127])
     return make_core(
@@ -197,9 +219,14 @@ def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: bool) -> Ints:
     return np.array(rows, np.int64)
 
 
-def _fanout(rng: Rng, spec: SystemSpec) -> Ints:
+def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
+    """Return entries; with a meeting place most go there, several of each neuron."""
     length = int(rng.integers(1, 13))
-    rows = [[*_rectangle(rng, spec), _axon(rng, spec.core, 16), rng.random() < 0.6] for _ in range(length)]
+    ends = 0.6 if meeting is None else 0.2
+    rectangles = [_rectangle(rng, spec) for _ in range(length)]
+    if meeting is not None:
+        rectangles = [meeting if rng.random() < 0.7 else r for r in rectangles]
+    rows = [[*r, _axon(rng, spec.core, 16), rng.random() < ends] for r in rectangles]
     rows[-1][5] = True
     return np.array(rows, np.int64)
 
@@ -211,7 +238,7 @@ def _axon(rng: Rng, core: CoreSpec, used: int) -> int:
     return int(rng.integers(0, used))
 
 
-def _rectangle(rng: Rng, spec: SystemSpec) -> tuple[int, int, int, int]:
+def _rectangle(rng: Rng, spec: SystemSpec) -> Rectangle:
     """Return a core, a rectangle, the gateway, both, and rarely one that leaves the mesh or is empty."""
     right, bottom = spec.width - 1, spec.height - 1
     x0, x1 = (int(v) for v in np.sort(rng.integers(0, right + 1, 2)))
@@ -241,3 +268,60 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
             axon = _axon(rng, spec.core, max(1, axons if rng.random() < 0.5 else 3))
             rows.append((step, x0, x1, y0, y1, axon, payload))
     return make_stimulus(steps, rows)
+
+
+def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[str, float]:
+    """Return for each corner of the contract the share of the run that was in it.
+
+    Parameters
+    ----------
+    image, stimulus : what was run.
+    result : of a run with cycles and potentials.
+
+    Returns
+    -------
+    Shares of steps (spikes, idle, output), of cores (contention: a core that had to wait for its router at
+    least once, which needs a full FIFO and so a refused grant behind it; merges, saturation, errors, router
+    errors, disabled, empty), of stored potentials (negative), of packets and fan-out entries (multicast), of
+    rows of spikes (count, unary with c > 1, each reset), of systems (schedules with several entries).
+    """
+    assert result.potentials is not None
+    rows = [(step, image.cores[core], neuron, c) for step, core, neuron, c in result.spikes.tolist()]
+    spikes = [(core, neuron, c) for _, core, neuron, c in rows if core is not None]
+    sent = [(core.count_emission[i], c) for core, i, c in spikes if core.connected[i]]
+    programs = [core for core in image.cores if core is not None]
+    rectangles = [row for core in programs for row in core.fanout.tolist()] + stimulus.packet.tolist()
+    active = {row[0] for row in rows} | set(stimulus.step.tolist())
+    shares: dict[str, Sequence[bool] | NDArray[np.bool_]] = {
+        "spikes": [step in {row[0] for row in rows} for step in range(result.steps)],
+        "idle steps": [step not in active for step in range(result.steps)],
+        "outputs": [step in result.outputs[:, 0] for step in range(result.steps)],
+        "negative potentials": result.potentials[:, 3] < 0,
+        "multicast": [r[0] < r[1] or r[2] < r[3] for r in rectangles],
+        "count emission": [count for count, _ in sent],
+        "unary emission with c > 1": [not count and c > 1 for count, c in sent],
+        "disabled cores": [core is None for core in image.cores],
+        "cores without neurons": [core.neurons == 0 for core in programs],
+        "schedules with several entries": [any(len(core.schedule) > 1 for core in programs)],
+    }
+    shares |= {f"reset {r.name.lower()}": [core.reset[i] == r for core, i, _ in spikes] for r in Reset}
+    counters = {"contention": "send_stall", "merges": "merges", "saturation": "saturations"}
+    counters |= {"errors": "errors", "router errors": "router_errors"}
+    shares |= {name: result.counters[counter] > 0 for name, counter in counters.items()}
+    return {name: float(np.mean(share)) if len(share) else 0.0 for name, share in shares.items()}
+
+
+def require_coverage(batch: Sequence[dict[str, float]]) -> None:
+    """Check that a batch of runs was in every corner at least once.
+
+    Parameters
+    ----------
+    batch : what `coverage` returned for each run.
+
+    Raises
+    ------
+    AssertionError : naming every share that is zero in all runs; also for an empty batch.
+    """
+    assert batch, "coverage needs at least one run"
+    missing = [name for name in batch[0] if not any(shares[name] for shares in batch)]
+    assert not missing, f"the batch must reach every corner, it missed: {', '.join(missing)}"

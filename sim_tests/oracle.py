@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The naive oracle: run an image with the plainest possible reading of the contract.
 
-`sim_tests/oracle_rules.py` has the rules of a step, `sim_tests/oracle_cycles.py` the routers and the phases of a
-core. The rules without time are run here: packets are delivered in any order.
+`sim_tests/oracle_rules.py` has the rules of a step, `sim_tests/oracle_cycles.py` the routers and the phases
+of a core. The rules without time are run here: packets are delivered in any order.
+
+The reading chosen where the contract is silent: ``token_hops`` counts until nothing moves, so that every
+output N, E, S, W that is present passes one token per step and one for the pause; a packet of the host to
+the gateway itself comes out in the step before the one it was sent for.
 """
 
 from __future__ import annotations
@@ -18,9 +22,16 @@ from sim_tests.oracle_rules import OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wa
 
 __all__ = ["run_oracle"]
 
+Row = tuple[int, ...]
+
 
 def run_oracle(
-    image: SystemImage, stimulus: Stimulus, *, cycles: bool, potentials: bool = True, shuffle: int | None = None
+    image: SystemImage,
+    stimulus: Stimulus,
+    *,
+    cycles: bool,
+    potentials: bool = True,
+    shuffle: int | None = None,
 ) -> RunResult:
     """Run an image.
 
@@ -55,7 +66,7 @@ def run_oracle(
     )
 
 
-def table(rows: list[tuple[int, ...]], columns: int) -> NDArray[np.int64]:
+def table(rows: list[Row], columns: int) -> NDArray[np.int64]:
     """Return rows sorted, as int64 (rows, columns)."""
     return np.array(sorted(rows), np.int64).reshape(-1, columns)
 
@@ -66,8 +77,9 @@ def stimulus_flits(stimulus: Stimulus, step: int) -> list[Flit]:
     return [Flit(rectangle=tuple(r[:4]), axon=r[4], payload=r[5], due=step) for r in rows]
 
 
-def deliver(mesh: Mesh, cores: list[Core], at: int, i: int, flit: Flit, outputs: list[tuple[int, ...]]) -> None:
-    """Carry a flit that is in input ``i`` of router ``at`` to all its destinations, without time."""
+def deliver(mesh: Mesh, cores: list[Core], flight: tuple[int, int, Flit], outputs: list[Row]) -> None:
+    """Carry a flit that is in (router, input) to all its destinations, without time."""
+    at, i, flit = flight
     x, y = mesh.place(at)
     out = wanted(i, x, y, flit.rectangle)
     counts = cores[at].counts
@@ -83,14 +95,12 @@ def deliver(mesh: Mesh, cores: list[Core], at: int, i: int, flit: Flit, outputs:
             if beyond is None:
                 outputs.append((flit.due - 1, flit.axon, flit.payload))
             else:
-                deliver(mesh, cores, beyond, OPPOSITE[o], flit, outputs)
+                deliver(mesh, cores, (beyond, OPPOSITE[o], flit), outputs)
 
 
-def run_functional(
-    mesh: Mesh, cores: list[Core], stimulus: Stimulus, shuffle: int | None
-) -> list[tuple[int, ...]]:
+def run_functional(mesh: Mesh, cores: list[Core], stimulus: Stimulus, shuffle: int | None) -> list[Row]:
     """Rules 1 to 9, all cores step by step, packets delivered in any order; return the gateway's output."""
-    outputs: list[tuple[int, ...]] = []
+    outputs: list[Row] = []
     flying: list[tuple[int, int, Flit]] = []  # (router, input, flit)
     order = np.random.default_rng(shuffle)
     for step in range(stimulus.steps):
@@ -110,11 +120,10 @@ def carry(
     mesh: Mesh,
     cores: list[Core],
     flying: list[tuple[int, int, Flit]],
-    outputs: list[tuple[int, ...]],
+    outputs: list[Row],
     order: np.random.Generator | None,
 ) -> None:
     """Deliver all packets of a step, in the given order or in a random one."""
     places = range(len(flying)) if order is None else order.permutation(len(flying))
     for place in places:
-        at, i, flit = flying[place]
-        deliver(mesh, cores, at, i, flit, outputs)
+        deliver(mesh, cores, flying[place], outputs)

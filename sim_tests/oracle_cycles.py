@@ -52,7 +52,9 @@ class Router:
         heads = {i: self.fifo[i][0] for i in self.inputs if self.fifo[i]}
         fed = {i: [o for o in self.outputs if i in FEEDS[o]] for i in heads}
         intake = [i for i in heads if heads[i].is_token and not any(i in self.taken[o] for o in fed[i])]
-        wants = {i: wanted(i, *self.mesh.place(self.at), h.rectangle) for i, h in heads.items() if not h.is_token}
+        wants = {
+            i: wanted(i, *self.mesh.place(self.at), h.rectangle) for i, h in heads.items() if not h.is_token
+        }
         leaving = {o: Flit(pause=self.pause[o]) for o in complete if o in ready}  # router 3
         granted: dict[int, int] = {}
         for o in ready - set(complete):  # router 4 and 5
@@ -247,7 +249,7 @@ class Chip:
             self.finish[step] = [self.now if core == at else c for core, c in enumerate(self.finish[step])]
 
     def ready(self, at: int, room: list[set[int]]) -> set[int]:
-        """Router 1: the present outputs of a router that lead to a FIFO with room, to the core or the host."""
+        """Router 1: the present outputs that lead to a FIFO with room, to the core or to the host."""
         ready = set()
         for o in self.routers[at].outputs:
             beyond = self.mesh.neighbour(at, o) if o != L else None
@@ -276,20 +278,19 @@ class Chip:
 
     def check(self, steps: int) -> None:
         """Assert exactly-once delivery, one token per step, and that the activities sum to the run."""
-        width, height = self.mesh.width, self.mesh.height
+        height, rectangles = self.mesh.height, [flit.rectangle for flit in self.injected]
         for core in self.cores:
             x, y = self.mesh.place(core.index)
-            copies = sum(x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in (f.rectangle for f in self.injected))
+            copies = sum(x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in rectangles)
             assert core.counts["deliveries"] + core.counts["errors"] == copies, "delivered exactly once"
             assert sum(core.counts[name] for name in ACTIVITY_COUNTERS) == self.elapsed
             assert core.step == steps
-        outside = [  # columns in which a copy leaves the mesh to the south; column 0 has the gateway there
-            x for f in self.injected for x in range(f.rectangle[0], f.rectangle[1] + 1)
-            if f.rectangle[2] <= height <= f.rectangle[3] and x < width
-        ]
+        south = [r for r in rectangles if r[2] <= height <= r[3]]
+        outside = [x for x0, x1, _, _ in south for x in range(x0, x1 + 1)]  # in column 0 is the gateway
         assert len(self.outputs) == outside.count(0)
-        if all(f.rectangle[0] <= f.rectangle[1] and f.rectangle[2] <= f.rectangle[3] for f in self.injected):
+        if all(x0 <= x1 and y0 <= y1 for x0, x1, y0, y1 in rectangles):
             errors = sum(core.counts["router_errors"] for core in self.cores)
             assert errors == len(outside) - outside.count(0)
         assert len(self.gateway) == steps + 1
-        assert len(self.finish) == steps and all(c >= 0 for row in self.finish for c in row)
+        assert len(self.finish) == steps
+        assert all(c >= 0 for row in self.finish for c in row)

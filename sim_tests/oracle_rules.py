@@ -3,8 +3,8 @@
 
 Slow on purpose: lists, dicts and integers, every cycle of every router and core one after the other. Comments
 cite the numbered rules of `docs/reference/machine.md` ("rule 1" to "rule 9"), the router rules of
-`docs/reference/network.md` ("router 1" to "router 6") and the phases of `docs/reference/cycles.md`. Nothing
-but types is shared with the emulator and nothing at all with the hardware, so that three readings can be compared.
+`docs/reference/network.md` ("router 1" to "router 6") and the phases of `docs/reference/cycles.md`. Only
+types are shared with the emulator, nothing with the hardware, so that three readings can be compared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPPOSITE = {N: S, E: W, S: N, W: E}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flit:
-    """A spike, or a token if ``pause`` is not None; ``due`` is the step that integrates it (for assertions)."""
+    """A spike, or a token if ``pause`` is not None; ``due`` is the step that integrates it."""
 
     rectangle: tuple[int, int, int, int] = (0, 0, 0, 0)
     axon: int = 0
