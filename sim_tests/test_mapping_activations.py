@@ -52,6 +52,13 @@ def test_activation_is_recognised_in_every_equal_form(form: Form) -> None:
     assert_equal(spiking, images((6,), 200))
 
 
+def test_activation_of_whole_numbers_may_have_a_clip_among_its_readers() -> None:
+    b = ModelBuilder((6,))
+    y = b.clip(b.op("Floor", half(b, "x")), 0, 4)
+    network = b.network(b.op("Add", b.clip(y, 0, 1), b.op("Relu", y)))
+    assert [activation.output for activation in find_activations(network).values()] == [y]
+
+
 OTHERS: list[Form] = [
     lambda b, x: mul(b, b.clip(b.op("Floor", mul(b, x, 4)), 0, 4), 0.25),
     lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4), 0.25)), 0, 4), 0.25),

@@ -56,6 +56,26 @@ def test_max_pool_equals_float64_on_every_neuron(attributes: dict[str, Any], tim
     assert_equal(spiking, images())
 
 
+def test_two_different_pools_keep_their_order() -> None:
+    b = ModelBuilder(SHAPE)
+    y = b.op("MaxPool", b.quantise("x"), kernel_shape=[2, 1], strides=[2, 1])
+    y = b.op("Flatten", b.op("MaxPool", y, kernel_shape=[3, 3], strides=[1, 2], pads=[1, 0, 0, 1]))
+    spiking = convert(b.network(b.head(b.quantise(b.dense(y, b.ternary(5, 24), name="fc")), 5)))
+    assert [pool.kernel for pool in spiking.layer("fc").pools] == [(2, 1), (3, 3)]
+    assert_equal(spiking, images())
+
+
+def test_reshape_between_two_pools_stays_on_the_host() -> None:
+    b = ModelBuilder(SHAPE)
+    y = b.op("MaxPool", b.quantise("x"), kernel_shape=[2, 2], strides=[2, 2])
+    y = b.op("MaxPool", b.op("Reshape", y, b.constant([0, 4, 4, 2], np.int64)), kernel_shape=[2, 2])
+    y = mlp(b, b.quantise(b.dense(b.op("Flatten", y), b.ternary(5, 12), name="fc")), [5, 4])
+    spiking = convert(b.network(b.head(y, 4)))
+    assert len(spiking.layers) == 1
+    assert "fc" in spiking.host_layers
+    assert_equal(spiking, images())
+
+
 def test_structure_of_a_pooled_network() -> None:
     spiking = pooled_network(POOLS[1])
     layer = spiking.layer("fc")
@@ -204,13 +224,14 @@ def with_layer(spiking: SpikingNetwork, layer: SpikingLayer) -> SpikingNetwork:
     return replace(spiking, layers=tuple(layer if old.name == layer.name else old for old in spiking.layers))
 
 
+@pytest.mark.parametrize("change", [-1, 1])
 @pytest.mark.parametrize("seed", range(3))
-def test_compare_catches_a_threshold_off_by_one(seed: int) -> None:
+def test_compare_catches_a_threshold_off_by_one(seed: int, change: int) -> None:
     spiking = one_conv(pads=[1, 1, 1, 1])
     layer, rng = spiking.layers[0], np.random.default_rng(seed)
     finite = np.argwhere(np.abs(layer.thresholds) < 10)
     thresholds = layer.thresholds.copy()
-    thresholds[tuple(finite[rng.integers(len(finite))])] += 1
+    thresholds[tuple(finite[rng.integers(len(finite))])] += change
     result = compare(with_layer(spiking, replace(layer, thresholds=thresholds)), images(n=40))
     assert result.differences > 0
     assert result.first is not None

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from mapping import evaluate as evaluation
 from mapping.errors import InfeasibleError, UnsupportedModelError
 from mapping.evaluate import evaluate, infer
 from mapping.importers import onnx as importer
@@ -43,6 +44,7 @@ CONVS = [
     {"group": 2},
     {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
     {"auto_pad": "SAME_LOWER"},
+    {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
     {"auto_pad": "VALID"},
 ]
 
@@ -139,6 +141,22 @@ def test_evaluate_does_not_depend_on_the_batch() -> None:
     network = b.network(b.conv("x", b.rng.normal(size=(16, 3, 5, 5))))
     x = b.rng.normal(size=(9, 3, 9, 9))
     assert (infer(network, x) == np.concatenate([infer(network, row[None]) for row in x])).all()
+
+
+def test_ternary_sums_are_exact() -> None:
+    b = ModelBuilder((500,))
+    weight = b.ternary(20, 500)
+    counts = b.rng.integers(0, 5, size=(30, 500))
+    tensors = evaluate(b.network(b.dense("x", weight)), counts * 0.25)
+    sums = counts @ np.sign(weight).astype(np.int64).T
+    magnitudes = np.abs(weight).max(axis=1).astype(np.float64)
+    assert (tensors["t0"] == magnitudes * 0.25 * sums).all()
+
+
+@pytest.mark.parametrize(("count", "exact"), [(2**15 - 1, True), (2**15 + 1, False)])
+def test_sums_are_exact_up_to_53_bits(count: int, exact: bool) -> None:
+    weight = np.full((1, 2**15), 1.0 + 2.0**-23)
+    assert evaluation._sums_are_exact(weight, np.array([[float(count), 1.0]])) == exact
 
 
 def test_constants_are_read_only() -> None:

@@ -82,6 +82,6 @@ def test_operation_counts_equal_a_walk_over_every_weight(attributes: dict[str, A
 def test_operation_counts_of_a_dense_layer() -> None:
     b = ModelBuilder((3,))
     weight = np.array([[1, 0, -1], [0, 0, 1]], np.float32)
-    spiking = convert(b.network(b.head(b.quantise(b.dense(b.quantise("x"), weight, name="fc")), 2)))
+    spiking = convert(b.network(b.head(b.quantise(b.dense(b.quantise("x"), weight, name="fc"), 0, 3.0), 2)))
     got = operation_counts(spiking, simulate(spiking, np.array([[4, 2, 1]])))["fc"]
-    assert (got.logical[0], got.dense[0], got.input_spikes[0]) == (4 + 2, 7 * 2 * 2 * 4, 7)
+    assert (got.logical[0], got.dense[0], got.input_spikes[0]) == (4 + 2, 7 * 2 * 2 * 3, 7)
