@@ -39,8 +39,14 @@ def _pointer(spec: SystemSpec, place: Place, section: Section, address: int) -> 
     ]
 
 
-def _write(spec: SystemSpec, place: Place, section: Section, chunks: NDArray[np.uint16], address: int = 0) -> list[Flits]:
-    return [*_pointer(spec, place, section, address), _flits(spec, Kind.WRITE, place, chunks)] if len(chunks) else []
+def _write(
+    spec: SystemSpec, place: Place, section: Section, chunks: NDArray[np.uint16], address: int = 0
+) -> list[Flits]:
+    return (
+        [*_pointer(spec, place, section, address), _flits(spec, Kind.WRITE, place, chunks)]
+        if len(chunks)
+        else []
+    )
 
 
 def _core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
@@ -108,6 +114,6 @@ def read_request(spec: SystemSpec, index: int, section: Section, words: int) -> 
     per_word = 4 if section == Section.COUNTER else chunks_for(layout_bits(section_layout(spec, section)))
     chunks = words * per_word
     place = (x, x, y, y)
-    return np.concatenate([*_pointer(spec, place, section, 0), _flits(spec, Kind.READ, place, np.array([chunks]))]), chunks
-
-
+    return np.concatenate(
+        [*_pointer(spec, place, section, 0), _flits(spec, Kind.READ, place, np.array([chunks]))]
+    ), chunks

@@ -79,14 +79,22 @@ class CoreImage:
         neurons = len(self.bias)
         for name in _PER_NEURON:
             if len(getattr(self, name)) != neurons:
-                raise ImageError(f"{name} must have one entry for each of the {neurons} neurons, not {len(getattr(self, name))}")
+                raise ImageError(
+                    f"{name} must have one entry for each of the {neurons} neurons, not {len(getattr(self, name))}"
+                )
         if self.crossbar.shape[1] != neurons * len(self.strengths):
             columns = neurons * len(self.strengths)
-            raise ImageError(f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}")
+            raise ImageError(
+                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}"
+            )
         if len(self.pooled) != len(self.crossbar):
-            raise ImageError(f"pooled must have one entry for each of the {len(self.crossbar)} axons, not {len(self.pooled)}")
+            raise ImageError(
+                f"pooled must have one entry for each of the {len(self.crossbar)} axons, not {len(self.pooled)}"
+            )
         if self.fanout.shape[1] != 6 or self.schedule.shape[1] != 7:
-            raise ImageError(f"fanout must have 6 columns and schedule 7, not {self.fanout.shape[1]} and {self.schedule.shape[1]}")
+            raise ImageError(
+                f"fanout must have 6 columns and schedule 7, not {self.fanout.shape[1]} and {self.schedule.shape[1]}"
+            )
 
     @property
     def axons(self) -> int:
@@ -125,7 +133,9 @@ def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
     )
     for name, used, limit in sizes:
         if used > limit:
-            raise ImageError(f"{where}: {used} {name} are more than the {limit} of the core; use a larger core or split the layer")
+            raise ImageError(
+                f"{where}: {used} {name} are more than the {limit} of the core; use a larger core or split the layer"
+            )
     if not len(core.strengths) or not len(core.schedule):
         raise ImageError(f"{where}: strengths and schedule need at least one entry")
 
@@ -164,7 +174,9 @@ def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
         _within(where, "fanout_base", core.fanout_base[core.connected], 0, int(ends[-1]) if len(ends) else -1)
         top = int(core.fanout[:, 4].max(initial=0)) + int(fires[:, 6].max(initial=0)) - 1
         if not core.count_emission.all() and top >= 1 << spec.flit_axon_bits:
-            raise ImageError(f"{where}: unary emission reaches axon {top}, more than a flit can name ({(1 << spec.flit_axon_bits) - 1})")
+            raise ImageError(
+                f"{where}: unary emission reaches axon {top}, more than a flit can name ({(1 << spec.flit_axon_bits) - 1})"
+            )
 
 
 def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.uint16]]:
@@ -175,12 +187,18 @@ def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.u
     control[Control.STRENGTHS] = len(core.strengths)
     control[Control.SCHEDULE] = len(core.schedule)
     control[Control.WORDS] = -(-core.crossbar.shape[1] // spec.core.lanes)
-    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.astype(np.int16).view(np.uint16)
+    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.astype(
+        np.int16
+    ).view(np.uint16)
     tables: dict[Section, Mapping[str, NDArray[Any]]] = {
-        Section.SCHEDULE: dict(zip((f.name for f in section_layout(spec, Section.SCHEDULE)), core.schedule.T, strict=True)),
+        Section.SCHEDULE: dict(
+            zip((f.name for f in section_layout(spec, Section.SCHEDULE)), core.schedule.T, strict=True)
+        ),
         Section.NEURON: {f.name: getattr(core, f.name) for f in section_layout(spec, Section.NEURON)},
         Section.THRESHOLD: {"threshold": core.thresholds},
-        Section.FANOUT: dict(zip((f.name for f in section_layout(spec, Section.FANOUT)), core.fanout.T, strict=True)),
+        Section.FANOUT: dict(
+            zip((f.name for f in section_layout(spec, Section.FANOUT)), core.fanout.T, strict=True)
+        ),
         Section.POTENTIAL: {"potential": core.potential},
     }
     out = {Section.CONTROL: control, Section.CROSSBAR: _crossbar_chunks(core, spec)}
@@ -229,9 +247,13 @@ class SystemImage:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if len(self.cores) != self.spec.cores:
-            raise ImageError(f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}")
+            raise ImageError(
+                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"
+            )
         if self.input_packet.shape != (len(self.input_element), 5):
-            raise ImageError(f"input_packet must have the shape ({len(self.input_element)}, 5), not {self.input_packet.shape}")
+            raise ImageError(
+                f"input_packet must have the shape ({len(self.input_element)}, 5), not {self.input_packet.shape}"
+            )
         _within("inputs", "x", self.input_packet[:, :2], 0, self.spec.width - 1)
         _within("inputs", "y", self.input_packet[:, 2:4], 0, self.spec.height)
         _within("inputs", "axon", self.input_packet[:, 4], 0, (1 << self.spec.core.flit_axon_bits) - 1)

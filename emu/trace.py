@@ -46,8 +46,12 @@ class Stimulus:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if len(self.step) != len(self.packet):
-            raise ValueError(f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}")
-        if len(self.step) and (np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps):
+            raise ValueError(
+                f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}"
+            )
+        if len(self.step) and (
+            np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps
+        ):
             raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}")
 
 
@@ -98,7 +102,11 @@ class Divergence:
     got: int | None
 
     def __str__(self) -> str:
-        place = [f"{name} {value}" for name in ("step", "core", "neuron") if (value := getattr(self, name)) is not None]
+        place = [
+            f"{name} {value}"
+            for name in ("step", "core", "neuron")
+            if (value := getattr(self, name)) is not None
+        ]
         return f"{self.what} differ first at {', '.join(place) or 'the end'}: expected {self.expected}, got {self.got}"
 
 
@@ -106,7 +114,9 @@ def _first_row(what: str, keys: tuple[str, ...], expected: Array, got: Array) ->
     """Compare sorted tables whose last column is the value and whose first columns are the place."""
     if expected.shape == got.shape and np.array_equal(expected, got):
         return None
-    rows: tuple[list[tuple[int, ...]], ...] = tuple([tuple(map(int, row)) for row in table] for table in (expected, got))
+    rows: tuple[list[tuple[int, ...]], ...] = tuple(
+        [tuple(map(int, row)) for row in table] for table in (expected, got)
+    )
     common = min(len(rows[0]), len(rows[1]))
     at = next((i for i in range(common) if rows[0][i] != rows[1][i]), common)
     left, right = (table[at] if at < len(table) else None for table in rows)
@@ -156,9 +166,13 @@ def diff(expected: RunResult, got: RunResult) -> Divergence | None:
     Parts that only one of the runs has (potentials, cycles) are not compared; `compared` counts the rest.
     """
     if expected.steps != got.steps:
-        return Divergence(what="steps", step=None, core=None, neuron=None, expected=expected.steps, got=got.steps)
+        return Divergence(
+            what="steps", step=None, core=None, neuron=None, expected=expected.steps, got=got.steps
+        )
     left, right = _tables(expected), _tables(got)
-    found = [_first_row(name, keys, table, right[name][1]) for name, (keys, table) in left.items() if name in right]
+    found = [
+        _first_row(name, keys, table, right[name][1]) for name, (keys, table) in left.items() if name in right
+    ]
     divergences = [entry for entry in found if entry is not None]
     return min(divergences, key=lambda d: (d.step is None, d.step or 0)) if divergences else None
 

@@ -220,7 +220,11 @@ def pack(layout: Layout, values: Mapping[str, int]) -> int:
     word = shift = 0
     for field in layout:
         value = int(values[field.name])
-        low, high = (-(1 << field.bits >> 1), (1 << field.bits >> 1) - 1) if field.signed else (0, (1 << field.bits) - 1)
+        low, high = (
+            (-(1 << field.bits >> 1), (1 << field.bits >> 1) - 1)
+            if field.signed
+            else (0, (1 << field.bits) - 1)
+        )
         if not low <= value <= high:
             raise ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {value}")
         word |= (value & ((1 << field.bits) - 1)) << shift
@@ -258,14 +262,22 @@ def chunks_of(layout: Layout, rows: Mapping[str, NDArray[np.int64]]) -> NDArray[
     shift = 0
     for field in layout:
         values = np.asarray(rows[field.name], np.int64)
-        low, high = (-(1 << field.bits >> 1), (1 << field.bits >> 1) - 1) if field.signed else (0, (1 << field.bits) - 1)
+        low, high = (
+            (-(1 << field.bits >> 1), (1 << field.bits >> 1) - 1)
+            if field.signed
+            else (0, (1 << field.bits) - 1)
+        )
         wrong = values[(values < low) | (values > high)]
         if wrong.size:
             raise ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {wrong[0]}")
         for bit in range(field.bits):
             out[:, shift + bit] = (values >> bit) & 1
         shift += field.bits
-    return np.packbits(out.reshape(words * chunks, CHUNK_BITS), axis=1, bitorder="little").view("<u2").reshape(-1)
+    return (
+        np.packbits(out.reshape(words * chunks, CHUNK_BITS), axis=1, bitorder="little")
+        .view("<u2")
+        .reshape(-1)
+    )
 
 
 def control_words(spec: SystemSpec) -> int:

@@ -4,8 +4,8 @@
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from emu.spec import COUNTER_BITS, SystemSpec
 
+from emu.spec import COUNTER_BITS, SystemSpec
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
 from rtl.layouts import OBSERVED, flit_stream, observed_bits
@@ -56,7 +56,9 @@ class Chip(wiring.Component):
             "outputs": Out(COUNTER_BITS),
         }
         if observe:
-            members |= {f"observe_{name}": Out(bits * spec.cores) for name, bits in observed_bits(spec).items()}
+            members |= {
+                f"observe_{name}": Out(bits * spec.cores) for name, bits in observed_bits(spec).items()
+            }
         super().__init__(members)
 
     def _place(self, part: wiring.Component, module: str) -> wiring.Component | Instance:
@@ -110,5 +112,3 @@ class Chip(wiring.Component):
         wiring.connect(m, wiring.flipped(self.host_i), gateway.host_i)
         wiring.connect(m, gateway.host_o, wiring.flipped(self.host_o))
         m.d.comb += [self.stimulus.eq(gateway.stimulus), self.outputs.eq(gateway.outputs)]
-
-

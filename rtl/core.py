@@ -54,7 +54,10 @@ class ControlRegisters(wiring.Component):
             Control.SCHEDULE: self.schedule,
             Control.WORDS: self.words,
         } | {CONTROL_STRENGTHS + i: self.strength[i] for i in range(self._strengths)}
-        with m.If(self.program.strobe & (self.program.section == Section.CONTROL)), m.Switch(self.program.address):
+        with (
+            m.If(self.program.strobe & (self.program.section == Section.CONTROL)),
+            m.Switch(self.program.address),
+        ):
             for address, register in registers.items():
                 with m.Case(address):
                     m.d.sync += register.eq(self.program.chunk)
@@ -233,7 +236,9 @@ class Neurocore(wiring.Component):
         section, address = Signal.like(program.section), Signal.like(program.address)
         chunks = len(walk.inspect.data) // CHUNK_BITS
         low = chunks.bit_length() - 1
-        status = Array([self._cause.first, self._router_cause.first, self._schedule.position, self._schedule.repetition])
+        status = Array(
+            [self._cause.first, self._router_cause.first, self._schedule.position, self._schedule.repetition]
+        )
         write = program.strobe & (program.section == Section.COUNTER)
         forget = program.strobe & (program.section == Section.STATUS)
         m.d.sync += [section.eq(program.section), address.eq(program.address)]
@@ -282,5 +287,3 @@ class Neurocore(wiring.Component):
             self.observe.potential.eq(walk.potential),
             self.observe.count.eq(walk.count),
         ]
-
-

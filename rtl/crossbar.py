@@ -85,7 +85,9 @@ class Crossbar(wiring.Component):
         m.d.comb += self.sum.eq(Array(old)[lane])
         return m
 
-    def _accumulate(self, m: Module, row: Value, sums: Memory, old: list[Signal], word: Signal, busy: Signal) -> None:
+    def _accumulate(
+        self, m: Module, row: Value, sums: Memory, old: list[Signal], word: Signal, busy: Signal
+    ) -> None:
         """Add plus or minus the value, or nothing, in every lane; a cell is (not zero, negative)."""
         core, new, hits = self._core, [], []
         for i, before in enumerate(old):

@@ -39,7 +39,11 @@ class EventScheduler(wiring.Component):
 
     def __init__(self, spec: SystemSpec) -> None:
         core = spec.core
-        self._axons, self._payload_bits, self._flit_axon_bits = core.axons, core.payload_bits, core.flit_axon_bits
+        self._axons, self._payload_bits, self._flit_axon_bits = (
+            core.axons,
+            core.payload_bits,
+            core.flit_axon_bits,
+        )
         super().__init__(
             {
                 "limit": In(range(core.axons + 1)),
@@ -75,7 +79,9 @@ class EventScheduler(wiring.Component):
         self._hand_out(m, values, present, collecting, bits)
         return m
 
-    def _arrival(self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int) -> None:
+    def _arrival(
+        self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int
+    ) -> None:
         """Read the old value, then write the merged one; consecutive packets for one axon see each other."""
         legal = self.axon < self.limit
         m.d.comb += [
@@ -86,7 +92,12 @@ class EventScheduler(wiring.Component):
         ]
         pending, bank, axon = Signal(), Signal(), Signal(bits)
         payload, old = Signal(signed(self._payload_bits)), Signal(signed(self._payload_bits))
-        m.d.sync += [pending.eq(self.delivered), bank.eq(collecting), axon.eq(self.axon), payload.eq(self.payload)]
+        m.d.sync += [
+            pending.eq(self.delivered),
+            bank.eq(collecting),
+            axon.eq(self.axon),
+            payload.eq(self.payload),
+        ]
         low, high = axon[: bits_for(PRESENCE_WORD)], axon[bits_for(PRESENCE_WORD) :]
         known = Signal()
         for b in range(2):
@@ -104,13 +115,17 @@ class EventScheduler(wiring.Component):
         with m.If(known & (old > payload)):
             m.d.comb += values.write.data.eq(old)
 
-    def _hand_out(self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int) -> None:
+    def _hand_out(
+        self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int
+    ) -> None:
         """Show the lowest present axon of the current bank; remove it when done."""
         words = len(present[0])
         active, word, place = Signal(words), Signal(PRESENCE_WORD), Signal(range(PRESENCE_WORD))
         number = Signal(range(max(2, words)))
         for w in range(words):
-            m.d.comb += active[w].eq(Cat(present[0][w].any() & collecting, present[1][w].any() & ~collecting).any())
+            m.d.comb += active[w].eq(
+                Cat(present[0][w].any() & collecting, present[1][w].any() & ~collecting).any()
+            )
         lowest_set(m, active, number)
         for b in range(2):
             for w in range(words):

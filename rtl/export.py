@@ -8,9 +8,9 @@ from pathlib import Path
 
 from amaranth.back import verilog
 from amaranth.lib import wiring
+
 from emu.spec import SystemSpec
 from emu.words import Section, control_words, flit_layout, layout_bits, section_layout, section_words
-
 from rtl.chip import Chip
 from rtl.core import Neurocore
 from rtl.router import Router

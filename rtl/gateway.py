@@ -4,9 +4,9 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from emu.spec import COUNTER_BITS, SystemSpec
 from emu.words import Kind
-
 from rtl.layouts import flit_stream
 
 __all__ = ["Gateway"]

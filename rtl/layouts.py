@@ -106,5 +106,3 @@ class MeterSignature(wiring.Signature):
 
     def __init__(self, spec: SystemSpec) -> None:
         super().__init__({name: Out(bits) for name, bits in meter_bits(spec).items()})
-
-

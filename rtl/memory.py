@@ -39,7 +39,9 @@ class Memory(wiring.Component):
     transparent : read port 0 forwards a write to the same word.
     """
 
-    def __init__(self, *, depth: int, bits: int, granules: int = 1, reads: int = 1, transparent: bool = False) -> None:
+    def __init__(
+        self, *, depth: int, bits: int, granules: int = 1, reads: int = 1, transparent: bool = False
+    ) -> None:
         self._depth, self._bits, self._granules = depth, bits, granules
         self._reads, self._transparent = reads, transparent
         super().__init__(

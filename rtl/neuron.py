@@ -83,9 +83,21 @@ class Walk(wiring.Component):
         fetch, stored = Signal(), Signal(signed(core.potential_bits))
         self._potential_memory(m, fetch, stored)
         m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
-        drive, v, last = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits)), Signal(signed(core.threshold_bits))
-        at, column, neuron = Signal(range(core.strengths)), Signal(range(core.columns + 1)), Signal(range(core.columns))
-        index, threshold, entry = Signal(8), Signal.like(thresholds.read.address), Signal.like(fanout.read.address)
+        drive, v, last = (
+            Signal(signed(core.drive_bits)),
+            Signal(signed(core.potential_bits)),
+            Signal(signed(core.threshold_bits)),
+        )
+        at, column, neuron = (
+            Signal(range(core.strengths)),
+            Signal(range(core.columns + 1)),
+            Signal(range(core.columns)),
+        )
+        index, threshold, entry = (
+            Signal(8),
+            Signal.like(thresholds.read.address),
+            Signal.like(fanout.read.address),
+        )
         m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
@@ -121,7 +133,11 @@ class Walk(wiring.Component):
                     m.next = "STORE"
             with m.State("STORE"):
                 self._reset(m, word, v, last)
-                m.d.comb += [self.stored.eq(1), fanout.read.enable.eq(1), fanout.read.address.eq(word.fanout_base)]
+                m.d.comb += [
+                    self.stored.eq(1),
+                    fanout.read.enable.eq(1),
+                    fanout.read.address.eq(word.fanout_base),
+                ]
                 m.d.sync += [entry.eq(word.fanout_base + 1), index.eq(0)]
                 with m.If((self.count != 0) & word.connected):
                     m.next = "EMIT"
@@ -159,7 +175,10 @@ class Walk(wiring.Component):
     def _membrane(self, m: Module, word: data.View, stored: Signal, drive: Signal, v: Signal) -> None:
         """Rule 6: base, drive and bias, saturated."""
         core = self._core
-        base, total = Signal(signed(core.potential_bits)), Signal(signed(max(core.drive_bits, core.potential_bits) + 2))
+        base, total = (
+            Signal(signed(core.potential_bits)),
+            Signal(signed(max(core.drive_bits, core.potential_bits) + 2)),
+        )
         with m.If(self.entry.init):
             m.d.comb += base.eq(word.v0)
         with m.Elif(word.reset != Reset.CLEAR):

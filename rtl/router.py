@@ -16,7 +16,13 @@ PORTS = ("N", "E", "S", "W", "L")
 
 N, E, S, W, L = range(5)
 
-FED_BY: dict[int, tuple[int, ...]] = {N: (E, S, W, L), E: (W, L), S: (N, E, W, L), W: (E, L), L: (N, E, S, W, L)}
+FED_BY: dict[int, tuple[int, ...]] = {
+    N: (E, S, W, L),
+    E: (W, L),
+    S: (N, E, W, L),
+    W: (E, L),
+    L: (N, E, S, W, L),
+}
 """Output -> the inputs that can feed it under x-then-y routing."""
 
 
@@ -102,7 +108,9 @@ class Router(wiring.Component):
             heads.append(fifo.o)
             wants.append(self._route(m, port, fifo.o.payload))
         m.d.comb += self.errors.eq(sum(self._lost, Const(0)))
-        taken, requests, won = ([Signal(5, name=f"{noun}_{p}") for p in PORTS] for noun in ("taken", "requests", "won"))
+        taken, requests, won = (
+            [Signal(5, name=f"{noun}_{p}") for p in PORTS] for noun in ("taken", "requests", "won")
+        )
         intake = [Signal(name=f"intake_{p}") for p in PORTS]
         for port in range(5):
             self._input(m, port, heads[port], wants[port], taken, requests, won, intake[port])
@@ -127,7 +135,11 @@ class Router(wiring.Component):
         served, sent = Signal(5, name=f"served_{PORTS[port]}"), Signal(5, name=f"sent_{PORTS[port]}")
         clear = ~Cat(taken[o][port] & self.present_out[o] for o in fed).any()
         token, reply = head.payload.kind == Kind.TOKEN, head.payload.kind == Kind.REPLY
-        packet, waits, absent = head.valid & ~token, want & ~served & self.present_out, want & ~self.present_out
+        packet, waits, absent = (
+            head.valid & ~token,
+            want & ~served & self.present_out,
+            want & ~self.present_out,
+        )
         gone = packet & ~(waits & ~sent).any()
         m.d.comb += [
             intake.eq(head.valid & token & clear),
