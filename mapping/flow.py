@@ -34,6 +34,9 @@ __all__ = ["Chip", "Inference", "accuracy", "compile_network", "float_accuracy",
 
 Progress = Callable[[int, int], None]
 
+SHIPPED = {"digits": Path(__file__).parent / "data" / "digits.onnx"}
+"""Models that install with the project; ``digits`` was trained by ``spikeloom train digits``."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chip:
@@ -121,15 +124,17 @@ def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> f
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a model file by its suffix.
+    """Read a model: an ``.onnx`` file, or ``digits`` for the network that ships with the project.
 
     Raises
     ------
     MappingError
         If the file is of no known kind or cannot be read.
     """
+    if str(path) in SHIPPED:
+        return load_onnx(SHIPPED[str(path)])
     if Path(path).suffix != ".onnx":
-        raise MappingError(f"Model must be a file ending in .onnx, not {str(path)!r}.")
+        raise MappingError(f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(path)!r}.")
     return load_onnx(path)
 
 

@@ -3,25 +3,28 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from emu.image import core_chunks
 from emu.spec import preset
 from emu.words import COUNTERS
+from mapping.convert import convert
 from mapping.datasets import Dataset
 from mapping.energy import EnergyBreakdown, estimate_energy, scale_leakage
-from mapping.flow import Chip, Inference, accuracy, float_accuracy
+from mapping.flow import Chip, Inference, accuracy, compile_network, float_accuracy
 from mapping.kuang import LayerShape, estimate_kuang
+from mapping.network import Network
 from mapping.operations import LayerOperations, layer_matrix, operation_counts
 from mapping.simulate import decode, encode, simulate
 from mapping.spiking import INPUT, SpikingLayer, SpikingNetwork
-from mapping.targets import Quantity, Target
+from mapping.targets import Quantity, Target, load_target
 
-__all__ = ["SCHEMA", "Report", "TARGET_KEYS", "report_closed_form", "report_machine"]
+__all__ = ["SCHEMA", "TARGET_KEYS", "Report", "estimate", "layer_shapes", "report_closed_form", "report_machine"]
 
 SCHEMA = "spikeloom.report/1"
 
@@ -314,3 +317,49 @@ def report_closed_form(spiking: SpikingNetwork, data: Dataset, target: Target) -
             "neurobench": _neurobench(spiking, counts, operations, None),
         }
     )
+
+
+def estimate(
+    network: Network,
+    data: Dataset,
+    targets: Sequence[Target | str] = ("loom",),
+    *,
+    core: str | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Return what a network costs on some targets, in their order.
+
+    Parameters
+    ----------
+    network : Network
+        The trained network.
+    data : Dataset
+        Samples in any shape that `Dataset.shaped` accepts.
+    targets : sequence of Target or str
+        Names of shipped targets, or targets loaded from files.
+    core : str, optional
+        Core preset for the cycle-exact targets.
+    seed : int
+        Seed of the placer.
+    progress : callable, optional
+        Told what is being done.
+
+    Raises
+    ------
+    MappingError
+        If the model, the data or a target cannot be used; says which and why.
+    """
+    data = data.shaped(network.shapes[network.input])
+    say = progress or (lambda _: None)
+    parts = []
+    for target in (load_target(t) if isinstance(t, str) else t for t in targets):
+        if target.kind == "cycle-exact":
+            say(f"{target.name}: compiling")
+            chip = compile_network(network, target=target, core=core, seed=seed)
+            say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
+            parts.append(report_machine(chip, data, target))
+        else:
+            say(f"{target.name}: closed form")
+            parts.append(report_closed_form(convert(network), data, target))
+    return Report(model=network.name, data=data.name, seed=seed, targets=parts)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people see: tables of a report, of a model, of targets, and progress on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mapping.report import Report
+from mapping.targets import Target
+
+__all__ = ["console", "errors", "layer_table", "report_table", "status", "target_table"]
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Return a number with an SI prefix, four digits.
+
+    >>> quantity(0.00038, "s"), quantity(None, "J")
+    ('380.0 us', '-')
+    """
+    if value is None:
+        return "-"
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
+    return f"{value / scale:.4g} {prefix}{unit}" if value / scale < 100 else f"{value / scale:.1f} {prefix}{unit}"
+
+
+def number(value: float | None) -> str:
+    """Return a count: whole numbers whole, others with one digit, thousands apart."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def share(value: float | None) -> str:
+    """Return a fraction as a percentage."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+_ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("accuracy (spiking)", lambda t: share(t["accuracy"])),
+    ("accuracy (network, float64)", lambda t: share(t["ann_accuracy"])),
+    ("simulated", lambda t: str(t["simulated"])),
+    ("samples", lambda t: number(t["samples"])),
+    ("cores", lambda t: number(t["cores"])),
+    ("chips", lambda t: number(t["chips"])),
+    ("neurons on chip", lambda t: number(t["neurons"])),
+    ("synapses on chip", lambda t: number(t["synapses"])),
+    ("timesteps", lambda t: number(t["timesteps"])),
+    ("input spikes", lambda t: number(t["spikes_input"])),
+    ("spikes on chip", lambda t: number(t["spikes"])),
+    ("synaptic operations, physical", lambda t: number(t["synaptic_operations"])),
+    ("synaptic operations, logical", lambda t: number(t["synaptic_operations_logical"])),
+    ("synaptic operations, dense", lambda t: number(t["synaptic_operations_dense"])),
+    ("latency, one input alone", lambda t: quantity(t["latency_s"], "s")),
+    ("throughput, not pipelined", lambda t: f"{number(round(t['throughput_per_s']))} /s"),
+    ("energy", lambda t: quantity(t["energy_j"], "J")),
+    ("energy, low .. high", lambda t: f"{quantity(t['energy_j_low'], 'J')} .. {quantity(t['energy_j_high'], 'J')}"),
+    ("power", lambda t: quantity(t["power_w"], "W")),
+)
+
+
+def report_table(report: Report) -> Table:
+    """Return a report as a table, one column per target, per inference."""
+    table = Table(title=f"{report.model} on {report.data}, per inference", title_justify="left")
+    table.add_column("")
+    for target in report.targets:
+        table.add_column(str(target["target"]), justify="right")
+    for name, show in _ROWS:
+        table.add_row(name, *(show(target) for target in report.targets))
+    return table
+
+
+def layer_table(target: Mapping[str, Any]) -> Table:
+    """Return the layers of one target of a report."""
+    table = Table(title=f"Layers on chip ({target['target']})", title_justify="left")
+    for name in ("layer", "kind", "spikes", "operations, physical", "logical", "dense"):
+        table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
+    for row in target["breakdown"]["layers"]:
+        keys = ("spikes", "synaptic_operations", "synaptic_operations_logical", "synaptic_operations_dense")
+        table.add_row(row["name"], row["kind"], *(number(row[key]) for key in keys))
+    return table
+
+
+def target_table(targets: Sequence[Target]) -> Table:
+    """Return the targets as a table."""
+    table = Table()
+    for name in ("target", "kind", "title"):
+        table.add_column(name)
+    for target in targets:
+        table.add_row(target.name, target.kind, target.title)
+    return table
+
+
+@contextmanager
+def status(text: str) -> Iterator[Callable[[str], None]]:
+    """Show what is being done on a terminal, and stay quiet elsewhere."""
+    if not errors.is_terminal:
+        yield lambda _: None
+        return
+    with errors.status(text) as line:
+        yield line.update
