@@ -40,7 +40,11 @@ class Violation:
     axon: int | None = None
 
     def __str__(self) -> str:
-        places = [f"{noun} {value}" for noun in ("core", "neuron", "axon") if (value := getattr(self, noun)) is not None]
+        places = [
+            f"{noun} {value}"
+            for noun in ("core", "neuron", "axon")
+            if (value := getattr(self, noun)) is not None
+        ]
         return f"{self.kind}: {', '.join(places)}{': ' if places else ''}{self.message}"
 
 
@@ -92,7 +96,12 @@ def walk(width: int, height: int, start: int, rectangle: tuple[int, int, int, in
                 arrivals.append(-1)
                 hops += 1
             else:
-                nx, ny, entry = {"N": (x, y - 1, "S"), "E": (x + 1, y, "W"), "S": (x, y + 1, "N"), "W": (x - 1, y, "E")}[output]
+                nx, ny, entry = {
+                    "N": (x, y - 1, "S"),
+                    "E": (x + 1, y, "W"),
+                    "S": (x, y + 1, "N"),
+                    "W": (x - 1, y, "E"),
+                }[output]
                 if 0 <= nx < width and 0 <= ny < height:
                     pending.append((nx, ny, entry))
                     hops += 1
@@ -168,28 +177,48 @@ class _Checker:
     def _table(self) -> Iterator[Violation]:
         """Demand that the table of placed neurons names every neuron of the network and of the image once."""
         names = [layer.name for layer in self.spiking.layers]
-        if [entry["name"] for entry in self.image.meta["layers"]] != names or self.image.meta["period"] != self.period:
-            yield Violation(kind="metadata", message=f"layers must be {', '.join(names)} with period {self.period}")
+        if [entry["name"] for entry in self.image.meta["layers"]] != names or self.image.meta[
+            "period"
+        ] != self.period:
+            yield Violation(
+                kind="metadata", message=f"layers must be {', '.join(names)} with period {self.period}"
+            )
             return
         rows = [tuple(row) for row in self.image.attachments["placed"].tolist()]
-        wanted = [(i, e) for i, layer in enumerate(self.spiking.layers) for e in range(math.prod(layer.output_shape))]
+        wanted = [
+            (i, e)
+            for i, layer in enumerate(self.spiking.layers)
+            for e in range(math.prod(layer.output_shape))
+        ]
         if [row[:2] for row in rows] != wanted:
-            yield Violation(kind="placed-table", message=f"it must name each of the {len(wanted)} neurons of the network once")
+            yield Violation(
+                kind="placed-table",
+                message=f"it must name each of the {len(wanted)} neurons of the network once",
+            )
             return
-        there = [(i, n) for i, core in enumerate(self.image.cores) if core is not None for n in range(core.neurons)]
+        there = [
+            (i, n) for i, core in enumerate(self.image.cores) if core is not None for n in range(core.neurons)
+        ]
         if sorted(row[2:] for row in rows) != there:
-            yield Violation(kind="placed-table", message=f"it must name each of the {len(there)} neurons of the cores once")
+            yield Violation(
+                kind="placed-table",
+                message=f"it must name each of the {len(there)} neurons of the cores once",
+            )
             return
         for order, element, index, neuron in rows:
             core, layer = self.image.cores[index], self.spiking.layers[order]
             assert core is not None
             if self.layer_of.setdefault(index, layer) is not layer:
-                yield Violation(kind="placed-table", message="the core holds neurons of two layers", core=index)
+                yield Violation(
+                    kind="placed-table", message="the core holds neurons of two layers", core=index
+                )
             self.elements.setdefault(index, np.full(core.neurons, -1, np.int64))[neuron] = element
 
     def _packets(self) -> Iterator[Violation]:
         """Walk every packet and note where it arrives."""
-        for element, packet in zip(self.image.input_element.tolist(), self.image.input_packet.tolist(), strict=True):
+        for element, packet in zip(
+            self.image.input_element.tolist(), self.image.input_packet.tolist(), strict=True
+        ):
             yield from self._packet((INPUT, element), -1, None, packet)
         for index, core in enumerate(self.image.cores):
             if core is None:
@@ -206,7 +235,9 @@ class _Checker:
                 for entry in entries:
                     yield from self._packet(source, index, neuron, entry)
 
-    def _packet(self, source: Source, start: int, neuron: int | None, packet: Iterable[int]) -> Iterator[Violation]:
+    def _packet(
+        self, source: Source, start: int, neuron: int | None, packet: Iterable[int]
+    ) -> Iterator[Violation]:
         x0, x1, y0, y1, axon = packet
         path = walk(self.width, self.height, start, (x0, x1, y0, y1))
         sender = None if start < 0 else start
@@ -237,27 +268,44 @@ class _Checker:
         for name, entry in zip(self.spiking.outputs, self.image.meta["outputs"], strict=False):
             place = (entry["name"], entry["offset"], entry["step"])
             if place != (name, offset, self.depth[name]):
-                yield Violation(kind="metadata", message=f"output must be {(name, offset, self.depth[name])}, not {place}")
+                yield Violation(
+                    kind="metadata", message=f"output must be {(name, offset, self.depth[name])}, not {place}"
+                )
             offset += math.prod(self.spiking.shape(name))
         sizes = (len(self.image.meta["outputs"]), self.image.output_element.tolist())
         if sizes != (len(self.spiking.outputs), list(range(len(expected)))):
-            yield Violation(kind="metadata", message=f"there must be {len(self.spiking.outputs)} outputs of {len(expected)} elements")
+            yield Violation(
+                kind="metadata",
+                message=f"there must be {len(self.spiking.outputs)} outputs of {len(expected)} elements",
+            )
         for axon in sorted(expected.keys() | self.gateway.keys()):
             got, wanted = self.gateway.get(axon, []), expected.get(axon)
             if wanted is not None and wanted not in got:
-                yield Violation(kind="output-missing", message=f"{wanted[0]} {wanted[1]} does not reach the gateway", axon=axon)
+                yield Violation(
+                    kind="output-missing",
+                    message=f"{wanted[0]} {wanted[1]} does not reach the gateway",
+                    axon=axon,
+                )
             extra = list(got)
             if wanted in extra:
                 extra.remove(wanted)
             for source in extra:
                 kind = "output-duplicate" if source == wanted else "output-extra"
-                yield Violation(kind=kind, message=f"{source[0]} {source[1]} reaches the gateway too", axon=axon)
+                yield Violation(
+                    kind=kind, message=f"{source[0]} {source[1]} reaches the gateway too", axon=axon
+                )
 
     def _neurons(
         self, index: int, core: CoreImage, layer: SpikingLayer, expected: NDArray[np.int8]
     ) -> Iterator[Violation]:
         """Demand stateless counting neurons whose thresholds part every reachable sum as the network's do."""
-        settings = ((core.bias, 0), (core.v0, 0), (core.reset, 0), (core.potential, 0), (core.count_emission, True))
+        settings = (
+            (core.bias, 0),
+            (core.v0, 0),
+            (core.reset, 0),
+            (core.potential, 0),
+            (core.count_emission, True),
+        )
         wrong = np.any([array != value for array, value in settings], axis=0)
         if core.strengths.tolist() != [1]:
             wrong[:] = True
@@ -326,23 +374,31 @@ class _Synapses:
         if len(distinct) < len(sources):
             yield self._violation("duplicate-delivery", axon, "a source sends to it more than once")
         if len(distinct) > 1 and not self.core.pooled[axon]:
-            yield self._violation("unpooled-merge", axon, f"{len(distinct)} sources meet on it and it is not pooled")
+            yield self._violation(
+                "unpooled-merge", axon, f"{len(distinct)} sources meet on it and it is not pooled"
+            )
         foreign = [source for source in distinct if source[0] != self.layer.source]
         key = tuple(element for _, element in distinct)
         candidates = [] if foreign else self.members.get(key, [])
         if not candidates:
             text = ", ".join(f"{name} {element}" for name, element in distinct[:4])
-            yield self._violation("extra-connection", axon, f"no input of {self.layer.name} is made of {text}")
+            yield self._violation(
+                "extra-connection", axon, f"no input of {self.layer.name} is made of {text}"
+            )
             return
         free = [element for element in candidates if element not in found] or candidates
         same = [element for element in free if np.array_equal(row, self.expected[:, element])]
         element = (same or free)[0]
         if element in found:
-            yield self._violation("duplicate-connection", axon, f"axon {found[element]} carries input {element} too")
+            yield self._violation(
+                "duplicate-connection", axon, f"axon {found[element]} carries input {element} too"
+            )
             return
         found[element] = axon
         for neuron in np.flatnonzero(row != self.expected[:, element]).tolist():
-            message = f"the weight of input {element} is {row[neuron]} and must be {self.expected[neuron, element]}"
+            message = (
+                f"the weight of input {element} is {row[neuron]} and must be {self.expected[neuron, element]}"
+            )
             yield Violation(kind="wrong-weight", message=message, core=self.index, neuron=neuron, axon=axon)
         if not row.any() and not self.expected[:, element].any():
             yield self._violation("extra-delivery", axon, f"input {element} has no weight on this core")

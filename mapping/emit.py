@@ -129,7 +129,9 @@ def _layer_cores(
         crossbar[part.axon] = matrix[part.outputs][:, part.inputs].toarray().T
         pooled = np.zeros(part.axons, np.bool_)
         pooled[part.axon] = np.diff(pools[part.inputs].indptr) > 1
-        thresholds, threshold_base = _shared([tuple(rows[e // per_row].tolist()) for e in part.outputs.tolist()])
+        thresholds, threshold_base = _shared(
+            [tuple(rows[e // per_row].tolist()) for e in part.outputs.tolist()]
+        )
         own = [entries[element] for element in part.outputs.tolist()]
         lists = [tuple((*entry, int(i == len(list_) - 1)) for i, entry in enumerate(list_)) for list_ in own]
         fanout, fanout_base = _shared(lists)

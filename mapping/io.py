@@ -34,7 +34,9 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     period, levels = image.meta["period"], image.meta["input"]["levels"]
     elements = math.prod(image.meta["input"]["shape"])
     if counts.dtype.kind not in "iu" or counts.ndim < 2 or math.prod(counts.shape[1:]) != elements:
-        raise ValueError(f"counts must be integers of shape (samples, {elements}), not {counts.dtype} {counts.shape}")
+        raise ValueError(
+            f"counts must be integers of shape (samples, {elements}), not {counts.dtype} {counts.shape}"
+        )
     if not len(counts):
         raise ValueError("counts must have at least one sample, not 0")
     flat = counts.reshape(len(counts), -1).astype(np.int64)
@@ -106,4 +108,6 @@ def counts_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, 
 def _check_steps(image: SystemImage, result: RunResult, samples: int) -> None:
     wanted = samples * image.meta["period"]
     if result.steps != wanted:
-        raise ValueError(f"samples must be such that the run has {wanted} steps for {samples}, not {result.steps}")
+        raise ValueError(
+            f"samples must be such that the run has {wanted} steps for {samples}, not {result.steps}"
+        )

@@ -180,9 +180,7 @@ def deliveries(layer: SpikingLayer, parts: Sequence[CorePart]) -> tuple[Integers
     return source, core, axon
 
 
-def partition(
-    spiking: SpikingNetwork, spec: CoreSpec, *, caps: Mapping[str, int] | None = None
-) -> Partition:
+def partition(spiking: SpikingNetwork, spec: CoreSpec, *, caps: Mapping[str, int] | None = None) -> Partition:
     """Cut every layer into parts that fit a core, as few as possible; a core holds neurons of one layer.
 
     Parameters
@@ -204,7 +202,9 @@ def partition(
     blocks: dict[str, tuple[list[CorePart], tuple[int, int, int]]] = {}
     for layer in reversed(spiking.layers):
         _check_codes(layer, spec, depth[layer.name], period)
-        readers = [(reader, blocks[reader.name][0]) for reader in spiking.layers if reader.source == layer.name]
+        readers = [
+            (reader, blocks[reader.name][0]) for reader in spiking.layers if reader.source == layer.name
+        ]
         limits = _limits(layer, spec, readers, layer.name in spiking.outputs, (caps or {}).get(layer.name))
         blocks[layer.name] = _cut(layer, limits)
     layers: list[LayerPart] = []
@@ -221,14 +221,31 @@ def _check_codes(layer: SpikingLayer, spec: CoreSpec, depth: int, period: int) -
     """Refuse counts that no packet carries and schedules that no core holds."""
     entries = 1 + (depth > 0) + (depth < period - 1)
     for limit, demand, allowed, remedy in (
-        ("spikes per input", layer.source_levels, spec.payload_max, "use a core with a wider payload or fewer levels"),
-        ("spikes per neuron", layer.levels, spec.payload_max, "use a core with a wider payload or fewer levels"),
+        (
+            "spikes per input",
+            layer.source_levels,
+            spec.payload_max,
+            "use a core with a wider payload or fewer levels",
+        ),
+        (
+            "spikes per neuron",
+            layer.levels,
+            spec.payload_max,
+            "use a core with a wider payload or fewer levels",
+        ),
         ("schedule entries", entries, spec.schedule, "use a core with a longer schedule"),
         ("timesteps between its steps", period - 1, 4095, "use a network of fewer layers"),
-        ("thresholds on one core", layer.levels, spec.thresholds, "use a core with more thresholds or fewer levels"),
+        (
+            "thresholds on one core",
+            layer.levels,
+            spec.thresholds,
+            "use a core with more thresholds or fewer levels",
+        ),
     ):
         if demand > allowed:
-            raise InfeasibleError(layer=layer.name, limit=limit, demand=demand, allowed=allowed, remedy=remedy)
+            raise InfeasibleError(
+                layer=layer.name, limit=limit, demand=demand, allowed=allowed, remedy=remedy
+            )
 
 
 def _limits(
@@ -277,9 +294,7 @@ def _cut(layer: SpikingLayer, limits: _Limits) -> tuple[list[CorePart], tuple[in
     return parts, (1, 1, len(parts))
 
 
-def _part(
-    layer: SpikingLayer, matrix: sparse.csr_array, outputs: Integers, ids: Integers | None
-) -> CorePart:
+def _part(layer: SpikingLayer, matrix: sparse.csr_array, outputs: Integers, ids: Integers | None) -> CorePart:
     """Build a part; ``ids`` numbers the axon of every input element, None numbers those in use."""
     inputs = np.unique(matrix[outputs].indices).astype(np.int64)
     axon = np.arange(len(inputs)) if ids is None else ids[inputs]

@@ -107,7 +107,11 @@ def place(partition: Partition, width: int, height: int, *, seed: int = 0) -> Pl
 def _too_many(partition: Partition, cores: int, remedy: str) -> InfeasibleError:
     layer = next(layer for layer in partition.layers if layer.first + layer.cores > cores)
     return InfeasibleError(
-        layer=layer.name, limit="cores with the layers before it", demand=len(partition.cores), allowed=cores, remedy=remedy
+        layer=layer.name,
+        limit="cores with the layers before it",
+        demand=len(partition.cores),
+        allowed=cores,
+        remedy=remedy,
     )
 
 

@@ -139,7 +139,8 @@ def _readers(partition: Partition, name: str) -> dict[int, dict[int, tuple[int, 
         for source, core, axon in zip(*(column.tolist() for column in table), strict=True):
             found.setdefault(source, {}).setdefault(axon, []).append(core + layer.first)
     return {
-        source: {axon: tuple(sorted(cores)) for axon, cores in axons.items()} for source, axons in found.items()
+        source: {axon: tuple(sorted(cores)) for axon, cores in axons.items()}
+        for source, axons in found.items()
     }
 
 
