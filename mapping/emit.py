@@ -2,7 +2,7 @@
 """Write a partitioned, placed and routed network as a `SystemImage` (`docs/reference/mapping.md`)."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from mapping.spiking import INPUT, SpikingLayer, SpikingNetwork
 __all__ = ["PLACED", "emit"]
 
 PLACED = "placed"
-"""Attachment, int32 (neurons, 4): index of the layer in ``meta["layers"]``, output element, core, neuron; sorted."""
+"""Attachment, int32 (neurons, 4), sorted: layer (index in the metadata), output element, core, neuron."""
 
 _Item = TypeVar("_Item", bound=Hashable)
 Integers = NDArray[np.int64]
@@ -47,17 +47,14 @@ def emit(
     """
     spec = SystemSpec(core=partition.spec, width=placement.width, height=placement.height)
     cores: list[CoreImage | None] = [None] * spec.cores
-    placed = []
+    placed: list[tuple[int, int, int, int]] = []
     for order, layer in enumerate(partition.layers):
-        parts = partition.of(layer)
-        images = _layer_cores(spiking.layer(layer.name), layer, parts, partition, routes.entries[layer.name])
+        parts, entries = partition.of(layer), routes.entries[layer.name]
+        images = _layer_cores(spiking.layer(layer.name), layer, parts, partition, entries)
         for index, (part, image) in enumerate(zip(parts, images, strict=True), layer.first):
             core = placement.index(index)
             cores[core] = image
-            neurons = np.arange(len(part.outputs))
-            placed.append(np.stack((neurons * 0 + order, part.outputs, neurons * 0 + core, neurons), axis=1))
-    table = np.concatenate(placed)
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+            placed += [(order, element, core, neuron) for neuron, element in enumerate(part.outputs.tolist())]
     packets = [(element, *entry) for element, own in enumerate(routes.entries[INPUT]) for entry in own]
     rows = np.array(packets, np.int32).reshape(-1, 6)
     total = sum(math.prod(spiking.shape(output)) for output in routes.outputs)
@@ -68,7 +65,7 @@ def emit(
         input_packet=rows[:, 1:],
         output_element=np.arange(total, dtype=np.int32),
         meta=_meta(spiking, partition, routes, name),
-        attachments={PLACED: table.astype(np.int32)},
+        attachments={PLACED: np.array(sorted(placed), np.int32)},
     )
 
 
@@ -113,47 +110,57 @@ def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: s
 
 def _layer_cores(
     layer: SpikingLayer,
-    place: LayerPart,
+    home: LayerPart,
     parts: Sequence[CorePart],
     partition: Partition,
     entries: Sequence[tuple[Entry, ...]],
-) -> list[CoreImage]:
-    """Return the program of each core of one layer."""
+) -> Iterator[CoreImage]:
+    """Yield the program of each core of one layer."""
     matrix, pools = layer_matrix(layer), pool_matrix(layer)
-    rows = clamped_thresholds(layer, partition.spec)
+    rows = [tuple(row) for row in clamped_thresholds(layer, partition.spec).tolist()]
     per_row = matrix.shape[0] // len(rows)
-    schedule = _schedule(place.depth, partition.period, layer.levels)
-    images = []
+    schedule = _schedule(home.depth, partition.period, layer.levels)
     for part in parts:
         crossbar = np.zeros((part.axons, len(part.outputs)), np.int8)
         crossbar[part.axon] = matrix[part.outputs][:, part.inputs].toarray().T
         pooled = np.zeros(part.axons, np.bool_)
         pooled[part.axon] = np.diff(pools[part.inputs].indptr) > 1
-        thresholds, threshold_base = _shared(
-            [tuple(rows[e // per_row].tolist()) for e in part.outputs.tolist()]
+        outputs = part.outputs.tolist()
+        yield _core(
+            crossbar, pooled, schedule, [rows[e // per_row] for e in outputs], [entries[e] for e in outputs]
         )
-        own = [entries[element] for element in part.outputs.tolist()]
-        lists = [tuple((*entry, int(i == len(list_) - 1)) for i, entry in enumerate(list_)) for list_ in own]
-        fanout, fanout_base = _shared(lists)
-        images.append(
-            CoreImage(
-                crossbar=crossbar,
-                strengths=np.ones(1, np.int16),
-                bias=np.zeros(len(own), np.int64),
-                v0=np.zeros(len(own), np.int64),
-                potential=np.zeros(len(own), np.int64),
-                reset=np.full(len(own), Reset.CLEAR, np.uint8),
-                count_emission=np.ones(len(own), np.bool_),
-                connected=np.array([bool(list_) for list_ in own]),
-                threshold_base=np.array(threshold_base, np.int32),
-                fanout_base=np.where([bool(list_) for list_ in own], fanout_base, 0).astype(np.int32),
-                thresholds=np.array(thresholds, np.int64),
-                fanout=np.array(fanout, np.int32).reshape(-1, 6),
-                schedule=schedule,
-                pooled=pooled,
-            )
-        )
-    return images
+
+
+def _core(
+    crossbar: NDArray[np.int8],
+    pooled: NDArray[np.bool_],
+    schedule: NDArray[np.int32],
+    rows: Sequence[tuple[int, ...]],
+    entries: Sequence[tuple[Entry, ...]],
+) -> CoreImage:
+    """Return the program of a core of stateless neurons, given the thresholds and entries of each."""
+    thresholds, threshold_base = _shared(rows)
+    fanout, fanout_base = _shared(
+        [tuple((*entry, i == len(own)) for i, entry in enumerate(own, 1)) for own in entries]
+    )
+    connected = np.array([bool(own) for own in entries])
+    zero = np.zeros(len(rows), np.int64)
+    return CoreImage(
+        crossbar=crossbar,
+        strengths=np.ones(1, np.int16),
+        bias=zero,
+        v0=zero,
+        potential=zero,
+        reset=np.full(len(rows), Reset.CLEAR, np.uint8),
+        count_emission=np.ones(len(rows), np.bool_),
+        connected=connected,
+        threshold_base=np.array(threshold_base, np.int32),
+        fanout_base=np.where(connected, fanout_base, 0).astype(np.int32),
+        thresholds=np.array(thresholds, np.int64),
+        fanout=np.array(fanout, np.int32).reshape(-1, 6),
+        schedule=schedule,
+        pooled=pooled,
+    )
 
 
 def _shared(lists: Sequence[tuple[_Item, ...]]) -> tuple[list[_Item], list[int]]:

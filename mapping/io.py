@@ -44,7 +44,7 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
         raise ValueError(f"counts must be in 0..{levels}, not {flat.min()}..{flat.max()}")
     payload = flat[:, image.input_element]
     sample, packet = np.nonzero(payload)
-    rows = np.concatenate((image.input_packet[packet], payload[sample, packet][:, None]), axis=1)
+    rows = np.column_stack((image.input_packet[packet], payload[sample, packet])).astype(np.int64)
     return Stimulus(steps=len(flat) * period, step=sample * period, packet=rows)
 
 
@@ -74,8 +74,8 @@ def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str,
     if not taken.all():
         first = int(np.flatnonzero(~taken)[0])
         raise MappingError(
-            f"Gateway axon {axon[first]} sent payload {payload[first]} in step {step[first]}, where the image "
-            "expects at most one packet of another axon: compile the model again."
+            f"Gateway axon {axon[first]} sent payload {payload[first]} in step {step[first]}, "
+            "where the image expects no packet or only one: compile the model again."
         )
     return counts
 

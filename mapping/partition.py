@@ -66,8 +66,8 @@ class CorePart:
 class LayerPart:
     """The cores ``first`` .. ``first + cores - 1`` of one layer.
 
-    ``depth`` counts the layers between the input and this one; ``grid`` is (patch rows, patch columns, channel
-    blocks), and core ``first + (row * columns + column) * blocks + block`` holds that patch.
+    ``depth`` counts the layers between the input and this one; ``grid`` is (patch rows, patch columns,
+    channel blocks), and core ``first + (row * columns + column) * blocks + block`` holds that patch.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Partition:
         return self.cores[layer.first : layer.first + layer.cores]
 
     def home(self, name: str) -> tuple[Integers, Integers]:
-        """Return the core index and the neuron index, each int64 (elements,), of every output element of a layer."""
+        """Return core and neuron index, each int64 (elements,), of every output element of a layer."""
         part = next(layer for layer in self.layers if layer.name == name)
         size = math.prod(self.spiking.layer(name).output_shape)
         core, neuron = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
@@ -130,7 +130,7 @@ class _Patch:
 
 
 def depths(spiking: SpikingNetwork) -> dict[str, int]:
-    """Return the step, counted from the sample's first, in which each layer fires: 0 for readers of the input."""
+    """Return the step of a sample in which each layer fires: 0 for those that read the input."""
     depth = {INPUT: -1}
     for layer in spiking.layers:
         depth[layer.name] = depth[layer.source] + 1
@@ -168,7 +168,7 @@ def clamped_thresholds(layer: SpikingLayer, spec: CoreSpec) -> Integers:
 
 
 def deliveries(layer: SpikingLayer, parts: Sequence[CorePart]) -> tuple[Integers, Integers, Integers]:
-    """Return source element, index into ``parts`` and axon of every delivery a layer asks for, each (d,), sorted."""
+    """Return source element, index into ``parts`` and axon of every delivery to a layer, sorted."""
     pools = pool_matrix(layer)
     rows = []
     for index, part in enumerate(parts):
@@ -356,7 +356,7 @@ def _channel_blocks(layer: SpikingLayer, patch: _Patch) -> list[Integers]:
 def _patches(
     layer: SpikingLayer, matrix: sparse.csr_array, patch: _Patch
 ) -> tuple[list[CorePart], tuple[int, int, int]]:
-    """Cut a convolution; the axon of an input is (channel mod span, y mod window, x mod window) in every patch."""
+    """Cut a convolution; the axon of an input is (channel, y, x) modulo span and window, in every patch."""
     _, height, width = layer.output_shape
     channel, y, x = np.unravel_index(np.arange(matrix.shape[1]), layer.input_shape)
     wy, wx = patch.window

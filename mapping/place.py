@@ -50,7 +50,7 @@ class Placer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Cost:
-    """Hops x deliveries of each core of a layer, separable: ``x`` (cores, width) plus ``y`` (cores, height)."""
+    """Hops x deliveries of each core of a layer: ``x`` (cores, width) plus ``y`` (cores, height)."""
 
     x: Integers
     y: Integers
@@ -79,10 +79,10 @@ def smallest_mesh(partition: Partition) -> tuple[int, int]:
 def place(partition: Partition, width: int, height: int, *, seed: int = 0) -> Placement:
     """Place layer by layer where hops x deliveries from the sources already placed are fewest.
 
-    The cores of a layer keep the arrangement of their patches, with the blocks of channels side by side, wherever
-    a free place of that form exists: then the readers of one source element form a rectangle. Otherwise they
-    take the cheapest free cores one by one. The host's stimulus enters at (0, 0), its output leaves at
-    (0, height - 1). ``seed`` decides between equally good places.
+    The cores of a layer keep the arrangement of their patches, with the blocks of channels side by side,
+    wherever a free place of that form exists: then the readers of one source element form a rectangle.
+    Otherwise they take the cheapest free cores one by one. The host's stimulus enters at (0, 0), its output
+    leaves at (0, height - 1). ``seed`` decides between equally good places.
 
     Raises
     ------
@@ -119,13 +119,13 @@ def _cost(partition: Partition, layer: LayerPart, position: Integers, width: int
     """Return what each place costs each core of a layer, given where its source is."""
     source, core, _ = deliveries(partition.spiking.layer(layer.name), partition.of(layer))
     if layer.source == INPUT:
-        from_x = from_y = np.zeros(len(source), np.int64)
+        start = np.zeros((len(source), 2), np.int64)
     else:
-        from_x, from_y = position[partition.home(layer.source)[0][source]].T
-    by_x = _distance_sum(core, from_x, layer.cores, width)
-    by_y = _distance_sum(core, from_y, layer.cores, height)
+        start = position[partition.home(layer.source)[0][source]]
+    by_x = _distance_sum(core, start[:, 0], layer.cores, width)
+    by_y = _distance_sum(core, start[:, 1], layer.cores, height)
     if layer.name in partition.spiking.outputs:
-        neurons = np.array([[len(part.outputs)] for part in partition.of(layer)])
+        neurons = np.array([[len(part.outputs)] for part in partition.of(layer)], np.int64)
         by_x = by_x + neurons * np.arange(width)
         by_y = by_y + neurons * (height - np.arange(height))
     return _Cost(x=by_x, y=by_y)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
-
 from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.partition import FANOUT_LIMIT, LayerPart, Partition, deliveries, partition
@@ -86,7 +84,7 @@ def route(partition: Partition, placement: Placement) -> Routes:
     Raises
     ------
     InfeasibleError
-        If a core's neurons need more entries than its memory has, or the outputs more axons than a flit names.
+        If a core needs more entries than its memory has, or the outputs more axons than a flit names.
     """
     spiking = partition.spiking
     outputs = _output_offsets(partition)
@@ -124,7 +122,7 @@ def _output_offsets(partition: Partition) -> dict[str, int]:
                 limit="gateway axons with the outputs before it",
                 demand=total,
                 allowed=limit,
-                remedy="use a core with more axons, which widens a flit, or a decoder that reads fewer neurons",
+                remedy="use a core with more axons, which widens a flit, or read fewer neurons",
             )
     return outputs
 
@@ -166,7 +164,9 @@ def fit(
     seed: int = 0,
     placer: Placer = place,
 ) -> tuple[Partition, Placement, Routes]:
-    """Partition, place and route; a core whose fan-out memory overflows gets fewer neurons, and all is done again.
+    """Partition, place and route.
+
+    When the fan-out memory of a core overflows, the layer gets fewer neurons a core and all is done again.
 
     Parameters
     ----------
@@ -197,8 +197,7 @@ def fit(
             layer = next((layer for layer in parts.layers if layer.name == error.layer), None)
             if error.limit != FANOUT_LIMIT or layer is None:
                 raise
-            largest = int(np.max([len(part.outputs) for part in parts.of(layer)]))
+            largest = max(len(part.outputs) for part in parts.of(layer))
             if largest == 1:
                 raise
-            share = largest * int(error.allowed) // int(error.demand)
-            caps[layer.name] = max(1, min(share, largest - 1))
+            caps[layer.name] = max(1, min(largest * int(error.allowed) // int(error.demand), largest - 1))
