@@ -2,7 +2,9 @@
 """The check finds nothing in sound images and names every planted fault; packets walk as rectangles say."""
 
 import dataclasses
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -284,6 +286,15 @@ FAULTS: list[tuple[Callable[[], SystemImage], str]] = [
 def test_check_names_a_planted_fault(fault: Callable[[], SystemImage], kind: str) -> None:
     assert check(IMAGE, SPIKING) == []
     assert kind in {violation.kind for violation in check(fault(), SPIKING)}
+
+
+def test_every_kind_of_violation_is_described_and_planted() -> None:
+    root = Path(__file__).parents[1]
+    source = (root / "mapping" / "check.py").read_text(encoding="utf-8")
+    page = (root / "docs" / "reference" / "mapping.md").read_text(encoding="utf-8").split("## Check")[1]
+    kinds = set(re.findall(r'(?:kind=|_at\(\s*|kind = |else )"([a-z-]+)"', source))
+    assert kinds == set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`(?:, | \|)", page))
+    assert kinds == {kind for _, kind in FAULTS} | {"extra-delivery", "duplicate-connection"}
 
 
 def test_check_finds_a_core_with_neurons_of_two_layers() -> None:

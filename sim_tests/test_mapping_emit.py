@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,7 @@ def test_outputs_refuse_what_no_layer_sends(image: SystemImage, outputs: list[li
 
 
 @pytest.mark.parametrize("reader", [outputs_of, counts_of])
-def test_outputs_refuse_a_run_of_other_samples(image: SystemImage, reader: type[outputs_of]) -> None:
+def test_outputs_refuse_a_run_of_other_samples(image: SystemImage, reader: Callable[..., object]) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole text is compared
         reader(image, _result(4, []), 3)
     assert str(error.value) == "samples must be such that the run has 6 steps for 3, not 4"

@@ -7,6 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from emu.spec import preset
 from mapping.errors import InfeasibleError
 from mapping.operations import layer_matrix
 from mapping.partition import Partition, clamped_thresholds, depths, partition
@@ -62,12 +63,10 @@ def test_partition_gives_an_input_the_same_axon_in_every_patch(seed: int, offset
 
 
 def test_partition_of_the_digits_network_takes_the_fewest_cores() -> None:
-    parts = partition(
-        digits_like(), core_spec(axons=256, columns=256, thresholds=1024, fanouts=1024, potential_bits=18)
-    )
+    parts = partition(digits_like(), preset("small"))
     assert [layer.grid for layer in parts.layers] == [(4, 3, 1), (1, 1, 1), (1, 1, 1)]
-    # 256 axons hold 21 of 12-channel pixels: a window of 4 x 5, so 2 x 3 neurons of each channel, is the largest.
-    assert max(part.axons for part in parts.cores) == 256
+    # 256 axons hold 21 pixels of 12 channels: a window of 4 x 5, so patches of 2 x 3 neurons, is the largest
+    assert max(part.axons for part in parts.of(parts.layers[0])) == 4 * 5 * 12
 
 
 def test_partition_splits_channels_where_thresholds_are_scarce() -> None:
@@ -88,7 +87,7 @@ def test_partition_stores_equal_thresholds_once() -> None:
     assert len(parts.cores) == 1
 
 
-@pytest.mark.parametrize(("axons", "grid"), [(32, (1, 1, 1)), (16, (1, 1, 2)), (8, (1, 1, 4))])
+@pytest.mark.parametrize(("axons", "grid"), [(32, (1, 1, 1)), (16, (1, 1, 2)), (4, (2, 2, 2))])
 def test_partition_keeps_whole_groups_while_their_inputs_fit(axons: int, grid: tuple[int, int, int]) -> None:
     draft = Draft(shape=(8, 2, 2))
     draft.conv(8, (1, 1), groups=4)
@@ -127,26 +126,34 @@ def _dense(levels: int = 3, source_levels: int = 3) -> Draft:
         (
             _dense(),
             {"axons": 16},
-            "Layer 'dense0' needs 20 axons for the inputs of one neuron but 16 are allowed: "
-            "use a core with more axons or a layer with fewer non-zero weights.",
+            (
+                "Layer 'dense0' needs 20 axons for the inputs of one neuron but 16 are allowed: "
+                "use a core with more axons or a layer with fewer non-zero weights."
+            ),
         ),
         (
             _dense(source_levels=9),
             {},
-            "Layer 'dense0' needs 9 spikes per input but 7 are allowed: "
-            "use a core with a wider payload or fewer levels.",
+            (
+                "Layer 'dense0' needs 9 spikes per input but 7 are allowed: "
+                "use a core with a wider payload or fewer levels."
+            ),
         ),
         (
             _dense(levels=8),
             {},
-            "Layer 'dense0' needs 8 spikes per neuron but 7 are allowed: "
-            "use a core with a wider payload or fewer levels.",
+            (
+                "Layer 'dense0' needs 8 spikes per neuron but 7 are allowed: "
+                "use a core with a wider payload or fewer levels."
+            ),
         ),
         (
             _dense(levels=5),
             {"thresholds": 4},
-            "Layer 'dense0' needs 5 thresholds on one core but 4 are allowed: "
-            "use a core with more thresholds or fewer levels.",
+            (
+                "Layer 'dense0' needs 5 thresholds on one core but 4 are allowed: "
+                "use a core with more thresholds or fewer levels."
+            ),
         ),
     ],
 )
@@ -172,7 +179,8 @@ def test_partition_refuses_a_network_of_too_many_layers(monkeypatch: pytest.Monk
     with pytest.raises(InfeasibleError) as error:
         partition(_dense().network(), core_spec())
     assert str(error.value) == (
-        "Layer 'dense0' needs 4096 timesteps between its steps but 4095 are allowed: use a network of fewer layers."
+        "Layer 'dense0' needs 4096 timesteps between its steps but 4095 are allowed: "
+        "use a network of fewer layers."
     )
 
 

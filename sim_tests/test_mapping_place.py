@@ -79,7 +79,7 @@ def test_place_keeps_the_patches_of_a_layer_in_their_arrangement() -> None:
     draft.conv(4, (3, 3))
     parts = partition(draft.network(), core_spec(axons=128, columns=64))
     rows, columns, blocks = parts.layers[0].grid
-    assert (rows, columns, blocks) == (2, 4, 1)
+    assert (rows, columns, blocks) == (4, 2, 1)
     x, y = place(parts, 6, 6).position.reshape(rows, columns, 2).transpose(2, 0, 1)
     upright = np.ptp(x, axis=0).max() == 0 and np.ptp(y, axis=1).max() == 0
     lying = np.ptp(y, axis=0).max() == 0 and np.ptp(x, axis=1).max() == 0

@@ -4,9 +4,10 @@
 import numpy as np
 import pytest
 
+from emu.spec import preset
 from mapping.errors import InfeasibleError
-from mapping.partition import deliveries, partition
-from mapping.place import place, smallest_mesh
+from mapping.partition import Partition, deliveries, partition
+from mapping.place import Placement, place, smallest_mesh
 from mapping.route import cover, fit, route
 from mapping.spiking import INPUT
 from sim_tests.mapping_networks import Draft, core_spec, digits_like, random_network
@@ -60,8 +61,7 @@ def test_routes_take_one_packet_for_all_patches_and_channel_blocks() -> None:
 
 
 def test_routes_of_the_digits_network_are_one_packet_an_element() -> None:
-    spec = core_spec(axons=256, columns=256, thresholds=1024, fanouts=1024, potential_bits=18)
-    _, _, routes = fit(digits_like(), spec)
+    _, _, routes = fit(digits_like(), preset("small"))
     assert routes.packets == 768 + 1024 + 96 + 64
 
 
@@ -114,9 +114,15 @@ def test_fit_puts_fewer_neurons_on_a_core_whose_entries_overflow() -> None:
             assert sum(len(routes.entries[layer.name][e]) for e in part.outputs) <= 8
 
 
+def _diagonal(partition: Partition, width: int, height: int, *, seed: int = 0) -> Placement:
+    """Place the parts so that no two of them share a rectangle."""
+    position = np.repeat(np.arange(len(partition.cores))[:, None], 2, axis=1)
+    return Placement(width=width, height=height, position=position)
+
+
 def test_fit_gives_up_when_one_neuron_overflows() -> None:
     draft = Draft(shape=(4,))
     draft.dense(1, density=1.0)
     draft.dense(24, density=1.0)
-    with pytest.raises(InfeasibleError, match="needs 3 fan-out entries on one core but 2 are allowed"):
-        fit(draft.network(), core_spec(columns=8, fanouts=2), mesh=(5, 3))
+    with pytest.raises(InfeasibleError, match="needs 12 fan-out entries on one core but 2 are allowed"):
+        fit(draft.network(), core_spec(columns=8, fanouts=2), mesh=(13, 13), placer=_diagonal)
