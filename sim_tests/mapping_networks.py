@@ -182,7 +182,7 @@ def _window(
 def random_network(seed: int) -> SpikingNetwork:
     """Return a network with strides, pads, dilation, groups, pools and several readers of one activation."""
     random = np.random.default_rng(seed)
-    draft = Draft(shape=(2, int(random.integers(5, 9)), int(random.integers(5, 9))), seed=seed)
+    draft = Draft(shape=(2, int(random.integers(5, 9)), int(random.integers(7, 10))), seed=seed)
     stride = (int(random.integers(1, 3)), int(random.integers(1, 3)))
     first = draft.conv(
         int(random.integers(2, 7)) * 2,
