@@ -84,7 +84,9 @@ def load_data(source: str) -> Dataset:
         return _digits(source, part or "test")
     if source.endswith(".npz"):
         return _npz(source)
-    raise MappingError(f"Data must be digits, digits:train, digits:all or a file ending in .npz, not {source!r}.")
+    raise MappingError(
+        f"Data must be digits, digits:train, digits:all or a file ending in .npz, not {source!r}."
+    )
 
 
 def _digits(source: str, part: str) -> Dataset:
@@ -95,7 +97,9 @@ def _digits(source: str, part: str) -> Dataset:
         raise MappingError(f"Part of the digits must be test, train or all, not {part!r}.")
     bunch = load_digits()
     chosen = slices[part]
-    return Dataset(name=source, x=bunch.images[chosen].astype(np.float64), y=bunch.target[chosen].astype(np.int64))
+    return Dataset(
+        name=source, x=bunch.images[chosen].astype(np.float64), y=bunch.target[chosen].astype(np.int64)
+    )
 
 
 def _npz(source: str) -> Dataset:
@@ -104,10 +108,14 @@ def _npz(source: str) -> Dataset:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
         if sum(sizes.values()) > MAX_BYTES:
-            raise MappingError(f"Data file {source} unpacks to {sum(sizes.values())} bytes, above {MAX_BYTES}.")
+            raise MappingError(
+                f"Data file {source} unpacks to {sum(sizes.values())} bytes, above {MAX_BYTES}."
+            )
         with np.load(path, allow_pickle=False) as data:
             if "x" not in data:
-                raise MappingError(f"Data file {source} has no array x, only {', '.join(data.files) or 'nothing'}.")
+                raise MappingError(
+                    f"Data file {source} has no array x, only {', '.join(data.files) or 'nothing'}."
+                )
             x, y = data["x"], data["y"] if "y" in data else None
     except OSError as error:
         raise MappingError(f"Data file {source} cannot be read: {error.strerror or error}.") from None
@@ -118,10 +126,14 @@ def _npz(source: str) -> Dataset:
 
 def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
-        raise MappingError(f"Array x of {source} must hold numbers, one row per sample, not {x.dtype} {x.shape}.")
+        raise MappingError(
+            f"Array x of {source} must hold numbers, one row per sample, not {x.dtype} {x.shape}."
+        )
     values = x.astype(np.float64)
     if not np.isfinite(values).all():
-        raise MappingError(f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not.")
+        raise MappingError(
+            f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
+        )
     if y is None:
         return Dataset(name=source, x=values, y=None)
     if y.dtype.kind not in "iu" or y.shape != (len(x),):

@@ -63,6 +63,11 @@ class Chip:
         """Timesteps of one inference."""
         return int(self.image.meta["period"])
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, without the batch dimension."""
+        return self.spiking.network.shapes[self.spiking.network.input]
+
     def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return what the encoder on the host feeds: counts (samples, input shape)."""
         return encode(self.spiking, x)
@@ -71,7 +76,9 @@ class Chip:
         """Return the packets of samples presented one after the other."""
         return stimulus_for(self.image, self.counts(x))
 
-    def run(self, x: NDArray[np.float64], *, cycles: bool = False, progress: Progress | None = None) -> "Inference":
+    def run(
+        self, x: NDArray[np.float64], *, cycles: bool = False, progress: Progress | None = None
+    ) -> "Inference":
         """Emulate the image on samples (n, input shape) and decode its output on the host.
 
         Parameters
@@ -134,7 +141,9 @@ def load_network(path: str | Path) -> Network:
     if str(path) in SHIPPED:
         return load_onnx(SHIPPED[str(path)])
     if Path(path).suffix != ".onnx":
-        raise MappingError(f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(path)!r}.")
+        raise MappingError(
+            f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(path)!r}."
+        )
     return load_onnx(path)
 
 
@@ -170,14 +179,22 @@ def compile_network(
     """
     target = load_target(target) if isinstance(target, str) else target
     if target.kind != "cycle-exact":
-        raise MappingError(f"Target {target.name} is a closed form without a machine: use it with estimate, or compile for loom.")
+        raise MappingError(
+            f"Target {target.name} is a closed form without a machine: use it with estimate, or compile for loom."
+        )
     name = core or target.preset
     if name not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
     spiking = convert(network)
     partition, placement, routes = fit(spiking, preset(name), mesh=mesh or _mesh(target), seed=seed)
     image = emit(spiking, partition, placement, routes, name=network.name)
-    meta = {**image.meta, "target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
+    meta = {
+        **image.meta,
+        "target": target.name,
+        "core": name,
+        "seed": seed,
+        "spikeloom": version("spikeloom"),
+    }
     image = replace(image, meta=meta, attachments={**image.attachments, **network_to_arrays(network)})
     require(image, spiking)
     return Chip(image=image, spiking=spiking)

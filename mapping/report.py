@@ -24,7 +24,15 @@ from mapping.simulate import decode, encode, simulate
 from mapping.spiking import INPUT, SpikingLayer, SpikingNetwork
 from mapping.targets import Quantity, Target, load_target
 
-__all__ = ["SCHEMA", "TARGET_KEYS", "Report", "estimate", "layer_shapes", "report_closed_form", "report_machine"]
+__all__ = [
+    "SCHEMA",
+    "TARGET_KEYS",
+    "Report",
+    "estimate",
+    "layer_shapes",
+    "report_closed_form",
+    "report_machine",
+]
 
 SCHEMA = "spikeloom.report/1"
 
@@ -86,7 +94,13 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data."""
-        head = {"schema": SCHEMA, "model": self.model, "data": self.data, "seed": self.seed, "version": self.version}
+        head = {
+            "schema": SCHEMA,
+            "model": self.model,
+            "data": self.data,
+            "seed": self.seed,
+            "version": self.version,
+        }
         return {**head, "targets": [dict(target) for target in self.targets]}
 
     def to_json(self) -> str:
@@ -98,7 +112,9 @@ def _mean(values: Any) -> float:
     return float(np.mean(values))
 
 
-def _layers(spiking: SpikingNetwork, operations: Mapping[str, LayerOperations], physical: Mapping[str, float] | None) -> list[dict[str, Any]]:
+def _layers(
+    spiking: SpikingNetwork, operations: Mapping[str, LayerOperations], physical: Mapping[str, float] | None
+) -> list[dict[str, Any]]:
     """Return name, kind, spikes and the three operation counts of every layer on the chip, means per inference."""
     return [
         {
@@ -113,10 +129,17 @@ def _layers(spiking: SpikingNetwork, operations: Mapping[str, LayerOperations], 
     ]
 
 
-def _neurobench(spiking: SpikingNetwork, counts: Mapping[str, Any], operations: Mapping[str, LayerOperations], footprint: int | None) -> dict[str, Any]:
+def _neurobench(
+    spiking: SpikingNetwork,
+    counts: Mapping[str, Any],
+    operations: Mapping[str, LayerOperations],
+    footprint: int | None,
+) -> dict[str, Any]:
     """Return the NeuroBench metrics (Yik et al. 2025) of the part on the chip."""
     weights = sum(math.prod(layer.output_shape) * _fan_in(layer) for layer in spiking.layers)
-    zeros = sum(math.prod(layer.output_shape) * _fan_in(layer) - layer_matrix(layer).nnz for layer in spiking.layers)
+    zeros = sum(
+        math.prod(layer.output_shape) * _fan_in(layer) - layer_matrix(layer).nnz for layer in spiking.layers
+    )
     silent = sum(int(np.sum(counts[layer.name] == 0)) for layer in spiking.layers)
     neurons = sum(int(np.size(counts[layer.name])) for layer in spiking.layers)
     return {
@@ -135,7 +158,9 @@ def _fan_in(layer: SpikingLayer) -> int:
     return math.prod(layer.weight.shape[1:])
 
 
-def _common(spiking: SpikingNetwork, data: Dataset, operations: Mapping[str, LayerOperations], input_counts: Any) -> dict[str, Any]:
+def _common(
+    spiking: SpikingNetwork, data: Dataset, operations: Mapping[str, LayerOperations], input_counts: Any
+) -> dict[str, Any]:
     """Return what does not depend on the target."""
     return {
         "ann_accuracy": float_accuracy(spiking.network, data),
@@ -166,7 +191,9 @@ def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: values.get(key) for key in TARGET_KEYS}
 
 
-def report_machine(chip: Chip, data: Dataset, target: Target, *, inference: Inference | None = None) -> dict[str, Any]:
+def report_machine(
+    chip: Chip, data: Dataset, target: Target, *, inference: Inference | None = None
+) -> dict[str, Any]:
     """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
 
     Throughput is that of samples one after the other, a new one entering when the one before has left (not pipelined); latency is that of one
@@ -187,7 +214,9 @@ def report_machine(chip: Chip, data: Dataset, target: Target, *, inference: Infe
     table = _table(chip, target)
     totals = {name: result.total(name) / samples for name in COUNTERS}
     events = {name: totals[name] for name in table if name in totals}
-    energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, run, table))
+    energy = estimate_energy(
+        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, run, table)
+    )
     physical = _by_layer(chip, run, "synaptic_operations")
     return _ordered(
         {
@@ -233,7 +262,9 @@ def _by_layer(chip: Chip, run: Inference, counter: str) -> dict[str, float]:
 
 def _layer_events(chip: Chip, run: Inference, table: Mapping[str, Quantity]) -> dict[str, dict[str, float]]:
     """Return the events that a layer's own cores count; hops belong to the routers they pass, not to a layer."""
-    names = [n for n in ("synaptic_operations", "deliveries", "neuron_updates", "spikes", "packets") if n in table]
+    names = [
+        n for n in ("synaptic_operations", "deliveries", "neuron_updates", "spikes", "packets") if n in table
+    ]
     parts = {name: _by_layer(chip, run, name) for name in names}
     return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
 
@@ -274,14 +305,32 @@ def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
             columns = (width + left + right - pool.kernel[1]) // pool.stride[1] + 1
             after = (size[0], rows, columns)
             name = f"{layer.name}.pool{number}"
-            shapes.append(LayerShape(name=name, kind="pool", input=_shape(size), output=_shape(after), kernel=pool.kernel, stride=pool.stride))
+            shapes.append(
+                LayerShape(
+                    name=name,
+                    kind="pool",
+                    input=_shape(size),
+                    output=_shape(after),
+                    kernel=pool.kernel,
+                    stride=pool.stride,
+                )
+            )
             size = after
         if layer.kind == "dense":
-            shapes.append(LayerShape(name=layer.name, kind="fc", input=_shape(size), output=_shape(layer.output_shape)))
+            shapes.append(
+                LayerShape(name=layer.name, kind="fc", input=_shape(size), output=_shape(layer.output_shape))
+            )
         else:
             window = (layer.weight.shape[2], layer.weight.shape[3])
             shapes.append(
-                LayerShape(name=layer.name, kind="conv", input=_shape(size), output=_shape(layer.output_shape), kernel=window, stride=layer.stride)
+                LayerShape(
+                    name=layer.name,
+                    kind="conv",
+                    input=_shape(size),
+                    output=_shape(layer.output_shape),
+                    kernel=window,
+                    stride=layer.stride,
+                )
             )
     return shapes
 
@@ -293,7 +342,9 @@ def report_closed_form(spiking: SpikingNetwork, data: Dataset, target: Target) -
     operations = operation_counts(spiking, counts)
     common = _common(spiking, data, operations, input_counts)
     k_rep = max(spiking.input_levels, *(layer.levels for layer in spiking.layers))
-    form = estimate_kuang(layer_shapes(spiking), k_rep=k_rep, sop_dense=common["synaptic_operations_dense"], target=target)
+    form = estimate_kuang(
+        layer_shapes(spiking), k_rep=k_rep, sop_dense=common["synaptic_operations_dense"], target=target
+    )
     logits = decode(spiking, {**counts, INPUT: input_counts})
     return _ordered(
         {

@@ -30,7 +30,11 @@ def quantity(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
-    return f"{value / scale:.4g} {prefix}{unit}" if value / scale < 100 else f"{value / scale:.1f} {prefix}{unit}"
+    return (
+        f"{value / scale:.4g} {prefix}{unit}"
+        if value / scale < 100
+        else f"{value / scale:.1f} {prefix}{unit}"
+    )
 
 
 def number(value: float | None) -> str:
@@ -63,7 +67,10 @@ _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("latency, one input alone", lambda t: quantity(t["latency_s"], "s")),
     ("throughput, not pipelined", lambda t: f"{number(round(t['throughput_per_s']))} /s"),
     ("energy", lambda t: quantity(t["energy_j"], "J")),
-    ("energy, low .. high", lambda t: f"{quantity(t['energy_j_low'], 'J')} .. {quantity(t['energy_j_high'], 'J')}"),
+    (
+        "energy, low .. high",
+        lambda t: f"{quantity(t['energy_j_low'], 'J')} .. {quantity(t['energy_j_high'], 'J')}",
+    ),
     ("power", lambda t: quantity(t["power_w"], "W")),
 )
 

@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line. Thin: every command is a few calls of the public interface; errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emu.image import ImageError
+from mapping.errors import MappingError
+from mapping.targets import TargetError
+
+__all__ = ["app", "main"]
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+REPORT_BUG = "This is a bug in spikeloom: please report it with the command and the text above."
+
+app = typer.Typer(
+    name="spikeloom",
+    help="Give it a trained network: it tells what chip it needs, what that chip does on every clock cycle, how long and how many "
+    "joules an inference takes, and hands you the chip's Verilog, proven equal to the simulator.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A model: an .onnx file, or [bold]digits[/] for the one that ships with the project."
+    ),
+]
+Image = Annotated[Path, typer.Argument(help="An image file made by [bold]spikeloom compile[/].")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="digits (the 360 never trained on), digits:train, digits:all, or an .npz file with x and y.",
+    ),
+]
+Core = Annotated[
+    str | None, typer.Option("--core", help="Core size instead of the target's: tiny, small, reference.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed; equal arguments give equal bytes.")]
+Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use only the first N samples.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
+
+
+def _examples(*lines: str) -> str:
+    return "[bold]Examples[/]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"spikeloom {version('spikeloom')}")
+        raise typer.Exit
+    if debug:
+        os.environ["SPIKELOOM_DEBUG"] = "1"
+
+
+@app.command(epilog=_examples("spikeloom demo", "spikeloom demo --out build/demo --images 20"))
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the image, the Verilog and the report.")
+    ] = Path("spikeloom-demo"),
+    images: Annotated[
+        int, typer.Option("--images", min=1, help="Images to run in RTL in lock step with the emulator.")
+    ] = 10,
+    sim: Sim = "auto",
+) -> None:
+    """Run the whole chain on real handwritten digits: model, chip, emulation, RTL in lock step, Verilog, report."""
+    from spikeloom.demo import run_demo
+
+    raise typer.Exit(run_demo(out=out, images=images, sim=sim))
+
+
+@app.command(
+    epilog=_examples(
+        "spikeloom estimate digits --data digits",
+        "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+    )
+)
+def estimate(
+    model: Model,
+    data: Data,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="Target name or TOML file; may be given several times. Default: loom."),
+    ] = None,
+    core: Core = None,
+    samples: Samples = None,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Estimate accuracy, latency, energy and power of a model on one or more targets."""
+    from mapping.datasets import load_data
+    from mapping.flow import load_network
+    from mapping.report import estimate as run_estimate
+    from spikeloom.files import write_text
+    from spikeloom.terminal import console, layer_table, report_table, status
+
+    with status("reading the model") as say:
+        report = run_estimate(
+            load_network(model),
+            load_data(data).first(samples),
+            target or ["loom"],
+            core=core,
+            seed=seed,
+            progress=say,
+        )
+    if json is not None:
+        write_text(json, report.to_json())
+    console.print(report_table(report))
+    for part in report.targets:
+        console.print(layer_table(part))
+    console.print(f"On the host, outside every figure: {', '.join(report.targets[0]['host_layers'])}")
+    if json is not None:
+        console.print(f"Report: {json}")
+
+
+@app.command("compile", epilog=_examples("spikeloom compile digits -o digits.spikeloom --core small"))
+def compile_(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")],
+    target: Annotated[
+        str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")
+    ] = "loom",
+    core: Core = None,
+    mesh: Annotated[
+        str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
+    from mapping.flow import compile_network, load_network
+    from spikeloom.terminal import console, status
+
+    with status("compiling"):
+        chip = compile_network(load_network(model), target=target, core=core, mesh=_mesh(mesh), seed=seed)
+        chip.save(output)
+    spec = chip.image.spec
+    used = sum(part is not None for part in chip.image.cores)
+    console.print(
+        f"{output}: {used} of {spec.width} x {spec.height} cores, {chip.period} timesteps, digest {chip.image.digest}"
+    )
+
+
+def _mesh(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text!r}.")
+    return int(width), int(height)
+
+
+@app.command(
+    epilog=_examples(
+        "spikeloom run digits.spikeloom --data digits",
+        "spikeloom run digits.spikeloom --data digits --cycles --trace run.npz --json run.json",
+    )
+)
+def run(
+    image: Image,
+    data: Data,
+    cycles: Annotated[bool, typer.Option("--cycles", help="Cycle-exact instead of functional.")] = False,
+    samples: Samples = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", help="Write spikes, outputs, cycles and counters to this npz file."),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Emulate an image on data."""
+    from mapping.datasets import load_data
+    from mapping.flow import open_chip
+    from spikeloom.files import write_text, write_trace
+    from spikeloom.results import run_json, run_table
+    from spikeloom.terminal import console, status
+
+    with status("reading the image") as say:
+        chip = open_chip(image)
+        chosen = load_data(data).first(samples).shaped(chip.input_shape)
+        say(f"emulating {len(chosen.x)} samples")
+        inference = chip.run(
+            chosen.x, cycles=cycles, progress=lambda done, steps: say(f"step {done} of {steps}")
+        )
+    if trace is not None:
+        write_trace(trace, inference.result)
+    if json is not None:
+        write_text(json, run_json(image, chip, chosen, inference))
+    console.print(run_table(chosen, inference))
+
+
+@app.command(
+    epilog=_examples(
+        "spikeloom verify digits.spikeloom --data digits --samples 10",
+        "spikeloom verify --random 20 --seed 7",
+        "spikeloom verify digits.spikeloom --verilog my_edited_design/",
+    )
+)
+def verify(
+    image: Annotated[Path | None, typer.Argument(help="An image file; or use --random.")] = None,
+    data: Annotated[str, typer.Option("--data", help="Data to feed the image.")] = "digits",
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Samples to run.")] = 2,
+    random: Annotated[
+        int | None, typer.Option("--random", min=1, help="Verify N random systems instead of an image.")
+    ] = None,
+    seed: Seed = 0,
+    sim: Sim = "auto",
+    verilog: Annotated[
+        Path | None,
+        typer.Option(
+            "--verilog", help="Verify the (edited) Verilog in this folder instead of freshly generated text."
+        ),
+    ] = None,
+    waves: Annotated[
+        Path | None, typer.Option("--waves", help="Write the waves of the run to this file.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")
+    ] = None,
+) -> None:
+    """Run RTL and emulator in lock step and compare every spike, potential, counter and cycle."""
+    from spikeloom.bench import verify_image, verify_random
+
+    options = {"--sim": sim, "--verilog": verilog, "--waves": waves, "--junit": junit}
+    if (image is None) == (random is None):
+        raise MappingError("Give either an image or --random N to verify, not both and not neither.")
+    if image is None:
+        raise typer.Exit(verify_random(random or 0, seed, options))
+    raise typer.Exit(verify_image(image, data, samples, options))
+
+
+@app.command(
+    epilog=_examples(
+        "spikeloom verilog digits.spikeloom -o design/",
+        "spikeloom verilog --preset small --mesh 4x3 -o design/",
+    )
+)
+def verilog(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder to write to: design in DIR/*.v, bench in DIR/tb/.")
+    ],
+    image: Annotated[
+        Path | None, typer.Argument(help="An image file: its chip's Verilog; or give sizes.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Core size: tiny, small, reference.")] = None,
+    mesh: Annotated[str, typer.Option("--mesh", help="Chip size WxH.")] = "2x2",
+    axons: Annotated[
+        int | None, typer.Option("--axons", help="Crossbar rows instead of the preset's.")
+    ] = None,
+    columns: Annotated[
+        int | None, typer.Option("--columns", help="Crossbar columns instead of the preset's.")
+    ] = None,
+    lanes: Annotated[
+        int | None, typer.Option("--lanes", help="Columns read in a cycle instead of the preset's.")
+    ] = None,
+) -> None:
+    """Write the Verilog of a chip, the same text for the same sizes, and the bench that verifies it."""
+    from spikeloom.bench import export_verilog
+    from spikeloom.terminal import console
+
+    changes = {
+        name: value
+        for name, value in (("axons", axons), ("columns", columns), ("lanes", lanes))
+        if value is not None
+    }
+    if image is not None and (preset or changes):
+        raise MappingError("Give either an image or sizes for the Verilog, not both.")
+    size = _mesh(mesh) or (2, 2)
+    for path in export_verilog(
+        output, image=image, preset_name=preset or "small", mesh=size, changes=changes
+    ):
+        console.print(str(path))
+
+
+@app.command(epilog=_examples("spikeloom inspect digits", "spikeloom inspect digits.spikeloom"))
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model or an image file.")],
+    core: Core = None,
+) -> None:
+    """Show what is in a model or an image: layers, thresholds, what runs where, how full the cores are."""
+    from spikeloom.structure import show_structure
+
+    show_structure(model, core=core)
+
+
+targets = typer.Typer(
+    help="List the targets, or show one: [bold]spikeloom targets show loom > mine.toml[/] starts your own.",
+    invoke_without_command=True,
+)
+app.add_typer(targets, name="targets")
+
+
+@targets.callback(invoke_without_command=True)
+def _targets(context: typer.Context) -> None:
+    from mapping.targets import list_targets, load_target
+    from spikeloom.terminal import console, target_table
+
+    if context.invoked_subcommand is None:
+        console.print(target_table([load_target(name) for name in list_targets()]))
+
+
+@targets.command("show")
+def targets_show(target: Annotated[str, typer.Argument(help="Target name or TOML file.")]) -> None:
+    """Print a target's TOML file: every number with unit, range and source."""
+    from mapping.targets import target_text
+
+    sys.stdout.write(target_text(target))
+
+
+train = typer.Typer(
+    help="Train a network with quantised activations and ternary weights (needs the extra [bold]train[/]).",
+    no_args_is_help=True,
+)
+app.add_typer(train, name="train")
+
+
+@train.command("digits", epilog=_examples("spikeloom train digits --seed 0 -o digits.onnx"))
+def train_digits_command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("digits.onnx"),
+    seed: Seed = 0,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
+    ] = None,
+) -> None:
+    """Train the demo network on digits 0..1436; the same machine and seed give the same file."""
+    from mapping.training import train_digits
+    from spikeloom.terminal import console, errors
+
+    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
+    result = train_digits(seed=seed, epochs=epochs, progress=say, output=output)
+    console.print(
+        f"{result.path}: validation {100 * result.validation_accuracy:.2f} %, test {100 * result.test_accuracy:.2f} %"
+    )
+    console.print(f"sha256 {result.digest}")
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, simulators, name clashes, what is missing and how to get it."""
+    from spikeloom.doctor import Level, diagnose, render
+    from spikeloom.terminal import console
+
+    findings = diagnose()
+    console.print(render(findings))
+    raise typer.Exit(EXIT_BAD_INPUT if any(finding.level is Level.PROBLEM for finding in findings) else 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 ok, 1 a difference, 2 bad input or environment, 130 interrupted."""
+    from spikeloom.bench import EnvironmentProblem
+
+    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    known = (MappingError, TargetError, ImageError, EnvironmentProblem)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except known as error:
+        return _complain(str(error), error)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{name}{error.strerror or error}", error)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the option parser
+            error.show()
+            return int(error.exit_code)
+        typer.echo(REPORT_BUG, err=True)
+        raise
+    return int(code or 0)
+
+
+def _complain(sentence: str, error: Exception) -> int:
+    if os.environ.get("SPIKELOOM_DEBUG"):
+        raise error
+    typer.echo(f"spikeloom: {sentence}", err=True)
+    return EXIT_BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in a model or an image, what runs where, and how full the cores are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from emu.image import CoreImage
+from emu.spec import CoreSpec
+from mapping.convert import convert
+from mapping.flow import Chip, compile_network, load_network, open_chip
+from mapping.spiking import SpikingNetwork
+from spikeloom.terminal import console, number, share
+
+__all__ = ["core_table", "network_table", "show_structure"]
+
+
+def show_structure(source: str, *, core: str | None = None) -> None:
+    """Print the structure of a model, compiled for a core size if one is given, or of an image."""
+    if source.endswith(".spikeloom"):
+        _show_chip(open_chip(source))
+    elif core is not None:
+        _show_chip(compile_network(load_network(source), core=core))
+    else:
+        _show_network(convert(load_network(source)))
+
+
+def _show_network(spiking: SpikingNetwork) -> None:
+    console.print(network_table(spiking))
+    for name, reason in zip(spiking.host_layers, spiking.host_reasons, strict=True):
+        console.print(f"on the host: {name} ({reason})")
+
+
+def _show_chip(chip: Chip) -> None:
+    _show_network(chip.spiking)
+    spec = chip.image.spec
+    used = [core for core in chip.image.cores if core is not None]
+    console.print(core_table(chip))
+    console.print(f"{len(used)} of {spec.width} x {spec.height} cores, {chip.period} timesteps an inference")
+    console.print(f"fullest core: {_bottleneck(used, spec.core)}")
+    console.print(f"digest {chip.image.digest}")
+
+
+def network_table(spiking: SpikingNetwork) -> Table:
+    """Return the layers on chip: shape, fan-in, levels, and how their thresholds were proven."""
+    table = Table(title=f"{spiking.name}: layers on chip", title_justify="left")
+    for name in (
+        "layer",
+        "kind",
+        "input",
+        "output",
+        "neurons",
+        "fan-in",
+        "zero weights",
+        "levels",
+        "thresholds proven on",
+    ):
+        table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
+    for layer in spiking.layers:
+        zero = float((layer.weight == 0).mean())
+        neurons, fan_in = 1, 1
+        for size in layer.output_shape:
+            neurons *= size
+        for size in layer.weight.shape[1:]:
+            fan_in *= size
+        shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
+        proof = f"{'all ' if layer.exhaustive else ''}{number(layer.sums_checked)} sums"
+        table.add_row(
+            layer.name,
+            layer.kind,
+            *shapes,
+            number(neurons),
+            number(fan_in),
+            share(zero),
+            str(layer.levels),
+            proof,
+        )
+    return table
+
+
+def core_table(chip: Chip) -> Table:
+    """Return what each layer takes of its cores: the fullest core of the layer, used of available."""
+    placed, limits = chip.image.attachments["placed"], chip.image.spec.core
+    table = Table(title="cores by layer: the fullest core, used / available", title_justify="left")
+    for name in ("layer", "cores", "axons", "columns", "thresholds", "fan-out"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for order, layer in enumerate(chip.spiking.layers):
+        indices = sorted({int(core) for core in placed[placed[:, 0] == order, 2]})
+        cores = [core for core in (chip.image.cores[index] for index in indices) if core is not None]
+        rows = [max(row) for row in zip(*(_used(core) for core in cores), strict=True)]
+        cells = [
+            f"{number(used)} / {number(limit)}" for used, limit in zip(rows, _limits(limits), strict=True)
+        ]
+        table.add_row(layer.name, number(len(cores)), *cells)
+    return table
+
+
+def _used(core: CoreImage) -> tuple[int, int, int, int]:
+    return core.axons, core.crossbar.shape[1], len(core.thresholds), len(core.fanout)
+
+
+def _limits(spec: CoreSpec) -> tuple[int, int, int, int]:
+    return spec.axons, spec.columns, spec.thresholds, spec.fanouts
+
+
+def _bottleneck(cores: Sequence[CoreImage], spec: CoreSpec) -> str:
+    """Name the limit that is nearest: what a larger network would hit first."""
+    names = ("axons", "columns", "thresholds", "fan-out entries")
+    shares = [
+        (used / limit, name)
+        for core in cores
+        for used, limit, name in zip(_used(core), _limits(spec), names, strict=True)
+    ]
+    largest, name = max(shares)
+    return f"{share(largest)} of its {name}"
