@@ -90,7 +90,8 @@ def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.in
 def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
     """Return the stream of a run and the position of its first step token in it.
 
-    The stream is: stimulus of step 0, step token 0, stimulus of step 1, ..., the last step token, the pause token.
+    The stream is: stimulus of step 0, step token 0, stimulus of step 1, ..., the last step token, the pause
+    token.
     """
     layout = flit_layout(spec)
     columns = dict(zip(("x0", "x1", "y0", "y1"), stimulus.packet.T[:4], strict=True))
@@ -109,7 +110,7 @@ def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
 
 
 def read_request(spec: SystemSpec, index: int, section: Section, words: int) -> tuple[Flits, int]:
-    """Return the control packets that read ``words`` words of a core's memory, and how many chunks will come back."""
+    """Return the packets that read ``words`` words of a core's memory, and how many chunks come back."""
     x, y = index % spec.width, index // spec.width
     per_word = 4 if section == Section.COUNTER else chunks_for(layout_bits(section_layout(spec, section)))
     chunks = words * per_word

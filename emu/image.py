@@ -80,7 +80,8 @@ class CoreImage:
         for name in _PER_NEURON:
             if len(getattr(self, name)) != neurons:
                 raise ImageError(
-                    f"{name} must have one entry for each of the {neurons} neurons, not {len(getattr(self, name))}"
+                    f"{name} must have one entry for each of the {neurons} neurons, "
+                    f"not {len(getattr(self, name))}"
                 )
         if self.crossbar.shape[1] != neurons * len(self.strengths):
             columns = neurons * len(self.strengths)
@@ -89,11 +90,13 @@ class CoreImage:
             )
         if len(self.pooled) != len(self.crossbar):
             raise ImageError(
-                f"pooled must have one entry for each of the {len(self.crossbar)} axons, not {len(self.pooled)}"
+                f"pooled must have one entry for each of the {len(self.crossbar)} axons, "
+                f"not {len(self.pooled)}"
             )
         if self.fanout.shape[1] != 6 or self.schedule.shape[1] != 7:
             raise ImageError(
-                f"fanout must have 6 columns and schedule 7, not {self.fanout.shape[1]} and {self.schedule.shape[1]}"
+                "fanout must have 6 columns and schedule 7, "
+                f"not {self.fanout.shape[1]} and {self.schedule.shape[1]}"
             )
 
     @property
@@ -134,7 +137,8 @@ def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
     for name, used, limit in sizes:
         if used > limit:
             raise ImageError(
-                f"{where}: {used} {name} are more than the {limit} of the core; use a larger core or split the layer"
+                f"{where}: {used} {name} are more than the {limit} of the core; "
+                "use a larger core or split the layer"
             )
     if not len(core.strengths) or not len(core.schedule):
         raise ImageError(f"{where}: strengths and schedule need at least one entry")
@@ -175,7 +179,8 @@ def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
         top = int(core.fanout[:, 4].max(initial=0)) + int(fires[:, 6].max(initial=0)) - 1
         if not core.count_emission.all() and top >= 1 << spec.flit_axon_bits:
             raise ImageError(
-                f"{where}: unary emission reaches axon {top}, more than a flit can name ({(1 << spec.flit_axon_bits) - 1})"
+                f"{where}: unary emission reaches axon {top}, "
+                f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})"
             )
 
 
@@ -252,7 +257,8 @@ class SystemImage:
             )
         if self.input_packet.shape != (len(self.input_element), 5):
             raise ImageError(
-                f"input_packet must have the shape ({len(self.input_element)}, 5), not {self.input_packet.shape}"
+                f"input_packet must have the shape ({len(self.input_element)}, 5), "
+                f"not {self.input_packet.shape}"
             )
         _within("inputs", "x", self.input_packet[:, :2], 0, self.spec.width - 1)
         _within("inputs", "y", self.input_packet[:, 2:4], 0, self.spec.height)

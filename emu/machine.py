@@ -213,7 +213,9 @@ class Machine:
             if progress is not None:
                 progress(step, stimulus.steps)
         outs = mesh.make_mesh(program.width, program.height).outs
-        state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (stimulus.steps + 1)
+        state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (
+            stimulus.steps + 1
+        )
         return self._result("functional", stimulus.steps, state, tape)
 
     def _run_cycles(self, stimulus: Stimulus, *, potentials: bool, progress: Progress | None) -> RunResult:

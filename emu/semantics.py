@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arithmetic of the timestep as small pure functions, the rules of `docs/reference/machine.md` in code form."""
+"""The arithmetic of the timestep as small pure functions: the rules of `docs/reference/machine.md`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ def saturate(value: int, low: int, high: int) -> tuple[int, int]:
 def base_potential(potential: int, v0: int, *, init: bool, reset: Reset) -> int:
     """Return what the drive is added to (rule 6).
 
-    >>> base_potential(5, 3, init=False, reset=Reset.CLEAR), base_potential(5, 3, init=True, reset=Reset.CLEAR)
-    (0, 3)
+    >>> base_potential(5, 3, init=False, reset=Reset.CLEAR)
+    0
+    >>> base_potential(5, 3, init=True, reset=Reset.CLEAR)
+    3
     """
     if init:
         return v0

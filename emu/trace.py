@@ -107,7 +107,10 @@ class Divergence:
             for name in ("step", "core", "neuron")
             if (value := getattr(self, name)) is not None
         ]
-        return f"{self.what} differ first at {', '.join(place) or 'the end'}: expected {self.expected}, got {self.got}"
+        return (
+            f"{self.what} differ first at {', '.join(place) or 'the end'}: "
+            f"expected {self.expected}, got {self.got}"
+        )
 
 
 def _first_row(what: str, keys: tuple[str, ...], expected: Array, got: Array) -> Divergence | None:

@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import COUNTER_BITS, SystemSpec
+from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
 from rtl.layouts import OBSERVED, flit_stream, observed_bits
@@ -30,15 +31,16 @@ def presence(spec: SystemSpec, x: int, y: int) -> tuple[int, int]:
     return inputs, outputs
 
 
-class Chip(wiring.Component):
+class Chip(Component):
     """``width`` x ``height`` cores. All are instances of one module, told their place by straps.
 
     Parameters
     ----------
     spec : sizes.
     observe : bring every core's observe port out, packed; off in exports.
-    instances : cores and routers are references to the modules ``neurocore`` and ``router``, which are elaborated once and exported beside the chip; if False
-        they are elaborated in place, which a Python simulation needs.
+    instances : cores and routers are references to the modules ``neurocore`` and ``router``, which are
+        elaborated once and exported beside the chip; if False they are elaborated in place, which a Python
+        simulation needs.
 
     Members
     -------
@@ -62,10 +64,13 @@ class Chip(wiring.Component):
         super().__init__(members)
 
     def _place(self, part: wiring.Component, module: str) -> wiring.Component | Instance:
-        """Return what becomes a submodule: the part itself, or a reference to its module with the part's signals as ports."""
+        """Return what becomes a submodule.
+
+        It is the part itself, or a reference to its module with the part's signals as ports.
+        """
         if not self._instances:
             return part
-        part._MustUse__silence = True  # type: ignore[attr-defined]  # its signals are used, its module is exported apart
+        part._MustUse__silence = True  # its signals are used, its module is exported apart
         ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, value in part.signature.flatten(part):
             direction = "i" if member.flow == In else "o"
@@ -105,7 +110,7 @@ class Chip(wiring.Component):
         return m
 
     def _gateway(self, m: Module, routers: list[Router]) -> None:
-        """The gateway feeds the west port of the first router and hears the south port of the last in column 0."""
+        """Join the gateway: it feeds the first router's west port and hears column 0's last south port."""
         m.submodules.gateway = gateway = Gateway(self._spec)
         wiring.connect(m, gateway.mesh_o, routers[0].i[W])
         wiring.connect(m, routers[(self._spec.height - 1) * self._spec.width].o[S], gateway.mesh_i)

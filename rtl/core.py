@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec
 from emu.words import CONTROL_STRENGTHS, Activity, Control, ErrorCause, Kind, Section
+from rtl.component import Component
 from rtl.counters import CounterFile, StickyCause
 from rtl.crossbar import Crossbar
 from rtl.events import EventScheduler
@@ -18,7 +19,7 @@ from rtl.schedule import Schedule
 __all__ = ["ControlRegisters", "Neurocore"]
 
 
-class ControlRegisters(wiring.Component):
+class ControlRegisters(Component):
     """The registers of `Section.CONTROL`; reset disables the core.
 
     Members
@@ -64,8 +65,10 @@ class ControlRegisters(wiring.Component):
         return m
 
 
-class Neurocore(wiring.Component):
-    """One core: receives spikes, tokens and control packets, runs a step per token (`docs/reference/machine.md`).
+class Neurocore(Component):
+    """One core: receives spikes, tokens and control packets, runs a step per token.
+
+    The rules are those of `docs/reference/machine.md`.
 
     Members
     -------

@@ -2,17 +2,17 @@
 """The counters of a core and its router, and the sticky error registers."""
 
 from amaranth.hdl import Array, Const, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
 from emu.words import COUNTERS
+from rtl.component import Component
 from rtl.layouts import MeterSignature
 
 __all__ = ["CounterFile", "StickyCause"]
 
 
-class CounterFile(wiring.Component):
+class CounterFile(Component):
     """48-bit counters, read as chunks (four addresses each, the last reads zero) and cleared together.
 
     Members
@@ -46,7 +46,7 @@ class CounterFile(wiring.Component):
         return m
 
 
-class StickyCause(wiring.Component):
+class StickyCause(Component):
     """Keep the first error cause until cleared.
 
     Members

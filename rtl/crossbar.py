@@ -2,22 +2,22 @@
 """The crossbar: ternary cells, the column sums of a step, and the lanes that add rows into them."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import SystemSpec, bits_for
 from emu.words import Section
+from rtl.component import Component
 from rtl.layouts import ProgramSignature
 from rtl.memory import ChunkMemory, Memory
 
 __all__ = ["Crossbar"]
 
 
-class Crossbar(wiring.Component):
+class Crossbar(Component):
     """Add one word (``lanes`` cells) of one row into the column sums every cycle, without bubbles.
 
-    A word issued in one cycle is accumulated in the next, when its event's value shows. A sum that was not touched in this step reads as zero, so clearing
-    all sums takes no cycle.
+    A word issued in one cycle is accumulated in the next, when its event's value shows. A sum that was not
+    touched in this step reads as zero, so clearing all sums takes no cycle.
 
     Members
     -------
@@ -77,7 +77,7 @@ class Crossbar(wiring.Component):
         for i, signal in enumerate(old):
             with m.If(known):
                 m.d.comb += signal.eq(sums.read[0].data[i * core.sum_bits : (i + 1) * core.sum_bits])
-        self._accumulate(m, cells.read.data, sums, old, word, busy)
+        self._accumulate(m, cells.read.data, sums, old=old, word=word, busy=busy)
         with m.If(self.clear):
             m.d.sync += touched.eq(0)
         with m.Elif(busy):
@@ -86,7 +86,7 @@ class Crossbar(wiring.Component):
         return m
 
     def _accumulate(
-        self, m: Module, row: Value, sums: Memory, old: list[Signal], word: Signal, busy: Signal
+        self, m: Module, row: Value, sums: Memory, *, old: list[Signal], word: Signal, busy: Signal
     ) -> None:
         """Add plus or minus the value, or nothing, in every lane; a cell is (not zero, negative)."""
         core, new, hits = self._core, [], []

@@ -2,10 +2,10 @@
 """The event scheduler: two banks of axon events, one collecting, one being integrated."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import PRESENCE_WORD, SystemSpec, bits_for
+from rtl.component import Component
 from rtl.memory import Memory
 
 __all__ = ["EventScheduler", "lowest_set"]
@@ -18,11 +18,12 @@ def lowest_set(m: Module, bits: Value, index: Signal) -> None:
             m.d.comb += index.eq(place)
 
 
-class EventScheduler(wiring.Component):
+class EventScheduler(Component):
     """Collect packets for the next step while the events of this one are handed out, lowest axon first.
 
-    A packet takes two cycles, one a cycle: the old value is read, then the signed maximum is written. Presence bits are registers in words of 32 with
-    a summary, so the next event is found at once whatever the number of axons; values are a memory and are never cleared.
+    A packet takes two cycles, one a cycle: the old value is read, then the signed maximum is written.
+    Presence bits are registers in words of 32 with a summary, so the next event is found at once whatever
+    the number of axons; values are a memory and are never cleared.
 
     Members
     -------

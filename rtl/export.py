@@ -29,8 +29,8 @@ _WAKE = re.compile(r"  reg (\\\$auto\$verilog_backend\S+dump_module\S+)  = 0;\n"
 def _wake_with_reset(module: str) -> str:
     """Let reset evaluate every combinational block once.
 
-    The generator wakes them by a register with an initial value, which is an event in Verilog 2005 but not in SystemVerilog: there they
-    would keep unknown values until an input changes.
+    The generator wakes them by a register with an initial value, which is an event in Verilog 2005 but not in
+    SystemVerilog: there they would keep unknown values until an input changes.
     """
     wake = _WAKE.search(module)
     if wake is None or "\n  input rst;\n" not in module:
@@ -39,7 +39,7 @@ def _wake_with_reset(module: str) -> str:
 
 
 def _convert(component: wiring.Component, name: str) -> str:
-    """Return a component's Verilog without source paths and without memory contents, which hardware does not have."""
+    """Return a component's Verilog, without source paths and without memory contents: hardware has none."""
     text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     modules = re.split(r"(?<=\nendmodule\n)", _CONTENTS.sub("", text))
     return "".join(map(_wake_with_reset, modules))

@@ -7,13 +7,14 @@ from amaranth.lib.wiring import In, Out
 
 from emu.spec import COUNTER_BITS, SystemSpec
 from emu.words import Kind
+from rtl.component import Component
 from rtl.layouts import flit_stream
 
 __all__ = ["Gateway"]
 
 
-class Gateway(wiring.Component):
-    """Pass the host's flits into the mesh and the mesh's flits to the host, in the same cycle, and count spikes both ways.
+class Gateway(Component):
+    """Pass flits from host to mesh and from mesh to host in the same cycle, and count spikes both ways.
 
     Members
     -------

@@ -79,7 +79,8 @@ class ObserveSignature(wiring.Signature):
     Members
     -------
     valid : Out(1), a neuron is stored in this cycle.
-    neuron, potential, count : Out, its index, its stored potential (two's complement) and its crossed thresholds.
+    neuron, potential, count : Out, its index, its stored potential (two's complement) and its crossed
+        thresholds.
     activity : Out(3), `emu.words.Activity` of this cycle.
     finished : Out(1), the core's token enters its router in this cycle.
     """

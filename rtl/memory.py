@@ -6,12 +6,16 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, bits_for, chunks_for
+from rtl.component import Component
 
 __all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort"]
 
 
 class ReadPort(wiring.Signature):
-    """``data`` shows, one cycle later and until the next enabled read, the word that ``address`` named while ``enable`` was high."""
+    """``data`` shows the word that ``address`` named while ``enable`` was high.
+
+    It shows one cycle later, and until the next enabled read.
+    """
 
     def __init__(self, depth: int, bits: int) -> None:
         super().__init__({"enable": Out(1), "address": Out(bits_for(depth)), "data": In(bits)})
@@ -24,11 +28,12 @@ class WritePort(wiring.Signature):
         super().__init__({"enable": Out(granules), "address": Out(bits_for(depth)), "data": Out(bits)})
 
 
-class Memory(wiring.Component):
+class Memory(Component):
     """Synchronous memory, one write port and one or more read ports; contents are undefined until written.
 
-    Read during write of the same word returns the *new* word on transparent ports (an accumulator's read-modify-write needs no bubbles) and is
-    undefined on the others: no user of this module reads and writes one word in one cycle there.
+    Read during write of the same word returns the *new* word on transparent ports (an accumulator's
+    read-modify-write needs no bubbles) and is undefined on the others: no user of this module reads and
+    writes one word in one cycle there.
 
     Parameters
     ----------
@@ -54,6 +59,7 @@ class Memory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build one inferred memory, which FPGA tools map to block RAM."""
         m = Module()
+        array: memory.Memory
         m.submodules.array = array = memory.Memory(shape=unsigned(self._bits), depth=self._depth, init=[])
         write = array.write_port(granularity=self._bits // self._granules if self._granules > 1 else None)
         m.d.comb += [
@@ -68,7 +74,7 @@ class Memory(wiring.Component):
         return m
 
 
-class ChunkMemory(wiring.Component):
+class ChunkMemory(Component):
     """Program memory: written in 16-bit chunks by address, read in whole words.
 
     Parameters

@@ -2,21 +2,23 @@
 """The neuron datapath: one walk over the neurons of a core (rules 5 to 8 of `docs/reference/machine.md`)."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import STRENGTH_BITS, SystemSpec
 from emu.words import Kind, Reset, Section
+from rtl.component import Component
 from rtl.layouts import ProgramSignature, flit_stream, section_struct, spike_struct
 from rtl.memory import ChunkMemory, ReadPort
 
 __all__ = ["Walk"]
 
 
-class Walk(wiring.Component):
+class Walk(Component):
     """Visit neurons 0 .. neurons - 1: drive, membrane, thresholds, reset, emission.
 
-    A neuron takes strengths + thresholds + 3 cycles and one more for every packet and every cycle in which a packet is refused.
+    A neuron takes strengths + thresholds + 3 cycles and one more for every packet and every cycle in which a
+    packet is refused.
 
     Members
     -------
@@ -62,7 +64,7 @@ class Walk(wiring.Component):
         )
 
     def _memory(self, m: Module, section: Section, depth: int) -> tuple[ChunkMemory, data.View]:
-        """Instantiate a program memory that is written through its section; return it and its word as a structure."""
+        """Instantiate a memory that is written through its section; return it and its word as a structure."""
         layout = section_struct(self._spec, section)
         memory = ChunkMemory(depth=depth, bits=layout.size)
         m.submodules[section.name.lower()] = memory

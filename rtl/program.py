@@ -2,20 +2,22 @@
 """Control packets: the chunk pointer, writes into a core's memories, and replies."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS
 from emu.words import Kind, Section
+from rtl.component import Component
 from rtl.layouts import ProgramSignature
 
 __all__ = ["Programmer"]
 
 
-class Programmer(wiring.Component):
+class Programmer(Component):
     """Turn control packets into program writes, and reads into a stream of chunks.
 
-    A write takes effect in the cycle in which its packet comes; a reply takes one cycle to read and at least one to leave.
+    A write takes effect in the cycle in which its packet comes; a reply takes one cycle to read and at least
+    one to leave.
 
     Members
     -------
@@ -23,7 +25,8 @@ class Programmer(wiring.Component):
     accepting : In, the core is paused and may be programmed.
     may_reply : In, nothing else wants the core's output.
     program : Out, the write.
-    fetch : Out, the chunk at ``program.section``, ``program.address`` is to be read; it must show on ``chunk`` one cycle later.
+    fetch : Out, the chunk at ``program.section``, ``program.address`` is to be read; it must show on
+        ``chunk`` one cycle later.
     chunk : In, the chunk read.
     reply : Out stream, chunks for the gateway.
     reading : Out, a read is under way.

@@ -2,11 +2,12 @@
 """The router: rectangle multicast without tables, round-robin arbitration, and the tokens of the barrier."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import SystemSpec
 from emu.words import Kind
+from rtl.component import Component
 from rtl.layouts import flit_stream, flit_struct
 
 __all__ = ["FED_BY", "PORTS", "Fifo", "Router"]
@@ -26,7 +27,7 @@ FED_BY: dict[int, tuple[int, ...]] = {
 """Output -> the inputs that can feed it under x-then-y routing."""
 
 
-class Fifo(wiring.Component):
+class Fifo(Component):
     """Two flits of storage; both handshakes depend on registers only, one flit a cycle passes.
 
     Members
@@ -57,7 +58,7 @@ class Fifo(wiring.Component):
         return m
 
 
-class Router(wiring.Component):
+class Router(Component):
     """One router of the mesh; a packet hop takes one cycle, a token hop two (`docs/reference/network.md`).
 
     Members
@@ -84,7 +85,7 @@ class Router(wiring.Component):
             }
         )
 
-    def _route(self, m: Module, port: int, flit: Value) -> Value:
+    def _route(self, m: Module, port: int, flit: data.View) -> Value:
         """Return the outputs (5 bits) that a flit from ``port`` wants."""
         x, y = self.x, self.y
         column = (flit.x0 <= x) & (x <= flit.x1) if port in (E, W, L) else Const(1)
@@ -113,9 +114,26 @@ class Router(wiring.Component):
         )
         intake = [Signal(name=f"intake_{p}") for p in PORTS]
         for port in range(5):
-            self._input(m, port, heads[port], wants[port], taken, requests, won, intake[port])
+            self._input(
+                m,
+                port,
+                heads[port],
+                wants[port],
+                taken=taken,
+                requests=requests,
+                won=won,
+                intake=intake[port],
+            )
         for output in range(5):
-            self._output(m, output, heads, taken[output], requests[output], won[output], intake)
+            self._output(
+                m,
+                output,
+                heads,
+                taken=taken[output],
+                requests=requests[output],
+                won=won[output],
+                intake=intake,
+            )
         self._count(m)
         return m
 
@@ -123,14 +141,15 @@ class Router(wiring.Component):
         self,
         m: Module,
         port: int,
-        head: Value,
+        head: stream.Interface,
         want: Value,
+        *,
         taken: list[Signal],
         requests: list[Signal],
         won: list[Signal],
         intake: Signal,
     ) -> None:
-        """Rules 2, 4 and 6: a token is taken in by all outputs at once; a packet leaves when every copy has."""
+        """Rules 2, 4, 6: a token is taken in by all outputs at once; a packet leaves when every copy has."""
         fed = [o for o in range(5) if port in FED_BY[o]]
         served, sent = Signal(5, name=f"served_{PORTS[port]}"), Signal(5, name=f"sent_{PORTS[port]}")
         clear = ~Cat(taken[o][port] & self.present_out[o] for o in fed).any()
@@ -157,7 +176,8 @@ class Router(wiring.Component):
         self,
         m: Module,
         output: int,
-        heads: list[Value],
+        heads: list[stream.Interface],
+        *,
         taken: Signal,
         requests: Signal,
         won: Signal,

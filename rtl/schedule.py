@@ -2,18 +2,19 @@
 """The schedule: which rules apply in this step, and the position that advances with every token."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import SystemSpec
 from emu.words import Section
+from rtl.component import Component
 from rtl.layouts import ProgramSignature, section_struct
 from rtl.memory import ChunkMemory
 
 __all__ = ["Schedule"]
 
 
-class Schedule(wiring.Component):
+class Schedule(Component):
     """Hold the schedule entries; the current one shows two cycles after the position changed.
 
     Members

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of every component of the hardware: what Amaranth does at run time, told to the type checker."""
+
+from typing import TYPE_CHECKING, Any
+
+from amaranth.lib import wiring
+
+__all__ = ["Component"]
+
+
+class Component(wiring.Component):
+    """A component whose members are attributes.
+
+    Amaranth creates one attribute for each member of the signature, which depends on the sizes and so is
+    known at run time only. A type checker cannot see them: for it, and for nobody else, every attribute that
+    is not written down has the type ``Any``. At run time this class adds nothing, and a wrong name is still
+    an AttributeError.
+    """
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Stand for the members of the signature."""
