@@ -50,8 +50,8 @@ class Dataset:
     def shaped(self, shape: tuple[int, ...]) -> "Dataset":
         """Return the samples in the shape of a network's input.
 
-        Axes of length one may be added or dropped and a network with one axis takes any sample of its size; nothing
-        else is changed.
+        Axes of length one may be added or dropped, and a network with one axis takes any sample of its size;
+        nothing else is changed.
 
         Raises
         ------
@@ -71,8 +71,8 @@ def load_data(source: str) -> Dataset:
     Parameters
     ----------
     source : str
-        ``digits`` or ``digits:test`` (the last 360, never trained on), ``digits:train``, ``digits:all``, or the path of an
-        ``.npz`` file with ``x`` and, if there are labels, ``y``.
+        ``digits`` or ``digits:test`` (the last 360, never trained on), ``digits:train``, ``digits:all``,
+        or the path of an ``.npz`` file with ``x`` and, if there are labels, ``y``.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _npz(source: str) -> Dataset:
                 raise MappingError(
                     f"Data file {source} has no array x, only {', '.join(data.files) or 'nothing'}."
                 )
-            x, y = data["x"], data["y"] if "y" in data else None
+            x, y = data["x"], data.get("y")
     except OSError as error:
         raise MappingError(f"Data file {source} cannot be read: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, ValueError, EOFError) as error:

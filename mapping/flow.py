@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole chain in a few calls: compile a network, open an image, run it. The only part of `mapping` that runs the machine."""
+"""The whole chain in a few calls: compile a network, open an image, run it.
+
+The only module of `mapping` that runs the machine.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -180,7 +183,8 @@ def compile_network(
     target = load_target(target) if isinstance(target, str) else target
     if target.kind != "cycle-exact":
         raise MappingError(
-            f"Target {target.name} is a closed form without a machine: use it with estimate, or compile for loom."
+            f"Target {target.name} is a closed form without a machine: "
+            "use it with estimate, or compile for loom."
         )
     name = core or target.preset
     if name not in PRESETS:

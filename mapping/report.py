@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: what a model costs on a target, as data, JSON and text. Counts and cycles are verified, joules are modelled."""
+"""The report: what a model costs on a target, as data and JSON.
+
+Counts and cycles are verified (the emulator equals the hardware); joules are modelled (counts times a table).
+"""
 
 import json
 import math
@@ -115,7 +118,7 @@ def _mean(values: Any) -> float:
 def _layers(
     spiking: SpikingNetwork, operations: Mapping[str, LayerOperations], physical: Mapping[str, float] | None
 ) -> list[dict[str, Any]]:
-    """Return name, kind, spikes and the three operation counts of every layer on the chip, means per inference."""
+    """Return name, kind, spikes and the operation counts of every layer on the chip, means per inference."""
     return [
         {
             "name": layer.name,
@@ -196,8 +199,8 @@ def report_machine(
 ) -> dict[str, Any]:
     """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
 
-    Throughput is that of samples one after the other, a new one entering when the one before has left (not pipelined); latency is that of one
-    input alone, mean of the first `LATENCY_SAMPLES`.
+    Throughput is that of samples one after the other, a new one entering when the one before has left (not
+    pipelined); latency is that of one input alone, mean of the first `LATENCY_SAMPLES`.
 
     Parameters
     ----------
@@ -261,7 +264,7 @@ def _by_layer(chip: Chip, run: Inference, counter: str) -> dict[str, float]:
 
 
 def _layer_events(chip: Chip, run: Inference, table: Mapping[str, Quantity]) -> dict[str, dict[str, float]]:
-    """Return the events that a layer's own cores count; hops belong to the routers they pass, not to a layer."""
+    """Return the events that a layer's own cores count; hops belong to routers, not to a layer."""
     names = [
         n for n in ("synaptic_operations", "deliveries", "neuron_updates", "spikes", "packets") if n in table
     ]
@@ -270,20 +273,18 @@ def _layer_events(chip: Chip, run: Inference, table: Mapping[str, Quantity]) -> 
 
 
 def _latency(chip: Chip, data: Dataset, target: Target) -> float:
-    """Return the mean time of one input alone: feeding its packets, and then until the pause token leaves the chip."""
+    """Return the mean time of one input alone: feeding its packets, then until the pause token leaves."""
     times = []
     for sample in data.x[:LATENCY_SAMPLES]:
         stimulus = chip.stimulus(sample[None])
         gateway = chip.machine.run(stimulus, cycles=True).gateway
-        assert gateway is not None
-        times.append(int(gateway[-1]) + len(stimulus.step))
+        if gateway is not None:
+            times.append(int(gateway[-1]) + len(stimulus.step))
     return _mean(times) / target.clock_hz
 
 
 def _footprint(chip: Chip) -> int:
     """Return the bytes that are loaded into the chip."""
-    from emu.image import core_chunks
-
     cores = [core for core in chip.image.cores if core is not None]
     return sum(2 * len(part) for core in cores for part in core_chunks(core, chip.image.spec).values())
 
@@ -336,7 +337,7 @@ def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
 
 
 def report_closed_form(spiking: SpikingNetwork, data: Dataset, target: Target) -> dict[str, Any]:
-    """Return a closed-form target's part of the report; spikes come from the network, which every image equals."""
+    """Return a closed-form target's part of the report; its spikes come from the spiking network."""
     input_counts = encode(spiking, data.x)
     counts = simulate(spiking, input_counts)
     operations = operation_counts(spiking, counts)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained network to the chip it needs, what that chip does on every cycle, what it costs, and its Verilog.
+"""From a trained network to the chip it needs, what that chip does on every cycle, its cost, and its Verilog.
 
 >>> import spikeloom
 >>> network = spikeloom.load_network("digits")

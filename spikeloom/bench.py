@@ -18,17 +18,17 @@ from mapping.flow import open_chip
 from rtl.export import write_verilog
 from spikeloom.files import write_stimulus
 
-__all__ = ["EnvironmentProblem", "export_verilog", "verify_image", "verify_random"]
+__all__ = ["BenchEnvironmentError", "export_verilog", "verify_image", "verify_random"]
 
 BENCH_MODULE = "sim_tests.verify"
 
 
-class EnvironmentProblem(RuntimeError):
+class BenchEnvironmentError(RuntimeError):
     """Something outside the input is missing or broken; the sentence says what to do."""
 
 
 def _verify(arguments: list[str], options: Mapping[str, object | None]) -> int:
-    """Run the verification program; its exit code is ours: 0 equal, 1 a difference, 2 bad input, 130 interrupted."""
+    """Run the verification program and return its exit code: 0 equal, 1 different, 2 bad input."""
     flags = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     return subprocess.run([sys.executable, "-m", BENCH_MODULE, *arguments, *flags], check=False).returncode
 
@@ -77,7 +77,7 @@ def export_verilog(
     written = write_verilog(spec, directory)
     bench = [sys.executable, "-m", BENCH_MODULE, "--export-bench", str(directory)]
     if subprocess.run(bench, check=False).returncode:
-        raise EnvironmentProblem(
+        raise BenchEnvironmentError(
             f"The bench could not be written to {directory / 'tb'}: see the message above."
         )
     return written + sorted((directory / "tb").iterdir())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line. Thin: every command is a few calls of the public interface; errors become one sentence and an exit code."""
+"""The command line. Thin: every command is a few calls; errors become one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ REPORT_BUG = "This is a bug in spikeloom: please report it with the command and 
 
 app = typer.Typer(
     name="spikeloom",
-    help="Give it a trained network: it tells what chip it needs, what that chip does on every clock cycle, how long and how many "
-    "joules an inference takes, and hands you the chip's Verilog, proven equal to the simulator.",
+    help="Give it a trained network: it tells what chip it needs, what that chip does on every clock cycle, "
+    "how long and how many joules an inference takes, and hands you the chip's Verilog, proven equal to the "
+    "simulator.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -83,7 +84,7 @@ def demo(
     ] = 10,
     sim: Sim = "auto",
 ) -> None:
-    """Run the whole chain on real handwritten digits: model, chip, emulation, RTL in lock step, Verilog, report."""
+    """Run the whole chain on real handwritten digits: model, chip, emulation, RTL, Verilog, report."""
     from spikeloom.demo import run_demo
 
     raise typer.Exit(run_demo(out=out, images=images, sim=sim))
@@ -98,6 +99,7 @@ def demo(
 def estimate(
     model: Model,
     data: Data,
+    *,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", help="Target name or TOML file; may be given several times. Default: loom."),
@@ -137,6 +139,7 @@ def estimate(
 def compile_(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")],
+    *,
     target: Annotated[
         str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")
     ] = "loom",
@@ -156,7 +159,8 @@ def compile_(
     spec = chip.image.spec
     used = sum(part is not None for part in chip.image.cores)
     console.print(
-        f"{output}: {used} of {spec.width} x {spec.height} cores, {chip.period} timesteps, digest {chip.image.digest}"
+        f"{output}: {used} of {spec.width} x {spec.height} cores, {chip.period} timesteps, "
+        f"digest {chip.image.digest}"
     )
 
 
@@ -178,6 +182,7 @@ def _mesh(text: str | None) -> tuple[int, int] | None:
 def run(
     image: Image,
     data: Data,
+    *,
     cycles: Annotated[bool, typer.Option("--cycles", help="Cycle-exact instead of functional.")] = False,
     samples: Samples = None,
     trace: Annotated[
@@ -216,6 +221,7 @@ def run(
 )
 def verify(
     image: Annotated[Path | None, typer.Argument(help="An image file; or use --random.")] = None,
+    *,
     data: Annotated[str, typer.Option("--data", help="Data to feed the image.")] = "digits",
     samples: Annotated[int, typer.Option("--samples", min=1, help="Samples to run.")] = 2,
     random: Annotated[
@@ -260,6 +266,7 @@ def verilog(
     image: Annotated[
         Path | None, typer.Argument(help="An image file: its chip's Verilog; or give sizes.")
     ] = None,
+    *,
     preset: Annotated[str | None, typer.Option("--preset", help="Core size: tiny, small, reference.")] = None,
     mesh: Annotated[str, typer.Option("--mesh", help="Chip size WxH.")] = "2x2",
     axons: Annotated[
@@ -347,7 +354,8 @@ def train_digits_command(
     say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
     result = train_digits(seed=seed, epochs=epochs, progress=say, output=output)
     console.print(
-        f"{result.path}: validation {100 * result.validation_accuracy:.2f} %, test {100 * result.test_accuracy:.2f} %"
+        f"{result.path}: validation {100 * result.validation_accuracy:.2f} %, "
+        f"test {100 * result.test_accuracy:.2f} %"
     )
     console.print(f"sha256 {result.digest}")
 
@@ -364,11 +372,11 @@ def doctor() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 ok, 1 a difference, 2 bad input or environment, 130 interrupted."""
-    from spikeloom.bench import EnvironmentProblem
+    """Run the command line and return its exit code: 0 ok, 1 a difference, 2 bad input, 130 interrupted."""
+    from spikeloom.bench import BenchEnvironmentError
 
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    known = (MappingError, TargetError, ImageError, EnvironmentProblem)
+    known = (MappingError, TargetError, ImageError, BenchEnvironmentError)
     try:
         code = app(args=arguments, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

@@ -48,10 +48,12 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
         cycles = chip.run(data.x, cycles=True)
     spec, cores = chip.image.spec, sum(core is not None for core in chip.image.cores)
     console.print(
-        f"1 model    {len(chip.spiking.layers)} ternary layers on chip; on the host: {', '.join(chip.spiking.host_layers)}"
+        f"1 model    {len(chip.spiking.layers)} ternary layers on chip; "
+        f"on the host: {', '.join(chip.spiking.host_layers)}"
     )
     console.print(
-        f"2 network  {comparison.neurons:,} activations of {comparison.images} images compared, {comparison.differences} differ"
+        f"2 network  {comparison.neurons:,} activations of {comparison.images} images compared, "
+        f"{comparison.differences} differ"
     )
     console.print(
         f"3 chip     {cores} of {spec.width} x {spec.height} cores, every route checked, image {image}"
@@ -60,7 +62,8 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
         raise MappingError(f"The emulated chip differs from the network: {comparison.first}.")
     hops = cycles.result.total("hops") / max(1, cycles.result.total("packets"))
     console.print(
-        f"4 emulator functional and cycle-exact runs agree; {cycles.result.elapsed:,} cycles, {hops:.1f} hops a packet"
+        f"4 emulator functional and cycle-exact runs agree; {cycles.result.elapsed:,} cycles, "
+        f"{hops:.1f} hops a packet"
     )
     console.print(f"5 RTL      {images} images in lock step, program and state by packets only", end="\n")
     code = verify_image(image, "digits", images, {"--sim": sim})

@@ -23,10 +23,10 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
     except BaseException:
-        os.unlink(partial)
+        Path(partial).unlink()
         raise
 
 
@@ -38,7 +38,7 @@ def write_text(path: Path, text: str) -> None:
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write an npz file whole or not at all."""
     with tempfile.SpooledTemporaryFile(max_size=2**26) as buffer:
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
         buffer.seek(0)
         _replace(path, buffer.read())
 
