@@ -367,9 +367,9 @@ def test_stimulus_that_does_not_fit_a_flit(row: list[int], message: str) -> None
 
 
 def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emu.kernels import cycle
+    from emu.kernels import inject
 
-    monkeypatch.setattr(cycle, "start_host", lambda *_: None)
+    monkeypatch.setattr(inject, "start_host", lambda *_: None)
     with pytest.raises(RuntimeError) as caught:
         Machine(system(1, 1, None)).run(make_stimulus(1), cycles=True)
     assert str(caught.value) == (
