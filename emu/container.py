@@ -176,7 +176,11 @@ class _Reader:
         if dimensions is not None and len(shape) != dimensions:
             raise self.error(f"member {name} must have {dimensions} dimensions, not {len(shape)}{_WAY_OUT}")
         left = len(data) - buffer.tell()
-        if min(shape, default=1) < 0 or np.prod(shape, dtype=object) * found.itemsize != left:
+        if (
+            found.itemsize == 0
+            or min(shape, default=1) < 0
+            or np.prod(shape, dtype=object) * found.itemsize != left
+        ):
             raise self.error(f"member {name} must hold {shape} values of {found}, not {left} bytes{_WAY_OUT}")
         return np.frombuffer(data, found, offset=buffer.tell()).reshape(shape, order="F" if fortran else "C")
 

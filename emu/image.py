@@ -43,6 +43,21 @@ class ImageError(ValueError):
     """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
 
 
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only array whose memory nobody else can write: itself, or a copy.
+
+    A read-only view is not enough, its base may be writeable.
+    """
+    base: Any = array
+    while isinstance(base, np.ndarray) and not base.flags.writeable:
+        base = base.base
+    if base is None or isinstance(base, bytes):
+        return array
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CoreImage:
     """The program of one core; arrays as listed in `docs/reference/image.md`, made read-only.
@@ -72,10 +87,7 @@ class CoreImage:
             array = np.ascontiguousarray(getattr(self, name), dtype)
             if array.ndim != dimensions:
                 raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
-            if array is getattr(self, name) and array.flags.writeable:
-                array = array.copy()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, _frozen(array))
         neurons = len(self.bias)
         for name in _PER_NEURON:
             if len(getattr(self, name)) != neurons:
@@ -251,6 +263,8 @@ class SystemImage:
             array = np.array(getattr(self, name), np.int32, ndmin=dimensions)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        attachments = {name: _frozen(np.asarray(array)) for name, array in self.attachments.items()}
+        object.__setattr__(self, "attachments", attachments)
         if len(self.cores) != self.spec.cores:
             raise ImageError(
                 f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"

@@ -30,7 +30,7 @@ def _sources_digest() -> str:
     Numba notices a change of the file that holds a kernel, but not of the files of the kernels it calls.
     """
     sha = hashlib.sha256(f"numba {numba.__version__}".encode())
-    for source in sorted((Path(__file__).parent / "kernels").glob("*.py")):
+    for source in [Path(__file__), *sorted((Path(__file__).parent / "kernels").glob("*.py"))]:
         sha.update(source.name.encode() + b"\0" + source.read_bytes())
     return sha.hexdigest()[:16]
 
@@ -55,8 +55,9 @@ def cache_folder() -> Path | None:
 def njit(function: Kernel) -> Kernel:
     """Compile a kernel when it is first called; bit-exact, so no fast-math.
 
-    Kernels are compiled without reference counting (``_nrt``): none can allocate, and passing a tuple of
-    arrays to an inner function is free. ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
+    Kernels are compiled without reference counting (``_nrt``), so that none can allocate, and into their
+    callers (``forceinline``), so that a tuple of forty arrays is not copied at each call: many times faster.
+    ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
     """
     folder = cache_folder()
     compiler: Any = numba
@@ -64,7 +65,8 @@ def njit(function: Kernel) -> Kernel:
     if folder is not None:
         compiler.config.CACHE_DIR = str(folder)
     try:
-        kernel: Kernel = compiler.njit(cache=folder is not None, error_model="numpy", _nrt=False)(function)
+        compiled = compiler.njit(cache=folder is not None, error_model="numpy", _nrt=False, forceinline=True)
+        kernel: Kernel = compiled(function)
     finally:
         compiler.config.CACHE_DIR = before
     return kernel

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.kernels import cycle, fabric, mesh
+from emu.kernels import cycle, fabric, inject, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import Program, Record, State
 from emu.spec import SystemSpec
@@ -223,28 +223,28 @@ class Machine:
         state = arrays.make_state(program, self._potential)
         tape = _Tape(program, 0, potentials=potentials)
         network = mesh.make_mesh(program.width, program.height)
-        timing = cycle.make_timing(len(program.enabled), stimulus.steps, stimulus.step, stimulus.packet)
+        timing = inject.make_timing(len(program.enabled), stimulus.steps, stimulus.step, stimulus.packet)
         cycle.run_cycles(program, state, tape.record, network, timing, stimulus.steps + 2)
         state.counters[:] = 0
-        cycle.start_host(network, timing)
+        inject.start_host(network, timing)
         why = cycle.STOPPED
         while why != cycle.QUIET:
-            until = int(timing.host[cycle.HOST_TOKENS]) + _STEPS_AT_ONCE
+            until = int(timing.host[inject.HOST_TOKENS]) + _STEPS_AT_ONCE
             if until > stimulus.steps:
                 until = stimulus.steps + 2
             why = cycle.run_cycles(program, state, tape.record, network, timing, until)
             tape.take()
             if progress is not None:
-                progress(min(int(timing.host[cycle.HOST_TOKENS]), stimulus.steps), stimulus.steps)
+                progress(min(int(timing.host[inject.HOST_TOKENS]), stimulus.steps), stimulus.steps)
         _check_end(timing, stimulus.steps, int(network.clock[mesh.NOW]))
         return self._result("cycle", stimulus.steps, state, tape, timing)
 
     def _result(
-        self, mode: str, steps: int, state: State, tape: _Tape, timing: cycle.Timing | None = None
+        self, mode: str, steps: int, state: State, tape: _Tape, timing: inject.Timing | None = None
     ) -> RunResult:
         finish = gateway = elapsed = None
         if timing is not None:
-            zero = int(timing.host[cycle.HOST_RELEASE])
+            zero = int(timing.host[inject.HOST_RELEASE])
             elapsed = int(timing.pause_seen.max()) - zero + 1
             paused = (timing.first_seen - zero + 1) + (elapsed - 1 - (timing.pause_seen - zero))
             state.counters[arrays.PAUSED] = paused
@@ -264,10 +264,10 @@ class Machine:
         )
 
 
-def _check_end(timing: cycle.Timing, steps: int, now: int) -> None:
+def _check_end(timing: inject.Timing, steps: int, now: int) -> None:
     """Refuse a run in which something still waits although nothing can move."""
     waiting = np.flatnonzero(timing.pause_seen < 0)
-    tokens = int(timing.host[cycle.HOST_TOKENS])
+    tokens = int(timing.host[inject.HOST_TOKENS])
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
 from emu.jit import njit
 from emu.kernels.fabric import deliver, output
+from emu.kernels.inject import (
+    HOST_QUEUE,
+    HOST_TOKENS,
+    Timing,
+    inject,
+    pop_due,
+    push_due,
+    token_for_core,
+)
 from emu.kernels.mesh import (
     AWAKE,
     AXON_SHIFT,
@@ -26,39 +31,28 @@ from emu.kernels.mesh import (
     TO_GATEWAY,
     TOKEN,
     TOUCHED,
-    WEST,
     Mesh,
     commit,
     has_room,
     offer,
-    pack_flit,
     route,
     touch,
     wake,
 )
-from emu.kernels.neuron import execute
 from emu.kernels.state import (
-    ENTRY_COUNT,
-    ENTRY_FIRE,
-    ENTRY_INTEGRATE,
     HOPS,
-    INTEGRATE,
-    PACKETS,
     ROUTER_ERRORS,
     SEND_STALL,
     TOKEN_HOPS,
-    TOKEN_WAIT,
-    UPDATE,
     USED_OUTPUTS,
     USED_POTENTIALS,
     USED_SPIKES,
-    Ints,
     Program,
     Record,
     State,
 )
 
-__all__ = ["FULL", "QUIET", "STOPPED", "Timing", "make_timing", "run_cycles", "start_host"]
+__all__ = ["FULL", "QUIET", "STOPPED", "run_cycles"]
 
 QUIET = 0
 """Nothing can move any more."""
@@ -66,212 +60,6 @@ FULL = 1
 """The record might overflow in the next cycle."""
 STOPPED = 2
 """As many tokens have left by the gateway as the caller wanted to see."""
-
-# Places in Timing.host.
-HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE = range(5)
-
-
-class Timing(NamedTuple):
-    """Where every injector is: cores 0 .. C - 1 and the host, C."""
-
-    flit: Ints  # (C + 1,) what is injected next
-    due: Ints  # (C + 1,) heap of cycle x (C + 1) + injector
-    since: Ints  # (C + 1,) cycle from which an injector finds no room, -1 if none
-    neuron: Ints  # (C,) whose turn it is to be visited or to emit
-    visits: Ints  # (C,) neurons visited in this step
-    cost: Ints  # (C,) cycles of a neuron without its packets
-    fanout: Ints  # (C,) fan-out entry being sent, -1 if none
-    copy: Ints  # (C,) packets of this entry already sent
-    step: Ints  # (C,) step tokens seen
-    halted: Ints  # (C,) 1 while paused
-    finished: Ints  # (C,) cycle in which the latest step's token entered the router
-    first_seen: Ints  # (C,) cycle in which WAIT saw the first step token
-    pause_seen: Ints  # (C,) and the pause token, -1 before
-    finish: Ints  # (steps, C)
-    gateway: Ints  # (steps + 1,)
-    stimulus_step: Ints  # (p,)
-    stimulus: Ints  # (p, 6)
-    host: Ints  # (5,)
-
-
-def make_timing(cores: int, steps: int, stimulus_step: Ints, stimulus: Ints) -> Timing:
-    """Return the injectors after reset: every core is about to send its token, the host waits."""
-
-    def filled(count: int, value: int) -> Ints:
-        return np.full(count, value, np.int64)
-
-    timing = Timing(
-        flit=filled(cores + 1, TOKEN),
-        due=np.arange(cores + 1, dtype=np.int64),
-        since=filled(cores + 1, -1),
-        neuron=filled(cores, 0),
-        visits=filled(cores, 0),
-        cost=filled(cores, 0),
-        fanout=filled(cores, -1),
-        copy=filled(cores, 0),
-        step=filled(cores, 0),
-        halted=filled(cores, 1),
-        finished=filled(cores, 0),
-        first_seen=filled(cores, -1),
-        pause_seen=filled(cores, -1),
-        finish=np.full((steps, cores), -1, np.int64),
-        gateway=filled(steps + 1, -1),
-        stimulus_step=np.array(stimulus_step, np.int64),
-        stimulus=np.array(stimulus, np.int64).reshape(-1, 6),
-        host=filled(5, 0),
-    )
-    timing.host[HOST_RELEASE] = -1
-    timing.host[HOST_QUEUE] = cores
-    return timing
-
-
-@njit
-def _push_due(timing: Timing, cycle: int, injector: int) -> None:
-    """Put an injector on the heap of due cycles."""
-    heap = timing.due
-    at = timing.host[HOST_QUEUE]
-    key = cycle * len(timing.flit) + injector
-    timing.host[HOST_QUEUE] += 1
-    while at > 0 and heap[(at - 1) >> 1] > key:
-        heap[at] = heap[(at - 1) >> 1]
-        at = (at - 1) >> 1
-    heap[at] = key
-
-
-@njit
-def _pop_due(timing: Timing) -> int:
-    """Take the injector that is due first off the heap."""
-    heap = timing.due
-    top = heap[0]
-    timing.host[HOST_QUEUE] -= 1
-    count = timing.host[HOST_QUEUE]
-    key = heap[count]
-    at = 0
-    while 2 * at + 1 < count:
-        child = 2 * at + 1
-        if child + 1 < count and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= key:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = key
-    return top % len(timing.flit)  # type: ignore[no-any-return]
-
-
-@njit
-def _next_of_host(timing: Timing) -> None:
-    """Choose the host's next flit: the packets of its step, then the token."""
-    packet = timing.host[HOST_PACKET]
-    if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
-        p = timing.stimulus[packet]
-        timing.flit[-1] = pack_flit(p[0], p[1], p[2], p[3], p[4], p[5])
-    elif timing.host[HOST_STEP] == len(timing.finish):
-        timing.flit[-1] = TOKEN | PAUSE
-    else:
-        timing.flit[-1] = TOKEN
-
-
-@njit
-def _host_sent(timing: Timing, now: int) -> None:
-    """Go on to the host's next flit after one has entered the mesh."""
-    if timing.flit[-1] & TOKEN:
-        if timing.host[HOST_RELEASE] < 0:
-            timing.host[HOST_RELEASE] = now
-        timing.host[HOST_STEP] += 1
-    else:
-        timing.host[HOST_PACKET] += 1
-    if timing.host[HOST_STEP] <= len(timing.finish):
-        _next_of_host(timing)
-        _push_due(timing, now + 1, len(timing.flit) - 1)
-
-
-@njit
-def start_host(mesh: Mesh, timing: Timing) -> None:
-    """Let the host offer its first flit in the cycle after a quiet mesh."""
-    mesh.clock[NOW] += 1
-    _next_of_host(timing)
-    _push_due(timing, mesh.clock[NOW], len(timing.flit) - 1)
-
-
-@njit
-def _prepare(program: Program, state: State, timing: Timing, core: int, begin: int) -> None:
-    """Find what a core injects next and when, if from cycle ``begin`` on it does nothing but walk."""
-    at = program.neuron_at[core]
-    if timing.fanout[core] < 0:
-        while timing.neuron[core] < timing.visits[core]:
-            neuron = at + timing.neuron[core]
-            begin += timing.cost[core]
-            if state.crossed[neuron] > 0 and program.connected[neuron]:
-                timing.fanout[core] = program.fanout_base[neuron]
-                timing.copy[core] = 0
-                break
-            timing.neuron[core] += 1
-    if timing.fanout[core] < 0:
-        timing.flit[core] = TOKEN
-    else:
-        neuron = at + timing.neuron[core]
-        p = program.fanout[timing.fanout[core]]
-        payload = state.crossed[neuron] if program.count_emission[neuron] else 1
-        timing.flit[core] = pack_flit(p[0], p[1], p[2], p[3], p[4] + timing.copy[core], payload)
-    _push_due(timing, begin, core)
-
-
-@njit
-def _core_sent(program: Program, state: State, timing: Timing, core: int, now: int) -> None:
-    """Account for a flit that has entered the router from its core, and go on."""
-    if timing.flit[core] & TOKEN:
-        if not timing.halted[core]:
-            timing.finish[timing.step[core] - 1, core] = now
-            timing.finished[core] = now
-            state.counters[TOKEN_WAIT, core] += 1
-        return
-    state.counters[PACKETS, core] += 1
-    state.counters[UPDATE, core] += 1
-    neuron = program.neuron_at[core] + timing.neuron[core]
-    timing.copy[core] += 1
-    if program.count_emission[neuron] or timing.copy[core] >= state.crossed[neuron]:
-        timing.copy[core] = 0
-        if program.fanout[timing.fanout[core], 5]:
-            timing.fanout[core] = -1
-            timing.neuron[core] += 1
-        else:
-            timing.fanout[core] += 1
-    _prepare(program, state, timing, core, now + 1)
-
-
-@njit
-def _token_for_core(
-    program: Program, state: State, record: Record, timing: Timing, core: int, now: int, pause: int
-) -> None:
-    """Take a token that leaves by L in cycle ``now``: WAIT sees it in the next, work begins after that."""
-    seen = now + 1
-    timing.visits[core] = 0
-    timing.neuron[core] = 0
-    if not timing.halted[core]:
-        state.counters[TOKEN_WAIT, core] += seen - timing.finished[core]
-    if pause:
-        timing.halted[core] = 1
-        timing.pause_seen[core] = seen
-        _prepare(program, state, timing, core, seen + 1)
-        return
-    timing.halted[core] = 0
-    step = timing.step[core]
-    if step == 0:
-        timing.first_seen[core] = seen
-    timing.step[core] = step + 1
-    entry, events, walked = execute(program, state, record, core, step)
-    begin = seen + 1
-    if entry >= 0 and program.schedule[entry, ENTRY_INTEGRATE]:
-        cycles = events * max(program.words[core], 1) + 1
-        state.counters[INTEGRATE, core] += cycles
-        begin += cycles
-    if walked:
-        compares = program.schedule[entry, ENTRY_COUNT] if program.schedule[entry, ENTRY_FIRE] else 0
-        timing.visits[core] = program.neurons[core]
-        timing.cost[core] = program.columns[core] + compares + 3
-        state.counters[UPDATE, core] += timing.visits[core] * timing.cost[core]
-    _prepare(program, state, timing, core, begin)
 
 
 @njit
@@ -293,7 +81,7 @@ def _leave(
         state.counters[TOKEN_HOPS if flit & TOKEN else HOPS, router] += 1
     if target == TO_CORE:
         if flit & TOKEN:
-            _token_for_core(program, state, record, timing, router, now, flit & PAUSE)
+            token_for_core(program, state, record, timing, router, now, flit & PAUSE)
         else:
             deliver(program, state, router, timing.step[router] & 1, axon, payload)
     elif target == TO_GATEWAY:
@@ -321,10 +109,7 @@ def _look(state: State, mesh: Mesh, router: int) -> int:
         if mesh.held[base + i] == 0:
             continue
         flit = mesh.slot[base + i, mesh.head[base + i]]
-        blocked = 0
-        for o in range(PORTS):
-            if mesh.taken[base + o] >> i & 1:
-                blocked |= 1 << o
+        blocked = mesh.gone[base + i]
         if flit & TOKEN:
             if blocked & FEEDS[i] & outs == 0:
                 intake |= 1 << i
@@ -334,9 +119,10 @@ def _look(state: State, mesh: Mesh, router: int) -> int:
         if want == 0:
             state.counters[ROUTER_ERRORS, router] += 1
         absent = want & ~outs & ~mesh.served[base + i]
-        for o in range(PORTS):
-            state.counters[ROUTER_ERRORS, router] += absent >> o & 1
-        mesh.served[base + i] |= absent
+        if absent:
+            for o in range(PORTS):
+                state.counters[ROUTER_ERRORS, router] += absent >> o & 1
+            mesh.served[base + i] |= absent
         mesh.ask[i] = want & outs & ~mesh.served[base + i] & ~blocked
     return intake
 
@@ -352,6 +138,8 @@ def _grant(
         flit = TOKEN | PAUSE if mesh.pause[out] else TOKEN
         _leave(program, state, record, mesh, timing, router, port, flit)
         mesh.taken[out] = 0
+        for i in range(PORTS):
+            mesh.gone[base + i] &= ~(1 << port)
         mesh.pause[out] = 0
         mesh.pointer[out] = 0
         return True
@@ -367,45 +155,41 @@ def _grant(
 
 
 @njit
-def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int) -> None:
-    """Take one router through the current cycle; every decision is on the state at its start."""
+def _remove(mesh: Mesh, router: int, intake: int) -> bool:
+    """Take in tokens and remove heads that have been everywhere; return whether more may follow."""
     base = router * PORTS
     outs = mesh.outs[router]
-    intake = _look(state, mesh, router)
-    busy = intake != 0
-    for o in range(PORTS):
-        target = mesh.target[base + o]
-        if outs >> o & 1 and (target < 0 or has_room(mesh, target)):
-            busy |= _grant(program, state, record, mesh, timing, router, o)
+    stays = intake != 0
     for i in range(PORTS):
         if intake >> i & 1:
-            flit = mesh.slot[base + i, mesh.head[base + i]]
+            pause = 1 if mesh.slot[base + i, mesh.head[base + i]] & PAUSE else 0
+            mesh.gone[base + i] |= FEEDS[i] & outs
             for o in range(PORTS):
                 if FEEDS[i] & outs & (1 << o):
                     mesh.taken[base + o] |= 1 << i
-                    mesh.pause[base + o] |= 1 if flit & PAUSE else 0
+                    mesh.pause[base + o] |= pause
             touch(mesh, base + i, 1)
         elif mesh.want[i] >= 0 and mesh.served[base + i] == mesh.want[i]:
             mesh.served[base + i] = 0
             touch(mesh, base + i, 1)
-    if busy:
-        wake(mesh, router)
+        elif mesh.held[base + i] > 0:
+            stays = True
+    return stays
 
 
 @njit
-def _inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector: int) -> None:
-    """Let a core or the host write its flit into the mesh, or note that it waits."""
-    now = mesh.clock[NOW]
-    host = len(timing.flit) - 1
-    fifo = WEST if injector == host else PORTS * injector + LOCAL
-    if not has_room(mesh, fifo):
-        timing.since[injector] = now
-        return
-    offer(mesh, fifo, timing.flit[injector])
-    if injector == host:
-        _host_sent(timing, now)
-    else:
-        _core_sent(program, state, timing, injector, now)
+def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int) -> None:
+    """Take one router through the current cycle; every decision is on the state at its start."""
+    base = router * PORTS
+    intake = _look(state, mesh, router)
+    busy = intake != 0
+    for o in range(PORTS):
+        if mesh.outs[router] >> o & 1:
+            target = mesh.target[base + o]
+            if target < 0 or has_room(mesh, target):
+                busy |= _grant(program, state, record, mesh, timing, router, o)
+    if _remove(mesh, router, intake) and busy:
+        wake(mesh, router)
 
 
 @njit
@@ -420,7 +204,7 @@ def _end_cycle(state: State, mesh: Mesh, timing: Timing) -> None:
             if injector < len(timing.halted) and not timing.halted[injector]:
                 state.counters[SEND_STALL, injector] += now + 1 - timing.since[injector]
             timing.since[injector] = -1
-            _push_due(timing, now + 1, injector)
+            push_due(timing, now + 1, injector)
         mesh.moved[fifo] = 0
     mesh.clock[TOUCHED] = 0
     for i in range(mesh.clock[SOON]):
@@ -460,7 +244,7 @@ def run_cycles(
         if timing.host[HOST_TOKENS] >= tokens:
             return STOPPED
         while timing.host[HOST_QUEUE] > 0 and timing.due[0] // injectors == mesh.clock[NOW]:
-            _inject(program, state, mesh, timing, _pop_due(timing))
+            inject(program, state, mesh, timing, pop_due(timing))
         for i in range(mesh.clock[AWAKE]):
             _router(program, state, record, mesh, timing, mesh.awake[i])
         _end_cycle(state, mesh, timing)

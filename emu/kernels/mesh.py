@@ -56,6 +56,7 @@ class Mesh(NamedTuple):
     touched: Ints  # (5 R,) FIFOs with something moved
     served: Ints  # (5 R,) outputs that the head has reached
     taken: Ints  # (5 R,) inputs whose token an output has taken
+    gone: Ints  # (5 R,) outputs that have taken an input's token: the transpose of ``taken``
     pause: Ints  # (5 R,) or of the pause flags of those
     pointer: Ints  # (5 R,) round robin
     need: Ints  # (5 R,) present inputs that feed an output
@@ -111,6 +112,7 @@ def make_mesh(width: int, height: int) -> Mesh:
         touched=zeros(ports),
         served=zeros(ports),
         taken=zeros(ports),
+        gone=zeros(ports),
         pause=zeros(ports),
         pointer=zeros(ports),
         need=(FED_BY[None, :] & inputs[:, None]).reshape(-1),
@@ -190,16 +192,17 @@ def wake(mesh: Mesh, router: int) -> None:
 def commit(mesh: Mesh) -> None:
     """End the cycle: FIFOs change; whoever may act differently now is awake in the next one.
 
-    A router acts on its own state and on the room behind its outputs, so one that could not move anything
-    sleeps until a FIFO of its own, or one that it fills, has changed.
+    A router acts on its own state and on the room behind its outputs. One that could not move anything sleeps
+    until a flit arrives or a full FIFO behind it has room again.
     """
     for i in range(mesh.clock[TOUCHED]):
         fifo = mesh.touched[i]
         if mesh.moved[fifo] & 1:
+            if mesh.held[fifo] == 2 and mesh.upstream[fifo] >= 0:
+                wake(mesh, mesh.upstream[fifo])
             mesh.head[fifo] ^= 1
             mesh.held[fifo] -= 1
-            if mesh.upstream[fifo] >= 0:
-                wake(mesh, mesh.upstream[fifo])
         if mesh.moved[fifo] & 2:
             mesh.held[fifo] += 1
-        wake(mesh, fifo // PORTS)
+        if mesh.held[fifo] > 0:
+            wake(mesh, fifo // PORTS)

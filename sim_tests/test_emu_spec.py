@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes: every rule, its message, and the formulas of the widths."""
+
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from emu.spec import PRESETS, CoreSpec, SystemSpec, preset
+
+TINY = asdict(PRESETS["tiny"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axons": 1}, "axons must be 2..4096, not 1"),
+        ({"axons": 4097}, "axons must be 2..4096, not 4097"),
+        ({"columns": 4}, "columns must be 8..4096, not 4"),
+        ({"lanes": 12}, "lanes must be 8, 16, 32 or 64, not 12"),
+        ({"columns": 24}, "columns must be a power of two times the 8 lanes, not 24"),
+        ({"columns": 33}, "columns must be a power of two times the 8 lanes, not 33"),
+        ({"payload_bits": 10}, "payload_bits must be 2..9, not 10"),
+        ({"potential_bits": 7}, "potential_bits must be 8..32, not 7"),
+        ({"strengths": 9}, "strengths must be 1..8, not 9"),
+        ({"thresholds": 1}, "thresholds must be 2..65536, not 1"),
+        ({"fanouts": 65537}, "fanouts must be 2..65536, not 65537"),
+        ({"schedule": 257}, "schedule must be 2..256, not 257"),
+    ],
+)
+def test_core_spec_outside_limit(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        CoreSpec(**TINY | change)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("value", [1.0, True, "32"])
+def test_core_spec_not_integer(value: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        CoreSpec(**TINY | {"axons": value})
+    assert str(caught.value) == f"axons must be an integer, not {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "message"),
+    [(0, 1, "width must be 1..64, not 0"), (1, 64, "height must be 1..63, not 64")],
+)
+def test_system_spec_outside_limit(width: int, height: int, message: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        SystemSpec(core=PRESETS["tiny"], width=width, height=height)
+    assert str(caught.value) == message
+
+
+def test_system_spec_round_trip() -> None:
+    spec = SystemSpec(core=PRESETS["small"], width=3, height=2)
+    assert SystemSpec.from_dict(spec.to_dict()) == spec
+    with pytest.raises(TypeError):
+        SystemSpec.from_dict(spec.to_dict() | {"depth": 1})
+
+
+def test_widths_of_tiny_core() -> None:
+    core = PRESETS["tiny"]
+    # 32 axons x 8 = 256 needs 9 digits and a sign; 4 strengths x 128 x 256 = 2^17 needs 18 and a sign.
+    assert (core.sum_bits, core.drive_bits, core.threshold_bits) == (10, 19, 13)
+    assert (core.payload_min, core.payload_max, core.potential_min, core.potential_max) == (
+        -8,
+        7,
+        -2048,
+        2047,
+    )
+    assert (core.never, core.always, core.words, core.axon_bits) == (2048, -2048, 4, 5)
+    assert (core.data_bits, core.flit_axon_bits) == (16, 12)
+
+
+def test_gateway_coordinates_fit() -> None:
+    spec = SystemSpec(core=PRESETS["tiny"], width=1, height=3)
+    assert spec.gateway == (0, 3)
+    assert spec.gateway[1] < 1 << spec.y_bits
+
+
+def test_preset_unknown() -> None:
+    with pytest.raises(ValueError, match="core preset") as caught:
+        preset("huge")
+    assert str(caught.value) == "core preset must be one of tiny, small, reference, not 'huge'"
+
+
+def test_import_without_compiler() -> None:
+    code = "import sys, emu, emu.spec, emu.words, emu.image, emu.trace; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_public_names_resolve() -> None:
+    import emu
+
+    assert all(getattr(emu, name) is not None for name in emu.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        emu.nothing  # noqa: B018
