@@ -33,10 +33,12 @@ SHAPE = (2, 8, 8)
 
 
 def images(shape: tuple[int, ...] = SHAPE, n: int = 12, seed: int = 5) -> NDArray[np.float64]:
+    """Return seeded random inputs."""
     return np.random.default_rng(seed).normal(0.8, 1.0, size=(n, *shape))
 
 
 def assert_equal(spiking: SpikingNetwork, x: NDArray[np.float64]) -> None:
+    """Demand that every activation and logit equals the float network's, and that all were compared."""
     result = compare(spiking, x)
     assert result.differences == 0, result.first
     per_image = sum(int(np.prod(layer.output_shape)) for layer in spiking.layers)
@@ -79,6 +81,7 @@ POOLS = [
 
 
 def pooled_network(attributes: dict[str, Any], times: int = 1) -> SpikingNetwork:
+    """Return a network with max-pools between two ternary layers."""
     b = ModelBuilder(SHAPE)
     y = b.quantise("x")
     y = b.quantise(b.conv(y, b.ternary(3, 2, 3, 3), pads=[1, 1, 1, 1], name="conv"))
@@ -93,6 +96,7 @@ def pooled_network(attributes: dict[str, Any], times: int = 1) -> SpikingNetwork
 def mlp(
     b: ModelBuilder, y: str, sizes: list[int], *, per_channel: bool = True, k: int = 1, bound: float = 2.0
 ) -> str:
+    """Append ternary dense layers, each with batch norm and a quantised activation."""
     for fan_in, out in pairwise(sizes):
         y = b.quantise(b.norm(b.dense(y, b.ternary(out, fan_in, per_channel=per_channel)), out), k, bound)
     return y

@@ -27,12 +27,14 @@ SPIKES = (1, 2, 4)
 
 
 def conv(name: str, size: int, depth: int, out: tuple[int, int], kernel: int) -> LayerShape:
+    """Return a square convolution's shape."""
     return LayerShape(
         name=name, kind="conv", input=(size, size, depth), output=(out[0], out[0], out[1]), kernel=kernel
     )
 
 
 def pool(name: str, size: int, depth: int) -> LayerShape:
+    """Return the shape of a 2 x 2 pooling of stride 2."""
     half = size // 2
     return LayerShape(
         name=name, kind="pool", input=(size, size, depth), output=(half, half, depth), kernel=2, stride=2
@@ -40,6 +42,7 @@ def pool(name: str, size: int, depth: int) -> LayerShape:
 
 
 def dense(name: str, size: int, depth: int, depth_out: int) -> LayerShape:
+    """Return a dense layer's shape."""
     return LayerShape(name=name, kind="fc", input=(size, size, depth), output=(1, 1, depth_out))
 
 
@@ -164,6 +167,7 @@ ENERGY = {1: (5.662e7, 0.6148), 2: (1.663e8, 1.0854), 4: (5.588e8, 2.3013)}
 
 
 def printed(network: str, k_rep: int) -> list[tuple[tuple[int, ...], tuple[int, ...], int, list[str]]]:
+    """Return the printed rows of a model: patch in, patch out, extension, densities as text."""
     rows = [line.split() for line in PATCHES[network, k_rep].strip().splitlines()]
     return [
         (tuple(map(int, row[0].split("*"))), tuple(map(int, row[1].split("*"))), int(row[2]), row[3:])
