@@ -213,6 +213,12 @@ def _runner(engine: str, built: bool) -> Runner:
         return [] if built else [[word for word in line if word != "--public-flat-rw"] for line in commands()]
 
     runner._build_command = build_command  # type: ignore[method-assign]
+    tests = runner._test_command
+
+    def test_command() -> list[Any]:
+        return [["-vcd" if word == "-fst" else word for word in line] for line in tests()]
+
+    runner._test_command = test_command  # type: ignore[method-assign]
     return runner
 
 
@@ -303,6 +309,7 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
             extra_env=environment,
             log_file=folder / "log.txt",
             waves=waves,
+            plusargs=[f"+dumpfile_path={folder / 'dump.vcd'}"] if waves and engine == "icarus" else [],
         )
         tests, failed = get_results(results)
     except (SystemExit, RuntimeError, subprocess.CalledProcessError):
