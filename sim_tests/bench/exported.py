@@ -41,8 +41,8 @@ _README = """\
 # The bench of this design
 
 `{bench}` instantiates the chip of `../chip.v` and brings out what its cores do, by their instance names
-`core_<x>_<y>`. `job*.npz` are systems to load and run, `expected*.npz` is what each must do: every spike, potential,
-counter and cycle.
+`core_<x>_<y>`. `job*.npz` are systems to load and run, `expected*.npz` is what each must do: every spike,
+potential, counter and cycle.
 
     make                    # Icarus; exit code 0 if all jobs are equal, and results.xml
     make SIM=verilator

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class BenchJob:
     first_token : position of the first step token in ``run``.
     steps : timesteps.
     elapsed : cycles that the run is expected to take; a bench gives up well after them.
-    beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what the scoreboard expects.
+    beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what is expected.
     """
 
     spec: SystemSpec
@@ -55,16 +56,20 @@ class BenchJob:
         with np.load(path, allow_pickle=False) as data:
             fields = {name: data[name] for name in data.files}
         spec = SystemSpec.from_dict(json.loads(fields.pop("spec").tobytes()))
-        scalars = {name: int(fields.pop(name)) for name in ("first_token", "steps", "elapsed")}
+        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed")}
         return cls(spec=spec, **scalars, **fields)
 
     def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
-        """Return (core, section, request flits, chunks) of the read-back: all counters, potentials of enabled cores."""
+        """Return (core, section, request flits, chunks): all counters, and potentials of enabled cores."""
         out = []
         for core, neurons in enumerate(self.neurons):
-            out.append((core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS))))
+            out.append(
+                (core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS)))
+            )
             if neurons > 0:
-                out.append((core, Section.POTENTIAL, *read_request(self.spec, core, Section.POTENTIAL, int(neurons))))
+                out.append(
+                    (core, Section.POTENTIAL, *read_request(self.spec, core, Section.POTENTIAL, int(neurons)))
+                )
         return out
 
 
@@ -111,5 +116,9 @@ def load_result(path: Path) -> RunResult:
     with np.load(path, allow_pickle=False) as data:
         fields = {name: data[name] for name in data.files}
     head = json.loads(fields.pop("head").tobytes())
-    counters = {name.removeprefix("counter_"): fields.pop(name) for name in list(fields) if name.startswith("counter_")}
+    counters = {
+        name.removeprefix("counter_"): fields.pop(name)
+        for name in list(fields)
+        if name.startswith("counter_")
+    }
     return RunResult(**head, **fields, counters=counters)

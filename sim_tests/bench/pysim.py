@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from emu.trace import RunResult
-
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.session import BenchError, Session
 from sim_tests.bench.top import BEAT, Sample, beat_bits
@@ -60,6 +59,7 @@ def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchErro
     waves : where to put a wave file (VCD).
     """
     from amaranth.sim import Simulator
+
     from rtl.chip import Chip
 
     chip = Chip(job.spec, observe=True, instances=False)
@@ -77,7 +77,7 @@ def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchErro
         except BenchError as error:
             failures.append(error)
 
-    simulator = Simulator(chip)
+    simulator: Any = Simulator(chip)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     if waves is not None:

@@ -47,7 +47,7 @@ def verdict(outcomes: Sequence[Outcome], engine: str, complaint: str | None = No
 
 
 def junit_report(outcomes: Sequence[Outcome], engine: str, complaint: str | None = None) -> str:
-    """Return a JUnit XML document with one test case per system, and one for the batch if it is incomplete."""
+    """Return JUnit XML with one test case per system, and one for the batch if it is incomplete."""
     cases = [(outcome.name, geometry(outcome.spec), outcome.failure) for outcome in outcomes]
     cases += [("batch", "coverage", complaint)] if complaint else []
     failures = sum(failure is not None for _, _, failure in cases)

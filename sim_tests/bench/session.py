@@ -3,7 +3,7 @@
 
 An engine samples the pins once a cycle, after they settled, and hands the sample to `Session.cycle`, which
 returns the flit to offer in that cycle. The same session therefore runs under cocotb and under the Python
-simulator. Every wait is bounded by what the job is expected to take: a chip that hangs ends with a `BenchError`.
+simulator. Every wait is bounded by what the job is expected to take: a chip that hangs ends with an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from emu.spec import CHUNK_BITS, SystemSpec
 from emu.trace import Divergence, RunResult
 from emu.words import COUNTERS, Activity, Kind, Section, flit_layout, unpack
-
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.top import Sample, beat_bits
 
@@ -47,7 +46,7 @@ class Pins(Protocol):
 
 
 def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
-    """Return the place of two beats that differ: in the neuron visited, else in its potential, else in its spikes."""
+    """Return where two beats differ: in the neuron visited, else in its potential, else in its spikes."""
     step, core = got[:2]
     if expected is None or expected[:3] != got[:3]:
         neuron = None if expected is None else expected[2]
@@ -64,7 +63,8 @@ def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
 class Scoreboard:
     """Compare neuron beats with the expected ones, per core, in order.
 
-    `finish` demands that every expected beat was seen and that enough were compared: a chip that does nothing fails.
+    `finish` demands that every expected beat was seen and that enough were compared, so that a chip that does
+    nothing fails.
     """
 
     job: BenchJob
@@ -94,7 +94,9 @@ class Scoreboard:
         if left:
             raise BenchError(f"core {left[0]} stored fewer neurons than expected")
         if self.compared < minimum:
-            raise BenchError(f"only {self.compared} neuron beats were compared, at least {minimum} are demanded")
+            raise BenchError(
+                f"only {self.compared} neuron beats were compared, at least {minimum} are demanded"
+            )
 
 
 class CoreMonitor:
@@ -171,7 +173,9 @@ class GatewayMonitor:
         elif values["kind"] == Kind.SPIKE:
             payload = data >> self._core.flit_axon_bits
             sign = 1 << (self._core.payload_bits - 1)
-            self.outputs.append((len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign))
+            self.outputs.append(
+                (len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign)
+            )
         elif values["kind"] == Kind.REPLY:
             self.replies.append(data & ((1 << CHUNK_BITS) - 1))
         else:
@@ -211,7 +215,7 @@ class Session:
         return flit
 
     def _enter(self, phase: str, cycles: int) -> None:
-        """Begin a phase that is expected to take about so many cycles; it may take four times as long and some more."""
+        """Begin a phase that should take about so many cycles; it may take four times as long and more."""
         self._phase, self._limit = phase, 4 * cycles + SPARE_CYCLES
         self._deadline = self._now + self._limit
 
@@ -283,7 +287,9 @@ class Session:
             raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {steps + 1} each")
         if len(self._gateway.tokens) != steps + 1 or self._gateway.pauses != 1:
             raise BenchError(f"the gateway saw {len(self._gateway.tokens)} tokens, expected {steps + 1}")
-        counters = self._counters() | {n: v for n, v in self._cores.activity_counts().items() if n == "paused"}
+        counters = self._counters() | {
+            n: v for n, v in self._cores.activity_counts().items() if n == "paused"
+        }
         return RunResult(
             mode="cycle",
             steps=steps,
@@ -313,6 +319,8 @@ class Session:
             chunks = self._reads.get((core, Section.POTENTIAL), [])
             per = -(-bits // CHUNK_BITS)
             for at in range(0, len(chunks), per):
-                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & ((1 << bits) - 1)
+                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & (
+                    (1 << bits) - 1
+                )
                 out.append(word - (1 << bits) if word >> (bits - 1) else word)
         return out

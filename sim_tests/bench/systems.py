@@ -103,12 +103,15 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
 def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[System]:
     """Return systems of consecutive seeds.
 
-    Where a batch of `COVERED_FROM` or more misses a corner, its last systems give way to the next seeds that reach one.
+    Where a batch of `COVERED_FROM` or more misses a corner, its last systems give way to the next seeds that
+    reach one.
     """
     systems = [seeded_system(seed + index, spec) for index in range(count)]
     spare = iter(range(seed + count, seed + count + _SPARE_SEEDS))
     place = count - 1
-    while count >= COVERED_FROM and (missing := missed(systems)) and (number := next(spare, None)) is not None:
+    while (
+        count >= COVERED_FROM and (missing := missed(systems)) and (number := next(spare, None)) is not None
+    ):
         candidate = seeded_system(number, spec)
         shares = candidate.coverage()
         if any(shares[name] for name in missing):
@@ -164,7 +167,8 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
         raise VerifyError(f"{error}.".replace("..", ".")) from error
     if image.spec.cores > LIMIT_CORES:
         raise VerifyError(
-            f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; use a smaller mesh."
+            f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
+            "use a smaller mesh."
         )
     events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
     try:
@@ -173,8 +177,8 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
         raise VerifyError(f"{stimulus} does not fit {path}: {error}.") from error
     if expected.elapsed is not None and expected.elapsed > LIMIT_CYCLES:
         raise VerifyError(
-            f"{path} takes {expected.elapsed} cycles with this stimulus, more than the {LIMIT_CYCLES} that are "
-            "simulated whole; use fewer samples or steps."
+            f"{path} takes {expected.elapsed} cycles with this stimulus, more than the {LIMIT_CYCLES} that "
+            "are simulated whole; use fewer samples or steps."
         )
     return System(name=f"image {path.name}", image=image, stimulus=events, expected=expected)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Verilog module around a chip under test: what a bench reads in every cycle, in two vectors.
 
-It looks into the chip at the observe ports of its cores (``chip.core_<x>_<y>``), so the chip itself is the exported one, and
-everything that is not valid reads as zero: an undefined bit that reaches the bench comes from a valid field.
+It looks into the chip at the observe ports of its cores (``dut.core_<x>_<y>``), so the chip itself is the
+exported one. What is not valid reads as zero: an undefined bit that reaches the bench comes from a valid field.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def beat_bits(spec: SystemSpec) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Where the fields of ``status`` are, from bit 0: ready, valid of the output, then one group of bits per field.
+    """Where the fields of ``status`` are: ready, valid of the output, then one group of bits per field.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Sample:
 
 
 _TEXT = """\
-// Bench of a chip: what is observed in a cycle, in two vectors. Cores are found by their instance names in chip.v.
+// What is observed of a chip in a cycle, in two vectors. Cores are found by their instance names in chip.v.
 module bench(clk, rst, host_i__valid, host_i__payload, status, flit, beats);
   input clk, rst, host_i__valid;
   input [{flit}:0] host_i__payload;
@@ -84,7 +84,6 @@ def bench_verilog(spec: SystemSpec) -> str:
     cores = [f"dut.core_{i % spec.width}_{i // spec.width}.observe__" for i in reversed(range(spec.cores))]
     widths = beat_bits(spec)
     flit, beat = layout_bits(flit_layout(spec)), sum(widths.values())
-    fields = ", ".join(f"{core}{name}" for core in cores[:1] for name in reversed(BEAT))
     groups = [
         f"{core}valid ? {{{', '.join(core + name for name in reversed(BEAT))}}} : {beat}'d0" for core in cores
     ]
@@ -102,7 +101,7 @@ def bench_verilog(spec: SystemSpec) -> str:
 
 
 def bench_control() -> str:
-    """Return Verilator's control file: only the pins of ``bench`` are visible to Python, so the rest can be optimised."""
+    """Return Verilator's control file: only the pins of ``bench`` are visible, the rest is optimised."""
     writable = ("clk", "rst", "host_i__valid", "host_i__payload")
     lines = [f'public_flat_rw -module "bench" -var "{name}"' for name in writable]
     lines += [f'public_flat_rd -module "bench" -var "{name}"' for name in ("status", "flit", "beats")]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """cocotb bench of a whole chip: runs inside the simulator, one session after the other.
 
-The environment names the folder with the jobs: ``job<i>.npz`` in, ``result<i>.npz`` or ``failure<i>.txt`` out. A job
-with either is finished; ``started<i>`` tells which one a dying simulator was at. Beside a job there may be an
-``expected<i>.npz`` with the result it must have.
+The environment names the folder with the jobs: ``job<i>.npz`` in, ``result<i>.npz`` or ``failure<i>.txt`` out.
+A job with either is finished; ``started<i>`` tells which one a dying simulator was at. Beside a job there may
+be an ``expected<i>.npz`` with the result it must have.
 """
 
 import faulthandler
@@ -111,7 +111,7 @@ def _compare(path: Path, result: Any) -> None:
 async def run_jobs(dut: Any) -> None:
     """Run every unfinished job of the folder; a failed one is written down and the next one runs."""
     folder = Path(os.environ["SPIKELOOM_JOBS"])
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    Clock(dut.clk, 10, unit="ns").start()
     numbers = [path.stem.removeprefix("job") for path in sorted(folder.glob("job*.npz"))]
     assert numbers, "no job to run"
     failures = {}
