@@ -134,6 +134,7 @@ def random_system(
     max_width: int = 3,
     max_height: int = 3,
     core: CoreSpec | None = None,
+    spec: SystemSpec | None = None,
     steps: int | None = None,
 ) -> tuple[SystemImage, Stimulus]:
     """Return a random image and stimulus.
@@ -143,6 +144,7 @@ def random_system(
     seed : of all choices.
     max_width, max_height : largest mesh taken from `POOL`.
     core : take systems of `POOL` with this core only; if there is none, this core on 2 x 2 within the limits.
+    spec : take this system, whether it is in `POOL` or not.
     steps : timesteps of the run; random, 6..20, if None.
 
     Returns
@@ -153,7 +155,8 @@ def random_system(
     fits = [s for s in POOL if s.width <= max_width and s.height <= max_height and core in (None, s.core)]
     if not fits and core is not None:
         fits = [SystemSpec(core=core, width=min(2, max_width), height=min(2, max_height))]
-    spec = fits[int(rng.integers(len(fits)))]
+    chosen = fits[int(rng.integers(len(fits)))]
+    spec = chosen if spec is None else spec
     axons = [int(rng.integers(1, spec.core.axons + 1)) for _ in range(spec.cores)]
     meeting = _rectangle(rng, spec) if rng.random() < 0.5 else None
     cores = [_core(rng, spec, a, meeting) if rng.random() < 0.9 else None for a in axons]

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class BenchJob:
     load, run : uint64, flits of loading and of the run.
     first_token : position of the first step token in ``run``.
     steps : timesteps.
-    beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what the scoreboard expects.
+    elapsed : cycles that the run is expected to take; a bench gives up well after them.
+    beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what is expected.
     """
 
     spec: SystemSpec
@@ -40,6 +42,7 @@ class BenchJob:
     run: NDArray[np.uint64]
     first_token: int
     steps: int
+    elapsed: int
     beats: NDArray[np.int64]
 
     def save(self, path: Path) -> None:
@@ -53,16 +56,20 @@ class BenchJob:
         with np.load(path, allow_pickle=False) as data:
             fields = {name: data[name] for name in data.files}
         spec = SystemSpec.from_dict(json.loads(fields.pop("spec").tobytes()))
-        scalars = {name: int(fields.pop(name)) for name in ("first_token", "steps")}
+        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed")}
         return cls(spec=spec, **scalars, **fields)
 
     def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
-        """Return (core, section, request flits, chunks) of the read-back: all counters, potentials of enabled cores."""
+        """Return (core, section, request flits, chunks): all counters, and potentials of enabled cores."""
         out = []
         for core, neurons in enumerate(self.neurons):
-            out.append((core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS))))
+            out.append(
+                (core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS)))
+            )
             if neurons > 0:
-                out.append((core, Section.POTENTIAL, *read_request(self.spec, core, Section.POTENTIAL, int(neurons))))
+                out.append(
+                    (core, Section.POTENTIAL, *read_request(self.spec, core, Section.POTENTIAL, int(neurons)))
+                )
         return out
 
 
@@ -71,10 +78,12 @@ def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> Benc
 
     Raises
     ------
-    ValueError : the expected result has no potentials, so a bench would compare too little.
+    ValueError : the expected result has no potentials or no cycles, so a bench would compare too little.
     """
     if expected.potentials is None:
         raise ValueError("expected result must carry potentials; run the machine with potentials=True")
+    if expected.elapsed is None:
+        raise ValueError("expected result must carry cycles; run the machine with cycles=True")
     counts = {tuple(row[:3]): int(row[3]) for row in expected.spikes.tolist()}
     beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.potentials.tolist()]
     run, first = run_flits(image.spec, stimulus)
@@ -85,6 +94,7 @@ def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> Benc
         run=run,
         first_token=first,
         steps=stimulus.steps,
+        elapsed=expected.elapsed,
         beats=np.array(beats, np.int64).reshape(-1, 5),
     )
 
@@ -97,7 +107,8 @@ def save_result(result: RunResult, path: Path) -> None:
     arrays = {name: getattr(result, name) for name in ("spikes", "outputs", "state", *_OPTIONAL)}
     arrays |= {f"counter_{name}": values for name, values in result.counters.items()}
     head = {"mode": result.mode, "steps": result.steps, "elapsed": result.elapsed, "engine": result.engine}
-    np.savez(path, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **{k: v for k, v in arrays.items() if v is not None})
+    present = {name: values for name, values in arrays.items() if values is not None}
+    np.savez(path, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **present)
 
 
 def load_result(path: Path) -> RunResult:
@@ -105,5 +116,9 @@ def load_result(path: Path) -> RunResult:
     with np.load(path, allow_pickle=False) as data:
         fields = {name: data[name] for name in data.files}
     head = json.loads(fields.pop("head").tobytes())
-    counters = {name.removeprefix("counter_"): fields.pop(name) for name in list(fields) if name.startswith("counter_")}
+    counters = {
+        name.removeprefix("counter_"): fields.pop(name)
+        for name in list(fields)
+        if name.startswith("counter_")
+    }
     return RunResult(**head, **fields, counters=counters)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bench of a chip, without a simulator: driver, monitors, scoreboard, and the session that leads them.
 
-An engine samples the pins once a cycle, after they settled, and hands the sample to `Session.cycle`, which returns the flit to offer in that cycle. The same
-session therefore runs under cocotb and under the Python simulator.
+An engine samples the pins once a cycle, after they settled, and hands the sample to `Session.cycle`, which
+returns the flit to offer in that cycle. The same session therefore runs under cocotb and under the Python
+simulator. Every wait is bounded by what the job is expected to take: a chip that hangs ends with an error.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from typing import Protocol
 
 import numpy as np
 
-from emu.spec import CHUNK_BITS, SystemSpec, bits_for
-from emu.trace import RunResult
+from emu.spec import CHUNK_BITS, SystemSpec
+from emu.trace import Divergence, RunResult
 from emu.words import COUNTERS, Activity, Kind, Section, flit_layout, unpack
-
 from sim_tests.bench.job import BenchJob
+from sim_tests.bench.top import Sample, beat_bits
 
 __all__ = ["BenchError", "CoreMonitor", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
+
+
+SPARE_CYCLES = 100_000
+"""Cycles that a phase may take beyond four times what is expected."""
 
 
 class BenchError(AssertionError):
@@ -28,23 +33,38 @@ class BenchError(AssertionError):
 
 
 class Pins(Protocol):
-    """The pins of a chip, sampled in the current cycle."""
+    """The pins of a chip, sampled in the current cycle (`sim_tests.bench.top`)."""
 
-    def ready(self) -> int:
-        """Whether a flit offered in this cycle enters the chip."""
+    def status(self) -> int:
+        """What happens in this cycle, laid out as `Sample`."""
 
-    def output(self) -> int | None:
+    def flit(self) -> int:
         """The flit that leaves the chip in this cycle."""
 
-    def observe(self, name: str) -> int:
-        """A packed observe field of all cores."""
+    def beats(self) -> int:
+        """The neuron beats of all cores, core 0 lowest, zero where none is stored."""
+
+
+def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
+    """Return where two beats differ: in the neuron visited, else in its potential, else in its spikes."""
+    step, core = got[:2]
+    if expected is None or expected[:3] != got[:3]:
+        neuron = None if expected is None else expected[2]
+        place = step if expected is None else min(step, expected[0])
+        return Divergence(
+            what="visited neurons", step=place, core=core, neuron=None, expected=neuron, got=got[2]
+        )
+    at = 3 if expected[3] != got[3] else 4
+    what = "potentials" if at == 3 else "spikes"
+    return Divergence(what=what, step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
 
 
 @dataclass
 class Scoreboard:
     """Compare neuron beats with the expected ones, per core, in order.
 
-    `finish` demands that every expected beat was seen and that enough were compared: a chip that does nothing fails.
+    `finish` demands that every expected beat was seen and that enough were compared, so that a chip that does
+    nothing fails.
     """
 
     job: BenchJob
@@ -62,8 +82,7 @@ class Scoreboard:
         got = [step, core, neuron, potential, count]
         expected = next(self._queues[core], None)
         if expected != got:
-            names = "step, core, neuron, potential, spikes"
-            raise BenchError(f"neuron beat ({names}): expected {expected}, got {got}")
+            raise BenchError(str(_difference(expected, got)))
         self.compared += 1
         self.potentials.append((step, core, neuron, potential))
         if count:
@@ -75,46 +94,53 @@ class Scoreboard:
         if left:
             raise BenchError(f"core {left[0]} stored fewer neurons than expected")
         if self.compared < minimum:
-            raise BenchError(f"only {self.compared} neuron beats were compared, at least {minimum} are demanded")
+            raise BenchError(
+                f"only {self.compared} neuron beats were compared, at least {minimum} are demanded"
+            )
 
 
 class CoreMonitor:
     """Watch the observe ports: neuron beats to the scoreboard, finish cycles, activity of every cycle."""
 
     def __init__(self, spec: SystemSpec, scoreboard: Scoreboard) -> None:
-        self._spec, self._scoreboard = spec, scoreboard
+        self._spec, self.scoreboard = spec, scoreboard
+        self._sample = Sample(cores=spec.cores)
+        self._widths = tuple(beat_bits(spec).values())
+        self._cores = (1 << spec.cores) - 1
+        self._events = self._cores << self._sample.stored | self._cores << self._sample.finished
         self.finished: list[list[int]] = [[] for _ in range(spec.cores)]
         self.activities: Counter[int] = Counter()
         self.last_active = -1
         self._all_paused = sum(Activity.PAUSED << (3 * core) for core in range(spec.cores))
 
-    def cycle(self, now: int, pins: Pins) -> None:
+    def cycle(self, now: int, status: int, pins: Pins) -> None:
         """Record one cycle; ``now`` may be negative before the first token."""
-        activity = pins.observe("activity")
+        activity = status >> self._sample.activity
         if now >= 0:
             self.activities[activity] += 1
             if activity != self._all_paused:
                 self.last_active = now
-        valid, finished = pins.observe("valid"), pins.observe("finished")
+        events = status & self._events
+        if not events:
+            return
+        valid = events >> self._sample.stored & self._cores
         if valid:
-            self._beats(valid, pins)
-        core = 0
-        while finished:
-            if finished & 1:
+            self._beats(valid, pins.beats())
+        finished = events >> self._sample.finished & self._cores
+        for core in range(self._spec.cores) if finished else ():
+            if finished >> core & 1:
                 self.finished[core].append(now)
-            finished >>= 1
-            core += 1
 
-    def _beats(self, valid: int, pins: Pins) -> None:
-        core_spec = self._spec.core
-        bits = {"neuron": bits_for(core_spec.columns), "potential": core_spec.potential_bits, "count": 8}
-        packed = {name: pins.observe(name) for name in bits}
+    def _beats(self, valid: int, beats: int) -> None:
+        neuron_bits, potential_bits, count_bits = self._widths
+        sign = 1 << (potential_bits - 1)
         for core in range(self._spec.cores):
             if valid >> core & 1:
-                values = {name: packed[name] >> (core * width) & ((1 << width) - 1) for name, width in bits.items()}
-                sign = 1 << (core_spec.potential_bits - 1)
-                potential = (values["potential"] ^ sign) - sign
-                self._scoreboard.push(len(self.finished[core]), core, values["neuron"], potential, values["count"])
+                beat = beats >> core * (neuron_bits + potential_bits + count_bits)
+                neuron = beat & ((1 << neuron_bits) - 1)
+                potential = ((beat >> neuron_bits & ((1 << potential_bits) - 1)) ^ sign) - sign
+                count = beat >> (neuron_bits + potential_bits) & ((1 << count_bits) - 1)
+                self.scoreboard.push(len(self.finished[core]), core, neuron, potential, count)
 
     def activity_counts(self) -> dict[str, list[int]]:
         """Return cycles by activity and core, in the window from the first token to the last active cycle."""
@@ -137,10 +163,8 @@ class GatewayMonitor:
         self.outputs: list[tuple[int, int, int]] = []
         self.replies: list[int] = []
 
-    def cycle(self, now: int, flit: int | None) -> None:
+    def cycle(self, now: int, flit: int) -> None:
         """Record the flit of one cycle."""
-        if flit is None:
-            return
         values = unpack(self._layout, flit)
         data = values["data"]
         if values["kind"] == Kind.TOKEN:
@@ -149,7 +173,9 @@ class GatewayMonitor:
         elif values["kind"] == Kind.SPIKE:
             payload = data >> self._core.flit_axon_bits
             sign = 1 << (self._core.payload_bits - 1)
-            self.outputs.append((len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign))
+            self.outputs.append(
+                (len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign)
+            )
         elif values["kind"] == Kind.REPLY:
             self.replies.append(data & ((1 << CHUNK_BITS) - 1))
         else:
@@ -169,36 +195,57 @@ class Session:
         self._origin = 0
         self._ready = 0
         self._recording = False
+        self._phase, self._limit, self._deadline = "reset", 0, 0
         self._reads: dict[tuple[int, Section], list[int]] = {}
         self._script = self._run()
         self.settle = 16 * (job.spec.width + job.spec.height) + 64
 
     def cycle(self, pins: Pins) -> int | None:
         """Take the sample of one cycle and return the flit to offer in it, None for none."""
-        self._ready = pins.ready()
+        status = pins.status()
+        self._ready = status & 1
         flit = next(self._script, None)
         if self._recording:
-            self._cores.cycle(self._now - self._origin, pins)
-        self._gateway.cycle(self._now - self._origin, pins.output())
+            self._cores.cycle(self._now - self._origin, status, pins)
+        if status & 2:
+            self._gateway.cycle(self._now - self._origin, pins.flit())
         self._now += 1
+        if self._now > self._deadline and not self.done:
+            raise BenchError(self._overdue())
         return flit
 
+    def _enter(self, phase: str, cycles: int) -> None:
+        """Begin a phase that should take about so many cycles; it may take four times as long and more."""
+        self._phase, self._limit = phase, 4 * cycles + SPARE_CYCLES
+        self._deadline = self._now + self._limit
+
+    def _overdue(self) -> str:
+        """Say what did not end, and which core is the furthest behind."""
+        tokens = [len(cycles) for cycles in self._cores.finished]
+        behind = f"; core {tokens.index(min(tokens))} has sent {min(tokens)} of {self.job.steps + 1} tokens"
+        return f"{self._phase} did not end within {self._limit} cycles" + (behind if self._recording else "")
+
     def _run(self) -> Iterator[int | None]:
+        load, run = self.job.load.tolist(), self.job.run.tolist()
+        self._enter("loading", len(load) + 2 * self.settle)
         yield from self._idle(self.settle)
-        yield from self._send(self.job.load.tolist())
+        yield from self._send(load)
         yield from self._idle(self.settle)
         if self._gateway.outputs or self._gateway.replies:
             raise BenchError("the chip sent packets before the run began")
         self._start()
-        run = self.job.run.tolist()
+        self._enter("the run", len(run) + self.job.elapsed + self.settle)
         yield from self._send(run[: self.job.first_token])
         yield from self._send_first_token(run[self.job.first_token])
         yield from self._send(run[self.job.first_token + 1 :])
-        yield from self._until_paused()
+        while not self._gateway.pauses:
+            yield None
         yield from self._idle(self.settle)
         self._recording = False
         for core, section, request, chunks in self.job.read_requests():
-            yield from self._read(core, section, request.tolist(), chunks)
+            self._enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
+            yield from self._read(request.tolist(), chunks)
+            self._reads[core, section] = list(self._gateway.replies)
         self.done = True
 
     def _start(self) -> None:
@@ -225,38 +272,24 @@ class Session:
         self._origin = self._now
         yield flit
 
-    def _until_paused(self) -> Iterator[None]:
-        idle = 0
-        while not self._gateway.pauses:
-            before = sum(map(len, self._cores.finished)) + self.scoreboard.compared + len(self._gateway.outputs)
-            yield None
-            after = sum(map(len, self._cores.finished)) + self.scoreboard.compared + len(self._gateway.outputs)
-            idle = 0 if after != before else idle + 1
-            if idle > 1_000_000:
-                raise BenchError("the chip made no progress for a million cycles; a step does not end")
-
-    def _read(self, core: int, section: Section, request: list[int], chunks: int) -> Iterator[int | None]:
+    def _read(self, request: list[int], chunks: int) -> Iterator[int | None]:
         self._gateway.replies.clear()
         yield from self._send(request)
-        waited = 0
         while len(self._gateway.replies) < chunks:
             yield None
-            waited += 1
-            if waited > 16 * chunks + 4 * self.settle:
-                got = len(self._gateway.replies)
-                raise BenchError(f"core {core} replied with {got} of {chunks} chunks of {section.name.lower()}")
-        self._reads[core, section] = list(self._gateway.replies)
 
     def result(self, engine: str) -> RunResult:
         """Return what the hardware did, from its pins and its read-back."""
         spec, steps = self.job.spec, self.job.steps
-        self.scoreboard.finish(minimum=0)
+        self.scoreboard.finish(minimum=len(self.job.beats))
         finished = self._cores.finished
         if any(len(cycles) != steps + 1 for cycles in finished):
             raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {steps + 1} each")
         if len(self._gateway.tokens) != steps + 1 or self._gateway.pauses != 1:
             raise BenchError(f"the gateway saw {len(self._gateway.tokens)} tokens, expected {steps + 1}")
-        counters = self._counters() | {n: v for n, v in self._cores.activity_counts().items() if n == "paused"}
+        counters = self._counters() | {
+            n: v for n, v in self._cores.activity_counts().items() if n == "paused"
+        }
         return RunResult(
             mode="cycle",
             steps=steps,
@@ -286,6 +319,8 @@ class Session:
             chunks = self._reads.get((core, Section.POTENTIAL), [])
             per = -(-bits // CHUNK_BITS)
             for at in range(0, len(chunks), per):
-                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & ((1 << bits) - 1)
+                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & (
+                    (1 << bits) - 1
+                )
                 out.append(word - (1 << bits) if word >> (bits - 1) else word)
         return out

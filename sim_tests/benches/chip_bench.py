@@ -2,8 +2,11 @@
 """cocotb bench of a whole chip: runs inside the simulator, one session after the other.
 
 The environment names the folder with the jobs: ``job<i>.npz`` in, ``result<i>.npz`` or ``failure<i>.txt`` out.
+A job with either is finished; ``started<i>`` tells which one a dying simulator was at. Beside a job there may
+be an ``expected<i>.npz`` with the result it must have.
 """
 
+import faulthandler
 import os
 from pathlib import Path
 from typing import Any
@@ -12,44 +15,46 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from sim_tests.bench.job import BenchJob, save_result
-from sim_tests.bench.session import Session
+from emu.trace import compared, diff
+from sim_tests.bench.job import BenchJob, load_result, save_result
+from sim_tests.bench.session import BenchError, Session
 
 __all__ = ["CocotbPins", "lock_step"]
 
+WATCH_CYCLES, WATCH_SECONDS = 256, 180
+"""A simulator that needs longer than this for so few cycles hangs within a cycle, and is ended."""
+
 
 class CocotbPins:
-    """The chip's pins through the simulator; handles are looked up once."""
+    """The pins of the module ``bench`` through the simulator; handles are looked up once."""
 
     def __init__(self, dut: Any) -> None:
-        self._ready, self._valid, self._payload = dut.host_i__ready, dut.host_o__valid, dut.host_o__payload
-        self._observe = {n: getattr(dut, f"observe_{n}") for n in ("valid", "neuron", "potential", "count", "activity", "finished")}
+        self._status, self._flit, self._beats = dut.status, dut.flit, dut.beats
 
-    def ready(self) -> int:
-        """Whether a flit offered in this cycle enters the chip."""
-        return int(self._ready.value)
+    def status(self) -> int:
+        """What happens in this cycle."""
+        return _number(self._status)
 
-    def output(self) -> int | None:
+    def flit(self) -> int:
         """The flit that leaves the chip in this cycle."""
-        return int(self._payload.value) if int(self._valid.value) else None
+        return _number(self._flit)
 
-    def observe(self, name: str) -> int:
-        """A packed observe field of all cores."""
-        value = self._observe[name].value
-        return int(value) if value.is_resolvable else _resolved(str(value), self._observe[name], name)
+    def beats(self) -> int:
+        """The neuron beats of this cycle."""
+        return _number(self._beats)
 
 
-def _resolved(bits: str, handle: Any, name: str) -> int:
-    """Fields of cores that store nothing in this cycle may be undefined; strobes never."""
-    if name in ("valid", "finished", "activity"):
-        raise AssertionError(f"observe_{name} is undefined: {bits}")
-    return int("".join(bit if bit in "01" else "0" for bit in bits), 2)
+def _number(handle: Any) -> int:
+    """Return a vector's value; the bench masks what is not valid, so every bit must be defined."""
+    try:
+        return int(handle.value)
+    except ValueError:
+        raise BenchError(f"{handle._name} has undefined bits: {handle.value}") from None
 
 
 async def _reset(dut: Any) -> None:
     dut.host_i__valid.value = 0
     dut.host_i__payload.value = 0
-    dut.host_o__ready.value = 1
     dut.rst.value = 1
     for _ in range(3):
         await FallingEdge(dut.clk)
@@ -60,30 +65,58 @@ async def lock_step(dut: Any, job: BenchJob) -> Session:
     """Run one job: every cycle is sampled and driven at the falling edge, when all signals have settled."""
     await _reset(dut)
     session, pins, last = Session(job), CocotbPins(dut), None
+    valid, payload, edge, cycle = dut.host_i__valid, dut.host_i__payload, FallingEdge(dut.clk), 0
     while not session.done:
-        await FallingEdge(dut.clk)
+        if cycle % WATCH_CYCLES == 0:
+            faulthandler.dump_traceback_later(WATCH_SECONDS, exit=True)
+        cycle += 1
+        await edge
         flit = session.cycle(pins)
-        if flit is None:
-            if last is not None:
-                dut.host_i__valid.value = 0
-        elif flit != last:
-            dut.host_i__valid.value = 1
-            dut.host_i__payload.value = flit
-        last = flit
+        if flit != last:
+            if flit is None or last is None:
+                valid.value = int(flit is not None)
+            if flit is not None:
+                payload.value = flit
+            last = flit
     return session
+
+
+async def _run_job(dut: Any, folder: Path, number: str) -> str | None:
+    """Run one job; return how it failed."""
+    (folder / f"started{number}").touch()
+    try:
+        session = await lock_step(dut, BenchJob.load_file(folder / f"job{number}.npz"))
+        result = session.result(os.environ.get("SPIKELOOM_ENGINE", "cocotb"))
+        expected = folder / f"expected{number}.npz"
+        if expected.exists():
+            _compare(expected, result)
+        save_result(result, folder / f"result{number}.npz")
+    except AssertionError as error:
+        (folder / f"failure{number}.txt").write_text(str(error))
+        return str(error)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return None
+
+
+def _compare(path: Path, result: Any) -> None:
+    expected = load_result(path)
+    divergence = diff(expected, result)
+    if divergence is not None:
+        raise BenchError(str(divergence))
+    cocotb.log.warning("%s: %d values compared, all equal", path.name, compared(expected, result))
 
 
 @cocotb.test()
 async def run_jobs(dut: Any) -> None:
-    """Run every job of the folder; a failed one is written down and the next one runs."""
+    """Run every unfinished job of the folder; a failed one is written down and the next one runs."""
     folder = Path(os.environ["SPIKELOOM_JOBS"])
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
-    jobs = sorted(folder.glob("job*.npz"))
-    assert jobs, "no job to run"
-    for path in jobs:
-        number = path.stem.removeprefix("job")
-        try:
-            session = await lock_step(dut, BenchJob.load_file(path))
-            save_result(session.result(os.environ["SPIKELOOM_ENGINE"]), folder / f"result{number}.npz")
-        except AssertionError as error:
-            (folder / f"failure{number}.txt").write_text(str(error))
+    Clock(dut.clk, 10, unit="ns").start()
+    numbers = [path.stem.removeprefix("job") for path in sorted(folder.glob("job*.npz"))]
+    assert numbers, "no job to run"
+    failures = {}
+    for number in numbers:
+        done = (folder / f"result{number}.npz").exists() or (folder / f"failure{number}.txt").exists()
+        if not done and (failure := await _run_job(dut, folder, number)):
+            failures[number] = failure
+    assert not failures, f"jobs failed: {failures}"

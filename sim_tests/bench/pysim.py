@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Amaranth's own simulator as an engine: slow, but it needs neither a compiler nor Verilog."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from emu.trace import RunResult
+from sim_tests.bench.job import BenchJob
+from sim_tests.bench.session import BenchError, Session
+from sim_tests.bench.top import BEAT, Sample, beat_bits
+
+__all__ = ["run_pysim"]
+
+
+class _Pins:
+    """The chip's pins in Amaranth's simulator, laid out as the module ``bench`` does."""
+
+    def __init__(self, context: Any, chip: Any, job: BenchJob) -> None:
+        self._get, self._chip, self._cores = context.get, chip, job.spec.cores
+        self._sample, self._widths = Sample(cores=job.spec.cores), beat_bits(job.spec)
+
+    def _observe(self, name: str) -> int:
+        return int(self._get(getattr(self._chip, f"observe_{name}")))
+
+    def status(self) -> int:
+        """What happens in this cycle."""
+        return (
+            int(self._get(self._chip.host_i.ready))
+            | int(self._get(self._chip.host_o.valid)) << 1
+            | self._observe("valid") << self._sample.stored
+            | self._observe("finished") << self._sample.finished
+            | self._observe("activity") << self._sample.activity
+        )
+
+    def flit(self) -> int:
+        """The flit that leaves the chip in this cycle."""
+        return int(self._get(self._chip.host_o.payload.as_value()))
+
+    def beats(self) -> int:
+        """The neuron beats of this cycle."""
+        packed = {name: self._observe(name) for name in BEAT}
+        beats = shift = 0
+        for core in range(self._cores):
+            for name, bits in self._widths.items():
+                beats |= (packed[name] >> core * bits & (1 << bits) - 1) << shift
+                shift += bits
+        return beats
+
+
+def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchError:
+    """Run one job; a divergence gives its `BenchError`.
+
+    Parameters
+    ----------
+    job : what to run.
+    waves : where to put a wave file (VCD).
+    """
+    from amaranth.sim import Simulator
+
+    from rtl.chip import Chip
+
+    chip = Chip(job.spec, observe=True, instances=False)
+    session, failures = Session(job), []
+
+    async def bench(context: Any) -> None:
+        context.set(chip.host_o.ready, 1)
+        pins = _Pins(context, chip, job)
+        try:
+            while not session.done:
+                await context.tick()
+                flit = session.cycle(pins)
+                context.set(chip.host_i.valid, flit is not None)
+                context.set(chip.host_i.payload.as_value(), flit or 0)
+        except BenchError as error:
+            failures.append(error)
+
+    simulator: Any = Simulator(chip)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    if waves is not None:
+        waves.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if waves is None else simulator.write_vcd(str(waves)):
+        simulator.run()
+    try:
+        return failures[0] if failures else session.result("pysim")
+    except BenchError as error:
+        return error

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `sim_tests.verify` runs: systems with their expected results, and how each of them ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from emu.container import load_image
+from emu.image import SystemImage
+from emu.machine import Machine
+from emu.spec import SystemSpec
+from emu.trace import RunResult, Stimulus, compared, diff
+from sim_tests.bench.session import BenchError
+from sim_tests.generator import coverage, make_stimulus, random_system
+from sim_tests.oracle import run_oracle
+
+__all__ = [
+    "LIMIT_CORES",
+    "LIMIT_CYCLES",
+    "Outcome",
+    "System",
+    "VerifyError",
+    "image_system",
+    "judge",
+    "random_batch",
+    "read_stimulus",
+    "seeded_system",
+]
+
+LIMIT_CORES, LIMIT_CYCLES = 36, 2_000_000
+"""A whole chip is simulated up to these sizes: more would take hours."""
+
+COVERED_FROM = 20
+"""From so many random systems on, a batch must reach every corner of the contract."""
+
+_SPARE_SEEDS = 200
+
+
+class VerifyError(ValueError):
+    """The input or the environment does not allow a verification; one sentence with the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class System:
+    """An image and a stimulus with the result that the emulator expects.
+
+    Parameters
+    ----------
+    name : how messages call it.
+    image, stimulus : what runs.
+    expected : the emulator's result, with cycles and potentials.
+    doubt : how the oracle contradicts the emulator, if it does.
+    """
+
+    name: str
+    image: SystemImage
+    stimulus: Stimulus
+    expected: RunResult
+    doubt: str | None = None
+
+    @property
+    def spec(self) -> SystemSpec:
+        """Sizes of the chip."""
+        return self.image.spec
+
+    def coverage(self) -> dict[str, float]:
+        """Return the share of the run that was in each corner of the contract."""
+        return coverage(self.image, self.stimulus, self.expected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How the verification of one system ended.
+
+    Parameters
+    ----------
+    name, spec, steps : the system.
+    compared : how many values of the hardware were compared.
+    failure : the first difference; None if all are equal.
+    """
+
+    name: str
+    spec: SystemSpec
+    steps: int
+    compared: int
+    failure: str | None
+
+
+def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
+    """Return a random system, expected by the emulator and compared with the oracle."""
+    image, stimulus = random_system(seed, spec=spec)
+    expected = Machine(image).run(stimulus, cycles=True, potentials=True)
+    oracle = run_oracle(image, stimulus, cycles=True)
+    divergence = diff(oracle, expected)
+    doubt = None if divergence is None else f"emulator and oracle: {divergence}"
+    return System(name=f"system seed {seed}", image=image, stimulus=stimulus, expected=expected, doubt=doubt)
+
+
+def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[System]:
+    """Return systems of consecutive seeds.
+
+    Where a batch of `COVERED_FROM` or more misses a corner, its last systems give way to the next seeds that
+    reach one.
+    """
+    systems = [seeded_system(seed + index, spec) for index in range(count)]
+    spare = iter(range(seed + count, seed + count + _SPARE_SEEDS))
+    place = count - 1
+    while (
+        count >= COVERED_FROM and (missing := missed(systems)) and (number := next(spare, None)) is not None
+    ):
+        candidate = seeded_system(number, spec)
+        shares = candidate.coverage()
+        if any(shares[name] for name in missing):
+            systems[place] = candidate
+            place -= 1
+    return systems
+
+
+def missed(systems: list[System]) -> list[str]:
+    """Return the corners that no system of a batch reaches."""
+    batch = [system.coverage() for system in systems]
+    return [name for name in batch[0] if not any(shares[name] for shares in batch)]
+
+
+def read_stimulus(path: Path) -> Stimulus:
+    """Read a stimulus file (npz with steps, step, packet).
+
+    Raises
+    ------
+    VerifyError : it is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return Stimulus(steps=int(data["steps"]), step=data["step"], packet=data["packet"])
+    except FileNotFoundError:
+        raise VerifyError(f"There is no stimulus file {path}.") from None
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, TypeError) as error:
+        raise VerifyError(f"{path} is no stimulus (an npz of steps, step, packet): {error}.") from error
+
+
+def _default_stimulus(image: SystemImage, seed: int, steps: int = 8) -> Stimulus:
+    """Return random events on the image's inputs, or on the first axons of all cores if it has none."""
+    rng = np.random.default_rng(seed)
+    spec = image.spec
+    everywhere = [[0, spec.width - 1, 0, spec.height - 1, axon] for axon in range(min(spec.core.axons, 8))]
+    packets = image.input_packet.tolist() or everywhere
+    rows = [(step, *row, 1) for step in range(steps) for row in packets if rng.random() < 0.3]
+    return make_stimulus(steps, rows)
+
+
+def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
+    """Return the system of an image file.
+
+    Raises
+    ------
+    VerifyError : a file is missing or damaged, or the system is too large to be simulated whole.
+    """
+    try:
+        image = load_image(path)
+    except FileNotFoundError:
+        raise VerifyError(f"There is no image file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise VerifyError(f"{error}.".replace("..", ".")) from error
+    if image.spec.cores > LIMIT_CORES:
+        raise VerifyError(
+            f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
+            "use a smaller mesh."
+        )
+    events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
+    try:
+        expected = Machine(image).run(events, cycles=True, potentials=True)
+    except ValueError as error:
+        raise VerifyError(f"{stimulus} does not fit {path}: {error}.") from error
+    if expected.elapsed is not None and expected.elapsed > LIMIT_CYCLES:
+        raise VerifyError(
+            f"{path} takes {expected.elapsed} cycles with this stimulus, more than the {LIMIT_CYCLES} that "
+            "are simulated whole; use fewer samples or steps."
+        )
+    return System(name=f"image {path.name}", image=image, stimulus=events, expected=expected)
+
+
+def judge(system: System, result: RunResult | BenchError) -> Outcome:
+    """Compare what the hardware did with what is expected; a comparison of nothing fails."""
+    values, failure = 0, system.doubt
+    if isinstance(result, BenchError):
+        failure = failure or str(result)
+    else:
+        values = compared(system.expected, result)
+        divergence = diff(system.expected, result)
+        failure = failure or (None if divergence is None else str(divergence))
+        failure = failure or (None if values else "nothing was compared")
+    return Outcome(
+        name=system.name, spec=system.spec, steps=system.stimulus.steps, compared=values, failure=failure
+    )
