@@ -87,12 +87,15 @@ class Report:
         Seed of the placer.
     targets : sequence of mapping
         One mapping with `TARGET_KEYS` per target; means per inference.
+    verification : mapping, optional
+        What was compared with the hardware, and on which simulator.
     """
 
     model: str
     data: str
     seed: int
     targets: Sequence[Mapping[str, Any]]
+    verification: Mapping[str, Any] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +107,8 @@ class Report:
             "seed": self.seed,
             "version": self.version,
         }
-        return {**head, "targets": [dict(target) for target in self.targets]}
+        verification = None if self.verification is None else dict(self.verification)
+        return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
 
     def to_json(self) -> str:
         """Return the report as JSON text; the same report gives the same text."""

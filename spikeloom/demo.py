@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
 
     Parameters
     ----------
-    out : folder for ``digits.spikeloom``, ``verilog/`` and ``report.json``.
+    out : folder for ``digits.spikeloom``, ``verification.json``, ``verilog/`` and ``report.json``.
     images : digits run in RTL in lock step.
     sim : simulator, or ``auto``.
     """
@@ -66,7 +67,8 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
         f"{hops:.1f} hops a packet"
     )
     console.print(f"5 RTL      {images} images in lock step, program and state by packets only", end="\n")
-    code = verify_image(image, "digits", images, {"--sim": sim})
+    proof = out / "verification.json"
+    code = verify_image(image, "digits", images, {"--sim": sim, "--json": proof})
     if code:
         return code
     written = export_verilog(out / "verilog", image=image, preset_name=CORE, mesh=(1, 1), changes={})
@@ -77,7 +79,8 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
             report_machine(chip, data, loom, inference=cycles),
             report_closed_form(chip.spiking, data, kuang),
         ]
-    report = Report(model="digits", data=data.name, seed=0, targets=parts)
+    verification = json.loads(proof.read_text())
+    report = Report(model="digits", data=data.name, seed=0, targets=parts, verification=verification)
     write_text(out / "report.json", report.to_json())
     console.print(f"7 report   {out / 'report.json'}")
     console.print(report_table(report))
