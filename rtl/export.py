@@ -26,6 +26,12 @@ _CONTENTS = re.compile(r"^  initial begin\n(?:    \S+\[\d+\] = [^\n]*\n)+  end\n
 _WAKE = re.compile(r"  reg (\\\$auto\$verilog_backend\S+dump_module\S+)  = 0;\n")
 
 
+_STYLE = "".join(
+    f"/* verilator lint_off {rule} */\n" for rule in ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC")
+)
+"""Style rules that generated text breaks everywhere: its widths and defaults were settled before it was written."""
+
+
 def _wake_with_reset(module: str) -> str:
     """Let reset evaluate every combinational block once.
 
@@ -42,7 +48,7 @@ def _convert(component: wiring.Component, name: str) -> str:
     """Return a component's Verilog, without source paths and without memory contents: hardware has none."""
     text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     modules = re.split(r"(?<=\nendmodule\n)", _CONTENTS.sub("", text))
-    return "".join(map(_wake_with_reset, modules))
+    return _STYLE + "".join(map(_wake_with_reset, modules))
 
 
 def chip_verilog(spec: SystemSpec, *, observe: bool = False) -> dict[str, str]:
