@@ -329,7 +329,8 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
         tests, failed = get_results(results)
     except (SystemExit, RuntimeError, subprocess.CalledProcessError):
         return  # a job without a result tells that the simulator died
-    if tests < 1 or (failed and not list(folder.glob("failure*.txt"))):
+    ended = len(list(folder.glob("result*.npz"))) == len(list(folder.glob("job*.npz")))
+    if tests < 1 or (failed and ended):
         complaint = _complaint(folder / "log.txt", folder)
         raise EngineError(f"{engine} ran {tests} tests, {failed} failed: {complaint}")
 

@@ -16,8 +16,8 @@ from sim_tests.bench.top import BENCH_FILE, bench_verilog
 __all__ = ["export_bench", "read_design"]
 
 _MAKEFILE = """\
-# Runs the jobs of this folder on the design in the folder above: `make`, or `make SIM=verilator`.
-# Needs the Python package spikeloom (which brings cocotb) and the simulator.
+# Runs the jobs of this folder on the design in the folder above: `make`.
+# Needs the Python package spikeloom (which brings cocotb) and Icarus Verilog.
 SIM ?= icarus
 TOPLEVEL_LANG = verilog
 VERILOG_SOURCES = $(addprefix $(CURDIR)/../,{files}) $(CURDIR)/{bench}
@@ -25,9 +25,6 @@ COCOTB_TOPLEVEL = bench
 COCOTB_TEST_MODULES = sim_tests.benches.chip_bench
 export SPIKELOOM_JOBS = $(CURDIR)
 export SPIKELOOM_ENGINE = $(SIM)
-ifeq ($(SIM),verilator)
-  EXTRA_ARGS += -Wno-fatal
-endif
 
 .PHONY: again
 again:
@@ -44,13 +41,12 @@ _README = """\
 `core_<x>_<y>`. `job*.npz` are systems to load and run, `expected*.npz` is what each must do: every spike,
 potential, counter and cycle.
 
-    make                    # Icarus; exit code 0 if all jobs are equal, and results.xml
-    make SIM=verilator
+    make        # cocotb on Icarus Verilog; results.xml, and exit code 0 if all jobs are equal
 
 After a change in `../neurocore.v`, `../router.v` or `../chip.v`, verify other programs as well:
 
     spikeloom verify IMAGE --verilog ..
-    spikeloom verify --random 5 --verilog ..
+    spikeloom verify --random 5 --verilog .. --sim verilator
 """
 
 

@@ -2,7 +2,7 @@
 """The Verilog module around a chip under test: what a bench reads in every cycle, in two vectors.
 
 It looks into the chip at the observe ports of its cores (``dut.core_<x>_<y>``), so the chip itself is the
-exported one. What is not valid reads as zero: an undefined bit that reaches the bench comes from a valid field.
+exported one. What is not valid reads as zero: an undefined bit that a bench sees is one of a valid field.
 """
 
 from __future__ import annotations

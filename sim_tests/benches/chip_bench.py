@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """cocotb bench of a whole chip: runs inside the simulator, one session after the other.
 
-The environment names the folder with the jobs: ``job<i>.npz`` in, ``result<i>.npz`` or ``failure<i>.txt`` out.
-A job with either is finished; ``started<i>`` tells which one a dying simulator was at. Beside a job there may
-be an ``expected<i>.npz`` with the result it must have.
+The environment names the folder with the jobs: ``job<i>.npz`` in, ``result<i>.npz`` or ``failure<i>.txt``
+out. A job with either is finished; ``started<i>`` tells which one a dying simulator was at. Beside a job
+there may be an ``expected<i>.npz`` with the result it must have.
 """
 
 import faulthandler
