@@ -29,7 +29,7 @@ _WAKE = re.compile(r"  reg (\\\$auto\$verilog_backend\S+dump_module\S+)  = 0;\n"
 _STYLE = "".join(
     f"/* verilator lint_off {rule} */\n" for rule in ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC")
 )
-"""Style rules that generated text breaks everywhere: its widths and defaults were settled before it was written."""
+"""Style rules that generated text breaks everywhere: its widths were settled before it was written."""
 
 
 def _wake_with_reset(module: str) -> str:
