@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.container import load_image, save_image
+from emu.host import load_flits
 from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import PRESETS, preset
@@ -70,6 +71,11 @@ class Chip:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample, without the batch dimension."""
         return self.spiking.network.shapes[self.spiking.network.input]
+
+    @cached_property
+    def program_flits(self) -> int:
+        """Control packets that load the chip, one a cycle."""
+        return len(load_flits(self.image))
 
     def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return what the encoder on the host feeds: counts (samples, input shape)."""

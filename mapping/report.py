@@ -242,6 +242,7 @@ def report_machine(
                 "units": dict(energy.per_unit_j),
                 "events": dict(energy.per_event_j),
                 "layer_energy_j": dict(energy.per_layer_j),
+                "loading": _loading(chip, target, table),
                 "layers": _layers(chip.spiking, operations, physical),
             },
             "counters": totals,
@@ -285,6 +286,14 @@ def _latency(chip: Chip, data: Dataset, target: Target) -> float:
         if gateway is not None:
             times.append(int(gateway[-1]) + len(stimulus.step))
     return _mean(times) / target.clock_hz
+
+
+def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
+    """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
+    flits = chip.program_flits
+    seconds = flits / target.clock_hz
+    energy = estimate_energy({"program_flits": flits}, seconds, chip.image.spec.cores, table)
+    return {"flits": flits, "seconds": seconds, "energy_j": energy.total_j}
 
 
 def _footprint(chip: Chip) -> int:
@@ -367,6 +376,7 @@ def report_closed_form(spiking: SpikingNetwork, data: Dataset, target: Target) -
                 "units": dict(form.energy.per_unit_j),
                 "events": dict(form.energy.per_event_j),
                 "layer_energy_j": None,
+                "loading": None,
                 "layers": _layers(spiking, operations, None),
                 "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
             },
