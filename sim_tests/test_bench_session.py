@@ -12,7 +12,7 @@ from emu.trace import compared, diff
 from sim_tests.bench.engines import EngineError, check_spec, choose, run_jobs
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.pysim import run_pysim
-from sim_tests.bench.session import BenchError, Scoreboard, Session
+from sim_tests.bench.session import SPARE_CYCLES, BenchError, Scoreboard, Session
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.generator import POOL
 
@@ -114,7 +114,7 @@ def test_chip_that_takes_nothing_ends_the_loading(job: BenchJob) -> None:
 
 
 def test_chip_that_does_nothing_ends_the_run(job: BenchJob) -> None:
-    limit = 4 * (len(job.run) + job.elapsed + Session(job).settle) + 100_000
+    limit = 4 * (len(job.run) + job.elapsed + Session(job).settle) + SPARE_CYCLES
     message = rf"^the run did not end within {limit} cycles; core 0 has sent 0 of {job.steps + 1} tokens$"
     with pytest.raises(BenchError, match=message):
         drive(job, DeadPins(level=1))

