@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.trace import RunResult
+from mapping.difference import Difference, difference
 from mapping.emit import PLACED
 from mapping.errors import MappingError
 from mapping.evaluate import run
@@ -24,7 +25,7 @@ from mapping.simulate import decode, layer_input, simulate
 from mapping.single import run_single
 from mapping.spiking import INPUT, SpikingLayer, SpikingNetwork
 
-__all__ = ["OUTPUT", "Diagnosis", "Difference", "Emulate", "First", "LayerDiagnosis", "SumRange", "diagnose", "difference"]
+__all__ = ["OUTPUT", "Diagnosis", "Emulate", "LayerDiagnosis", "SumRange", "diagnose"]
 
 OUTPUT = "output"
 """Name of the network's output among the layers; it is compared as the floats it is made of."""
@@ -35,34 +36,6 @@ BLOCK = 128
 Counts = NDArray[np.int32]
 Emulate = Callable[[Counts], RunResult]
 """Runs an image on input counts (samples, input shape), samples one after the other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class First:
-    """The first activation that differs: its layer, image, flat neuron index, and both values."""
-
-    layer: str
-    image: int
-    neuron: int
-    expected: float
-    got: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """How many activations were compared, how many differ, and the first in order of images that does."""
-
-    compared: int = 0
-    different: int = 0
-    first: First | None = None
-
-    def plus(self, other: "Difference") -> "Difference":
-        """Return both together; the first one is this one's if it has any."""
-        return Difference(
-            compared=self.compared + other.compared,
-            different=self.different + other.different,
-            first=self.first or other.first,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +62,8 @@ class LayerDiagnosis:
     ----------
     name, kind, neurons, levels
         The layer.
-    network : Difference
-        Spiking network against the float64 network.
+    network : Difference or None
+        Spiking network against the float64 network; None for the encoder, which is part of both.
     image : Difference or None
         Emulated image against the spiking network; None without an image, and for the encoder.
     spikes, rate : float
@@ -113,7 +86,7 @@ class LayerDiagnosis:
     kind: str
     neurons: int
     levels: int
-    network: Difference
+    network: Difference | None
     image: Difference | None
     spikes: float
     rate: float
@@ -154,7 +127,7 @@ class Diagnosis:
         """The spiking network against the float64 network."""
         total = Difference()
         for layer in self.layers:
-            total = total.plus(layer.network)
+            total = total if layer.network is None else total.plus(layer.network)
         return total.plus(self.output)
 
     @property
@@ -167,22 +140,6 @@ class Diagnosis:
         if not emulated:
             return None
         return total if self.image_output is None else total.plus(self.image_output)
-
-
-def difference(name: str, expected: NDArray[Any], got: NDArray[Any], *, start: int = 0) -> Difference:
-    """Compare two arrays (samples, ...) with ==; ``start`` is the number of their first sample.
-
-    >>> difference("fc", np.array([[1, 2]]), np.array([[1, 3]]), start=4).first
-    First(layer='fc', image=4, neuron=1, expected=2.0, got=3.0)
-    """
-    expected, got = expected.reshape(len(expected), -1), got.reshape(len(got), -1)
-    places = np.argwhere(expected != got)
-    first = None
-    if len(places):
-        image, neuron = map(int, places[0])
-        values = float(expected[image, neuron]), float(got[image, neuron])
-        first = First(layer=name, image=start + image, neuron=neuron, expected=values[0], got=values[1])
-    return Difference(compared=expected.size, different=len(places), first=first)
 
 
 class _Tally:
@@ -238,7 +195,7 @@ class _Tally:
             kind=self.kind,
             neurons=self.neurons,
             levels=self.levels,
-            network=self.network,
+            network=self.network if inner else None,
             image=self.image if emulated and inner else None,
             spikes=self.spikes / self.samples,
             rate=self.spikes / (activations * self.levels),
@@ -284,10 +241,11 @@ class _Study:
         for name, (tensor, scale) in self.scales.items():
             tally, own = self.tallies[name], counts[name]
             tally.add_counts(own)
-            tally.network = tally.network.plus(difference(name, truth[tensor] / scale, own, start=start))
             with np.errstate(invalid="ignore"):
                 tally.float32 += int(np.count_nonzero(np.rint(single[tensor] / scale) != own))
             if tally.layer is not None:
+                found = difference(name, truth[tensor], own * scale, start=start, unit=scale)
+                tally.network = tally.network.plus(found)
                 tally.add_sums(layer_input(tally.layer, counts[tally.layer.source]))
                 tally.logical += int(operations[name].logical.sum())
                 tally.dense += int(operations[name].dense.sum())
@@ -354,7 +312,7 @@ def diagnose(
     x : float64 (samples, input shape)
     y : int64 (samples,) or None
     image, emulate : SystemImage and callable, optional
-        An image of the network whose table of placed neurons is sound, and what runs it on a block of samples.
+        An image of the network whose table of placed neurons is sound, and what runs it on some samples.
     progress : callable, optional
         Told what is being done.
 

@@ -28,9 +28,10 @@ _CHANCE = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleCandidate:
-    """What one factor gives: float64 accuracy (None without labels) and the encoder's activations at its ends.
+    """What one factor gives.
 
-    ``zero_share`` and ``top_share`` are the shares of encoder activations that are 0 and at the top level.
+    ``accuracy`` is that of the float64 network, None without labels. ``zero_share`` and ``top_share`` are the
+    shares of the encoder's activations that are 0 and at the top level.
     """
 
     factor: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network in float32 throughout, as most runtimes compute it: no truth, but what a user may compare with."""
+"""A network in float32 throughout, as most runtimes compute it: not the truth, but what users compare."""
 
 from collections.abc import Sequence
 from dataclasses import replace
