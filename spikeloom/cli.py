@@ -297,15 +297,28 @@ def verilog(
         console.print(str(path))
 
 
-@app.command(epilog=_examples("spikeloom inspect digits", "spikeloom inspect digits.spikeloom"))
+@app.command(
+    epilog=_examples(
+        "spikeloom inspect digits",
+        "spikeloom inspect digits --data digits --samples 100",
+        "spikeloom inspect digits.spikeloom --data digits --json inspect.json",
+    )
+)
 def inspect(
     model: Annotated[str, typer.Argument(help="A model or an image file.")],
+    *,
     core: Core = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Data to run layer by layer: as for [bold]estimate[/]."),
+    ] = None,
+    samples: Samples = None,
+    json: Json = None,
 ) -> None:
-    """Show what is in a model or an image: layers, thresholds, what runs where, how full the cores are."""
-    from spikeloom.structure import show_structure
+    """Show what is in a model or an image and what runs where; with data also what each layer does."""
+    from spikeloom.inspection import inspect as run_inspect
 
-    show_structure(model, core=core)
+    raise typer.Exit(run_inspect(model, core=core, data=data, samples=samples, json_file=json))
 
 
 targets = typer.Typer(

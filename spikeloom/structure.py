@@ -4,27 +4,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 
+from emu.container import load_image
 from emu.image import CoreImage
 from emu.spec import CoreSpec
+from mapping.archive import network_from_arrays
+from mapping.check import Violation, check
 from mapping.convert import convert
-from mapping.flow import Chip, compile_network, load_network, open_chip
+from mapping.findings import TABLE_KINDS
+from mapping.flow import Chip, compile_network, load_network
 from mapping.spiking import SpikingNetwork
 from spikeloom.terminal import console, number, share
 
-__all__ = ["core_table", "network_table", "show_structure"]
+__all__ = ["Subject", "core_table", "network_table", "open_subject", "show_structure"]
 
 
-def show_structure(source: str, *, core: str | None = None) -> None:
-    """Print the structure of a model, compiled for a core size if one is given, or of an image."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """What is inspected: a network, and an image of it with what the check found, if there is one."""
+
+    spiking: SpikingNetwork
+    chip: Chip | None = None
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether the neurons of the image can be told apart."""
+        return self.chip is not None and not any(v.kind in TABLE_KINDS for v in self.violations)
+
+
+def open_subject(source: str, *, core: str | None = None) -> Subject:
+    """Read a model, compiling it if a core size is given, or an image, which may differ from its network."""
     if source.endswith(".spikeloom"):
-        _show_chip(open_chip(source))
-    elif core is not None:
-        _show_chip(compile_network(load_network(source), core=core))
+        image = load_image(source)
+        spiking = convert(network_from_arrays(image.attachments))
+        found = tuple(check(image, spiking))
+        return Subject(spiking=spiking, chip=Chip(image=image, spiking=spiking), violations=found)
+    if core is None:
+        return Subject(spiking=convert(load_network(source)))
+    chip = compile_network(load_network(source), core=core)
+    return Subject(spiking=chip.spiking, chip=chip)
+
+
+def show_structure(subject: Subject) -> None:
+    """Print the layers of a network and, of an image, what they take of the cores, if it can be told."""
+    if subject.readable and subject.chip is not None:
+        _show_chip(subject.chip)
     else:
-        _show_network(convert(load_network(source)))
+        _show_network(subject.spiking)
 
 
 def _show_network(spiking: SpikingNetwork) -> None:

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom inspect`: structure, check and diagnosis of a model or an image, as tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from emu.trace import RunResult
+from mapping.datasets import Dataset, load_data
+from mapping.diagnose import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
+from mapping.difference import Difference
+from mapping.errors import MappingError
+from mapping.findings import DIFFERENCE, WARNING, Finding, find, image_findings
+from mapping.flow import Chip
+from mapping.input_factor import CHOICES, InputScale
+from mapping.io import stimulus_for
+from spikeloom.files import write_text
+from spikeloom.structure import Subject, open_subject, show_structure
+from spikeloom.terminal import console, number, share, status
+
+__all__ = [
+    "SCHEMA",
+    "activity_table",
+    "comparison_table",
+    "inspect",
+    "inspection_json",
+    "operations_table",
+    "sums_table",
+]
+
+SCHEMA = "spikeloom.inspect/1"
+
+VIOLATIONS = 100
+"""Violations that are listed in the JSON; their number is always given."""
+
+_COLOURS = {DIFFERENCE: "red", WARNING: "yellow"}
+
+
+def inspect(
+    source: str,
+    *,
+    core: str | None = None,
+    data: str | None = None,
+    samples: int | None = None,
+    json_file: Path | None = None,
+) -> int:
+    """Print what is in a model or an image, and with data what each layer does; return the exit code.
+
+    The code is 1 if the source is an image that differs from its network, else 0.
+
+    Raises
+    ------
+    MappingError
+        If the model, the image or the data cannot be used.
+    """
+    if data is None and (json_file is not None or samples is not None):
+        raise MappingError("Give --data too: --json and --samples are about what the layers do on data.")
+    with status("reading") as say:
+        subject = open_subject(source, core=core)
+        chosen = None if data is None else _shaped(load_data(data).first(samples), subject)
+        diagnosis = None
+        if chosen is not None:
+            image = subject.chip.image if subject.chip is not None and subject.readable else None
+            diagnosis = diagnose(
+                subject.spiking, chosen.x, chosen.y, image=image, emulate=_emulator(subject), progress=say
+            )
+    findings = _findings(subject, diagnosis)
+    if json_file is not None and diagnosis is not None and chosen is not None:
+        write_text(json_file, inspection_json(subject, chosen, diagnosis, findings))
+    _show(subject, chosen, diagnosis, findings)
+    return int(any(finding.level == DIFFERENCE for finding in findings))
+
+
+def _shaped(data: Dataset, subject: Subject) -> Dataset:
+    network = subject.spiking.network
+    return data.shaped(network.shapes[network.input])
+
+
+def _emulator(subject: Subject) -> Emulate | None:
+    chip = subject.chip
+    if chip is None or not subject.readable:
+        return None
+    sound: Chip = chip
+
+    def emulate(counts: NDArray[np.int32]) -> RunResult:
+        return sound.machine.run(stimulus_for(sound.image, counts))
+
+    return emulate
+
+
+def _findings(subject: Subject, diagnosis: Diagnosis | None) -> list[Finding]:
+    found = [] if diagnosis is None else find(diagnosis)
+    if subject.chip is None:
+        return found
+    return [*image_findings(subject.chip.image, subject.spiking, subject.violations), *found]
+
+
+def _show(
+    subject: Subject, data: Dataset | None, diagnosis: Diagnosis | None, findings: Sequence[Finding]
+) -> None:
+    show_structure(subject)
+    if diagnosis is not None and data is not None:
+        console.print(activity_table(diagnosis, data.name))
+        console.print(comparison_table(diagnosis))
+        console.print(operations_table(diagnosis))
+        console.print(sums_table(diagnosis))
+        console.print(_accuracies(diagnosis))
+    for finding in findings:
+        console.print(f"{finding.level}: {finding.text}", markup=False, style=_COLOURS.get(finding.level))
+
+
+def _accuracies(diagnosis: Diagnosis) -> str:
+    parts = [("float64", diagnosis.ann_accuracy), ("spiking network", diagnosis.accuracy)]
+    if diagnosis.image is not None:
+        parts.append(("emulated image", diagnosis.image_accuracy))
+    return "accuracy: " + ", ".join(f"{name} {share(value)}" for name, value in parts)
+
+
+def _table(title: str, names: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
+    return table
+
+
+def comparison_table(diagnosis: Diagnosis) -> Table:
+    """Return how many activations of each layer were compared, and how many differ."""
+    emulated = diagnosis.image is not None
+    names = ["layer", "activations", "differ from float64", "float32 differs"]
+    table = _table("activations", [*names, *(["image differs"] if emulated else [])])
+    for layer in diagnosis.layers:
+        cells = [layer.name, number(layer.neurons * diagnosis.samples), _different(layer.network)]
+        cells += [number(layer.float32_differs), *([_different(layer.image)] if emulated else [])]
+        table.add_row(*cells)
+    return table
+
+
+def _different(difference: Difference | None) -> str:
+    return "-" if difference is None else number(difference.different)
+
+
+def activity_table(diagnosis: Diagnosis, data: str) -> Table:
+    """Return how much each layer fires: spikes per inference, rates, and neurons that never change."""
+    title = f"{data}, {diagnosis.samples} samples: spikes per inference"
+    names = ["layer", "spikes", "rate", "at top", "neurons", "silent", "full"]
+    table = _table(title, names)
+    for layer in diagnosis.layers:
+        shares = (share(layer.rate), share(layer.clipped_share))
+        neurons = (layer.neurons, layer.silent, layer.full)
+        table.add_row(layer.name, number(layer.spikes), *shares, *map(number, neurons))
+    return table
+
+
+def operations_table(diagnosis: Diagnosis) -> Table:
+    """Return the synaptic operations of each layer per inference, and how often potentials saturated."""
+    emulated = diagnosis.image is not None
+    names = ["layer", "logical", "dense", *(["physical", "saturations, total"] if emulated else [])]
+    table = _table("synaptic operations per inference", names)
+    for layer in diagnosis.layers:
+        if layer.sums is not None:
+            counts = [layer.operations_logical, layer.operations_dense]
+            counts += [layer.operations_physical, layer.saturations] if emulated else []
+            table.add_row(layer.name, *map(number, counts))
+    return table
+
+
+def sums_table(diagnosis: Diagnosis) -> Table:
+    """Return the sums that each layer can reach and has seen, and what this makes of its thresholds."""
+    names = ["layer", "reachable sums", "observed sums", "thresholds", "unreachable", "not reached"]
+    table = _table("sums and thresholds", names)
+    for layer in diagnosis.layers:
+        if layer.sums is not None:
+            sums = layer.sums
+            ranges = [f"{number(low)} .. {number(high)}" for low, high in (sums.reachable, sums.observed)]
+            counts = (sums.thresholds, sums.unreachable, sums.never_reached)
+            table.add_row(layer.name, *ranges, *map(number, counts))
+    return table
+
+
+def inspection_json(
+    subject: Subject, data: Dataset, diagnosis: Diagnosis, findings: Sequence[Finding]
+) -> str:
+    """Return an inspection as JSON text (docs/reference/inspect.md); equal ones give equal text."""
+    chip = subject.chip
+    content = {
+        "schema": SCHEMA,
+        "version": version("spikeloom"),
+        "model": subject.spiking.name,
+        "image_digest": None if chip is None else chip.image.digest,
+        "data": data.name,
+        "samples": diagnosis.samples,
+        "ann_accuracy": diagnosis.ann_accuracy,
+        "accuracy": diagnosis.accuracy,
+        "image_accuracy": diagnosis.image_accuracy,
+        "network": _difference(diagnosis.network),
+        "image": _difference(diagnosis.image),
+        "output": _difference(diagnosis.output),
+        "image_output": _difference(diagnosis.image_output),
+        "layers": [_layer(layer) for layer in diagnosis.layers],
+        "input_scale": _input_scale(diagnosis.input_scale),
+        "violations": None if chip is None else _violations(subject),
+        "errors": diagnosis.errors,
+        "findings": [
+            {"level": f.level, "kind": f.kind, "layer": f.layer, "neuron": f.neuron, "text": f.text}
+            for f in findings
+        ],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _difference(difference: Difference | None) -> dict[str, Any] | None:
+    if difference is None:
+        return None
+    first = difference.first
+    return {
+        "compared": difference.compared,
+        "different": difference.different,
+        "first": None
+        if first is None
+        else {
+            "layer": first.layer,
+            "image": first.image,
+            "neuron": first.neuron,
+            "expected": first.expected,
+            "got": first.got,
+        },
+    }
+
+
+def _layer(layer: LayerDiagnosis) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "neurons": layer.neurons,
+        "levels": layer.levels,
+        "network": _difference(layer.network),
+        "image": _difference(layer.image),
+        "float32_differs": layer.float32_differs,
+        "spikes": layer.spikes,
+        "rate": layer.rate,
+        "zero_share": layer.zero_share,
+        "clipped_share": layer.clipped_share,
+        "silent": layer.silent,
+        "full": layer.full,
+        "sums": _sums(layer.sums),
+        "synaptic_operations": layer.operations_physical,
+        "synaptic_operations_logical": layer.operations_logical,
+        "synaptic_operations_dense": layer.operations_dense,
+        "saturations": layer.saturations,
+    }
+
+
+def _sums(sums: SumRange | None) -> dict[str, Any] | None:
+    if sums is None:
+        return None
+    return {
+        "reachable": list(sums.reachable),
+        "observed": list(sums.observed),
+        "thresholds": sums.thresholds,
+        "unreachable": sums.unreachable,
+        "never_reached": sums.never_reached,
+    }
+
+
+def _input_scale(scale: InputScale) -> dict[str, Any]:
+    return {
+        "samples": scale.samples,
+        "better": None if scale.better is None else scale.better.factor,
+        "choice": None if scale.better is None else CHOICES.get(scale.better.factor),
+        "candidates": [
+            {
+                "factor": candidate.factor,
+                "accuracy": candidate.accuracy,
+                "zero_share": candidate.zero_share,
+                "top_share": candidate.top_share,
+            }
+            for candidate in scale.candidates
+        ],
+    }
+
+
+def _violations(subject: Subject) -> dict[str, Any]:
+    listed = [
+        {"kind": v.kind, "core": v.core, "neuron": v.neuron, "axon": v.axon, "message": v.message}
+        for v in subject.violations[:VIOLATIONS]
+    ]
+    return {"count": len(subject.violations), "listed": listed}
