@@ -7,7 +7,6 @@ Nothing here runs the machine: the caller passes a function that does.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
