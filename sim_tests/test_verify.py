@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -135,7 +136,15 @@ def test_waves_of_a_batch_are_of_its_first_difference(
 def test_exported_bench_runs_with_make(folder: Path) -> None:
     require_engine("icarus")
     bench = folder / "design" / "tb"
-    result = subprocess.run(["make", "-C", bench], capture_output=True, text=True, check=False, timeout=300)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        ["make", "-C", bench],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PATH": path},
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(re.findall(r"expected\d+\.npz: [1-9]\d* values compared, all equal", result.stdout)) == 2
 

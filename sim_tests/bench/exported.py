@@ -31,6 +31,9 @@ again:
 \trm -f result*.npz failure*.txt started*
 \t$(MAKE) sim
 
+ifeq ($(shell command -v cocotb-config),)
+$(error cocotb-config is not on PATH: activate the environment that spikeloom is installed in)
+endif
 include $(shell cocotb-config --makefiles)/Makefile.sim
 """
 
