@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.elementwise import apply_elementwise
 from mapping.errors import MappingError, UnsupportedModelError
-from mapping.evaluate import apply_elementwise
 from mapping.network import Node, make_node
 from mapping.spiking import ALWAYS, NEVER
 
@@ -34,9 +34,9 @@ _SEED = 20210694
 class Chain:
     """What the float network computes from the integer sums of one layer.
 
-    ``unit`` (rows,) is the real value of a sum of one, negative for rows stored negated; ``low`` and
-    ``high`` (rows,) bound the reachable sums; ``nodes`` lead to an activation of ``levels`` steps of size
-    ``scale``.
+    ``unit`` (rows,) is the real value of a sum of one, as rounded in float64 and negative for rows stored
+    negated; ``low`` and ``high`` (rows,) bound the reachable sums; ``nodes`` lead to an activation of
+    ``levels`` steps of size ``scale``.
     """
 
     layer: str
@@ -64,7 +64,7 @@ class Chain:
             raise UnsupportedModelError(
                 f"Layer {self.layer!r} has parameters so large that its output overflows."
             )
-        return counts.astype(np.int64)
+        return np.rint(counts).astype(np.int64)  # a count times a scale that is no power of two is rounded
 
     def row(self, index: int) -> "Chain":
         """Return the chain of one row."""
