@@ -2,6 +2,7 @@
 """Three notations of one network against a plain computation, and what is exact in float64."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_notations_differ_at_ties_only(seed: int) -> None:
     assert ((x / 0.25 % 1 == 0.5) | (first["input"] == second["input"])).all()
 
 
-EXACT = {
+EXACT: dict[str, Callable[[Fraction], int]] = {
     "half_even": round,
     "half_up": lambda v: math.floor(abs(v) + Fraction(1, 2)) * (1 if v > 0 else -1),
     "half_down": lambda v: math.ceil(abs(v) - Fraction(1, 2)) * (1 if v > 0 else -1),
@@ -183,7 +184,9 @@ def test_two_quantisers_in_a_row_are_one_activation() -> None:
     b = ModelBuilder((6,))
     y = b.dense(qonnx_quant(b, "x", 0.3, 4, signed=0), b.ternary(8, 6), name="a")
     y = qonnx_quant(b, b.op("Relu", qonnx_quant(b, y, 0.11, 6)), 0.25, 2, signed=0)
-    y = qonnx_quant(b, qonnx_quant(b, b.dense(y, b.ternary(5, 8), name="b"), 0.1, 4, signed=0), 0.2, 2, signed=0)
+    y = qonnx_quant(
+        b, qonnx_quant(b, b.dense(y, b.ternary(5, 8), name="b"), 0.1, 4, signed=0), 0.2, 2, signed=0
+    )
     spiking = convert(b.network(b.head(y, 5)))
     assert [(layer.name.split(":")[0], layer.levels) for layer in spiking.layers] == [("a", 3), ("b", 3)]
     assert compare(spiking, images((6,), 300)).differences == 0

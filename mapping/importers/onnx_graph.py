@@ -115,14 +115,21 @@ class Graph:
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape
 
+    def _known(self) -> tuple[Mapping[str, object], ...]:
+        return self.constants, self.shapes, self.aliases, self.integers
+
     def _fresh(self, operator: Operator, tensor: str) -> str:
-        if not tensor or tensor in self.constants or tensor in self.shapes or tensor in self.aliases:
+        if not tensor or any(tensor in known for known in self._known()):
             raise operator.bad(f"writes tensor {tensor!r}, which is empty or exists already")
         return tensor
 
     def define(self, operator: Operator, value: NDArray[np.generic]) -> None:
         """Record the constant an operator writes."""
         self.constants[self._fresh(operator, operator.outputs[0])] = value
+
+    def define_integers(self, operator: Operator, integers: Integers) -> None:
+        """Record the integers an operator writes."""
+        self.integers[self._fresh(operator, operator.outputs[0])] = integers
 
     def alias(self, operator: Operator) -> None:
         """Record that the output of an operator is its input."""

@@ -302,4 +302,4 @@ def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:
     real = f"{operator.outputs[0]}.real"
     inputs = (source.real, *operator.inputs[1:])
     _RULES[operator.op](replace(operator, inputs=inputs, outputs=(real, *operator.outputs[1:])), graph)
-    graph.integers[operator.outputs[0]] = replace(source, real=real)
+    graph.define_integers(operator, replace(source, real=real))

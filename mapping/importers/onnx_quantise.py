@@ -52,7 +52,7 @@ _ROUNDINGS: Mapping[str, str] = {
 
 def quantise(operator: Operator, graph: Graph) -> None:
     """Translate a ``QuantizeLinear`` of an activation: a ``Quantise`` of the real values it stands for."""
-    tensor, name = graph.activation(operator, 0), operator.outputs[0]
+    tensor, real = graph.activation(operator, 0), f"{operator.outputs[0]}.real"
     scale, zero_point = _activation_parameters(operator, graph, tensor)
     low, high = _saturation(operator, graph)
     if (zero_point != zero_point.reshape(-1)[0]).any():
@@ -64,11 +64,10 @@ def quantise(operator: Operator, graph: Graph) -> None:
         "rounding": "half_even",
     }
     constants = {"scale": scale, "zero_point": np.array(0.0)}
-    real = f"{name}.real"
     graph.chain(
         replace(operator, inputs=(tensor,), outputs=(real,)), [("", "Quantise", attributes, constants)]
     )
-    graph.integers[name] = Integers(real=real, scale=scale, zero_point=zero_point)
+    graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero_point))
 
 
 def dequantise(operator: Operator, graph: Graph) -> None:
@@ -190,7 +189,7 @@ def _activation_parameters(
     shape = graph.shapes[tensor]
     axis = operator.integer("axis", 1)
     if scale.ndim and (axis not in (1, -len(shape)) or scale.size != shape[0]):
-        raise operator.bad(f"has {scale.size} scales along axis {axis} of an input of shape (N, {shape})")
+        raise operator.bad(f"has {scale.size} scales along axis {axis} of an input with {shape[0]} channels")
     return scale, zero_point
 
 
