@@ -42,7 +42,7 @@ TABLE = {
     "HALF_UP": [6, 3, 2, 1, 1, -1, -1, -2, -3, -6],
     "HALF_DOWN": [5, 2, 2, 1, 1, -1, -1, -2, -2, -5],
 }
-"""The rounding of 5.5, 2.5, 1.6, 1.1, 1.0 and of their negatives in reverse, from the operator's description."""
+"""Of 5.5, 2.5, 1.6, 1.1, 1.0 and of their negatives in reverse, from the operator's description."""
 
 
 @pytest.mark.parametrize("mode", TABLE)
@@ -162,8 +162,9 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Trunc", "x", domain=DOMAIN, name="q"),
         (
-            "Node 'q' has the operator qonnx.custom_op.general.Trunc, which is not supported; supported are "
-            "Add, BatchNormalization, Cast, Clip, Conv, DequantizeLinear, Div, Dropout, Flatten, Floor, Gemm, "
+            "Node 'q' has the operator qonnx.custom_op.general.Trunc, which is not supported; "
+            "supported are Add, BatchNormalization, Cast, Clip, Conv, DequantizeLinear, Div, Dropout, "
+            "Flatten, Floor, Gemm, "
             "Identity, IntQuant, MatMul, MaxPool, Mul, Quant, QuantizeLinear, Relu, Reshape, Sub."
         ),
     ),
