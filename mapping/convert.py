@@ -20,7 +20,7 @@ from mapping.operations import LayerOperations, layer_matrix, operation_counts, 
 from mapping.rewrite import drop_idle, sink_pools
 from mapping.simulate import Comparison, compare, decode, encode, simulate
 from mapping.spiking import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
-from mapping.thresholds import Chain, fold, prove, slopes
+from mapping.thresholds import Chain, fold, order_dependent, prove, slopes
 
 __all__ = [
     "ALWAYS",
@@ -263,6 +263,7 @@ def _layer(part: _Candidate, source: str, network: Network) -> SpikingLayer:
         scale=activation.scale,
         exhaustive=exhaustive,
         sums_checked=checked,
+        order_dependent=order_dependent(chain, thresholds, _summation_error(part)),
     )
 
 
@@ -273,6 +274,24 @@ def _falling(part: _Candidate) -> NDArray[np.bool_]:
 def _unit(part: _Candidate) -> NDArray[np.float64]:
     """Return the real value of an integer sum of one, rounded to float64 as `evaluate` rounds it."""
     return np.where(_falling(part), -1.0, 1.0) * part.magnitude * part.source.activation.scale
+
+
+def _summation_error(part: _Candidate) -> NDArray[np.float64]:
+    """Return for each row how far float64 summation in any order is from the exact sum, 0 where it is exact.
+
+    n rounded products and n - 1 rounded sums miss it by at most n u / (1 - n u) times the sum of magnitudes,
+    u = 2**-53 (Higham 2002, Accuracy and Stability of Numerical Algorithms, Eq. 3.5); the two roundings of
+    `_unit` and of its product are less than three more u.
+    """
+    terms = np.abs(part.ternary).reshape(len(part.ternary), -1).sum(axis=1, dtype=np.int64)
+    scale = np.array([part.source.activation.scale])
+    largest = (terms * part.source.activation.levels).astype(np.float64)
+    digits = [
+        np.ldexp(x, -np.maximum(lowest_bit(x[:, None], axis=1), -1000)) for x in (part.magnitude, scale)
+    ]
+    exact = digits[0] * digits[1] * largest < 2.0**53
+    bound = (terms + 4) * 2.0**-52 * largest * np.abs(_unit(part))
+    return np.where(exact, 0.0, bound)
 
 
 def _rising(part: _Candidate) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:

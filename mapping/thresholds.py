@@ -17,7 +17,7 @@ from mapping.errors import MappingError, UnsupportedModelError
 from mapping.network import Node, make_node
 from mapping.spiking import ALWAYS, NEVER
 
-__all__ = ["EXHAUSTIVE", "Chain", "fold", "prove", "slopes"]
+__all__ = ["EXHAUSTIVE", "Chain", "fold", "order_dependent", "prove", "slopes"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -47,15 +47,17 @@ class Chain:
     levels: int
     scale: float
 
-    def counts(self, sums: Integers) -> Integers:
+    def counts(self, sums: Integers, *, error: Floats | float = 0.0) -> Integers:
         """Return the counts (rows, m) for integer sums (rows, m), evaluated as the float network does.
+
+        ``error`` () or (rows, 1) is added to the real value of each sum.
 
         Raises
         ------
         UnsupportedModelError
             If the parameters overflow float64.
         """
-        values = self.unit[:, None] * sums
+        values = self.unit[:, None] * sums + error
         with np.errstate(over="ignore", invalid="ignore"):
             for node in self.nodes:
                 values = apply_elementwise(node, values, axis=0)
@@ -151,3 +153,18 @@ def prove(chain: Chain, thresholds: Integers) -> tuple[bool, int]:
             )
         exhaustive, checked = exhaustive and complete, checked + len(sums)
     return exhaustive, checked
+
+
+def order_dependent(chain: Chain, thresholds: Integers, error: Floats) -> int:
+    """Return how many of the sums that `prove` checks have no count of their own in plain float64 summation.
+
+    Products and sums rounded one by one, in any order, miss the exact value by at most ``error`` (rows,). The
+    chain is monotone, so that a sum with equal counts at both ends has this count in every order.
+    """
+    found = 0
+    for index in np.flatnonzero(error):
+        part = chain.row(int(index))
+        sums, _ = _sums_to_check(int(part.low[0]), int(part.high[0]), thresholds[index])
+        ends = [part.counts(sums[None], error=sign * error[index]) for sign in (-1.0, 1.0)]
+        found += int((ends[0] != ends[1]).sum())
+    return found

@@ -6,10 +6,11 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mapping.datasets import Dataset, accuracy, load_data
 from mapping.errors import MappingError
@@ -38,7 +39,7 @@ def idx_folder(path: Path, *, packed: bool) -> Path:
 def test_idx_folder_is_read(tmp_path: Path, name: str, part: str, samples: int, packed: bool) -> None:
     source = f"{name}:{idx_folder(tmp_path, packed=packed)}{part}"
     data = load_data(source)
-    assert (data.name, data.pixels, data.x.dtype) == (source, True, np.float64)
+    assert (data.name, data.pixels, str(data.x.dtype)) == (source, True, "float64")
     assert (data.x == IMAGES[:samples]).all()
     assert data.y is not None
     assert data.y.tolist() == LABELS[:samples].tolist()
@@ -53,9 +54,9 @@ def test_digits_are_floats(part: str, first: int, samples: int) -> None:
     assert (data.x == load_data("digits:all").x[first : first + samples]).all()
 
 
-def npz(path: Path, **arrays: ArrayLike) -> str:
+def npz(path: Path, **arrays: Any) -> str:
     file = path / "d.npz"
-    np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+    np.savez(file, **arrays)
     return str(file)
 
 
@@ -64,7 +65,7 @@ def npz(path: Path, **arrays: ArrayLike) -> str:
 )
 def test_npz_of_bytes_holds_pixels(tmp_path: Path, dtype: type[np.generic], pixels: bool) -> None:
     data = load_data(npz(tmp_path, x=IMAGES.astype(dtype), y=LABELS))
-    assert (data.pixels, data.x.dtype) == (pixels, np.float64)
+    assert (data.pixels, str(data.x.dtype)) == (pixels, "float64")
     assert (data.x == IMAGES).all()
     assert data.first(2).pixels == pixels
 
@@ -156,7 +157,7 @@ def test_unknown_data_are_refused(source: str, message: str) -> None:
         ({"x": [[1.0]], "y": [0.5]}, "Array y of {} must hold 1 integer labels, not float64 (1,)."),
     ],
 )
-def test_unusable_npz_is_refused(tmp_path: Path, arrays: dict[str, ArrayLike], message: str) -> None:
+def test_unusable_npz_is_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     source = npz(tmp_path, **arrays)
     with pytest.raises(MappingError) as error:
         load_data(source)

@@ -200,3 +200,31 @@ def test_rounding_that_changes_a_count_is_not_left_out() -> None:
     found = find_counts(b.network(b.op("Flatten", y)))
     assert len(found) == 3
     assert not counts  # for this scale no product is lost; the check is by values, not by assumption
+
+
+def tie_at_zero(bias: float) -> Network:
+    """A sum of zero lies on a step up to its bias; ten tenths of both signs do not add up to zero."""
+    b = ModelBuilder((20,))
+    y = qonnx_quant(b, "x", 0.1, 8, signed=0)
+    y = b.dense(y, np.repeat([[0.3, -0.3]], 10, axis=0).T.reshape(1, 20), [bias], name="fc")
+    return b.network(b.head(qonnx_quant(b, y, 0.5, 4, signed=0), 1))
+
+
+def test_sums_that_depend_on_the_order_are_counted() -> None:
+    layer = convert(tie_at_zero(0.25)).layers[0]
+    assert (layer.order_dependent, layer.thresholds[0, 0]) == (1, 1)
+    rng, weight = np.random.default_rng(0), np.float64(np.float32(0.3))
+    sums = set()
+    for _ in range(200):
+        counts = rng.integers(0, 256, 10)
+        terms = np.concatenate([counts, -counts]) * np.float64(np.float32(0.1)) * weight
+        sums.add(float(sum(rng.permutation(terms), start=0.0) + 0.25) > 0.25)
+    assert sums == {False, True}  # so a plain summation fires on some of them, and the exact one does not
+
+
+def test_no_sum_depends_on_the_order_away_from_ties() -> None:
+    assert convert(tie_at_zero(0.2499)).layers[0].order_dependent == 0
+    layers = Model(scale=0.1, dyadic=False).spiking(qonnx).layers
+    assert [layer.order_dependent for layer in layers] == [0, 0, 0]
+    layers = Model(scale=0.25, dyadic=True).spiking(qonnx).layers
+    assert [layer.order_dependent for layer in layers] == [0, 0, 0]
