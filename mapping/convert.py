@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.activations import Activation, find_activations
+from mapping.activations import Activation, find_activations, magnitudes
 from mapping.errors import UnsupportedModelError
 from mapping.evaluate import lowest_bit, needed_nodes
 from mapping.network import Network, Node
 from mapping.operations import LayerOperations, layer_matrix, operation_counts, pool_matrix, pool_members
-from mapping.rewrite import magnitudes, sink_pools
+from mapping.rewrite import drop_idle, sink_pools
 from mapping.simulate import Comparison, compare, decode, encode, simulate
 from mapping.spiking import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
-from mapping.thresholds import Chain, fold, prove, slopes
+from mapping.thresholds import Chain, fold, order_dependent, prove, slopes
 
 __all__ = [
     "ALWAYS",
@@ -42,8 +42,9 @@ __all__ = [
     "simulate",
 ]
 
-_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Mul", "Relu"})
+_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Mul", "Quantise", "Relu"})
 _HOST = frozenset({"Conv", "Dense", "MaxPool"})
+_QUANTISERS = frozenset({"Floor", "Quantise"})
 _OUTSIDE = "it lies outside the longest run of layers that can run on the chip"
 
 
@@ -74,7 +75,8 @@ def convert(network: Network) -> SpikingNetwork:
 
     On the chip runs the longest run of ternary layers behind one quantised activation, the earliest on a
     tie; all other layers run on the host and are listed with the reason. The network of the result is the
-    given one with max-pools moved behind activations where that changes no value.
+    given one with max-pools moved behind activations, and without operations that do nothing, where that
+    changes no value.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def convert(network: Network) -> SpikingNetwork:
     MappingError
         If the thresholds of a layer fail their proof.
     """
-    network = sink_pools(network)
+    network = sink_pools(drop_idle(network))
     activations = find_activations(network)
     candidates, reasons = _candidates(network, activations)
     entry, run = _longest_run(network, activations, candidates)
@@ -151,7 +153,7 @@ def _chain(activation: Activation, producers: dict[str, Node]) -> list[Node]:
         nodes.append(node)
         if node.op in {"Conv", "Dense"}:
             return nodes[::-1]
-        if node.op not in _CHAIN and node.output != activation.floor:
+        if node.op not in _CHAIN and node.output != activation.rounded:
             return []
         node = producers.get(node.inputs[0])
     return []
@@ -205,17 +207,25 @@ def _longest_run(
             if candidate.source.activation.output in reached and candidate.activation.output != entry.output:
                 reached.add(candidate.activation.output)
                 run.append(candidate)
-        if len(run) > len(best[1]) and _decodable(network, reached):
-            best = (entry, run)
+        used = _used(network, entry, run)
+        if len(used) > len(best[1]):
+            best = (entry, used)
     return best
 
 
-def _decodable(network: Network, given: set[str]) -> bool:
+def _used(network: Network, entry: Activation, run: Sequence[_Candidate]) -> list[_Candidate]:
+    """Return the candidates that decoder or others read; none if the decoder needs more than them."""
     try:
-        needed_nodes(network, given, [network.output])
+        given = [entry.output, *(part.activation.output for part in run)]
+        decoder = needed_nodes(network, given, [network.output])
     except ValueError:
-        return False
-    return True
+        return []
+    read, used = {network.output, *(tensor for node in decoder for tensor in node.inputs)}, []
+    for part in reversed(run):
+        if part.activation.output in read:
+            read.add(part.source.activation.output)
+            used.append(part)
+    return used[::-1]
 
 
 def _layer(part: _Candidate, source: str, network: Network) -> SpikingLayer:
@@ -253,6 +263,7 @@ def _layer(part: _Candidate, source: str, network: Network) -> SpikingLayer:
         scale=activation.scale,
         exhaustive=exhaustive,
         sums_checked=checked,
+        order_dependent=order_dependent(chain, thresholds, _summation_error(part)),
     )
 
 
@@ -261,8 +272,26 @@ def _falling(part: _Candidate) -> NDArray[np.bool_]:
 
 
 def _unit(part: _Candidate) -> NDArray[np.float64]:
-    """Return the real value of an integer sum of one, exact because the input's scale is a power of two."""
+    """Return the real value of an integer sum of one, rounded to float64 as `evaluate` rounds it."""
     return np.where(_falling(part), -1.0, 1.0) * part.magnitude * part.source.activation.scale
+
+
+def _summation_error(part: _Candidate) -> NDArray[np.float64]:
+    """Return for each row how far float64 summation in any order is from the exact sum, 0 where it is exact.
+
+    n rounded products and n - 1 rounded sums miss it by at most n u / (1 - n u) times the sum of magnitudes,
+    u = 2**-53 (Higham 2002, Accuracy and Stability of Numerical Algorithms, Eq. 3.5); the two roundings of
+    `_unit` and of its product are less than three more u.
+    """
+    terms = np.abs(part.ternary).reshape(len(part.ternary), -1).sum(axis=1, dtype=np.int64)
+    scale = np.array([part.source.activation.scale])
+    largest = (terms * part.source.activation.levels).astype(np.float64)
+    digits = [
+        np.ldexp(x, -np.maximum(lowest_bit(x[:, None], axis=1), -1000)) for x in (part.magnitude, scale)
+    ]
+    exact = digits[0] * digits[1] * largest < 2.0**53
+    bound = (terms + 4) * 2.0**-52 * largest * np.abs(_unit(part))
+    return np.where(exact, 0.0, bound)
 
 
 def _rising(part: _Candidate) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
@@ -276,7 +305,8 @@ def _rising(part: _Candidate) -> tuple[NDArray[np.int8], NDArray[np.int64], NDAr
 
 def _host_nodes(encoder: Sequence[Node], decoder: Sequence[Node]) -> list[Node]:
     """Return the layers of encoder and decoder; an encoder without any is represented by its quantiser."""
-    first = [node for node in encoder if node.op in _HOST] or [node for node in encoder if node.op == "Floor"]
+    layers = [node for node in encoder if node.op in _HOST]
+    first = layers or [node for node in encoder if node.op in _QUANTISERS]
     return first + [node for node in decoder if node.op in _HOST and node not in first]
 
 

@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data to run a network on: the digits that install with scikit-learn, and npz files."""
+"""Data to run a network on: the digits that install with scikit-learn, idx files as of MNIST, npz files."""
 
+import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import MappingError
+from mapping.evaluate import infer
+from mapping.idx import load_idx_pair
+from mapping.network import Network
 
-__all__ = ["Dataset", "load_data"]
+__all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "load_data", "scaled"]
+
+AUTO_SAMPLES = 256
+"""Labelled samples on which ``auto`` compares the scales of pixels."""
 
 DIGITS_TEST = 1437
 """First of the digits that no training has seen; they were written by other people than the ones before."""
+
+_IDX = ("mnist", "fashion")
 
 MAX_BYTES = 2**31
 """Largest array read from a file."""
@@ -29,11 +38,14 @@ class Dataset:
         As given on the command line.
     x : float64 (samples, ...)
     y : int64 (samples,) or None
+    pixels : bool
+        Whether ``x`` are bytes 0..255 that no scale has been chosen for; see `scaled`.
     """
 
     name: str
     x: NDArray[np.float64]
     y: NDArray[np.int64] | None
+    pixels: bool = False
 
     def first(self, samples: int | None) -> "Dataset":
         """Return the first samples, all for None.
@@ -45,24 +57,127 @@ class Dataset:
         """
         if samples is not None and samples < 1:
             raise MappingError(f"Samples must be at least 1, not {samples}.")
-        return Dataset(name=self.name, x=self.x[:samples], y=None if self.y is None else self.y[:samples])
+        return replace(self, x=self.x[:samples], y=None if self.y is None else self.y[:samples])
 
     def shaped(self, shape: tuple[int, ...]) -> "Dataset":
         """Return the samples in the shape of a network's input.
 
-        Axes of length one may be added or dropped, and a network with one axis takes any sample of its size;
-        nothing else is changed.
+        Maps may have their channels last where the network has them first, and the other way round; axes of
+        length one may be added or dropped; a network with one axis takes any sample of its size, and flat
+        samples are read in the order of the network. Nothing is resized.
 
         Raises
         ------
         MappingError
             If the sizes do not agree.
         """
-        own = self.x.shape[1:]
+        own, x = self.x.shape[1:], self.x
+        if own != shape and len(own) == len(shape) == 3:
+            if (own[2], own[0], own[1]) == shape:
+                x = np.moveaxis(x, 3, 1)
+            elif (own[1], own[2], own[0]) == shape:
+                x = np.moveaxis(x, 1, 3)
+        own = x.shape[1:]
         squeezed = tuple(n for n in own if n != 1) == tuple(n for n in shape if n != 1)
-        if own != shape and not squeezed and not (len(shape) == 1 and np.prod(own) == shape[0]):
-            raise MappingError(f"Data {self.name} have samples of shape {own}, the network wants {shape}.")
-        return Dataset(name=self.name, x=self.x.reshape(len(self.x), *shape), y=self.y)
+        flat = min(len(own), len(shape)) == 1 and math.prod(own) == math.prod(shape)
+        if not squeezed and not flat:
+            raise MappingError(
+                f"Data {self.name} have samples of shape {self.x.shape[1:]}, the network wants {shape}."
+            )
+        return replace(self, x=np.ascontiguousarray(x).reshape(len(x), *shape))
+
+
+def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
+    """Return the share of samples whose largest output (the lowest index on ties) is the label.
+
+    None without labels.
+    """
+    if labels is None:
+        return None
+    return float(np.mean(np.argmax(logits.reshape(len(logits), -1), axis=1) == labels))
+
+
+def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
+    """Return data as the input of a network, and how its pixels were scaled.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples in any shape that `Dataset.shaped` accepts.
+    how : str
+        ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
+        divides by a deviation. Other data are only changed by ``MEAN,STD``. ``auto`` takes the more accurate
+        of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference.
+    network : Network
+        The network to evaluate, in float64.
+
+    Raises
+    ------
+    MappingError
+        If ``how`` is none of these, sizes do not agree, or a label is no output of the network.
+    """
+    shaped = data.shaped(network.shapes[network.input])
+    _check_labels(shaped, math.prod(network.shapes[network.output]))
+    chosen = check_scale(how)
+    if chosen == "auto":
+        chosen = _best_scale(shaped, network)
+    return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
+
+
+def check_scale(how: str) -> str:
+    """Return a way to scale pixels if it is one.
+
+    Raises
+    ------
+    MappingError
+        If it is not.
+    """
+    if how not in {"auto", "raw", "unit"}:
+        _mean_and_deviation(how)
+    return how
+
+
+def _mean_and_deviation(how: str) -> tuple[float, float]:
+    parts = how.split(",")
+    try:
+        mean, deviation = map(float, parts)
+    except ValueError:
+        mean, deviation = math.nan, 0.0
+    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
+        raise MappingError(
+            f"Input must be auto, raw, unit or MEAN,STD with a STD above zero, for example 0.1307,0.3081, "
+            f"not {how!r}."
+        )
+    return mean, deviation
+
+
+def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
+    if how == "raw":
+        return data.x
+    unit = data.x / 255.0 if data.pixels else data.x
+    if how == "unit":
+        return unit
+    mean, deviation = _mean_and_deviation(how)
+    return (unit - mean) / deviation
+
+
+def _best_scale(data: Dataset, network: Network) -> str:
+    if data.y is None or not data.pixels:
+        return "unit"
+    sample = data.first(AUTO_SAMPLES)
+    raw, unit = (accuracy(infer(network, _scale(sample, how)), sample.y) or 0.0 for how in ("raw", "unit"))
+    return "raw" if raw > unit else "unit"
+
+
+def _check_labels(data: Dataset, classes: int) -> None:
+    if data.y is None:
+        return
+    wrong = np.flatnonzero((data.y < 0) | (data.y >= classes))
+    if len(wrong):
+        raise MappingError(
+            f"Data {data.name} have the label {data.y[wrong[0]]} at sample {wrong[0]}, "
+            f"the network has outputs 0..{classes - 1}."
+        )
 
 
 def load_data(source: str) -> Dataset:
@@ -71,22 +186,38 @@ def load_data(source: str) -> Dataset:
     Parameters
     ----------
     source : str
-        ``digits`` or ``digits:test`` (the last 360, never trained on), ``digits:train``, ``digits:all``,
-        or the path of an ``.npz`` file with ``x`` and, if there are labels, ``y``.
+        ``digits`` or ``digits:test`` (the last 360, never trained on), ``digits:train``, ``digits:all``;
+        ``mnist:DIR``, ``mnist:DIR:test`` or ``mnist:DIR:train``, the idx files in a folder, and ``fashion``
+        likewise; or the path of an ``.npz`` file with ``x`` and, if there are labels, ``y``.
 
     Raises
     ------
     MappingError
         If there is no such data or they are not usable.
     """
-    name, _, part = source.partition(":")
+    name, colon, part = source.partition(":")
     if name == "digits":
         return _digits(source, part or "test")
+    if name in _IDX and colon:
+        return _idx(source, name, part)
     if source.endswith(".npz"):
         return _npz(source)
     raise MappingError(
-        f"Data must be digits, digits:train, digits:all or a file ending in .npz, not {source!r}."
+        "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, fashion:DIR, "
+        f"fashion:DIR:train or a file ending in .npz, not {source!r}."
     )
+
+
+def _idx(source: str, name: str, rest: str) -> Dataset:
+    folder, _, part = rest.rpartition(":")
+    if not folder:
+        folder, part = rest, "test"
+    if part not in {"train", "test"} or not folder:
+        raise MappingError(
+            f"Data of {name} must be {name}:DIR, {name}:DIR:test or {name}:DIR:train, not {source!r}."
+        )
+    x, y = load_idx_pair(Path(folder), "train" if part == "train" else "test")
+    return Dataset(name=source, x=x.astype(np.float64), y=y, pixels=True)
 
 
 def _digits(source: str, part: str) -> Dataset:
@@ -134,8 +265,9 @@ def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None)
         raise MappingError(
             f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
         )
+    pixels = x.dtype == np.uint8
     if y is None:
-        return Dataset(name=source, x=values, y=None)
+        return Dataset(name=source, x=values, y=None, pixels=pixels)
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
         raise MappingError(f"Array y of {source} must hold {len(x)} integer labels, not {y.dtype} {y.shape}.")
-    return Dataset(name=source, x=values, y=y.astype(np.int64))
+    return Dataset(name=source, x=values, y=y.astype(np.int64), pixels=pixels)

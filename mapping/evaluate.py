@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The truth of a model: its stored parameters evaluated in float64, layer by layer, with numpy alone.
 
-Sums of products are exact whenever every partial sum is representable in float64, as it is for ternary
-weights with one float32 magnitude per channel and activations that are multiples of a power of two. Any
-other sum is taken in a fixed order, so that it depends neither on the batch size nor on the linear algebra
-library.
+A layer of weights -a, 0, a that reads counts times a scale s is (a s) S with the integer sum S, two rounded
+products and no rounded sum. Other sums of products are exact whenever every partial sum is representable in
+float64, and are otherwise taken in a fixed order, so that they depend neither on the batch size nor on the
+linear algebra library. `docs/reference/truth.md` says what this is equal to.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from mapping.activations import find_counts, magnitudes
+from mapping.elementwise import apply_elementwise
 from mapping.network import ELEMENTWISE, Network, Node
 
-__all__ = ["apply_elementwise", "evaluate", "infer", "lowest_bit", "needed_nodes", "run", "windows"]
+__all__ = ["evaluate", "infer", "lowest_bit", "needed_nodes", "run", "run_single", "windows"]
 
 Floats = NDArray[np.float64]
+Reals = NDArray[Any]
+"""Values in float64 or float32."""
 
 _BLOCK = 2**22  # elements of a window matrix built at once, 32 MiB
 _TILE = 2**12  # columns of a fixed-order sum held in cache
@@ -33,8 +38,13 @@ def lowest_bit(values: Floats, *, axis: int | None = None) -> NDArray[np.int64]:
     return np.asarray(lowest.min(axis=axis, initial=1023), dtype=np.int64)
 
 
-def _sums_are_exact(weight: Floats, values: Floats) -> bool:
-    """Tell whether every partial sum of a row of weight (M, K) times K of the values is exact in float64."""
+def _sums_are_exact(weight: Reals, values: Reals) -> bool:
+    """Tell whether every partial sum of a row of weight (M, K) times K of the values is exact in float64.
+
+    In float32 the question is not asked: there the sums are what the linear algebra library makes of them.
+    """
+    if values.dtype != np.float64:
+        return True
     row_bits, row_sums = lowest_bit(weight, axis=1), np.abs(weight).sum(axis=1)
     flat = values.reshape(-1)
     for part in (flat[:_SAMPLE], flat):  # the sample rejects ordinary float data without looking at all of it
@@ -45,7 +55,7 @@ def _sums_are_exact(weight: Floats, values: Floats) -> bool:
     return True
 
 
-def _product(weight: Floats, columns: Floats, *, exact: bool) -> Floats:
+def _product(weight: Reals, columns: Reals, *, exact: bool) -> Reals:
     """Return weight (M, K) times columns (K, P), in a fixed order unless every order is exact."""
     if exact:
         return np.asarray(weight @ columns)
@@ -73,8 +83,8 @@ def windows(
     return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def _conv(node: Node, values: Floats) -> Floats:
-    weight, groups = node.constants["weight"], int(node.number("groups"))
+def _conv(node: Node, weight: Reals, values: Reals) -> Reals:
+    groups = int(node.number("groups"))
     rows, fan_in, kh, kw = weight.shape
     matrix = weight.reshape(groups, rows // groups, -1)
     view = windows(
@@ -82,25 +92,42 @@ def _conv(node: Node, values: Floats) -> Floats:
     )
     height, width = view.shape[2:4]
     exact = _sums_are_exact(weight.reshape(rows, -1), values)
-    result = np.empty((len(values), rows, height, width))
+    result = np.empty((len(values), rows, height, width), dtype=values.dtype)
     images = max(1, _BLOCK // max(1, fan_in * kh * kw * height * width))
     for start in range(0, len(values), images):
         part = view[start : start + images]
         for g in range(groups):
             block = part[:, g * fan_in : (g + 1) * fan_in].transpose(1, 4, 5, 0, 2, 3)
-            columns = np.ascontiguousarray(block, dtype=np.float64).reshape(matrix.shape[2], -1)
+            columns = np.ascontiguousarray(block, dtype=values.dtype).reshape(matrix.shape[2], -1)
             sums = _product(matrix[g], columns, exact=exact).reshape(-1, len(part), height, width)
             rows_of_group = slice(g * matrix.shape[1], (g + 1) * matrix.shape[1])
             result[start : start + images, rows_of_group] = sums.transpose(1, 0, 2, 3)
     return result
 
 
-def _max_pool(node: Node, values: Floats) -> Floats:
+def _dense(weight: Reals, values: Reals) -> Reals:
+    columns = np.ascontiguousarray(values.T)
+    return np.ascontiguousarray(_product(weight, columns, exact=_sums_are_exact(weight, columns)).T)
+
+
+def _linear(node: Node, values: Reals, scale: float | None) -> Reals:
+    """Return a convolution or dense layer; ``scale`` is that of the counts it reads, if it does."""
+    weight = node.constants["weight"].astype(values.dtype)
+    magnitude = None if scale is None else magnitudes(node.constants["weight"])
+    if scale is None or magnitude is None:
+        return _conv(node, weight, values) if node.op == "Conv" else _dense(weight, values)
+    digits, counts = np.sign(weight), np.rint(values / scale)
+    sums = _conv(node, digits, counts) if node.op == "Conv" else _dense(digits, counts)
+    unit = (magnitude * scale).reshape((-1,) + (1,) * (sums.ndim - 2))
+    return np.asarray(unit * sums)
+
+
+def _max_pool(node: Node, values: Reals) -> Reals:
     (kh, kw), (sy, sx), (top, left, bottom, right) = node.pair("kernel"), node.pair("stride"), node.pads()
     edges = ((0, 0), (0, 0), (top, bottom), (left, right))
     padded = np.pad(values, edges, constant_values=-np.inf)
     height, width = (padded.shape[2] - kh) // sy + 1, (padded.shape[3] - kw) // sx + 1
-    result = np.full((*values.shape[:2], height, width), -np.inf)
+    result = np.full((*values.shape[:2], height, width), -np.inf, dtype=values.dtype)
     for y in range(kh):
         for x in range(kw):
             tap = padded[:, :, y : y + (height - 1) * sy + 1 : sy, x : x + (width - 1) * sx + 1 : sx]
@@ -108,37 +135,11 @@ def _max_pool(node: Node, values: Floats) -> Floats:
     return result
 
 
-def _along(value: Floats, ndim: int, axis: int) -> Floats:
-    return value if value.ndim == 0 else value.reshape((-1,) + (1,) * (ndim - 1 - axis))
-
-
-def apply_elementwise(node: Node, values: Floats, *, axis: int) -> Floats:
-    """Apply an elementwise node to an array whose channels lie along ``axis``.
-
-    Every operation is a chain of correctly rounded float64 operations, each of them monotone in ``values``.
-    ``BatchNormalization`` is (values - mean) / sqrt(variance + epsilon) * scale + bias, in this order.
-    """
-    constants = {key: _along(value, values.ndim, axis) for key, value in node.constants.items()}
-    if node.op == "Add":
-        return values + constants["value"]
-    if node.op == "Mul":
-        return values * constants["value"]
-    if node.op == "BatchNormalization":
-        deviation = np.sqrt(constants["variance"] + node.number("epsilon"))
-        return (values - constants["mean"]) / deviation * constants["scale"] + constants["bias"]
-    if node.op == "Clip":
-        return np.minimum(np.maximum(values, node.number("low")), node.number("high"))
-    return np.maximum(values, 0.0) if node.op == "Relu" else np.floor(values)
-
-
-def _apply(node: Node, inputs: Sequence[Floats], shape: tuple[int, ...]) -> Floats:
+def _apply(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...], scale: float | None) -> Reals:
     if node.op in ELEMENTWISE:
         return inputs[0] + inputs[1] if len(inputs) == 2 else apply_elementwise(node, inputs[0], axis=1)
-    if node.op == "Conv":
-        return _conv(node, inputs[0])
-    if node.op == "Dense":
-        weight, columns = node.constants["weight"], np.ascontiguousarray(inputs[0].T)
-        return np.ascontiguousarray(_product(weight, columns, exact=_sums_are_exact(weight, columns)).T)
+    if node.op in {"Conv", "Dense"}:
+        return _linear(node, inputs[0], scale)
     if node.op == "MaxPool":
         return _max_pool(node, inputs[0])
     return inputs[0].reshape((len(inputs[0]), *shape))
@@ -191,12 +192,37 @@ def run(
     TypeError, ValueError
         If a given tensor has the wrong type or shape, is not finite, or does not suffice.
     """
-    tensors = {name: _checked(network, name, values) for name, values in given.items()}
+    tensors: dict[str, Reals] = {name: _checked(network, name, values) for name, values in given.items()}
+    scales = {tensor: activation.scale for tensor, activation in find_counts(network).items()}
+    return _compute(network, tensors, wanted, scales, keep=keep)
+
+
+def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[str, Reals]:
+    """Compute the wanted tensors from the graph input in float32 throughout, as most runtimes do.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``x`` has the wrong type or shape or is not finite.
+    """
+    values = _checked(network, network.input, x).astype(np.float32)
+    return _compute(network, {network.input: values}, wanted, {})
+
+
+def _compute(
+    network: Network,
+    tensors: dict[str, Reals],
+    wanted: Sequence[str],
+    scales: Mapping[str, float],
+    *,
+    keep: bool = False,
+) -> dict[str, Reals]:
     nodes = needed_nodes(network, tensors, wanted)
     last_use = {tensor: i for i, node in enumerate(nodes) for tensor in node.inputs}
     for i, node in enumerate(nodes):
         inputs = [tensors[tensor] for tensor in node.inputs]
-        tensors[node.output] = _apply(node, inputs, network.shapes[node.output])
+        scale = scales.get(node.inputs[0])
+        tensors[node.output] = _apply(node, inputs, network.shapes[node.output], scale)
         for tensor in set(node.inputs):
             if not keep and last_use[tensor] == i and tensor not in wanted:
                 del tensors[tensor]

@@ -22,7 +22,7 @@ from emu.trace import RunResult, Stimulus
 from mapping.archive import network_from_arrays, network_to_arrays
 from mapping.check import require
 from mapping.convert import convert
-from mapping.datasets import Dataset
+from mapping.datasets import Dataset, accuracy, check_scale, scaled
 from mapping.emit import emit
 from mapping.errors import MappingError
 from mapping.evaluate import infer
@@ -76,6 +76,16 @@ class Chip:
     def program_flits(self) -> int:
         """Control packets that load the chip, one a cycle."""
         return len(load_flits(self.image))
+
+    def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
+        """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.
+
+        Raises
+        ------
+        MappingError
+            If the data do not fit; see `mapping.datasets.scaled`.
+        """
+        return scaled(data, how or self.image.meta.get("scaling") or "auto", self.spiking.network)
 
     def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return what the encoder on the host feeds: counts (samples, input shape)."""
@@ -132,13 +142,6 @@ class Inference:
         return accuracy(self.logits, labels)
 
 
-def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
-    """Return the share of correct samples, None without labels."""
-    if labels is None:
-        return None
-    return float(np.mean(np.argmax(logits.reshape(len(logits), -1), axis=1) == labels))
-
-
 def load_network(path: str | Path) -> Network:
     """Read a model: an ``.onnx`` file, or ``digits`` for the network that ships with the project.
 
@@ -163,6 +166,7 @@ def compile_network(
     core: str | None = None,
     mesh: tuple[int, int] | None = None,
     seed: int = 0,
+    scaling: str | None = None,
 ) -> Chip:
     """Convert, partition, place, route, emit and check: a float network becomes a chip.
 
@@ -178,6 +182,8 @@ def compile_network(
         Size of the chip; by default the smallest that fits.
     seed : int
         Seed of the placer; equal arguments give an equal image.
+    scaling : str, optional
+        How `scaled` scales pixels for this network, kept for whoever runs the image.
 
     Raises
     ------
@@ -204,6 +210,7 @@ def compile_network(
         "core": name,
         "seed": seed,
         "spikeloom": version("spikeloom"),
+        "scaling": None if scaling is None else check_scale(scaling),
     }
     image = replace(image, meta=meta, attachments={**image.attachments, **network_to_arrays(network)})
     require(image, spiking)

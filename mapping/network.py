@@ -16,6 +16,7 @@ __all__ = [
     "ELEMENTWISE",
     "MAX_ELEMENTS",
     "OPERATIONS",
+    "ROUNDINGS",
     "Network",
     "Node",
     "build_network",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
-Attribute = int | float | tuple[int, ...]
+Attribute = int | float | str | tuple[int, ...]
 
 OPERATIONS = (
     "Add",
@@ -36,13 +37,17 @@ OPERATIONS = (
     "Floor",
     "MaxPool",
     "Mul",
+    "Quantise",
     "Relu",
     "Reshape",
 )
 """Every operation a `Node` can have."""
 
-ELEMENTWISE = frozenset({"Add", "BatchNormalization", "Clip", "Floor", "Mul", "Relu"})
+ELEMENTWISE = frozenset({"Add", "BatchNormalization", "Clip", "Floor", "Mul", "Quantise", "Relu"})
 """Operations that treat every element alone, with parameters per tensor or per channel."""
+
+ROUNDINGS = ("half_even", "half_up", "half_down", "ceil", "floor", "up", "down")
+"""How a ``Quantise`` rounds. Up is away from zero and down is towards it, also for halves."""
 
 MAX_ELEMENTS = 2**27
 """Largest activation of one image, in elements: a bound against hostile files, far above any real layer."""
@@ -60,6 +65,8 @@ class Node:
     - ``Add``, ``Mul``: ``value`` () or (C,). An ``Add`` without ``value`` adds its two inputs.
     - ``BatchNormalization``: ``epsilon``; ``scale``, ``bias``, ``mean``, ``variance``, each (C,).
     - ``Clip``: ``low``, ``high``, which may be infinite.
+    - ``Quantise``: the integers ``low``, ``high``, and ``rounding``; ``scale``, ``zero_point``, each () or
+      (C,). It gives (round(clip(x / scale + zero_point, low, high)) - zero_point) * scale.
     - ``MaxPool``: ``kernel``, ``stride``, ``pads`` as for ``Conv``.
     - ``Reshape``: ``shape`` without the batch dimension.
     - ``Flatten``, ``Floor``, ``Relu``: none.
@@ -75,6 +82,10 @@ class Node:
     def number(self, key: str) -> float:
         """Return a scalar attribute as a float."""
         return float(cast("int | float", self.attributes[key]))
+
+    def text(self, key: str) -> str:
+        """Return an attribute that is a word."""
+        return cast("str", self.attributes[key])
 
     def integers(self, key: str) -> tuple[int, ...]:
         """Return a tuple attribute."""
@@ -210,7 +221,21 @@ def _elementwise_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
             raise _bad(node, f"has {key} of shape {value.shape} for an input of shape {shapes[0]}")
     if node.op == "BatchNormalization" and (node.constants["variance"] + node.number("epsilon") <= 0).any():
         raise _bad(node, "has a variance plus epsilon that is not above zero")
+    if node.op == "Quantise":
+        _check_quantiser(node)
     return shapes[0]
+
+
+def _check_quantiser(node: Node) -> None:
+    scale, low, high = node.constants["scale"], node.number("low"), node.number("high")
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        raise _bad(node, f"has the scale {float(scale.min())}, which is not a number above zero")
+    if not np.isfinite(node.constants["zero_point"]).all():
+        raise _bad(node, "has a zero point that is NaN or infinite")
+    if not (low < high and low.is_integer() and high.is_integer()):
+        raise _bad(node, f"has the range {low:g}..{high:g}, which are not two ascending integers")
+    if node.text("rounding") not in ROUNDINGS:
+        raise _bad(node, f"rounds by {node.text('rounding')!r}, supported are {', '.join(ROUNDINGS)}")
 
 
 def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:

@@ -17,7 +17,7 @@ from emu.image import core_chunks
 from emu.spec import preset
 from emu.words import COUNTERS
 from mapping.convert import convert
-from mapping.datasets import Dataset
+from mapping.datasets import Dataset, scaled
 from mapping.energy import EnergyBreakdown, estimate_energy, scale_leakage
 from mapping.flow import Chip, Inference, accuracy, compile_network, float_accuracy
 from mapping.kuang import LayerShape, estimate_kuang
@@ -83,6 +83,8 @@ class Report:
     ----------
     model, data : str
         As given.
+    input : str
+        How pixels of the data were scaled: ``raw``, ``unit`` or ``MEAN,STD``.
     seed : int
         Seed of the placer.
     targets : sequence of mapping
@@ -93,6 +95,7 @@ class Report:
 
     model: str
     data: str
+    input: str
     seed: int
     targets: Sequence[Mapping[str, Any]]
     verification: Mapping[str, Any] | None = None
@@ -104,6 +107,7 @@ class Report:
             "schema": SCHEMA,
             "model": self.model,
             "data": self.data,
+            "input": self.input,
             "seed": self.seed,
             "version": self.version,
         }
@@ -392,6 +396,7 @@ def estimate(
     *,
     core: str | None = None,
     seed: int = 0,
+    how: str = "auto",
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a network costs on some targets, in their order.
@@ -408,6 +413,8 @@ def estimate(
         Core preset for the cycle-exact targets.
     seed : int
         Seed of the placer.
+    how : str
+        How pixels are scaled, see `mapping.datasets.scaled`.
     progress : callable, optional
         Told what is being done.
 
@@ -416,16 +423,16 @@ def estimate(
     MappingError
         If the model, the data or a target cannot be used; says which and why.
     """
-    data = data.shaped(network.shapes[network.input])
+    data, chosen = scaled(data, how, network)
     say = progress or (lambda _: None)
     parts = []
     for target in (load_target(t) if isinstance(t, str) else t for t in targets):
         if target.kind == "cycle-exact":
             say(f"{target.name}: compiling")
-            chip = compile_network(network, target=target, core=core, seed=seed)
+            chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
             say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
             parts.append(report_machine(chip, data, target))
         else:
             say(f"{target.name}: closed form")
             parts.append(report_closed_form(convert(network), data, target))
-    return Report(model=network.name, data=data.name, seed=seed, targets=parts)
+    return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts)

@@ -1,22 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewrite a network into an equal one that converts better."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mapping.activations import changes_nothing, find_counts, magnitudes
 from mapping.network import ELEMENTWISE, Network, Node, build_network
 from mapping.thresholds import slopes
 
-__all__ = ["magnitudes", "sink_pools"]
+__all__ = ["drop_idle", "sink_pools"]
 
 
-def magnitudes(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return for every output row its a if all weights are -a, 0 or a, else None."""
-    rows = np.abs(weight.reshape(len(weight), -1))
-    largest = np.asarray(rows.max(axis=1))
-    return largest if ((rows == 0) | (rows == largest[:, None])).all() else None
+_PASSED = (ELEMENTWISE | {"MaxPool"}) - {"Floor", "Quantise"}
+
+
+def drop_idle(network: Network) -> Network:
+    """Leave out operations that give back every value of the quantised activation they read.
+
+    Exporters repeat a quantiser behind a reshape or a pool, and a Relu behind a quantiser without negative
+    values. Each is evaluated on all values it can read, so that no remaining tensor changes.
+    """
+    counts = find_counts(network)
+    names: dict[str, str] = {}
+    nodes = []
+    for node in network.nodes:
+        source = counts.get(node.inputs[0])
+        if source is not None and node.output != network.output and changes_nothing(node, source):
+            names[node.output] = names.get(node.inputs[0], node.inputs[0])
+            continue
+        nodes.append(replace(node, inputs=tuple(names.get(tensor, tensor) for tensor in node.inputs)))
+    return _rebuilt(network, nodes)
+
+
+def _rebuilt(network: Network, nodes: Sequence[Node]) -> Network:
+    return build_network(
+        nodes,
+        name=network.name,
+        input_name=network.input,
+        input_shape=network.shapes[network.input],
+        output_name=network.output,
+    )
 
 
 def sink_pools(network: Network) -> Network:
@@ -40,14 +63,7 @@ def sink_pools(network: Network) -> Network:
         where = next(i for i, node in enumerate(nodes) if node is after)
         nodes[where : where + 1] = [first, second]
         del nodes[at]
-    shape = network.shapes[network.input]
-    return build_network(
-        nodes,
-        name=network.name,
-        input_name=network.input,
-        input_shape=shape,
-        output_name=network.output,
-    )
+    return _rebuilt(network, nodes)
 
 
 def _only_consumer(nodes: list[Node], node: Node, network: Network) -> Node | None:
@@ -58,7 +74,7 @@ def _only_consumer(nodes: list[Node], node: Node, network: Network) -> Node | No
 def _follows_ternary(pool: Node, nodes: list[Node]) -> bool:
     producers = {node.output: node for node in nodes}
     node = producers.get(pool.inputs[0])
-    while node is not None and node.op in ELEMENTWISE | {"MaxPool"} and node.op != "Floor":
+    while node is not None and node.op in _PASSED:
         node = producers.get(node.inputs[0])
     return (
         node is not None and node.op in {"Conv", "Dense"} and magnitudes(node.constants["weight"]) is not None

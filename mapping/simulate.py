@@ -3,11 +3,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping.evaluate import run, windows
+from mapping.evaluate import run, run_single, windows
 from mapping.spiking import INPUT, Pool, SpikingLayer, SpikingNetwork
 
 __all__ = ["Comparison", "compare", "decode", "encode", "layer_input", "simulate"]
@@ -21,13 +22,15 @@ _BLOCK = 2**22  # elements of a window matrix built at once, 32 MiB
 class Comparison:
     """How many activations of how many images were compared, how many differ, and where the first one is.
 
-    ``first`` is (layer, image, flat neuron index, expected count, count).
+    ``first`` is (layer, image, flat neuron index, expected count, count). ``single`` tells how many neurons
+    have another count where the whole network is evaluated in float32, as most runtimes do.
     """
 
     images: int
     neurons: int
     differences: int
     first: tuple[str, int, int, float, int] | None
+    single: int
 
 
 def encode(spiking: SpikingNetwork, x: ArrayLike) -> Counts:
@@ -40,7 +43,7 @@ def encode(spiking: SpikingNetwork, x: ArrayLike) -> Counts:
     """
     network, tensor = spiking.network, spiking.encoder_output
     values = run(network, {network.input: x}, [tensor])[tensor]
-    return (values / spiking.input_scale).astype(np.int32)
+    return np.rint(values / spiking.input_scale).astype(np.int32)
 
 
 def decode(spiking: SpikingNetwork, counts: Mapping[str, NDArray[np.integer]]) -> NDArray[np.float64]:
@@ -146,25 +149,33 @@ def compare(spiking: SpikingNetwork, x: ArrayLike) -> Comparison:
     network = spiking.network
     scales = {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
     wanted = [spiking.encoder_output, *(layer.activation for layer in spiking.layers), network.output]
-    truth = run(network, {network.input: x}, list(dict.fromkeys(wanted)))
+    tensors = list(dict.fromkeys(wanted))
+    truth = run(network, {network.input: x}, tensors)
+    single = run_single(network, x, tensors)
     counts = simulate(spiking, encode(spiking, x))
-    pairs: list[tuple[str, NDArray[np.float64], NDArray[np.generic]]] = [
-        (name, truth[tensor] / scale, counts[name]) for name, (tensor, scale) in scales.items()
-    ]
-    pairs.append(("output", truth[network.output], decode(spiking, counts)))
-    neurons, differences, first = 0, 0, None
-    for name, expected, got in pairs:
-        wrong = (expected != got).reshape(len(got), -1)
+    neurons = differences = in_single = 0
+    first = None
+    for name, (tensor, scale) in scales.items():
+        wrong = (truth[tensor] != counts[name] * scale).reshape(len(counts[name]), -1)
         neurons, differences = neurons + wrong.size, differences + int(wrong.sum())
-        if first is None and wrong.any():
-            image, index = map(int, np.argwhere(wrong)[0])
-            value = got.reshape(len(got), -1)[image, index]
-            first = (
-                name,
-                image,
-                index,
-                float(expected.reshape(len(got), -1)[image, index]),
-                int(value.item()),
-            )
-    images = len(next(iter(counts.values())))
-    return Comparison(images=images, neurons=neurons, differences=differences, first=first)
+        in_single += int((np.rint(single[tensor] / scale) != np.rint(truth[tensor] / scale)).sum())
+        first = first or _first(name, wrong, truth[tensor] / scale, counts[name])
+    output = decode(spiking, counts)
+    wrong = (truth[network.output] != output).reshape(len(output), -1)
+    return Comparison(
+        images=len(output),
+        neurons=neurons + wrong.size,
+        differences=differences + int(wrong.sum()),
+        first=first or _first("output", wrong, truth[network.output], output),
+        single=in_single,
+    )
+
+
+def _first(
+    name: str, wrong: NDArray[np.bool_], expected: NDArray[np.float64], got: NDArray[Any]
+) -> tuple[str, int, int, float, int] | None:
+    if not wrong.any():
+        return None
+    image, index = map(int, np.argwhere(wrong)[0])
+    flat, value = expected.reshape(len(got), -1), got.reshape(len(got), -1)[image, index]
+    return name, image, index, float(flat[image, index]), int(value)

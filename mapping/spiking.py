@@ -60,6 +60,8 @@ class SpikingLayer:
         The tensor of the float network that equals count times scale.
     exhaustive, sums_checked : bool, int
         Whether the thresholds were compared with the float network on every reachable sum, and on how many.
+    order_dependent : int
+        How many of these may have another count where products are summed one by one in float64.
     """
 
     name: str
@@ -81,6 +83,7 @@ class SpikingLayer:
     scale: float
     exhaustive: bool
     sums_checked: int
+    order_dependent: int = 0
 
     def __post_init__(self) -> None:
         self.weight.flags.writeable = False

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.elementwise import apply_elementwise
 from mapping.errors import MappingError, UnsupportedModelError
-from mapping.evaluate import apply_elementwise
 from mapping.network import Node, make_node
 from mapping.spiking import ALWAYS, NEVER
 
-__all__ = ["EXHAUSTIVE", "Chain", "fold", "prove", "slopes"]
+__all__ = ["EXHAUSTIVE", "Chain", "fold", "order_dependent", "prove", "slopes"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -34,9 +34,9 @@ _SEED = 20210694
 class Chain:
     """What the float network computes from the integer sums of one layer.
 
-    ``unit`` (rows,) is the real value of a sum of one, negative for rows stored negated; ``low`` and
-    ``high`` (rows,) bound the reachable sums; ``nodes`` lead to an activation of ``levels`` steps of size
-    ``scale``.
+    ``unit`` (rows,) is the real value of a sum of one, as rounded in float64 and negative for rows stored
+    negated; ``low`` and ``high`` (rows,) bound the reachable sums; ``nodes`` lead to an activation of
+    ``levels`` steps of size ``scale``.
     """
 
     layer: str
@@ -47,15 +47,17 @@ class Chain:
     levels: int
     scale: float
 
-    def counts(self, sums: Integers) -> Integers:
+    def counts(self, sums: Integers, *, error: Floats | float = 0.0) -> Integers:
         """Return the counts (rows, m) for integer sums (rows, m), evaluated as the float network does.
+
+        ``error`` () or (rows, 1) is added to the real value of each sum.
 
         Raises
         ------
         UnsupportedModelError
             If the parameters overflow float64.
         """
-        values = self.unit[:, None] * sums
+        values = self.unit[:, None] * sums + error
         with np.errstate(over="ignore", invalid="ignore"):
             for node in self.nodes:
                 values = apply_elementwise(node, values, axis=0)
@@ -64,7 +66,7 @@ class Chain:
             raise UnsupportedModelError(
                 f"Layer {self.layer!r} has parameters so large that its output overflows."
             )
-        return counts.astype(np.int64)
+        return np.rint(counts).astype(np.int64)  # a count times a scale that is no power of two is rounded
 
     def row(self, index: int) -> "Chain":
         """Return the chain of one row."""
@@ -151,3 +153,18 @@ def prove(chain: Chain, thresholds: Integers) -> tuple[bool, int]:
             )
         exhaustive, checked = exhaustive and complete, checked + len(sums)
     return exhaustive, checked
+
+
+def order_dependent(chain: Chain, thresholds: Integers, error: Floats) -> int:
+    """Return how many of the sums that `prove` checks have no count of their own in plain float64 summation.
+
+    Products and sums rounded one by one, in any order, miss the exact value by at most ``error`` (rows,). The
+    chain is monotone, so that a sum with equal counts at both ends has this count in every order.
+    """
+    found = 0
+    for index in np.flatnonzero(error):
+        part = chain.row(int(index))
+        sums, _ = _sums_to_check(int(part.low[0]), int(part.high[0]), thresholds[index])
+        ends = [part.counts(sums[None], error=sign * error[index]) for sign in (-1.0, 1.0)]
+        found += int((ends[0] != ends[1]).sum())
+    return found

@@ -20,8 +20,8 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op("Softmax", "x", name="soft"),
         (
             "Node 'soft' has the operator Softmax, which is not supported; supported are Add, "
-            "BatchNormalization, Cast, Clip, Conv, Div, Dropout, Flatten, Floor, Gemm, Identity, MatMul, "
-            "MaxPool, Mul, Relu, Reshape, Sub."
+            "BatchNormalization, Cast, Clip, Conv, DequantizeLinear, Div, Dropout, Flatten, Floor, Gemm, "
+            "Identity, IntQuant, MatMul, MaxPool, Mul, Quant, QuantizeLinear, Relu, Reshape, Sub."
         ),
     ),
     (

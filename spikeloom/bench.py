@@ -41,7 +41,7 @@ def verify_random(systems: int, seed: int, options: Mapping[str, object | None])
 def verify_image(image: Path, data: str, samples: int, options: Mapping[str, object | None]) -> int:
     """Verify an image on the first samples of some data and return the exit code."""
     chip = open_chip(image)
-    chosen = load_data(data).first(samples).shaped(chip.input_shape)
+    chosen, _ = chip.prepare(load_data(data).first(samples))
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
         stimulus = Path(folder) / "stimulus.npz"
         write_stimulus(stimulus, chip.stimulus(chosen.x))

@@ -44,7 +44,16 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits (the 360 never trained on), digits:train, digits:all, or an .npz file with x and y.",
+        help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR or fashion:DIR with idx "
+        "files, also mnist:DIR:train; or an .npz file with x and y.",
+    ),
+]
+Input = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        help="Scale of pixels (bytes): raw (0..255), unit (/255), MEAN,STD (of unit), or auto, the more "
+        "accurate of raw and unit on 256 samples.",
     ),
 ]
 Core = Annotated[
@@ -105,6 +114,7 @@ def estimate(
         typer.Option("--target", help="Target name or TOML file; may be given several times. Default: loom."),
     ] = None,
     core: Core = None,
+    scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
     json: Json = None,
@@ -123,10 +133,12 @@ def estimate(
             target or ["loom"],
             core=core,
             seed=seed,
+            how=scale or "auto",
             progress=say,
         )
     if json is not None:
         write_text(json, report.to_json())
+    console.print(f"Input: {report.input}")
     console.print(report_table(report))
     for part in report.targets:
         console.print(layer_table(part))
@@ -148,13 +160,21 @@ def compile_(
         str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")
     ] = None,
     seed: Seed = 0,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Data to choose the scale of pixels on, kept in the image.")
+    ] = None,
+    scale: Input = None,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
+    from mapping.datasets import AUTO_SAMPLES, load_data, scaled
     from mapping.flow import compile_network, load_network
     from spikeloom.terminal import console, status
 
     with status("compiling"):
-        chip = compile_network(load_network(model), target=target, core=core, mesh=_mesh(mesh), seed=seed)
+        network = load_network(model)
+        if data is not None:
+            _, scale = scaled(load_data(data).first(AUTO_SAMPLES), scale or "auto", network)
+        chip = compile_network(network, target=target, core=core, mesh=_mesh(mesh), seed=seed, scaling=scale)
         chip.save(output)
     spec = chip.image.spec
     used = sum(part is not None for part in chip.image.cores)
@@ -162,6 +182,8 @@ def compile_(
         f"{output}: {used} of {spec.width} x {spec.height} cores, {chip.period} timesteps, "
         f"digest {chip.image.digest}"
     )
+    if scale is not None:
+        console.print(f"Input: {scale}")
 
 
 def _mesh(text: str | None) -> tuple[int, int] | None:
@@ -184,6 +206,7 @@ def run(
     data: Data,
     *,
     cycles: Annotated[bool, typer.Option("--cycles", help="Cycle-exact instead of functional.")] = False,
+    scale: Input = None,
     samples: Samples = None,
     trace: Annotated[
         Path | None,
@@ -200,7 +223,7 @@ def run(
 
     with status("reading the image") as say:
         chip = open_chip(image)
-        chosen = load_data(data).first(samples).shaped(chip.input_shape)
+        chosen, scale = chip.prepare(load_data(data).first(samples), scale)
         say(f"emulating {len(chosen.x)} samples")
         inference = chip.run(
             chosen.x, cycles=cycles, progress=lambda done, steps: say(f"step {done} of {steps}")
@@ -208,7 +231,8 @@ def run(
     if trace is not None:
         write_trace(trace, inference.result)
     if json is not None:
-        write_text(json, run_json(image, chip, chosen, inference))
+        write_text(json, run_json(image, chip, chosen, scale, inference))
+    console.print(f"Input: {scale}")
     console.print(run_table(chosen, inference))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mapping.datasets import load_data
+from mapping.datasets import load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network, load_network
 from mapping.report import Report, report_closed_form, report_machine
@@ -34,10 +34,9 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     sim : simulator, or ``auto``.
     """
     network = load_network("digits")
-    data = load_data("digits")
-    data = data.shaped(network.shapes[network.input])
+    data, chosen = scaled(load_data("digits"), "auto", network)
     with status("compiling the digits network") as say:
-        chip = compile_network(network, core=CORE)
+        chip = compile_network(network, core=CORE, scaling=chosen)
         image = out / "digits.spikeloom"
         image.parent.mkdir(parents=True, exist_ok=True)
         chip.save(image)
@@ -80,7 +79,9 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
             report_closed_form(chip.spiking, data, kuang),
         ]
     verification = json.loads(proof.read_text())
-    report = Report(model="digits", data=data.name, seed=0, targets=parts, verification=verification)
+    report = Report(
+        model="digits", data=data.name, input=chosen, seed=0, targets=parts, verification=verification
+    )
     write_text(out / "report.json", report.to_json())
     console.print(f"7 report   {out / 'report.json'}")
     console.print(report_table(report))

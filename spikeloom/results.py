@@ -18,7 +18,7 @@ __all__ = ["run_json", "run_table"]
 SCHEMA = "spikeloom.run/1"
 
 
-def run_json(image: Path, chip: Chip, data: Dataset, inference: Inference) -> str:
+def run_json(image: Path, chip: Chip, data: Dataset, scale: str, inference: Inference) -> str:
     """Return a run as JSON text: totals over all samples, not means."""
     result = inference.result
     return (
@@ -29,6 +29,7 @@ def run_json(image: Path, chip: Chip, data: Dataset, inference: Inference) -> st
                 "image": image.name,
                 "image_digest": chip.image.digest,
                 "data": data.name,
+                "input": scale,
                 "samples": len(data.x),
                 "mode": result.mode,
                 "timesteps": result.steps,

@@ -97,6 +97,8 @@ def network_table(spiking: SpikingNetwork) -> Table:
             fan_in *= size
         shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
         proof = f"{'all ' if layer.exhaustive else ''}{number(layer.sums_checked)} sums"
+        if layer.order_dependent:
+            proof += f", {number(layer.order_dependent)} depend on the order of summation"
         table.add_row(
             layer.name,
             layer.kind,

@@ -17,7 +17,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 
 from mapping.errors import UnsupportedModelError
 from mapping.importers.onnx_graph import Graph, Operator
-from mapping.importers.onnx_nodes import SUPPORTED, emit
+from mapping.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.network import Network, build_network
 
 __all__ = ["MAX_BYTES", "OPSETS", "load_onnx", "network_from_onnx"]
@@ -185,7 +185,8 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
     name = node.name or f"{node.op_type.lower()}_{index}"
     name = name if name not in names else f"{name}_{index}"
     names.add(name)
-    if node.domain not in ("", "ai.onnx") or node.op_type not in (*SUPPORTED, *_FOLDED):
+    domains = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
+    if node.domain not in domains or node.op_type not in {*SUPPORTED, *QONNX, *_FOLDED}:
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         raise UnsupportedModelError(
             f"Node {name!r} has the operator {kind}, which is not supported; "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mapping.errors import UnsupportedModelError
 from mapping.network import Attribute, Node, Shape, infer_shape, make_node
 
-__all__ = ["FLOAT_TYPES", "Graph", "Operator", "Step"]
+__all__ = ["FLOAT_TYPES", "Graph", "Integers", "Operator", "Step"]
 
 FLOAT_TYPES: Mapping[int, type[np.generic]] = {1: np.float32, 11: np.float64}
 """Types of an activation: TensorProto.FLOAT and DOUBLE."""
@@ -72,6 +72,13 @@ class Operator:
         if self.number(name, wanted) != wanted:
             raise self.bad(f"has {name} = {self.number(name, wanted):g}, supported is {wanted:g}")
 
+    def text(self, name: str, default: str) -> str:
+        """Return an attribute that is a word."""
+        value = self.attributes.get(name, default)
+        if not isinstance(value, str):
+            raise self.bad(f"has the attribute {name} = {value!r}, which is no text")
+        return value
+
     def cast_type(self) -> type[np.generic]:
         """Return the target type of a ``Cast`` of a constant."""
         code = self.integer("to", 0)
@@ -80,9 +87,21 @@ class Operator:
         return _CONSTANT_TYPES[code]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Integers:
+    """What the integers of a ``QuantizeLinear`` stand for: the tensor of their real values, and how."""
+
+    real: str
+    scale: NDArray[np.float64]
+    zero_point: NDArray[np.float64]
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Graph:
-    """What has been read so far: constants, nodes, shapes, and tensors that are other names of a tensor."""
+    """What has been read so far.
+
+    These are constants, nodes, shapes, tensors that are other names of a tensor, and tensors of integers.
+    """
 
     input_name: str
     input_shape: Shape
@@ -91,18 +110,26 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    integers: dict[str, Integers] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape
 
+    def _known(self) -> tuple[Mapping[str, object], ...]:
+        return self.constants, self.shapes, self.aliases, self.integers
+
     def _fresh(self, operator: Operator, tensor: str) -> str:
-        if not tensor or tensor in self.constants or tensor in self.shapes or tensor in self.aliases:
+        if not tensor or any(tensor in known for known in self._known()):
             raise operator.bad(f"writes tensor {tensor!r}, which is empty or exists already")
         return tensor
 
     def define(self, operator: Operator, value: NDArray[np.generic]) -> None:
         """Record the constant an operator writes."""
         self.constants[self._fresh(operator, operator.outputs[0])] = value
+
+    def define_integers(self, operator: Operator, integers: Integers) -> None:
+        """Record the integers an operator writes."""
+        self.integers[self._fresh(operator, operator.outputs[0])] = integers
 
     def alias(self, operator: Operator) -> None:
         """Record that the output of an operator is its input."""

@@ -8,10 +8,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.importers.onnx_graph import FLOAT_TYPES, Graph, Operator, Step
+from mapping.importers.onnx_graph import FLOAT_TYPES, Graph, Integers, Operator, Step
+from mapping.importers.onnx_quantise import bipolar, dequantise, fold, quantise, quantise_qonnx
 from mapping.network import Attribute, Shape, make_node
 
-__all__ = ["SUPPORTED", "emit"]
+__all__ = ["QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
+
+QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+"""Domains under which exporters write the operators of QONNX."""
+
+_FOLDED = ("DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear")  # on constants too
+
+_PASSING = frozenset({"Flatten", "Identity", "MaxPool", "Reshape"})
 
 
 def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
@@ -234,25 +242,33 @@ def _cast(operator: Operator, graph: Graph) -> None:
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Add": _add,
     "BatchNormalization": _batch_norm,
+    "BipolarQuant": bipolar,
     "Cast": _cast,
     "Clip": _clip,
     "Conv": _conv,
+    "DequantizeLinear": dequantise,
     "Div": _div,
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Floor": _plain,
     "Gemm": _gemm,
     "Identity": _identity,
+    "IntQuant": quantise_qonnx,
     "MatMul": _matmul,
     "MaxPool": _max_pool,
     "Mul": _mul,
+    "Quant": quantise_qonnx,
+    "QuantizeLinear": quantise,
     "Relu": _plain,
     "Reshape": _reshape,
     "Sub": _sub,
 }
 
-SUPPORTED = tuple(_RULES)
-"""The ONNX operators that are understood on activations."""
+QONNX = frozenset({"BipolarQuant", "IntQuant", "Quant"})
+"""Operators that are understood in the domains of QONNX only."""
+
+SUPPORTED = tuple(name for name in _RULES if name != "BipolarQuant")
+"""The operators that are understood on activations."""
 
 
 def emit(operator: Operator, graph: Graph) -> None:
@@ -267,4 +283,23 @@ def emit(operator: Operator, graph: Graph) -> None:
         raise operator.bad("is supported only on constants")
     if not operator.outputs:
         raise operator.bad("has no output")
-    _RULES[operator.op](operator, graph)
+    if operator.op in _FOLDED and operator.inputs and operator.inputs[0] in graph.constants:
+        fold(operator, graph)
+        return
+    read = [tensor for tensor in operator.inputs if tensor in graph.integers]
+    if not read or operator.op == "DequantizeLinear":
+        _RULES[operator.op](operator, graph)
+    elif operator.op in _PASSING and read == [operator.inputs[0]] and not graph.integers[read[0]].scale.ndim:
+        _pass_integers(operator, graph, graph.integers[read[0]])
+    else:
+        raise operator.bad(
+            f"reads the integers {read[0]!r} of a QuantizeLinear; put a DequantizeLinear between"
+        )
+
+
+def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:
+    """Do to the real values what a pool or a reshape does to integers that stand for them."""
+    real = f"{operator.outputs[0]}.real"
+    inputs = (source.real, *operator.inputs[1:])
+    _RULES[operator.op](replace(operator, inputs=inputs, outputs=(real, *operator.outputs[1:])), graph)
+    graph.define_integers(operator, replace(source, real=real))
