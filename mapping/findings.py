@@ -107,31 +107,29 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
-def _gains(own: ScaleCandidate, better: ScaleCandidate) -> str:
-    if own.accuracy is not None and better.accuracy is not None and better.accuracy > own.accuracy:
-        return f"accuracy is {_percent(own.accuracy)} as they are and {_percent(better.accuracy)}"
-    ends, fewer = own.zero_share + own.top_share, better.zero_share + better.top_share
-    share = f"{_percent(ends)} of the encoder's activations are at 0 or at the top"
-    return f"{share} as they are and {_percent(fewer)}"
-
-
 def _input_scale(scale: InputScale) -> Iterator[Finding]:
     own, better = scale.own, scale.better
+    where = f"on the first {scale.samples} samples"
     if better is not None:
-        choice = CHOICES.get(better.factor)
-        remedy = f"multiply them by {factor_text(better.factor)}" + (f" (--input {choice})" if choice else "")
+        choice, times = CHOICES.get(better.factor), factor_text(better.factor)
+        remedy = f"multiply them by {times}" + (f", for bytes --input {choice}" if choice else "")
         text = (
-            f"The data have the wrong scale for this model: {_gains(own, better)} times "
-            f"{factor_text(better.factor)} on the first {scale.samples} samples; {remedy}."
+            f"The data seem to have the wrong scale for this model: {where} {_state(own)} as they are, and "
+            f"{_state(better)} times {times}; {remedy}."
         )
         yield Finding(level=WARNING, kind="input-scale", text=text, layer=INPUT)
     elif scale.stuck:
         text = (
-            f"The data may have the wrong scale for this model: on the first {scale.samples} samples "
-            f"{_percent(own.zero_share)} of the encoder's activations are 0 and {_percent(own.top_share)} at "
-            "the top, and none of the factors tried is better; compare the data with those of the training."
+            f"The data seem to have the wrong scale for this model: {where} {_state(own)} and "
+            f"{_percent(own.constant_share)} of its neurons never change, and no factor tried is better; "
+            "compare the data with those of the training."
         )
         yield Finding(level=WARNING, kind="input-scale", text=text, layer=INPUT)
+
+
+def _state(candidate: ScaleCandidate) -> str:
+    ends = f"{_percent(candidate.ends)} of the encoder's activations are at 0 or at the top"
+    return ends if candidate.accuracy is None else f"accuracy is {_percent(candidate.accuracy)} and {ends}"
 
 
 def _layers(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -16,13 +16,14 @@ FACTORS = (1.0, 1 / 255, 1 / 16, 16.0, 255.0)
 """Factors tried on the data: as they are, bytes and 4-bit pixels to 0..1, and back."""
 
 CHOICES = {1 / 255: "unit", 255.0: "raw"}
-"""The value of ``--input`` that amounts to a factor."""
+"""The value of ``--input`` that amounts to a factor where the data are bytes: 0..1 and 0..255."""
 
 SAMPLES = 256
 """Samples that are tried."""
 
 _GAIN, _GAIN_SAMPLES = 0.1, 5  # a better accuracy counts from these differences on
-_ENDS, _INSIDE = 0.99, 0.9  # encoder activations at 0 or at the top: almost all, and few enough to be usable
+_ALMOST_ALL = 0.99
+_CROWDED, _WIDER = 0.85, 3  # many activations at an end, and how many times more would have to be inside
 _CHANCE = 0.05
 
 
@@ -31,21 +32,28 @@ class ScaleCandidate:
     """What one factor gives.
 
     ``accuracy`` is that of the float64 network, None without labels. ``zero_share`` and ``top_share`` are the
-    shares of the encoder's activations that are 0 and at the top level.
+    shares of the encoder's activations that are 0 and at the top level, ``constant_share`` that of its
+    neurons with the same count on every sample.
     """
 
     factor: float
     accuracy: float | None
     zero_share: float
     top_share: float
+    constant_share: float
+
+    @property
+    def ends(self) -> float:
+        """Share of the encoder's activations that are at either end of their range."""
+        return self.zero_share + self.top_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputScale:
     """All candidates, the data as they are first.
 
-    ``better`` is the candidate that the data should be multiplied by, if one is clearly better. ``stuck``
-    tells that almost all encoder activations are at 0 or at the top, and that the accuracy, if it is known,
+    ``better`` is the candidate whose factor the data should be multiplied by, if one is clearly better.
+    ``stuck`` tells that almost nothing of the data passes the encoder, and that the accuracy, if it is known,
     does not show that this is right.
     """
 
@@ -74,8 +82,10 @@ def check_input_scale(
 ) -> InputScale:
     """Evaluate the float network on the first `SAMPLES` samples times each of `FACTORS`.
 
-    With labels a factor is better if it is right on at least 10 % and five more of the samples. If none is,
-    and almost all of the encoder's activations are at an end, it is better if it keeps most of them inside.
+    A factor is better if it makes at least 10 % and five more of the samples right. If none does, and 85 % or
+    more of the encoder's activations are at an end of their range, one is better that puts three times as
+    many inside, and makes no fewer samples right or, without labels, lets half of the neurons change. Without
+    labels, and where almost nothing passes the encoder, the nearest factor with which it does is better.
 
     Parameters
     ----------
@@ -91,11 +101,10 @@ def check_input_scale(
         _candidate(spiking, factor, values, y) for factor, values in scaled if np.isfinite(values).all()
     ]
     own = candidates[0]
-    better = _more_accurate(candidates, len(x))
-    stuck = better is None and _at_an_end(own, spiking.input_levels) and not _right_anyway(own, y)
-    if stuck:
-        freest = min(candidates, key=lambda candidate: candidate.zero_share + candidate.top_share)
-        better = freest if freest.zero_share + freest.top_share < _INSIDE else None
+    better = _more_accurate(candidates, len(x)) or _wider(candidates)
+    stuck = _nothing_passes(own, spiking.input_levels, len(x)) and not _right_anyway(own, y)
+    if stuck and y is None:
+        better = better or _nearest_alive(candidates)
     return InputScale(samples=len(x), candidates=tuple(candidates), better=better, stuck=stuck)
 
 
@@ -104,13 +113,14 @@ def _candidate(
 ) -> ScaleCandidate:
     network, encoder = spiking.network, spiking.encoder_output
     tensors = run(network, {network.input: x}, [encoder, network.output])
-    counts = np.rint(tensors[encoder] / spiking.input_scale)
+    counts = np.rint(tensors[encoder] / spiking.input_scale).reshape(len(x), -1)
     classes = np.argmax(tensors[network.output].reshape(len(x), -1), axis=1)
     return ScaleCandidate(
         factor=factor,
         accuracy=None if y is None else float(np.mean(classes == y)),
         zero_share=float(np.mean(counts == 0)),
         top_share=float(np.mean(counts == spiking.input_levels)),
+        constant_share=float(np.mean((counts == counts[0]).all(axis=0))),
     )
 
 
@@ -120,10 +130,32 @@ def _more_accurate(candidates: list[ScaleCandidate], samples: int) -> ScaleCandi
     return best if gain >= max(_GAIN, _GAIN_SAMPLES / samples) else None
 
 
-def _at_an_end(candidate: ScaleCandidate, levels: int) -> bool:
-    if levels == 1:  # every activation is at an end by design
-        return max(candidate.zero_share, candidate.top_share) >= _ENDS
-    return candidate.zero_share + candidate.top_share >= _ENDS
+def _wider(candidates: list[ScaleCandidate]) -> ScaleCandidate | None:
+    own = candidates[0]
+    usable = [
+        candidate
+        for candidate in candidates
+        if 1 - candidate.ends >= max(_WIDER * (1 - own.ends), 1 - _CROWDED)
+        and (candidate.constant_share < 0.5 if candidate.accuracy is None else _no_worse(candidate, own))
+    ]
+    return max(usable, key=lambda candidate: 1 - candidate.ends) if own.ends >= _CROWDED and usable else None
+
+
+def _nearest_alive(candidates: list[ScaleCandidate]) -> ScaleCandidate | None:
+    alive = [part for part in candidates if part.constant_share < 0.5 and part.ends < _CROWDED]
+    return min(alive, key=lambda candidate: abs(np.log(candidate.factor)), default=None)
+
+
+def _no_worse(candidate: ScaleCandidate, own: ScaleCandidate) -> bool:
+    return (candidate.accuracy or 0.0) >= (own.accuracy or 0.0)
+
+
+def _nothing_passes(candidate: ScaleCandidate, levels: int, samples: int) -> bool:
+    if max(candidate.zero_share, candidate.top_share) >= _ALMOST_ALL:
+        return True
+    # every activation of one level is at an end, and every neuron is constant on one sample, by design
+    at_ends = levels > 1 and candidate.ends >= _ALMOST_ALL
+    return at_ends or (samples > 1 and candidate.constant_share >= _ALMOST_ALL)
 
 
 def _right_anyway(candidate: ScaleCandidate, y: NDArray[np.int64] | None) -> bool:

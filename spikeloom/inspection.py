@@ -281,6 +281,7 @@ def _input_scale(scale: InputScale) -> dict[str, Any]:
                 "accuracy": candidate.accuracy,
                 "zero_share": candidate.zero_share,
                 "top_share": candidate.top_share,
+                "constant_share": candidate.constant_share,
             }
             for candidate in scale.candidates
         ],
