@@ -287,6 +287,23 @@ class _Study:
         classes = np.concatenate([np.zeros(0, np.int64), *self.classes[which]])
         return None if y is None or len(classes) != len(y) else float(np.mean(classes == y))
 
+    def diagnosis(self, y: NDArray[np.int64] | None, input_scale: InputScale) -> Diagnosis:
+        """Return all that was added up, for these labels."""
+        emulated = self.image is not None and self.emulate is not None
+        layers = tuple(tally.result(emulated=emulated) for tally in self.tallies.values())
+        return Diagnosis(
+            samples=self.tallies[INPUT].samples,
+            layers=layers,
+            output=self.output,
+            image_output=self.image_output if emulated and self.refused is None else None,
+            ann_accuracy=self.accuracy("ann", y),
+            accuracy=self.accuracy("spiking", y),
+            image_accuracy=self.accuracy("image", y),
+            errors=self.errors if emulated else None,
+            refused=self.refused,
+            input_scale=input_scale,
+        )
+
 
 def _blocks(samples: int) -> Iterator[slice]:
     for start in range(0, samples, BLOCK):
@@ -326,17 +343,5 @@ def diagnose(
     for part in _blocks(len(x)):
         say(f"comparing samples {part.start}..{part.stop - 1} of {len(x)}")
         study.add(x[part], part.start)
-    emulated = image is not None and emulate is not None
     say("trying other input scales")
-    return Diagnosis(
-        samples=len(x),
-        layers=tuple(tally.result(emulated=emulated) for tally in study.tallies.values()),
-        output=study.output,
-        image_output=study.image_output if emulated and study.refused is None else None,
-        ann_accuracy=study.accuracy("ann", y),
-        accuracy=study.accuracy("spiking", y),
-        image_accuracy=study.accuracy("image", y),
-        errors=study.errors if emulated else None,
-        refused=study.refused,
-        input_scale=check_input_scale(spiking, x, y),
-    )
+    return study.diagnosis(y, check_input_scale(spiking, x, y))

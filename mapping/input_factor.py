@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether data have the scale that a network was trained for: try other factors and compare."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -85,7 +86,8 @@ def check_input_scale(
     A factor is better if it makes at least 10 % and five more of the samples right. If none does, and 85 % or
     more of the encoder's activations are at an end of their range, one is better that puts three times as
     many inside, and makes no fewer samples right or, without labels, lets half of the neurons change. Without
-    labels, and where almost nothing passes the encoder, the nearest factor with which it does is better.
+    labels, and where almost nothing passes the encoder, one with which it does is better: that with the most
+    activations inside, the nearest on a tie.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ def check_input_scale(
     better = _more_accurate(candidates, len(x)) or _wider(candidates)
     stuck = _nothing_passes(own, spiking.input_levels, len(x)) and not _right_anyway(own, y)
     if stuck and y is None:
-        better = better or _nearest_alive(candidates)
+        better = better or _freest(candidates, spiking.input_levels, len(x))
     return InputScale(samples=len(x), candidates=tuple(candidates), better=better, stuck=stuck)
 
 
@@ -141,9 +143,13 @@ def _wider(candidates: list[ScaleCandidate]) -> ScaleCandidate | None:
     return max(usable, key=lambda candidate: 1 - candidate.ends) if own.ends >= _CROWDED and usable else None
 
 
-def _nearest_alive(candidates: list[ScaleCandidate]) -> ScaleCandidate | None:
-    alive = [part for part in candidates if part.constant_share < 0.5 and part.ends < _CROWDED]
-    return min(alive, key=lambda candidate: abs(np.log(candidate.factor)), default=None)
+def _freest(candidates: list[ScaleCandidate], levels: int, samples: int) -> ScaleCandidate | None:
+    alive = [
+        candidate
+        for candidate in candidates
+        if candidate.constant_share < 0.5 and not _nothing_passes(candidate, levels, samples)
+    ]
+    return max(alive, key=lambda c: (1 - c.ends, -abs(math.log(c.factor))), default=None)
 
 
 def _no_worse(candidate: ScaleCandidate, own: ScaleCandidate) -> bool:

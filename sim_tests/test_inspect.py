@@ -269,6 +269,19 @@ def test_wrong_input_scale_is_found_without_labels(
     assert scale.better.factor == pytest.approx(1 / factor)
 
 
+@pytest.mark.parametrize(("k", "factor"), [(2, 255.0), (2, 1 / 255), (0, 1 / 255)])
+def test_wrong_input_scale_of_a_quantised_input_is_found_without_labels(k: int, factor: float) -> None:
+    b = ModelBuilder((64,))
+    y = b.quantise(b.dense(b.quantise("x", k, 1.0), b.ternary(4, 64)))
+    spiking = convert(b.network(b.head(y, 4)))
+    x = np.clip(np.random.default_rng(1).normal(0.0, 0.5, (50, 64)), 0, 1)  # more than half are black
+    assert check_input_scale(spiking, x, None).better is None
+    assert not check_input_scale(spiking, x, None).stuck
+    better = check_input_scale(spiking, x * factor, None).better
+    assert better is not None
+    assert better.factor == pytest.approx(1 / factor)
+
+
 def test_wrong_input_scale_gives_both_accuracies_and_the_choice(
     digits: SpikingNetwork, data: Dataset
 ) -> None:
