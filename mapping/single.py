@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping.evaluate import apply_elementwise, needed_nodes, run, windows
+from mapping.elementwise import apply_elementwise
+from mapping.evaluate import needed_nodes, run, windows
 from mapping.network import ELEMENTWISE, Network, Node
 
 __all__ = ["run_single"]
