@@ -99,5 +99,7 @@ def program_rows(core: CoreImage, spec: SystemSpec, *sections: Section) -> list[
 
 def widths(component: wiring.Component, *paths: str) -> list[int]:
     """Return the bits of the named signals of a block that is only looked at, not simulated."""
-    component._MustUse__silence = True  # type: ignore[attr-defined]  # nothing will elaborate it
+    for part in (component, *vars(component).values()):
+        if isinstance(part, wiring.Component):
+            part._MustUse__silence = True  # type: ignore[attr-defined]  # nothing will elaborate it
     return [len(member(component, path)) for path in paths]
