@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Value
-from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from emu.image import CoreImage, core_chunks
 from emu.spec import SystemSpec
 from emu.words import Section, flit_layout, pack, unpack
+from rtl.component import Component
 
 __all__ = ["Bench", "Row", "flit", "member", "parse", "play", "program_rows", "widths"]
 
@@ -20,15 +20,15 @@ Row = Mapping[str, int]
 """Inputs of one cycle by name; what is not named is zero, or as held."""
 
 
-def member(component: object, path: str) -> Value:
+def member(component: Any, path: str) -> Value:
     """Return the signal at a path such as ``o.3.payload.kind``: names and array places joined by dots."""
     for part in path.split("."):
-        component = component[int(part)] if part.isdigit() else getattr(component, part)  # type: ignore[index]
-    return Value.cast(component)  # type: ignore[arg-type]
+        component = component[int(part)] if part.isdigit() else getattr(component, part)
+    return Value.cast(component)
 
 
 def play(
-    component: wiring.Component, rows: Iterable[Row], watch: Sequence[str], *, hold: Row | None = None
+    component: Component, rows: Iterable[Row], watch: Sequence[str], *, hold: Row | None = None
 ) -> list[dict[str, int]]:
     """Return the watched signals of every cycle, sampled after the inputs of that cycle have settled.
 
@@ -46,7 +46,7 @@ def play(
 class Bench:
     """A block under test with what was seen of it so far; `play` for inputs that depend on outputs."""
 
-    def __init__(self, component: wiring.Component, watch: Sequence[str], *, hold: Row | None = None) -> None:
+    def __init__(self, component: Component, watch: Sequence[str], *, hold: Row | None = None) -> None:
         self._component, self._hold = component, dict(hold or {})
         self._watch = {path: member(component, path) for path in watch}
         self.trace: list[dict[str, int]] = []
@@ -69,7 +69,7 @@ class Bench:
                 self.trace.append({path: context.get(signal) for path, signal in self._watch.items()})
                 await context.tick()
 
-        simulator = Simulator(self._component)
+        simulator: Any = Simulator(self._component)
         simulator.add_clock(1e-6)
         simulator.add_testbench(process)
         simulator.run()
@@ -97,9 +97,9 @@ def program_rows(core: CoreImage, spec: SystemSpec, *sections: Section) -> list[
     ]
 
 
-def widths(component: wiring.Component, *paths: str) -> list[int]:
+def widths(component: Component, *paths: str) -> list[int]:
     """Return the bits of the named signals of a block that is only looked at, not simulated."""
     for part in (component, *vars(component).values()):
-        if isinstance(part, wiring.Component):
-            part._MustUse__silence = True  # type: ignore[attr-defined]  # nothing will elaborate it
+        if isinstance(part, Component):
+            part._MustUse__silence = True  # nothing will elaborate it
     return [len(member(component, path)) for path in paths]

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chip: who is joined to whom; and what must hold for every program, with a host that is not always ready."""
+"""The chip: who is joined to whom, and what must hold when the host is not always ready."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
-from emu.image import SystemImage
 from rtl.chip import Chip, presence
 from sim_tests.bench.job import prepare
+from sim_tests.bench.pysim import _Pins
 from sim_tests.bench.session import Session
 from sim_tests.generator import WIDE, make_core, make_stimulus, make_system, random_system
-from sim_tests.pysim import member, widths
+from sim_tests.pysim import widths
 
 N, E, S, W, L = range(5)
 TINY = preset("tiny")
@@ -48,52 +51,38 @@ def test_ports_present(width: int, height: int, place: tuple[int, int], inputs: 
     assert presence(sizes(width, height), *place) == (ports(inputs), ports(outputs))
 
 
-class Pins:
+class Pins(_Pins):
     """The pins of a chip whose host takes a flit only when it likes to."""
 
-    def __init__(self, context: object, chip: Chip, names: list[str]) -> None:
-        self._get = context.get  # type: ignore[attr-defined]
-        self._signals = {name: member(chip, name) for name in names}
-
-    def get(self, name: str) -> int:
-        return int(self._get(self._signals[name]))
-
-    def ready(self) -> int:
-        return self.get("host_i.ready")
-
-    def output(self) -> int | None:
-        passes = self.get("host_o.valid") and self.get("host_o.ready")
-        return self.get("host_o.payload") if passes else None
-
-    def observe(self, name: str) -> int:
-        return self.get(f"observe_{name}")
+    def status(self) -> int:
+        """What happens in this cycle: a flit leaves only if the host takes it."""
+        taken = self._get(self._chip.host_o.ready)
+        return super().status() if taken else super().status() & ~2
 
 
-PINS = ["host_i.ready", "host_o.valid", "host_o.ready", "host_o.payload", "stimulus", "outputs"]
-PINS += [f"observe_{n}" for n in ("valid", "neuron", "potential", "count", "activity", "finished")]
-
-
-def simulate(image: SystemImage, stimulus: Stimulus, seed: int, busy: float) -> tuple[RunResult, tuple[int, int]]:
+def simulate(
+    image: SystemImage, stimulus: Stimulus, seed: int, busy: float
+) -> tuple[RunResult, tuple[int, int]]:
     """Run a system in pysim; in a share ``busy`` of the cycles the host takes nothing."""
-    expected = Machine(image).run(stimulus, potentials=True)
-    session, chip = Session(prepare(image, stimulus, expected)), Chip(image.spec, observe=True, instances=False)
-    rng, seen = np.random.default_rng(seed), []
+    expected = Machine(image).run(stimulus, cycles=True, potentials=True)
+    job, chip = prepare(image, stimulus, expected), Chip(image.spec, observe=True, instances=False)
+    session, rng, seen = Session(job), np.random.default_rng(seed), []
 
-    async def bench(context: object) -> None:
-        pins = Pins(context, chip, PINS)
+    async def bench(context: Any) -> None:
+        pins = Pins(context, chip, job)
         while not session.done:
-            await context.tick()  # type: ignore[attr-defined]
-            context.set(chip.host_o.ready, int(rng.random() >= busy))  # type: ignore[attr-defined]
+            await context.tick()
+            context.set(chip.host_o.ready, int(rng.random() >= busy))
             flit = session.cycle(pins)
-            context.set(chip.host_i.valid, flit is not None)  # type: ignore[attr-defined]
-            context.set(chip.host_i.payload.as_value(), flit or 0)  # type: ignore[attr-defined]
-        seen.append((pins.get("stimulus"), pins.get("outputs")))
+            context.set(chip.host_i.valid, flit is not None)
+            context.set(chip.host_i.payload.as_value(), flit or 0)
+        seen.append((context.get(chip.stimulus), context.get(chip.outputs)))
 
-    simulator = Simulator(chip)
+    simulator: Any = Simulator(chip)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    result = session.result("pysim")
+    expected, result = Machine(image).run(stimulus, potentials=True), session.result("pysim")
     assert compared(expected, result) > 0
     assert diff(expected, result) is None
     return result, seen[0]
@@ -107,9 +96,11 @@ def test_random_mesh_computes_the_same_whatever_the_host_takes(number: int, busy
 
 
 def ring() -> tuple[SystemImage, Stimulus]:
-    """Four cores that hand one spike round: (0,0) -> (1,0) -> (1,1) -> (0,1) -> (0,0), each telling the host."""
+    """Four cores that hand one spike round clockwise, each telling the host."""
     order = [[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 1]]
-    cores = [make_core([[1]], fanout=[[*place, 0, False], [0, 0, 2, 2, i, True]]) for i, place in enumerate(order)]
+    cores = [
+        make_core([[1]], fanout=[[*place, 0, False], [0, 0, 2, 2, i, True]]) for i, place in enumerate(order)
+    ]
     return make_system(sizes(2, 2), *cores), make_stimulus(6, [(0, 0, 0, 0, 0, 0, 1)])
 
 
@@ -136,7 +127,12 @@ def test_wide_core_computes_the_same(seed: int) -> None:
 
 def test_observe_ports_are_there_on_demand_only() -> None:
     chip = Chip(sizes(2, 1), observe=True)
-    assert widths(chip, "observe_potential", "observe_neuron", "observe_activity", "stimulus") == [24, 10, 6, 48]
+    assert widths(chip, "observe_potential", "observe_neuron", "observe_activity", "stimulus") == [
+        24,
+        10,
+        6,
+        48,
+    ]
     plain = Chip(sizes(2, 1))
     assert widths(plain, "outputs") == [48]
     assert set(plain.signature.members) == {"host_i", "host_o", "stimulus", "outputs"}

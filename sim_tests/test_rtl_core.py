@@ -23,7 +23,10 @@ HERE = [0, 0, 0, 0, 5, True]
 
 
 def spike(axon: int, payload: int, spec: SystemSpec = SPEC) -> dict[str, int]:
-    return {"kind": 0, "data": axon | (payload & ((1 << spec.core.payload_bits) - 1)) << spec.core.flit_axon_bits}
+    return {
+        "kind": 0,
+        "data": axon | (payload & ((1 << spec.core.payload_bits) - 1)) << spec.core.flit_axon_bits,
+    }
 
 
 def control(kind: Kind, data: int) -> dict[str, int]:
@@ -80,7 +83,8 @@ def run(program: CoreImage | None, rows: Sequence[Row], spec: SystemSpec = SPEC)
 
 def activities(cycles: list[dict[str, int]]) -> list[int]:
     """Return what the core did from the cycle after the first token on, until its token was sent."""
-    end = next(i for i, c in enumerate(cycles) if c["observe.finished"])
+    end = next((i for i, c in enumerate(cycles) if c["observe.finished"]), None)
+    assert end is not None, "the step did not end"
     return [c["observe.activity"] for c in cycles[1 : end + 1]]
 
 
@@ -117,7 +121,15 @@ def test_step_takes_the_documented_cycles() -> None:
 
 def test_later_step_waits_as_token_wait() -> None:
     cycles = run(two(schedule=[[1, 0, 1, 0, 0, 0, 0]]), [TOKEN, *[{}] * 6, TOKEN])
-    assert [c["observe.activity"] for c in cycles[:12]] == [PAUSED, PAUSED, INTEGRATE, *[WAIT] * 6, INTEGRATE, WAIT, WAIT]
+    assert [c["observe.activity"] for c in cycles[:12]] == [
+        PAUSED,
+        PAUSED,
+        INTEGRATE,
+        *[WAIT] * 6,
+        INTEGRATE,
+        WAIT,
+        WAIT,
+    ]
     assert [i for i, c in enumerate(cycles) if c["observe.finished"]] == [3, 10]
 
 
@@ -173,14 +185,24 @@ def test_sums_and_events_do_not_stay_for_the_next_step() -> None:
 
 def test_events_of_a_step_without_integrate_are_discarded() -> None:
     program = two(reset=0, thresholds=[99], schedule=[[1, 0, 0, 1, 0, 0, 0], [1, 0, 1, 1, 0, 0, 0]])
-    cycles = run(program, [spike(0, 2), TOKEN, *[{}] * 20, TOKEN, *[{}] * 20, spike(0, 3), TOKEN, *[{}] * 20, TOKEN])
+    cycles = run(
+        program, [spike(0, 2), TOKEN, *[{}] * 20, TOKEN, *[{}] * 20, spike(0, 3), TOKEN, *[{}] * 20, TOKEN]
+    )
     assert [b[1] for b in beats(cycles)] == [0] * 8
 
 
 def test_events_of_a_disabled_core_are_discarded() -> None:
     program = two(reset=0, thresholds=[99])
     enable = write(Section.CONTROL, Control.ENABLE, 1)
-    rows = [*write(Section.CONTROL, Control.ENABLE, 0), spike(0, 2), TOKEN, *[{}] * 9, TOKEN, *[{}] * 9, PAUSE]
+    rows = [
+        *write(Section.CONTROL, Control.ENABLE, 0),
+        spike(0, 2),
+        TOKEN,
+        *[{}] * 9,
+        TOKEN,
+        *[{}] * 9,
+        PAUSE,
+    ]
     cycles = run(program, [*rows, *[{}] * 9, *enable, TOKEN])
     assert [b[1] for b in beats(cycles)] == [0, 0]
 
@@ -222,16 +244,49 @@ def test_stalled_pause_token_counts_as_paused() -> None:
 
 
 def test_counters_of_a_step() -> None:
-    program = two(bias=[1, 2047], thresholds=[5, 6], fanout=[HERE], connected=[True, False], schedule=[[1, 0, 1, 1, 1, 0, 2]])
-    got = counters(program, [spike(0, 2), spike(1, 1), spike(2, 3), spike(2, 4), spike(1, 3), spike(3, 1), TOKEN, *[{}] * 40, PAUSE])
+    program = two(
+        bias=[1, 2047],
+        thresholds=[5, 6],
+        fanout=[HERE],
+        connected=[True, False],
+        schedule=[[1, 0, 1, 1, 1, 0, 2]],
+    )
+    got = counters(
+        program,
+        [
+            spike(0, 2),
+            spike(1, 1),
+            spike(2, 3),
+            spike(2, 4),
+            spike(1, 3),
+            spike(3, 1),
+            TOKEN,
+            *[{}] * 40,
+            PAUSE,
+        ],
+    )
     assert got | {"paused": 0, "token_wait": 0} == dict.fromkeys(COUNTERS, 0) | {
-        "spikes": 4, "packets": 2, "deliveries": 5, "merges": 2, "synaptic_operations": 5, "neuron_updates": 2,
+        "spikes": 4, "packets": 2, "deliveries": 5, "merges": 2, "synaptic_operations": 5,
+        "neuron_updates": 2,
         "saturations": 1, "errors": 1, "integrate": 4, "update": 2 * 6 + 2,
     }  # fmt: skip
 
 
+def test_counters_of_a_stalled_step() -> None:
+    program = make_core([[1]], bias=1, fanout=[HERE])
+    got = counters(
+        program, [TOKEN, *[{}] * 7, *[{"o.ready": 0}] * 3, {}, *[{"o.ready": 0}] * 2, *[{}] * 9, PAUSE]
+    )
+    assert [got[name] for name in ("packets", "update", "send_stall")] == [1, 6, 5]
+
+
 def test_events_of_the_router_are_counted() -> None:
-    pins = [{"hops": 3, "token_hops": 4, "router_errors": 9}, {"hops": 1}, {"token_hops": 1}, {"router_errors": 2}]
+    pins = [
+        {"hops": 3, "token_hops": 4, "router_errors": 9},
+        {"hops": 1},
+        {"token_hops": 1},
+        {"router_errors": 2},
+    ]
     got = counters(two(), pins)
     assert [got[name] for name in ("hops", "token_hops", "router_errors")] == [4, 5, 11]
 
@@ -242,7 +297,7 @@ def test_waiting_and_pausing_are_counted() -> None:
     assert [got[name] for name in ("integrate", "token_wait")] == [1, 29]
 
 
-CAUSES: list[tuple[list[Row], ErrorCause]] = [
+CAUSES: list[tuple[Sequence[Row], ErrorCause]] = [
     ([spike(3, 1)], ErrorCause.AXON),
     ([control(Kind.REPLY, 0)], ErrorCause.KIND),
     ([{"kind": 7}], ErrorCause.KIND),
@@ -254,13 +309,13 @@ CAUSES: list[tuple[list[Row], ErrorCause]] = [
 
 
 @pytest.mark.parametrize(("rows", "cause"), CAUSES, ids=lambda p: p.name if isinstance(p, ErrorCause) else "")
-def test_first_cause_of_an_error_is_kept(rows: list[Row], cause: ErrorCause) -> None:
+def test_first_cause_of_an_error_is_kept(rows: Sequence[Row], cause: ErrorCause) -> None:
     later = [*rows, *[{}] * 30, PAUSE, *[{}] * 5, spike(99, 0) if cause != ErrorCause.NONE else {}]
     assert replies(two(), [*later, *read(Section.STATUS, 0, 1)])[-1] == cause
 
 
 @pytest.mark.parametrize(("rows", "cause"), CAUSES, ids=lambda p: p.name if isinstance(p, ErrorCause) else "")
-def test_each_error_counts_once(rows: list[Row], cause: ErrorCause) -> None:
+def test_each_error_counts_once(rows: Sequence[Row], cause: ErrorCause) -> None:
     errors = 3 if cause == ErrorCause.RUNNING else int(cause != ErrorCause.NONE)
     assert counters(two(), [*rows, *[{}] * 30, PAUSE, *[{}] * 5])["errors"] == errors
 
@@ -274,14 +329,25 @@ def test_write_to_status_forgets_the_causes() -> None:
 
 def test_write_to_another_section_forgets_nothing() -> None:
     rows = [spike(9, 1), {}, *write(Section.COUNTER, 0, 0), *read(Section.STATUS, 0, 1), *[{}] * 5]
-    rows += [spike(9, 1), {}, *write(Section.STATUS, 0, 0), *read(Section.COUNTER, 4 * COUNTERS.index("errors"), 1)]
+    rows += [
+        spike(9, 1),
+        {},
+        *write(Section.STATUS, 0, 0),
+        *read(Section.COUNTER, 4 * COUNTERS.index("errors"), 1),
+    ]
     assert replies(two(), rows) == [1, 1]
 
 
 def test_status_shows_the_schedule_position() -> None:
     schedule = [[1, 0, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]]
     rows = [row for _ in range(3) for row in (TOKEN, *[{}] * 9)]
-    assert replies(two(schedule=schedule), [*rows, PAUSE, *[{}] * 9, *read(Section.STATUS, 0, 5)]) == [0, 0, 1, 2, 0]
+    assert replies(two(schedule=schedule), [*rows, PAUSE, *[{}] * 9, *read(Section.STATUS, 0, 5)]) == [
+        0,
+        0,
+        1,
+        2,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(("spec", "low"), [(SPEC, 0), (BROAD, 0)], ids=["tiny", "wide"])
@@ -295,7 +361,11 @@ def test_potentials_are_read_back(spec: SystemSpec, low: int) -> None:
 def test_wide_potentials_are_read_in_two_chunks() -> None:
     spec = SystemSpec(core=preset("small"), width=1, height=2)
     bench = CoreBench(None, spec)
-    rows = [*write(Section.POTENTIAL, 5, 0x1), *write(Section.POTENTIAL, 4, 0xBEEF), *read(Section.POTENTIAL, 4, 3)]
+    rows = [
+        *write(Section.POTENTIAL, 5, 0x1),
+        *write(Section.POTENTIAL, 4, 0xBEEF),
+        *read(Section.POTENTIAL, 4, 3),
+    ]
     cycles = [parse(spec, c["o.payload"]) for c in bench.run(rows) if c["o.valid"]]
     assert [c["data"] for c in cycles] == [0xBEEF, 0x1, 0]
 
@@ -310,7 +380,11 @@ def test_reply_waits_for_the_router_and_the_step_for_the_reply() -> None:
     rows = [*read(Section.POTENTIAL, 0, 2), TOKEN, *[{"o.ready": 0}] * 6]
     cycles = run(two(potential=[3, 4], bias=1, thresholds=[99]), rows)
     sent = [parse(SPEC, c["o.payload"]) for c in cycles]
-    order = [s["data"] if s["kind"] == Kind.REPLY else "*" for s, c in zip(sent, cycles, strict=True) if c["o.valid"]]
+    order = [
+        s["data"] if s["kind"] == Kind.REPLY else "*"
+        for s, c in zip(sent, cycles, strict=True)
+        if c["o.valid"]
+    ]
     assert [v for v, w in zip(order, [*order[1:], None], strict=True) if v != w] == [3, 4, "*"]
     assert beats(cycles) == [(0, 4, 0), (1, 5, 0)]
 
@@ -351,6 +425,9 @@ def test_control_registers_ignore_other_writes(change: dict[str, int]) -> None:
 
 def test_control_registers_hold_their_largest_value() -> None:
     values = {"axons": 32, "neurons": 32, "strengths": 4, "schedule": 8, "words": 4, "strength.3": -128}
-    rows = [{"program.strobe": 1, "program.address": REGISTERS[n], "program.chunk": v & 0xFFFF} for n, v in values.items()]
+    rows = [
+        {"program.strobe": 1, "program.address": REGISTERS[n], "program.chunk": v & 0xFFFF}
+        for n, v in values.items()
+    ]
     last = play(ControlRegisters(SPEC), [*rows, {}], list(values))[-1]
     assert last == values

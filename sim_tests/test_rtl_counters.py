@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counters of 48 bits, read in chunks; error registers that keep the first cause."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -16,7 +17,7 @@ from sim_tests.pysim import Row, play, widths
 SPEC = SystemSpec(core=preset("tiny"), width=1, height=1)
 
 
-def read(rows: list[Row]) -> list[int]:
+def read(rows: Sequence[Row]) -> list[int]:
     """Play the rows and read every counter, all four chunk addresses of each."""
     looks = [{"address": at} for at in range(4 * len(COUNTERS))]
     chunks = [c["chunk"] for c in play(CounterFile(SPEC), [*rows, *looks, {}], ["chunk"])][len(rows) + 1 :]
@@ -57,13 +58,20 @@ def test_chunk_shows_one_cycle_after_its_address() -> None:
 
 
 def test_meter_widths_hold_the_largest_increment_of_a_cycle() -> None:
-    wide = {"spikes": 8, "synaptic_operations": 4, "errors": 2, "hops": 3, "token_hops": 3, "router_errors": 4}
+    wide = {
+        "spikes": 8,
+        "synaptic_operations": 4,
+        "errors": 2,
+        "hops": 3,
+        "token_hops": 3,
+        "router_errors": 4,
+    }
     assert meter_bits(SPEC) == {name: wide.get(name, 1) for name in COUNTERS}
     assert widths(CounterFile(SPEC), "address", "chunk") == [6, 16]
     assert list(MeterSignature(SPEC).members) == list(COUNTERS)
 
 
-def causes(rows: list[Row]) -> list[int]:
+def causes(rows: Sequence[Row]) -> list[int]:
     return [c["first"] for c in play(StickyCause(), [*rows, {}], ["first"])]
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The crossbar: sums without bubbles, what was not touched reads as zero, every cell that is not zero counts."""
+"""The crossbar: sums without bubbles, zero where nothing was added, every cell that is not zero counts."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def add(*events: tuple[int, int, int]) -> list[Row]:
     return [dict(row) | {"value": value} for row, value in zip([*rows, {}], values, strict=True)]
 
 
-def sums(cells: object, rows: list[Row], columns: list[int], spec: SystemSpec = SPEC) -> list[int]:
+def sums(cells: object, rows: Sequence[Row], columns: list[int], spec: SystemSpec = SPEC) -> list[int]:
     """Program the cells, play the rows, and read the sums of the columns, one a cycle."""
     load = program_rows(make_core(cells), spec, Section.CROSSBAR)
     looks = [{"look": 1, "column": column} for column in columns]
@@ -84,9 +86,11 @@ def test_crossbar_column_holds_while_nothing_is_read() -> None:
     assert [c["sum"] for c in play(Crossbar(SPEC), [*load, *rows], ["sum"])[-3:]] == [5, 5, 0]
 
 
-def operations(rows: list[Row]) -> list[int]:
+def operations(rows: Sequence[Row]) -> list[int]:
     load = program_rows(make_core([[1, -1, 0, 0, 1, 0, 0, 0], [1] * 8]), SPEC, Section.CROSSBAR)
-    return [cycle["operations"] for cycle in play(Crossbar(SPEC), [*load, *rows], ["operations"])[len(load) :]]
+    return [
+        cycle["operations"] for cycle in play(Crossbar(SPEC), [*load, *rows], ["operations"])[len(load) :]
+    ]
 
 
 def test_crossbar_counts_cells_that_are_not_zero_when_they_are_added() -> None:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event scheduler: two banks, the signed maximum whatever the order, the lowest axon first."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import pytest
 
 from emu.spec import PRESETS, SystemSpec, preset
@@ -19,20 +22,26 @@ def arrive(axon: int, payload: int) -> dict[str, int]:
     return {"arrive": 1, "axon": axon, "payload": payload}
 
 
-def drain(rows: list[Row], spec: SystemSpec = SPEC, limit: int | None = None) -> list[tuple[int, int]]:
+def drain(rows: Sequence[Row], spec: SystemSpec = SPEC, limit: int | None = None) -> list[tuple[int, int]]:
     """Play the rows, then take one event a cycle; return (axon, value) in the order of the hand-out."""
-    bench = Bench(
-        EventScheduler(spec), ["any", "event", "value"], hold={"limit": limit or spec.core.axons}
-    )
+    bench = Bench(EventScheduler(spec), ["any", "event", "value"], hold={"limit": limit or spec.core.axons})
     taken = [{"take": 1, "done": 1}] * 50
     cycles = bench.run([*rows, *taken])[len(rows) :]
-    return [(now["event"], after["value"]) for now, after in zip(cycles, cycles[1:], strict=False) if now["any"]]
+    return [(now["event"], after["value"]) for now, after in pairwise(cycles) if now["any"]]
 
 
 @pytest.mark.parametrize("gap", [0, 1, 2])
 @pytest.mark.parametrize(
     ("values", "largest"),
-    [([3, -2], 3), ([-2, 3], 3), ([-5, -2], -2), ([-2, -5], -2), ([1, 7, -8], 7), ([-8, -8], -8), ([0, -1], 0)],
+    [
+        ([3, -2], 3),
+        ([-2, 3], 3),
+        ([-5, -2], -2),
+        ([-2, -5], -2),
+        ([1, 7, -8], 7),
+        ([-8, -8], -8),
+        ([0, -1], 0),
+    ],
 )
 def test_events_of_one_axon_merge_to_the_maximum(values: list[int], largest: int, gap: int) -> None:
     rows: list[Row] = []
@@ -98,7 +107,7 @@ def test_discard_empties_the_current_bank_only() -> None:
 def test_axon_beyond_the_limit_is_refused(axon: int, legal: int) -> None:
     cycles = play(EventScheduler(SPEC), [arrive(axon, 1), {}], COUNTED, hold={"limit": 20})
     assert [tuple(c.values()) for c in cycles] == [(legal, 0, 1 - legal), (0, 0, 0)]
-    assert drain([arrive(axon, 1), SWAP], limit=20) == [(axon, 1)][: legal]
+    assert drain([arrive(axon, 1), SWAP], limit=20) == [(axon, 1)][:legal]
 
 
 def test_limit_of_all_axons_and_of_none() -> None:

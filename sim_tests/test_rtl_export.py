@@ -8,10 +8,11 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from amaranth._toolchain.yosys import YosysError, find_yosys
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # type: ignore[attr-defined]  # the stubs leave it out
 
 from emu.spec import SystemSpec, preset
 from rtl import export
@@ -126,12 +127,13 @@ def test_icarus_accepts_the_design(folder: Path, standard: str) -> None:
 def check_with_yosys(text: str, reader: str) -> None:
     """Read a design and check it; the Yosys that Amaranth brings reads RTLIL only, others Verilog too."""
     script = f"{reader} <<END\n{text}\nEND\nhierarchy -check -top chip\nproc\n"
-    find_yosys(lambda version: version >= (0, 40)).run(["-q", "-"], script)
+    yosys: Any = find_yosys(lambda version: version >= (0, 40))  # type: ignore[no-untyped-call]
+    yosys.run(["-q", "-"], script)
 
 
 @pytest.fixture(scope="module")
 def netlist() -> str:
-    return rtlil.convert(Chip(SPEC, instances=False), name="chip", emit_src=False)
+    return str(rtlil.convert(Chip(SPEC, instances=False), name="chip", emit_src=False))
 
 
 def test_yosys_accepts_the_design(netlist: str) -> None:
@@ -165,10 +167,12 @@ def test_sidecar_tells_the_sizes() -> None:
 
 
 def test_write_verilog_writes_each_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "chip_verilog", lambda spec: dict.fromkeys(VERILOG_FILES, "text\n"))
+    monkeypatch.setattr(export, "chip_verilog", lambda _: dict.fromkeys(VERILOG_FILES, "text\n"))
     written = write_verilog(SPEC, tmp_path / "new", extra={"tb/bench.py": "pass\n"})
     names = [*VERILOG_FILES, "chip.json", "tb/bench.py"]
     assert written == [tmp_path / "new" / name for name in names]
     assert (tmp_path / "new/tb/bench.py").read_text() == "pass\n"
     assert json.loads((tmp_path / "new/chip.json").read_text()) == describe(SPEC)
-    assert sorted(p.name for p in (tmp_path / "new").rglob("*") if p.is_file()) == sorted(Path(n).name for n in names)
+    assert sorted(p.name for p in (tmp_path / "new").rglob("*") if p.is_file()) == sorted(
+        Path(n).name for n in names
+    )

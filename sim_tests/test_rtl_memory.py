@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory wrapper: when data shows, what a granule is, which port forwards a write."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from rtl.memory import ChunkMemory, Memory
@@ -17,7 +19,7 @@ def read(address: int, port: int = 0) -> dict[str, int]:
     return {f"read.{port}.enable": 1, f"read.{port}.address": address}
 
 
-def seen(memory: Memory, rows: list[Row], port: int = 0) -> list[int]:
+def seen(memory: Memory, rows: Sequence[Row], port: int = 0) -> list[int]:
     return [cycle[f"read.{port}.data"] for cycle in play(memory, rows, [f"read.{port}.data"])]
 
 
@@ -67,7 +69,7 @@ def chunk(address: int, value: int, strobe: int = 1) -> dict[str, int]:
     return {"strobe": strobe, "address": address, "chunk": value}
 
 
-def word(bits: int, rows: list[Row], address: int) -> int:
+def word(bits: int, rows: Sequence[Row], address: int) -> int:
     look: list[Row] = [{"read.enable": 1, "read.address": address}, {}]
     return play(ChunkMemory(depth=4, bits=bits), [*rows, *look], ["read.data"])[-1]["read.data"]
 
@@ -101,4 +103,10 @@ def test_chunk_memory_keeps_what_it_shows_until_the_next_read() -> None:
 
 def test_chunk_memory_is_as_wide_as_its_chunks() -> None:
     memory = ChunkMemory(depth=64, bits=33)
-    assert widths(memory, "read.data", "store.data", "read.address", "address", "chunk") == [64, 64, 6, 28, 16]
+    assert widths(memory, "read.data", "store.data", "read.address", "address", "chunk") == [
+        64,
+        64,
+        6,
+        28,
+        16,
+    ]

@@ -62,7 +62,9 @@ def walk(core: CoreImage, sums: Sequence[int] = (), ready: Callable[[int], bool]
     bits = SPEC.core.potential_bits
     read = [c["inspect.data"] & ((1 << bits) - 1) for c in trace[-core.neurons :]]
     got.potentials = [v - (1 << bits) if v >> (bits - 1) else v for v in read]
-    assert not any(c["stored"] or c["emitting"] or c["done"] for c in [*trace[: len(load) + 1], *trace[-core.neurons :]])
+    assert not any(
+        c["stored"] or c["emitting"] or c["done"] for c in [*trace[: len(load) + 1], *trace[-core.neurons :]]
+    )
     return got
 
 
@@ -86,7 +88,9 @@ def one(sums: Sequence[int] = (), **fields: Any) -> Walked:
     return walk(make_core([[0] * columns], **fields), sums)
 
 
-def entry(*, init: int = 0, update: int = 1, fire: int = 1, first: int = 0, count: int = 1) -> list[list[int]]:
+def entry(
+    *, init: int = 0, update: int = 1, fire: int = 1, first: int = 0, count: int = 1
+) -> list[list[int]]:
     return [[1, init, 1, update, fire, first, count]]
 
 
@@ -94,7 +98,9 @@ def entry(*, init: int = 0, update: int = 1, fire: int = 1, first: int = 0, coun
 @pytest.mark.parametrize("init", [0, 1])
 @pytest.mark.parametrize("update", [0, 1])
 def test_base_is_v0_or_nothing_or_the_stored_potential(reset: int, init: int, update: int) -> None:
-    got = one([7], bias=3, v0=100, potential=-40, reset=reset, schedule=entry(init=init, update=update, fire=0))
+    got = one(
+        [7], bias=3, v0=100, potential=-40, reset=reset, schedule=entry(init=init, update=update, fire=0)
+    )
     base = 100 if init else 0 if reset == 0 else -40
     expected = base + (7 + 3 if update else 0)
     assert (got.beats, got.potentials) == ([(0, expected, 0)], [expected])
@@ -110,7 +116,9 @@ def test_base_is_v0_or_nothing_or_the_stored_potential(reset: int, init: int, up
         ([127, 127], [8, -8], 0),
     ],
 )
-def test_drive_is_the_sum_of_strength_times_column_sum(strengths: list[int], sums: list[int], drive: int) -> None:
+def test_drive_is_the_sum_of_strength_times_column_sum(
+    strengths: list[int], sums: list[int], drive: int
+) -> None:
     assert one(sums, strengths=strengths, schedule=entry(fire=0)).beats == [(0, drive, 0)]
 
 
@@ -151,7 +159,9 @@ def test_drive_holds_every_column_at_the_extreme(sign: int) -> None:
         ([0], 0, 0, 0),
     ],
 )
-def test_thresholds_of_the_run_are_compared(thresholds: list[int], first: int, count: int, crossed: int) -> None:
+def test_thresholds_of_the_run_are_compared(
+    thresholds: list[int], first: int, count: int, crossed: int
+) -> None:
     got = one([5], reset=0, thresholds=thresholds, schedule=entry(first=first, count=count))
     assert got.beats == [(0, 5, crossed)]
     assert got.cycles == 1 + 1 + 1 + count + 1
@@ -166,9 +176,7 @@ def test_step_that_does_not_fire_crosses_nothing() -> None:
     assert (got.beats, got.cycles) == ([(0, 5, 0)], 4)
 
 
-@pytest.mark.parametrize(
-    ("reset", "stored"), [(0, 10), (1, 0), (2, 4)]
-)
+@pytest.mark.parametrize(("reset", "stored"), [(0, 10), (1, 0), (2, 4)])
 def test_reset_of_a_neuron_that_fired(reset: int, stored: int) -> None:
     got = one([10], reset=reset, thresholds=[8, 11, 6, NEVER], schedule=entry(count=4))
     assert (got.beats, got.potentials) == ([(0, stored, 2)], [stored])
@@ -180,7 +188,9 @@ def test_neuron_that_did_not_fire_keeps_its_potential(reset: int) -> None:
     assert walk(cells, [9, 5]).beats == [(0, 0 if reset == 1 else 3, 1), (1, 5, 0)]
 
 
-@pytest.mark.parametrize(("v0", "theta", "stored", "clipped"), [(HIGH, LOW, HIGH, 1), (-1, LOW, HIGH, 0), (0, LOW, HIGH, 1)])
+@pytest.mark.parametrize(
+    ("v0", "theta", "stored", "clipped"), [(HIGH, LOW, HIGH, 1), (-1, LOW, HIGH, 0), (0, LOW, HIGH, 1)]
+)
 def test_subtraction_saturates(v0: int, theta: int, stored: int, clipped: int) -> None:
     got = one(v0=v0, thresholds=[theta], schedule=entry(init=1, update=0))
     assert (got.beats, got.clipped) == ([(0, stored, 1)], clipped)
@@ -203,7 +213,9 @@ def test_unary_emission_sends_one_packet_for_each_crossing() -> None:
 
 def test_count_emission_sends_the_count_once() -> None:
     thresholds = list(range(1, 8))
-    got = one([7], thresholds=thresholds, fanout=FANOUT, fanout_base=1, count_emission=True, schedule=entry(count=7))
+    got = one(
+        [7], thresholds=thresholds, fanout=FANOUT, fanout_base=1, count_emission=True, schedule=entry(count=7)
+    )
     assert got.packets == [(0, 1, 0, 1, 4, 7), (0, 0, 2, 2, 9, 7)]
     assert got.cycles == 1 + 7 + 3 + 2
 
@@ -214,14 +226,18 @@ def test_fanout_list_begins_at_its_base() -> None:
 
 
 def test_packet_waits_until_it_is_taken() -> None:
-    core = make_core([[0, 0]], bias=2, thresholds=[1, 2], fanout=FANOUT, fanout_base=1, schedule=entry(count=2))
+    core = make_core(
+        [[0, 0]], bias=2, thresholds=[1, 2], fanout=FANOUT, fanout_base=1, schedule=entry(count=2)
+    )
     free, busy = walk(core), walk(core, ready=lambda cycle: cycle % 3 == 2)
     assert busy.packets == free.packets
     assert busy.beats == free.beats
     assert busy.emitting - len(busy.packets) == busy.cycles - free.cycles > 0
 
 
-@pytest.mark.parametrize(("connected", "packets"), [([True, False], 1), ([False, True], 1), ([False, False], 0)])
+@pytest.mark.parametrize(
+    ("connected", "packets"), [([True, False], 1), ([False, True], 1), ([False, False], 0)]
+)
 def test_neuron_that_is_not_connected_sends_nothing(connected: list[bool], packets: int) -> None:
     core = make_core([[0, 0]], bias=1, connected=connected, fanout=[HERE], schedule=entry())
     got = walk(core)
@@ -235,14 +251,18 @@ def test_neuron_that_crossed_nothing_sends_nothing() -> None:
 
 def test_neurons_are_visited_in_order_with_their_own_columns() -> None:
     strengths = [1, 10]
-    core = make_core([[0] * 8], strengths=strengths, bias=[0, 100, -100, 7], potential=[1, 2, 3, 4], schedule=entry(fire=0))
+    core = make_core(
+        [[0] * 8], strengths=strengths, bias=[0, 100, -100, 7], potential=[1, 2, 3, 4], schedule=entry(fire=0)
+    )
     got = walk(core, [1, 2, 3, 4, 5, 6, 7, 8])
     assert got.beats == [(0, 22, 0), (1, 145, 0), (2, -32, 0), (3, 98, 0)]
     assert (got.potentials, got.cycles) == ([22, 145, -32, 98], 4 * (2 + 3))
 
 
 def test_neurons_use_their_own_threshold_lists() -> None:
-    core = make_core([[0] * 3], bias=5, reset=0, thresholds=[9, 5, 4, 9], threshold_base=[0, 1, 2], schedule=entry(count=2))
+    core = make_core(
+        [[0] * 3], bias=5, reset=0, thresholds=[9, 5, 4, 9], threshold_base=[0, 1, 2], schedule=entry(count=2)
+    )
     assert [b[2] for b in walk(core).beats] == [1, 2, 1]
 
 
@@ -272,7 +292,17 @@ def test_walk_ignores_writes_that_are_not_for_it(change: dict[str, int]) -> None
 
 
 def test_walk_sizes() -> None:
-    names = ("neurons", "strengths", "strength.0", "column", "sum", "neuron", "potential", "count", "inspect.data")
+    names = (
+        "neurons",
+        "strengths",
+        "strength.0",
+        "column",
+        "sum",
+        "neuron",
+        "potential",
+        "count",
+        "inspect.data",
+    )
     assert widths(Walk(SPEC), *names) == [6, 3, 8, 5, 10, 5, 12, 8, 16]
     layout = spike_struct(SPEC)
     assert (layout["axon"].offset, layout["axon"].width, layout["payload"].width) == (0, 12, 4)

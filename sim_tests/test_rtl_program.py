@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control packets: pointers, writes, reads, and each error with its cause."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from emu.words import Kind, Section
@@ -23,13 +25,22 @@ def point(section: int, address: int) -> list[Row]:
     return [packet(Kind.POINTER_HIGH, pointer >> 16), packet(Kind.POINTER_LOW, pointer & 0xFFFF)]
 
 
-def run(rows: list[Row], **hold: int) -> list[dict[str, int]]:
-    return play(Programmer(), rows, WATCH, hold=dict(HOLD) | {n.replace("reply_ready", "reply.ready"): v for n, v in hold.items()})
+def run(rows: Sequence[Row], **hold: int) -> list[dict[str, int]]:
+    return play(
+        Programmer(),
+        rows,
+        WATCH,
+        hold=dict(HOLD) | {n.replace("reply_ready", "reply.ready"): v for n, v in hold.items()},
+    )
 
 
-def writes(rows: list[Row], **hold: int) -> list[tuple[int, int, int]]:
+def writes(rows: Sequence[Row], **hold: int) -> list[tuple[int, int, int]]:
     cycles = run([*rows, IDLE], **hold)
-    return [(c["program.section"], c["program.address"], c["program.chunk"]) for c in cycles if c["program.strobe"]]
+    return [
+        (c["program.section"], c["program.address"], c["program.chunk"])
+        for c in cycles
+        if c["program.strobe"]
+    ]
 
 
 def errors(cycle: dict[str, int]) -> list[str]:
@@ -120,7 +131,9 @@ def test_control_packet_at_another_time_is_an_error_and_changes_nothing(kind: Ki
     cycles = run([*point(Section.POTENTIAL, 4), *reads, late, *[IDLE] * 4, packet(Kind.WRITE, 1)])
     assert [errors(c) for c in cycles if any(map(c.get, ERRORS))] == [["running"]]
     moved = 1 if busy == "reading" else 0
-    assert [(c["program.section"], c["program.address"]) for c in cycles if c["program.strobe"]] == [(6, 4 + moved)]
+    assert [(c["program.section"], c["program.address"]) for c in cycles if c["program.strobe"]] == [
+        (6, 4 + moved)
+    ]
     assert sum(c["reply.valid"] for c in cycles) == moved
 
 

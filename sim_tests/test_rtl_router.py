@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The router: every route against the table of the contract, one cycle a hop, and the barrier of tokens."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from emu.spec import SystemSpec, preset
@@ -44,7 +46,7 @@ TOKEN, PAUSE = flit(SPEC, kind=Kind.TOKEN), flit(SPEC, kind=Kind.TOKEN, data=1)
 
 def send(**flits: int) -> dict[str, int]:
     """Return the inputs that offer a flit at each named port."""
-    row = {}
+    row: dict[str, int] = {}
     for name, word in flits.items():
         row |= {f"i.{'NESWL'.index(name)}.valid": 1, f"i.{'NESWL'.index(name)}.payload": word}
     return row
@@ -54,12 +56,12 @@ def stop(ports: str) -> dict[str, int]:
     return {f"o.{'NESWL'.index(port)}.ready": 0 for port in ports}
 
 
-def run(rows: list[Row], **straps: int) -> list[dict[str, int]]:
+def run(rows: Sequence[Row], **straps: int) -> list[dict[str, int]]:
     return play(Router(SPEC), rows, WATCH, hold=READY | CENTRE | straps)
 
 
-def leaving(rows: list[Row], **straps: int) -> list[str]:
-    """Return what is offered in each cycle: port and data of a packet, port and ``*`` or ``!`` for a token."""
+def leaving(rows: Sequence[Row], **straps: int) -> list[str]:
+    """Return what is offered in each cycle: a port with a packet's data, or ``*`` or ``!`` for a token."""
     out = []
     for cycle in run([*rows, {}, {}], **straps):
         words = {o: parse(SPEC, cycle[f"o.{o}.payload"]) for o in range(5) if cycle[f"o.{o}.valid"]}
@@ -90,7 +92,7 @@ def test_route_depends_on_the_own_place(x: int, y: int) -> None:
 
 
 def test_fed_by_is_the_table_of_the_contract() -> None:
-    assert FED_BY == {o: tuple(i for i in range(5) if "NESWL"[o] in FEEDS[i]) for o in range(5)}
+    assert {o: tuple(i for i in range(5) if "NESWL"[o] in FEEDS[i]) for o in range(5)} == FED_BY
 
 
 def test_packet_hop_takes_one_cycle() -> None:
@@ -172,6 +174,11 @@ def test_pause_flags_are_ored_into_what_the_input_feeds(port: str) -> None:
     assert sorted(seen) == sorted(o + ("!" if o in FEEDS["NESWL".index(port)] else "*") for o in "NESWL")
 
 
+def test_pause_flag_of_an_early_token_is_kept() -> None:
+    rows = [tokens("N", PAUSE), {}, {}, tokens("ESWL"), {}, {}]
+    assert leaving(rows)[5] == "N* E* S! W* L!"
+
+
 def test_pause_flag_is_forgotten_with_its_token() -> None:
     rows = [tokens("NESWL", PAUSE), {}, {}, tokens("NESWL"), {}]
     assert leaving(rows)[2::3][:2] == ["N! E! S! W! L!", "N* E* S* W* L*"]
@@ -206,11 +213,26 @@ def test_fork_is_blocked_for_the_outputs_taken_only() -> None:
 
 def test_complete_output_sends_nothing_but_its_token() -> None:
     rows = [tokens("NESWL"), {}, stop("L") | send(W=spike(LOCAL, 3)), stop("L"), stop("L"), {}, {}]
-    assert [cycle.split()[-1] if cycle else "" for cycle in leaving(rows)[2:7]] == ["L*", "L*", "L*", "L*", "L3"]
+    assert [cycle.split()[-1] if cycle else "" for cycle in leaving(rows)[2:7]] == [
+        "L*",
+        "L*",
+        "L*",
+        "L*",
+        "L3",
+    ]
 
 
 def test_pointer_returns_to_north_with_the_token() -> None:
-    rows = [send(W=spike(LOCAL, 3)), {}, tokens("NESWL"), {}, {}, send(N=spike(LOCAL, 0), L=spike(LOCAL, 4)), {}, {}]
+    rows = [
+        send(W=spike(LOCAL, 3)),
+        {},
+        tokens("NESWL"),
+        {},
+        {},
+        send(N=spike(LOCAL, 0), L=spike(LOCAL, 4)),
+        {},
+        {},
+    ]
     assert [c for c in leaving(rows) if c] == ["L3", "N* E* S* W* L*", "L0", "L4"]
 
 
@@ -228,7 +250,9 @@ def test_absent_output_takes_and_sends_no_token() -> None:
 def test_token_that_feeds_absent_outputs_only_does_not_wait_for_them() -> None:
     seen = run([tokens("N"), tokens("N"), tokens("N"), {}, {}], present_out=1 << E)
     assert not any(cycle[f"o.{o}.valid"] for cycle in seen for o in range(5))
-    ready = play(Router(SPEC), [tokens("N")] * 5, ["i.0.ready"], hold=READY | CENTRE | {"present_out": 1 << E})
+    ready = play(
+        Router(SPEC), [tokens("N")] * 5, ["i.0.ready"], hold=READY | CENTRE | {"present_out": 1 << E}
+    )
     assert [c["i.0.ready"] for c in ready] == [1] * 5
 
 
@@ -259,7 +283,15 @@ def test_errors_of_all_inputs_are_added() -> None:
 
 
 def test_counts_are_of_flits_that_leave_to_neighbours() -> None:
-    rows = [send(W=spike((0, 2, 0, 2))), {}, send(W=spike((0, 2, 0, 2), kind=Kind.WRITE)), {}, tokens("NESWL"), {}, {}]
+    rows = [
+        send(W=spike((0, 2, 0, 2))),
+        {},
+        send(W=spike((0, 2, 0, 2), kind=Kind.WRITE)),
+        {},
+        tokens("NESWL"),
+        {},
+        {},
+    ]
     assert [c["hops"] for c in run(rows)] == [0, 3, 0, 0, 0, 0, 0]
     assert [c["token_hops"] for c in run(rows)] == [0, 0, 0, 0, 0, 0, 4]
     held = run([send(W=spike(EAST)), stop("E"), tokens("NESWL") | stop("E"), {}, stop("NES"), stop("N"), {}])

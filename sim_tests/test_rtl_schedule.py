@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schedule: entries repeat, follow each other and begin again."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from emu.spec import SystemSpec, preset
@@ -17,7 +19,7 @@ PLACE = ["position", "repetition"]
 LOAD = program_rows(make_core([[0]], schedule=ENTRIES), SPEC, Section.SCHEDULE)
 
 
-def places(rows: list[Row], length: int = 3) -> list[tuple[int, int]]:
+def places(rows: Sequence[Row], length: int = 3) -> list[tuple[int, int]]:
     cycles = play(Schedule(SPEC), [*LOAD, {}, *rows, {}], PLACE, hold={"length": length})
     return [(c["position"], c["repetition"]) for c in cycles[len(LOAD) + 1 :]]
 
@@ -49,7 +51,12 @@ def test_entry_shows_two_cycles_after_the_position_changed() -> None:
 
 @pytest.mark.parametrize(
     ("section", "place"),
-    [(Section.CONTROL, (0, 0)), (Section.SCHEDULE, (0, 0)), (Section.CROSSBAR, (2, 1)), (Section.COUNTER, (2, 1))],
+    [
+        (Section.CONTROL, (0, 0)),
+        (Section.SCHEDULE, (0, 0)),
+        (Section.CROSSBAR, (2, 1)),
+        (Section.COUNTER, (2, 1)),
+    ],
 )
 def test_writes_to_control_and_schedule_rewind(section: Section, place: tuple[int, int]) -> None:
     steps = [row for _ in range(4) for row in (ADVANCE, {}, {})]
