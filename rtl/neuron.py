@@ -67,7 +67,7 @@ class Walk(Component):
         """Instantiate a memory that is written through its section; return it and its word as a structure."""
         layout = section_struct(self._spec, section)
         memory = ChunkMemory(depth=depth, bits=layout.size)
-        m.submodules[section.name.lower()] = memory
+        m.submodules[f"{section.name.lower()}_memory"] = memory
         m.d.comb += [
             memory.strobe.eq(self.program.strobe & (self.program.section == section)),
             memory.address.eq(self.program.address),
@@ -160,7 +160,7 @@ class Walk(Component):
 
     def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
         """Potentials are written and read by the walk, and by packets while it is idle."""
-        m.submodules.potential = memory = self._potentials
+        m.submodules.potential_memory = memory = self._potentials
         m.d.comb += [
             memory.strobe.eq(self.program.strobe & (self.program.section == Section.POTENTIAL)),
             memory.address.eq(self.program.address),
