@@ -16,12 +16,11 @@ from emu.trace import RunResult
 from mapping.difference import Difference, difference
 from mapping.emit import PLACED
 from mapping.errors import MappingError
-from mapping.evaluate import run
-from mapping.input_factor import InputScale, check_input_scale
+from mapping.evaluate import run, run_single
+from mapping.input_factor import InputScale, Scaling, check_input_scale
 from mapping.io import counts_of, outputs_of
 from mapping.operations import layer_matrix, operation_counts
 from mapping.simulate import decode, layer_input, simulate
-from mapping.single import run_single
 from mapping.spiking import INPUT, SpikingLayer, SpikingNetwork
 
 __all__ = ["OUTPUT", "Diagnosis", "Emulate", "LayerDiagnosis", "SumRange", "diagnose"]
@@ -233,7 +232,8 @@ class _Study:
         network = self.spiking.network
         tensors = list(dict.fromkeys([*(tensor for tensor, _ in self.scales.values()), network.output]))
         truth = run(network, {network.input: x}, tensors)
-        single = run_single(network, x, tensors)
+        with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
+            single = run_single(network, x, tensors)
         given = np.rint(truth[self.spiking.encoder_output] / self.spiking.input_scale).astype(np.int32)
         counts = simulate(self.spiking, given)
         operations = operation_counts(self.spiking, counts)
@@ -317,6 +317,7 @@ def diagnose(
     *,
     image: SystemImage | None = None,
     emulate: Emulate | None = None,
+    scaling: Scaling | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Compare every activation of every sample, and say what each layer does.
@@ -329,6 +330,8 @@ def diagnose(
     y : int64 (samples,) or None
     image, emulate : SystemImage and callable, optional
         An image of the network whose table of placed neurons is sound, and what runs it on some samples.
+    scaling : Scaling, optional
+        How ``x`` were made from the data, to say what would be better.
     progress : callable, optional
         Told what is being done.
 
@@ -344,4 +347,4 @@ def diagnose(
         say(f"comparing samples {part.start}..{part.stop - 1} of {len(x)}")
         study.add(x[part], part.start)
     say("trying other input scales")
-    return study.diagnosis(y, check_input_scale(spiking, x, y))
+    return study.diagnosis(y, check_input_scale(spiking, x, y, scaling))

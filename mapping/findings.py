@@ -11,7 +11,7 @@ from mapping.check import Violation
 from mapping.diagnose import Diagnosis, LayerDiagnosis
 from mapping.difference import Difference
 from mapping.emit import PLACED
-from mapping.input_factor import CHOICES, InputScale, ScaleCandidate, factor_text
+from mapping.input_factor import GAIN, InputScale, ScaleCandidate, factor_text
 from mapping.spiking import INPUT, SpikingNetwork
 
 __all__ = ["DIFFERENCE", "NOTE", "TABLE_KINDS", "WARNING", "Finding", "find", "image_findings"]
@@ -111,25 +111,28 @@ def _input_scale(scale: InputScale) -> Iterator[Finding]:
     own, better = scale.own, scale.better
     where = f"on the first {scale.samples} samples"
     if better is not None:
-        choice, times = CHOICES.get(better.factor), factor_text(better.factor)
-        remedy = f"multiply them by {times}" + (f", for bytes --input {choice}" if choice else "")
+        times = factor_text(better.factor)
         text = (
-            f"The data seem to have the wrong scale for this model: {where} {_state(own)} as they are, and "
-            f"{_state(better)} times {times}; {remedy}."
+            f"The data seem to have the wrong scale for this model: {where} {_state(own, better)} as they "
+            f"are, and {_state(better, own)} times {times}; try --input {scale.choice}."
         )
         yield Finding(level=WARNING, kind="input-scale", text=text, layer=INPUT)
     elif scale.stuck:
         text = (
-            f"The data seem to have the wrong scale for this model: {where} {_state(own)} and "
+            f"The data seem to have the wrong scale for this model: {where} {_state(own, own)} and "
             f"{_percent(own.constant_share)} of its neurons never change, and no factor tried is better; "
             "compare the data with those of the training."
         )
         yield Finding(level=WARNING, kind="input-scale", text=text, layer=INPUT)
 
 
-def _state(candidate: ScaleCandidate) -> str:
+def _state(candidate: ScaleCandidate, other: ScaleCandidate) -> str:
+    """Return what one of two candidates gives: the accuracy, and the activations where it says too little."""
     ends = f"{_percent(candidate.ends)} of the encoder's activations are at 0 or at the top"
-    return ends if candidate.accuracy is None else f"accuracy is {_percent(candidate.accuracy)} and {ends}"
+    if candidate.accuracy is None or other.accuracy is None:
+        return ends
+    accuracy = f"accuracy is {_percent(candidate.accuracy)}"
+    return accuracy if abs(candidate.accuracy - other.accuracy) >= GAIN else f"{accuracy} and {ends}"
 
 
 def _layers(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -11,21 +11,45 @@ from numpy.typing import NDArray
 from mapping.evaluate import run
 from mapping.spiking import SpikingNetwork
 
-__all__ = ["CHOICES", "FACTORS", "InputScale", "ScaleCandidate", "check_input_scale", "factor_text"]
+__all__ = ["FACTORS", "GAIN", "InputScale", "ScaleCandidate", "Scaling", "check_input_scale", "factor_text"]
 
 FACTORS = (1.0, 1 / 255, 1 / 16, 16.0, 255.0)
 """Factors tried on the data: as they are, bytes and 4-bit pixels to 0..1, and back."""
 
-CHOICES = {1 / 255: "unit", 255.0: "raw"}
-"""The value of ``--input`` that amounts to a factor where the data are bytes: 0..1 and 0..255."""
-
 SAMPLES = 256
 """Samples that are tried."""
 
-_GAIN, _GAIN_SAMPLES = 0.1, 5  # a better accuracy counts from these differences on
+GAIN = 0.1
+"""Difference from which on a better accuracy counts."""
+
+_GAIN_SAMPLES = 5  # and so many samples more
 _ALMOST_ALL = 0.99
 _CROWDED, _WIDER = 0.85, 3  # many activations at an end, and how many times more would have to be inside
 _CHANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How data became the input of a network: the value of ``--input``, and whether they are bytes."""
+
+    how: str = "raw"
+    pixels: bool = False
+
+    def times(self, factor: float) -> str:
+        """Return the value of ``--input`` that gives the same data times a factor.
+
+        >>> Scaling(how="raw", pixels=True).times(1 / 255), Scaling(how="unit", pixels=True).times(255.0)
+        ('unit', 'raw')
+        >>> Scaling().times(1 / 16), Scaling(how="0.5,2", pixels=True).times(16.0)
+        ('0,16', '0.5,0.125')
+        """
+        if self.how not in {"raw", "unit"}:
+            mean, deviation = map(float, self.how.split(","))
+            return f"{mean:.12g},{deviation / factor:.12g}"
+        if self.pixels and self.how == "unit" and factor == 255.0:
+            return "raw"
+        factor = 255 * factor if self.pixels and self.how == "raw" else factor
+        return "unit" if self.pixels and factor == 1.0 else f"0,{1 / factor:.12g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +77,8 @@ class ScaleCandidate:
 class InputScale:
     """All candidates, the data as they are first.
 
-    ``better`` is the candidate whose factor the data should be multiplied by, if one is clearly better.
+    ``better`` is the candidate whose factor the data should be multiplied by, if one is clearly better, and
+    ``choice`` the value of ``--input`` that does so.
     ``stuck`` tells that almost nothing of the data passes the encoder, and that the accuracy, if it is known,
     does not show that this is right.
     """
@@ -61,6 +86,7 @@ class InputScale:
     samples: int
     candidates: tuple[ScaleCandidate, ...]
     better: ScaleCandidate | None
+    choice: str | None
     stuck: bool
 
     @property
@@ -79,7 +105,10 @@ def factor_text(factor: float) -> str:
 
 
 def check_input_scale(
-    spiking: SpikingNetwork, x: NDArray[np.float64], y: NDArray[np.int64] | None
+    spiking: SpikingNetwork,
+    x: NDArray[np.float64],
+    y: NDArray[np.int64] | None,
+    scaling: Scaling | None = None,
 ) -> InputScale:
     """Evaluate the float network on the first `SAMPLES` samples times each of `FACTORS`.
 
@@ -95,6 +124,8 @@ def check_input_scale(
         The network; its encoder and its float network are used.
     x : float64 (samples, input shape)
     y : int64 (samples,) or None
+    scaling : Scaling, optional
+        How ``x`` were made; by default they are the data.
     """
     x, y = x[:SAMPLES], None if y is None else y[:SAMPLES]
     with np.errstate(over="ignore"):
@@ -107,7 +138,8 @@ def check_input_scale(
     stuck = _nothing_passes(own, spiking.input_levels, len(x)) and not _right_anyway(own, y)
     if stuck and y is None:
         better = better or _freest(candidates, spiking.input_levels, len(x))
-    return InputScale(samples=len(x), candidates=tuple(candidates), better=better, stuck=stuck)
+    choice = None if better is None else (scaling or Scaling()).times(better.factor)
+    return InputScale(samples=len(x), candidates=tuple(candidates), better=better, choice=choice, stuck=stuck)
 
 
 def _candidate(
@@ -129,7 +161,7 @@ def _candidate(
 def _more_accurate(candidates: list[ScaleCandidate], samples: int) -> ScaleCandidate | None:
     best = max(candidates, key=lambda candidate: candidate.accuracy or 0.0)
     gain = (best.accuracy or 0.0) - (candidates[0].accuracy or 0.0)
-    return best if gain >= max(_GAIN, _GAIN_SAMPLES / samples) else None
+    return best if gain >= max(GAIN, _GAIN_SAMPLES / samples) else None
 
 
 def _wider(candidates: list[ScaleCandidate]) -> ScaleCandidate | None:

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,14 @@ from numpy.typing import NDArray
 from emu.container import save_image
 from emu.image import CoreImage, SystemImage
 from mapping.convert import convert
-from mapping.datasets import Dataset, load_data
+from mapping.datasets import Dataset, load_data, scaled
 from mapping.diagnose import Diagnosis, diagnose
 from mapping.difference import First
-from mapping.evaluate import run
 from mapping.findings import WARNING, Finding, find
 from mapping.flow import compile_network, load_network
-from mapping.input_factor import FACTORS, check_input_scale
+from mapping.input_factor import FACTORS, Scaling, check_input_scale
 from mapping.operations import operation_counts
 from mapping.simulate import compare, encode, simulate
-from mapping.single import run_single
 from mapping.spiking import INPUT, SpikingNetwork
 from sim_tests.model_builder import ModelBuilder
 from sim_tests.spiking_models import CONVS, POOLS, images, naive_counts, one_conv, pooled_network
@@ -35,6 +34,7 @@ KEYS = {
     "model",
     "image_digest",
     "data",
+    "input",
     "samples",
     "ann_accuracy",
     "accuracy",
@@ -287,9 +287,34 @@ def test_wrong_input_scale_gives_both_accuracies_and_the_choice(
 ) -> None:
     found = warnings(diagnose(digits, data.x / 255, data.y))
     assert [finding.kind for finding in found] == ["input-scale"]
-    assert "on the first 60 samples accuracy is 8.33 % and " in found[0].text
-    assert "as they are, and accuracy is 100.00 % and " in found[0].text
-    assert found[0].text.endswith("times 255; multiply them by 255, for bytes --input raw.")
+    assert found[0].text == (
+        "The data seem to have the wrong scale for this model: on the first 60 samples accuracy is 8.33 % as "
+        "they are, and accuracy is 100.00 % times 255; try --input 0,0.00392156862745."
+    )
+
+
+def test_crowded_encoder_gives_accuracies_and_activations(digits: SpikingNetwork, data: Dataset) -> None:
+    found = warnings(diagnose(digits, data.x * 255, data.y))
+    assert re.search(r"accuracy is 100.00 % and 9\d\.\d\d % of the encoder's activations", found[0].text)
+    assert found[0].text.endswith("times 1/255; try --input 0,255.")
+
+
+@pytest.mark.parametrize("factor", FACTORS[1:])
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("how", ["raw", "unit", "3,0.25"])
+def test_choice_of_input_scale_multiplies_the_data(
+    digits: SpikingNetwork, data: Dataset, how: str, pixels: bool, factor: float
+) -> None:
+    given = dataclasses.replace(data, pixels=pixels)
+    now, _ = scaled(given, how, digits.network)
+    then, _ = scaled(given, Scaling(how=how, pixels=pixels).times(factor), digits.network)
+    assert then.x == pytest.approx(now.x * factor, rel=1e-9, abs=1e-9)
+
+
+def test_input_option_is_used_and_told(tmp_path: Path) -> None:
+    result = inspect(tmp_path, "digits", "--input", "0,255")
+    assert (result["input"], result["input_scale"]["choice"]) == ("0,255", "0,1")
+    assert [f["kind"] for f in result["findings"] if f["level"] == "warning"] == ["input-scale"]
 
 
 def test_input_scale_beyond_all_candidates_is_still_noticed(digits: SpikingNetwork, data: Dataset) -> None:
@@ -348,17 +373,6 @@ def test_float32_that_rounds_to_another_count_is_counted() -> None:
     )
 
 
-@pytest.mark.parametrize("spiking", [*(one_conv(**c) for c in CONVS), *(pooled_network(p) for p in POOLS)])
-def test_float32_evaluation_is_close_to_the_truth(spiking: SpikingNetwork) -> None:
-    network, x = spiking.network, images()
-    tensors = [spiking.encoder_output, *(layer.activation for layer in spiking.layers), network.output]
-    truth, single = run(network, {network.input: x}, tensors), run_single(network, x, tensors)
-    for tensor in tensors:
-        assert single[tensor].dtype == np.float32
-        far = np.abs(single[tensor] - truth[tensor]) > 1e-4
-        assert far.mean() < 0.01
-
-
 def test_spiking_network_that_differs_is_a_bug_and_named(digits: SpikingNetwork, data: Dataset) -> None:
     layer = digits.layers[0]
     thresholds: NDArray[np.int64] = layer.thresholds.copy()
@@ -387,7 +401,7 @@ def test_model_is_compiled_for_a_core_size_and_emulated(tmp_path: Path) -> None:
 
 def test_json_without_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "digits", "--json", str(tmp_path / "x.json")]) == 2
-    message = "Give --data too: --json and --samples are about what the layers do on data."
+    message = "Give --data too: --input, --samples and --json are about what layers do on data."
     assert message in capsys.readouterr().err
 
 

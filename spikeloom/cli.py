@@ -337,12 +337,13 @@ def inspect(
         typer.Option("--data", help="Data to run layer by layer: as for [bold]estimate[/]."),
     ] = None,
     samples: Samples = None,
+    scale: Input = None,
     json: Json = None,
 ) -> None:
     """Show what is in a model or an image and what runs where; with data also what each layer does."""
     from spikeloom.inspection import inspect as run_inspect
 
-    raise typer.Exit(run_inspect(model, core=core, data=data, samples=samples, json_file=json))
+    raise typer.Exit(run_inspect(model, core=core, data=data, samples=samples, how=scale, json_file=json))
 
 
 targets = typer.Typer(

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from emu.trace import RunResult
-from mapping.datasets import Dataset, load_data
+from mapping.datasets import Dataset, load_data, scaled
 from mapping.diagnose import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
 from mapping.difference import Difference
 from mapping.errors import MappingError
 from mapping.findings import DIFFERENCE, WARNING, Finding, find, image_findings
 from mapping.flow import Chip
-from mapping.input_factor import CHOICES, InputScale
+from mapping.input_factor import InputScale, Scaling
 from mapping.io import stimulus_for
 from spikeloom.files import write_text
 from spikeloom.structure import Subject, open_subject, show_structure
@@ -28,6 +29,7 @@ from spikeloom.terminal import console, number, share, status
 
 __all__ = [
     "SCHEMA",
+    "Study",
     "activity_table",
     "comparison_table",
     "inspect",
@@ -44,12 +46,22 @@ VIOLATIONS = 100
 _COLOURS = {DIFFERENCE: "red", WARNING: "yellow"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What data showed: their name, how they were scaled (``--input``), and the diagnosis."""
+
+    data: str
+    scale: str
+    diagnosis: Diagnosis
+
+
 def inspect(
     source: str,
     *,
     core: str | None = None,
     data: str | None = None,
     samples: int | None = None,
+    how: str | None = None,
     json_file: Path | None = None,
 ) -> int:
     """Print what is in a model or an image, and with data what each layer does; return the exit code.
@@ -61,27 +73,31 @@ def inspect(
     MappingError
         If the model, the image or the data cannot be used.
     """
-    if data is None and (json_file is not None or samples is not None):
-        raise MappingError("Give --data too: --json and --samples are about what the layers do on data.")
+    if data is None and (json_file, samples, how) != (None, None, None):
+        raise MappingError("Give --data too: --input, --samples and --json are about what layers do on data.")
     with status("reading") as say:
         subject = open_subject(source, core=core)
-        chosen = None if data is None else _shaped(load_data(data).first(samples), subject)
-        diagnosis = None
-        if chosen is not None:
-            image = subject.chip.image if subject.chip is not None and subject.readable else None
-            diagnosis = diagnose(
-                subject.spiking, chosen.x, chosen.y, image=image, emulate=_emulator(subject), progress=say
-            )
-    findings = _findings(subject, diagnosis)
-    if json_file is not None and diagnosis is not None and chosen is not None:
-        write_text(json_file, inspection_json(subject, chosen, diagnosis, findings))
-    _show(subject, chosen, diagnosis, findings)
+        study = None if data is None else _study(subject, load_data(data).first(samples), how, say)
+    findings = _findings(subject, study)
+    if json_file is not None and study is not None:
+        write_text(json_file, inspection_json(subject, study, findings))
+    _show(subject, study, findings)
     return int(any(finding.level == DIFFERENCE for finding in findings))
 
 
-def _shaped(data: Dataset, subject: Subject) -> Dataset:
-    network = subject.spiking.network
-    return data.shaped(network.shapes[network.input])
+def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str], None]) -> Study:
+    chip, spiking = subject.chip, subject.spiking
+    given, chosen = chip.prepare(data, how) if chip else scaled(data, how or "auto", spiking.network)
+    diagnosis = diagnose(
+        spiking,
+        given.x,
+        given.y,
+        image=chip.image if chip is not None and subject.readable else None,
+        emulate=_emulator(subject),
+        scaling=Scaling(how=chosen, pixels=data.pixels),
+        progress=say,
+    )
+    return Study(data=data.name, scale=chosen, diagnosis=diagnosis)
 
 
 def _emulator(subject: Subject) -> Emulate | None:
@@ -96,22 +112,22 @@ def _emulator(subject: Subject) -> Emulate | None:
     return emulate
 
 
-def _findings(subject: Subject, diagnosis: Diagnosis | None) -> list[Finding]:
-    found = [] if diagnosis is None else find(diagnosis)
+def _findings(subject: Subject, study: Study | None) -> list[Finding]:
+    found = [] if study is None else find(study.diagnosis)
     if subject.chip is None:
         return found
     return [*image_findings(subject.chip.image, subject.spiking, subject.violations), *found]
 
 
-def _show(
-    subject: Subject, data: Dataset | None, diagnosis: Diagnosis | None, findings: Sequence[Finding]
-) -> None:
+def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) -> None:
     show_structure(subject)
-    if diagnosis is not None and data is not None:
-        console.print(activity_table(diagnosis, data.name))
+    if study is not None:
+        diagnosis = study.diagnosis
+        console.print(activity_table(diagnosis, study.data))
         console.print(comparison_table(diagnosis))
         console.print(operations_table(diagnosis))
         console.print(sums_table(diagnosis))
+        console.print(f"Input: {study.scale}")
         console.print(_accuracies(diagnosis))
     for finding in findings:
         console.print(f"{finding.level}: {finding.text}", markup=False, style=_COLOURS.get(finding.level))
@@ -185,17 +201,16 @@ def sums_table(diagnosis: Diagnosis) -> Table:
     return table
 
 
-def inspection_json(
-    subject: Subject, data: Dataset, diagnosis: Diagnosis, findings: Sequence[Finding]
-) -> str:
+def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding]) -> str:
     """Return an inspection as JSON text (docs/reference/inspect.md); equal ones give equal text."""
-    chip = subject.chip
+    chip, diagnosis = subject.chip, study.diagnosis
     content = {
         "schema": SCHEMA,
         "version": version("spikeloom"),
         "model": subject.spiking.name,
         "image_digest": None if chip is None else chip.image.digest,
-        "data": data.name,
+        "data": study.data,
+        "input": study.scale,
         "samples": diagnosis.samples,
         "ann_accuracy": diagnosis.ann_accuracy,
         "accuracy": diagnosis.accuracy,
@@ -274,7 +289,7 @@ def _input_scale(scale: InputScale) -> dict[str, Any]:
     return {
         "samples": scale.samples,
         "better": None if scale.better is None else scale.better.factor,
-        "choice": None if scale.better is None else CHOICES.get(scale.better.factor),
+        "choice": scale.choice,
         "candidates": [
             {
                 "factor": candidate.factor,
