@@ -2,8 +2,8 @@
 """Images and labels in idx files, the format in which MNIST and Fashion-MNIST are published.
 
 A file is a magic number (two zero bytes, the type of the values, the number of axes), the sizes of the axes
-as big-endian 32-bit integers, and the values; gzip may be around it. The file is not trusted: no more of it is
-unpacked than its header announces, and that is bounded.
+as big-endian 32-bit integers, and the values; gzip may be around it. The file is not trusted: no more of it
+is unpacked than its header announces, and that is bounded.
 """
 
 import gzip
@@ -128,7 +128,8 @@ def _read(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
     size = math.prod(shape)
     if not 0 < size <= MAX_BYTES:
         raise MappingError(
-            f"Data file {path} announces {size} values {shape}, supported are 1 to {MAX_BYTES}: download it again."
+            f"Data file {path} announces {size} values {shape}, supported are 1 to {MAX_BYTES}: "
+            "download it again."
         )
     data = file.read(size + 1)
     if len(data) != size:
