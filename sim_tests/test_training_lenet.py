@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Callable
@@ -17,12 +18,15 @@ import pytest
 from onnx import numpy_helper
 
 import mapping.training.lenet
-from mapping.convert import compare, convert
+from mapping.convert import SpikingNetwork, compare, convert
 from mapping.errors import MappingError
 from mapping.evaluate import infer
 from mapping.idx import load_idx_pair
 from mapping.importers.onnx import load_onnx, network_from_onnx
+from mapping.network import Network
 from mapping.training import LENET_RECIPE, LENET_TERNARY, SPIKES, build_lenet, move, quantise, train_lenet
+from mapping.training.quantisation import write_model
+from sim_tests import lenet_table
 
 Array = npt.NDArray[Any]
 
@@ -247,6 +251,28 @@ def test_training_refuses_other_images(train: int, size: int, tmp_path: Path) ->
     )
     with pytest.raises(MappingError, match=f"^{re.escape(text)}$"):
         train_lenet(data=tmp_path, output=tmp_path / "a.onnx")
+
+
+def test_table_counts_the_spiking_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.onnx"
+    write_model(path, _random_model(2))
+    assert lenet_table.main(["--data", str(_write_mnist(tmp_path)), str(path)]) == 0
+    digest, line = capsys.readouterr().out.splitlines()
+    assert digest == f"a.onnx sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    values = sum(int(np.prod(shape)) for shape in MAPS) + 10
+    assert f"of 20 correct, 0 of {20 * values} values differ; per image: spikes_input " in line
+
+
+def test_table_finds_a_planted_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(network: Network) -> SpikingNetwork:
+        spiking = convert(network)
+        layer = spiking.layers[0]
+        wrong = replace(layer, thresholds=layer.thresholds + 1)
+        return replace(spiking, layers=(wrong, *spiking.layers[1:]))
+
+    monkeypatch.setattr(lenet_table, "convert", faulty)
+    write_model(tmp_path / "a.onnx", _random_model(2))
+    assert lenet_table.main(["--data", str(_write_mnist(tmp_path)), str(tmp_path / "a.onnx")]) == 1
 
 
 @pytest.mark.slow
