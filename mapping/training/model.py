@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trained digit network as an ONNX file, and its evaluation in float64.
 
-Written node by node with onnx.helper, so that the graph has exactly the operators the importer documents and
-the same parameters give the same bytes. No PyTorch here.
+No PyTorch here.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
-__all__ = ["BOUND", "EPSILON", "LEVEL", "TERNARY", "Array", "build_model", "evaluate", "predict"]
+from mapping.training.graph import Array, GraphWriter
 
-Array = npt.NDArray[Any]
+__all__ = ["BOUND", "LEVEL", "TERNARY", "build_model", "evaluate", "predict"]
 
 LEVEL = 1
 """Quantisation level k: activations are multiples of 2**-k."""
@@ -25,8 +23,6 @@ BOUND = 2
 """Upper bound B of an activation; B * 2**k = 4 spikes stand for the largest one."""
 TERNARY = ("conv1", "conv2", "dense")
 """The layers with weights -a, 0, a; the others are float and run on the host."""
-EPSILON = 1e-5
-"""Added to the variance in every batch normalisation."""
 
 
 def build_model(parameters: Mapping[str, Array], *, notes: Mapping[str, str]) -> onnx.ModelProto:
@@ -36,56 +32,15 @@ def build_model(parameters: Mapping[str, Array], *, notes: Mapping[str, str]) ->
     weights of the `TERNARY` layers are -a, 0 and a already. The first convolution was trained on pixels / 16:
     the scale goes into its weights (a power of two, so exact). Batch normalisations are nodes of their own.
     """
-    arrays, nodes = _constants(), list[onnx.NodeProto]()
-
-    def add(op: str, name: str, *inputs: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def layer(op: str, name: str, source: str, **attributes: Any) -> str:
-        arrays[f"{name}.weight"] = parameters[f"{name}.weight"]
-        y = add(op, f"{name}.sum", source, f"{name}.weight", **attributes)
-        norm = [f"{name}.{part}" for part in ("gamma", "beta", "mean", "variance")]
-        arrays.update({key: parameters[key] for key in norm})
-        y = add("BatchNormalization", f"{name}.norm", y, *norm, epsilon=EPSILON)
-        y = add("Add", f"{name}.shifted", add("Mul", f"{name}.scaled", y, "levels"), "half")
-        y = add("Clip", f"{name}.count", add("Floor", f"{name}.floor", y), "zero", "most")
-        return add("Mul", f"{name}.out", y, "step")
-
+    scaled = {**parameters, "host.weight": parameters["host.weight"] / np.float32(16)}
+    graph = GraphWriter(parameters=scaled, level=LEVEL, bound=BOUND)
     same: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [1, 1]}
-    y = layer("Conv", "host", "input", **same)
-    y = layer("Conv", "conv1", y, **same)
-    y = add("MaxPool", "pool", y, kernel_shape=[2, 2], strides=[2, 2])
-    y = add("Flatten", "flat", layer("Conv", "conv2", y, **same), axis=1)
-    y = layer("Gemm", "dense", y, transB=1)
-    arrays["host.weight"] = parameters["host.weight"] / np.float32(16)
-    arrays.update({key: parameters[key] for key in ("out.weight", "out.bias")})
-    add("Gemm", "logits", y, "out.weight", "out.bias", transB=1)
-    return _pack(nodes, arrays, notes=notes)
-
-
-def _constants() -> dict[str, Array]:
-    """The scalars of the quantised activation."""
-    values = {"levels": 2**LEVEL, "half": 0.5, "zero": 0, "most": BOUND * 2**LEVEL, "step": 2**-LEVEL}
-    return {name: np.array(value, np.float32) for name, value in values.items()}
-
-
-def _pack(
-    nodes: list[onnx.NodeProto], arrays: Mapping[str, Array], *, notes: Mapping[str, str]
-) -> onnx.ModelProto:
-    """Wrap nodes and constants in a model with its metadata."""
-    graph = helper.make_graph(
-        nodes,
-        "digits",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
-        [numpy_helper.from_array(np.asarray(a, np.float32), name) for name, a in arrays.items()],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="spikeloom")
-    helper.set_model_props(model, {**notes, "B": str(BOUND), "k": str(LEVEL)})
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    y = graph.layer("Conv", "host", "input", **same)
+    y = graph.layer("Conv", "conv1", y, **same)
+    y = graph.add("MaxPool", "pool", y, kernel_shape=[2, 2], strides=[2, 2])
+    y = graph.add("Flatten", "flat", graph.layer("Conv", "conv2", y, **same), axis=1)
+    graph.readout("out", graph.layer("Gemm", "dense", y, transB=1))
+    return graph.model("digits", size=(8, 8), notes=notes)
 
 
 def evaluate(model: onnx.ModelProto, images: Array) -> Array:
