@@ -200,13 +200,17 @@ def run(
 def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[str, Reals]:
     """Compute the wanted tensors from the graph input in float32 throughout, as most runtimes do.
 
+    Sums are taken in the order of the linear algebra library. Values too large for float32 become infinite
+    and are not reported.
+
     Raises
     ------
     TypeError, ValueError
         If ``x`` has the wrong type or shape or is not finite.
     """
-    values = _checked(network, network.input, x).astype(np.float32)
-    return _compute(network, {network.input: values}, wanted, {})
+    with np.errstate(all="ignore"):
+        values = _checked(network, network.input, x).astype(np.float32)
+        return _compute(network, {network.input: values}, wanted, {})
 
 
 def _compute(

@@ -143,7 +143,7 @@ def test_command_line_chooses_prints_and_keeps(tmp_path: Path, capsys: pytest.Ca
     b, y = builder(255.0)
     source, data, image = (str(tmp_path / name) for name in ("m.onnx", "d.npz", "i.spikeloom"))
     onnx.save(b.model(y), source)
-    np.savez(data, x=pictures(12).x.astype(np.uint8), y=np.asarray(pictures(12).y))
+    np.savez(data, x=pictures(24).x.astype(np.uint8), y=np.asarray(pictures(24).y))
     out = str(tmp_path / "o.json")
     assert main(["compile", source, "--data", data, "--core", "small", "-o", image]) == 0
     assert "Input: raw\n" in capsys.readouterr().out
@@ -156,6 +156,11 @@ def test_command_line_chooses_prints_and_keeps(tmp_path: Path, capsys: pytest.Ca
     assert main(["estimate", source, "--data", data, *flags]) == 0
     result = json.loads(Path(out).read_text())
     assert (result["input"], result["targets"][0]["accuracy"]) == ("0,0.00392156862745098", 1.0)
+    assert main(["inspect", image, "--data", data, "--json", out]) == 0
+    assert json.loads(Path(out).read_text())["input"] == "raw"
+    assert main(["inspect", source, "--data", data, "--input", "unit", "--json", out]) == 0
+    result = json.loads(Path(out).read_text())
+    assert (result["input"], result["input_scale"]["choice"]) == ("unit", "raw")
     assert main(["run", image, "--data", data, "--input", "odd"]) == 2
     assert "spikeloom: Input must be auto, raw, unit or MEAN,STD" in capsys.readouterr().err
 
