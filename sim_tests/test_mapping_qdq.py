@@ -94,6 +94,27 @@ def test_pool_and_reshapes_may_stand_between_the_two() -> None:
     np.testing.assert_allclose(infer(b.network(y), x), reference(b.model(y), x), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("low", "high", "levels"), [(5, 8, 3), (0, 7, None), (6, 255, 250), (5, 300, 250)])
+def test_integers_may_be_clipped_between_the_two(low: int, high: int, levels: int | None) -> None:
+    b = ModelBuilder((1,))
+    limits = [b.constant(0.3), b.constant(5, np.uint8)]
+    bounds = [b.constant(min(bound, 255), np.uint8) for bound in (low, high)]
+    q = b.op("Clip", b.op("QuantizeLinear", "x", *limits), *bounds)
+    network = b.network(b.op("DequantizeLinear", q, *limits))
+    scale = float(np.float32(0.3))
+    plain = [(min(max(round(v / scale) + 5, low), high, 255) - 5) * scale for v in LINE[:, 0]]
+    assert infer(network, LINE)[:, 0].tolist() == plain
+    assert [found.levels for found in find_activations(network).values()] == ([levels] if levels else [])
+    assert [node.op for node in network.nodes] == ["Quantise"]
+
+
+def test_stored_integers_may_be_clipped() -> None:
+    b = ModelBuilder((3,))
+    w = b.op("Clip", b.constant([[-5, 0, 9]], np.int8), b.constant(-1, np.int8), b.constant(1, np.int8))
+    network = b.network(b.op("Gemm", "x", b.op("DequantizeLinear", w, b.constant(0.5)), transB=1))
+    assert network.nodes[0].constants["weight"].tolist() == [[-0.5, 0.0, 0.5]]
+
+
 def test_one_quantiser_with_several_readers_is_one_activation() -> None:
     b = ModelBuilder((6,))
     limits = [b.constant(0.3), b.constant(0, np.uint8)]
@@ -233,6 +254,12 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Add", "x", q(b, "x", scaled(b, 1.0)), name="a"),
         "Node 'a' (Add) reads the integers 't0' of a QuantizeLinear; put a DequantizeLinear between.",
+    ),
+    (
+        lambda b: b.op(
+            "Clip", b.op("Flatten", q(b, "x", scaled(b, 1.0))), "", b.constant(9, np.uint8), name="c"
+        ),
+        ("Node 'c' (Clip) clips integers behind a pool or a reshape, which is supported only before them."),
     ),
     (
         lambda b: b.op("Flatten", q(b, "x", scaled(b, [1.0, 2.0])), name="f"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.importers.onnx_graph import FLOAT_TYPES, Graph, Integers, Operator, Step
-from mapping.importers.onnx_quantise import bipolar, dequantise, fold, quantise, quantise_qonnx
+from mapping.importers.onnx_quantise import bipolar, clip_integers, dequantise, fold, quantise, quantise_qonnx
 from mapping.network import Attribute, Shape, make_node
 
 __all__ = ["QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
@@ -19,7 +19,7 @@ QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brev
 
 _FOLDED = ("DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear")  # on constants too
 
-_PASSING = frozenset({"Flatten", "Identity", "MaxPool", "Reshape"})
+_PASSING = frozenset({"Clip", "Flatten", "Identity", "MaxPool", "Reshape"})
 
 
 def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
@@ -157,9 +157,9 @@ def _batch_norm(operator: Operator, graph: Graph) -> None:
     graph.chain(operator, [("", "BatchNormalization", attributes, constants)])
 
 
-def _clip(operator: Operator, graph: Graph) -> None:
+def _clip_bounds(operator: Operator, graph: Graph) -> dict[str, float]:
     operator.allow("max", "min")
-    bounds: dict[str, Attribute] = {}
+    bounds: dict[str, float] = {}
     for index, (key, name, default) in enumerate(
         (("low", "min", -math.inf), ("high", "max", math.inf)), start=1
     ):
@@ -170,7 +170,20 @@ def _clip(operator: Operator, graph: Graph) -> None:
         if not isinstance(bound, int | float) or math.isnan(bound):
             raise operator.bad(f"has {bound!r} as {name}, which is not a number")
         bounds[key] = float(bound)
-    graph.chain(operator, [("", "Clip", bounds, {})])
+    return bounds
+
+
+def _clip(operator: Operator, graph: Graph) -> None:
+    graph.chain(operator, [("", "Clip", dict(_clip_bounds(operator, graph)), {})])
+
+
+def _fold_clip(operator: Operator, graph: Graph) -> None:
+    bounds, value = _clip_bounds(operator, graph), graph.constants[operator.inputs[0]]
+    if value.dtype.kind not in "biuf":
+        raise operator.bad(f"reads a constant of type {value.dtype.name}, which is not numeric")
+    graph.define(
+        operator, np.clip(value.astype(np.float64), bounds["low"], bounds["high"]).astype(value.dtype)
+    )
 
 
 def _max_pool(operator: Operator, graph: Graph) -> None:
@@ -286,6 +299,9 @@ def emit(operator: Operator, graph: Graph) -> None:
     if operator.op in _FOLDED and operator.inputs and operator.inputs[0] in graph.constants:
         fold(operator, graph)
         return
+    if operator.op == "Clip" and operator.inputs and operator.inputs[0] in graph.constants:
+        _fold_clip(operator, graph)
+        return
     read = [tensor for tensor in operator.inputs if tensor in graph.integers]
     if not read or operator.op == "DequantizeLinear":
         _RULES[operator.op](operator, graph)
@@ -298,8 +314,11 @@ def emit(operator: Operator, graph: Graph) -> None:
 
 
 def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:
-    """Do to the real values what a pool or a reshape does to integers that stand for them."""
+    """Do to the real values what a clip, a pool or a reshape does to integers that stand for them."""
     real = f"{operator.outputs[0]}.real"
+    if operator.op == "Clip":
+        clip_integers(operator, graph, source, _clip_bounds(operator, graph))
+        return
     inputs = (source.real, *operator.inputs[1:])
     _RULES[operator.op](replace(operator, inputs=inputs, outputs=(real, *operator.outputs[1:])), graph)
     graph.define_integers(operator, replace(source, real=real))

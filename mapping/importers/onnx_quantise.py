@@ -17,7 +17,7 @@ from mapping.elementwise import round_by
 from mapping.importers.onnx_graph import Graph, Integers, Operator
 from mapping.network import Attribute
 
-__all__ = ["bipolar", "dequantise", "fold", "quantise", "quantise_qonnx"]
+__all__ = ["bipolar", "clip_integers", "dequantise", "fold", "quantise", "quantise_qonnx"]
 
 Constant = NDArray[Any]
 
@@ -68,6 +68,22 @@ def quantise(operator: Operator, graph: Graph) -> None:
         replace(operator, inputs=(tensor,), outputs=(real,)), [("", "Quantise", attributes, constants)]
     )
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero_point))
+
+
+def clip_integers(operator: Operator, graph: Graph, source: Integers, bounds: Mapping[str, float]) -> None:
+    """Translate a ``Clip`` of the integers of a ``QuantizeLinear``: the same quantiser of a smaller range."""
+    node = next(node for node in graph.nodes if node.output == source.real)
+    if node.op != "Quantise":
+        raise operator.bad("clips integers behind a pool or a reshape, which is supported only before them")
+    zero_point, real = float(source.zero_point.reshape(-1)[0]), f"{operator.outputs[0]}.real"
+    attributes: dict[str, Attribute] = {
+        "low": max(node.number("low"), np.ceil(bounds["low"]) - zero_point),
+        "high": min(node.number("high"), np.floor(bounds["high"]) - zero_point),
+        "rounding": node.text("rounding"),
+    }
+    reading = replace(operator, inputs=node.inputs, outputs=(real,))
+    graph.chain(reading, [("", "Quantise", attributes, dict(node.constants))])
+    graph.define_integers(operator, replace(source, real=real))
 
 
 def dequantise(operator: Operator, graph: Graph) -> None:
