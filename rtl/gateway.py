@@ -24,7 +24,6 @@ class Gateway(Component):
     """
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._spec = spec
         super().__init__(
             {
                 "host_i": In(flit_stream(spec)),
