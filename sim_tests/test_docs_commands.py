@@ -3,8 +3,8 @@
 
 A page is run from top to bottom in a folder of its own. A fence ``python NAME.py`` is a file to save. In a
 fence ``console`` a line that begins with ``$ `` is a command, ``> `` continues it; the lines below are its
-output, compared as a doctest would: any run of spaces is one, and ``...`` stands for anything. A command without output lines
-has only its exit code checked, which is 0 unless the command ends in ``# exit N``.
+output, compared as a doctest would: any run of spaces is one, and ``...`` stands for anything. A command
+without output lines has only its exit code checked, which is 0 unless the command ends in ``# exit N``.
 """
 
 import doctest
@@ -120,10 +120,13 @@ def test_page_does_what_it_shows(page: Path, tmp_path: Path) -> None:
     assert differences == []
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())
+@pytest.mark.parametrize(
+    "page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix()
+)
 def test_commands_stand_in_console_fences(page: Path) -> None:
     fences = FENCE.findall(page.read_text(encoding="utf-8"))
-    assert [body for language, _, body in fences if language != "console" and re.search("^[$] ", body, re.M)] == []
+    others = [body for language, _, body in fences if language != "console"]
+    assert [body for body in others if re.search("^[$] ", body, re.MULTILINE)] == []
 
 
 PLANTED = """\
