@@ -27,8 +27,8 @@ lint: $(VENV)/.test $(VENV)/.lint ## check style, format, types and the arrows b
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.test ## run the examples of the documentation and follow its relative links
-	$(BIN)/python -m pytest docs README.md sim_tests/test_docs_links.py
+docs: $(VENV)/.test ## run the examples and commands of the documentation and follow its relative links
+	$(BIN)/python -m pytest docs README.md sim_tests/test_docs_commands.py sim_tests/test_docs_links.py sim_tests/test_docs_pages.py
 
 bench: check-tools $(VENV)/.test ## measure the speed of the emulator and of the simulators
 	$(BIN)/python -m sim_tests.benchmarks
