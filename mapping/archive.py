@@ -66,8 +66,8 @@ def network_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Network:
             input_shape=tuple(graph["input_shape"]),
             output_name=graph["output"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise MappingError(
-            f"The image holds no readable network for the host ({type(error).__name__}: {error}); "
+            f"The image holds no readable network for the host ({type(error).__name__}: {str(error)[:200]}); "
             "compile the model again."
         ) from None

@@ -2,7 +2,6 @@
 """Data to run a network on: the digits that install with scikit-learn, idx files as of MNIST, npz files."""
 
 import math
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mapping.errors import MappingError
 from mapping.evaluate import infer
 from mapping.idx import load_idx_pair
 from mapping.network import Network
+from mapping.npz import read_arrays
 
 __all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "load_data", "scaled"]
 
@@ -23,9 +23,6 @@ DIGITS_TEST = 1437
 """First of the digits that no training has seen; they were written by other people than the ones before."""
 
 _IDX = ("mnist", "fashion")
-
-MAX_BYTES = 2**31
-"""Largest array read from a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -234,25 +231,8 @@ def _digits(source: str, part: str) -> Dataset:
 
 
 def _npz(source: str) -> Dataset:
-    path = Path(source)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
-        if sum(sizes.values()) > MAX_BYTES:
-            raise MappingError(
-                f"Data file {source} unpacks to {sum(sizes.values())} bytes, above {MAX_BYTES}."
-            )
-        with np.load(path, allow_pickle=False) as data:
-            if "x" not in data:
-                raise MappingError(
-                    f"Data file {source} has no array x, only {', '.join(data.files) or 'nothing'}."
-                )
-            x, y = data["x"], data.get("y")
-    except OSError as error:
-        raise MappingError(f"Data file {source} cannot be read: {error.strerror or error}.") from None
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise MappingError(f"Data file {source} is no npz file of plain arrays: {error}.") from None
-    return _checked(source, x, y)
+    arrays = read_arrays(Path(source), ("x",), optional=("y",))
+    return _checked(source, arrays["x"], arrays.get("y"))
 
 
 def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
@@ -260,7 +240,8 @@ def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None)
         raise MappingError(
             f"Array x of {source} must hold numbers, one row per sample, not {x.dtype} {x.shape}."
         )
-    values = x.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or NaN is refused below
+        values = x.astype(np.float64)
     if not np.isfinite(values).all():
         raise MappingError(
             f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
@@ -270,4 +251,11 @@ def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None)
         return Dataset(name=source, x=values, y=None, pixels=pixels)
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
         raise MappingError(f"Array y of {source} must hold {len(x)} integer labels, not {y.dtype} {y.shape}.")
-    return Dataset(name=source, x=values, y=y.astype(np.int64), pixels=pixels)
+    labels = y.astype(np.int64)
+    wrong = np.flatnonzero((labels < 0) | (labels != y))
+    if len(wrong):
+        raise MappingError(
+            f"Labels y of {source} must not be negative or huge, and sample {wrong[0]} has {y[wrong[0]]}; "
+            "number the classes from 0."
+        )
+    return Dataset(name=source, x=values, y=labels, pixels=pixels)

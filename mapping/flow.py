@@ -235,7 +235,14 @@ def open_chip(path: str | Path) -> Chip:
         If it carries no network, or does not compute it.
     """
     image = load_image(path)
-    spiking = convert(network_from_arrays(image.attachments))
+    network = network_from_arrays(image.attachments)
+    try:
+        spiking = convert(network)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise MappingError(
+            f"The network that {path} carries for the host is damaged ({type(error).__name__}: "
+            f"{str(error)[:200]}); compile the model again."
+        ) from error
     require(image, spiking)
     return Chip(image=image, spiking=spiking)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus, compared, diff
+from mapping.errors import MappingError
+from mapping.npz import read_arrays
 from sim_tests.bench.session import BenchError
 from sim_tests.generator import coverage, make_stimulus, random_system
 from sim_tests.oracle import run_oracle
@@ -133,13 +134,16 @@ def read_stimulus(path: Path) -> Stimulus:
     ------
     VerifyError : it is no such file.
     """
+    if not path.exists():
+        raise VerifyError(f"There is no stimulus file {path}.")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            return Stimulus(steps=int(data["steps"]), step=data["step"], packet=data["packet"])
-    except FileNotFoundError:
-        raise VerifyError(f"There is no stimulus file {path}.") from None
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile, TypeError) as error:
-        raise VerifyError(f"{path} is no stimulus (an npz of steps, step, packet): {error}.") from error
+        arrays = read_arrays(path, ("steps", "step", "packet"))
+        whole = all(array.dtype.kind in "iu" for array in arrays.values()) and not arrays["steps"].ndim
+        if whole:
+            return Stimulus(steps=int(arrays["steps"]), step=arrays["step"], packet=arrays["packet"])
+    except (MappingError, ValueError, OverflowError) as error:
+        raise VerifyError(f"{path} is no stimulus (an npz of steps, step, packet): {error}") from error
+    raise VerifyError(f"{path} is no stimulus: steps, step and packet must be whole numbers.")
 
 
 def _default_stimulus(image: SystemImage, seed: int, steps: int = 8) -> Stimulus:
