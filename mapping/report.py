@@ -423,10 +423,11 @@ def estimate(
     MappingError
         If the model, the data or a target cannot be used; says which and why.
     """
+    loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     data, chosen = scaled(data, how, network)
     say = progress or (lambda _: None)
     parts = []
-    for target in (load_target(t) if isinstance(t, str) else t for t in targets):
+    for target in loaded:
         if target.kind == "cycle-exact":
             say(f"{target.name}: compiling")
             chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
