@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.activations import find_counts, magnitudes
 from mapping.elementwise import apply_elementwise
+from mapping.errors import MappingError
 from mapping.network import ELEMENTWISE, Network, Node
 
 __all__ = ["evaluate", "infer", "lowest_bit", "needed_nodes", "run", "run_single", "windows"]
@@ -191,10 +192,21 @@ def run(
     ------
     TypeError, ValueError
         If a given tensor has the wrong type or shape, is not finite, or does not suffice.
+    MappingError
+        If a wanted tensor is not a number somewhere, because a sum before it left the range of float64.
     """
     tensors: dict[str, Reals] = {name: _checked(network, name, values) for name, values in given.items()}
     scales = {tensor: activation.scale for tensor, activation in find_counts(network).items()}
-    return _compute(network, tensors, wanted, scales, keep=keep)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities may be clipped; NaN is refused below
+        computed = _compute(network, tensors, wanted, scales, keep=keep)
+    for tensor in wanted:
+        wrong = np.argwhere(np.isnan(computed[tensor]))
+        if len(wrong):
+            raise MappingError(
+                f"Tensor {tensor!r} is not a number for sample {wrong[0][0]}: a sum before it leaves the "
+                "range of float64; scale the data or the weights down."
+            )
+    return computed
 
 
 def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[str, Reals]:
