@@ -7,7 +7,7 @@ Nothing here is shared with partition, placer, router or emitter: `mapping.walk`
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,15 @@ def require(image: SystemImage, spiking: SpikingNetwork) -> None:
         )
 
 
+def _picked(entries: object, wanted: Sequence[Mapping[str, object]]) -> list[dict[str, object]] | None:
+    """Return of every entry only the keys that are wanted of it; None if these are no such entries."""
+    if not isinstance(entries, list) or len(entries) != len(wanted):
+        return None
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        return None
+    return [{key: entry.get(key) for key in keys} for entry, keys in zip(entries, wanted, strict=True)]
+
+
 class _Checker:
     """The tables of one check."""
 
@@ -92,13 +101,16 @@ class _Checker:
 
     def table(self) -> Iterator[Violation]:
         """Demand that the table of placed neurons names every neuron of network and image once."""
-        names = [layer.name for layer in self.spiking.layers]
-        meta = self.image.meta
-        if [entry["name"] for entry in meta["layers"]] != names or meta["period"] != self.period:
-            message = f"the layers must be {', '.join(names)} and the period {self.period}"
+        message = self._metadata()
+        if message is not None:
             yield Violation(kind="metadata", message=message)
             return
-        rows = [tuple(row) for row in self.image.attachments["placed"].tolist()]
+        placed = self.image.attachments.get("placed")
+        if placed is None or placed.ndim != 2 or placed.shape[1] != 4 or placed.dtype.kind not in "iu":
+            message = "it must be there, with four columns of integers"
+            yield Violation(kind="placed-table", message=message)
+            return
+        rows = [tuple(row) for row in placed.tolist()]
         sizes = [math.prod(layer.output_shape) for layer in self.spiking.layers]
         wanted = [(order, element) for order, size in enumerate(sizes) for element in range(size)]
         there = [(index, neuron) for index, core in self.cores.items() for neuron in range(core.neurons)]
@@ -114,6 +126,31 @@ class _Checker:
                 yield Violation(kind="placed-table", message="it has neurons of two layers", core=index)
             elements = self.elements.setdefault(index, np.full(self.cores[index].neurons, -1, np.int64))
             elements[neuron] = element
+
+    def _metadata(self) -> str | None:
+        """Return what is wrong with the metadata that the host feeds and reads the chip by."""
+        spiking, meta = self.spiking, self.image.meta
+        names = [layer.name for layer in spiking.layers]
+        layers = [
+            {"name": layer.name, "depth": self.depth[layer.name], "shape": list(layer.output_shape)}
+            for layer in spiking.layers
+        ]
+        outputs = [
+            {"name": name, "elements": math.prod(spiking.shape(name)), "shape": list(spiking.shape(name))}
+            for name in spiking.outputs
+        ]
+        source = {"shape": list(spiking.shape(INPUT)), "levels": spiking.input_levels}
+        if _picked(meta.get("layers"), layers) != layers or meta.get("period") != self.period:
+            shown = ", ".join(names)
+            return f"the layers must be {shown} with their depths and shapes, and the period {self.period}"
+        if _picked([meta.get("input")], [source]) != [source]:
+            return f"the input must be {source}, not {meta.get('input')}"
+        places = [{"offset": int, "step": int}] * len(outputs)
+        found = _picked(meta.get("outputs"), places)
+        typed = found is not None and all(type(value) is int for entry in found for value in entry.values())
+        if not typed or _picked(meta.get("outputs"), outputs) != outputs:
+            return f"the outputs must be {outputs} with an offset and a step each"
+        return None
 
     def violations(self) -> Iterator[Violation]:
         """Compare everything else; the table must have been found sound."""
