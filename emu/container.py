@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,12 @@ _TABLE_SHAPES = {"inputs/element": 1, "inputs/packet": 2, "outputs/element": 1}
 _CORE_FIELDS = tuple(name for name in FIELDS if name != "crossbar")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _WAY_OUT = "; write the image again with 'spikeloom compile'"
+
+_HEADER_ERRORS = (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError)
+"""What numpy's reader of array headers raises on damaged ones."""
+
+_ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError)
+"""What the reader of zip files raises on damaged ones; a seek to nowhere is an ``OSError``."""
 
 Array = NDArray[Any]
 
@@ -117,8 +125,13 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
                 info.create_system = 3
                 archive.writestr(info, data)
         temporary.replace(target)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(target)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 class _Reader:
@@ -165,7 +178,7 @@ class _Reader:
         try:
             version = npy.read_magic(buffer)
             shape, fortran, found = npy.read_array_header_1_0(buffer)
-        except (ValueError, TypeError, SyntaxError) as error:
+        except _HEADER_ERRORS as error:
             raise self.error(f"member {name} must be an npy array ({error}){_WAY_OUT}") from error
         if version != (1, 0):
             raise self.error(f"member {name} must be npy version (1, 0), not {version}{_WAY_OUT}")
@@ -274,12 +287,19 @@ def load_image(path: str | os.PathLike[str]) -> SystemImage:
     FileNotFoundError : there is no such file.
     """
     source = Path(path)
-    try:
-        with zipfile.ZipFile(source) as archive:
-            return _image(_Reader(source, archive))
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ImageError(
-            f"{source}: not a whole zip file ({error}), so no image can be read{_WAY_OUT}"
-        ) from error
-    except zlib.error as error:
-        raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}") from error
+    with source.open("rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                return _image(_Reader(source, archive))
+        except zlib.error as error:
+            raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}") from error
+        except _ZIP_ERRORS as error:
+            raise ImageError(
+                f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}"
+            ) from error
+
+
+def _short(error: Exception) -> str:
+    """Return the beginning of a message that may quote the file."""
+    text = str(error).partition("\n")[0]
+    return text if len(text) <= 100 else f"{text[:97]}..."

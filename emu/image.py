@@ -167,6 +167,8 @@ def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
         ("potential", low, high),
         ("thresholds", low, spec.never),
         ("reset", 0, 2),
+        ("threshold_base", 0, spec.thresholds - 1),
+        ("fanout_base", 0, spec.fanouts - 1),
     ):
         _within(where, name, getattr(core, name), lowest, highest)
     _within(where, "fan-out x", core.fanout[:, :2], 0, system.width - 1)
