@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from amaranth._toolchain.yosys import YosysError
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
@@ -15,7 +16,12 @@ from rtl.chip import Chip
 from rtl.core import Neurocore
 from rtl.router import Router
 
-__all__ = ["VERILOG_FILES", "chip_verilog", "describe", "write_verilog"]
+__all__ = ["VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
+
+
+class VerilogError(RuntimeError):
+    """The generator of Verilog is missing or broke down; one sentence with the way out."""
+
 
 VERILOG_FILES = ("neurocore.v", "router.v", "chip.v")
 """Names of the files of a design, leaves first."""
@@ -46,7 +52,14 @@ def _wake_with_reset(module: str) -> str:
 
 def _convert(component: wiring.Component, name: str) -> str:
     """Return a component's Verilog, without source paths and without memory contents: hardware has none."""
-    text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    try:
+        text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    except YosysError as error:
+        reason = (str(error).strip().splitlines() or ["it said nothing"])[-1]
+        raise VerilogError(
+            f"Yosys could not write the Verilog of {name} ({reason}); "
+            "'spikeloom doctor' shows what is installed."
+        ) from error
     modules = re.split(r"(?<=\nendmodule\n)", _CONTENTS.sub("", text))
     return _STYLE + "".join(map(_wake_with_reset, modules))
 
@@ -58,6 +71,10 @@ def chip_verilog(spec: SystemSpec, *, observe: bool = False) -> dict[str, str]:
     ----------
     spec : sizes.
     observe : add the observe ports that benches read.
+
+    Raises
+    ------
+    VerilogError : the generator is missing or broke down.
     """
     return {
         "neurocore.v": _convert(Neurocore(spec), "neurocore"),
@@ -94,8 +111,11 @@ def write_verilog(spec: SystemSpec, directory: Path, *, extra: Mapping[str, str]
     for name, text in texts.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text)
-        partial.replace(path)
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            partial.write_text(text)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         written.append(path)
     return written
