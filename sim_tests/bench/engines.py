@@ -9,13 +9,15 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from emu.spec import SystemSpec
 from emu.trace import RunResult
@@ -23,6 +25,7 @@ from sim_tests.bench.job import BenchJob, load_result
 from sim_tests.bench.pysim import run_pysim
 from sim_tests.bench.session import BenchError
 from sim_tests.bench.top import BENCH_FILE, bench_control, bench_verilog
+from spikeloom.files import whole, write_text
 
 if TYPE_CHECKING:
     from cocotb_tools.runner import Runner
@@ -162,8 +165,16 @@ def run_jobs(
     spec = check_spec(jobs)
     if waves is not None and len(jobs) != 1:
         raise ValueError(f"waves must be of one job, not {len(jobs)}")
-    if engine == "pysim":
-        return [run_pysim(job, waves) for job in jobs]
+    with nullcontext() if waves is None else whole(waves) as place:
+        if engine == "pysim":
+            return [run_pysim(job, place) for job in jobs]
+        return _run_compiled(verilog, jobs, spec, engine, place)
+
+
+def _run_compiled(
+    verilog: Mapping[str, str], jobs: Sequence[BenchJob], spec: SystemSpec, engine: str, waves: Path | None
+) -> list[RunResult | BenchError]:
+    """Run jobs on a simulator that is built first."""
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as name, _environment(engine):
         folder = Path(name)
         for number, job in enumerate(jobs):
@@ -232,7 +243,32 @@ def _runner(engine: str, built: bool) -> Runner:
         return [["-vcd" if word == "-fst" else word for word in line] for line in tests()]
 
     runner._test_command = test_command  # type: ignore[method-assign]
+    runner._execute_cmds = partial(_execute, runner)  # type: ignore[method-assign]
     return runner
+
+
+def _execute(
+    runner: Runner, commands: Sequence[Sequence[Any]], cwd: Path, stdout: TextIO | None = None
+) -> None:
+    """Run commands one after the other; none of what they start outlives us.
+
+    Each gets a process group of its own (a compiler is several processes), which is ended with whatever ends
+    this function.
+    """
+    for command in commands:
+        words = [os.fspath(word) for word in command]
+        stderr = None if stdout is None else subprocess.STDOUT
+        group: dict[str, Any] = {"process_group": 0} if hasattr(os, "killpg") else {}
+        with subprocess.Popen(
+            words, cwd=cwd, env=runner.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, **group
+        ) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
+                raise
+        if code:
+            raise subprocess.CalledProcessError(code, words)
 
 
 def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner, Path]:
@@ -247,15 +283,21 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
         built = (folder / "done").exists()
         runner = _runner(engine, built)
         if not built:
-            shutil.rmtree(folder / "build", ignore_errors=True)
+            # What was killed while it built may still have a compiler at work: never build in its place.
+            for old in folder.glob("build*"):
+                shutil.rmtree(old, ignore_errors=True)
             for name, text in texts.items():
                 (folder / name).write_text(text)
-        with _shared_runtime(folder / "build", engine, waves, built):
-            _compile(runner, folder, list(texts), engine, waves)
-        for path in (folder / "build").glob("Vtop*"):  # precompiled headers alone take 150 MB
-            path.unlink()
-        (folder / "done").touch()
-    return runner, folder / "build"
+            build = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
+        else:
+            build = folder / ((folder / "done").read_text() or "build")
+        with _shared_runtime(build, engine, waves, built):
+            _compile(runner, folder=folder, build=build, files=list(texts), engine=engine, waves=waves)
+        if not built:
+            for path in build.glob("Vtop*"):  # precompiled headers alone take 150 MB
+                path.unlink()
+            write_text(folder / "done", build.name)
+    return runner, build
 
 
 def _toolchain(engine: str) -> str:
@@ -269,13 +311,15 @@ def _toolchain(engine: str) -> str:
     return " ".join([*parts, str(interpreter.stat().st_mtime_ns if interpreter.exists() else 0)])
 
 
-def _compile(runner: Runner, folder: Path, files: Sequence[str], engine: str, waves: bool) -> None:
+def _compile(
+    runner: Runner, *, folder: Path, build: Path, files: Sequence[str], engine: str, waves: bool
+) -> None:
     log = folder / "compiler.log"
     try:
         runner.build(
             sources=[folder / name for name in files],
             hdl_toplevel="bench",
-            build_dir=folder / "build",
+            build_dir=build,
             build_args=_BUILD_ARGUMENTS[engine],
             timescale=("1ns", "1ps"),
             waves=waves,
@@ -299,13 +343,13 @@ def _shared_runtime(build: Path, engine: str, waves: bool, built: bool) -> Itera
         shutil.copy2(path, build / path.name)
     yield
     if not kept:
-        partial = Path(tempfile.mkdtemp(dir=build.parent))
-        for path in (build / f"{name}.o" for name in _RUNTIME):
-            shutil.copy2(path, partial / path.name)
-        try:
-            partial.rename(store)
-        except OSError:  # another process was faster
-            shutil.rmtree(partial)
+        with tempfile.TemporaryDirectory(dir=build.parent, ignore_cleanup_errors=True) as name:
+            ready = Path(name) / "runtime"
+            ready.mkdir()
+            for path in (build / f"{part}.o" for part in _RUNTIME):
+                shutil.copy2(path, ready / path.name)
+            with suppress(OSError):  # another process was faster
+                ready.rename(store)
 
 
 def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: bool) -> None:
@@ -344,7 +388,6 @@ def _keep_waves(folder: Path, waves: Path) -> None:
     found = sorted(folder.glob("*.vcd"))
     if not found:
         raise EngineError("the simulator wrote no waves")
-    waves.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(found[0], waves)
 
 

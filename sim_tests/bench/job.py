@@ -103,12 +103,18 @@ _OPTIONAL = ("potentials", "finish", "gateway")
 
 
 def save_result(result: RunResult, path: Path) -> None:
-    """Write a result for the process that started the simulator."""
+    """Write a result, whole or not at all, for the process that started the simulator."""
     arrays = {name: getattr(result, name) for name in ("spikes", "outputs", "state", *_OPTIONAL)}
     arrays |= {f"counter_{name}": values for name, values in result.counters.items()}
     head = {"mode": result.mode, "steps": result.steps, "elapsed": result.elapsed, "engine": result.engine}
     present = {name: values for name, values in arrays.items() if values is not None}
-    np.savez(path, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **present)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **present)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_result(path: Path) -> RunResult:

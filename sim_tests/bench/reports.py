@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from emu.spec import SystemSpec
 from sim_tests.bench.systems import Outcome
+from spikeloom.files import write_text
 
 __all__ = ["geometry", "json_report", "junit_report", "verdict", "write_whole"]
 
@@ -101,7 +102,4 @@ def json_report(
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text)
