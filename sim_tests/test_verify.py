@@ -326,4 +326,4 @@ def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     monkeypatch.setattr(verify, "random_batch", interrupt)
     assert verify.main(["--random", "1"]) == 130
-    assert capsys.readouterr().err == "Interrupted.\n"
+    assert capsys.readouterr().err == "interrupted\n"

@@ -7,6 +7,7 @@ Exit codes: 0 all equal, 1 a difference, 2 bad input or environment, 130 interru
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from emu.spec import SystemSpec
-from rtl.export import chip_verilog
+from rtl.export import VerilogError, chip_verilog
 from sim_tests.bench.engines import ENGINES, EngineError, choose, run_jobs
 from sim_tests.bench.exported import export_bench, read_design
 from sim_tests.bench.job import prepare
@@ -34,11 +35,16 @@ from sim_tests.bench.systems import (
     random_batch,
     seeded_system,
 )
+from spikeloom.ending import follow_parent
+from spikeloom.ending import run as end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["main"]
+
+PARENT = "SPIKELOOM_PARENT"
+"""Set by ``spikeloom``: who started this process, and tells the reader how it ended."""
 
 _EXPORTED_SYSTEMS, _EXPORTED_CELLS = 2, 4_000_000
 """Random systems that an exported bench comes with, unless the crossbars of its chip are larger than this."""
@@ -216,7 +222,8 @@ def _export(options: argparse.Namespace, teller: _Teller) -> int:
         count = options.random or _EXPORTED_SYSTEMS
         systems = [seeded_system(options.seed + i, spec) for i in range(count)] if small else []
     written = export_bench(folder, systems)
-    teller.say(f"{folder / 'tb'}: {len(written)} files, {len(systems)} systems to run")
+    if PARENT not in os.environ:
+        teller.say(f"{folder / 'tb'}: {len(written)} files, {len(systems)} systems to run")
     return 0
 
 
@@ -227,21 +234,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ----------
     arguments : of the command line; those of the process if None.
     """
+    return end(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the program; what nobody foresaw is raised."""
     debug = "--debug" in (sys.argv if arguments is None else arguments)
     try:
         options = _parser().parse_args(arguments)
         _check(options)
         teller = _Teller()
         return _export(options, teller) if options.export_bench is not None else _verify(options, teller)
-    except (VerifyError, EngineError, OSError) as error:
+    except (VerifyError, EngineError, VerilogError) as error:
         if debug:
             traceback.print_exc()
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
+
+
+def _program() -> int:
+    """Run as a process of its own, which ends with the one that started it."""
+    child = PARENT in os.environ
+    if child:
+        follow_parent()
+    return end(lambda: _run(None), owner=True, silent=child)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_program())

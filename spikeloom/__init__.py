@@ -7,14 +7,22 @@
 >>> data = spikeloom.load_data("digits").first(20).shaped(chip.input_shape)
 >>> chip.run(data.x).accuracy(data.y)
 1.0
+
+Names are loaded when they are first used: the command line starts without the compiler.
 """
 
-from importlib.metadata import version
+from __future__ import annotations
 
-from mapping.datasets import Dataset, load_data
-from mapping.flow import Chip, Inference, compile_network, load_network, open_chip
-from mapping.report import Report, estimate
-from mapping.targets import Target, list_targets, load_target
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mapping.datasets import Dataset, load_data
+    from mapping.flow import Chip, Inference, compile_network, load_network, open_chip
+    from mapping.report import Report, estimate
+    from mapping.targets import Target, list_targets, load_target
+
+    __version__: str
 
 __all__ = [
     "Chip",
@@ -32,4 +40,24 @@ __all__ = [
     "open_chip",
 ]
 
-__version__ = version("spikeloom")
+_HOMES = {
+    "datasets": ("Dataset", "load_data"),
+    "flow": ("Chip", "Inference", "compile_network", "load_network", "open_chip"),
+    "report": ("Report", "estimate"),
+    "targets": ("Target", "list_targets", "load_target"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("spikeloom")
+    if name not in _HOME:
+        raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
+    return getattr(import_module(f"mapping.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

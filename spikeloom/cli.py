@@ -15,15 +15,13 @@ import typer
 from emu.image import ImageError
 from mapping.errors import MappingError
 from mapping.targets import TargetError
+from spikeloom.ending import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain
+from spikeloom.ending import run as end
 
 if TYPE_CHECKING:
     from mapping.training import TrainingResult
 
-__all__ = ["app", "main"]
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
-REPORT_BUG = "This is a bug in spikeloom: please report it with the command and the text above."
+__all__ = ["app", "command", "main"]
 
 app = typer.Typer(
     name="spikeloom",
@@ -458,37 +456,29 @@ def doctor() -> None:
     raise typer.Exit(EXIT_BAD_INPUT if any(finding.level is Level.PROBLEM for finding in findings) else 0)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 ok, 1 a difference, 2 bad input, 130 interrupted."""
+def command(arguments: list[str] | None) -> int:
+    """Run a command and return its exit code; what nobody foresaw is raised."""
     from spikeloom.bench import BenchEnvironmentError
 
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    known = (MappingError, TargetError, ImageError, BenchEnvironmentError)
     try:
         code = app(args=arguments, standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        typer.echo("interrupted", err=True)
+    except (MappingError, TargetError, ImageError, BenchEnvironmentError) as error:
+        return complain(str(error))
+    except typer.Abort:
         return EXIT_INTERRUPTED
-    except known as error:
-        return _complain(str(error), error)
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{name}{error.strerror or error}", error)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the option parser
             error.show()
             return int(error.exit_code)
-        typer.echo(REPORT_BUG, err=True)
         raise
     return int(code or 0)
 
 
-def _complain(sentence: str, error: Exception) -> int:
-    if os.environ.get("SPIKELOOM_DEBUG"):
-        raise error
-    typer.echo(f"spikeloom: {sentence}", err=True)
-    return EXIT_BAD_INPUT
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code (`docs/reference/cli.md`)."""
+    return end(lambda: command(arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(end(lambda: command(None), owner=True))

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.trace import RunResult, Stimulus
+from spikeloom.ending import named
 
-__all__ = ["write_arrays", "write_stimulus", "write_text", "write_trace"]
+__all__ = ["whole", "write_arrays", "write_stimulus", "write_text", "write_trace"]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a place to write a file to; at the end it is renamed, and after an error nothing is left.
+
+    Raises
+    ------
+    OSError : the folder cannot be written or is full; it names the file.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise named(error, path) from error
+    finally:
+        partial.unlink(missing_ok=True) if path.parent.is_dir() else None
 
 
 def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink()
-        raise
+    with whole(path) as partial:
+        partial.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program ``spikeloom``: hears interruptions before it imports anything heavy."""
+
+from __future__ import annotations
+
+import sys
+
+from spikeloom.ending import run
+
+__all__ = ["main"]
+
+
+def _program() -> int:
+    from spikeloom.cli import command
+
+    return command(None)
+
+
+def main() -> int:
+    """Run the command line as a process of its own and return its exit code."""
+    return run(_program, owner=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
