@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as a process of its own: interrupted, killed, without room, with its files looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emu.container import load_image
+
+__all__ = ["Ended", "half_written", "leftovers", "start", "survivors"]
+
+_LAUNCH = """\
+import os, sys
+limit = int(sys.argv.pop(1))
+if limit:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from spikeloom.__main__ import main
+os.write(int(sys.argv.pop(1)), b".")
+sys.exit(main())
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended, and after which time."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    session: int
+
+
+def start(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    signals: Sequence[tuple[float, int]] = (),
+    group: bool = False,
+    limit: int = 0,
+    timeout: float = 600,
+) -> Ended:
+    """Run the command line in a session of its own and return how it ended.
+
+    Parameters
+    ----------
+    folder : where it runs; ``tmp`` in it is its folder of temporary files.
+    signals : what to send how many seconds after the program has begun.
+    group : send to the whole process group, as a terminal does, not to the process alone.
+    limit : most bytes of a file that it may write, 0 for no limit.
+    """
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", _LAUNCH, str(limit), str(writer), *arguments],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder / "tmp"), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=(writer,),
+        start_new_session=True,
+    ) as process:
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
+        begin = time.monotonic()
+        for moment, number in signals:
+            try:
+                process.wait(max(0.0, begin + moment - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                (os.killpg if group else os.kill)(process.pid, number)
+        out, err = process.communicate(timeout=timeout)
+        seconds = time.monotonic() - begin
+    return Ended(code=process.returncode, out=out, err=err, seconds=seconds, session=process.pid)
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Yield process, session and name of everything that runs."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, rest = path.read_text().rpartition(") ")
+        except OSError:
+            continue
+        fields = rest.split()
+        if fields[0] != "Z":
+            yield int(path.parent.name), int(fields[3]), head.partition("(")[2]
+
+
+def survivors(session: int, seconds: float = 5.0) -> list[str]:
+    """Return the names of a session's processes that are still there after a while, and end them."""
+    deadline = time.monotonic() + seconds
+    while (left := [(pid, name) for pid, own, name in _processes() if own == session]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    for pid, _ in left:
+        os.kill(pid, signal.SIGKILL)
+    return [name for _, name in left]
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Return every temporary file or folder below a folder."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.name.startswith(".") or path.parent == folder / "tmp" or path.name.endswith(".part")
+    )
+
+
+def half_written(folder: Path) -> list[str]:
+    """Return every file below a folder that bears its final name and cannot be read to its end."""
+    wrong = []
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not path.is_file() or hidden or (folder / "tmp") in path.parents:
+            continue
+        try:
+            _read(path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the file is not whole
+            wrong.append(f"{path.name}: {error}")
+    return wrong
+
+
+def _read(path: Path) -> None:
+    if path.suffix == ".json":
+        json.loads(path.read_text())
+    elif path.suffix == ".spikeloom":
+        load_image(path)
+    elif path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as data:
+            for name in data.files:
+                assert data[name] is not None
+    elif path.suffix == ".v":
+        assert path.read_text().rstrip().endswith("endmodule")
+        files = {"neurocore.v", "router.v", "chip.v", "tb/bench.v"}
+        top = path.parent.parent if path.parent.name == "tb" else path.parent
+        missing = [name for name in files if not (top / name).exists()]
+        assert not missing, f"the design lacks {missing}"
+    elif path.suffix == ".onnx":
+        import onnx
+
+        onnx.checker.check_model(onnx.load(path))
+    elif path.suffix == ".xml":
+        assert path.read_text().rstrip().endswith("</testsuites>")
