@@ -138,21 +138,28 @@ def test_inspect_shows_layers_cores_and_host(image: Path, capsys: pytest.Capture
 
 
 BAD: tuple[tuple[list[str], str], ...] = (
-    (["compile", "nosuch.onnx", "-o", "x"], "nosuch.onnx cannot be read"),
-    (["compile", "model.txt", "-o", "x"], "Model must be digits or a file ending in .onnx, not 'model.txt'"),
+    (["compile", "nosuch.onnx", "-o", "x.spikeloom"], "nosuch.onnx cannot be read"),
     (
-        ["compile", "digits", "-o", "x", "--core", "huge"],
+        ["compile", "model.txt", "-o", "x.spikeloom"],
+        "Model must be digits or a file ending in .onnx, not 'model.txt'",
+    ),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--core", "huge"],
         "Core must be one of tiny, small, reference, not 'huge'",
     ),
-    (["compile", "digits", "-o", "x", "--core", "tiny"], "needs 150 axons"),
-    (["compile", "digits", "-o", "x", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
-    (["compile", "digits", "-o", "x", "--core", "small", "--mesh", "2x2"], "cores"),
-    (["compile", "digits", "-o", "x", "--target", "kuang2021"], "Target kuang2021 is a closed form"),
+    (["compile", "digits", "-o", "x.spikeloom", "--core", "tiny"], "needs 150 axons"),
+    (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
+    (["compile", "digits", "-o", "x.spikeloom", "--core", "small", "--mesh", "2x2"], "cores"),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--target", "kuang2021"],
+        "Target kuang2021 is a closed form",
+    ),
     (["estimate", "digits", "--data", "nosuch"], "'nosuch'"),
     (["estimate", "digits", "--data", "digits:some"], "'some'"),
     (["estimate", "digits", "--data", "nosuch.npz"], "nosuch.npz"),
     (["estimate", "digits", "--data", "digits", "--target", "nosuch"], "nosuch"),
     (["run", "nosuch.spikeloom", "--data", "digits"], "nosuch.spikeloom"),
+    (["compile", "digits", "-o", "x"], "Image file must end in .spikeloom"),
     (["verify"], "either an image or --random N"),
     (["verilog", "-o", "x", "--preset", "huge"], "'huge'"),
     (["verilog", "-o", "x", "--axons", "1"], "axons must be 2..4096, not 1"),

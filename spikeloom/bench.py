@@ -86,9 +86,11 @@ def verify_random(systems: int, seed: int, options: Mapping[str, object | None])
     return _verify(["--random", str(systems), "--seed", str(seed)], options)
 
 
-def verify_image(image: Path, data: str, samples: int, options: Mapping[str, object | None]) -> int:
-    """Verify an image on the first samples of some data and return the exit code."""
+def verify_image(image: Path, data: str | None, samples: int, options: Mapping[str, object | None]) -> int:
+    """Verify an image on the first samples of some data, or on random events, and return the exit code."""
     chip = open_chip(image)
+    if data is None:
+        return _verify([str(image)], options)
     chosen, _ = chip.prepare(load_data(data).first(samples))
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
         stimulus = Path(folder) / "stimulus.npz"

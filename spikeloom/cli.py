@@ -171,6 +171,10 @@ def compile_(
     from mapping.flow import compile_network, load_network
     from spikeloom.terminal import console, status
 
+    if output.suffix != ".spikeloom":
+        raise MappingError(
+            f"Image file must end in .spikeloom, so that other commands know it, not {str(output)!r}."
+        )
     with status("compiling"):
         network = load_network(model)
         if data is not None:
@@ -247,8 +251,10 @@ def run(
 def verify(
     image: Annotated[Path | None, typer.Argument(help="An image file; or use --random.")] = None,
     *,
-    data: Annotated[str, typer.Option("--data", help="Data to feed the image.")] = "digits",
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Samples to run.")] = 2,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Data to feed the image; without it, random events.")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Samples of the data to run.")] = 2,
     random: Annotated[
         int | None, typer.Option("--random", min=1, help="Verify N random systems instead of an image.")
     ] = None,
@@ -261,7 +267,7 @@ def verify(
         ),
     ] = None,
     waves: Annotated[
-        Path | None, typer.Option("--waves", help="Write the waves of the run to this file.")
+        Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")
     ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")
@@ -293,7 +299,7 @@ def verilog(
     ] = None,
     *,
     preset: Annotated[str | None, typer.Option("--preset", help="Core size: tiny, small, reference.")] = None,
-    mesh: Annotated[str, typer.Option("--mesh", help="Chip size WxH.")] = "2x2",
+    mesh: Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; 2x2 by default.")] = None,
     axons: Annotated[
         int | None, typer.Option("--axons", help="Crossbar rows instead of the preset's.")
     ] = None,
@@ -313,7 +319,7 @@ def verilog(
         for name, value in (("axons", axons), ("columns", columns), ("lanes", lanes))
         if value is not None
     }
-    if image is not None and (preset or changes):
+    if image is not None and (preset or mesh or changes):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
     size = _mesh(mesh) or (2, 2)
     for path in export_verilog(

@@ -83,9 +83,9 @@ def network_table(spiking: SpikingNetwork) -> Table:
         "output",
         "neurons",
         "fan-in",
-        "zero weights",
+        "zeros",
         "levels",
-        "thresholds proven on",
+        "proven on",
     ):
         table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
     for layer in spiking.layers:
