@@ -5,7 +5,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import STRENGTH_BITS, SystemSpec
+from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, chunks_for
 from emu.words import Kind, Reset, Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature, flit_stream, section_struct, spike_struct
@@ -38,8 +38,6 @@ class Walk(Component):
     def __init__(self, spec: SystemSpec) -> None:
         self._spec, self._core = spec, spec.core
         core = spec.core
-        potentials = ChunkMemory(depth=core.columns, bits=core.potential_bits)
-        self._potentials = potentials
         super().__init__(
             {
                 "program": In(ProgramSignature()),
@@ -53,7 +51,7 @@ class Walk(Component):
                 "column": Out(range(core.columns)),
                 "sum": In(signed(core.sum_bits)),
                 "o": Out(flit_stream(spec)),
-                "inspect": In(ReadPort(core.columns, len(potentials.read.data))),
+                "inspect": In(ReadPort(core.columns, chunks_for(core.potential_bits) * CHUNK_BITS)),
                 "stored": Out(1),
                 "neuron": Out(range(core.columns)),
                 "potential": Out(signed(core.potential_bits)),
@@ -160,7 +158,8 @@ class Walk(Component):
 
     def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
         """Potentials are written and read by the walk, and by packets while it is idle."""
-        m.submodules.potential_memory = memory = self._potentials
+        core = self._core
+        m.submodules.potential_memory = memory = ChunkMemory(depth=core.columns, bits=core.potential_bits)
         m.d.comb += [
             memory.strobe.eq(self.program.strobe & (self.program.section == Section.POTENTIAL)),
             memory.address.eq(self.program.address),
