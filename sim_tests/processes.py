@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -116,7 +117,8 @@ def leftovers(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.name.startswith(".") or path.parent == folder / "tmp" or path.name.endswith(".part")
+        if (path.name.startswith(".") or path.parent == folder / "tmp" or path.name.endswith(".part"))
+        and path.name != f"torchinductor_{getpass.getuser()}"  # PyTorch keeps this folder, empty, for ever
     )
 
 

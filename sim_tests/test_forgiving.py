@@ -192,7 +192,7 @@ DATA: dict[str, tuple[dict[str, NDArray[np.generic]], str]] = {
     "huge label": ({"x": GOOD, "y": np.full(4, 2**63, np.uint64)}, f"sample 0 has {2**63}"),
     "label beyond": (
         {"x": GOOD, "y": np.array([0, 2, 3, 1])},
-        "in 0..2, one for each of the network's 3 outputs, and sample 2 has 3; choose",
+        "have the label 3 at sample 2, the network has outputs 0..2.",
     ),
 }  # fmt: skip
 

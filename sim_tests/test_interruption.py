@@ -51,6 +51,7 @@ def _require_interrupted(ended: Ended, folder: Path) -> None:
 def _interrupt(name: str, moments: list[float], tmp_path: Path, image: Path, *, group: bool) -> int:
     """Interrupt a command at shares of the time that it takes; return how often it was still running."""
     arguments = _arguments(name, image)
+    start(arguments, folder=tmp_path / "warm")  # builds and compiles what is kept
     whole = start(arguments, folder=tmp_path / "whole")
     assert whole.code == 0, whole.err
     assert half_written(tmp_path / "whole") == []
