@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,16 @@ _CORE_FIELDS = tuple(name for name in FIELDS if name != "crossbar")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _WAY_OUT = "; write the image again with 'spikeloom compile'"
 
-_HEADER_ERRORS = (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError)
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    RecursionError,
+    MemoryError,
+    OverflowError,
+    Warning,
+)
 """What numpy's reader of array headers raises on damaged ones."""
 
 _ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError)
@@ -177,9 +187,11 @@ class _Reader:
         buffer = io.BytesIO(data)
         try:
             version = npy.read_magic(buffer)
-            shape, fortran, found = npy.read_array_header_1_0(buffer)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                shape, fortran, found = npy.read_array_header_1_0(buffer)
         except _HEADER_ERRORS as error:
-            raise self.error(f"member {name} must be an npy array ({error}){_WAY_OUT}") from error
+            raise self.error(f"member {name} must be an npy array ({_short(error)}){_WAY_OUT}") from error
         if version != (1, 0):
             raise self.error(f"member {name} must be npy version (1, 0), not {version}{_WAY_OUT}")
         if found.hasobject or found.kind not in "biufSU":

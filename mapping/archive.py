@@ -2,14 +2,15 @@
 """A float network as plain arrays, so that an image carries its host layers with it."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import MappingError
-from mapping.network import Network, build_network, make_node
+from mapping.network import Network, Node, build_network, make_node
 
 __all__ = ["network_from_arrays", "network_to_arrays"]
 
@@ -59,6 +60,7 @@ def network_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Network:
             )
             for name, op, inputs, output, attributes, constants in graph["nodes"]
         ]
+        _require_finite(nodes)
         return build_network(
             nodes,
             name=graph["name"],
@@ -71,3 +73,13 @@ def network_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Network:
             f"The image holds no readable network for the host ({type(error).__name__}: {str(error)[:200]}); "
             "compile the model again."
         ) from None
+
+
+def _require_finite(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        numbers = [value for value in node.attributes.values() if isinstance(value, float)]
+        wrong = [key for key, value in node.constants.items() if not np.isfinite(value).all()]
+        if wrong or any(math.isnan(number) for number in numbers):
+            raise ValueError(
+                f"node {node.name} has {', '.join(wrong) or 'an attribute'} that is no finite number"
+            )

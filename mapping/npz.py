@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays from an npz file that may come from anywhere: bounded, and nothing in it is executed."""
 
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ _DAMAGE = (
     NotImplementedError,
     RuntimeError,
     OSError,
+    Warning,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -82,7 +84,9 @@ def _array(archive: zipfile.ZipFile, name: str, sizes: Mapping[str, int]) -> NDA
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"array {name} has the npy version {version}, supported are 1.0 and 2.0")
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = header(member)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            shape, fortran, dtype = header(member)
         if dtype.hasobject or dtype.kind not in "biufcSU":
             raise ValueError(f"array {name} holds {dtype}, not plain numbers")
         count = 1
