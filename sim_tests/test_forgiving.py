@@ -73,7 +73,7 @@ def test_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
     assert tally.ends["refused"] < CASES
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", fuzzer.READERS)
 def test_many_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
     tally = fuzz(name, cases=20_000, seed=seed)

@@ -74,7 +74,7 @@ def test_interrupted_command_leaves_nothing_behind(name: str, tmp_path: Path, im
     assert _interrupt(name, moments, tmp_path, image, group=name == "run") >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_interrupted_at_ten_random_moments(name: str, tmp_path: Path, image: Path, seed: int) -> None:
     """Five times the whole process group as a terminal does it, five times the process alone."""
@@ -88,7 +88,7 @@ def test_interrupted_at_ten_random_moments(name: str, tmp_path: Path, image: Pat
     assert heard >= 6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.cosim
 def test_interrupted_build_and_compilation_do_no_harm(tmp_path: Path, image: Path, seed: int) -> None:
     """Simulators are built and kernels compiled from nothing, interrupted or killed, and used afterwards."""
@@ -130,7 +130,7 @@ def test_killed_command_does_not_stop_the_next(name: str, tmp_path: Path, image:
     assert _kill(name, [0.5], tmp_path, image) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_random_moments(name: str, tmp_path: Path, image: Path, seed: int) -> None:
     if name == "train":

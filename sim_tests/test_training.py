@@ -249,7 +249,7 @@ def test_importing_the_recipe_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_retraining_reaches_97_percent(tmp_path: Path) -> None:
     _torch()
     notes = {p.key: p.value for p in onnx.load(MODEL).metadata_props}

@@ -275,7 +275,7 @@ def test_table_finds_a_planted_threshold(tmp_path: Path, monkeypatch: pytest.Mon
     assert lenet_table.main(["--data", str(_write_mnist(tmp_path)), str(tmp_path / "a.onnx")]) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_for_two_epochs_reaches_97_percent_and_converts_exactly(
     data_dir: Path, tmp_path: Path
 ) -> None:
