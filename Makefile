@@ -18,7 +18,7 @@ export AMARANTH_USE_YOSYS := builtin
 demo: note-tools $(VENV)/.core ## run the shipped network through the whole chain and print its report
 	$(BIN)/spikeloom demo
 
-test: check-tools $(VENV)/.test ## run all tests and every example of code and documentation
+test: check-tools $(VENV)/.test ## run the tests and every example of code and documentation (minutes more: pytest -m long)
 	$(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(VENV)/.test $(VENV)/.lint ## check style, format, types and the arrows between packages
