@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functional run: steps in order, or stretches that are independent side by side in lanes and threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import SystemImage
+from emu.kernels import fabric, routes
+from emu.kernels import state as arrays
+from emu.kernels.state import Program, State
+from emu.program import gateway_room, joined, most_records, period_of, program_of
+from emu.tape import Piece, Tape
+from emu.trace import Stimulus
+
+__all__ = ["Progress", "Source", "run_functional"]
+
+Ints = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+STEPS_AT_ONCE = 32
+MOST_LANES = 32
+"""Stretches side by side in one thread; more share no more (docs/benchmarks.md)."""
+
+_MOST_BYTES = 1 << 28  # of a thread's lanes
+_REPORT = 0.1  # seconds between two reports of progress
+
+
+class Source:
+    """An image, ready to be run."""
+
+    def __init__(self, image: SystemImage) -> None:
+        self.image = image
+        self.program: Program = program_of(image)
+        self.potential = joined([core.potential for core in image.cores if core is not None])
+        self.period = period_of(image)
+        self.room = sum(gateway_room(core, image.spec.height) for core in image.cores if core is not None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    """What all threads of a run read."""
+
+    source: Source
+    stimulus: Stimulus
+    at: Ints
+    leaving: int
+    potentials: bool
+
+    def lanes(self, periods: int) -> int:
+        """Return how many periods fit side by side."""
+        program, period = self.source.program, self.source.period or 1
+        visits, packets = most_records(self.source.image, period)
+        each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving * period)
+        each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
+        return max(1, min(MOST_LANES, periods, _MOST_BYTES // max(each, 1)))
+
+
+def _job(source: Source, stimulus: Stimulus, *, potentials: bool) -> _Job:
+    packet = stimulus.packet
+    leaves = (packet[:, 0] == 0) & (packet[:, 3] >= source.image.spec.height)
+    return _Job(
+        source=source,
+        stimulus=stimulus,
+        at=np.searchsorted(stimulus.step, np.arange(stimulus.steps + 1)).astype(np.int64),
+        leaving=int(np.bincount(stimulus.step[leaves]).max(initial=0)),
+        potentials=potentials,
+    )
+
+
+class _Worker:
+    """A part of the run that one thread executes.
+
+    Parameters
+    ----------
+    job : the run.
+    first, last : periods of this part, ``last`` not included; then `go_on` may execute steps after them.
+    """
+
+    def __init__(self, job: _Job, first: int = 0, last: int = 0) -> None:
+        self.job, self.first, self.last = job, first, last
+        self.lanes = job.lanes(last - first) if last > first else 1
+        self.state: State = arrays.make_state(job.source.program, job.source.potential, self.lanes)
+        self.pieces: list[Piece] = []
+        self.done = 0
+
+    def _run(self, tape: Tape, room: int, lanes: int, begin: int, first: int, last: int) -> int:
+        job = self.job
+        span = job.source.period or 0
+        stimulus = job.stimulus.packet
+        step = fabric.run_steps(
+            job.source.program,
+            self.state,
+            tape.record,
+            job.at,
+            stimulus,
+            room,
+            lanes,
+            begin,
+            span,
+            first,
+            last,
+        )
+        tape.take()
+        self.done += (step - first) * lanes
+        return step
+
+    def run_periods(self, stop: threading.Event) -> None:
+        """Execute the periods, as many at once as there are lanes."""
+        job, period = self.job, self.job.source.period or 1
+        visits, packets = most_records(job.source.image, period)
+        outputs = packets + job.leaving * period
+        rows = visits + len(job.source.program.bias)
+        tape = Tape(rows=rows, outputs=outputs, potentials=job.potentials, lanes=self.lanes)
+        at = self.first
+        lanes = self.lanes
+        while at < self.last and not stop.is_set():
+            lanes = min(self.lanes, self.last - at)
+            if self._run(tape, 0, lanes, at * period, 0, period) < period:
+                raise RuntimeError(
+                    f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
+                )
+            at += lanes
+        self.pieces += tape.pieces
+        size = len(job.source.program.bias)
+        self.state.potential[:size] = self.state.potential[(lanes - 1) * size : lanes * size]
+
+    def go_on(self, begin: int, progress: Progress | None) -> None:
+        """Execute the steps of the run from ``begin`` on, one after the other."""
+        job, program = self.job, self.job.source.program
+        room = job.leaving + job.source.room
+        rows = max(2 * len(program.bias), 1 << 14)
+        tape = Tape(rows=rows, outputs=max(2 * room, 1 << 12), potentials=job.potentials)
+        step, steps = 0, job.stimulus.steps - begin
+        while step < steps:
+            step = self._run(tape, room, 1, begin, step, min(step + STEPS_AT_ONCE, steps))
+            if progress is not None:
+                progress(begin + step, job.stimulus.steps)
+        self.pieces += tape.pieces
+
+
+def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None) -> None:
+    """Let every worker execute its periods, each in a thread of its own; an interrupt stops them all."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(workers)) as pool:
+        try:
+            waiting = {pool.submit(worker.run_periods, stop) for worker in workers}
+            while waiting:
+                finished, waiting = wait(waiting, _REPORT)
+                for one in finished:
+                    one.result()
+                if progress is not None:
+                    progress(sum(worker.done for worker in workers), steps)
+        finally:
+            stop.set()
+
+
+def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, Ints]:
+    """Return the rectangles (r, 4) of stimulus packets and how many packets had each."""
+    if not len(fed):
+        rectangles, counts = np.unique(stimulus.packet[:, :4], axis=0, return_counts=True)
+        return np.ascontiguousarray(rectangles), counts.astype(np.int64)
+    used = np.flatnonzero(fed)
+    place = np.unravel_index(used, (program.across, program.across, program.down, program.down))
+    return np.column_stack(place).astype(np.int64), fed[used]
+
+
+def run_functional(
+    source: Source, stimulus: Stimulus, *, potentials: bool, threads: int, progress: Progress | None
+) -> tuple[State, list[Piece]]:
+    """Run a stimulus; return the state at the end, with all counters of packets, and the ordered records."""
+    job = _job(source, stimulus, potentials=potentials)
+    periods = 0 if source.period is None else stimulus.steps // source.period
+    workers = [_Worker(job)]
+    if source.period is not None and periods > 1:
+        bounds = np.linspace(0, periods, min(threads, periods) + 1).astype(int).tolist()
+        workers = [_Worker(job, *bound) for bound in pairwise(bounds)]
+        _together(workers, stimulus.steps, progress)
+        workers[-1].go_on(periods * source.period, progress)
+    else:
+        workers[0].go_on(0, progress)
+    state = workers[-1].state
+    for worker in workers[:-1]:
+        state.counters[:] += worker.state.counters
+        state.sent[:] += worker.state.sent
+        state.fed[:] += worker.state.fed
+    routes.count_routes(source.program, state, *_rectangles(stimulus, source.program, state.fed))
+    pieces = [piece for worker in workers for piece in worker.pieces]
+    return state._replace(potential=state.potential[: len(source.potential)]), pieces
