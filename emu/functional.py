@@ -25,10 +25,13 @@ __all__ = ["Progress", "Source", "run_functional"]
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-STEPS_AT_ONCE = 32
+STEPS_AT_ONCE = 256
+"""Steps between two looks of the caller, fewer of a large chip."""
+
 MOST_LANES = 32
 """Stretches side by side in one thread; more share no more (docs/benchmarks.md)."""
 
+_VISITS_AT_ONCE = 1 << 21
 _MOST_BYTES = 1 << 28  # of a thread's lanes
 _REPORT = 0.1  # seconds between two reports of progress
 
@@ -58,7 +61,7 @@ class _Job:
         """Return how many periods fit side by side."""
         program, period = self.source.program, self.source.period or 1
         visits, packets = most_records(self.source.image, period)
-        each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving * period)
+        each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving)
         each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
         return max(1, min(MOST_LANES, periods, _MOST_BYTES // max(each, 1)))
 
@@ -70,7 +73,7 @@ def _job(source: Source, stimulus: Stimulus, *, potentials: bool) -> _Job:
         source=source,
         stimulus=stimulus,
         at=np.searchsorted(stimulus.step, np.arange(stimulus.steps + 1)).astype(np.int64),
-        leaving=int(np.bincount(stimulus.step[leaves]).max(initial=0)),
+        leaving=int(np.count_nonzero(leaves)),
         potentials=potentials,
     )
 
@@ -112,11 +115,11 @@ class _Worker:
         self.done += (step - first) * lanes
         return step
 
-    def run_periods(self, stop: threading.Event) -> None:
-        """Execute the periods, as many at once as there are lanes."""
+    def run_periods(self, stop: threading.Event, progress: Progress | None = None) -> None:
+        """Execute the periods, as many at once as there are lanes, until told to stop."""
         job, period = self.job, self.job.source.period or 1
         visits, packets = most_records(job.source.image, period)
-        outputs = packets + job.leaving * period
+        outputs = packets + job.leaving
         rows = visits + len(job.source.program.bias)
         tape = Tape(rows=rows, outputs=outputs, potentials=job.potentials, lanes=self.lanes)
         at = self.first
@@ -128,6 +131,8 @@ class _Worker:
                     f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
                 )
             at += lanes
+            if progress is not None:
+                progress(self.done, job.stimulus.steps)
         self.pieces += tape.pieces
         size = len(job.source.program.bias)
         self.state.potential[:size] = self.state.potential[(lanes - 1) * size : lanes * size]
@@ -136,11 +141,12 @@ class _Worker:
         """Execute the steps of the run from ``begin`` on, one after the other."""
         job, program = self.job, self.job.source.program
         room = job.leaving + job.source.room
-        rows = max(2 * len(program.bias), 1 << 14)
+        rows = max(2 * len(program.bias), 1 << 16)
         tape = Tape(rows=rows, outputs=max(2 * room, 1 << 12), potentials=job.potentials)
+        at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
         step, steps = 0, job.stimulus.steps - begin
         while step < steps:
-            step = self._run(tape, room, 1, begin, step, min(step + STEPS_AT_ONCE, steps))
+            step = self._run(tape, room, 1, begin, step, min(step + at_once, steps))
             if progress is not None:
                 progress(begin + step, job.stimulus.steps)
         self.pieces += tape.pieces
@@ -182,7 +188,10 @@ def run_functional(
     if source.period is not None and periods > 1:
         bounds = np.linspace(0, periods, min(threads, periods) + 1).astype(int).tolist()
         workers = [_Worker(job, *bound) for bound in pairwise(bounds)]
-        _together(workers, stimulus.steps, progress)
+        if len(workers) > 1:
+            _together(workers, stimulus.steps, progress)
+        else:
+            workers[0].run_periods(threading.Event(), progress)
         workers[-1].go_on(periods * source.period, progress)
     else:
         workers[0].go_on(0, progress)

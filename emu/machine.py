@@ -31,14 +31,18 @@ def _check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> None:
         ("axon", 0, (1 << core.flit_axon_bits) - 1),
         ("payload", core.payload_min, core.payload_max),
     )
-    for column, (name, low, high) in enumerate(limits):
-        values = stimulus.packet[:, column]
-        wrong = np.flatnonzero((values < low) | (values > high))
-        if len(wrong):
-            raise ValueError(
-                f"stimulus packet {wrong[0]}: {name} must be {low}..{high} to fit a flit, "
-                f"not {values[wrong[0]]}"
-            )
+    low, high = (np.array([limit[side] for limit in limits], np.int64) for side in (1, 2))
+    wrong = arrays.first_misfit(stimulus.packet, low, high)
+    if wrong >= 0:
+        values = stimulus.packet[wrong].tolist()
+        name, least, most, value = next(
+            (*limit, value)
+            for limit, value in zip(limits, values, strict=True)
+            if not limit[1] <= value <= limit[2]
+        )
+        raise ValueError(
+            f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
+        )
 
 
 class Machine:

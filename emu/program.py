@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.kernels.state import WORD, Program
+from emu.spec import SystemSpec
 from emu.words import Reset
 
 __all__ = ["gateway_room", "joined", "most_records", "period_of", "program_of"]
@@ -62,6 +63,13 @@ def _crossbars(cores: Sequence[CoreImage | None]) -> tuple[NDArray[np.int8], Int
     return np.concatenate(cells), where[0].copy(), np.concatenate(planes), where[1].copy()
 
 
+def _only(fanout: Ints, spec: SystemSpec) -> Ints:
+    """Return the one core that each fan-out entry reaches, -1 for an entry that is no plain unicast."""
+    x0, x1, y0, y1 = fanout[:, :4].T
+    unicast = (x0 == x1) & (y0 == y1) & (x1 < spec.width) & (y1 < spec.height)
+    return np.where(unicast, y0 * spec.width + x0, -1)
+
+
 def program_of(image: SystemImage) -> Program:
     """Return an image as the arrays that the kernels read."""
     spec, cores = image.spec, image.cores
@@ -78,6 +86,7 @@ def program_of(image: SystemImage) -> Program:
     schedules = [0 if core is None else len(core.schedule) for core in cores]
     fanout_at = _offsets(fanouts)
     cells, cell_at, planes, plane_at = _crossbars(cores)
+    fanout = joined([core.fanout for core in used], (0, 6))
     return Program(
         width=spec.width,
         height=spec.height,
@@ -113,7 +122,8 @@ def program_of(image: SystemImage) -> Program:
         ),
         fanout_base=joined([c.fanout_base + at for c, at in zip(cores, fanout_at, strict=True) if c]),
         thresholds=joined([core.thresholds for core in used]),
-        fanout=joined([core.fanout for core in used], (0, 6)),
+        fanout=fanout,
+        only=_only(fanout, spec),
         schedule=joined([core.schedule for core in used], (0, 7)),
     )
 

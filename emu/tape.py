@@ -50,12 +50,9 @@ def table(parts: Iterable[Ints], columns: int) -> Ints:
 
 def spike_table(pieces: Sequence[Piece], *, ordered: bool) -> Ints:
     """Return rows (step, core, neuron, count) of all spikes in order, read-only; ``ordered``: they are."""
-    keys = [piece[0] for piece in pieces]
+    spikes = np.concatenate([np.zeros(0, np.int64), *(piece[0] for piece in pieces)])
     if not ordered:
-        keys = [np.sort(np.concatenate([np.zeros(0, np.int64), *keys]))]
-    rows = np.empty((sum(map(len, keys)), 4), np.int64)
-    at = 0
-    for key in keys:
-        arrays.unpack_spikes(key, rows[at : at + len(key)])
-        at += len(key)
+        spikes.sort()
+    rows = np.empty((len(spikes), 4), np.int64)
+    arrays.unpack_spikes(spikes, rows)
     return frozen(rows)

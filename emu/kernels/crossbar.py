@@ -10,13 +10,14 @@ are multiplied. docs/benchmarks.md has the measurements behind the choice.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.jit import njit, popcount
 from emu.kernels.state import ABSENT, SYNAPTIC_OPERATIONS, WORD, Program, State
 
 __all__ = ["discard", "integrate"]
 
-ROWS_PER_PLANE = 40
+ROWS_PER_PLANE = 16
 """Rows whose addition takes as long as counting one word of 64 rows in one bit plane (docs/benchmarks.md)."""
 
 MOST_VALUES = 8
@@ -50,9 +51,11 @@ def _flush(state: State, width: int, payload: int) -> None:
 
 
 @njit
-def _add_rows(program: Program, state: State, begin: int, width: int, count: int, payload: int) -> None:
-    """Add the first ``count`` picked rows, all with one payload."""
-    cells, picked = program.cells, state.picked
+def _add_rows(
+    program: Program, state: State, begin: int, width: int, picked: NDArray[np.int32], payload: int
+) -> None:
+    """Add some rows, all with one payload."""
+    cells, count = program.cells, len(picked)
     partial = state.partial[:width]
     i = 0
     while i + 8 <= count:
@@ -82,14 +85,16 @@ def _by_value(
     program: Program, state: State, core: int, events: int, at: int, width: int, low: int, high: int
 ) -> None:
     """Add the rows of events whose payloads are ``low`` to ``high``, value by value."""
+    axons, picked = state.event[at : at + events], state.event[at : at + events]
     for payload in range(low, high + 1):
-        count = 0
-        for i in range(events):
-            state.picked[count] = state.event[at + i]
-            if state.payload[i] == payload:
-                count += 1
-        if payload != 0 and count > 0:
-            _add_rows(program, state, program.cell_at[core], width, count, payload)
+        if low < high:
+            count = 0
+            for i in range(events):
+                state.picked[count] = axons[i]
+                count += state.payload[i] == payload
+            picked = state.picked[:count]
+        if payload != 0 and len(picked):
+            _add_rows(program, state, program.cell_at[core], width, picked, payload)
 
 
 @njit

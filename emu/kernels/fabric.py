@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from emu.jit import njit
 from emu.kernels.crossbar import discard
 from emu.kernels.neuron import advance_schedule, current_entry, take_thresholds, visit
@@ -23,26 +25,36 @@ from emu.kernels.state import (
     State,
 )
 
-__all__ = ["deliver", "output", "run_steps"]
+__all__ = ["accept", "deliver", "output", "run_steps"]
+
+
+@njit
+def accept(program: Program, state: State, core: int, bank: int, axon: int, payload: int) -> bool:
+    """Put a packet into the bank that collects (machine.md, "Receiving"), unless its axon is illegal."""
+    if axon >= program.axons[core]:
+        state.counters[ERRORS, core] += 1
+        return False
+    # Unsigned places need no check for an index from the end: a third of the time of a packet.
+    at = np.uint64(bank * len(program.row_cells) + program.axon_at[core])
+    place = at + np.uint64(axon)
+    before = state.value[place]
+    if before != ABSENT:
+        state.counters[MERGES, core] += 1
+        state.value[place] = max(before, payload)
+        return True
+    state.value[place] = payload
+    own = np.uint64(bank * len(program.enabled) + core)
+    count = np.uint64(state.events[own])
+    state.event[at + count] = axon
+    state.events[own] = count + np.uint64(1)
+    return True
 
 
 @njit
 def deliver(program: Program, state: State, core: int, bank: int, axon: int, payload: int) -> None:
-    """Put a packet into the bank that collects (machine.md, "Receiving")."""
-    if axon >= program.axons[core]:
-        state.counters[ERRORS, core] += 1
-        return
-    state.counters[DELIVERIES, core] += 1
-    at = bank * len(program.row_cells) + program.axon_at[core]
-    before = state.value[at + axon]
-    if before != ABSENT:
-        state.counters[MERGES, core] += 1
-        state.value[at + axon] = max(before, payload)
-        return
-    place = bank * len(program.enabled) + core
-    state.value[at + axon] = payload
-    state.event[at + state.events[place]] = axon
-    state.events[place] += 1
+    """Accept a packet and count the delivery."""
+    if accept(program, state, core, bank, axon, payload):
+        state.counters[DELIVERIES, core] += 1
 
 
 @njit
@@ -67,21 +79,19 @@ def _send(
     record: Record,
     lane: int,
     bank: int,
-    x0: int,
-    x1: int,
-    y0: int,
-    y1: int,
+    packet: Ints,
     axon: int,
     payload: int,
     step: int,
 ) -> None:
-    """Deliver a packet of step ``step``: to every core of its rectangle once, wherever it comes from.
+    """Bring a packet of step ``step`` to every core of its rectangle once, wherever it comes from.
 
-    A packet leaves by the gateway if it comes to column 0 and has to go further south than the mesh.
+    Deliveries are counted with the hops, after the run (`emu.kernels.routes`). A packet leaves by the gateway if it comes to column 0 and has to go further south than the mesh.
     """
+    x0, x1, y0, y1 = packet[0], packet[1], packet[2], packet[3]
     for y in range(y0, min(y1, program.height - 1) + 1):
         for x in range(x0, min(x1, program.width - 1) + 1):
-            deliver(program, state, y * program.width + x, bank, axon, payload)
+            accept(program, state, y * program.width + x, bank, axon, payload)
     if x0 == 0 and y1 >= program.height:
         _output(record, lane, step, axon, payload)
 
@@ -105,8 +115,13 @@ def _emit(
         while True:
             p = program.fanout[fanout]
             state.sent[fanout] += copies
-            for copy in range(copies):
-                _send(program, state, record, lane, bank, p[0], p[1], p[2], p[3], p[4] + copy, payload, step)
+            only = program.only[fanout]
+            if only >= 0:
+                for copy in range(copies):
+                    accept(program, state, only, bank, p[4] + copy, payload)
+            else:
+                for copy in range(copies):
+                    _send(program, state, record, lane, bank, p, p[4] + copy, payload, step)
             if p[5]:
                 break
             fanout += 1
@@ -117,10 +132,10 @@ def _feed(
     program: Program, state: State, record: Record, lane: int, bank: int, packet: Ints, step: int
 ) -> None:
     """Deliver a stimulus packet that is integrated in ``step``; it counts as sent in the step before."""
-    x0, x1, y0, y1 = packet[0], packet[1], packet[2], packet[3]
     if len(state.fed):
-        state.fed[((x0 * program.across + x1) * program.down + y0) * program.down + y1] += 1
-    _send(program, state, record, lane, bank, x0, x1, y0, y1, packet[4], packet[5], step - 1)
+        place = (packet[0] * program.across + packet[1]) * program.down + packet[2]
+        state.fed[place * program.down + packet[3]] += 1
+    _send(program, state, record, lane, bank, packet, packet[4], packet[5], step - 1)
 
 
 @njit

@@ -10,7 +10,7 @@ on, and every way is walked once at its end. Who receives a packet is in `emu.ke
 from __future__ import annotations
 
 from emu.jit import njit
-from emu.kernels.state import HOPS, PACKETS, ROUTER_ERRORS, Ints, Program, State
+from emu.kernels.state import DELIVERIES, ERRORS, HOPS, PACKETS, ROUTER_ERRORS, Ints, Program, State
 
 __all__ = ["count_routes"]
 
@@ -93,8 +93,18 @@ def _from_core(program: Program, state: State, core: int, packet: Ints, copies: 
 
 
 @njit
+def _arrive(program: Program, state: State, packet: Ints, copies: int) -> None:
+    """Count packets at every core of their rectangle."""
+    for y in range(packet[2], min(packet[3], program.height - 1) + 1):
+        for x in range(packet[0], min(packet[1], program.width - 1) + 1):
+            state.counters[DELIVERIES, y * program.width + x] += copies
+
+
+@njit
 def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) -> None:
-    """Add to the counters what the packets of a run have met on their ways.
+    """Add to the counters what the packets of a functional run have met on their ways.
+
+    A packet that a core has sunk, which is counted already, is no delivery.
 
     Parameters
     ----------
@@ -102,8 +112,12 @@ def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) ->
     fed : (r,), how many had this rectangle.
     """
     for i in range(len(fed)):
+        _arrive(program, state, rectangles[i], fed[i])
         _eastwards(program, state, 0, 0, rectangles[i], fed[i])
     for core in range(len(program.enabled)):
         for entry in range(program.fanout_at[core], program.fanout_at[core] + program.fanouts[core]):
             if state.sent[entry] > 0:
+                _arrive(program, state, program.fanout[entry], state.sent[entry])
                 _from_core(program, state, core, program.fanout[entry], state.sent[entry])
+    for core in range(len(program.enabled)):
+        state.counters[DELIVERIES, core] -= state.counters[ERRORS, core]

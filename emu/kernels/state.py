@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.jit import njit
+
 __all__ = [
     "ABSENT",
     "COUNTER_COUNT",
@@ -21,6 +23,7 @@ __all__ = [
     "Record",
     "State",
     "clear_record",
+    "first_misfit",
     "make_record",
     "make_state",
     "unpack_spikes",
@@ -101,6 +104,7 @@ class Program(NamedTuple):
     fanout_base: Ints  # (N,) index into fanout
     thresholds: Ints
     fanout: Ints  # (f, 6)
+    only: Ints  # (f,) the one core of the rectangle; -1 if there are several, or none, or the gateway
     schedule: Ints  # (e, 7)
 
 
@@ -180,9 +184,9 @@ def make_record(*, rows: int, outputs: int, potentials: bool, lanes: int = 1) ->
     """
     return _started(
         Record(
-            spikes=np.zeros(lanes * rows, np.int64),
-            potentials=np.zeros((lanes * rows if potentials else 0, 4), np.int64),
-            outputs=np.zeros((lanes * outputs, 3), np.int64),
+            spikes=np.empty(lanes * rows, np.int64),
+            potentials=np.empty((lanes * rows if potentials else 0, 4), np.int64),
+            outputs=np.empty((lanes * outputs, 3), np.int64),
             used=np.zeros(USED_KINDS * lanes, np.int64),
         )
     )
@@ -211,9 +215,22 @@ def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
     ]
 
 
+@njit
 def unpack_spikes(spikes: Ints, rows: Ints) -> None:
     """Write spikes of one number each as rows (step, core, neuron, count), shape (s, 4)."""
-    rows[:, 0] = spikes >> SPIKE_STEP
-    rows[:, 1] = spikes >> SPIKE_CORE & 0xFFF
-    rows[:, 2] = spikes >> SPIKE_NEURON & 0xFFF
-    rows[:, 3] = spikes & 0xFF
+    for i in range(len(spikes)):
+        spike = spikes[i]
+        rows[i, 0] = spike >> SPIKE_STEP
+        rows[i, 1] = spike >> SPIKE_CORE & 0xFFF
+        rows[i, 2] = spike >> SPIKE_NEURON & 0xFFF
+        rows[i, 3] = spike & 0xFF
+
+
+@njit
+def first_misfit(packets: Ints, low: Ints, high: Ints) -> int:
+    """Return the first packet with a value outside the limits of its column, -1 if there is none."""
+    for i in range(len(packets)):
+        for j in range(len(low)):
+            if packets[i, j] < low[j] or packets[i, j] > high[j]:
+                return i
+    return -1
