@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -17,10 +18,11 @@ from emu.kernels import fabric, routes
 from emu.kernels import state as arrays
 from emu.kernels.state import Program, State
 from emu.program import gateway_room, joined, most_records, period_of, program_of
+from emu.spec import SystemSpec
 from emu.tape import Piece, Tape
 from emu.trace import Stimulus
 
-__all__ = ["Progress", "Source", "run_functional"]
+__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional"]
 
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -47,15 +49,53 @@ class Source:
         self.room = sum(gateway_room(core, image.spec.height) for core in image.cores if core is not None)
 
 
+def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
+    """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
+    core = spec.core
+    limits = (
+        ("x0", 0, (1 << spec.x_bits) - 1),
+        ("x1", 0, (1 << spec.x_bits) - 1),
+        ("y0", 0, (1 << spec.y_bits) - 1),
+        ("y1", 0, (1 << spec.y_bits) - 1),
+        ("axon", 0, (1 << core.flit_axon_bits) - 1),
+        ("payload", core.payload_min, core.payload_max),
+    )
+    low, high = (np.array([limit[side] for limit in limits], np.int64) for side in (1, 2))
+    wrong, leaving = arrays.look_over(stimulus.packet, low, high, spec.height)
+    if wrong >= 0:
+        values = stimulus.packet[wrong].tolist()
+        name, least, most, value = next(
+            (*limit, value)
+            for limit, value in zip(limits, values, strict=True)
+            if not limit[1] <= value <= limit[2]
+        )
+        raise ValueError(
+            f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
+        )
+    return leaving
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
-    """What all threads of a run read."""
+class Job:
+    """What all threads of a run read.
+
+    Parameters
+    ----------
+    source, stimulus : what is run on what.
+    leaving : stimulus packets that may go back to the host, see `check_stimulus`.
+    potentials : whether V is recorded.
+    """
 
     source: Source
     stimulus: Stimulus
-    at: Ints
     leaving: int
     potentials: bool
+
+    @cached_property
+    def at(self) -> Ints:
+        """Where the packets of each step begin, (steps + 1,)."""
+        steps = np.arange(self.stimulus.steps + 1)
+        return np.searchsorted(self.stimulus.step, steps).astype(np.int64)
 
     def lanes(self, periods: int) -> int:
         """Return how many periods fit side by side."""
@@ -64,18 +104,6 @@ class _Job:
         each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving)
         each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
         return max(1, min(MOST_LANES, periods, _MOST_BYTES // max(each, 1)))
-
-
-def _job(source: Source, stimulus: Stimulus, *, potentials: bool) -> _Job:
-    packet = stimulus.packet
-    leaves = (packet[:, 0] == 0) & (packet[:, 3] >= source.image.spec.height)
-    return _Job(
-        source=source,
-        stimulus=stimulus,
-        at=np.searchsorted(stimulus.step, np.arange(stimulus.steps + 1)).astype(np.int64),
-        leaving=int(np.count_nonzero(leaves)),
-        potentials=potentials,
-    )
 
 
 class _Worker:
@@ -87,14 +115,15 @@ class _Worker:
     first, last : periods of this part, ``last`` not included; then `go_on` may execute steps after them.
     """
 
-    def __init__(self, job: _Job, first: int = 0, last: int = 0) -> None:
+    def __init__(self, job: Job, first: int = 0, last: int = 0) -> None:
         self.job, self.first, self.last = job, first, last
         self.lanes = job.lanes(last - first) if last > first else 1
         self.state: State = arrays.make_state(job.source.program, job.source.potential, self.lanes)
         self.pieces: list[Piece] = []
         self.done = 0
 
-    def _run(self, tape: Tape, room: int, lanes: int, begin: int, first: int, last: int) -> int:
+    def _run(self, tape: Tape, room: int, lanes: int, begin: int, steps: range) -> int:
+        """Let the kernel execute ``steps``, counted from ``begin`` and in each lane; return the next one."""
         job = self.job
         span = job.source.period or 0
         stimulus = job.stimulus.packet
@@ -108,11 +137,11 @@ class _Worker:
             lanes,
             begin,
             span,
-            first,
-            last,
+            steps.start,
+            steps.stop,
         )
         tape.take()
-        self.done += (step - first) * lanes
+        self.done += (step - steps.start) * lanes
         return step
 
     def run_periods(self, stop: threading.Event, progress: Progress | None = None) -> None:
@@ -126,7 +155,7 @@ class _Worker:
         lanes = self.lanes
         while at < self.last and not stop.is_set():
             lanes = min(self.lanes, self.last - at)
-            if self._run(tape, 0, lanes, at * period, 0, period) < period:
+            if self._run(tape, 0, lanes, at * period, range(period)) < period:
                 raise RuntimeError(
                     f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
                 )
@@ -146,7 +175,7 @@ class _Worker:
         at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
         step, steps = 0, job.stimulus.steps - begin
         while step < steps:
-            step = self._run(tape, room, 1, begin, step, min(step + at_once, steps))
+            step = self._run(tape, room, 1, begin, range(step, min(step + at_once, steps)))
             if progress is not None:
                 progress(begin + step, job.stimulus.steps)
         self.pieces += tape.pieces
@@ -178,11 +207,9 @@ def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, 
     return np.column_stack(place).astype(np.int64), fed[used]
 
 
-def run_functional(
-    source: Source, stimulus: Stimulus, *, potentials: bool, threads: int, progress: Progress | None
-) -> tuple[State, list[Piece]]:
+def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tuple[State, list[Piece]]:
     """Run a stimulus; return the state at the end, with all counters of packets, and the ordered records."""
-    job = _job(source, stimulus, potentials=potentials)
+    source, stimulus = job.source, job.stimulus
     periods = 0 if source.period is None else stimulus.steps // source.period
     workers = [_Worker(job)]
     if source.period is not None and periods > 1:

@@ -7,42 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emu.functional import STEPS_AT_ONCE, Progress, Source, run_functional
+from emu.functional import Job, Progress, Source, check_stimulus, run_functional
 from emu.image import SystemImage
 from emu.kernels import cycle, inject, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
-from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, frozen, spike_table, table
 from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus
 from emu.words import COUNTERS
 
 __all__ = ["Machine"]
 
-
-def _check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> None:
-    """Refuse packets that do not fit a flit."""
-    core = spec.core
-    limits = (
-        ("x0", 0, (1 << spec.x_bits) - 1),
-        ("x1", 0, (1 << spec.x_bits) - 1),
-        ("y0", 0, (1 << spec.y_bits) - 1),
-        ("y1", 0, (1 << spec.y_bits) - 1),
-        ("axon", 0, (1 << core.flit_axon_bits) - 1),
-        ("payload", core.payload_min, core.payload_max),
-    )
-    low, high = (np.array([limit[side] for limit in limits], np.int64) for side in (1, 2))
-    wrong = arrays.first_misfit(stimulus.packet, low, high)
-    if wrong >= 0:
-        values = stimulus.packet[wrong].tolist()
-        name, least, most, value = next(
-            (*limit, value)
-            for limit, value in zip(limits, values, strict=True)
-            if not limit[1] <= value <= limit[2]
-        )
-        raise ValueError(
-            f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
-        )
+_TOKENS_AT_ONCE = 32
 
 
 class Machine:
@@ -86,17 +62,22 @@ class Machine:
         """
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        _check_stimulus(stimulus, self.image.spec)
+        leaving = check_stimulus(stimulus, self.image.spec)
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
-        return self._run_steps(stimulus, potentials=potentials, threads=threads, progress=progress)
+        return self._run_steps(stimulus, leaving, potentials=potentials, threads=threads, progress=progress)
 
     def _run_steps(
-        self, stimulus: Stimulus, *, potentials: bool, threads: int, progress: Progress | None
+        self,
+        stimulus: Stimulus,
+        leaving: int,
+        *,
+        potentials: bool,
+        threads: int,
+        progress: Progress | None,
     ) -> RunResult:
-        state, pieces = run_functional(
-            self._source, stimulus, potentials=potentials, threads=threads, progress=progress
-        )
+        job = Job(source=self._source, stimulus=stimulus, leaving=leaving, potentials=potentials)
+        state, pieces = run_functional(job, threads=threads, progress=progress)
         outs = mesh.make_mesh(self._program.width, self._program.height).outs
         state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (
             stimulus.steps + 1
@@ -115,7 +96,7 @@ class Machine:
         inject.start_host(network, timing)
         why = cycle.STOPPED
         while why != cycle.QUIET:
-            until = int(timing.host[inject.HOST_TOKENS]) + STEPS_AT_ONCE
+            until = int(timing.host[inject.HOST_TOKENS]) + _TOKENS_AT_ONCE
             if until > stimulus.steps:
                 until = stimulus.steps + 2
             why = cycle.run_cycles(program, state, tape.record, network, timing, until)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integration: the column sums of the present rows (machine.md, rule 4), by one of three ways to the same sums.
+"""Integration: the column sums of the present rows (machine.md, rule 4), in three ways with equal sums.
 
 Few present rows are added, equal payloads together; many are counted in bit planes; payloads of many values
 are multiplied. docs/benchmarks.md has the measurements behind the choice.
@@ -13,17 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit, popcount
-from emu.kernels.state import ABSENT, SYNAPTIC_OPERATIONS, WORD, Program, State
+from emu.kernels.state import ABSENT, GROUPS, SYNAPTIC_OPERATIONS, WORD, Program, State
 
 __all__ = ["discard", "integrate"]
 
 ROWS_PER_PLANE = 16
 """Rows whose addition takes as long as counting one word of 64 rows in one bit plane (docs/benchmarks.md)."""
 
-MOST_VALUES = 8
-"""Payloads of at most so many different values are added value by value."""
-
-GROUP = 120
+AT_ONCE = 120
 """Rows that are added in 8 bits before the sum could overflow; a multiple of the 8 added at once."""
 
 
@@ -54,7 +51,7 @@ def _flush(state: State, width: int, payload: int) -> None:
 def _add_rows(
     program: Program, state: State, begin: int, width: int, picked: NDArray[np.int32], payload: int
 ) -> None:
-    """Add some rows, all with one payload."""
+    """Add the picked rows, all with one payload."""
     cells, count = program.cells, len(picked)
     partial = state.partial[:width]
     i = 0
@@ -70,7 +67,7 @@ def _add_rows(
         for c in range(width):
             partial[c] += r0[c] + r1[c] + r2[c] + r3[c] + r4[c] + r5[c] + r6[c] + r7[c]
         i += 8
-        if i % GROUP == 0:
+        if i % AT_ONCE == 0:
             _flush(state, width, payload)
     while i < count:
         row = cells[begin + picked[i] * width :][:width]
@@ -81,18 +78,12 @@ def _add_rows(
 
 
 @njit
-def _by_value(
-    program: Program, state: State, core: int, events: int, at: int, width: int, low: int, high: int
-) -> None:
+def _by_value(program: Program, state: State, core: int, width: int, low: int, high: int) -> None:
     """Add the rows of events whose payloads are ``low`` to ``high``, value by value."""
-    axons, picked = state.event[at : at + events], state.event[at : at + events]
+    rows = len(state.payload)
     for payload in range(low, high + 1):
-        if low < high:
-            count = 0
-            for i in range(events):
-                state.picked[count] = axons[i]
-                count += state.payload[i] == payload
-            picked = state.picked[:count]
+        group = payload % GROUPS
+        picked = state.picked[group * rows :][: state.group[group]]
         if payload != 0 and len(picked):
             _add_rows(program, state, program.cell_at[core], width, picked, payload)
 
@@ -134,8 +125,36 @@ def _by_plane(program: Program, state: State, core: int, events: int, at: int, w
 
 
 @njit
+def _take_events(program: Program, state: State, core: int, bank: int, events: int) -> tuple[int, int]:
+    """Empty a bank into ``state.payload`` and groups of equal payloads; return the least and the greatest.
+
+    A group holds one payload if all are within `GROUPS`; otherwise nobody reads the groups.
+    """
+    # Unsigned places need no check for an index from the end.
+    own, rows = np.uint64(program.axon_at[core]), np.uint64(len(state.payload))
+    at = np.uint64(bank * len(program.row_cells)) + own
+    for group in range(GROUPS):
+        state.group[group] = 0
+    operations, low, high = 0, -ABSENT, ABSENT
+    for i in range(events):
+        axon = np.uint64(state.event[at + np.uint64(i)])
+        payload = state.value[at + axon]
+        state.value[at + axon] = ABSENT
+        state.payload[i] = payload
+        group = np.uint64(payload) % np.uint64(GROUPS)
+        count = np.uint64(state.group[group])
+        state.picked[group * rows + count] = axon
+        state.group[group] = count + np.uint64(1)
+        low, high = min(low, payload), max(high, payload)
+        operations += program.row_cells[own + axon]
+    state.counters[SYNAPTIC_OPERATIONS, core] += operations
+    state.events[bank * len(program.enabled) + core] = 0
+    return low, high
+
+
+@njit
 def integrate(program: Program, state: State, core: int, bank: int) -> int:
-    """Put the column sums of a bank's events into ``state.sums``, empty the bank, return how many there were."""
+    """Put the column sums of a bank's events into ``state.sums``, empty it, return how many there were."""
     at = bank * len(program.row_cells) + program.axon_at[core]
     place = bank * len(program.enabled) + core
     width, events = program.neurons[core] * program.columns[core], state.events[place]
@@ -143,24 +162,15 @@ def integrate(program: Program, state: State, core: int, bank: int) -> int:
         state.sums[column] = 0
     if events == 0:
         return 0
-    operations, low, high = 0, -ABSENT, ABSENT
-    for i in range(events):
-        axon = state.event[at + i]
-        payload = state.value[at + axon]
-        state.value[at + axon] = ABSENT
-        state.payload[i] = payload
-        low, high = min(low, payload), max(high, payload)
-        operations += program.row_cells[program.axon_at[core] + axon]
-    state.counters[SYNAPTIC_OPERATIONS, core] += operations
-    state.events[place] = 0
+    low, high = _take_events(program, state, core, bank, events)
     bits = 0
     while high >> bits > 0:
         bits += 1
     words = (program.axons[core] + WORD - 1) // WORD
     if low >= 0 and events > ROWS_PER_PLANE * bits * words:
         _by_plane(program, state, core, events, at, width, bits)
-    elif high - low < MOST_VALUES:
-        _by_value(program, state, core, events, at, width, low, high)
+    elif high - low < GROUPS:
+        _by_value(program, state, core, width, low, high)
     else:
         _by_product(program, state, core, events, at, width)
     return events  # type: ignore[no-any-return]

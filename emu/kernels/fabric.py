@@ -86,7 +86,8 @@ def _send(
 ) -> None:
     """Bring a packet of step ``step`` to every core of its rectangle once, wherever it comes from.
 
-    Deliveries are counted with the hops, after the run (`emu.kernels.routes`). A packet leaves by the gateway if it comes to column 0 and has to go further south than the mesh.
+    Deliveries are counted with the hops, after the run (`emu.kernels.routes`). A packet leaves by the
+    gateway if it comes to column 0 and has to go further south than the mesh.
     """
     x0, x1, y0, y1 = packet[0], packet[1], packet[2], packet[3]
     for y in range(y0, min(y1, program.height - 1) + 1):

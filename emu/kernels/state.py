@@ -18,12 +18,13 @@ from emu.jit import njit
 __all__ = [
     "ABSENT",
     "COUNTER_COUNT",
+    "GROUPS",
     "WORD",
     "Program",
     "Record",
     "State",
     "clear_record",
-    "first_misfit",
+    "look_over",
     "make_record",
     "make_state",
     "unpack_spikes",
@@ -61,6 +62,9 @@ ABSENT = -(1 << 15)
 
 WORD = 64
 """Axons of a word of a bit plane."""
+
+GROUPS = 8
+"""Groups of events with equal payloads; a power of two."""
 
 # A spike in one number: steps above, then core, neuron and count, each in its greatest width (emu.spec).
 SPIKE_STEP, SPIKE_CORE, SPIKE_NEURON = 32, 20, 8
@@ -126,6 +130,7 @@ class State(NamedTuple):
     fed: Ints  # stimulus packets by rectangle, still to be counted; empty for a mesh with too many
     sums: NDArray[np.int32]  # scratch of one core and lane, as all below
     partial: NDArray[np.int8]
+    group: Ints  # (GROUPS,) axons picked of each group
     picked: NDArray[np.int32]
     payload: NDArray[np.int32]
     plane: NDArray[np.uint64]
@@ -164,7 +169,8 @@ def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
         fed=np.zeros(rectangles if rectangles <= _MOST_RECTANGLES else 0, np.int64),
         sums=np.zeros(widest, np.int32),
         partial=np.zeros(widest, np.int8),
-        picked=np.zeros(rows, np.int32),
+        group=np.zeros(GROUPS, np.int64),
+        picked=np.zeros(GROUPS * rows, np.int32),
         payload=np.zeros(rows, np.int32),
         plane=np.zeros(16 * (-(-rows // WORD)), np.uint64),
         theta=np.zeros(compares * neurons, np.int64),
@@ -227,10 +233,12 @@ def unpack_spikes(spikes: Ints, rows: Ints) -> None:
 
 
 @njit
-def first_misfit(packets: Ints, low: Ints, high: Ints) -> int:
-    """Return the first packet with a value outside the limits of its column, -1 if there is none."""
+def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, int]:
+    """Return the first packet with a value outside the limits of its column, or -1, and how many go out."""
+    leaving = 0
     for i in range(len(packets)):
         for j in range(len(low)):
             if packets[i, j] < low[j] or packets[i, j] > high[j]:
-                return i
-    return -1
+                return i, leaving
+        leaving += packets[i, 0] == 0 and packets[i, 3] >= height
+    return -1, leaving
