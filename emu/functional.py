@@ -33,6 +33,7 @@ STEPS_AT_ONCE = 256
 MOST_LANES = 32
 """Stretches side by side in one thread; more share no more (docs/benchmarks.md)."""
 
+_LEAST_ROWS = 1 << 16
 _VISITS_AT_ONCE = 1 << 21
 _MOST_BYTES = 1 << 28  # of a thread's lanes
 _REPORT = 0.1  # seconds between two reports of progress
@@ -170,8 +171,8 @@ class _Worker:
         """Execute the steps of the run from ``begin`` on, one after the other."""
         job, program = self.job, self.job.source.program
         room = job.leaving + job.source.room
-        rows = max(2 * len(program.bias), 1 << 16)
-        tape = Tape(rows=rows, outputs=max(2 * room, 1 << 12), potentials=job.potentials)
+        rows = max(2 * len(program.bias), _LEAST_ROWS)
+        tape = Tape(rows=rows, outputs=max(2 * room, _LEAST_ROWS >> 4), potentials=job.potentials)
         at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
         step, steps = 0, job.stimulus.steps - begin
         while step < steps:
@@ -184,6 +185,9 @@ class _Worker:
 def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None) -> None:
     """Let every worker execute its periods, each in a thread of its own; an interrupt stops them all."""
     stop = threading.Event()
+    if len(workers) == 1:
+        workers[0].run_periods(stop, progress)
+        return
     with ThreadPoolExecutor(len(workers)) as pool:
         try:
             waiting = {pool.submit(worker.run_periods, stop) for worker in workers}
@@ -211,17 +215,15 @@ def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tupl
     """Run a stimulus; return the state at the end, with all counters of packets, and the ordered records."""
     source, stimulus = job.source, job.stimulus
     periods = 0 if source.period is None else stimulus.steps // source.period
-    workers = [_Worker(job)]
-    if source.period is not None and periods > 1:
+    first = 0
+    if periods > 1:
         bounds = np.linspace(0, periods, min(threads, periods) + 1).astype(int).tolist()
         workers = [_Worker(job, *bound) for bound in pairwise(bounds)]
-        if len(workers) > 1:
-            _together(workers, stimulus.steps, progress)
-        else:
-            workers[0].run_periods(threading.Event(), progress)
-        workers[-1].go_on(periods * source.period, progress)
+        _together(workers, stimulus.steps, progress)
+        first = periods * (source.period or 0)
     else:
-        workers[0].go_on(0, progress)
+        workers = [_Worker(job)]
+    workers[-1].go_on(first, progress)
     state = workers[-1].state
     for worker in workers[:-1]:
         state.counters[:] += worker.state.counters
