@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 STEPS_AT_ONCE = 256
 """Steps between two looks of the caller, fewer of a large chip."""
 
-MOST_LANES = 32
+MOST_LANES = 128
 """Stretches side by side in one thread; more share no more (docs/benchmarks.md)."""
 
 _LEAST_ROWS = 1 << 16
@@ -104,7 +104,7 @@ class Job:
         visits, packets = most_records(self.source.image, period)
         each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving)
         each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
-        return max(1, min(MOST_LANES, periods, _MOST_BYTES // max(each, 1)))
+        return max(1, min(MOST_LANES, STEPS_AT_ONCE // period, periods, _MOST_BYTES // max(each, 1)))
 
 
 class _Worker:

@@ -207,7 +207,7 @@ def _started(record: Record) -> Record:
 
 
 def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
-    """Return copies of the rows in use (spikes, potentials, outputs) of each lane and empty the buffers."""
+    """Return copies of the rows in use (spikes, potentials, outputs) of lanes that have any; empty the buffers."""
     lanes = len(record.used) // USED_KINDS
     used = record.used.reshape(lanes, USED_KINDS).copy()
     _started(record)
@@ -218,6 +218,7 @@ def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
             rows[a:b].copy() for rows, a, b in zip(kinds, begin.tolist(), end.tolist(), strict=True)
         )
         for begin, end in zip(first, used, strict=True)
+        if (end > begin).any()
     ]
 
 
