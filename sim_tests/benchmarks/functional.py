@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speed of the emulator beside the roof of the machine, in one run: `python -m sim_tests.benchmarks`."""
+"""Functional mode beside the roof: the addition of rows that no emulator of a crossbar can do without."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from emu.jit import njit
 from emu.machine import Machine
@@ -17,11 +14,10 @@ from emu.spec import SystemSpec, preset
 from emu.trace import Stimulus
 from mapping.datasets import load_data
 from mapping.flow import compile_network, load_network
+from sim_tests.benchmarks.measure import Options, Row, best
 from sim_tests.generator import make_core, make_system
 
-__all__ = ["main"]
-
-REPEATS = 5
+__all__ = ["rows"]
 
 
 @njit
@@ -30,17 +26,6 @@ def _add_rows(cells: NDArray[np.int8], rows: NDArray[np.int64], sums: NDArray[np
     for row in rows:
         for column in range(len(sums)):
             sums[column] += cells[row, column]
-
-
-def _best(run: Callable[[], object]) -> float:
-    """Return the shortest of some runs in seconds, after one that compiles."""
-    run()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _dense_core() -> tuple[float, float]:
@@ -61,32 +46,17 @@ def _dense_core() -> tuple[float, float]:
             _add_rows(cells, active, sums)
 
     visited = len(step) * spec.core.columns
-    return visited / _best(lambda: machine.run(stimulus)), visited / _best(roof)
+    return visited / best(lambda: machine.run(stimulus)), visited / best(roof)
 
 
-def main() -> None:
-    """Measure and print; ratios compare within this run only."""
+def rows(options: Options) -> Iterator[Row]:  # noqa: ARG001 - every section takes them
+    """Yield the roof, one dense core and the demo network."""
     cells, roof = _dense_core()
-    network = load_network("digits")
-    chip = compile_network(network, core="small")
+    name = "row addition alone, 1152 x 1024 cells"
+    yield Row(name, f"{roof / 1e9:.2f} G cells/s")
+    yield Row("one dense core, 20 % of rows", f"{cells / 1e9:.2f} G cells/s", f"{cells / roof:.2f}", name)
+    chip = compile_network(load_network("digits"), core="small")
     data = load_data("digits").first(60).shaped(chip.input_shape)
     stimulus = chip.stimulus(data.x)
-    functional = _best(lambda: chip.machine.run(stimulus))
-    cycle = _best(lambda: chip.machine.run(stimulus, cycles=True))
-    result = chip.machine.run(stimulus, cycles=True)
-    table = Table("measurement", "value", "ratio", title="best of several, one thread")
-    table.add_row("row addition alone, 1152 x 1024 cells", f"{roof / 1e9:.2f} G cells/s", "1")
-    table.add_row(
-        "functional mode, one dense core, 20 % of rows", f"{cells / 1e9:.2f} G cells/s", f"{cells / roof:.2f}"
-    )
-    table.add_row("demo network, functional", f"{len(data.x) / functional:.0f} images/s", "1")
-    table.add_row(
-        "demo network, cycle-exact", f"{len(data.x) / cycle:.0f} images/s", f"{functional / cycle:.2f}"
-    )
-    table.add_row("cycle-exact, cycles", f"{(result.elapsed or 0) / cycle / 1e6:.2f} M cycles/s", "")
-    table.add_row("cycle-exact, flit-hops", f"{result.total('hops') / cycle / 1e6:.2f} M hops/s", "")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+    taken = best(lambda: chip.machine.run(stimulus))
+    yield Row("demo network", f"{len(data.x) / taken:.0f} images/s")

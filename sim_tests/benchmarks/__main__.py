@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure everything in one run and print a table; ratios compare within this run only."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sim_tests.benchmarks import functional
+from sim_tests.benchmarks.measure import Options, Row
+
+__all__ = ["SECTIONS", "main"]
+
+SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
+    "functional": functional.rows,
+}
+"""Name on the command line -> what measures; in the order of the table."""
+
+
+def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
+    parser = argparse.ArgumentParser(prog="python -m sim_tests.benchmarks", description=__doc__)
+    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)}; all without one")
+    parser.add_argument("--lenet", type=Path, metavar="MODEL", help="trained LeNet (.onnx)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of MNIST's idx files")
+    parser.add_argument("--samples", type=int, default=256, help="pictures of LeNet (%(default)s)")
+    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that has the peers")
+    given = parser.parse_args(arguments)
+    for name in given.section:
+        if name not in SECTIONS:
+            parser.error(f"section must be one of {', '.join(SECTIONS)}, not {name!r}")
+    options = Options(lenet=given.lenet, data=given.data, samples=given.samples, peers=given.peers)
+    return given.section or list(SECTIONS), options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the chosen sections and print one table."""
+    sections, options = _options(arguments)
+    table = Table(
+        "measurement", "value", "ratio", "to", title="best of several, one thread unless it says more"
+    )
+    for section in sections:
+        for row in SECTIONS[section](options):
+            table.add_row(row.name, row.value, row.ratio, row.of)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
