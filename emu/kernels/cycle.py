@@ -95,7 +95,7 @@ def _send_token(
     out = base + port
     now, target, pause = mesh.clock[NOW], mesh.target[out], mesh.pause[out]
     mesh.taken[out] = 0
-    mesh.holding[router] &= ~(1 << port)
+    mesh.complete[router] &= ~(1 << port)
     for i in range(PORTS):
         mesh.gone[base + i] &= ~(1 << port)
     mesh.pause[out] = 0
@@ -125,47 +125,53 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
 
 
 @njit
-def _is_clear(mesh: Mesh, router: int, heads: int) -> bool:
-    """Return whether all heads can go everywhere at once; fill ``mesh.want``.
+def _plan(mesh: Mesh, router: int, heads: int) -> int:
+    """Return the outputs that each head wants, five bits an input, if all can go everywhere at once, else 0.
 
-    That is so if no token is about, no output is wanted twice and every wanted one is present and has room.
+    They can if no token is to leave or to be taken in, none of the heads is of a later step or has been
+    somewhere already, no output is wanted twice and every wanted one is present and has room.
     """
-    base, claimed = PORTS * router, 0
-    if mesh.holding[router]:
-        return False
+    base, claimed, plan = PORTS * router, 0, 0
+    if mesh.complete[router]:
+        return 0
     while heads:
-        i = PORT_OF[heads & -heads]
+        i = PORT_OF[heads & -heads & 31] & 7
         heads &= heads - 1
-        flit = mesh.slot[base + i, mesh.head[base + i]]
-        if flit & TOKEN or mesh.served[base + i]:
-            return False
+        flit = mesh.front[base + i]
+        if flit & TOKEN or mesh.served[base + i] or mesh.gone[base + i]:
+            return 0
         want = route(i, mesh.x[router], mesh.y[router], flit)
-        if want == 0 or want & claimed:
-            return False
+        if want == 0 or want & (claimed | ~mesh.outs[router]):
+            return 0
         claimed |= want
-        mesh.want[i] = want
-    if claimed & ~mesh.outs[router]:
-        return False
+        plan |= want << PORTS * i
     while claimed:
-        target = mesh.target[base + PORT_OF[claimed & -claimed]]
+        target = mesh.target[base + (PORT_OF[claimed & -claimed & 31] & 7)]
         claimed &= claimed - 1
         if target >= 0 and not has_room(mesh, target):
-            return False
-    return True
+            return 0
+    return plan
 
 
 @njit
 def _pass(
-    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, heads: int
+    program: Program,
+    state: State,
+    record: Record,
+    mesh: Mesh,
+    timing: Timing,
+    router: int,
+    heads: int,
+    plan: int,
 ) -> None:
-    """Let all heads of a clear router go."""
+    """Let all heads go as planned."""
     base, left = PORTS * router, heads
     while heads:
-        i = PORT_OF[heads & -heads]
+        i = PORT_OF[heads & -heads & 31] & 7
         heads &= heads - 1
-        flit, want = mesh.slot[base + i, mesh.head[base + i]], mesh.want[i]
+        flit, want = mesh.front[base + i], plan >> PORTS * i & 31
         while want:
-            port = PORT_OF[want & -want]
+            port = PORT_OF[want & -want & 31] & 7
             want &= want - 1
             _send(program, state, record, mesh, timing, router, port, flit)
             mesh.pointer[base + port] = i + 1 if i < PORTS - 1 else 0
@@ -189,7 +195,7 @@ def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
         mesh.want[i] = -1
         if heads >> i & 1 == 0:
             continue
-        flit = mesh.slot[base + i, mesh.head[base + i]]
+        flit = mesh.front[base + i]
         blocked = mesh.gone[base + i]
         if flit & TOKEN:
             if blocked & FEEDS[i] & outs == 0:
@@ -214,13 +220,13 @@ def _grant(
 ) -> bool:
     """Let a flit or the token leave by a ready output; return whether something left (rules 3 and 5)."""
     out = PORTS * router + port
-    if mesh.taken[out] == mesh.need[out]:
+    if mesh.complete[router] >> port & 1:
         _send_token(program, state, record, mesh, timing, router, port)
         return True
     for turn in range(PORTS):
         i = (mesh.pointer[out] + turn) % PORTS
         if mesh.ask[i] >> port & 1:
-            flit = mesh.slot[PORTS * router + i, mesh.head[PORTS * router + i]]
+            flit = mesh.front[PORTS * router + i]
             _send(program, state, record, mesh, timing, router, port, flit)
             mesh.served[PORTS * router + i] |= 1 << port
             mesh.pointer[out] = (i + 1) % PORTS
@@ -233,13 +239,14 @@ def _take_in(mesh: Mesh, router: int, i: int) -> None:
     """Take the token at the head of an input in (rule 2)."""
     base = PORTS * router
     fed = FEEDS[i] & mesh.outs[router]
-    pause = 1 if mesh.slot[base + i, mesh.head[base + i]] & PAUSE else 0
+    pause = 1 if mesh.front[base + i] & PAUSE else 0
     mesh.gone[base + i] |= fed
-    mesh.holding[router] |= fed
     for o in range(PORTS):
         if fed >> o & 1:
             mesh.taken[base + o] |= 1 << i
             mesh.pause[base + o] |= pause
+            if mesh.taken[base + o] == mesh.need[base + o]:
+                mesh.complete[router] |= 1 << o
 
 
 @njit
@@ -270,8 +277,9 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     half = mesh.clock[NOW] & 1
     heads = mesh.heads[router] | mesh.arrived[half, router]
     mesh.arrived[half, router] = 0
-    if _is_clear(mesh, router, heads):
-        _pass(program, state, record, mesh, timing, router, heads)
+    plan = _plan(mesh, router, heads)
+    if plan:
+        _pass(program, state, record, mesh, timing, router, heads, plan)
         return
     intake = _look(state, mesh, router, heads)
     busy = intake != 0
@@ -312,7 +320,7 @@ def run_cycles(
         while timing.host[HOST_QUEUE] > 0 and due_cycle(timing) == mesh.clock[NOW]:
             inject(program, state, mesh, timing, pop_due(timing))
         for i in range(mesh.clock[AWAKE + half]):
-            _router(program, state, record, mesh, timing, mesh.awake[half, i])
+            _router(program, state, record, mesh, timing, mesh.awake[half, i] & 4095)
         mesh.clock[AWAKE + half] = 0
         if mesh.clock[AWAKE + 1 - half] > 0:
             mesh.clock[NOW] += 1

@@ -54,8 +54,8 @@ class Mesh(NamedTuple):
     what they may only see in the next one.
     """
 
-    slot: Ints  # (5 R, 2) flits
-    head: Ints  # (5 R,) which slot is the oldest
+    front: Ints  # (5 R,) flit at the head
+    behind: Ints  # (5 R,) flit after it
     held: Ints  # (5 R,) flits
     freed: Ints  # (5 R,) cycle in which a FIFO was full and gave a flit away
     served: Ints  # (5 R,) outputs that the head has reached
@@ -71,7 +71,7 @@ class Mesh(NamedTuple):
     y: Ints  # (R,)
     heads: Ints  # (R,) inputs with a flit since an earlier cycle
     arrived: Ints  # (2, R) inputs that got a flit in the cycle before an even or odd one
-    holding: Ints  # (R,) outputs that have taken a token
+    complete: Ints  # (R,) outputs that have taken the token of every input that feeds them
     awake: Ints  # (2, R) routers to visit in an even or odd cycle
     marked: Ints  # (R,) the latest cycle for which a router is in ``awake``
     want: Ints  # (5,) scratch: outputs wanted by each head
@@ -112,8 +112,8 @@ def make_mesh(width: int, height: int) -> Mesh:
         return np.zeros(count, np.int64)
 
     return Mesh(
-        slot=np.zeros((ports, 2), np.int64),
-        head=zeros(ports),
+        front=zeros(ports),
+        behind=zeros(ports),
         held=zeros(ports),
         freed=zeros(ports) - 1,
         served=zeros(ports),
@@ -129,7 +129,7 @@ def make_mesh(width: int, height: int) -> Mesh:
         y=np.arange(routers) // width,
         heads=zeros(routers),
         arrived=np.zeros((2, routers), np.int64),
-        holding=zeros(routers),
+        complete=zeros(routers),
         awake=np.zeros((2, routers), np.int64),
         marked=zeros(routers) - 1,
         want=zeros(PORTS),
@@ -186,7 +186,10 @@ def wake(mesh: Mesh, router: int) -> None:
 @njit
 def offer(mesh: Mesh, fifo: int, flit: int) -> None:
     """Write a flit into a FIFO that has room; it is there from the next cycle on."""
-    mesh.slot[fifo, (mesh.head[fifo] + mesh.held[fifo]) & 1] = flit
+    if mesh.held[fifo]:
+        mesh.behind[fifo] = flit
+    else:
+        mesh.front[fifo] = flit
     mesh.held[fifo] += 1
     router = fifo // PORTS
     mesh.arrived[mesh.clock[NOW] + 1 & 1, router] |= 1 << (fifo - PORTS * router)
@@ -205,6 +208,6 @@ def remove(mesh: Mesh, fifo: int) -> bool:
         mesh.freed[fifo] = mesh.clock[NOW]
         if mesh.upstream[fifo] >= 0:
             wake(mesh, mesh.upstream[fifo])
-    mesh.head[fifo] ^= 1
+    mesh.front[fifo] = mesh.behind[fifo]
     mesh.held[fifo] -= 1
     return full  # type: ignore[no-any-return]
