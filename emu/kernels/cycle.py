@@ -184,6 +184,37 @@ def _pass(
 
 
 @njit
+def _alone(
+    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, heads: int
+) -> bool:
+    base = PORTS * router
+    i = PORT_OF[heads & 31]
+    if i < 0 or mesh.complete[router]:
+        return False
+    i &= 7
+    flit = mesh.front[base + i]
+    if flit & TOKEN or mesh.served[base + i] or mesh.gone[base + i]:
+        return False
+    want = route(i, mesh.x[router], mesh.y[router], flit)
+    port = PORT_OF[want & mesh.outs[router] & 31]
+    if want & (want - 1) or port < 0:
+        return False
+    port &= 7
+    target = mesh.target[base + port]
+    if target >= 0 and not has_room(mesh, target):
+        return False
+    _send(program, state, record, mesh, timing, router, port, flit)
+    mesh.pointer[base + port] = i + 1 if i < PORTS - 1 else 0
+    _take_off(state, mesh, timing, base + i)
+    if mesh.held[base + i]:
+        mesh.heads[router] = heads
+        wake(mesh, router)
+    else:
+        mesh.heads[router] = 0
+    return True
+
+
+@njit
 def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
     """Look at the heads: fill ``mesh.ask`` and ``mesh.want``, return the inputs whose token is taken in.
 
@@ -277,6 +308,8 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     half = mesh.clock[NOW] & 1
     heads = mesh.heads[router] | mesh.arrived[half, router]
     mesh.arrived[half, router] = 0
+    if _alone(program, state, record, mesh, timing, router, heads):
+        return
     plan = _plan(mesh, router, heads)
     if plan:
         _pass(program, state, record, mesh, timing, router, heads, plan)
