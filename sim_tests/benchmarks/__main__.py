@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sim_tests.benchmarks import functional
+from sim_tests.benchmarks import cycle, functional
 from sim_tests.benchmarks.measure import Options, Row
 
 __all__ = ["SECTIONS", "main"]
 
 SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "functional": functional.rows,
+    "cycle": cycle.rows,
 }
 """Name on the command line -> what measures; in the order of the table."""
 
