@@ -10,6 +10,7 @@ from emu.kernels.fabric import deliver, output
 from emu.kernels.inject import (
     HOST_QUEUE,
     HOST_TOKENS,
+    INJECTOR_MASK,
     Timing,
     due_cycle,
     inject,
@@ -26,12 +27,11 @@ from emu.kernels.mesh import (
     PAUSE,
     PAYLOAD_BIAS,
     PAYLOAD_SHIFT,
-    PORT_OF,
     PORTS,
     TO_CORE,
-    TO_GATEWAY,
     TOKEN,
     Mesh,
+    first_port,
     has_room,
     offer,
     remove,
@@ -135,7 +135,7 @@ def _plan(mesh: Mesh, router: int, heads: int) -> int:
     if mesh.complete[router]:
         return 0
     while heads:
-        i = PORT_OF[heads & -heads & 31] & 7
+        i = first_port(heads)
         heads &= heads - 1
         flit = mesh.front[base + i]
         if flit & TOKEN or mesh.served[base + i] or mesh.gone[base + i]:
@@ -146,7 +146,7 @@ def _plan(mesh: Mesh, router: int, heads: int) -> int:
         claimed |= want
         plan |= want << PORTS * i
     while claimed:
-        target = mesh.target[base + (PORT_OF[claimed & -claimed & 31] & 7)]
+        target = mesh.target[base + first_port(claimed)]
         claimed &= claimed - 1
         if target >= 0 and not has_room(mesh, target):
             return 0
@@ -167,11 +167,11 @@ def _pass(
     """Let all heads go as planned."""
     base, left = PORTS * router, heads
     while heads:
-        i = PORT_OF[heads & -heads & 31] & 7
+        i = first_port(heads)
         heads &= heads - 1
         flit, want = mesh.front[base + i], plan >> PORTS * i & 31
         while want:
-            port = PORT_OF[want & -want & 31] & 7
+            port = first_port(want)
             want &= want - 1
             _send(program, state, record, mesh, timing, router, port, flit)
             mesh.pointer[base + port] = i + 1 if i < PORTS - 1 else 0
@@ -181,37 +181,6 @@ def _pass(
     mesh.heads[router] = left
     if left:
         wake(mesh, router)
-
-
-@njit
-def _alone(
-    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, heads: int
-) -> bool:
-    base = PORTS * router
-    i = PORT_OF[heads & 31]
-    if i < 0 or mesh.complete[router]:
-        return False
-    i &= 7
-    flit = mesh.front[base + i]
-    if flit & TOKEN or mesh.served[base + i] or mesh.gone[base + i]:
-        return False
-    want = route(i, mesh.x[router], mesh.y[router], flit)
-    port = PORT_OF[want & mesh.outs[router] & 31]
-    if want & (want - 1) or port < 0:
-        return False
-    port &= 7
-    target = mesh.target[base + port]
-    if target >= 0 and not has_room(mesh, target):
-        return False
-    _send(program, state, record, mesh, timing, router, port, flit)
-    mesh.pointer[base + port] = i + 1 if i < PORTS - 1 else 0
-    _take_off(state, mesh, timing, base + i)
-    if mesh.held[base + i]:
-        mesh.heads[router] = heads
-        wake(mesh, router)
-    else:
-        mesh.heads[router] = 0
-    return True
 
 
 @njit
@@ -308,8 +277,6 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     half = mesh.clock[NOW] & 1
     heads = mesh.heads[router] | mesh.arrived[half, router]
     mesh.arrived[half, router] = 0
-    if _alone(program, state, record, mesh, timing, router, heads):
-        return
     plan = _plan(mesh, router, heads)
     if plan:
         _pass(program, state, record, mesh, timing, router, heads, plan)
@@ -353,7 +320,8 @@ def run_cycles(
         while timing.host[HOST_QUEUE] > 0 and due_cycle(timing) == mesh.clock[NOW]:
             inject(program, state, mesh, timing, pop_due(timing))
         for i in range(mesh.clock[AWAKE + half]):
-            _router(program, state, record, mesh, timing, mesh.awake[half, i] & 4095)
+            # The mask tells the compiler that no index is negative, which it would have to ask at every use.
+            _router(program, state, record, mesh, timing, mesh.awake[half, i] & INJECTOR_MASK)
         mesh.clock[AWAKE + half] = 0
         if mesh.clock[AWAKE + 1 - half] > 0:
             mesh.clock[NOW] += 1

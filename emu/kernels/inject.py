@@ -26,7 +26,16 @@ from emu.kernels.state import (
     State,
 )
 
-__all__ = ["Timing", "due_cycle", "inject", "make_timing", "pop_due", "push_due", "start_host", "token_for_core"]
+__all__ = [
+    "Timing",
+    "due_cycle",
+    "inject",
+    "make_timing",
+    "pop_due",
+    "push_due",
+    "start_host",
+    "token_for_core",
+]
 
 # Places in Timing.host.
 HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE = range(5)

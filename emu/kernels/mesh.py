@@ -16,6 +16,7 @@ from emu.kernels.state import Ints
 __all__ = [
     "TOKEN",
     "Mesh",
+    "first_port",
     "has_room",
     "make_mesh",
     "offer",
@@ -41,7 +42,8 @@ FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)
 FED_BY = np.array([sum(1 << i for i in range(PORTS) if FEEDS[i] >> o & 1) for o in range(PORTS)], np.int64)
 
 # The port of a set of one port.
-PORT_OF = np.array([{1 << port: port for port in range(PORTS)}.get(ports, -1) for ports in range(1 << PORTS)])
+PORT_OF = np.zeros(1 << PORTS, np.int64)
+PORT_OF[[1 << port for port in range(PORTS)]] = range(PORTS)
 
 # Places in Mesh.clock: the cycle, and how many routers are awake in even and in odd cycles.
 NOW, AWAKE = 0, 1
@@ -165,6 +167,12 @@ def route(port: int, x: int, y: int, flit: int) -> int:
     if x0 <= x <= x1:
         want |= south | north | local
     return want
+
+
+@njit
+def first_port(ports: int) -> int:
+    """Return the first port of a set that is not empty; the mask spares the compiler negative indices."""
+    return PORT_OF[ports & -ports & (1 << PORTS) - 1] & 7  # type: ignore[no-any-return]
 
 
 @njit
