@@ -113,8 +113,11 @@ def test_packet_for_an_absent_output_is_sunk_where_it_is() -> None:
 
 
 def test_packet_that_wants_no_output_is_an_error() -> None:
-    run = exact(system(2, 1, sender((1, 0, 0, 0), neurons=4), None), make_stimulus(2))
-    assert run.counters["router_errors"].tolist() == [8, 0]
+    # Core 1 sends nowhere, alone in its router and beside what core 0 sends to core 2.
+    nowhere = sender(*[(1, 0, 0, 0)] * 9, neurons=2)
+    run = exact(system(3, 1, sender(*[(2, 2, 0, 0)] * 9), nowhere, IDLE), make_stimulus(2))
+    assert run.counters["router_errors"].tolist() == [0, 36, 0]
+    assert run.counters["deliveries"].tolist() == [0, 0, 18]
 
 
 @pytest.mark.parametrize("copies", [1, 4])
