@@ -22,10 +22,10 @@ def system(width: int, height: int, *cores: Any) -> SystemImage:
     return make_system(SystemSpec(core=TINY, width=width, height=height), *cores)
 
 
-def sender(*places: tuple[int, int, int, int], neurons: int = 1, **fields: Any) -> Any:
+def sender(*places: tuple[int, int, int, int], neurons: int = 1, axons: int = 1, **fields: Any) -> Any:
     """Return a core that sends one packet to each of the rectangles in every step, from each neuron."""
     fanout = [[*place, 0, i == len(places) - 1] for i, place in enumerate(places)]
-    return make_core(np.zeros((1, neurons)), bias=1, reset=0, fanout=fanout, **fields)
+    return make_core(np.zeros((axons, neurons)), bias=1, reset=0, fanout=fanout, **fields)
 
 
 def exact(image: SystemImage, stimulus: Stimulus) -> RunResult:
@@ -35,17 +35,19 @@ def exact(image: SystemImage, stimulus: Stimulus) -> RunResult:
     return run
 
 
-@pytest.mark.parametrize("first", [0, 2])
-def test_token_resets_the_pointers(first: int) -> None:
-    """Cores 0 and 2 meet at core 1 in every second step; in the steps between one of them sends alone."""
+@pytest.mark.parametrize("events", range(5))
+def test_token_resets_the_pointers(events: int) -> None:
+    """Cores 0 and 2 meet at core 1 in every second step; in the steps between core 2 sends alone.
+
+    Events delay core 0, whose token comes earlier: in the last case the first packets meet.
+    """
     cores: list[Any] = [None] * 3
     for core in (0, 2):
-        alone = [1, 0, 0, 1, int(first == core), 0, 1]
-        cores[core] = sender(*[(1, 1, 0, 0)] * 9, schedule=[alone, [1, 0, 0, 1, 1, 0, 1]])
-    run = exact(system(3, 1, *cores), make_stimulus(6))
-    assert run.counters["packets"].tolist() == [
-        54 if core == first else 27 * (core != 1) for core in range(3)
-    ]
+        schedule = [[1, 0, 1, 1, int(core == 2), 0, 1], [1, 0, 1, 1, 1, 0, 1]]
+        cores[core] = sender(*[(1, 1, 0, 0)] * 9, axons=8, schedule=schedule)
+    rows = [(step, 0, 0, 0, 0, axon, 1) for step in (1, 3, 5) for axon in range(events)]
+    run = exact(system(3, 1, *cores), make_stimulus(6, rows))
+    assert run.counters["packets"].tolist() == [27, 0, 54]
     assert run.total("send_stall") > 0
 
 
