@@ -65,11 +65,12 @@ def test_loads_bring_about_their_rates() -> None:
 
 def test_rows_are_the_loads_and_their_mean(hardware: list[Any]) -> None:
     rows = list(cycle.rows(Options()))
-    assert [row.name.split(",")[0] for row in rows] == ["cycle mode"] * 3
-    assert ["1.0 k cycles/s" in row.of for row in rows] == [True, False, False]  # the best of runs 1 and 3
+    assert "1.0 k cycles/s" in rows[0].of  # the best of runs 1 and 3
     assert "0.5 k cycles/s" in rows[1].of
     ratios = [float(row.ratio) for row in rows]
-    assert ratios[2] == pytest.approx((ratios[0] + ratios[1]) / 2, abs=1)
+    assert 0 < ratios[2] < 1
+    assert ratios[3] == pytest.approx((ratios[0] + ratios[1]) / 2, abs=1)
+    assert len(rows) == 4
     assert "SPIKELOOM_PACE" not in os.environ
 
 
@@ -92,4 +93,4 @@ def test_failed_simulation_is_raised(hardware: list[Any]) -> None:
 def test_without_verilator_there_is_no_ratio(hardware: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cycle, "available", lambda: ("pysim",))
     rows: list[Row] = list(cycle.rows(Options()))
-    assert [row.ratio for row in rows] == ["", ""]
+    assert [row.of for row in rows] == ["", "", "the load above"]

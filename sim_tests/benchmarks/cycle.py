@@ -9,6 +9,7 @@ The results are compared value by value; unequal ones are an error.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.machine import Machine
@@ -80,7 +82,7 @@ def stimulus(image: SystemImage, packets: float, steps: int | None = None) -> St
     return Stimulus(steps=steps, step=np.repeat(np.arange(steps), counts), packet=packet)
 
 
-def injection_rates(result: RunResult) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def injection_rates(result: RunResult) -> NDArray[np.float64]:
     """Return the packets per core and cycle of each step, from its token at the gateway to the next one.
 
     Only of a run in which every spike is one packet, as in `random_image`.
@@ -103,7 +105,17 @@ def _emulated(machine: Machine, load: Stimulus) -> float:
     return min(times)
 
 
-def _simulated(image: SystemImage, loads: Sequence[Stimulus], expected: Sequence[RunResult]) -> list[float]:
+def _silent(image: SystemImage) -> SystemImage:
+    """Return the image with no neuron connected: what is left of a run are cores and tokens."""
+    cores = [
+        core and dataclasses.replace(core, connected=np.zeros_like(core.connected)) for core in image.cores
+    ]
+    return image.replace(cores=tuple(cores))
+
+
+def _simulated(
+    image: SystemImage, loads: Sequence[Stimulus], expected: Sequence[RunResult]
+) -> list[float | None]:
     """Return the cycles per processor second of the hardware, the best of some runs, all of equal results."""
     jobs = [prepare(image, load, result) for load, result in zip(loads, expected, strict=True)]
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
@@ -119,12 +131,23 @@ def _simulated(image: SystemImage, loads: Sequence[Stimulus], expected: Sequence
             divergence = diff(want, got)
             if divergence is not None:
                 raise AssertionError(f"hardware and emulator must be equal to be compared: {divergence}")
-        paces = [int(cycles) / float(seconds) for cycles, seconds in map(str.split, _lines(pace))]
+        lines = pace.read_text().splitlines()
+        paces = [int(cycles) / float(seconds) for cycles, seconds in map(str.split, lines)]
     return [max(paces[i :: len(jobs)]) for i in range(len(jobs))]
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines()
+def _row(result: RunResult, seconds: float, simulated: float | None) -> Row:
+    """Return what one load took, beside the cycles per second of the hardware if they are known."""
+    assert result.elapsed is not None
+    rates, cycles = injection_rates(result), result.elapsed / seconds
+    rate = float(rates.mean())
+    steady = np.mean(np.abs(rates - rate) < rate / 5)
+    name = f"cycle mode, {rate:.3f} injections per core and cycle ({steady:.0%} of steps within a fifth)"
+    value = f"{result.total('hops') / seconds / 1e6:.2f} M flit-hops/s, {cycles / 1e6:.2f} M cycles/s"
+    if simulated is None:
+        return Row(name, value)
+    of = f"cocotb+Verilator, {simulated / 1e3:.1f} k cycles/s, equal results"
+    return Row(name, value, f"{cycles / simulated:.0f}", of)
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -144,22 +167,14 @@ def rows(options: Options) -> Iterator[Row]:
     machine = Machine(image)
     loads = [stimulus(image, packets) for packets in LOADS.values()]
     expected = [machine.run(load, cycles=True, potentials=True) for load in loads]
-    simulated = _simulated(image, loads, expected) if "verilator" in available() else None
-    ratios = []
-    for i, (load, result) in enumerate(zip(loads, expected, strict=True)):
-        assert result.elapsed is not None
-        seconds, rates = _emulated(machine, load), injection_rates(result)
-        hops, cycles = result.total("hops") / seconds / 1e6, result.elapsed / seconds
-        rate = result.total("packets") / result.elapsed / image.spec.cores
-        share = np.mean(np.abs(rates - rate) < rate / 5)
-        name = f"cycle mode, {rate:.4f} injections per core and cycle ({share:.0%} of steps within a fifth)"
-        value = f"{hops:.2f} M flit-hops/s, {cycles / 1e6:.2f} M cycles/s"
-        if simulated is None:
-            yield Row(name, value)
-            continue
-        ratios.append(cycles / simulated[i])
-        yield Row(
-            name, value, f"{ratios[-1]:.0f}", f"cocotb+Verilator, {simulated[i] / 1e3:.1f} k cycles/s, equal"
-        )
-    if ratios:
-        yield Row("cycle mode, mean of these loads", "", f"{np.mean(ratios):.0f}", "cocotb+Verilator")
+    paces = _simulated(image, loads, expected) if "verilator" in available() else [None] * len(loads)
+    measured = []
+    for load, result, pace in zip(loads, expected, paces, strict=True):
+        seconds = _emulated(machine, load)
+        measured.append(_row(result, seconds, pace))
+        yield measured[-1]
+    quiet = _emulated(Machine(_silent(image)), loads[-1])
+    yield Row("the same load, no neuron connected", "", f"{quiet / seconds:.2f}", "the load above")
+    if None not in paces:
+        mean = np.mean([float(row.ratio) for row in measured])
+        yield Row("cycle mode, mean of these loads", "", f"{mean:.0f}", "cocotb+Verilator")
