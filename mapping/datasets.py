@@ -316,7 +316,7 @@ def _labels(source: str, name: str, y: NDArray[np.generic], count: int) -> NDArr
     wrong = np.flatnonzero((labels < 0) | (labels != y))
     if len(wrong):
         raise MappingError(
-            f"Labels {name} of {source} must not be negative or huge, and sample {wrong[0]} has "
+            f"Labels in array {name} of {source} must not be negative or huge, and sample {wrong[0]} has "
             f"{y[wrong[0]]}; number the classes from 0."
         )
     return labels
