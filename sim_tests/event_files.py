@@ -76,6 +76,7 @@ def aedat4_bytes(
     *,
     sensor: tuple[int, int] = (6, 5),
     compression: int = 1,
+    checked: bool = False,
     kinds: Sequence[str] = ("EVTS", "IMUS"),
     rows: Any = None,
     text: str | None = None,
@@ -87,6 +88,7 @@ def aedat4_bytes(
     ----------
     packets : events of each packet, all of stream 0.
     sensor, compression, kinds : as the header states them; stream 1 is of the second kind.
+    checked : whether the packets of events and others, packed, carry check sums.
     rows : function, optional
         Changes the rows of the table of packets.
     text : str, optional
@@ -102,7 +104,7 @@ def aedat4_bytes(
         content = _list(b"EVTS", len(events), _structs(events).tobytes())
         content = content if edit is None else edit(content)
         for stream, data in ((0, content), (1, b"anything")):
-            packed = lz4.frame.compress(data) if compression in {1, 2} else data
+            packed = lz4.frame.compress(data, content_checksum=checked) if compression in {1, 2} else data
             times = (len(events), events[0][0], events[-1][0]) if events and not stream else (0, 0, 0)
             table.append((start + len(body) + 8, stream, len(packed), *times))
             body += struct.pack("<ii", stream, len(packed)) + packed

@@ -22,6 +22,7 @@ from mapping.flow import load_network, open_chip
 from mapping.input_factor import Scaling, check_input_scale
 from sim_tests.event_files import Event, naive_frames, random_events
 from sim_tests.model_builder import ModelBuilder
+from sim_tests.mutations import damage_arrays, damage_bytes
 from spikeloom.cli import main
 
 SENSOR = (6, 5)
@@ -374,6 +375,28 @@ def test_options_are_read() -> None:
     assert Options.parse("size=3x4,events=all,sensor=10x20") == Options(
         events=0, size=(3, 4), sensor=(10, 20)
     )
+
+
+def test_damaged_events_are_refused_or_counted(tmp_path: Path, seed: int) -> None:
+    source = Path(three_file(tmp_path, 3))
+    whole, ends = source.read_bytes(), {"refused": 0, "counted": 0}
+    for case in range(600):
+        rng = np.random.default_rng([seed, case])
+        source.write_bytes((damage_arrays if case % 2 else damage_bytes)(whole, rng))
+        try:
+            data = load_data(str(source))
+        except MappingError as error:
+            sentence = str(error)
+            assert sentence.endswith("."), f"case {case}: {sentence}"
+            ends["refused"] += 1
+            continue
+        ends["counted"] += 1
+        if data.events:
+            assert (data.x >= 0).all(), f"case {case}"
+            assert (data.x == np.floor(data.x)).all(), f"case {case}"
+            assert data.x.sum() <= len(whole), f"case {case}"
+            assert data.x.sum(axis=(1, 2, 3)).min() >= 1, f"case {case}"
+    assert min(ends.values()) > 10, ends
 
 
 def test_bad_events_end_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
