@@ -15,6 +15,7 @@ from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.counters import CounterFile, StickyCause
 from rtl.crossbar import Crossbar
+from rtl.emission import Emitter
 from rtl.events import EventScheduler
 from rtl.gateway import Gateway
 from rtl.neuron import Walk
@@ -30,7 +31,7 @@ DOCS = ROOT / "docs"
 PAGE = DOCS / "theory_of_operation.md"
 RESULTS = DOCS / "reference" / "results.md"
 NAMED = re.compile(r"`pytest (sim_tests/\w+\.py) -k (\w+)`")
-SIZED = (Chip, Gateway, Router, Neurocore, EventScheduler, Crossbar, Walk, Schedule, CounterFile)
+SIZED = (Chip, Gateway, Router, Neurocore, EventScheduler, Crossbar, Walk, Emitter, Schedule, CounterFile)
 PLAIN = (Programmer, StickyCause)
 
 
