@@ -290,8 +290,9 @@ def frames(recordings: Recordings, options: Options) -> tuple[NDArray[np.float64
     used = frame >= 0
     x, y = recordings.x[used] * width // columns, recordings.y[used] * height // rows
     cell = ((frame[used] * 2 + recordings.on[used]) * height + y) * width + x
-    counts = np.bincount(cell, np.ones(len(cell)), size // 8)  # with weights the sums are float64 at once
-    return counts.reshape(-1, 2, height, width), recording
+    # with weights the sums are float64 at once, so that the conversion copies nothing
+    counts = np.bincount(cell, weights=np.ones(len(cell)), minlength=size // 8)
+    return counts.astype(np.float64, copy=False).reshape(-1, 2, height, width), recording
 
 
 def _events(recordings: Recordings, options: Options) -> int:

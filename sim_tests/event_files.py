@@ -24,9 +24,9 @@ _EVTS = """<node name="{0}" path="/mainloop/Recorder/outInfo/{0}/">
 
 def random_events(rng: np.random.Generator, count: int, width: int, height: int) -> list[Event]:
     """Return events in the order of time, several at a time among them."""
-    columns = (rng.integers(0, 3, count).cumsum(), rng.integers(0, width, count))
-    columns += (rng.integers(0, height, count), rng.integers(0, 2, count))
-    return [(int(t), int(x), int(y), int(p)) for t, x, y, p in zip(*columns, strict=True)]
+    t = rng.integers(0, 3, count).cumsum()
+    x, y, p = (rng.integers(0, most, count) for most in (width, height, 2))
+    return [(int(t[i]), int(x[i]), int(y[i]), int(p[i])) for i in range(count)]
 
 
 def naive_frames(

@@ -156,7 +156,7 @@ def test_three_sigma_equals_fractions(seed: int) -> None:
 
 
 def test_three_sigma_is_computed_in_integers() -> None:
-    # eight counts of 1 and one of 10: mean 2, deviation sqrt(8), limit floor(10.485); of 14: limit floor(14.7)
+    # eight counts of 1 and one of 10: mean 2, deviation sqrt(8), limit floor(10.485); with 14: floor(14.7)
     for top, limit in ((10, 10), (14, 14)):
         frame = np.array([1.0] * 8 + [top, 0.0])
         assert (three_sigma(frame[None])[0] == np.minimum(frame, limit) / limit).all()
