@@ -24,7 +24,7 @@ from mapping.idx import load_idx_pair
 from mapping.network import Network
 from mapping.npz import read_arrays
 
-__all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "load_data", "scaled"]
+__all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "correct", "load_data", "scaled"]
 
 AUTO_SAMPLES = 256
 """Labelled samples on which ``auto`` compares the scales of pixels."""
@@ -69,7 +69,11 @@ class Dataset:
         """
         if samples is not None and samples < 1:
             raise MappingError(f"Samples must be at least 1, not {samples}.")
-        return replace(self, x=self.x[:samples], y=None if self.y is None else self.y[:samples])
+        return self.part(0, samples)
+
+    def part(self, start: int, stop: int | None) -> "Dataset":
+        """Return the samples from ``start`` to before ``stop``, without copying."""
+        return replace(self, x=self.x[start:stop], y=None if self.y is None else self.y[start:stop])
 
     def shaped(self, shape: tuple[int, ...]) -> "Dataset":
         """Return the samples in the shape of a network's input.
@@ -110,14 +114,20 @@ class Dataset:
         return self.x.sum(axis=1, keepdims=True) if own != shape and wanted in one_channel else self.x
 
 
-def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
-    """Return the share of samples whose largest output (the lowest index on ties) is the label.
+def correct(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> int | None:
+    """Return of how many samples the largest output (the lowest index on ties) is the label.
 
     None without labels.
     """
     if labels is None:
         return None
-    return float(np.mean(np.argmax(logits.reshape(len(logits), -1), axis=1) == labels))
+    return int(np.count_nonzero(np.argmax(logits.reshape(len(logits), -1), axis=1) == labels))
+
+
+def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
+    """Return the share of samples that are `correct`; None without labels."""
+    right = correct(logits, labels)
+    return None if right is None else right / len(logits)
 
 
 def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
