@@ -3,6 +3,7 @@
 
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lz4.frame
@@ -11,7 +12,20 @@ from numpy.typing import NDArray
 
 from mapping.aedat4 import EVENT
 
-__all__ = ["Event", "aedat4_bytes", "naive_frames", "random_events"]
+__all__ = [
+    "LABELS",
+    "SENSOR",
+    "Event",
+    "aedat4_bytes",
+    "events_npz",
+    "naive_frames",
+    "random_events",
+    "three_npz",
+    "three_recordings",
+]
+
+SENSOR = (6, 5)
+LABELS = [2, 0, 1]
 
 Event = tuple[int, int, int, int]
 """Time, column, row and polarity, 0 or 1."""
@@ -27,6 +41,29 @@ def random_events(rng: np.random.Generator, count: int, width: int, height: int)
     t = rng.integers(0, 3, count).cumsum()
     x, y, p = (rng.integers(0, most, count) for most in (width, height, 2))
     return [(int(t[i]), int(x[i]), int(y[i]), int(p[i])) for i in range(count)]
+
+
+def events_npz(path: Path, events: Sequence[Event], **arrays: Any) -> str:
+    """Write events to a file in a folder and return its name; arrays are added or, for None, left out."""
+    columns = np.array(events, np.int64).reshape(-1, 4)
+    stored = dict(zip("txyp", columns.T, strict=True)) | arrays
+    file = path / "e.npz"
+    np.savez(file, **{name: array for name, array in stored.items() if array is not None})
+    return str(file)
+
+
+def three_recordings(seed: int) -> list[list[Event]]:
+    """Return recordings on `SENSOR`, the first with an event in its last pixel."""
+    rng = np.random.default_rng(seed)
+    recordings = [random_events(rng, count, *SENSOR) for count in (23, 40, 31)]
+    recordings[0][0] = (0, 5, 4, 1)
+    return recordings
+
+
+def three_npz(path: Path, seed: int, **arrays: Any) -> str:
+    """Write `three_recordings` with `LABELS`."""
+    events = [event for recording in three_recordings(seed) for event in recording]
+    return events_npz(path, events, **({"offsets": [0, 23, 63, 94], "labels": LABELS} | arrays))
 
 
 def naive_frames(

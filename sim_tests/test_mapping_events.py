@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of events against a count of one event at a time, their scale, and every refusal of an npz file."""
+"""Frames of events against a count of one event at a time, their scale, and a network that reads them."""
 
 import json
-from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,47 +16,30 @@ from mapping.convert import compare, convert
 from mapping.datasets import Dataset, accuracy, load_data, scaled
 from mapping.errors import MappingError
 from mapping.evaluate import infer
-from mapping.events import MAX_AXIS, Options, three_sigma
+from mapping.events import Options, three_sigma
 from mapping.flow import load_network, open_chip
 from mapping.input_factor import Scaling, check_input_scale
-from sim_tests.event_files import Event, naive_frames, random_events
+from sim_tests.event_files import (
+    LABELS,
+    SENSOR,
+    events_npz,
+    naive_frames,
+    random_events,
+    three_npz,
+    three_recordings,
+)
 from sim_tests.model_builder import ModelBuilder
-from sim_tests.mutations import damage_arrays, damage_bytes
 from spikeloom.cli import main
-
-SENSOR = (6, 5)
-LABELS = [2, 0, 1]
-
-
-def npz(path: Path, events: Sequence[Event], **arrays: Any) -> str:
-    """Write events, with arrays added or, for None, left out."""
-    columns = np.array(events, np.int64).reshape(-1, 4)
-    stored = dict(zip("txyp", columns.T, strict=True)) | arrays
-    file = path / "e.npz"
-    np.savez(file, **{name: array for name, array in stored.items() if array is not None})
-    return str(file)
-
-
-def three(seed: int) -> list[list[Event]]:
-    rng = np.random.default_rng(seed)
-    recordings = [random_events(rng, count, *SENSOR) for count in (23, 40, 31)]
-    recordings[0][0] = (0, 5, 4, 1)
-    return recordings
-
-
-def three_file(path: Path, seed: int, **arrays: Any) -> str:
-    events = [event for recording in three(seed) for event in recording]
-    return npz(path, events, **({"offsets": [0, 23, 63, 94], "labels": LABELS} | arrays))
 
 
 @pytest.mark.parametrize("size", [(6, 5), (4, 3), (1, 1), (3, 5)])
 @pytest.mark.parametrize("events", [0, 1, 7, 23])
 def test_frames_are_counts_of_single_events(tmp_path: Path, events: int, size: tuple[int, int]) -> None:
     for seed in range(5):
-        source = three_file(tmp_path, seed)
+        source = three_npz(tmp_path, seed)
         options = f"events={events or 'all'},sensor=6x5,size={size[0]}x{size[1]}"
         data = load_data(f"{source}:{options}")
-        expected, of = naive_frames(three(seed), SENSOR, size, events)
+        expected, of = naive_frames(three_recordings(seed), SENSOR, size, events)
         assert data.name == f"{source}:{options}"
         assert (str(data.x.dtype), data.x.shape, data.events) == ("float64", (len(of), 2, *size[::-1]), True)
         assert (data.x == np.array(expected)).all()
@@ -66,14 +48,12 @@ def test_frames_are_counts_of_single_events(tmp_path: Path, events: int, size: t
 
 
 def test_default_is_a_frame_a_recording_or_5000_events(tmp_path: Path) -> None:
-    assert (
-        load_data(three_file(tmp_path, 1)).x == load_data(three_file(tmp_path, 1) + ":events=all").x
-    ).all()
+    assert (load_data(three_npz(tmp_path, 1)).x == load_data(three_npz(tmp_path, 1) + ":events=all").x).all()
     events = random_events(np.random.default_rng(3), 12_345, *SENSOR)
-    data = load_data(npz(tmp_path, events))
+    data = load_data(events_npz(tmp_path, events))
     assert (data.x.shape, data.y, data.pixels) == ((2, 2, 5, 6), None, False)
     assert (data.x == np.array(naive_frames([events], SENSOR, SENSOR, 5000)[0])).all()
-    labelled = load_data(npz(tmp_path, events, labels=[4]))
+    labelled = load_data(events_npz(tmp_path, events, labels=[4]))
     assert labelled.y is not None
     assert labelled.y.tolist() == [4, 4]
 
@@ -92,27 +72,29 @@ def test_default_is_a_frame_a_recording_or_5000_events(tmp_path: Path) -> None:
 )
 def test_types_of_arrays(tmp_path: Path, dtype: type[np.generic], p: list[int], t: Any) -> None:
     x = np.array([0, 1, 1, 2], np.uint8 if dtype == np.uint8 else np.int64)
-    data = load_data(npz(tmp_path, [], t=t, x=x, y=x, p=np.array(p, dtype)) + ":events=all")
+    data = load_data(events_npz(tmp_path, [], t=t, x=x, y=x, p=np.array(p, dtype)) + ":events=all")
     assert data.x[0].tolist() == [[[1, 0, 0], [0, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 2, 0], [0, 0, 0]]]
 
 
 def test_recordings_have_clocks_of_their_own(tmp_path: Path) -> None:
     columns = {"t": [5, 6, 0, 9], "x": [0] * 4, "y": [0] * 4, "p": [1] * 4}
-    assert load_data(npz(tmp_path, [], **columns, offsets=[0, 2, 4])).x.tolist() == [[[[0]], [[2]]]] * 2
+    assert (
+        load_data(events_npz(tmp_path, [], **columns, offsets=[0, 2, 4])).x.tolist() == [[[[0]], [[2]]]] * 2
+    )
     with pytest.raises(MappingError, match=r"Event 2 of .* is at time 0, after one at 6"):
-        load_data(npz(tmp_path, [], **columns))
+        load_data(events_npz(tmp_path, [], **columns))
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 6), (5, 6, 2), (60,)])
 def test_polarities_are_two_channels(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    data = load_data(three_file(tmp_path, 2))
+    data = load_data(three_npz(tmp_path, 2))
     expected = np.moveaxis(data.x, 1, 3) if shape == (5, 6, 2) else data.x
     assert (data.shaped(shape).x == expected.reshape(3, *shape)).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 6), (5, 6, 1), (5, 6), (30,)])
 def test_one_channel_is_the_sum_of_polarities(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    data = load_data(three_file(tmp_path, 2))
+    data = load_data(three_npz(tmp_path, 2))
     shaped = data.shaped(shape)
     assert (shaped.x == (data.x[:, 0] + data.x[:, 1]).reshape(3, *shape)).all()
     assert (shaped.shaped(shape).x == shaped.x).all()
@@ -120,7 +102,7 @@ def test_one_channel_is_the_sum_of_polarities(tmp_path: Path, shape: tuple[int, 
 
 @pytest.mark.parametrize("shape", [(2, 6, 5), (3, 5, 6), (1, 4, 6), (2, 5, 3), (20,)])
 def test_frames_of_another_size_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    source = three_file(tmp_path, 2)
+    source = three_npz(tmp_path, 2)
     with pytest.raises(MappingError) as error:
         load_data(source).shaped(shape)
     assert str(error.value) == (
@@ -172,7 +154,7 @@ def network() -> ModelBuilder:
 def test_scales_of_counts(tmp_path: Path) -> None:
     b = network()
     y = b.head(b.op("Flatten", b.quantise("x", 0, 3.0)), 60)
-    data, net = load_data(three_file(tmp_path, 2)), b.network(y)
+    data, net = load_data(three_npz(tmp_path, 2)), b.network(y)
     for how, expected in (
         ("raw", data.x),
         ("unit", data.x),
@@ -188,7 +170,7 @@ def test_scales_of_counts(tmp_path: Path) -> None:
 def test_three_sigma_of_one_channel_is_that_of_the_sum(tmp_path: Path) -> None:
     b = ModelBuilder((1, *SENSOR[::-1]), seed=1)
     net = b.network(b.head(b.op("Flatten", b.quantise("x", 2, 1.0)), 30))
-    data = load_data(three_file(tmp_path, 4))
+    data = load_data(three_npz(tmp_path, 4))
     expected = [naive_three_sigma(frame.sum(axis=0, keepdims=True)) for frame in data.x]
     assert (scaled(data, "3sigma", net)[0].x == np.array(expected)).all()
 
@@ -206,168 +188,11 @@ def test_three_sigma_has_no_other_factor(tmp_path: Path) -> None:
     y = b.quantise(b.conv(b.quantise("x", 2, 1.0), b.ternary(3, 2, 2, 2)))
     b.model(b.head(b.op("Flatten", y), 60))
     net = b.network(b.head(b.op("Flatten", y), 60))
-    x = scaled(load_data(three_file(tmp_path, 2)), "3sigma", net)[0].x
+    x = scaled(load_data(three_npz(tmp_path, 2)), "3sigma", net)[0].x
     assert [c.factor for c in check_input_scale(convert(net), x, None, Scaling(how="3sigma")).candidates] == [
         1
     ]
     assert len(check_input_scale(convert(net), x, None, Scaling(how="unit")).candidates) > 1
-
-
-ONE = {"t": [0, 1], "x": [0, 1], "y": [0, 1], "p": [0, 1]}
-"""Two events on the diagonal."""
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options", "message"),
-    [
-        ({"x": [0.5, 1.5]}, "", "Array x of {} must hold 2 integers, one per event, not float64 (2,)."),
-        ({"y": [0]}, "", "Array y of {} must hold 2 integers, one per event, not int64 (1,)."),
-        ({"p": [[0, 1]]}, "", "Array p of {} must hold 2 integers, one per event, not int64 (1, 2)."),
-        ({"t": ["a", "b"]}, "", "Array t of {} must hold 2 numbers, one per event, not <U1 (2,)."),
-        ({"y": None}, "", "Data file {} has the arrays t, x and p of events and no array y."),
-        ({"x": None}, "", "Data file {} has no array x, only t, y, p."),
-        (dict.fromkeys("txyp", np.zeros(0, np.int64)), "", "Data file {} holds no events."),
-        ({"x": [0, -1]}, "", "Event 1 of {} is at x -1 and y 1, outside the sensor of 1 x 2."),
-        (
-            {"y": [7, 1]},
-            "sensor=2x7",
-            "Event 0 of {} is at x 0 and y 7, outside the sensor of 2 x 7; sensor=WxH gives another size.",
-        ),
-        (
-            {"x": np.array([0, 2**64 - 1], np.uint64)},
-            "",
-            f"Sensor of {{}} must have at most {MAX_AXIS} columns and rows, not {2**64} x 2.",
-        ),
-        ({"p": [0, 2]}, "", "Event 1 of {} has the polarity 2; polarities are 0 and 1, or -1 and 1."),
-        (
-            {"p": np.array([255, 1], np.uint8)},
-            "",
-            "Event 0 of {} has the polarity 255; polarities are 0 and 1, or -1 and 1.",
-        ),
-        ({"p": [-1, 0]}, "", "Event 0 of {} has the polarity -1; polarities are 0 and 1, or -1 and 1."),
-        (
-            {"t": [3, 1]},
-            "",
-            "Event 1 of {} is at time 1, after one at 3: sort the events of each recording by time.",
-        ),
-        ({"t": [0, np.nan]}, "", "Event 1 of {} has the time nan; times must be finite."),
-        (
-            {"offsets": [0.0, 2.0]},
-            "",
-            "Array offsets of {} must hold integers, one more than there are recordings, not float64 (2,).",
-        ),
-        (
-            {"offsets": [0]},
-            "",
-            "Array offsets of {} must hold integers, one more than there are recordings, not int64 (1,).",
-        ),
-        (
-            {"offsets": [0, 3]},
-            "",
-            "Array offsets of {} must go from 0 to the number of events, 2, not from 0 to 3.",
-        ),
-        (
-            {"offsets": [1, 2]},
-            "",
-            "Array offsets of {} must go from 0 to the number of events, 2, not from 1 to 2.",
-        ),
-        (
-            {"offsets": [0, 1, 1, 2]},
-            "",
-            (
-                "Array offsets of {} must rise, every recording having events, and recording 1 goes from 1 "
-                "to 1."
-            ),
-        ),
-        (
-            {"offsets": np.array([0, 2**64 - 1, 2], np.uint64)},
-            "",
-            (
-                "Array offsets of {} must rise, every recording having events, and recording 1 goes from "
-                "18446744073709551615 to 2."
-            ),
-        ),
-        (
-            {"offsets": [0, 1, 2], "labels": [1]},
-            "",
-            "Array labels of {} must hold 2 integer labels, not int64 (1,).",
-        ),
-        (
-            {"offsets": [0, 1, 2], "labels": [1, -1]},
-            "",
-            (
-                "Labels in array labels of {} must not be negative or huge, and sample 1 has -1; number the "
-                "classes from 0."
-            ),
-        ),
-        (
-            {},
-            "",
-            (
-                "Recording 0 of {} has 2 events and a frame takes 5000: take fewer with events=N, or the "
-                "whole recording with events=all."
-            ),
-        ),
-        (
-            {"offsets": [0, 1, 2]},
-            "sensor=60000x60000",
-            (
-                "Frames of {} would hold 115200000000 bytes, above 2147483648: take more events a frame "
-                "with events=N, or smaller frames with size=WxH."
-            ),
-        ),
-        (
-            {},
-            "sensor=2x2,size=2x3",
-            "Frames of {} must not be larger than the sensor of 2 x 2, not 2 x 3.",
-        ),
-        (
-            {},
-            "size=1x1",
-            "Data file {} does not state its sensor, which size=WxH needs: give sensor=WxH too.",
-        ),
-        *(
-            (
-                {},
-                text,
-                (
-                    "Options of event files are events=N or events=all, sensor=WxH and size=WxH, each once, "
-                    f"above zero and separated by commas, not {text!r}."
-                ),
-            )
-            for text in (
-                "5000",
-                "events=0",
-                "events=2,events=3",
-                "size=0x2",
-                "size=2",
-                "events=1,",
-                "size=-1x2",
-            )
-        ),
-    ],
-)
-def test_unusable_events_are_refused(
-    tmp_path: Path, arrays: dict[str, Any], options: str, message: str
-) -> None:
-    source = npz(tmp_path, [], **(ONE | arrays))
-    with pytest.raises(MappingError) as error:
-        load_data(f"{source}:{options}" if options else source)
-    assert str(error.value) == message.format(source)
-
-
-def test_options_are_for_events(tmp_path: Path) -> None:
-    source = npz(tmp_path, [], t=None, p=None, x=np.ones((2, 3)), y=[0, 1])
-    with pytest.raises(MappingError) as error:
-        load_data(f"{source}:events=3")
-    assert str(error.value) == f"Data file {source} holds no events and takes no options, not 'events=3'."
-    assert load_data(f"{source}:").x.shape == (2, 3)
-
-
-def test_an_npz_of_rows_may_have_other_arrays(tmp_path: Path) -> None:
-    other = np.array([object()])
-    source = npz(tmp_path, [], x=np.ones((2, 3)), y=[0, 1], t=other, p=other, labels=other)
-    assert not load_data(source).events
 
 
 def test_options_are_read() -> None:
@@ -375,34 +200,6 @@ def test_options_are_read() -> None:
     assert Options.parse("size=3x4,events=all,sensor=10x20") == Options(
         events=0, size=(3, 4), sensor=(10, 20)
     )
-
-
-def test_damaged_events_are_refused_or_counted(tmp_path: Path, seed: int) -> None:
-    source = Path(three_file(tmp_path, 3))
-    whole, ends = source.read_bytes(), {"refused": 0, "counted": 0}
-    for case in range(600):
-        rng = np.random.default_rng([seed, case])
-        source.write_bytes((damage_arrays if case % 2 else damage_bytes)(whole, rng))
-        try:
-            data = load_data(str(source))
-        except MappingError as error:
-            sentence = str(error)
-            assert sentence.endswith("."), f"case {case}: {sentence}"
-            ends["refused"] += 1
-            continue
-        ends["counted"] += 1
-        if data.events:
-            assert (data.x >= 0).all(), f"case {case}"
-            assert (data.x == np.floor(data.x)).all(), f"case {case}"
-            assert data.x.sum() <= len(whole), f"case {case}"
-            assert data.x.sum(axis=(1, 2, 3)).min() >= 1, f"case {case}"
-    assert min(ends.values()) > 10, ends
-
-
-def test_bad_events_end_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = npz(tmp_path, [], **ONE)
-    assert main(["estimate", "digits", "--data", source]) == 2
-    assert capsys.readouterr().err.startswith("spikeloom: Recording 0 of ")
 
 
 NMNIST = "events/nmnist_train200.npz"
