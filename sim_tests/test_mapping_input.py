@@ -103,7 +103,7 @@ def test_unknown_scale_is_refused(how: str) -> None:
     with pytest.raises(MappingError) as error:
         scaled(pictures(), how, model(1.0))
     assert str(error.value) == (
-        "Input must be auto, raw, unit or MEAN,STD with a STD above zero, for example 0.1307,0.3081, "
+        "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example 0.1307,0.3081, "
         f"not {how!r}."
     )
 
@@ -163,7 +163,7 @@ def test_command_line_chooses_prints_and_keeps(tmp_path: Path, capsys: pytest.Ca
     result = json.loads(Path(out).read_text())
     assert (result["input"], result["input_scale"]["choice"]) == ("unit", "raw")
     assert main(["run", image, "--data", data, "--input", "odd"]) == 2
-    assert "spikeloom: Input must be auto, raw, unit or MEAN,STD" in capsys.readouterr().err
+    assert "spikeloom: Input must be auto, raw, unit, 3sigma or MEAN,STD" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mnist_lenet_andreygermanov.onnx", "mnist_conv_zoo/model.onnx"])
