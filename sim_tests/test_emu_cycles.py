@@ -39,16 +39,15 @@ def exact(image: SystemImage, stimulus: Stimulus) -> RunResult:
 def test_token_resets_the_pointers(events: int) -> None:
     """Cores 0 and 2 meet at core 1 in every second step; in the steps between core 2 sends alone.
 
-    Events delay core 0, whose token comes earlier: in the last case the first packets meet.
+    Events delay core 2: with four of them the first packets of both arrive in the same cycle.
     """
     cores: list[Any] = [None] * 3
     for core in (0, 2):
         schedule = [[1, 0, 1, 1, int(core == 2), 0, 1], [1, 0, 1, 1, 1, 0, 1]]
         cores[core] = sender(*[(1, 1, 0, 0)] * 9, axons=8, schedule=schedule)
-    rows = [(step, 0, 0, 0, 0, axon, 1) for step in (1, 3, 5) for axon in range(events)]
+    rows = [(step, 2, 2, 0, 0, axon, 1) for step in (1, 3, 5) for axon in range(events)]
     run = exact(system(3, 1, *cores), make_stimulus(6, rows))
     assert run.counters["packets"].tolist() == [27, 0, 54]
-    assert run.total("send_stall") > 0
 
 
 def test_paused_network_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
