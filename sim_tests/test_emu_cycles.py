@@ -61,13 +61,13 @@ def test_paused_network_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cycle, "run_cycles", record)
     run = Machine(system(2, 2, *[None] * 4)).run(make_stimulus(2), cycles=True)
-    state, network, timing = calls[-1][1], *calls[-1][3:5]
+    program, state, tape, network, timing, _ = calls[-1]
     state.potential.flags.writeable = True
     timing.step[:] = 0
     timing.host[[inject.HOST_STEP, inject.HOST_TOKENS]] = 0
     timing.host[inject.HOST_RELEASE] = -1
     inject.start_host(network, timing)
-    assert run_cycles(*calls[-1][:5], 4) == cycle.QUIET
+    assert run_cycles(program, state, tape, network, timing, 4) == cycle.QUIET
     assert run.finish is not None
     assert run.gateway is not None
     zero = timing.host[inject.HOST_RELEASE]

@@ -91,7 +91,8 @@ def injection_rates(result: RunResult) -> NDArray[np.float64]:
     assert result.finish is not None
     packets = np.bincount(result.spikes[:, 0], minlength=result.steps)
     assert packets.sum() == result.total("packets"), "a spike that is not one packet"
-    return packets / (np.diff(result.gateway) * result.finish.shape[1])
+    rates: NDArray[np.float64] = packets / (np.diff(result.gateway) * result.finish.shape[1])
+    return rates
 
 
 def _emulated(machine: Machine, load: Stimulus) -> float:
