@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba import types
+from numba.extending import intrinsic
 
-__all__ = ["cache_folder", "njit"]
+__all__ = ["cache_folder", "njit", "popcount"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -57,6 +59,7 @@ def njit(function: Kernel) -> Kernel:
 
     Kernels are compiled without reference counting (``_nrt``), so that none can allocate, and into their
     callers (``forceinline``), so that a tuple of forty arrays is not copied at each call: many times faster.
+    They hold no lock of the interpreter (``nogil``): threads run them side by side.
     ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
     """
     folder = cache_folder()
@@ -65,8 +68,30 @@ def njit(function: Kernel) -> Kernel:
     if folder is not None:
         compiler.config.CACHE_DIR = str(folder)
     try:
-        compiled = compiler.njit(cache=folder is not None, error_model="numpy", _nrt=False, forceinline=True)
+        compiled = compiler.njit(
+            cache=folder is not None, error_model="numpy", _nrt=False, forceinline=True, nogil=True
+        )
         kernel: Kernel = compiled(function)
     finally:
         compiler.config.CACHE_DIR = before
     return kernel
+
+
+@intrinsic
+def _count_ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001 - the compiler passes it
+    """Count the bits of an unsigned word that are set, by one instruction where there is one."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), build
+
+
+def _popcount(word: int) -> int:
+    return _count_ones(word)  # type: ignore[no-any-return]
+
+
+popcount: Callable[[int], int] = (
+    (lambda word: int(word).bit_count()) if numba.config.DISABLE_JIT else njit(_popcount)
+)
+"""Number of bits that are set in an unsigned word of 64 bits, int64."""

@@ -4,6 +4,7 @@
 The only module of `mapping` that runs the machine.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,12 +104,17 @@ class Chip:
         Parameters
         ----------
         cycles : bool
-            Compute every event's clock cycle too.
+            Compute every event's clock cycle too; otherwise every processor takes a part of the samples.
         progress : callable
             Called with (steps done, all steps) now and then.
         """
         counts = self.counts(x)
-        result = self.machine.run(stimulus_for(self.image, counts), cycles=cycles, progress=progress)
+        result = self.machine.run(
+            stimulus_for(self.image, counts),
+            cycles=cycles,
+            threads=os.cpu_count() or 1,
+            progress=progress,
+        )
         outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
         if self.spiking.decoder_reads_input:
             outputs[INPUT] = counts

@@ -214,8 +214,8 @@ def test_state_is_a_copy() -> None:
 
 
 def test_record_is_empty_after_it_was_taken() -> None:
-    program = Machine(make_system(ONE, make_core([[1]])))._program
-    record = arrays.make_record(program, outputs=1, potentials=True)
-    record.used[:] = (1, 2, 3)
-    assert [len(rows) for rows in arrays.clear_record(record)] == [1, 2, 3]
-    assert [len(rows) for rows in arrays.clear_record(record)] == [0, 0, 0]
+    record = arrays.make_record(rows=5, outputs=4, potentials=True, lanes=2)
+    record.used[:] = (1, 2, 3, 5 + 4, 5, 4 + 1)
+    sizes = [[1, 2, 3], [4, 0, 1]]
+    assert [[len(rows) for rows in lane] for lane in arrays.clear_record(record)] == sizes
+    assert arrays.clear_record(record) == []

@@ -152,7 +152,7 @@ def test_run_starts_afresh(seed: int) -> None:
 
 def test_long_run_outgrows_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     # 32 neurons x 700 steps are more spikes than the buffers hold at once.
-    monkeypatch.setattr(machine, "_STEPS_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(machine, "_TOKENS_AT_ONCE", 1 << 20)
     core = make_core(np.zeros((1, 32)), bias=1, fanout=[[0, 0, 0, 1, 0, 1]])
     run = both(system(1, 1, core), make_stimulus(700))
     assert len(run.spikes) == len(run.outputs) == len(np.asarray(run.potentials)) == 32 * 700

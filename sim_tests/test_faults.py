@@ -22,9 +22,10 @@ BLOCKS = {
     ),
     *(f"rtl/{name}.py" for name in ("core", "router", "gateway", "chip", "export", "layouts")),
     *(f"emu/{name}.py" for name in ("words", "image", "container", "trace", "host", "machine")),
+    *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"
-        for name in ("crossbar", "neuron", "fabric", "mesh", "cycle", "inject", "state")
+        for name in ("crossbar", "neuron", "fabric", "routes", "mesh", "cycle", "inject", "state")
     ),
     *(f"sim_tests/bench/{name}.py" for name in ("session", "job")),
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -107,7 +108,7 @@ def _emulator(subject: Subject) -> Emulate | None:
     sound: Chip = chip
 
     def emulate(counts: NDArray[np.int32]) -> RunResult:
-        return sound.machine.run(stimulus_for(sound.image, counts))
+        return sound.machine.run(stimulus_for(sound.image, counts), threads=os.cpu_count() or 1)
 
     return emulate
 

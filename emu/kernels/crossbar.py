@@ -1,38 +1,176 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integration: present rows of the crossbar are added into the column sums (machine.md, rule 4)."""
+"""Integration: the column sums of the present rows (machine.md, rule 4), in three ways with equal sums.
+
+Few present rows are added, equal payloads together; many are counted in bit planes; payloads of many values
+are multiplied. docs/benchmarks.md has the measurements behind the choice.
+"""
+
+# ruff: noqa: PLR0917 - kernels take positional arguments only
 
 from __future__ import annotations
 
-from emu.jit import njit
-from emu.kernels.state import SYNAPTIC_OPERATIONS, Program, State
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.jit import njit, popcount
+from emu.kernels.state import ABSENT, GROUPS, SYNAPTIC_OPERATIONS, WORD, Program, State
 
 __all__ = ["discard", "integrate"]
+
+ROWS_PER_PLANE = 16
+"""Rows whose addition takes as long as counting one word of 64 rows in one bit plane (docs/benchmarks.md)."""
+
+AT_ONCE = 120
+"""Rows that are added in 8 bits before the sum could overflow; a multiple of the 8 added at once."""
 
 
 @njit
 def discard(program: Program, state: State, core: int, bank: int) -> int:
     """Empty a bank of a core and return how many axons were present."""
-    at = program.axon_at[core]
-    count = state.events[bank, core]
+    at = bank * len(program.row_cells) + program.axon_at[core]
+    place = bank * len(program.enabled) + core
+    count = state.events[place]
     for i in range(count):
-        state.present[bank, at + state.event[bank, at + i]] = 0
-    state.events[bank, core] = 0
+        state.value[at + state.event[at + i]] = ABSENT
+    state.events[place] = 0
     return count  # type: ignore[no-any-return]
 
 
 @njit
-def integrate(program: Program, state: State, core: int, bank: int) -> int:
-    """Add the rows of a bank's events into ``state.sums`` and empty the bank; return how many there were."""
-    at = program.axon_at[core]
-    width = program.neurons[core] * program.columns[core]
+def _flush(state: State, width: int, payload: int) -> None:
+    """Add the sums of 8 bits, times their payload, to the column sums, and empty them."""
+    sums, partial = state.sums[:width], state.partial[:width]
+    times = np.int32(payload)
+    for column in range(width):
+        sums[column] += times * partial[column]
+    for column in range(width):
+        partial[column] = 0
+
+
+@njit
+def _add_rows(
+    program: Program, state: State, begin: int, width: int, picked: NDArray[np.int32], payload: int
+) -> None:
+    """Add the picked rows, all with one payload."""
+    cells, count = program.cells, len(picked)
+    partial = state.partial[:width]
+    i = 0
+    while i + 8 <= count:
+        r0 = cells[begin + picked[i] * width :][:width]
+        r1 = cells[begin + picked[i + 1] * width :][:width]
+        r2 = cells[begin + picked[i + 2] * width :][:width]
+        r3 = cells[begin + picked[i + 3] * width :][:width]
+        r4 = cells[begin + picked[i + 4] * width :][:width]
+        r5 = cells[begin + picked[i + 5] * width :][:width]
+        r6 = cells[begin + picked[i + 6] * width :][:width]
+        r7 = cells[begin + picked[i + 7] * width :][:width]
+        for c in range(width):
+            partial[c] += r0[c] + r1[c] + r2[c] + r3[c] + r4[c] + r5[c] + r6[c] + r7[c]
+        i += 8
+        if i % AT_ONCE == 0:
+            _flush(state, width, payload)
+    while i < count:
+        row = cells[begin + picked[i] * width :][:width]
+        for c in range(width):
+            partial[c] += row[c]
+        i += 1
+    _flush(state, width, payload)
+
+
+@njit
+def _by_value(program: Program, state: State, core: int, width: int, low: int, high: int) -> None:
+    """Add the rows of events whose payloads are ``low`` to ``high``, value by value."""
+    rows = len(state.payload)
+    for payload in range(low, high + 1):
+        group = payload % GROUPS
+        picked = state.picked[group * rows :][: state.group[group]]
+        if payload != 0 and len(picked):
+            _add_rows(program, state, program.cell_at[core], width, picked, payload)
+
+
+@njit
+def _by_product(program: Program, state: State, core: int, events: int, at: int, width: int) -> None:
+    """Add the rows of events, each times its payload."""
     sums = state.sums[:width]
-    count = state.events[bank, core]
-    for i in range(count):
-        axon = state.event[bank, at + i]
-        payload = state.value[bank, at + axon]
-        begin = program.cell_at[core] + axon * width
+    for i in range(events):
+        begin = program.cell_at[core] + state.event[at + i] * width
         row = program.cells[begin : begin + width]
+        payload = np.int32(state.payload[i])
         for column in range(width):
             sums[column] += payload * row[column]
-        state.counters[SYNAPTIC_OPERATIONS, core] += program.row_cells[at + axon]
-    return discard(program, state, core, bank)
+
+
+@njit
+def _by_plane(program: Program, state: State, core: int, events: int, at: int, width: int, bits: int) -> None:
+    """Count the positive and the negative cells under the events, one bit of the payloads after the other."""
+    words = (program.axons[core] + WORD - 1) // WORD
+    plane, sums = state.plane, state.sums[:width]
+    for i in range(bits * words):
+        plane[i] = 0
+    for i in range(events):
+        axon = state.event[at + i]
+        for bit in range(bits):
+            one = np.uint64(state.payload[i] >> bit & 1)
+            plane[bit * words + axon // WORD] |= one << np.uint64(axon % WORD)
+    for word in range(words):
+        begin = program.plane_at[core] + 2 * word * width
+        positive = program.planes[begin : begin + width]
+        negative = program.planes[begin + width : begin + 2 * width]
+        for bit in range(bits):
+            mask = plane[bit * words + word]
+            if mask != 0:
+                for column in range(width):
+                    more = popcount(positive[column] & mask) - popcount(negative[column] & mask)
+                    sums[column] += more << bit
+
+
+@njit
+def _take_events(program: Program, state: State, core: int, bank: int, events: int) -> tuple[int, int]:
+    """Empty a bank into ``state.payload`` and groups of equal payloads; return the least and the greatest.
+
+    A group holds one payload if all are within `GROUPS`; otherwise nobody reads the groups.
+    """
+    # Unsigned places need no check for an index from the end.
+    own, rows = np.uint64(program.axon_at[core]), np.uint64(len(state.payload))
+    at = np.uint64(bank * len(program.row_cells)) + own
+    for group in range(GROUPS):
+        state.group[group] = 0
+    operations, low, high = 0, -ABSENT, ABSENT
+    for i in range(events):
+        axon = np.uint64(state.event[at + np.uint64(i)])
+        payload = state.value[at + axon]
+        state.value[at + axon] = ABSENT
+        state.payload[i] = payload
+        group = np.uint64(payload) % np.uint64(GROUPS)
+        count = np.uint64(state.group[group])
+        state.picked[group * rows + count] = axon
+        state.group[group] = count + np.uint64(1)
+        low, high = min(low, payload), max(high, payload)
+        operations += program.row_cells[own + axon]
+    state.counters[SYNAPTIC_OPERATIONS, core] += operations
+    state.events[bank * len(program.enabled) + core] = 0
+    return low, high
+
+
+@njit
+def integrate(program: Program, state: State, core: int, bank: int) -> int:
+    """Put the column sums of a bank's events into ``state.sums``, empty it, return how many there were."""
+    at = bank * len(program.row_cells) + program.axon_at[core]
+    place = bank * len(program.enabled) + core
+    width, events = program.neurons[core] * program.columns[core], state.events[place]
+    for column in range(width):
+        state.sums[column] = 0
+    if events == 0:
+        return 0
+    low, high = _take_events(program, state, core, bank, events)
+    bits = 0
+    while high >> bits > 0:
+        bits += 1
+    words = (program.axons[core] + WORD - 1) // WORD
+    if low >= 0 and events > ROWS_PER_PLANE * bits * words:
+        _by_plane(program, state, core, events, at, width, bits)
+    elif high - low < GROUPS:
+        _by_value(program, state, core, width, low, high)
+    else:
+        _by_product(program, state, core, events, at, width)
+    return events  # type: ignore[no-any-return]

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network without time: who receives a packet, over how many hops (network.md, "Ports and routes")."""
+"""The network without time: who receives a packet (network.md, "Ports and routes"); the functional run."""
 
 # ruff: noqa: PLR0917 - kernels take positional arguments only
 
 from __future__ import annotations
 
+import numpy as np
+
 from emu.jit import njit
-from emu.kernels.neuron import execute
+from emu.kernels.crossbar import discard
+from emu.kernels.neuron import advance_schedule, current_entry, take_thresholds, visit
 from emu.kernels.state import (
+    ABSENT,
     DELIVERIES,
     ERRORS,
-    HOPS,
     MERGES,
-    PACKETS,
-    ROUTER_ERRORS,
+    USED_KINDS,
     USED_OUTPUTS,
     USED_POTENTIALS,
     USED_SPIKES,
@@ -23,196 +25,151 @@ from emu.kernels.state import (
     State,
 )
 
-__all__ = ["deliver", "output", "run_steps", "send_from_core", "send_from_gateway"]
+__all__ = ["accept", "deliver", "output", "run_steps"]
+
+
+@njit
+def accept(program: Program, state: State, core: int, bank: int, axon: int, payload: int) -> bool:
+    """Put a packet into the bank that collects (machine.md, "Receiving"), unless its axon is illegal."""
+    if axon >= program.axons[core]:
+        state.counters[ERRORS, core] += 1
+        return False
+    # Unsigned places need no check for an index from the end: a third of the time of a packet.
+    at = np.uint64(bank * len(program.row_cells) + program.axon_at[core])
+    place = at + np.uint64(axon)
+    before = state.value[place]
+    if before != ABSENT:
+        state.counters[MERGES, core] += 1
+        state.value[place] = max(before, payload)
+        return True
+    state.value[place] = payload
+    own = np.uint64(bank * len(program.enabled) + core)
+    count = np.uint64(state.events[own])
+    state.event[at + count] = axon
+    state.events[own] = count + np.uint64(1)
+    return True
 
 
 @njit
 def deliver(program: Program, state: State, core: int, bank: int, axon: int, payload: int) -> None:
-    """Put a packet into the bank that collects (machine.md, "Receiving")."""
-    if axon >= program.axons[core]:
-        state.counters[ERRORS, core] += 1
-        return
-    state.counters[DELIVERIES, core] += 1
-    at = program.axon_at[core]
-    if state.present[bank, at + axon]:
-        state.counters[MERGES, core] += 1
-        state.value[bank, at + axon] = max(state.value[bank, at + axon], payload)
-        return
-    state.present[bank, at + axon] = 1
-    state.value[bank, at + axon] = payload
-    state.event[bank, at + state.events[bank, core]] = axon
-    state.events[bank, core] += 1
+    """Accept a packet and count the delivery."""
+    if accept(program, state, core, bank, axon, payload):
+        state.counters[DELIVERIES, core] += 1
 
 
 @njit
 def output(record: Record, step: int, axon: int, payload: int) -> None:
-    """Write down a packet that left by the gateway."""
-    row = record.used[USED_OUTPUTS]
+    """Write down a packet that left by the gateway (lane 0)."""
+    _output(record, 0, step, axon, payload)
+
+
+@njit
+def _output(record: Record, lane: int, step: int, axon: int, payload: int) -> None:
+    row = record.used[USED_KINDS * lane + USED_OUTPUTS]
     record.outputs[row, 0] = step
     record.outputs[row, 1] = axon
     record.outputs[row, 2] = payload
-    record.used[USED_OUTPUTS] = row + 1
+    record.used[USED_KINDS * lane + USED_OUTPUTS] = row + 1
 
 
 @njit
-def _column(
+def _send(
     program: Program,
     state: State,
     record: Record,
-    x: int,
-    y: int,
-    packet: Ints,
-    axon: int,
-    payload: int,
-    step: int,
-) -> bool:
-    """Take a packet that turns into column x at row y to its end; return whether it wanted an output."""
-    y0, y1, width, bank = packet[2], packet[3], program.width, (step + 1) & 1
-    at = y
-    while y1 > at:
-        router = at * width + x
-        if at == program.height - 1:
-            if x == 0:
-                state.counters[HOPS, router] += 1
-                output(record, step, axon, payload)
-            else:
-                state.counters[ROUTER_ERRORS, router] += 1
-            break
-        state.counters[HOPS, router] += 1
-        at += 1
-        if y0 <= at <= y1:
-            deliver(program, state, at * width + x, bank, axon, payload)
-        elif y1 <= at:
-            state.counters[ROUTER_ERRORS, at * width + x] += 1
-    at = y
-    while y0 < at:
-        state.counters[HOPS, at * width + x] += 1
-        at -= 1
-        if y0 <= at <= y1:
-            deliver(program, state, at * width + x, bank, axon, payload)
-        elif y0 >= at:
-            state.counters[ROUTER_ERRORS, at * width + x] += 1
-    if y0 <= y <= y1:
-        deliver(program, state, y * width + x, bank, axon, payload)
-        return True
-    return y1 > y or y0 < y  # type: ignore[no-any-return]
-
-
-@njit
-def _eastwards(
-    program: Program,
-    state: State,
-    record: Record,
-    x: int,
-    y: int,
+    lane: int,
+    bank: int,
     packet: Ints,
     axon: int,
     payload: int,
     step: int,
 ) -> None:
-    """Continue with a packet that came into router (x, y) by its west port."""
-    while True:
-        turned = packet[0] <= x <= packet[1] and _column(
-            program, state, record, x, y, packet, axon, payload, step
-        )
-        router = y * program.width + x
-        if packet[1] <= x:
-            if not turned:
-                state.counters[ROUTER_ERRORS, router] += 1
-            return
-        if x == program.width - 1:
-            state.counters[ROUTER_ERRORS, router] += 1
-            return
-        state.counters[HOPS, router] += 1
-        x += 1
+    """Bring a packet of step ``step`` to every core of its rectangle once, wherever it comes from.
 
-
-@njit
-def _westwards(
-    program: Program,
-    state: State,
-    record: Record,
-    x: int,
-    y: int,
-    packet: Ints,
-    axon: int,
-    payload: int,
-    step: int,
-) -> None:
-    """Continue with a packet that came into router (x, y) by its east port."""
-    while True:
-        turned = packet[0] <= x <= packet[1] and _column(
-            program, state, record, x, y, packet, axon, payload, step
-        )
-        router = y * program.width + x
-        if packet[0] >= x:
-            if not turned:
-                state.counters[ROUTER_ERRORS, router] += 1
-            return
-        state.counters[HOPS, router] += 1
-        x -= 1
-
-
-@njit
-def send_from_core(
-    program: Program,
-    state: State,
-    record: Record,
-    core: int,
-    packet: Ints,
-    axon: int,
-    payload: int,
-    step: int,
-) -> None:
-    """Deliver a packet of step ``step`` of a core to all its receivers, for their next step.
-
-    ``packet`` begins with x0, x1, y0, y1.
+    Deliveries are counted with the hops, after the run (`emu.kernels.routes`). A packet leaves by the
+    gateway if it comes to column 0 and has to go further south than the mesh.
     """
-    x, y = core % program.width, core // program.width
-    state.counters[PACKETS, core] += 1
-    wanted = False
-    if packet[0] <= x <= packet[1]:
-        wanted = _column(program, state, record, x, y, packet, axon, payload, step)
-    if packet[1] > x:
-        wanted = True
-        if x == program.width - 1:
-            state.counters[ROUTER_ERRORS, core] += 1
-        else:
-            state.counters[HOPS, core] += 1
-            _eastwards(program, state, record, x + 1, y, packet, axon, payload, step)
-    if packet[0] < x:
-        wanted = True
-        state.counters[HOPS, core] += 1
-        _westwards(program, state, record, x - 1, y, packet, axon, payload, step)
-    if not wanted:
-        state.counters[ROUTER_ERRORS, core] += 1
+    x0, x1, y0, y1 = packet[0], packet[1], packet[2], packet[3]
+    for y in range(y0, min(y1, program.height - 1) + 1):
+        for x in range(x0, min(x1, program.width - 1) + 1):
+            accept(program, state, y * program.width + x, bank, axon, payload)
+    if x0 == 0 and y1 >= program.height:
+        _output(record, lane, step, axon, payload)
 
 
 @njit
-def send_from_gateway(program: Program, state: State, record: Record, packet: Ints, step: int) -> None:
-    """Deliver a stimulus packet that is integrated in ``step``; it counts as sent in the step before."""
-    _eastwards(program, state, record, 0, 0, packet, packet[4], packet[5], step - 1)
-
-
-@njit
-def _emit(program: Program, state: State, record: Record, core: int, step: int) -> None:
-    """Send the packets of a core that has walked (rule 8)."""
-    at = program.neuron_at[core]
-    for neuron in range(at, at + program.neurons[core]):
-        crossed = state.crossed[neuron]
-        if crossed == 0 or not program.connected[neuron]:
+def _emit(
+    program: Program, state: State, record: Record, core: int, lane: int, step: int, bank: int, count: int
+) -> None:
+    """Send the packets of the ``count`` neurons of a core that fired (rule 8), to ``bank``."""
+    own = program.neuron_at[core]
+    at = lane * len(program.bias) + own
+    for i in range(count):
+        neuron = own + state.fired[i]
+        crossed = state.crossed[at + state.fired[i]]
+        if not program.connected[neuron]:
             continue
+        copies, payload = crossed, 1
+        if program.count_emission[neuron]:
+            copies, payload = 1, crossed
         fanout = program.fanout_base[neuron]
         while True:
-            packet = program.fanout[fanout]
-            if program.count_emission[neuron]:
-                send_from_core(program, state, record, core, packet, packet[4], crossed, step)
+            p = program.fanout[fanout]
+            state.sent[fanout] += copies
+            only = program.only[fanout]
+            if only >= 0:
+                for copy in range(copies):
+                    accept(program, state, only, bank, p[4] + copy, payload)
             else:
-                for copy in range(crossed):
-                    send_from_core(program, state, record, core, packet, packet[4] + copy, 1, step)
-            if packet[5]:
+                for copy in range(copies):
+                    _send(program, state, record, lane, bank, p, p[4] + copy, payload, step)
+            if p[5]:
                 break
             fanout += 1
+
+
+@njit
+def _feed(
+    program: Program, state: State, record: Record, lane: int, bank: int, packet: Ints, step: int
+) -> None:
+    """Deliver a stimulus packet that is integrated in ``step``; it counts as sent in the step before."""
+    if len(state.fed):
+        place = (packet[0] * program.across + packet[1]) * program.down + packet[2]
+        state.fed[place * program.down + packet[3]] += 1
+    _send(program, state, record, lane, bank, packet, packet[4], packet[5], step - 1)
+
+
+@njit
+def _is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
+    """Return whether a step of a lane, with at most ``sends`` packets to the gateway, might not fit."""
+    lanes = len(record.used) // USED_KINDS
+    used = USED_KINDS * lane
+    full = record.used[used + USED_SPIKES] + len(program.bias) > (lane + 1) * (len(record.spikes) // lanes)
+    if len(record.potentials):
+        rows = (lane + 1) * (len(record.potentials) // lanes)
+        full = full or record.used[used + USED_POTENTIALS] + len(program.bias) > rows
+    rows = (lane + 1) * (len(record.outputs) // lanes)
+    return full or record.used[used + USED_OUTPUTS] + sends > rows  # type: ignore[no-any-return]
+
+
+@njit
+def _execute_lanes(
+    program: Program, state: State, record: Record, core: int, lanes: int, begin: int, span: int, step: int
+) -> None:
+    """Execute a step of a core in every lane; see `run_steps`."""
+    entry = current_entry(program, state, core)
+    if entry >= 0:
+        take_thresholds(program, state, core, entry)
+    for lane in range(lanes):
+        bank = 2 * lane + (step & 1)
+        if entry < 0:
+            discard(program, state, core, bank)
+        else:
+            now = begin + lane * span + step
+            fired = visit(program, state, record, core, lane, now, bank, entry)[2]
+            _emit(program, state, record, core, lane, now, bank ^ 1, fired)
+    if entry >= 0:
+        advance_schedule(program, state, core)
 
 
 @njit
@@ -223,30 +180,31 @@ def run_steps(
     stimulus_at: Ints,
     stimulus: Ints,
     room: int,
+    lanes: int,
+    begin: int,
+    span: int,
     first: int,
     last: int,
 ) -> int:
-    """Execute steps from ``first`` on, functionally; return the next step to execute.
+    """Execute steps of several lanes, functionally; return the next step to execute.
 
-    Stops at ``last``, or earlier when the record might overflow in the next step.
+    Step t of lane l is step ``begin + l * span + t`` of the run. Goes from ``first`` to before ``last``;
+    stops earlier when the record might overflow in the next step.
 
     Parameters
     ----------
-    stimulus_at : (steps + 1,), where the packets of a step begin in ``stimulus``.
+    stimulus_at : (steps + 1,), where the packets of a step of the run begin in ``stimulus``.
     stimulus : (p, 6), x0, x1, y0, y1, axon, payload.
-    room : most packets that the cores can send to the gateway in one step.
+    room : most packets that go to the gateway in one step.
     """
     for step in range(first, last):
-        full = record.used[USED_SPIKES] + len(program.bias) > len(record.spikes)
-        if len(record.potentials):
-            full = full or record.used[USED_POTENTIALS] + len(program.bias) > len(record.potentials)
-        fed = stimulus_at[step + 1] - stimulus_at[step]
-        if full or record.used[USED_OUTPUTS] + room + fed > len(record.outputs):
-            return step
-        for i in range(stimulus_at[step], stimulus_at[step + 1]):
-            send_from_gateway(program, state, record, stimulus[i], step)
+        for lane in range(lanes):
+            if _is_full(program, record, lane, room):
+                return step
+        for lane in range(lanes):
+            now = begin + lane * span + step
+            for i in range(stimulus_at[now], stimulus_at[now + 1]):
+                _feed(program, state, record, lane, 2 * lane + (step & 1), stimulus[i], now)
         for core in range(len(program.enabled)):
-            walked = execute(program, state, record, core, step)[2]
-            if walked:
-                _emit(program, state, record, core, step)
+            _execute_lanes(program, state, record, core, lanes, begin, span, step)
     return last

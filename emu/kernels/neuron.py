@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One timestep of one core up to its emissions (machine.md, rules 1 to 7 and 9)."""
+"""One timestep of one core up to its emissions (machine.md, rules 1 to 7 and 9).
+
+The rules are written as loops over all neurons of a core, one rule after the other and without branches: the
+neurons do not know each other, so this is the walk, and the compiler makes vectors of it.
+"""
 
 # ruff: noqa: PLR0917 - kernels take positional arguments only
 
@@ -17,7 +21,11 @@ from emu.kernels.state import (
     ENTRY_UPDATE,
     NEURON_UPDATES,
     SATURATIONS,
+    SPIKE_CORE,
+    SPIKE_NEURON,
+    SPIKE_STEP,
     SPIKES,
+    USED_KINDS,
     USED_POTENTIALS,
     USED_SPIKES,
     Program,
@@ -25,88 +33,152 @@ from emu.kernels.state import (
     State,
 )
 
-__all__ = ["advance_schedule", "execute", "walk"]
+__all__ = ["advance_schedule", "current_entry", "execute", "take_thresholds", "visit"]
 
 RESET_CLEAR, RESET_ZERO, RESET_SUBTRACT = 0, 1, 2
 
 
 @njit
-def _clip(program: Program, state: State, core: int, value: int) -> int:
-    """Saturate a potential; a clipped value is counted."""
-    if value > program.high:
-        state.counters[SATURATIONS, core] += 1
-        return program.high
-    if value < program.low:
-        state.counters[SATURATIONS, core] += 1
-        return program.low
-    return value
+def _clip(program: Program, state: State, core: int, at: int) -> None:
+    """Saturate the potentials of a core, from ``at`` on; every clipped value is counted."""
+    low, high, clipped = program.low, program.high, 0
+    v = state.potential[at : at + program.neurons[core]]
+    for i in range(len(v)):
+        value = v[i]
+        clipped += (value > high) + (value < low)
+        v[i] = min(max(value, low), high)
+    state.counters[SATURATIONS, core] += clipped
 
 
 @njit
-def _membrane(program: Program, state: State, core: int, neuron: int, entry: int) -> int:
-    """Return V after rule 6."""
-    at = program.neuron_at[core] + neuron
+def _membranes(program: Program, state: State, core: int, at: int, entry: int) -> None:
+    """Bring the potentials of a core, from ``at`` on, to V after rule 6."""
+    n, k, own = program.neurons[core], program.columns[core], program.neuron_at[core]
+    v = state.potential[at : at + n]
     if program.schedule[entry, ENTRY_INIT]:
-        base = program.v0[at]
-    elif program.reset[at] == RESET_CLEAR:
-        base = 0
+        v0 = program.v0[own : own + n]
+        for i in range(n):
+            v[i] = v0[i]
     else:
-        base = state.potential[at]
+        reset = program.reset[own : own + n]
+        for i in range(n):
+            v[i] = 0 if reset[i] == RESET_CLEAR else v[i]
     if not program.schedule[entry, ENTRY_UPDATE]:
-        return base  # type: ignore[no-any-return]
-    k = program.columns[core]
-    drive = 0
-    for d in range(k):
-        drive += program.strengths[core, d] * state.sums[neuron * k + d]
-    return _clip(program, state, core, base + program.bias[at] + drive)
+        return
+    bias, sums = program.bias[own : own + n], state.sums[: n * k]
+    strength = program.strengths[core, 0]
+    if k == 1:
+        for i in range(n):
+            v[i] += bias[i] + strength * sums[i]
+    else:
+        for i in range(n):
+            drive = 0
+            for d in range(k):
+                drive += program.strengths[core, d] * sums[i * k + d]
+            v[i] += bias[i] + drive
+    _clip(program, state, core, at)
 
 
 @njit
-def _compare(program: Program, state: State, core: int, neuron: int, entry: int, membrane: int) -> int:
-    """Store V after rule 7 and return how many thresholds it crossed."""
-    at = program.neuron_at[core] + neuron
-    crossed = 0
+def take_thresholds(program: Program, state: State, core: int, entry: int) -> None:
+    """Put the thresholds that an entry compares beside each other, for all lanes."""
+    n, own = program.neurons[core], program.neuron_at[core]
     if program.schedule[entry, ENTRY_FIRE]:
-        first = program.threshold_base[at] + program.schedule[entry, ENTRY_FIRST]
-        last = 0
-        for j in range(first, first + program.schedule[entry, ENTRY_COUNT]):
-            if membrane >= program.thresholds[j]:
-                crossed += 1
-                last = program.thresholds[j]
-        if crossed > 0:
-            if program.reset[at] == RESET_ZERO:
-                membrane = 0
-            elif program.reset[at] == RESET_SUBTRACT:
-                membrane = _clip(program, state, core, membrane - last)
-    state.potential[at] = membrane
-    return crossed
+        base = program.threshold_base[own : own + n]
+        for j in range(program.schedule[entry, ENTRY_COUNT]):
+            theta = state.theta[j * n :][:n]
+            place = program.schedule[entry, ENTRY_FIRST] + j
+            for i in range(n):
+                theta[i] = program.thresholds[base[i] + place]
 
 
 @njit
-def walk(program: Program, state: State, record: Record, core: int, step: int, entry: int) -> None:
-    """Visit the neurons of a core in order; ``state.crossed`` holds the counts afterwards."""
-    at = program.neuron_at[core]
-    potentials = len(record.potentials) > 0
-    for neuron in range(program.neurons[core]):
-        membrane = _membrane(program, state, core, neuron, entry)
-        crossed = _compare(program, state, core, neuron, entry, membrane)
-        state.crossed[at + neuron] = crossed
-        if crossed > 0:
-            state.counters[SPIKES, core] += crossed
-            row = record.used[USED_SPIKES]
-            record.spikes[row, 0] = step
-            record.spikes[row, 1] = core
-            record.spikes[row, 2] = neuron
-            record.spikes[row, 3] = crossed
-            record.used[USED_SPIKES] = row + 1
-        if potentials:
-            row = record.used[USED_POTENTIALS]
-            record.potentials[row, 0] = step
-            record.potentials[row, 1] = core
-            record.potentials[row, 2] = neuron
-            record.potentials[row, 3] = state.potential[at + neuron]
-            record.used[USED_POTENTIALS] = row + 1
+def _compare(program: Program, state: State, core: int, at: int, entry: int) -> None:
+    """Store V after rule 7 and how many thresholds it crossed."""
+    n, own = program.neurons[core], program.neuron_at[core]
+    v, crossed, last = state.potential[at : at + n], state.crossed[at : at + n], state.last[:n]
+    for i in range(n):
+        crossed[i] = 0
+        last[i] = 0
+    if not program.schedule[entry, ENTRY_FIRE]:
+        return
+    for j in range(program.schedule[entry, ENTRY_COUNT]):
+        theta = state.theta[j * n :][:n]
+        for i in range(n):
+            crossed[i] += v[i] >= theta[i]
+        if program.kept[core]:
+            for i in range(n):
+                last[i] = theta[i] if v[i] >= theta[i] else last[i]
+    if program.kept[core]:
+        reset = program.reset[own : own + n]
+        for i in range(n):
+            v[i] = 0 if crossed[i] > 0 and reset[i] == RESET_ZERO else v[i]
+            v[i] -= last[i] if reset[i] == RESET_SUBTRACT else 0
+        _clip(program, state, core, at)
+
+
+@njit
+def _write_down(
+    program: Program, state: State, record: Record, core: int, lane: int, step: int, at: int
+) -> int:
+    """Record the spikes, and the potentials if wanted; return how many neurons fired, see ``state.fired``."""
+    n = program.neurons[core]
+    crossed, fired = state.crossed[at : at + n], state.fired
+    count = spikes = 0
+    for i in range(n):
+        fired[count] = i
+        count += crossed[i] > 0
+        spikes += crossed[i]
+    state.counters[SPIKES, core] += spikes
+    row = record.used[USED_KINDS * lane + USED_SPIKES]
+    key = step << SPIKE_STEP | core << SPIKE_CORE
+    for i in range(count):
+        record.spikes[row + i] = key | fired[i] << SPIKE_NEURON | crossed[fired[i]]
+    record.used[USED_KINDS * lane + USED_SPIKES] = row + count
+    if len(record.potentials):
+        row = record.used[USED_KINDS * lane + USED_POTENTIALS]
+        for i in range(n):
+            record.potentials[row + i, 0] = step
+            record.potentials[row + i, 1] = core
+            record.potentials[row + i, 2] = i
+            record.potentials[row + i, 3] = state.potential[at + i]
+        record.used[USED_KINDS * lane + USED_POTENTIALS] = row + n
+    return count
+
+
+@njit
+def visit(
+    program: Program, state: State, record: Record, core: int, lane: int, step: int, bank: int, entry: int
+) -> tuple[int, int, int]:
+    """Integrate and walk: a step of an enabled core in one lane, whose entry and thresholds were taken.
+
+    Returns
+    -------
+    How many axons were present, 1 if the neurons were visited, and how many of them fired.
+    """
+    row = program.schedule[entry]
+    walked = program.neurons[core] > 0 and (row[ENTRY_INIT] or row[ENTRY_UPDATE] or row[ENTRY_FIRE])
+    if row[ENTRY_INTEGRATE]:
+        events = integrate(program, state, core, bank)
+    else:
+        events = discard(program, state, core, bank)
+        for column in range(program.neurons[core] * program.columns[core]):
+            state.sums[column] = 0
+    if not walked:
+        return events, 0, 0
+    at = lane * len(program.bias) + program.neuron_at[core]
+    _membranes(program, state, core, at, entry)
+    _compare(program, state, core, at, entry)
     state.counters[NEURON_UPDATES, core] += program.neurons[core]
+    return events, 1, _write_down(program, state, record, core, lane, step, at)
+
+
+@njit
+def current_entry(program: Program, state: State, core: int) -> int:
+    """Return the schedule entry that holds (row of ``program.schedule``), -1 for a disabled core."""
+    if not program.enabled[core]:
+        return -1
+    return program.schedule_at[core] + state.entry[core]  # type: ignore[no-any-return]
 
 
 @njit
@@ -123,28 +195,18 @@ def advance_schedule(program: Program, state: State, core: int) -> None:
 
 @njit
 def execute(program: Program, state: State, record: Record, core: int, step: int) -> tuple[int, int, int]:
-    """Execute a step of a core with the events of bank ``step`` mod 2.
+    """Execute a step of a core of lane 0 with the events of bank ``step`` mod 2.
 
     Returns
     -------
-    The schedule entry that held (row of ``program.schedule``, -1 for a disabled core), how many axons were
-    present, and 1 if the neurons were visited: ``state.crossed`` is of this step only then.
+    The schedule entry that held, how many axons were present, and 1 if the neurons were visited:
+    ``state.crossed`` is of this step only then.
     """
-    if not program.enabled[core]:
+    entry = current_entry(program, state, core)
+    if entry < 0:
         discard(program, state, core, step & 1)
         return -1, 0, 0
-    entry = program.schedule_at[core] + state.entry[core]
-    width = program.neurons[core] * program.columns[core]
-    for column in range(width):
-        state.sums[column] = 0
-    if program.schedule[entry, ENTRY_INTEGRATE]:
-        events = integrate(program, state, core, step & 1)
-    else:
-        events = discard(program, state, core, step & 1)
-    row = program.schedule[entry]
-    walked = 0
-    if program.neurons[core] > 0 and (row[ENTRY_INIT] or row[ENTRY_UPDATE] or row[ENTRY_FIRE]):
-        walk(program, state, record, core, step, entry)
-        walked = 1
+    take_thresholds(program, state, core, entry)
+    events, walked, _ = visit(program, state, record, core, 0, step, step & 1, entry)
     advance_schedule(program, state, core)
     return entry, events, walked

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrays that kernels work on, as structures of arrays: all cores one after the other, sized once."""
+"""The arrays that kernels work on, as structures of arrays: all cores one after the other, sized once.
+
+A functional run may have several *lanes*: stretches of its steps that have nothing to do with each other and
+are executed side by side, so that each part of the program is read once for all of them. The arrays of a
+lane follow each other; cycle mode has one lane, and every index without a lane is of lane 0.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COUNTER_COUNT", "Program", "Record", "State", "clear_record", "make_record", "make_state"]
+from emu.jit import njit
+
+__all__ = [
+    "ABSENT",
+    "COUNTER_COUNT",
+    "GROUPS",
+    "WORD",
+    "Program",
+    "Record",
+    "State",
+    "clear_record",
+    "look_over",
+    "make_record",
+    "make_state",
+    "unpack_spikes",
+]
 
 Ints = NDArray[np.int64]
 
@@ -34,8 +54,22 @@ COUNTER_COUNT = 16
 # Columns of Program.schedule.
 ENTRY_REPEAT, ENTRY_INIT, ENTRY_INTEGRATE, ENTRY_UPDATE, ENTRY_FIRE, ENTRY_FIRST, ENTRY_COUNT = range(7)
 
-# Places in Record.used.
-USED_SPIKES, USED_POTENTIALS, USED_OUTPUTS = range(3)
+# Places in Record.used, of each lane.
+USED_SPIKES, USED_POTENTIALS, USED_OUTPUTS, USED_KINDS = range(4)
+
+ABSENT = -(1 << 15)
+"""Value of an axon without an event; no payload is as small."""
+
+WORD = 64
+"""Axons of a word of a bit plane."""
+
+GROUPS = 8
+"""Groups of events with equal payloads; a power of two."""
+
+# A spike in one number: steps above, then core, neuron and count, each in its greatest width (emu.spec).
+SPIKE_STEP, SPIKE_CORE, SPIKE_NEURON = 32, 20, 8
+
+_MOST_RECTANGLES = 1 << 18
 
 
 class Program(NamedTuple):
@@ -43,6 +77,8 @@ class Program(NamedTuple):
 
     width: int
     height: int
+    across: int  # x coordinates that fit a flit
+    down: int  # y coordinates that fit a flit
     low: int
     high: int
     enabled: Ints  # (C,) 0 or 1
@@ -52,10 +88,15 @@ class Program(NamedTuple):
     words: Ints  # (C,) crossbar words of a row in use
     axon_at: Ints  # (C,)
     cell_at: Ints  # (C,)
+    plane_at: Ints  # (C,)
     neuron_at: Ints  # (C,)
+    fanout_at: Ints  # (C,)
+    fanouts: Ints  # (C,) fan-out entries
+    kept: Ints  # (C,) 0 if every neuron of the core is cleared in each step
     schedule_at: Ints  # (C,)
     schedule_length: Ints  # (C,)
     cells: NDArray[np.int8]  # rows of every core, n k cells each
+    planes: NDArray[np.uint64]  # words of 64 rows of every core: n k of positive cells, n k of negative ones
     row_cells: Ints  # (A,) cells of a row that are not zero
     strengths: Ints  # (C, strengths)
     bias: Ints  # (N,)
@@ -67,68 +108,138 @@ class Program(NamedTuple):
     fanout_base: Ints  # (N,) index into fanout
     thresholds: Ints
     fanout: Ints  # (f, 6)
+    only: Ints  # (f,) the one core of the rectangle; -1 if there are several, or none, or the gateway
     schedule: Ints  # (e, 7)
 
 
 class State(NamedTuple):
-    """What a run changes. Bank b of a core collects the events of its steps t with t mod 2 = b."""
+    """What a run changes. Bank b of a core collects the events of its steps t with t mod 2 = b.
 
-    potential: Ints  # (N,)
-    crossed: Ints  # (N,) thresholds crossed in the core's latest step
-    sums: NDArray[np.int32]  # (most columns,) scratch of one core
-    present: NDArray[np.uint8]  # (2, A)
-    value: Ints  # (2, A)
-    event: Ints  # (2, A) present axons of a core in order of arrival, from axon_at on
-    events: Ints  # (2, C) how many
+    Bank 2 l + b is that of lane l; L lanes.
+    """
+
+    potential: Ints  # (L N,)
+    crossed: Ints  # (L N,) thresholds crossed in the core's latest step
+    value: NDArray[np.int16]  # (2 L A,) ABSENT without an event
+    event: NDArray[np.int32]  # (2 L A,) present axons of a core in order of arrival, from axon_at on
+    events: Ints  # (2 L C,) how many
     entry: Ints  # (C,) schedule position
     repetition: Ints  # (C,)
     counters: Ints  # (COUNTER_COUNT, C)
+    sent: Ints  # (f,) packets by fan-out entry, still to be counted as hops
+    fed: Ints  # stimulus packets by rectangle, still to be counted; empty for a mesh with too many
+    sums: NDArray[np.int32]  # scratch of one core and lane, as all below
+    partial: NDArray[np.int8]
+    group: Ints  # (GROUPS,) axons picked of each group
+    picked: NDArray[np.int32]
+    payload: NDArray[np.int32]
+    plane: NDArray[np.uint64]
+    theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...
+    last: Ints
+    fired: Ints  # neurons that crossed a threshold in the latest walk
 
 
 class Record(NamedTuple):
-    """What a run writes down until the caller takes it away."""
+    """What a run writes down until the caller takes it away; each lane has an equal share of the rows."""
 
-    spikes: Ints  # (s, 4) step, core, neuron, count
+    spikes: Ints  # (s,) step, core, neuron, count in one number
     potentials: Ints  # (v, 4) step, core, neuron, V; no rows if not wanted
     outputs: Ints  # (o, 3) step, axon, payload
-    used: Ints  # (3,) rows in use
+    used: Ints  # (3 L,) the next free rows
 
 
-def make_state(program: Program, potential: Ints) -> State:
-    """Return the state at the start of a run; ``potential`` is copied."""
+def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
+    """Return the state at the start of a run; every lane gets a copy of ``potential``."""
     cores, axons = len(program.enabled), len(program.row_cells)
-    widest = int((program.neurons * program.columns).max(initial=0))
+    widest = max(1, int((program.neurons * program.columns).max(initial=0)))
+    rows, neurons = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
+    fire = program.schedule[:, ENTRY_FIRE] > 0
+    compares = max(1, int(program.schedule[fire, ENTRY_COUNT].max(initial=0)))
+    rectangles = (program.across * program.down) ** 2
     return State(
-        potential=potential.copy(),
-        crossed=np.zeros(len(potential), np.int64),
-        sums=np.zeros(max(1, widest), np.int32),
-        present=np.zeros((2, axons), np.uint8),
-        value=np.zeros((2, axons), np.int64),
-        event=np.zeros((2, axons), np.int64),
-        events=np.zeros((2, cores), np.int64),
+        potential=np.tile(potential, lanes),
+        crossed=np.zeros(lanes * len(potential), np.int64),
+        value=np.full(2 * lanes * axons, ABSENT, np.int16),
+        event=np.zeros(2 * lanes * axons, np.int32),
+        events=np.zeros(2 * lanes * cores, np.int64),
         entry=np.zeros(cores, np.int64),
         repetition=np.zeros(cores, np.int64),
         counters=np.zeros((COUNTER_COUNT, cores), np.int64),
+        sent=np.zeros(len(program.fanout), np.int64),
+        fed=np.zeros(rectangles if rectangles <= _MOST_RECTANGLES else 0, np.int64),
+        sums=np.zeros(widest, np.int32),
+        partial=np.zeros(widest, np.int8),
+        group=np.zeros(GROUPS, np.int64),
+        picked=np.zeros(GROUPS * rows, np.int32),
+        payload=np.zeros(rows, np.int32),
+        plane=np.zeros(16 * (-(-rows // WORD)), np.uint64),
+        theta=np.zeros(compares * neurons, np.int64),
+        last=np.zeros(neurons, np.int64),
+        fired=np.zeros(neurons, np.int64),
     )
 
 
-def make_record(program: Program, *, outputs: int, potentials: bool) -> Record:
-    """Return buffers for at least one step; ``outputs`` is the most packets of a step to the gateway."""
-    rows = max(2 * len(program.bias), 1 << 14)
-    return Record(
-        spikes=np.zeros((rows, 4), np.int64),
-        potentials=np.zeros((rows if potentials else 0, 4), np.int64),
-        outputs=np.zeros((max(2 * outputs, 1 << 12), 3), np.int64),
-        used=np.zeros(3, np.int64),
+def make_record(*, rows: int, outputs: int, potentials: bool, lanes: int = 1) -> Record:
+    """Return empty buffers.
+
+    Parameters
+    ----------
+    rows : neuron visits that each lane can record.
+    outputs : packets to the gateway that each lane can record.
+    potentials : whether V is recorded.
+    """
+    return _started(
+        Record(
+            spikes=np.empty(lanes * rows, np.int64),
+            potentials=np.empty((lanes * rows if potentials else 0, 4), np.int64),
+            outputs=np.empty((lanes * outputs, 3), np.int64),
+            used=np.zeros(USED_KINDS * lanes, np.int64),
+        )
     )
 
 
-def clear_record(record: Record) -> tuple[Ints, Ints, Ints]:
-    """Return copies of the rows in use (spikes, potentials, outputs) and empty the buffers."""
-    spikes, potentials, outputs = (int(used) for used in record.used)
-    record.used[:] = 0
-    return (
-        record.spikes[:spikes].copy(),
-        record.potentials[:potentials].copy(),
-        record.outputs[:outputs].copy(),
-    )
+def _started(record: Record) -> Record:
+    """Let every lane write from its first row on."""
+    lanes = len(record.used) // USED_KINDS
+    for kind, rows in enumerate((record.spikes, record.potentials, record.outputs)):
+        record.used[kind::USED_KINDS] = np.arange(lanes) * (len(rows) // lanes)
+    return record
+
+
+def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
+    """Return copies of the rows in use (spikes, potentials, outputs) of lanes that have any; empty the buffers."""
+    lanes = len(record.used) // USED_KINDS
+    used = record.used.reshape(lanes, USED_KINDS).copy()
+    _started(record)
+    first = record.used.reshape(lanes, USED_KINDS)
+    kinds = (record.spikes, record.potentials, record.outputs)
+    return [
+        tuple(  # type: ignore[misc]
+            rows[a:b].copy() for rows, a, b in zip(kinds, begin.tolist(), end.tolist(), strict=True)
+        )
+        for begin, end in zip(first, used, strict=True)
+        if (end > begin).any()
+    ]
+
+
+@njit
+def unpack_spikes(spikes: Ints, rows: Ints) -> None:
+    """Write spikes of one number each as rows (step, core, neuron, count), shape (s, 4)."""
+    for i in range(len(spikes)):
+        spike = spikes[i]
+        rows[i, 0] = spike >> SPIKE_STEP
+        rows[i, 1] = spike >> SPIKE_CORE & 0xFFF
+        rows[i, 2] = spike >> SPIKE_NEURON & 0xFFF
+        rows[i, 3] = spike & 0xFF
+
+
+@njit
+def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, int]:
+    """Return the first packet with a value outside the limits of its column, or -1, and how many go out."""
+    leaving = 0
+    for i in range(len(packets)):
+        for j in range(len(low)):
+            if packets[i, j] < low[j] or packets[i, j] > high[j]:
+                return i, leaving
+        leaving += packets[i, 0] == 0 and packets[i, 3] >= height
+    return -1, leaving

@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from sim_tests.benchmarks import cycle, functional
+from sim_tests.benchmarks import cycle, functional, lenet, peers, profile
 from sim_tests.benchmarks.measure import Options, Row
 
 __all__ = ["SECTIONS", "main"]
 
 SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "functional": functional.rows,
+    "lenet": lenet.rows,
     "cycle": cycle.rows,
+    "profile": profile.rows,
+    "peers": peers.rows,
 }
 """Name on the command line -> what measures; in the order of the table."""
 
@@ -29,11 +33,16 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of MNIST's idx files")
     parser.add_argument("--samples", type=int, default=256, help="pictures of LeNet (%(default)s)")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that has the peers")
+    text = "processor time on one thread, for a machine that does other work; threads stay elapsed time"
+    parser.add_argument("--cpu", action="store_true", help=text)
     given = parser.parse_args(arguments)
     for name in given.section:
         if name not in SECTIONS:
             parser.error(f"section must be one of {', '.join(SECTIONS)}, not {name!r}")
-    options = Options(lenet=given.lenet, data=given.data, samples=given.samples, peers=given.peers)
+    clock = time.process_time if given.cpu else time.perf_counter
+    options = Options(
+        lenet=given.lenet, data=given.data, samples=given.samples, peers=given.peers, clock=clock
+    )
     return given.section or list(SECTIONS), options
 
 

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functional run: steps in order, or stretches that are independent side by side in lanes and threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import SystemImage
+from emu.kernels import fabric, routes
+from emu.kernels import state as arrays
+from emu.kernels.state import Program, State
+from emu.program import gateway_room, joined, most_records, period_of, program_of
+from emu.spec import SystemSpec
+from emu.tape import Piece, Tape
+from emu.trace import Stimulus
+
+__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional"]
+
+Ints = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+STEPS_AT_ONCE = 256
+"""Steps between two looks of the caller, fewer of a large chip."""
+
+MOST_LANES = 128
+"""Stretches side by side in one thread; more share no more (docs/benchmarks.md)."""
+
+_LEAST_ROWS = 1 << 16
+_VISITS_AT_ONCE = 1 << 21
+_MOST_BYTES = 1 << 28  # of a thread's lanes
+_REPORT = 0.1  # seconds between two reports of progress
+
+
+class Source:
+    """An image, ready to be run."""
+
+    def __init__(self, image: SystemImage) -> None:
+        self.image = image
+        self.program: Program = program_of(image)
+        self.potential = joined([core.potential for core in image.cores if core is not None])
+        self.period = period_of(image)
+        self.room = sum(gateway_room(core, image.spec.height) for core in image.cores if core is not None)
+
+
+def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
+    """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
+    core = spec.core
+    limits = (
+        ("x0", 0, (1 << spec.x_bits) - 1),
+        ("x1", 0, (1 << spec.x_bits) - 1),
+        ("y0", 0, (1 << spec.y_bits) - 1),
+        ("y1", 0, (1 << spec.y_bits) - 1),
+        ("axon", 0, (1 << core.flit_axon_bits) - 1),
+        ("payload", core.payload_min, core.payload_max),
+    )
+    low, high = (np.array([limit[side] for limit in limits], np.int64) for side in (1, 2))
+    wrong, leaving = arrays.look_over(stimulus.packet, low, high, spec.height)
+    if wrong >= 0:
+        values = stimulus.packet[wrong].tolist()
+        name, least, most, value = next(
+            (*limit, value)
+            for limit, value in zip(limits, values, strict=True)
+            if not limit[1] <= value <= limit[2]
+        )
+        raise ValueError(
+            f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
+        )
+    return leaving
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """What all threads of a run read.
+
+    Parameters
+    ----------
+    source, stimulus : what is run on what.
+    leaving : stimulus packets that may go back to the host, see `check_stimulus`.
+    potentials : whether V is recorded.
+    """
+
+    source: Source
+    stimulus: Stimulus
+    leaving: int
+    potentials: bool
+
+    @cached_property
+    def at(self) -> Ints:
+        """Where the packets of each step begin, (steps + 1,)."""
+        steps = np.arange(self.stimulus.steps + 1)
+        return np.searchsorted(self.stimulus.step, steps).astype(np.int64)
+
+    def lanes(self, periods: int) -> int:
+        """Return how many periods fit side by side."""
+        program, period = self.source.program, self.source.period or 1
+        visits, packets = most_records(self.source.image, period)
+        each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving)
+        each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
+        return max(1, min(MOST_LANES, STEPS_AT_ONCE // period, periods, _MOST_BYTES // max(each, 1)))
+
+
+class _Worker:
+    """A part of the run that one thread executes.
+
+    Parameters
+    ----------
+    job : the run.
+    first, last : periods of this part, ``last`` not included; then `go_on` may execute steps after them.
+    """
+
+    def __init__(self, job: Job, first: int = 0, last: int = 0) -> None:
+        self.job, self.first, self.last = job, first, last
+        self.lanes = job.lanes(last - first) if last > first else 1
+        self.state: State = arrays.make_state(job.source.program, job.source.potential, self.lanes)
+        self.pieces: list[Piece] = []
+        self.done = 0
+
+    def _run(self, tape: Tape, room: int, lanes: int, begin: int, steps: range) -> int:
+        """Let the kernel execute ``steps``, counted from ``begin`` and in each lane; return the next one."""
+        job = self.job
+        span = job.source.period or 0
+        stimulus = job.stimulus.packet
+        step = fabric.run_steps(
+            job.source.program,
+            self.state,
+            tape.record,
+            job.at,
+            stimulus,
+            room,
+            lanes,
+            begin,
+            span,
+            steps.start,
+            steps.stop,
+        )
+        tape.take()
+        self.done += (step - steps.start) * lanes
+        return step
+
+    def run_periods(self, stop: threading.Event, progress: Progress | None = None) -> None:
+        """Execute the periods, as many at once as there are lanes, until told to stop."""
+        job, period = self.job, self.job.source.period or 1
+        visits, packets = most_records(job.source.image, period)
+        outputs = packets + job.leaving
+        rows = visits + len(job.source.program.bias)
+        tape = Tape(rows=rows, outputs=outputs, potentials=job.potentials, lanes=self.lanes)
+        at = self.first
+        lanes = self.lanes
+        while at < self.last and not stop.is_set():
+            lanes = min(self.lanes, self.last - at)
+            if self._run(tape, 0, lanes, at * period, range(period)) < period:
+                raise RuntimeError(
+                    f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
+                )
+            at += lanes
+            if progress is not None:
+                progress(self.done, job.stimulus.steps)
+        self.pieces += tape.pieces
+        size = len(job.source.program.bias)
+        self.state.potential[:size] = self.state.potential[(lanes - 1) * size : lanes * size]
+
+    def go_on(self, begin: int, progress: Progress | None) -> None:
+        """Execute the steps of the run from ``begin`` on, one after the other."""
+        job, program = self.job, self.job.source.program
+        room = job.leaving + job.source.room
+        rows = max(2 * len(program.bias), _LEAST_ROWS)
+        tape = Tape(rows=rows, outputs=max(2 * room, _LEAST_ROWS >> 4), potentials=job.potentials)
+        at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
+        step, steps = 0, job.stimulus.steps - begin
+        while step < steps:
+            step = self._run(tape, room, 1, begin, range(step, min(step + at_once, steps)))
+            if progress is not None:
+                progress(begin + step, job.stimulus.steps)
+        self.pieces += tape.pieces
+
+
+def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None) -> None:
+    """Let every worker execute its periods, each in a thread of its own; an interrupt stops them all."""
+    stop = threading.Event()
+    if len(workers) == 1:
+        workers[0].run_periods(stop, progress)
+        return
+    with ThreadPoolExecutor(len(workers)) as pool:
+        try:
+            waiting = {pool.submit(worker.run_periods, stop) for worker in workers}
+            while waiting:
+                finished, waiting = wait(waiting, _REPORT)
+                for one in finished:
+                    one.result()
+                if progress is not None:
+                    progress(sum(worker.done for worker in workers), steps)
+        finally:
+            stop.set()
+
+
+def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, Ints]:
+    """Return the rectangles (r, 4) of stimulus packets and how many packets had each."""
+    if not len(fed):
+        rectangles, counts = np.unique(stimulus.packet[:, :4], axis=0, return_counts=True)
+        return np.ascontiguousarray(rectangles), counts.astype(np.int64)
+    used = np.flatnonzero(fed)
+    place = np.unravel_index(used, (program.across, program.across, program.down, program.down))
+    return np.column_stack(place).astype(np.int64), fed[used]
+
+
+def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tuple[State, list[Piece]]:
+    """Run a stimulus; return the state at the end, with all counters of packets, and the ordered records."""
+    source, stimulus = job.source, job.stimulus
+    periods = 0 if source.period is None else stimulus.steps // source.period
+    first = 0
+    if periods > 1:
+        bounds = np.linspace(0, periods, min(threads, periods) + 1).astype(int).tolist()
+        workers = [_Worker(job, *bound) for bound in pairwise(bounds)]
+        _together(workers, stimulus.steps, progress)
+        first = periods * (source.period or 0)
+    else:
+        workers = [_Worker(job)]
+    workers[-1].go_on(first, progress)
+    state = workers[-1].state
+    for worker in workers[:-1]:
+        state.counters[:] += worker.state.counters
+        state.sent[:] += worker.state.sent
+        state.fed[:] += worker.state.fed
+    routes.count_routes(source.program, state, *_rectangles(stimulus, source.program, state.fed))
+    pieces = [piece for worker in workers for piece in worker.pieces]
+    return state._replace(potential=state.potential[: len(source.potential)]), pieces

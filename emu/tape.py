@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of a run: taken from the kernels' buffers in pieces, handed out as sorted tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.kernels import state as arrays
+
+__all__ = ["Piece", "Tape", "frozen", "spike_table", "table"]
+
+Ints = NDArray[np.int64]
+Piece = tuple[Ints, Ints, Ints]
+"""Spikes in one number each, potentials, outputs."""
+
+
+class Tape:
+    """Buffers for the kernels and what was taken out of them.
+
+    Parameters
+    ----------
+    rows, outputs : capacity of each lane: neuron visits and packets to the gateway.
+    potentials : whether V is recorded.
+    lanes : of the run that writes.
+    """
+
+    def __init__(self, *, rows: int, outputs: int, potentials: bool, lanes: int = 1) -> None:
+        self.record = arrays.make_record(rows=rows, outputs=outputs, potentials=potentials, lanes=lanes)
+        self.pieces: list[Piece] = []
+
+    def take(self) -> None:
+        """Empty the buffers, the first lane first."""
+        self.pieces += arrays.clear_record(self.record)
+
+
+def frozen(array: Ints) -> Ints:
+    """Return an array after making it read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def table(parts: Iterable[Ints], columns: int) -> Ints:
+    """Return recorded rows in order of all their columns, read-only."""
+    rows = np.concatenate([np.zeros((0, columns), np.int64), *parts])
+    return frozen(np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])]))
+
+
+def spike_table(pieces: Sequence[Piece], *, ordered: bool) -> Ints:
+    """Return rows (step, core, neuron, count) of all spikes in order, read-only; ``ordered``: they are."""
+    spikes = np.concatenate([np.zeros(0, np.int64), *(piece[0] for piece in pieces)])
+    if not ordered:
+        spikes.sort()
+    rows = np.empty((len(spikes), 4), np.int64)
+    arrays.unpack_spikes(spikes, rows)
+    return frozen(rows)
