@@ -46,7 +46,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR or fashion:DIR with idx "
-        "files, also mnist:DIR:train; or an .npz file with x and y.",
+        "files, also mnist:DIR:train; an .npz file with x and y; or events of a camera, an .npz file with t, "
+        "x, y, p or an .aedat4 file, with options, for example FILE:events=2000,size=64x64.",
     ),
 ]
 Input = Annotated[
@@ -54,7 +55,8 @@ Input = Annotated[
     typer.Option(
         "--input",
         help="Scale of pixels (bytes): raw (0..255), unit (/255), MEAN,STD (of unit), or auto, the more "
-        "accurate of raw and unit on 256 samples.",
+        "accurate of raw and unit on 256 samples; for counts of events also 3sigma, limited and divided by "
+        "the largest.",
     ),
 ]
 Core = Annotated[
@@ -222,6 +224,7 @@ def run(
     """Emulate an image on data."""
     from mapping.datasets import load_data
     from mapping.flow import open_chip
+    from mapping.totals import RunTotals
     from spikeloom.files import write_text, write_trace
     from spikeloom.results import run_json, run_table
     from spikeloom.terminal import console, status
@@ -230,15 +233,20 @@ def run(
         chip = open_chip(image)
         chosen, scale = chip.prepare(load_data(data).first(samples), scale)
         say(f"emulating {len(chosen.x)} samples")
-        inference = chip.run(
-            chosen.x, cycles=cycles, progress=lambda done, steps: say(f"step {done} of {steps}")
-        )
-    if trace is not None:
-        write_trace(trace, inference.result)
+
+        def tell(done: int, steps: int) -> None:
+            say(f"step {done} of {steps}")
+
+        if trace is None:
+            totals = chip.totals(chosen, cycles=cycles, progress=tell)
+        else:
+            inference, totals = chip.run(chosen.x, cycles=cycles, progress=tell), RunTotals()
+            totals.add(chosen, inference.result, inference.logits)
+            write_trace(trace, inference.result)
     if json is not None:
-        write_text(json, run_json(image, chip, chosen, scale, inference))
+        write_text(json, run_json(image, chip, chosen.name, scale, totals))
     console.print(f"Input: {scale}")
-    console.print(run_table(chosen, inference))
+    console.print(run_table(chosen.name, totals))
 
 
 @app.command(

@@ -10,7 +10,9 @@ from emu.kernels.fabric import deliver, output
 from emu.kernels.inject import (
     HOST_QUEUE,
     HOST_TOKENS,
+    INJECTOR_MASK,
     Timing,
+    due_cycle,
     inject,
     pop_due,
     push_due,
@@ -26,17 +28,14 @@ from emu.kernels.mesh import (
     PAYLOAD_BIAS,
     PAYLOAD_SHIFT,
     PORTS,
-    SOON,
     TO_CORE,
-    TO_GATEWAY,
     TOKEN,
-    TOUCHED,
     Mesh,
-    commit,
+    first_port,
     has_room,
     offer,
+    remove,
     route,
-    touch,
     wake,
 )
 from emu.kernels.state import (
@@ -63,7 +62,7 @@ STOPPED = 2
 
 
 @njit
-def _leave(
+def _send(
     program: Program,
     state: State,
     record: Record,
@@ -73,48 +72,136 @@ def _leave(
     port: int,
     flit: int,
 ) -> None:
-    """Send a flit out of a router."""
-    now = mesh.clock[NOW]
+    """Send a packet out of a router."""
     target = mesh.target[PORTS * router + port]
-    axon, payload = flit >> AXON_SHIFT & 0xFFFF, (flit >> PAYLOAD_SHIFT & 0x3FF) - PAYLOAD_BIAS
     if port != LOCAL:
-        state.counters[TOKEN_HOPS if flit & TOKEN else HOPS, router] += 1
-    if target == TO_CORE:
-        if flit & TOKEN:
-            token_for_core(program, state, record, timing, router, now, flit & PAUSE)
-        else:
-            deliver(program, state, router, timing.step[router] & 1, axon, payload)
-    elif target == TO_GATEWAY:
-        if flit & TOKEN:
-            timing.gateway[timing.host[HOST_TOKENS]] = now
-            timing.host[HOST_TOKENS] += 1
-        else:
-            output(record, timing.host[HOST_TOKENS] - 1, axon, payload)
-    else:
+        state.counters[HOPS, router] += 1
+    if target >= 0:
         offer(mesh, target, flit)
+        return
+    axon, payload = flit >> AXON_SHIFT & 0xFFFF, (flit >> PAYLOAD_SHIFT & 0x3FF) - PAYLOAD_BIAS
+    if target == TO_CORE:
+        deliver(program, state, router, timing.step[router] & 1, axon, payload)
+    else:
+        output(record, timing.host[HOST_TOKENS] - 1, axon, payload)
 
 
 @njit
-def _look(state: State, mesh: Mesh, router: int) -> int:
+def _send_token(
+    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, port: int
+) -> None:
+    """Send the token of a complete output out of a router (rule 3)."""
+    base = PORTS * router
+    out = base + port
+    now, target, pause = mesh.clock[NOW], mesh.target[out], mesh.pause[out]
+    mesh.taken[out] = 0
+    mesh.complete[router] &= ~(1 << port)
+    for i in range(PORTS):
+        mesh.gone[base + i] &= ~(1 << port)
+    mesh.pause[out] = 0
+    mesh.pointer[out] = 0
+    if port != LOCAL:
+        state.counters[TOKEN_HOPS, router] += 1
+    if target >= 0:
+        offer(mesh, target, TOKEN | PAUSE if pause else TOKEN)
+    elif target == TO_CORE:
+        token_for_core(program, state, record, timing, router, now, pause)
+    else:
+        timing.gateway[timing.host[HOST_TOKENS]] = now
+        timing.host[HOST_TOKENS] += 1
+
+
+@njit
+def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
+    """Remove the head of a FIFO and call the injector that waited for room."""
+    if remove(mesh, fifo):
+        injector = -1 - mesh.upstream[fifo]
+        if injector >= 0 and timing.since[injector] >= 0:
+            soon = mesh.clock[NOW] + 1
+            if injector < len(timing.halted) and not timing.halted[injector]:
+                state.counters[SEND_STALL, injector] += soon - timing.since[injector]
+            timing.since[injector] = -1
+            push_due(timing, soon, injector)
+
+
+@njit
+def _plan(mesh: Mesh, router: int, heads: int) -> int:
+    """Return the outputs that each head wants, five bits an input, if all can go everywhere at once, else 0.
+
+    They can if no token is to leave or to be taken in, none of the heads is of a later step or has been
+    somewhere already, no output is wanted twice and every wanted one is present and has room.
+    """
+    base, claimed, plan = PORTS * router, 0, 0
+    if mesh.complete[router]:
+        return 0
+    while heads:
+        i = first_port(heads)
+        heads &= heads - 1
+        flit = mesh.front[base + i]
+        if flit & TOKEN or mesh.served[base + i] or mesh.gone[base + i]:
+            return 0
+        want = route(i, mesh.x[router], mesh.y[router], flit)
+        if want == 0 or want & (claimed | ~mesh.outs[router]):
+            return 0
+        claimed |= want
+        plan |= want << PORTS * i
+    while claimed:
+        target = mesh.target[base + first_port(claimed)]
+        claimed &= claimed - 1
+        if target >= 0 and not has_room(mesh, target):
+            return 0
+    return plan
+
+
+@njit
+def _pass(
+    program: Program,
+    state: State,
+    record: Record,
+    mesh: Mesh,
+    timing: Timing,
+    router: int,
+    heads: int,
+    plan: int,
+) -> None:
+    """Let all heads go as planned."""
+    base, left = PORTS * router, heads
+    while heads:
+        i = first_port(heads)
+        heads &= heads - 1
+        flit, want = mesh.front[base + i], plan >> PORTS * i & 31
+        while want:
+            port = first_port(want)
+            want &= want - 1
+            _send(program, state, record, mesh, timing, router, port, flit)
+            mesh.pointer[base + port] = i + 1 if i < PORTS - 1 else 0
+        _take_off(state, mesh, timing, base + i)
+        if mesh.held[base + i] == 0:
+            left &= ~(1 << i)
+    mesh.heads[router] = left
+    if left:
+        wake(mesh, router)
+
+
+@njit
+def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
     """Look at the heads: fill ``mesh.ask`` and ``mesh.want``, return the inputs whose token is taken in.
 
     Copies for absent outputs are sunk here (rule 4); nothing else changes.
     """
-    base = router * PORTS
-    outs = mesh.outs[router]
-    intake = 0
+    base, outs, intake = PORTS * router, mesh.outs[router], 0
     for i in range(PORTS):
         mesh.ask[i] = 0
         mesh.want[i] = -1
-        if mesh.held[base + i] == 0:
+        if heads >> i & 1 == 0:
             continue
-        flit = mesh.slot[base + i, mesh.head[base + i]]
+        flit = mesh.front[base + i]
         blocked = mesh.gone[base + i]
         if flit & TOKEN:
             if blocked & FEEDS[i] & outs == 0:
                 intake |= 1 << i
             continue
-        want = route(i, router % mesh.width, router // mesh.width, flit)
+        want = route(i, mesh.x[router], mesh.y[router], flit)
         mesh.want[i] = want
         if want == 0:
             state.counters[ROUTER_ERRORS, router] += 1
@@ -132,90 +219,77 @@ def _grant(
     program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, port: int
 ) -> bool:
     """Let a flit or the token leave by a ready output; return whether something left (rules 3 and 5)."""
-    base = router * PORTS
-    out = base + port
-    if mesh.taken[out] == mesh.need[out]:
-        flit = TOKEN | PAUSE if mesh.pause[out] else TOKEN
-        _leave(program, state, record, mesh, timing, router, port, flit)
-        mesh.taken[out] = 0
-        for i in range(PORTS):
-            mesh.gone[base + i] &= ~(1 << port)
-        mesh.pause[out] = 0
-        mesh.pointer[out] = 0
+    out = PORTS * router + port
+    if mesh.complete[router] >> port & 1:
+        _send_token(program, state, record, mesh, timing, router, port)
         return True
     for turn in range(PORTS):
         i = (mesh.pointer[out] + turn) % PORTS
         if mesh.ask[i] >> port & 1:
-            flit = mesh.slot[base + i, mesh.head[base + i]]
-            _leave(program, state, record, mesh, timing, router, port, flit)
-            mesh.served[base + i] |= 1 << port
+            flit = mesh.front[PORTS * router + i]
+            _send(program, state, record, mesh, timing, router, port, flit)
+            mesh.served[PORTS * router + i] |= 1 << port
             mesh.pointer[out] = (i + 1) % PORTS
             return True
     return False
 
 
 @njit
-def _remove(mesh: Mesh, router: int, intake: int) -> bool:
+def _take_in(mesh: Mesh, router: int, i: int) -> None:
+    """Take the token at the head of an input in (rule 2)."""
+    base = PORTS * router
+    fed = FEEDS[i] & mesh.outs[router]
+    pause = 1 if mesh.front[base + i] & PAUSE else 0
+    mesh.gone[base + i] |= fed
+    for o in range(PORTS):
+        if fed >> o & 1:
+            mesh.taken[base + o] |= 1 << i
+            mesh.pause[base + o] |= pause
+            if mesh.taken[base + o] == mesh.need[base + o]:
+                mesh.complete[router] |= 1 << o
+
+
+@njit
+def _finish(state: State, mesh: Mesh, timing: Timing, router: int, heads: int, intake: int) -> bool:
     """Take in tokens and remove heads that have been everywhere; return whether more may follow."""
     base = router * PORTS
-    outs = mesh.outs[router]
-    stays = intake != 0
+    stays, left = intake != 0, heads
     for i in range(PORTS):
+        if heads >> i & 1 == 0:
+            continue
         if intake >> i & 1:
-            pause = 1 if mesh.slot[base + i, mesh.head[base + i]] & PAUSE else 0
-            mesh.gone[base + i] |= FEEDS[i] & outs
-            for o in range(PORTS):
-                if FEEDS[i] & outs & (1 << o):
-                    mesh.taken[base + o] |= 1 << i
-                    mesh.pause[base + o] |= pause
-            touch(mesh, base + i, 1)
+            _take_in(mesh, router, i)
         elif mesh.want[i] >= 0 and mesh.served[base + i] == mesh.want[i]:
             mesh.served[base + i] = 0
-            touch(mesh, base + i, 1)
-        elif mesh.held[base + i] > 0:
+        else:
             stays = True
-    return stays
+            continue
+        _take_off(state, mesh, timing, base + i)
+        if mesh.held[base + i] == 0:
+            left &= ~(1 << i)
+    mesh.heads[router] = left
+    return stays or left != 0
 
 
 @njit
 def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int) -> None:
     """Take one router through the current cycle; every decision is on the state at its start."""
-    base = router * PORTS
-    intake = _look(state, mesh, router)
+    half = mesh.clock[NOW] & 1
+    heads = mesh.heads[router] | mesh.arrived[half, router]
+    mesh.arrived[half, router] = 0
+    plan = _plan(mesh, router, heads)
+    if plan:
+        _pass(program, state, record, mesh, timing, router, heads, plan)
+        return
+    intake = _look(state, mesh, router, heads)
     busy = intake != 0
     for o in range(PORTS):
         if mesh.outs[router] >> o & 1:
-            target = mesh.target[base + o]
+            target = mesh.target[PORTS * router + o]
             if target < 0 or has_room(mesh, target):
                 busy |= _grant(program, state, record, mesh, timing, router, o)
-    if _remove(mesh, router, intake) and busy:
+    if _finish(state, mesh, timing, router, heads, intake) and busy:
         wake(mesh, router)
-
-
-@njit
-def _end_cycle(state: State, mesh: Mesh, timing: Timing) -> None:
-    """Change the FIFOs, call the injectors that waited for room, move on to the next cycle with an event."""
-    now = mesh.clock[NOW]
-    commit(mesh)
-    for i in range(mesh.clock[TOUCHED]):
-        fifo = mesh.touched[i]
-        injector = -1 - mesh.upstream[fifo]
-        if injector >= 0 and mesh.moved[fifo] & 1 and timing.since[injector] >= 0:
-            if injector < len(timing.halted) and not timing.halted[injector]:
-                state.counters[SEND_STALL, injector] += now + 1 - timing.since[injector]
-            timing.since[injector] = -1
-            push_due(timing, now + 1, injector)
-        mesh.moved[fifo] = 0
-    mesh.clock[TOUCHED] = 0
-    for i in range(mesh.clock[SOON]):
-        mesh.awake[i] = mesh.soon[i]
-        mesh.marked[mesh.soon[i]] = 0
-    mesh.clock[AWAKE] = mesh.clock[SOON]
-    mesh.clock[SOON] = 0
-    if mesh.clock[AWAKE] > 0:
-        mesh.clock[NOW] = now + 1
-    elif timing.host[HOST_QUEUE] > 0:
-        mesh.clock[NOW] = timing.due[0] // len(timing.flit)
 
 
 @njit
@@ -237,15 +311,21 @@ def run_cycles(
     -------
     QUIET, FULL or STOPPED. All state is in the arguments: call again to go on.
     """
-    injectors = len(timing.flit)
-    while mesh.clock[AWAKE] > 0 or timing.host[HOST_QUEUE] > 0:
+    half = mesh.clock[NOW] & 1
+    while mesh.clock[AWAKE + half] > 0 or timing.host[HOST_QUEUE] > 0:
         if _is_full(program, record):
             return FULL
         if timing.host[HOST_TOKENS] >= tokens:
             return STOPPED
-        while timing.host[HOST_QUEUE] > 0 and timing.due[0] // injectors == mesh.clock[NOW]:
+        while timing.host[HOST_QUEUE] > 0 and due_cycle(timing) == mesh.clock[NOW]:
             inject(program, state, mesh, timing, pop_due(timing))
-        for i in range(mesh.clock[AWAKE]):
-            _router(program, state, record, mesh, timing, mesh.awake[i])
-        _end_cycle(state, mesh, timing)
+        for i in range(mesh.clock[AWAKE + half]):
+            # The mask tells the compiler that no index is negative, which it would have to ask at every use.
+            _router(program, state, record, mesh, timing, mesh.awake[half, i] & INJECTOR_MASK)
+        mesh.clock[AWAKE + half] = 0
+        if mesh.clock[AWAKE + 1 - half] > 0:
+            mesh.clock[NOW] += 1
+        elif timing.host[HOST_QUEUE] > 0:
+            mesh.clock[NOW] = due_cycle(timing)
+        half = mesh.clock[NOW] & 1
     return QUIET

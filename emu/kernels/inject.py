@@ -26,17 +26,30 @@ from emu.kernels.state import (
     State,
 )
 
-__all__ = ["Timing", "inject", "make_timing", "pop_due", "push_due", "start_host", "token_for_core"]
+__all__ = [
+    "Timing",
+    "due_cycle",
+    "inject",
+    "make_timing",
+    "pop_due",
+    "push_due",
+    "start_host",
+    "token_for_core",
+]
 
 # Places in Timing.host.
 HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE = range(5)
+
+# An injector and the cycle in which it is due in one integer: there are at most 64 x 63 cores and the host.
+INJECTOR_BITS = 12
+INJECTOR_MASK = (1 << INJECTOR_BITS) - 1
 
 
 class Timing(NamedTuple):
     """Where every injector is: cores 0 .. C - 1 and the host, C."""
 
     flit: Ints  # (C + 1,) what is injected next
-    due: Ints  # (C + 1,) heap of cycle x (C + 1) + injector
+    due: Ints  # (C + 1,) heap of cycle << INJECTOR_BITS | injector
     since: Ints  # (C + 1,) cycle from which an injector finds no room, -1 if none
     neuron: Ints  # (C,) whose turn it is to be visited or to emit
     visits: Ints  # (C,) neurons visited in this step
@@ -91,7 +104,7 @@ def push_due(timing: Timing, cycle: int, injector: int) -> None:
     """Put an injector on the heap of due cycles."""
     heap = timing.due
     at = timing.host[HOST_QUEUE]
-    key = cycle * len(timing.flit) + injector
+    key = cycle << INJECTOR_BITS | injector
     timing.host[HOST_QUEUE] += 1
     while at > 0 and heap[(at - 1) >> 1] > key:
         heap[at] = heap[(at - 1) >> 1]
@@ -117,7 +130,13 @@ def pop_due(timing: Timing) -> int:
         heap[at] = heap[child]
         at = child
     heap[at] = key
-    return top % len(timing.flit)  # type: ignore[no-any-return]
+    return top & INJECTOR_MASK  # type: ignore[no-any-return]
+
+
+@njit
+def due_cycle(timing: Timing) -> int:
+    """Return the cycle in which the first injector is due."""
+    return timing.due[0] >> INJECTOR_BITS  # type: ignore[no-any-return]
 
 
 @njit

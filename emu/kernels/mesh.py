@@ -16,13 +16,13 @@ from emu.kernels.state import Ints
 __all__ = [
     "TOKEN",
     "Mesh",
-    "commit",
+    "first_port",
     "has_room",
     "make_mesh",
     "offer",
     "pack_flit",
+    "remove",
     "route",
-    "touch",
     "wake",
 ]
 
@@ -41,19 +41,25 @@ PAUSE = 1 << 51
 FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)
 FED_BY = np.array([sum(1 << i for i in range(PORTS) if FEEDS[i] >> o & 1) for o in range(PORTS)], np.int64)
 
-# Places in Mesh.clock.
-NOW, AWAKE, SOON, TOUCHED = range(4)
+# The port of a set of one port.
+PORT_OF = np.zeros(1 << PORTS, np.int64)
+PORT_OF[[1 << port for port in range(PORTS)]] = range(PORTS)
+
+# Places in Mesh.clock: the cycle, and how many routers are awake in even and in odd cycles.
+NOW, AWAKE = 0, 1
 
 
 class Mesh(NamedTuple):
-    """All routers. R routers; port p of router r is FIFO (as an input) or output ``5 r + p``."""
+    """All routers. R routers; port p of router r is FIFO (as an input) or output ``5 r + p``.
 
-    width: int
-    slot: Ints  # (5 R, 2) flits
-    head: Ints  # (5 R,) which slot is the oldest
-    held: Ints  # (5 R,) flits at the start of the cycle
-    moved: Ints  # (5 R,) in this cycle: 1 removed, 2 added
-    touched: Ints  # (5 R,) FIFOs with something moved
+    Changes within a cycle are made at once; ``arrived`` and ``freed`` keep from the routers of the same cycle
+    what they may only see in the next one.
+    """
+
+    front: Ints  # (5 R,) flit at the head
+    behind: Ints  # (5 R,) flit after it
+    held: Ints  # (5 R,) flits
+    freed: Ints  # (5 R,) cycle in which a FIFO was full and gave a flit away
     served: Ints  # (5 R,) outputs that the head has reached
     taken: Ints  # (5 R,) inputs whose token an output has taken
     gone: Ints  # (5 R,) outputs that have taken an input's token: the transpose of ``taken``
@@ -63,12 +69,16 @@ class Mesh(NamedTuple):
     target: Ints  # (5 R,) FIFO behind an output, TO_GATEWAY or TO_CORE
     upstream: Ints  # (5 R,) router that fills a FIFO, or -1 - injector
     outs: Ints  # (R,) present outputs
-    awake: Ints  # (R,) routers to visit in this cycle
-    soon: Ints  # (R,) and in the next
-    marked: Ints  # (R,) 1 if in ``soon``
-    ask: Ints  # (5,) scratch: outputs requested by each head
+    x: Ints  # (R,)
+    y: Ints  # (R,)
+    heads: Ints  # (R,) inputs with a flit since an earlier cycle
+    arrived: Ints  # (2, R) inputs that got a flit in the cycle before an even or odd one
+    complete: Ints  # (R,) outputs that have taken the token of every input that feeds them
+    awake: Ints  # (2, R) routers to visit in an even or odd cycle
+    marked: Ints  # (R,) the latest cycle for which a router is in ``awake``
     want: Ints  # (5,) scratch: outputs wanted by each head
-    clock: Ints  # (4,)
+    ask: Ints  # (5,) scratch: outputs requested by each head
+    clock: Ints  # (3,)
 
 
 def _neighbours(width: int, height: int) -> tuple[Ints, Ints, Ints]:
@@ -104,12 +114,10 @@ def make_mesh(width: int, height: int) -> Mesh:
         return np.zeros(count, np.int64)
 
     return Mesh(
-        width=width,
-        slot=np.zeros((ports, 2), np.int64),
-        head=zeros(ports),
+        front=zeros(ports),
+        behind=zeros(ports),
         held=zeros(ports),
-        moved=zeros(ports),
-        touched=zeros(ports),
+        freed=zeros(ports) - 1,
         served=zeros(ports),
         taken=zeros(ports),
         gone=zeros(ports),
@@ -119,12 +127,16 @@ def make_mesh(width: int, height: int) -> Mesh:
         target=target,
         upstream=upstream,
         outs=((target.reshape(routers, PORTS) != -3) << np.arange(PORTS)).sum(axis=1),
-        awake=zeros(routers),
-        soon=zeros(routers),
-        marked=zeros(routers),
-        ask=zeros(PORTS),
+        x=np.arange(routers) % width,
+        y=np.arange(routers) // width,
+        heads=zeros(routers),
+        arrived=np.zeros((2, routers), np.int64),
+        complete=zeros(routers),
+        awake=np.zeros((2, routers), np.int64),
+        marked=zeros(routers) - 1,
         want=zeros(PORTS),
-        clock=zeros(4),
+        ask=zeros(PORTS),
+        clock=zeros(3),
     )
 
 
@@ -158,51 +170,52 @@ def route(port: int, x: int, y: int, flit: int) -> int:
 
 
 @njit
+def first_port(ports: int) -> int:
+    """Return the first port of a set that is not empty; the mask spares the compiler negative indices."""
+    return PORT_OF[ports & -ports & (1 << PORTS) - 1] & 7  # type: ignore[no-any-return]
+
+
+@njit
 def has_room(mesh: Mesh, fifo: int) -> bool:
-    """Return whether a FIFO held fewer than two flits at the start of the cycle."""
-    return mesh.held[fifo] < 2  # type: ignore[no-any-return]
-
-
-@njit
-def touch(mesh: Mesh, fifo: int, what: int) -> None:
-    """Note that a flit is removed from a FIFO (1) or added to it (2) at the end of the cycle."""
-    if mesh.moved[fifo] == 0:
-        mesh.touched[mesh.clock[TOUCHED]] = fifo
-        mesh.clock[TOUCHED] += 1
-    mesh.moved[fifo] |= what
-
-
-@njit
-def offer(mesh: Mesh, fifo: int, flit: int) -> None:
-    """Write a flit into a FIFO that has room; it is there from the next cycle on."""
-    mesh.slot[fifo, (mesh.head[fifo] + mesh.held[fifo]) & 1] = flit
-    touch(mesh, fifo, 2)
+    """Return whether a FIFO held fewer than two flits at the start of the cycle; ask before offering."""
+    return mesh.held[fifo] < 2 and mesh.freed[fifo] != mesh.clock[NOW]  # type: ignore[no-any-return]
 
 
 @njit
 def wake(mesh: Mesh, router: int) -> None:
     """Visit a router in the next cycle."""
-    if mesh.marked[router] == 0:
-        mesh.marked[router] = 1
-        mesh.soon[mesh.clock[SOON]] = router
-        mesh.clock[SOON] += 1
+    soon = mesh.clock[NOW] + 1
+    if mesh.marked[router] != soon:
+        mesh.marked[router] = soon
+        mesh.awake[soon & 1, mesh.clock[AWAKE + (soon & 1)]] = router
+        mesh.clock[AWAKE + (soon & 1)] += 1
 
 
 @njit
-def commit(mesh: Mesh) -> None:
-    """End the cycle: FIFOs change; whoever may act differently now is awake in the next one.
+def offer(mesh: Mesh, fifo: int, flit: int) -> None:
+    """Write a flit into a FIFO that has room; it is there from the next cycle on."""
+    if mesh.held[fifo]:
+        mesh.behind[fifo] = flit
+    else:
+        mesh.front[fifo] = flit
+    mesh.held[fifo] += 1
+    router = fifo // PORTS
+    mesh.arrived[mesh.clock[NOW] + 1 & 1, router] |= 1 << (fifo - PORTS * router)
+    wake(mesh, router)
+
+
+@njit
+def remove(mesh: Mesh, fifo: int) -> bool:
+    """Take the head off a FIFO; return whether it was full: whoever fills it may go on in the next cycle.
 
     A router acts on its own state and on the room behind its outputs. One that could not move anything sleeps
     until a flit arrives or a full FIFO behind it has room again.
     """
-    for i in range(mesh.clock[TOUCHED]):
-        fifo = mesh.touched[i]
-        if mesh.moved[fifo] & 1:
-            if mesh.held[fifo] == 2 and mesh.upstream[fifo] >= 0:
-                wake(mesh, mesh.upstream[fifo])
-            mesh.head[fifo] ^= 1
-            mesh.held[fifo] -= 1
-        if mesh.moved[fifo] & 2:
-            mesh.held[fifo] += 1
-        if mesh.held[fifo] > 0:
-            wake(mesh, fifo // PORTS)
+    full = mesh.held[fifo] == 2
+    if full:
+        mesh.freed[fifo] = mesh.clock[NOW]
+        if mesh.upstream[fifo] >= 0:
+            wake(mesh, mesh.upstream[fifo])
+    mesh.front[fifo] = mesh.behind[fifo]
+    mesh.held[fifo] -= 1
+    return full  # type: ignore[no-any-return]

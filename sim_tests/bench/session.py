@@ -8,6 +8,7 @@ simulator. Every wait is bounded by what the job is expected to take: a chip tha
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -183,12 +184,16 @@ class GatewayMonitor:
 
 
 class Session:
-    """Reset, load, run, read back; `result` is complete once `done`."""
+    """Reset, load, run, read back; `result` is complete once `done`.
+
+    ``pace`` then holds the cycles and the processor seconds of the run alone, without loading and read-back.
+    """
 
     def __init__(self, job: BenchJob) -> None:
         self.job = job
         self.scoreboard = Scoreboard(job)
         self.done = False
+        self.pace = (0, 0.0)
         self._gateway = GatewayMonitor(job.spec)
         self._cores = CoreMonitor(job.spec, self.scoreboard)
         self._now = 0
@@ -242,6 +247,7 @@ class Session:
             yield None
         yield from self._idle(self.settle)
         self._recording = False
+        self.pace = (self._now - self.pace[0], time.process_time() - self.pace[1])
         for core, section, request, chunks in self.job.read_requests():
             self._enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
             yield from self._read(request.tolist(), chunks)
@@ -254,6 +260,7 @@ class Session:
         self._cores = CoreMonitor(self.job.spec, self.scoreboard)
         self._origin = 1 << 62
         self._recording = True
+        self.pace = (self._now, time.process_time())
 
     def _idle(self, cycles: int) -> Iterator[None]:
         for _ in range(cycles):

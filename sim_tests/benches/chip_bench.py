@@ -3,7 +3,8 @@
 
 The environment names the folder with the jobs: ``job<i>.npz`` in, ``result<i>.npz`` or ``failure<i>.txt``
 out. A job with either is finished; ``started<i>`` tells which one a dying simulator was at. Beside a job
-there may be an ``expected<i>.npz`` with the result it must have.
+there may be an ``expected<i>.npz`` with the result it must have. SPIKELOOM_PACE may name a file that gets a
+line for every run: its cycles and its processor seconds.
 """
 
 import faulthandler
@@ -90,6 +91,9 @@ async def _run_job(dut: Any, folder: Path, number: str) -> str | None:
         expected = folder / f"expected{number}.npz"
         if expected.exists():
             _compare(expected, result)
+        if "SPIKELOOM_PACE" in os.environ:
+            with Path(os.environ["SPIKELOOM_PACE"]).open("a") as file:
+                file.write("{} {}\n".format(*session.pace))
         save_result(result, folder / f"result{number}.npz")
     except AssertionError as error:
         (folder / f"failure{number}.txt").write_text(str(error))

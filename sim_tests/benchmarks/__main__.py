@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sim_tests.benchmarks import functional, lenet, peers, profile
+from sim_tests.benchmarks import cycle, functional, lenet, peers, profile
 from sim_tests.benchmarks.measure import Options, Row
 
 __all__ = ["SECTIONS", "main"]
@@ -19,6 +19,7 @@ __all__ = ["SECTIONS", "main"]
 SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "functional": functional.rows,
     "lenet": lenet.rows,
+    "cycle": cycle.rows,
     "profile": profile.rows,
     "peers": peers.rows,
 }
