@@ -39,8 +39,8 @@ FIRE = [1, 0, 1, 1, 1, 0, 1]
 
 
 def separable(seed: int) -> tuple[SystemImage, Stimulus]:
-    """Return a random system whose runs may be cut after every fourth step, and more than eight periods."""
-    image, stimulus = random_system(seed, steps=38)
+    """Return a random system whose runs may be cut after every fourth step, into nine, with steps after them or not."""
+    image, stimulus = random_system(seed, steps=38 if seed % 2 else 36)
     cores: list[CoreImage | None] = []
     for core in image.cores:
         if core is None:
