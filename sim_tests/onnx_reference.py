@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate an ONNX model in float64, operator by operator, for tests: no graph is rewritten and nothing is shared.
+
+Written from the ONNX and QONNX operator specifications and `docs/reference/truth.md`, without `mapping`. A
+tensor of counts times a scale carries that scale, because a layer of weights -a, 0, a that reads it has the
+value (a s) S by definition.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+__all__ = ["Evaluation", "Values", "apply_node", "convolve", "evaluate_onnx"]
+
+Values = NDArray[Any]
+Attributes = dict[str, Any]
+Operation = Callable[["Evaluation", onnx.NodeProto, Attributes, list[Any]], Values]
+
+_TYPES = {2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64}
+_KEPT = frozenset({"Cast", "Clip", "Dropout", "Flatten", "Identity", "MaxPool", "Quant", "Relu", "Reshape"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Evaluation:
+    """Every tensor of a model for some samples, and the scale of those that hold counts times a scale."""
+
+    values: dict[str, Any]
+    scales: dict[str, float] = field(default_factory=dict)
+
+
+def evaluate_onnx(model: onnx.ModelProto, x: Values) -> Evaluation:
+    """Return every tensor for samples (N, ...); constants are float64, integers stay integers."""
+    constants = {t.name: _wide(numpy_helper.to_array(t)) for t in model.graph.initializer}
+    (name,) = (value.name for value in model.graph.input if value.name not in constants)
+    run = Evaluation(values={**constants, name: np.asarray(x, np.float64)})
+    for node in model.graph.node:
+        run.values[node.output[0]] = apply_node(run, node)
+        _follow(run, node)
+    return run
+
+
+def apply_node(run: Evaluation, node: onnx.NodeProto, tensor: str = "", values: Values | None = None) -> Values:
+    """Return the output of a node, with other values in the place of one tensor if they are given."""
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    known = {**run.values, "": None} | ({} if values is None else {tensor: values})
+    return _OPERATIONS[node.op_type](run, node, attributes, [known[name] for name in node.input])
+
+
+def _wide(array: Values) -> Values:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _follow(run: Evaluation, node: onnx.NodeProto) -> None:
+    """Let an output that has the values of its input, or a part of them, keep the scale of the input."""
+    source, output = node.input[0] if node.input else "", node.output[0]
+    if output in run.scales or source not in run.scales or node.op_type not in _KEPT | {"Transpose"}:
+        return
+    before, after = run.values[source], run.values[output]
+    if node.op_type not in {"Clip", "Quant", "Relu"} or np.array_equal(before, after):
+        run.scales[output] = run.scales[source]
+
+
+# --- sums of products -------------------------------------------------------------------------------------
+
+
+def convolve(x: Values, weight: Values, attributes: Attributes) -> Values:
+    """Return the convolution of (N, C, H, W), tap by tap, as the ONNX operator Conv defines it."""
+    groups = attributes.get("group", 1)
+    strides, dilations = attributes.get("strides", [1, 1]), attributes.get("dilations", [1, 1])
+    kernel = weight.shape[2:]
+    top, left, bottom, right = _pads(attributes, x.shape[2:], kernel, strides, dilations)
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    rows = (padded.shape[2] - (kernel[0] - 1) * dilations[0] - 1) // strides[0] + 1
+    columns = (padded.shape[3] - (kernel[1] - 1) * dilations[1] - 1) // strides[1] + 1
+    inputs, outputs = weight.shape[1], weight.shape[0] // groups
+    result = np.zeros((len(x), weight.shape[0], rows, columns))
+    for g in range(groups):
+        for i, j in np.ndindex(*kernel):
+            at_y, at_x = i * dilations[0], j * dilations[1]
+            part = padded[:, g * inputs : (g + 1) * inputs, at_y:, at_x:]
+            part = part[:, :, : rows * strides[0] : strides[0], : columns * strides[1] : strides[1]]
+            tap = weight[g * outputs : (g + 1) * outputs, :, i, j]
+            result[:, g * outputs : (g + 1) * outputs] += np.tensordot(part, tap, ([1], [1])).transpose(
+                0, 3, 1, 2
+            )
+    return result
+
+
+def _pads(
+    attributes: Attributes, sizes: Sequence[int], kernel: Sequence[int], strides: Any, dilations: Any
+) -> list[int]:
+    mode = attributes.get("auto_pad", b"NOTSET")
+    if mode == b"NOTSET":
+        return list(attributes.get("pads", [0, 0, 0, 0]))
+    if mode == b"VALID":
+        return [0, 0, 0, 0]
+    begins, ends = [], []
+    for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
+        total = max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+        begins.append((total + (mode == b"SAME_LOWER")) // 2)
+        ends.append(total - begins[-1])
+    return begins + ends
+
+
+def _linear(
+    run: Evaluation, node: onnx.NodeProto, weight: Values, product: Callable[[Values, Values], Values]
+) -> Values:
+    """Return sums of products, or (a s) S where ternary rows read counts times s."""
+    x, scale = run.values[node.input[0]], run.scales.get(node.input[0])
+    rows = np.abs(weight.reshape(len(weight), -1))
+    a = rows.max(axis=1)
+    if scale is None or ((rows != 0) & (rows != a[:, None])).any():
+        return product(x, weight)
+    sums = product(np.rint(x / scale), np.sign(weight))
+    return np.asarray((a * scale).reshape((1, -1) + (1,) * (sums.ndim - 2)) * sums)
+
+
+def _conv(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    y = _linear(run, node, inputs[1], lambda x, weight: convolve(x, weight, attributes))
+    return y + inputs[2].reshape(1, -1, 1, 1) if len(inputs) > 2 and inputs[2] is not None else y
+
+
+def _gemm(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    if attributes.get("transA", 0):
+        raise NotImplementedError("transA")
+    weight = inputs[1] if attributes.get("transB", 0) else inputs[1].T
+    y = _linear(run, node, weight, lambda x, w: x @ w.T)
+    y = y * attributes.get("alpha", 1.0)
+    bias = inputs[2] if len(inputs) > 2 else None
+    return y if bias is None else y + attributes.get("beta", 1.0) * bias
+
+
+def _matmul(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    return _linear(run, node, inputs[1].T, lambda x, w: x @ w.T)
+
+
+# --- quantisers -------------------------------------------------------------------------------------------
+
+
+def _axis(parameter: Values, ndim: int, axis: int) -> Values:
+    parameter = np.asarray(parameter)
+    if parameter.size == 1:
+        return parameter.reshape(())
+    return parameter.reshape([-1 if i == axis % ndim else 1 for i in range(ndim)])
+
+
+def _quantize(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.uint8(0)
+    axis = attributes.get("axis", 1)
+    scale, zero = _axis(inputs[1], inputs[0].ndim, axis), _axis(zero, inputs[0].ndim, axis)
+    limits = np.iinfo(zero.dtype)
+    integers = np.rint(inputs[0] / scale) + zero.astype(np.float64)
+    return np.asarray(np.clip(integers, limits.min, limits.max).astype(zero.dtype))
+
+
+def _dequantize(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    axis = attributes.get("axis", 1)
+    scale = _axis(inputs[1], inputs[0].ndim, axis)
+    zero = _axis(inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.int8(0), inputs[0].ndim, axis)
+    counts = inputs[0].astype(np.float64) - zero.astype(np.float64)
+    if scale.ndim == 0:
+        run.scales[node.output[0]] = float(scale)
+    return counts * scale
+
+
+def _nearest(values: Values, towards: int) -> Values:
+    """Round to the nearest integer, halves away from zero (1) or towards it (-1)."""
+    magnitude = np.abs(values)
+    whole = np.floor(magnitude)
+    rest = magnitude - whole
+    return np.copysign(whole + ((rest > 0.5) | ((rest == 0.5) & (towards > 0))), values)
+
+
+def _round(mode: str, values: Values) -> Values:
+    ways: dict[str, Callable[[Values], Values]] = {
+        "ROUND": np.rint,
+        "HALF_EVEN": np.rint,
+        "HALF_UP": lambda v: _nearest(v, 1),
+        "HALF_DOWN": lambda v: _nearest(v, -1),
+        "CEIL": np.ceil,
+        "FLOOR": np.floor,
+        "UP": lambda v: np.copysign(np.ceil(np.abs(v)), v),
+        "DOWN": np.trunc,
+        "ROUND_TO_ZERO": np.trunc,
+    }
+    return np.asarray(ways[mode.upper()](values))
+
+
+def _quant(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    x, scale, zero, bits = inputs
+    b = int(np.asarray(bits).reshape(-1)[0])
+    signed, narrow = attributes.get("signed", 1), attributes.get("narrow", 0)
+    low, high = (-(2 ** (b - 1)) + narrow, 2 ** (b - 1) - 1) if signed else (0, 2**b - 1 - narrow)
+    mode = attributes.get("rounding_mode", b"ROUND").decode()
+    counts = _round(mode, np.clip(x / scale + zero, low, high)) - zero
+    if np.size(scale) == 1:
+        run.scales[node.output[0]] = float(np.asarray(scale).reshape(-1)[0])
+    return np.asarray(counts * scale)
+
+
+# --- the others -------------------------------------------------------------------------------------------
+
+
+def _batch_norm(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    x, *parameters = inputs
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    scale, bias, mean, variance = (p.reshape(shape) for p in parameters)
+    epsilon = attributes.get("epsilon", float(np.float32(1e-5)))
+    return np.asarray((x - mean) / np.sqrt(variance + epsilon) * scale + bias)
+
+
+def _clip(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    bounds = [*inputs[1:], None, None][:2]
+    low = attributes.get("min", -np.inf) if bounds[0] is None else bounds[0]
+    high = attributes.get("max", np.inf) if bounds[1] is None else bounds[1]
+    return np.minimum(np.maximum(inputs[0], low), high).astype(inputs[0].dtype)
+
+
+def _windows(x: Values, attributes: Attributes, fill: float) -> Values:
+    kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1, 1])
+    top, left, bottom, right = _pads(attributes, x.shape[2:], kernel, strides, [1, 1])
+    padded = np.pad(
+        x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill
+    )
+    view = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), axis=(2, 3))
+    return view[:, :, :: strides[0], :: strides[1]]
+
+
+def _max_pool(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    pooled = _windows(inputs[0], attributes, -np.inf).max(axis=(4, 5))
+    return np.asarray(pooled.astype(inputs[0].dtype))
+
+
+def _average_pool(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    everywhere = attributes.get("count_include_pad", 0)
+    ones = np.full_like(inputs[0], 1.0)
+    number = _windows(ones, attributes, float(everywhere)).sum(axis=(4, 5))
+    return np.asarray(_windows(inputs[0], attributes, 0.0).sum(axis=(4, 5)) / number)
+
+
+def _global_average(
+    run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]
+) -> Values:
+    return np.asarray(inputs[0].sum(axis=(2, 3), keepdims=True) / np.prod(inputs[0].shape[2:]))
+
+
+def _reduce_mean(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    axes = tuple(int(a) for a in (inputs[1] if len(inputs) > 1 else attributes["axes"]))
+    number = np.prod([inputs[0].shape[a] for a in axes])
+    return np.asarray(inputs[0].sum(axis=axes, keepdims=bool(attributes.get("keepdims", 1))) / number)
+
+
+def _flatten(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    return np.asarray(inputs[0].reshape(len(inputs[0]), -1))
+
+
+def _reshape(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    sizes = [inputs[0].shape[i] if n == 0 else int(n) for i, n in enumerate(inputs[1])]
+    known = int(np.prod([n for n in sizes[1:] if n != -1]))
+    if -1 not in sizes[1:] and known * len(inputs[0]) == inputs[0].size:
+        sizes[0] = len(inputs[0])  # a batch of one that the exporter wrote down
+    return np.asarray(inputs[0].reshape(sizes))
+
+
+def _transpose(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    return np.asarray(inputs[0].transpose(attributes.get("perm")))
+
+
+def _pad(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    pads = [int(p) for p in (inputs[1] if len(inputs) > 1 else attributes["pads"])]
+    half = len(pads) // 2
+    value = attributes.get("value", 0.0) if len(inputs) < 3 or inputs[2] is None else float(inputs[2])
+    return np.pad(inputs[0], list(zip(pads[:half], pads[half:], strict=True)), constant_values=value)
+
+
+def _concat(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    return np.concatenate(inputs, axis=attributes["axis"])
+
+
+def _constant(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    ((key, value),) = attributes.items()
+    return _wide(numpy_helper.to_array(value) if key == "value" else np.asarray(value))
+
+
+def _cast(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+    return np.asarray(inputs[0]).astype(_TYPES.get(attributes["to"], np.float64))
+
+
+def _axes(inputs: list[Any], attributes: Attributes) -> tuple[int, ...]:
+    return tuple(int(a) for a in (inputs[1] if len(inputs) > 1 else attributes["axes"]))
+
+
+_OPERATIONS: dict[str, Operation] = {
+    "Add": lambda run, node, at, x: np.asarray(x[0] + x[1]),
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Constant": _constant,
+    "Conv": _conv,
+    "DequantizeLinear": _dequantize,
+    "Div": lambda run, node, at, x: np.asarray(x[0] / x[1]),
+    "Dropout": lambda run, node, at, x: x[0],
+    "Flatten": _flatten,
+    "Floor": lambda run, node, at, x: np.floor(x[0]),
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global_average,
+    "Identity": lambda run, node, at, x: x[0],
+    "IntQuant": _quant,
+    "MatMul": _matmul,
+    "MaxPool": _max_pool,
+    "Mul": lambda run, node, at, x: np.asarray(x[0] * x[1]),
+    "Pad": _pad,
+    "Quant": _quant,
+    "QuantizeLinear": _quantize,
+    "ReduceMean": _reduce_mean,
+    "Relu": lambda run, node, at, x: np.maximum(x[0], 0.0),
+    "Reshape": _reshape,
+    "Squeeze": lambda run, node, at, x: x[0].squeeze(_axes(x, at)),
+    "Sub": lambda run, node, at, x: np.asarray(x[0] - x[1]),
+    "Transpose": _transpose,
+    "Unsqueeze": lambda run, node, at, x: np.expand_dims(x[0], _axes(x, at)),
+}
