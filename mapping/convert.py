@@ -42,9 +42,9 @@ __all__ = [
     "simulate",
 ]
 
-_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Mul", "Quantise", "Relu"})
+_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Div", "Mul", "Quantise", "Relu"})
 _HOST = frozenset({"Conv", "Dense", "MaxPool"})
-_QUANTISERS = frozenset({"Floor", "Quantise"})
+_QUANTISERS = frozenset({"Floor", "Quantise", "Round"})
 _OUTSIDE = "it lies outside the longest run of layers that can run on the chip"
 
 

@@ -57,6 +57,8 @@ def apply_elementwise(node: Node, values: Reals, *, axis: int) -> Reals:
         return values + constants["value"]
     if node.op == "Mul":
         return values * constants["value"]
+    if node.op == "Div":
+        return values / constants["value"]
     if node.op == "BatchNormalization":
         deviation = np.sqrt(constants["variance"] + node.number("epsilon"))
         return (values - constants["mean"]) / deviation * constants["scale"] + constants["bias"]
@@ -66,4 +68,6 @@ def apply_elementwise(node: Node, values: Reals, *, axis: int) -> Reals:
         scale, zero_point = constants["scale"], constants["zero_point"]
         inside = np.minimum(np.maximum(values / scale + zero_point, node.number("low")), node.number("high"))
         return (round_by(node.text("rounding"), inside) - zero_point) * scale
-    return np.maximum(values, 0.0) if node.op == "Relu" else np.floor(values)
+    if node.op == "Relu":
+        return np.maximum(values, 0.0)
+    return np.floor(values) if node.op == "Floor" else np.rint(values)

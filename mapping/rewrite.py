@@ -11,7 +11,7 @@ from mapping.thresholds import slopes
 __all__ = ["drop_idle", "sink_pools"]
 
 
-_PASSED = (ELEMENTWISE | {"MaxPool"}) - {"Floor", "Quantise"}
+_PASSED = (ELEMENTWISE | {"MaxPool"}) - {"Floor", "Quantise", "Round"}
 
 
 def drop_idle(network: Network) -> Network:

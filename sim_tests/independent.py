@@ -240,7 +240,7 @@ def load(source: str, how: str) -> tuple[NDArray[np.float64], NDArray[np.int64] 
         y = _idx(Path(folder), f"{prefix}-labels-idx1-ubyte", 8).astype(np.int64)
         return _scaled(x.astype(np.float64), how, pixels=True), y
     if kind == "digits":
-        from sklearn.datasets import load_digits  # noqa: PLC0415  # a slow import that few runs need
+        from sklearn.datasets import load_digits  # a slow import that few runs need
 
         digits = load_digits()
         part = {"train": slice(0, 1437), "all": slice(None)}.get(rest, slice(1437, None))
@@ -278,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = given.report or Path(folder) / "report.json"
         if given.report is None:
             command = [sys.executable, "-m", "spikeloom", "estimate", str(given.model), "--data", given.data]
-            subprocess.run(  # noqa: S603  # our own program
+            subprocess.run(  # our own program
                 [*command, "--input", given.input, "--json", str(path)], check=True, stdout=subprocess.DEVNULL
             )
         report = json.loads(path.read_text(encoding="utf-8"))

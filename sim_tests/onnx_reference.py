@@ -44,7 +44,9 @@ def evaluate_onnx(model: onnx.ModelProto, x: Values) -> Evaluation:
     return run
 
 
-def apply_node(run: Evaluation, node: onnx.NodeProto, tensor: str = "", values: Values | None = None) -> Values:
+def apply_node(
+    run: Evaluation, node: onnx.NodeProto, tensor: str = "", values: Values | None = None
+) -> Values:
     """Return the output of a node, with other values in the place of one tensor if they are given."""
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     known = {**run.values, "": None} | ({} if values is None else {tensor: values})
@@ -308,6 +310,15 @@ _OPERATIONS: dict[str, Operation] = {
     "Div": lambda run, node, at, x: np.asarray(x[0] / x[1]),
     "Dropout": lambda run, node, at, x: x[0],
     "Flatten": _flatten,
+    "LogSoftmax": lambda run, node, at, x: x[0],
+    "Max": lambda run, node, at, x: np.maximum(x[0], x[1]),
+    "Min": lambda run, node, at, x: np.minimum(x[0], x[1]),
+    "Neg": lambda run, node, at, x: -x[0],
+    "Round": lambda run, node, at, x: np.rint(x[0]),
+    "Sum": lambda run, node, at, x: np.asarray(x[0] + x[1]),
+    "Softmax": lambda run, node, at, x: x[0],
+    "Sigmoid": lambda run, node, at, x: x[0],
+    "ArgMax": lambda run, node, at, x: x[0],
     "Floor": lambda run, node, at, x: np.floor(x[0]),
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average,

@@ -30,6 +30,11 @@ OPSETS = (8, 28)
 
 _FOLDED = ("Cast", "Constant", "Identity", "Reshape", "Transpose")
 
+_BEFORE_TRANSPOSE = frozenset(
+    {"Add", "Cast", "Clip", "DequantizeLinear", "Div", "Floor", "Identity", "Mul", "Quant", "QuantizeLinear"}
+    | {"Relu", "Round", "Sub"}
+)
+
 
 def load_onnx(path: str | Path) -> Network:
     """Read a model file.
@@ -83,20 +88,40 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         raise UnsupportedModelError(
             f"The model must have one output, not {len(model.graph.output)} ({names})."
         )
-    graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants)
+    output = model.graph.output[0].name
+    graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants, output=output)
+    _reorder_input(model.graph, graph)
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
         operator = _operator(node, index, taken)
         if not _fold(operator, graph):
             emit(operator, graph)
-    output = model.graph.output[0].name
     return build_network(
         graph.nodes,
         name=name,
         input_name=input_name,
         input_shape=shape,
-        output_name=graph.aliases.get(output, output),
+        output_name=graph.written(output),
     )
+
+
+def _reorder_input(proto: onnx.GraphProto, graph: Graph) -> None:
+    """Put the Transpose that a graph does to its input before everything else that it does to it.
+
+    Then the layers before the Transpose, too, have their channels first, as the chip has.
+    """
+    same = {graph.input_name}
+    for node in proto.node:
+        if not node.input or node.input[0] not in same or len(node.output) != 1:
+            continue
+        if node.op_type == "Transpose":
+            order = [attribute.ints for attribute in node.attribute if attribute.name == "perm"]
+            rank = len(graph.input_shape) + 1
+            if len(order) == 1 and sorted(order[0]) == list(range(rank)) and order[0][0] == 0:
+                graph.reorder_input([axis - 1 for axis in order[0][1:]])
+            return
+        if node.op_type in _BEFORE_TRANSPOSE:
+            same.add(node.output[0])
 
 
 def _check_names(graph: onnx.GraphProto) -> None:
