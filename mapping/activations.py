@@ -22,6 +22,7 @@ __all__ = [
     "changes_nothing",
     "find_activations",
     "find_counts",
+    "is_pad",
     "magnitudes",
     "scalar",
 ]
@@ -160,9 +161,24 @@ def find_counts(network: Network) -> dict[str, Activation]:
         source = counts.get(node.inputs[0])
         if node.output in activations:
             counts[node.output] = activations[node.output]
-        elif source is not None and (node.op in _SAME_VALUES or changes_nothing(node, source)):
+        elif source is not None and (
+            node.op in _SAME_VALUES or is_pad(node) or changes_nothing(node, source)
+        ):
             counts[node.output] = source
     return counts
+
+
+def is_pad(node: Node) -> bool:
+    """Tell whether a node only puts zeros around a map: a convolution by one, channel by channel."""
+    weight = node.constants.get("weight")
+    return (
+        node.op == "Conv"
+        and weight is not None
+        and weight.shape[1:] == (1, 1, 1)
+        and node.number("groups") == len(weight)
+        and node.pair("stride") == (1, 1)
+        and bool((weight == 1.0).all())
+    )
 
 
 def magnitudes(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:

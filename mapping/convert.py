@@ -17,7 +17,7 @@ from mapping.errors import UnsupportedModelError
 from mapping.evaluate import lowest_bit, needed_nodes
 from mapping.network import Network, Node
 from mapping.operations import LayerOperations, layer_matrix, operation_counts, pool_matrix, pool_members
-from mapping.rewrite import drop_idle, sink_pools
+from mapping.rewrite import absorb_pads, drop_idle, sink_pools
 from mapping.simulate import Comparison, compare, decode, encode, simulate
 from mapping.spiking import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
 from mapping.thresholds import Chain, fold, order_dependent, prove, slopes
@@ -75,8 +75,8 @@ def convert(network: Network) -> SpikingNetwork:
 
     On the chip runs the longest run of ternary layers behind one quantised activation, the earliest on a
     tie; all other layers run on the host and are listed with the reason. The network of the result is the
-    given one with max-pools moved behind activations, and without operations that do nothing, where that
-    changes no value.
+    given one with max-pools moved behind activations, pads moved into the layers that read them, and without
+    operations that do nothing, where that changes no value.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def convert(network: Network) -> SpikingNetwork:
     MappingError
         If the thresholds of a layer fail their proof.
     """
-    network = sink_pools(drop_idle(network))
+    network = sink_pools(absorb_pads(drop_idle(network)))
     activations = find_activations(network)
     candidates, reasons = _candidates(network, activations)
     entry, run = _longest_run(network, activations, candidates)

@@ -31,8 +31,9 @@ __all__ = ["Layer", "count", "differences", "find_layers", "layer_counts", "load
 BLOCK = 50
 """Samples evaluated at once."""
 
-_LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
-_MOVING = frozenset({"Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_AVERAGES = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+_LINEAR = _AVERAGES | {"Conv", "Gemm", "MatMul"}
+_MOVING = frozenset({"Flatten", "MaxPool", "Pad", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _SAME = _MOVING | {"Cast", "Clip", "Dropout", "Identity", "Quant", "Relu"}
 _TOTALS = ("synaptic_operations", "synaptic_operations_logical", "synaptic_operations_dense")
 
@@ -79,7 +80,9 @@ def _path(model: onnx.ModelProto, node: onnx.NodeProto, wanted: str) -> list[onn
             continue
         if after.op_type in {"DequantizeLinear", "Quant", "IntQuant"} and wanted in ("", after.output[0]):
             return [after]
-        rest = _after_floor(model, after) if after.op_type == "Floor" else _path(model, after, wanted)
+        rest = (
+            _after_floor(model, after) if after.op_type in {"Floor", "Round"} else _path(model, after, wanted)
+        )
         if rest is not None and wanted in ("", rest[-1].output[0] if rest else after.output[0]):
             return [after, *rest]
     return None
@@ -90,7 +93,7 @@ def _after_floor(model: onnx.ModelProto, floor: onnx.NodeProto) -> list[onnx.Nod
     nodes, at = [], floor
     while True:
         readers = [node for node in model.graph.node if at.output[0] in node.input]
-        if len(readers) != 1 or readers[0].op_type not in {"Clip", "Identity", "Mul", "Relu"}:
+        if len(readers) != 1 or readers[0].op_type not in {"Clip", "Div", "Identity", "Mul", "Relu"}:
             return nodes
         at = readers[0]
         nodes.append(at)
@@ -109,11 +112,12 @@ def _scale(model: onnx.ModelProto, run: Evaluation, tensor: str) -> float:
     producer, factor = {node.output[0]: node for node in model.graph.node}, 1.0
     while tensor not in run.scales:
         node = producer[tensor]
-        if node.op_type == "Floor":
+        if node.op_type in {"Floor", "Round"}:
             return factor
-        if node.op_type == "Mul":
+        if node.op_type in {"Div", "Mul"}:
             constant = next(run.values[t] for t in node.input if np.size(run.values[t]) == 1)
-            factor *= float(constant.reshape(()))
+            value = float(constant.reshape(()))
+            factor = factor * value if node.op_type == "Mul" else factor / value
             tensor = next(t for t in node.input if np.size(run.values[t]) != 1)
             continue
         if node.op_type not in _SAME:
@@ -157,8 +161,12 @@ def _levels(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> int:
 def _operations(run: Evaluation, layer: Layer, read: Values, levels: int) -> dict[str, int]:
     """Return the three operation counts of one layer for the counts it reads."""
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in layer.linear.attribute}
-    weight = run.values[layer.linear.input[1]]
-    if layer.linear.op_type != "Conv":
+    if layer.linear.op_type in _AVERAGES:
+        kernel = attributes.get("kernel_shape", read.shape[2:])
+        weight, attributes = np.ones((read.shape[1], 1, *kernel)), {**attributes, "group": read.shape[1]}
+    else:
+        weight = run.values[layer.linear.input[1]]
+    if layer.linear.op_type in {"Gemm", "MatMul"}:
         weight = weight if attributes.get("transB", 0) else weight.T
         read, weight, attributes = read[:, :, None, None], weight[:, :, None, None], {}
     groups = attributes.get("group", 1)

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 __all__ = ["Evaluation", "Values", "apply_node", "convolve", "evaluate_onnx"]
 
@@ -22,7 +23,22 @@ Attributes = dict[str, Any]
 Operation = Callable[["Evaluation", onnx.NodeProto, Attributes, list[Any]], Values]
 
 _TYPES = {2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64}
-_KEPT = frozenset({"Cast", "Clip", "Dropout", "Flatten", "Identity", "MaxPool", "Quant", "Relu", "Reshape"})
+_KEPT = frozenset(
+    {
+        "Cast",
+        "Clip",
+        "Dropout",
+        "Flatten",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "Quant",
+        "Relu",
+        "Reshape",
+        "Squeeze",
+    }
+    | {"Transpose", "Unsqueeze"}
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +66,23 @@ def apply_node(
     """Return the output of a node, with other values in the place of one tensor if they are given."""
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     known = {**run.values, "": None} | ({} if values is None else {tensor: values})
-    return _OPERATIONS[node.op_type](run, node, attributes, [known[name] for name in node.input])
+    inputs = [known[name] for name in node.input]
+    if node.op_type not in _OPERATIONS:
+        return _by_onnx(node, inputs)
+    return _OPERATIONS[node.op_type](run, node, attributes, inputs)
+
+
+def _by_onnx(node: onnx.NodeProto, inputs: list[Any]) -> Values:
+    """Evaluate an operator on shapes and pads with the evaluator that comes with ONNX."""
+    graph = onnx.helper.make_graph(
+        [node],
+        "one",
+        [onnx.helper.make_empty_tensor_value_info(name) for name in node.input],
+        [onnx.helper.make_empty_tensor_value_info(name) for name in node.output],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    feeds = {name: value for name, value in zip(node.input, inputs, strict=True) if name}
+    return np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
 
 
 def _wide(array: Values) -> Values:
@@ -60,7 +92,7 @@ def _wide(array: Values) -> Values:
 def _follow(run: Evaluation, node: onnx.NodeProto) -> None:
     """Let an output that has the values of its input, or a part of them, keep the scale of the input."""
     source, output = node.input[0] if node.input else "", node.output[0]
-    if output in run.scales or source not in run.scales or node.op_type not in _KEPT | {"Transpose"}:
+    if output in run.scales or source not in run.scales or node.op_type not in _KEPT:
         return
     before, after = run.values[source], run.values[output]
     if node.op_type not in {"Clip", "Quant", "Relu"} or np.array_equal(before, after):
@@ -225,12 +257,18 @@ def _clip(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs:
 
 def _windows(x: Values, attributes: Attributes, fill: float) -> Values:
     kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1, 1])
-    top, left, bottom, right = _pads(attributes, x.shape[2:], kernel, strides, [1, 1])
-    padded = np.pad(
-        x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill
-    )
+    pads = np.reshape(_pads(attributes, x.shape[2:], kernel, strides, [1, 1]), (2, 2))
+    starts = []
+    for axis in (0, 1):
+        most = x.shape[2 + axis] + pads[:, axis].sum() - kernel[axis]
+        number = (-(-most // strides[axis]) if attributes.get("ceil_mode", 0) else most // strides[axis]) + 1
+        at = np.arange(number) * strides[axis]
+        starts.append(at[at < x.shape[2 + axis] + pads[0, axis]])
+    more = [max(0, int(at[-1]) + kernel[i] - x.shape[2 + i] - int(pads[0, i])) for i, at in enumerate(starts)]
+    edges = [(0, 0), (0, 0), *((int(pads[0, i]), more[i]) for i in (0, 1))]
+    padded = np.pad(x.astype(np.float64), edges, constant_values=fill)
     view = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), axis=(2, 3))
-    return view[:, :, :: strides[0], :: strides[1]]
+    return view[:, :, starts[0]][:, :, :, starts[1]]
 
 
 def _max_pool(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
@@ -238,23 +276,33 @@ def _max_pool(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inp
     return np.asarray(pooled.astype(inputs[0].dtype))
 
 
+def _mean(
+    run: Evaluation, node: onnx.NodeProto, windows: Values, number: Any, axes: tuple[int, ...]
+) -> Values:
+    """Return averages; of counts times s they are s S / n, as of a layer of ones."""
+    scale = run.scales.get(node.input[0])
+    if scale is None:
+        return np.asarray(windows.sum(axis=axes) / number)
+    return np.asarray(scale * np.rint(windows / scale).sum(axis=axes) / number)
+
+
 def _average_pool(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
-    everywhere = attributes.get("count_include_pad", 0)
-    ones = np.full_like(inputs[0], 1.0)
-    number = _windows(ones, attributes, float(everywhere)).sum(axis=(4, 5))
-    return np.asarray(_windows(inputs[0], attributes, 0.0).sum(axis=(4, 5)) / number)
+    counted = np.ones_like(inputs[0])
+    number = _windows(counted, attributes, float(attributes.get("count_include_pad", 0))).sum(axis=(4, 5))
+    return _mean(run, node, _windows(inputs[0], attributes, 0.0), number, (4, 5))
 
 
 def _global_average(
     run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]
 ) -> Values:
-    return np.asarray(inputs[0].sum(axis=(2, 3), keepdims=True) / np.prod(inputs[0].shape[2:]))
+    number = int(np.prod(inputs[0].shape[2:]))
+    return _mean(run, node, inputs[0], number, (2, 3))[:, :, None, None]
 
 
 def _reduce_mean(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
-    axes = tuple(int(a) for a in (inputs[1] if len(inputs) > 1 else attributes["axes"]))
-    number = np.prod([inputs[0].shape[a] for a in axes])
-    return np.asarray(inputs[0].sum(axis=axes, keepdims=bool(attributes.get("keepdims", 1))) / number)
+    axes = tuple(int(a) % inputs[0].ndim for a in _axes(inputs, attributes))
+    mean = _mean(run, node, inputs[0], int(np.prod([inputs[0].shape[a] for a in axes])), axes)
+    return np.expand_dims(mean, axes) if attributes.get("keepdims", 1) else mean
 
 
 def _flatten(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
