@@ -20,6 +20,7 @@ __all__ = [
     "MAX_LEVELS",
     "Activation",
     "changes_nothing",
+    "explain",
     "find_activations",
     "find_counts",
     "is_pad",
@@ -124,18 +125,46 @@ def _quantiser(node: Node, low: float, high: float) -> Activation | None:
     return Activation(output=node.output, rounded=node.output, scale=unit, levels=levels)
 
 
+def _ranges(network: Network) -> Iterator[tuple[Node, Range]]:
+    """Give every node with the smallest and largest value it can write."""
+    ranges: dict[str, Range] = {}
+    for node in network.nodes:
+        ranges[node.output] = _interval(node, *ranges.get(node.inputs[0], _UNBOUNDED))
+        yield node, ranges[node.output]
+
+
+def explain(network: Network, tensor: str) -> str:
+    """Return why a tensor holds no counts, as the end of a sentence about it."""
+    node = network.producer(tensor)
+    while node is not None and (node.op in _SAME_VALUES - {"Permute"} or is_pad(node)):
+        node = network.producer(node.inputs[0])
+    if node is None or node.op != "Quantise":
+        made = {"Concat": "several tensors joined", "Permute": "a tensor in another order"}
+        if node is not None and node.op == "Add" and len(node.inputs) == 2:
+            return "is the sum of two tensors, not a quantised activation"
+        if node is not None and node.op in made:
+            return f"is {made[node.op]}, not a quantised activation"
+        return "is not a quantised activation"
+    scale, zero_point = node.constants["scale"], node.constants["zero_point"]
+    if (scale != scale.reshape(-1)[0]).any():
+        return f"is quantised by {node.name!r} with one scale per channel, where one for the tensor is needed"
+    if (zero_point != np.rint(zero_point)).any():
+        return f"is quantised by {node.name!r} with a zero point that is no integer"
+    low = next(low for other, (low, _) in _ranges(network) if other is node)
+    if low < 0:
+        return f"is quantised by {node.name!r} to values that may be negative; put a Relu before it"
+    return f"is quantised by {node.name!r} to more than {MAX_LEVELS} levels"
+
+
 def find_activations(network: Network) -> dict[str, Activation]:
     """Return every quantised activation by the name of its tensor, in topological order."""
-    ranges: dict[str, Range] = {}
     found = {}
-    for node in network.nodes:
-        low, high = _interval(node, *ranges.get(node.inputs[0], _UNBOUNDED))
-        ranges[node.output] = low, high
+    for node, (low, high) in _ranges(network):
         activation = None
         if node.op == "Quantise":
             activation = _quantiser(node, low, high)
         elif node.op in {"Floor", "Round"}:
-            activation = _recognise(node, network, *ranges[node.output])
+            activation = _recognise(node, network, low, high)
         if activation is not None:
             found[activation.output] = activation
     return found

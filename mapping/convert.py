@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.activations import Activation, find_activations, magnitudes
+from mapping.activations import Activation, explain, find_activations, magnitudes
 from mapping.errors import UnsupportedModelError
 from mapping.evaluate import lowest_bit, needed_nodes
 from mapping.network import Network, Node
@@ -123,9 +123,9 @@ def _candidates(
             continue
         source = _source(linear, network, producers, activations)
         ends = [(chain[1:], end) for chain, end in chains if chain and chain[0] is linear]
-        ternary, reason = _ternary(linear, source)
+        ternary, reason = _ternary(linear, source, network)
         if source is None or ternary is None or not ends:
-            reasons[linear.name] = reason or "its output does not end in a quantised activation"
+            reasons[linear.name] = reason or _why_no_end(linear, network)
             continue
         reasons[linear.name] = _OUTSIDE
         for chain, end in ends:
@@ -143,6 +143,18 @@ def _candidates(
                 )
             )
     return found, reasons
+
+
+def _why_no_end(linear: Node, network: Network) -> str:
+    """Say why no quantised activation follows a linear node, by the first quantiser or join behind it."""
+    tensor = linear.output
+    while len(readers := network.consumers(tensor)) == 1 and readers[0].op not in {"Conv", "Dense"}:
+        tensor = readers[0].output
+        if readers[0].op == "Quantise":
+            return f"its output {explain(network, tensor)}"
+        if len(readers[0].inputs) > 1:
+            return f"its output goes into {readers[0].name!r} before it is quantised"
+    return "its output does not end in a quantised activation"
 
 
 def _chain(activation: Activation, producers: dict[str, Node]) -> list[Node]:
@@ -179,7 +191,7 @@ def _source(
 
 
 def _ternary(
-    linear: Node, source: _Source | None
+    linear: Node, source: _Source | None, network: Network
 ) -> tuple[tuple[NDArray[np.int8], NDArray[np.float64]] | None, str | None]:
     """Return digits and one magnitude for each row, or None and the reason."""
     weight = linear.constants["weight"]
@@ -187,7 +199,7 @@ def _ternary(
     if magnitude is None:
         return None, "its weights are not -a, 0 and a with one a per output channel"
     if source is None:
-        return None, "its input is not a quantised activation"
+        return None, f"its input {explain(network, linear.inputs[0])}"
     digits = np.sign(weight).astype(np.int8)
     largest = np.abs(digits).reshape(len(weight), -1).sum(axis=1, dtype=np.int64) * source.activation.levels
     bits = np.ldexp(magnitude, -np.minimum(lowest_bit(magnitude[:, None], axis=1), 1000))

@@ -146,9 +146,13 @@ def _through(run: Evaluation, layer: Layer, values: Values) -> Values:
 
 
 def layer_counts(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> Values:
-    """Return the spikes of every neuron of a layer, before any pool."""
-    values = _through(run, layer, run.values[layer.linear.output[0]])
-    return _counts(model, run, layer.activation, values)
+    """Return the spikes of every neuron of a layer, before any pool, in the order of its sums."""
+    sums = run.values[layer.linear.output[0]]
+    counts = _counts(model, run, layer.activation, _through(run, layer, sums))
+    for node in reversed(layer.path):
+        if node.op_type == "Transpose":
+            counts = counts.transpose(np.argsort(node.attribute[0].ints))
+    return counts.reshape(sums.shape)
 
 
 def _levels(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> int:

@@ -311,8 +311,7 @@ def _flatten(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inpu
 
 def _reshape(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
     sizes = [inputs[0].shape[i] if n == 0 else int(n) for i, n in enumerate(inputs[1])]
-    known = int(np.prod([n for n in sizes[1:] if n != -1]))
-    if -1 not in sizes[1:] and known * len(inputs[0]) == inputs[0].size:
+    if sizes[0] == 1 and inputs[0].ndim > 1:
         sizes[0] = len(inputs[0])  # a batch of one that the exporter wrote down
     return np.asarray(inputs[0].reshape(sizes))
 

@@ -89,7 +89,6 @@ OTHERS: list[Form] = [
     lambda b, x: mul(b, b.op("Relu", b.op("Floor", half(b, mul(b, x, 4)))), 0.25),
     lambda b, x: mul(b, b.op("Floor", b.clip(x, -2000, -1000)), 0.25),
     lambda b, x: mul(b, b.clip(b.op("Round", x), 0, 4), -0.25),
-    lambda b, x: mul(b, mul(b, b.clip(b.op("Round", x), 0, 40), 0.3), 0.7),
     lambda b, x: b.op("Div", b.clip(b.op("Round", x), 0, 60), b.constant(49.0)),
 ]
 

@@ -29,8 +29,8 @@ OPSETS = (8, 28)
 """First and last operator set understood; the supported operators mean the same in all of them."""
 
 _BEFORE_TRANSPOSE = frozenset(
-    {"Add", "Cast", "Clip", "DequantizeLinear", "Div", "Floor", "Identity", "Mul", "Quant", "QuantizeLinear"}
-    | {"Relu", "Round", "Sub"}
+    {"Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Floor", "Identity", "IntQuant", "Max", "Min"}
+    | {"Mul", "Neg", "Quant", "QuantizeLinear", "Relu", "Round", "Sub", "Sum"}
 )
 
 
@@ -211,6 +211,11 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
     domains = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
     if node.domain not in domains or node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}:
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        if node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
+            raise UnsupportedModelError(
+                f"Node {name!r} has the operator {kind}, which is not supported; "
+                "let the quantiser write the QDQ format instead of operators of its own."
+            )
         raise UnsupportedModelError(
             f"Node {name!r} has the operator {kind}, which is not supported; "
             f"supported are {', '.join(SUPPORTED)}."

@@ -114,7 +114,9 @@ def _slice(operator: Operator, arrays: Sequence[Any]) -> Constant:
     data, *rest = arrays
     given = [None if part is None else part.reshape(-1).tolist() for part in rest]
     if not given:
-        given = [list(operator.attributes[key]) for key in ("starts", "ends", "axes") if key in operator.attributes]  # type: ignore[call-overload]
+        given = [
+            list(operator.attributes[key]) for key in ("starts", "ends", "axes") if key in operator.attributes
+        ]  # type: ignore[call-overload]
     starts, ends, axes, steps = [*given, None, None, None, None][:4]
     if starts is None or ends is None:
         raise operator.bad("names no starts and ends")
