@@ -200,7 +200,11 @@ class Foreign(ModelBuilder):
             return self.op("Add", self.op("MatMul", x, weight), self.constant(self.rng.normal(0, 1, outputs)))
         if kind == "plain":
             return self.op("Gemm", x, self.constant(self.digits(outputs, features).T))
-        inputs = [x, self.weight(self.digits(outputs, features)), self.constant(self.rng.normal(size=outputs))]
+        inputs = [
+            x,
+            self.weight(self.digits(outputs, features)),
+            self.constant(self.rng.normal(size=outputs)),
+        ]
         attributes = {"alpha": self.pick(0.5, -0.3), "beta": 1.5} if kind == "scaled" else {}
         return self.op("Gemm", *inputs, transB=1, **attributes)
 

@@ -29,7 +29,19 @@ OPSETS = (8, 28)
 """First and last operator set understood; the supported operators mean the same in all of them."""
 
 _BEFORE_TRANSPOSE = frozenset(
-    {"Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Floor", "Identity", "IntQuant", "Max", "Min"}
+    {
+        "Add",
+        "Cast",
+        "Clip",
+        "DequantizeLinear",
+        "Div",
+        "Dropout",
+        "Floor",
+        "Identity",
+        "IntQuant",
+        "Max",
+        "Min",
+    }
     | {"Mul", "Neg", "Quant", "QuantizeLinear", "Relu", "Round", "Sub", "Sum"}
 )
 
