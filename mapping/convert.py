@@ -335,6 +335,11 @@ def _nothing_to_run(reasons: dict[str, str], candidates: Sequence[_Candidate]) -
     remedy = "train with ternary weights and quantised activations before and after them"
     if not reasons:
         return f"The model has no convolution and no dense layer, so nothing can run on the chip; {remedy}."
-    middle = [name for name, reason in reasons.items() if reason.startswith("its weights")] or list(reasons)
+    named = [name for name, reason in reasons.items() if "quantised by" in reason]
+    middle = (
+        named[:1]
+        or [name for name, reason in reasons.items() if reason.startswith("its weights")]
+        or list(reasons)
+    )
     first = middle[len(middle) > 2]
     return f"No layer can run on the chip: layer {first!r} cannot because {reasons[first]}; {remedy}."

@@ -130,9 +130,8 @@ def per_channel(b: ModelBuilder) -> str:
     limits = [b.constant([0.25, 0.5]), b.constant([0, 0], np.uint8)]
     y = b.clip("x", 0.0, 0.75)
     y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *limits, name="q", axis=1), *limits, axis=1)
-    return ends(
-        b, b.conv(quantised(b, b.conv(y, b.ternary(2, 2, 1, 1), name="c")), b.ternary(2, 2, 1, 1)), 32
-    )
+    y = quantised(b, b.conv(y, b.ternary(2, 2, 1, 1), name="c"))
+    return ends(b, quantised(b, b.conv(y, b.ternary(2, 2, 1, 1))), 32)
 
 
 def signed(b: ModelBuilder) -> str:
@@ -185,6 +184,21 @@ def test_host_layer_says_what_it_lacks(build: Callable[[ModelBuilder], str], rea
     spiking = convert(b.network(output))
     assert dict(zip(spiking.host_layers, spiking.host_reasons, strict=True))["c"] == reason
     assert_counts(b.model(output), spiking, stimulus(1, (2, 4, 4)))
+
+
+def test_quantiser_that_keeps_every_layer_off_the_chip_is_named() -> None:
+    b = ModelBuilder((2, 4, 4))
+    limits = [b.constant([0.25, 0.5]), b.constant([0, 0], np.uint8)]
+    y = b.op("QuantizeLinear", b.clip("x", 0.0, 0.75), *limits, name="q")
+    y = b.op("Flatten", b.op("DequantizeLinear", y, *limits))
+    network = b.network(ends(b, y, 32))
+    with pytest.raises(UnsupportedModelError) as error:
+        convert(network)
+    assert str(error.value) == (
+        "No layer can run on the chip: layer 'fc' cannot because its input is quantised by 'q' with one scale "
+        "per channel, where one for the tensor is needed; train with ternary weights and quantised activations "
+        "before and after them."
+    )
 
 
 def test_pads_are_absorbed_only_where_that_is_the_same() -> None:
