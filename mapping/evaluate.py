@@ -28,7 +28,6 @@ Reals = NDArray[Any]
 _BLOCK = 2**22  # elements of a window matrix built at once, 32 MiB
 _TILE = 2**12  # columns of a fixed-order sum held in cache
 _SAMPLE = 1024
-_SAMPLES = 256  # computed at once; a sample's values do not depend on the others
 
 
 def lowest_bit(values: Floats, *, axis: int | None = None) -> NDArray[np.int64]:
@@ -204,7 +203,7 @@ def run(
     tensors: dict[str, Reals] = {name: _checked(network, name, values) for name, values in given.items()}
     scales = {tensor: activation.scale for tensor, activation in find_counts(network).items()}
     with np.errstate(over="ignore", invalid="ignore"):  # infinities may be clipped; NaN is refused below
-        computed = _in_blocks(network, tensors, wanted, scales, keep=keep)
+        computed = _compute(network, tensors, wanted, scales, keep=keep)
     for tensor in wanted:
         wrong = np.argwhere(np.isnan(computed[tensor]))
         if len(wrong):
@@ -229,25 +228,6 @@ def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[st
     with np.errstate(all="ignore"):
         values = _checked(network, network.input, x).astype(np.float32)
         return _compute(network, {network.input: values}, wanted, {})
-
-
-def _in_blocks(
-    network: Network,
-    tensors: dict[str, Reals],
-    wanted: Sequence[str],
-    scales: Mapping[str, float],
-    *,
-    keep: bool,
-) -> dict[str, Reals]:
-    """Compute a few samples at a time, so that only what is wanted is held for all of them."""
-    samples = max(map(len, tensors.values()))
-    if keep or samples <= _SAMPLES:
-        return _compute(network, tensors, wanted, scales, keep=keep)
-    parts = [
-        _compute(network, {key: value[at : at + _SAMPLES] for key, value in tensors.items()}, wanted, scales)
-        for at in range(0, samples, _SAMPLES)
-    ]
-    return {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in wanted}
 
 
 def _compute(
