@@ -99,11 +99,18 @@ def _after_floor(model: onnx.ModelProto, floor: onnx.NodeProto) -> list[onnx.Nod
         nodes.append(at)
 
 
-def root(model: onnx.ModelProto, tensor: str) -> str:
-    """Walk back from what a layer reads, through pools and reshapes, to the quantised activation."""
+def root(model: onnx.ModelProto, run: Evaluation, tensor: str) -> str:
+    """Walk back from what a layer reads, through all that leaves counts as they are, to their activation."""
     producer = {node.output[0]: node for node in model.graph.node}
-    while tensor in producer and producer[tensor].op_type in _MOVING | {"Dropout", "Identity"}:
-        tensor = producer[tensor].input[0]
+    while tensor in producer:
+        node = producer[tensor]
+        before = node.input[0]
+        if node.op_type == "DequantizeLinear":
+            before = producer[before].input[0]
+        same = before in run.scales and np.array_equal(run.values[before], run.values[tensor])
+        if node.op_type not in _MOVING | {"Cast", "Dropout", "Identity"} and not same:
+            return tensor
+        tensor = before
     return tensor
 
 
@@ -192,11 +199,12 @@ def count(model: onnx.ModelProto, x: Values, y: Values | None, names: Sequence[s
     Totals are divided by the number of samples once, at the end.
     """
     layers = find_layers(model, names)
-    entry = {root(model, layer.linear.input[0]) for layer in layers} - {layer.activation for layer in layers}
     totals: Counter[tuple[str, str]] = Counter()
     right = 0
     for start in range(0, len(x), BLOCK):
         run = evaluate_onnx(model, x[start : start + BLOCK])
+        entry = {root(model, run, layer.linear.input[0]) for layer in layers}
+        entry -= {root(model, run, layer.activation) for layer in layers}
         output = run.values[model.graph.output[0].name].reshape(len(x[start : start + BLOCK]), -1)
         right += 0 if y is None else int((output.argmax(axis=1) == y[start : start + BLOCK]).sum())
         totals["", "spikes_input"] += sum(int(_counts(model, run, tensor).sum()) for tensor in entry)

@@ -47,7 +47,7 @@ def test_report_on_a_foreign_model_equals_an_independent_count(notation: str, se
     rng = np.random.default_rng(seed)
     x, y = rng.integers(-8, 24, size=(33, *shape)) * 0.125, rng.integers(0, 3, 33)
     data = Dataset(name="random", x=x, y=y)
-    report = estimate(network_from_onnx(model, name="foreign"), data, ("loom",), core="small").to_dict()
+    report = estimate(network_from_onnx(model, name="foreign"), data, ("loom",)).to_dict()
     names = [layer["name"] for layer in report["targets"][0]["breakdown"]["layers"]]
     assert differences(report, count(model, x, y, names)) == []
 
