@@ -138,22 +138,26 @@ def explain(network: Network, tensor: str) -> str:
     node = network.producer(tensor)
     while node is not None and (node.op in _SAME_VALUES - {"Permute"} or is_pad(node)):
         node = network.producer(node.inputs[0])
-    if node is None or node.op != "Quantise":
-        made = {"Concat": "several tensors joined", "Permute": "a tensor in another order"}
-        if node is not None and node.op == "Add" and len(node.inputs) == 2:
-            return "is the sum of two tensors, not a quantised activation"
-        if node is not None and node.op in made:
-            return f"is {made[node.op]}, not a quantised activation"
-        return "is not a quantised activation"
+    if node is not None and node.op == "Quantise":
+        return f"is quantised by {node.name!r} {_no_counts(node, network)}"
+    made = {"Add": "the sum of two tensors", "Concat": "several tensors joined"}
+    made["Permute"] = "a tensor in another order"
+    if node is not None and node.op in made and (node.op != "Add" or len(node.inputs) == 2):
+        return f"is {made[node.op]}, not a quantised activation"
+    return "is not a quantised activation"
+
+
+def _no_counts(node: Node, network: Network) -> str:
+    """Return what keeps the values of a ``Quantise`` from being counts."""
     scale, zero_point = node.constants["scale"], node.constants["zero_point"]
     if (scale != scale.reshape(-1)[0]).any():
-        return f"is quantised by {node.name!r} with one scale per channel, where one for the tensor is needed"
+        return "with one scale per channel, where one for the tensor is needed"
     if (zero_point != np.rint(zero_point)).any():
-        return f"is quantised by {node.name!r} with a zero point that is no integer"
+        return "with a zero point that is no integer"
     low = next(low for other, (low, _) in _ranges(network) if other is node)
     if low < 0:
-        return f"is quantised by {node.name!r} to values that may be negative; put a Relu before it"
-    return f"is quantised by {node.name!r} to more than {MAX_LEVELS} levels"
+        return "to values that may be negative; put a Relu before it"
+    return f"to more than {MAX_LEVELS} levels"
 
 
 def find_activations(network: Network) -> dict[str, Activation]:

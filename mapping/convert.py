@@ -45,6 +45,7 @@ __all__ = [
 _CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Div", "Mul", "Quantise", "Relu"})
 _HOST = frozenset({"Conv", "Dense", "MaxPool"})
 _QUANTISERS = frozenset({"Floor", "Quantise", "Round"})
+_NEARLY = 1e-4  # share of the largest weight that rounding explains, not training
 _OUTSIDE = "it lies outside the longest run of layers that can run on the chip"
 
 
@@ -197,7 +198,7 @@ def _ternary(
     weight = linear.constants["weight"]
     magnitude = magnitudes(weight)
     if magnitude is None:
-        return None, "its weights are not -a, 0 and a with one a per output channel"
+        return None, _not_ternary(weight)
     if source is None:
         return None, f"its input {explain(network, linear.inputs[0])}"
     digits = np.sign(weight).astype(np.int8)
@@ -206,6 +207,18 @@ def _ternary(
     if (bits * largest >= 2.0**53).any():
         return None, "its weights have too many digits for exact sums in float64, store them as float32"
     return (digits, magnitude), None
+
+
+def _not_ternary(weight: NDArray[np.float64]) -> str:
+    """Say what is wrong with weights; training code often leaves w + (ternary - w), which rounding moves."""
+    rows = np.abs(weight.reshape(len(weight), -1))
+    largest = rows.max(axis=1, keepdims=True)
+    miss = np.minimum(rows, largest - rows) / np.where(largest > 0, largest, 1.0)
+    if miss.max() < _NEARLY:
+        return (
+            f"its weights miss -a, 0 and a by up to {miss.max():.1g} a; store the ternary values themselves"
+        )
+    return "its weights are not -a, 0 and a with one a per output channel"
 
 
 def _longest_run(

@@ -75,7 +75,8 @@ class Node:
       (C,). It gives (round(clip(x / scale + zero_point, low, high)) - zero_point) * scale.
     - ``MaxPool``: ``kernel``, ``stride``, ``pads`` as for ``Conv``.
     - ``Reshape``: ``shape`` without the batch dimension.
-    - ``Permute``: ``shape``; ``order``, for each element of the output, flat, the place of its value in the input.
+    - ``Permute``: ``shape``; ``order``, for each element of the output, the place of its value in the input,
+      both flat.
     - ``Concat``: ``axis``, not counting the batch.
     - ``Flatten``, ``Floor``, ``Relu``, ``Round`` (halves to even): none.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random networks as other programs write them: in each notation of quantisation, with what exporters add.
 
-Asymmetric pads, strides, dilations, groups, dead and always active channels, normalisations with negative and
-zero scales, several readers of one activation, channels last, and all the ways to write one and the same thing.
+Asymmetric pads, strides, dilations, groups, dead and always active channels, normalisations with negative
+and zero scales, several readers of one activation, channels last, and many ways to write the same thing.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class Foreign(ModelBuilder):
         kind = self.pick("", "", "", "Identity", "Dropout", "Cast")
         if not kind:
             return x
-        return self.op(kind, x, **({"to": TensorProto.FLOAT} if kind == "Cast" else {}))
+        return self.op("Cast", x, to=TensorProto.FLOAT) if kind == "Cast" else self.op(kind, x)
 
     def weight(self, digits: NDArray[np.int8]) -> str:
         """Store ternary weights: as floats, as integers with a scale, or as floats behind a quantiser."""
@@ -225,7 +225,7 @@ def foreign_model(seed: int, notation: str) -> tuple[onnx.ModelProto, Shape]:
     x = b.idle("x")
     if last:
         x = b.op("Transpose", x, perm=[0, 3, 1, 2])
-    channels, size = 2, (7, 8)
+    channels, size = 2, _size(b, x)
     y = b.activation(x, levels)
     for _ in range(int(b.rng.integers(1, 4))):
         y, channels, size = _block(b, y, channels, size, levels)

@@ -4,8 +4,8 @@
     python -m sim_tests.independent --data mnist:DIR MODEL.onnx
     python -m sim_tests.independent --data digits MODEL.onnx --report REPORT.json
 
-Written from `docs/reference/{truth,report,mapping}.md` and the operator specifications, without `mapping`. From
-a report it takes the names of the layers on the chip and how pixels were scaled; every number it computes.
+Written from `docs/reference/{truth,report,mapping}.md` and the operator specifications, without `mapping`.
+From a report it takes the names of the layers on the chip and how pixels were scaled.
 """
 
 import argparse
@@ -90,7 +90,8 @@ def _path(model: onnx.ModelProto, node: onnx.NodeProto, wanted: str) -> list[onn
 
 def _after_floor(model: onnx.ModelProto, floor: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Return the clips and factors behind a Floor; they end the explicit chain."""
-    nodes, at = [], floor
+    nodes: list[onnx.NodeProto] = []
+    at = floor
     while True:
         readers = [node for node in model.graph.node if at.output[0] in node.input]
         if len(readers) != 1 or readers[0].op_type not in {"Clip", "Div", "Identity", "Mul", "Relu"}:
@@ -115,7 +116,7 @@ def root(model: onnx.ModelProto, run: Evaluation, tensor: str) -> str:
 
 
 def _scale(model: onnx.ModelProto, run: Evaluation, tensor: str) -> float:
-    """Return the scale of a tensor of counts; in the explicit chain the product of all factors after Floor."""
+    """Return the scale of a tensor of counts; in the chain the product of the factors after Floor."""
     producer, factor = {node.output[0]: node for node in model.graph.node}, 1.0
     while tensor not in run.scales:
         node = producer[tensor]
@@ -263,8 +264,8 @@ def load(source: str, how: str) -> tuple[NDArray[np.float64], NDArray[np.int64] 
         from sklearn.datasets import load_digits  # a slow import that few runs need
 
         digits = load_digits()
-        part = {"train": slice(0, 1437), "all": slice(None)}.get(rest, slice(1437, None))
-        return _scaled(digits.images[part][:, None], how, pixels=False), digits.target[part]
+        chosen = {"train": slice(0, 1437), "all": slice(None)}.get(rest, slice(1437, None))
+        return _scaled(digits.images[chosen][:, None], how, pixels=False), digits.target[chosen]
     with np.load(source) as arrays:
         x, y = arrays["x"], arrays.get("y")
     return _scaled(x.astype(np.float64), how, pixels=x.dtype == np.uint8), y

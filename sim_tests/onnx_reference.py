@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate an ONNX model in float64, operator by operator, for tests: no graph is rewritten and nothing is shared.
+"""Evaluate an ONNX model in float64, operator by operator, for tests: no graph is rewritten.
 
 Written from the ONNX and QONNX operator specifications and `docs/reference/truth.md`, without `mapping`. A
 tensor of counts times a scale carries that scale, because a layer of weights -a, 0, a that reads it has the
@@ -22,7 +22,7 @@ Values = NDArray[Any]
 Attributes = dict[str, Any]
 Operation = Callable[["Evaluation", onnx.NodeProto, Attributes, list[Any]], Values]
 
-_TYPES = {2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64}
+_TYPES: dict[int, type[Any]] = {2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64}
 _KEPT = frozenset(
     {
         "Cast",
@@ -64,12 +64,16 @@ def apply_node(
     run: Evaluation, node: onnx.NodeProto, tensor: str = "", values: Values | None = None
 ) -> Values:
     """Return the output of a node, with other values in the place of one tensor if they are given."""
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    known = {**run.values, "": None} | ({} if values is None else {tensor: values})
+    attributes: Attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    known: dict[str, Any] = {**run.values, "": None} | ({} if values is None else {tensor: values})
     inputs = [known[name] for name in node.input]
-    if node.op_type not in _OPERATIONS:
-        return _by_onnx(node, inputs)
-    return _OPERATIONS[node.op_type](run, node, attributes, inputs)
+    if node.op_type in _PLAIN:
+        return np.asarray(_PLAIN[node.op_type](inputs))
+    if node.op_type in _WITH_ATTRIBUTES:
+        return _WITH_ATTRIBUTES[node.op_type](attributes, inputs)
+    if node.op_type in _OPERATIONS:
+        return _OPERATIONS[node.op_type](run, node, attributes, inputs)
+    return _by_onnx(node, inputs)
 
 
 def _by_onnx(node: onnx.NodeProto, inputs: list[Any]) -> Values:
@@ -81,8 +85,10 @@ def _by_onnx(node: onnx.NodeProto, inputs: list[Any]) -> Values:
         [onnx.helper.make_empty_tensor_value_info(name) for name in node.output],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
-    feeds = {name: value for name, value in zip(node.input, inputs, strict=True) if name}
-    return np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
+    names: list[str] = list(node.input)
+    feeds = {name: value for name, value in zip(names, inputs, strict=True) if name}
+    results: Any = ReferenceEvaluator(model).run(None, feeds)
+    return np.asarray(results[0])
 
 
 def _wide(array: Values) -> Values:
@@ -166,7 +172,7 @@ def _gemm(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs:
     y = _linear(run, node, weight, lambda x, w: x @ w.T)
     y = y * attributes.get("alpha", 1.0)
     bias = inputs[2] if len(inputs) > 2 else None
-    return y if bias is None else y + attributes.get("beta", 1.0) * bias
+    return np.asarray(y if bias is None else y + attributes.get("beta", 1.0) * bias)
 
 
 def _matmul(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
@@ -176,14 +182,14 @@ def _matmul(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, input
 # --- quantisers -------------------------------------------------------------------------------------------
 
 
-def _axis(parameter: Values, ndim: int, axis: int) -> Values:
+def _axis(parameter: Any, ndim: int, axis: int) -> Values:
     parameter = np.asarray(parameter)
     if parameter.size == 1:
-        return parameter.reshape(())
-    return parameter.reshape([-1 if i == axis % ndim else 1 for i in range(ndim)])
+        return np.asarray(parameter.reshape(()))
+    return np.asarray(parameter.reshape([-1 if i == axis % ndim else 1 for i in range(ndim)]))
 
 
-def _quantize(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _quantize(attributes: Attributes, inputs: list[Any]) -> Values:
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.uint8(0)
     axis = attributes.get("axis", 1)
     scale, zero = _axis(inputs[1], inputs[0].ndim, axis), _axis(zero, inputs[0].ndim, axis)
@@ -199,7 +205,7 @@ def _dequantize(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, i
     counts = inputs[0].astype(np.float64) - zero.astype(np.float64)
     if scale.ndim == 0:
         run.scales[node.output[0]] = float(scale)
-    return counts * scale
+    return np.asarray(counts * scale)
 
 
 def _nearest(values: Values, towards: int) -> Values:
@@ -207,7 +213,7 @@ def _nearest(values: Values, towards: int) -> Values:
     magnitude = np.abs(values)
     whole = np.floor(magnitude)
     rest = magnitude - whole
-    return np.copysign(whole + ((rest > 0.5) | ((rest == 0.5) & (towards > 0))), values)
+    return np.asarray(np.copysign(whole + ((rest > 0.5) | ((rest == 0.5) & (towards > 0))), values))
 
 
 def _round(mode: str, values: Values) -> Values:
@@ -240,7 +246,7 @@ def _quant(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs
 # --- the others -------------------------------------------------------------------------------------------
 
 
-def _batch_norm(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _batch_norm(attributes: Attributes, inputs: list[Any]) -> Values:
     x, *parameters = inputs
     shape = (1, -1) + (1,) * (x.ndim - 2)
     scale, bias, mean, variance = (p.reshape(shape) for p in parameters)
@@ -248,11 +254,11 @@ def _batch_norm(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, i
     return np.asarray((x - mean) / np.sqrt(variance + epsilon) * scale + bias)
 
 
-def _clip(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _clip(attributes: Attributes, inputs: list[Any]) -> Values:
     bounds = [*inputs[1:], None, None][:2]
     low = attributes.get("min", -np.inf) if bounds[0] is None else bounds[0]
     high = attributes.get("max", np.inf) if bounds[1] is None else bounds[1]
-    return np.minimum(np.maximum(inputs[0], low), high).astype(inputs[0].dtype)
+    return np.asarray(np.minimum(np.maximum(inputs[0], low), high).astype(inputs[0].dtype))
 
 
 def _windows(x: Values, attributes: Attributes, fill: float) -> Values:
@@ -271,7 +277,7 @@ def _windows(x: Values, attributes: Attributes, fill: float) -> Values:
     return view[:, :, starts[0]][:, :, :, starts[1]]
 
 
-def _max_pool(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _max_pool(attributes: Attributes, inputs: list[Any]) -> Values:
     pooled = _windows(inputs[0], attributes, -np.inf).max(axis=(4, 5))
     return np.asarray(pooled.astype(inputs[0].dtype))
 
@@ -305,38 +311,38 @@ def _reduce_mean(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, 
     return np.expand_dims(mean, axes) if attributes.get("keepdims", 1) else mean
 
 
-def _flatten(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _flatten(attributes: Attributes, inputs: list[Any]) -> Values:
     return np.asarray(inputs[0].reshape(len(inputs[0]), -1))
 
 
-def _reshape(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _reshape(attributes: Attributes, inputs: list[Any]) -> Values:
     sizes = [inputs[0].shape[i] if n == 0 else int(n) for i, n in enumerate(inputs[1])]
     if sizes[0] == 1 and inputs[0].ndim > 1:
         sizes[0] = len(inputs[0])  # a batch of one that the exporter wrote down
     return np.asarray(inputs[0].reshape(sizes))
 
 
-def _transpose(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _transpose(attributes: Attributes, inputs: list[Any]) -> Values:
     return np.asarray(inputs[0].transpose(attributes.get("perm")))
 
 
-def _pad(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _pad(attributes: Attributes, inputs: list[Any]) -> Values:
     pads = [int(p) for p in (inputs[1] if len(inputs) > 1 else attributes["pads"])]
     half = len(pads) // 2
     value = attributes.get("value", 0.0) if len(inputs) < 3 or inputs[2] is None else float(inputs[2])
     return np.pad(inputs[0], list(zip(pads[:half], pads[half:], strict=True)), constant_values=value)
 
 
-def _concat(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _concat(attributes: Attributes, inputs: list[Any]) -> Values:
     return np.concatenate(inputs, axis=attributes["axis"])
 
 
-def _constant(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _constant(attributes: Attributes, inputs: list[Any]) -> Values:
     ((key, value),) = attributes.items()
     return _wide(numpy_helper.to_array(value) if key == "value" else np.asarray(value))
 
 
-def _cast(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
+def _cast(attributes: Attributes, inputs: list[Any]) -> Values:
     return np.asarray(inputs[0]).astype(_TYPES.get(attributes["to"], np.float64))
 
 
@@ -345,43 +351,51 @@ def _axes(inputs: list[Any], attributes: Attributes) -> tuple[int, ...]:
 
 
 _OPERATIONS: dict[str, Operation] = {
-    "Add": lambda run, node, at, x: np.asarray(x[0] + x[1]),
     "AveragePool": _average_pool,
+    "Conv": _conv,
+    "DequantizeLinear": _dequantize,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global_average,
+    "IntQuant": _quant,
+    "MatMul": _matmul,
+    "Quant": _quant,
+    "ReduceMean": _reduce_mean,
+}
+"""Operators that look at the scale of what they read, or give one."""
+
+_WITH_ATTRIBUTES: dict[str, Callable[[Attributes, list[Any]], Values]] = {
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
     "Constant": _constant,
-    "Conv": _conv,
-    "DequantizeLinear": _dequantize,
-    "Div": lambda run, node, at, x: np.asarray(x[0] / x[1]),
-    "Dropout": lambda run, node, at, x: x[0],
     "Flatten": _flatten,
-    "LogSoftmax": lambda run, node, at, x: x[0],
-    "Max": lambda run, node, at, x: np.maximum(x[0], x[1]),
-    "Min": lambda run, node, at, x: np.minimum(x[0], x[1]),
-    "Neg": lambda run, node, at, x: -x[0],
-    "Round": lambda run, node, at, x: np.rint(x[0]),
-    "Sum": lambda run, node, at, x: np.asarray(x[0] + x[1]),
-    "Softmax": lambda run, node, at, x: x[0],
-    "Sigmoid": lambda run, node, at, x: x[0],
-    "ArgMax": lambda run, node, at, x: x[0],
-    "Floor": lambda run, node, at, x: np.floor(x[0]),
-    "Gemm": _gemm,
-    "GlobalAveragePool": _global_average,
-    "Identity": lambda run, node, at, x: x[0],
-    "IntQuant": _quant,
-    "MatMul": _matmul,
     "MaxPool": _max_pool,
-    "Mul": lambda run, node, at, x: np.asarray(x[0] * x[1]),
     "Pad": _pad,
-    "Quant": _quant,
     "QuantizeLinear": _quantize,
-    "ReduceMean": _reduce_mean,
-    "Relu": lambda run, node, at, x: np.maximum(x[0], 0.0),
     "Reshape": _reshape,
-    "Squeeze": lambda run, node, at, x: x[0].squeeze(_axes(x, at)),
-    "Sub": lambda run, node, at, x: np.asarray(x[0] - x[1]),
+    "Squeeze": lambda at, x: x[0].squeeze(_axes(x, at)),
     "Transpose": _transpose,
-    "Unsqueeze": lambda run, node, at, x: np.expand_dims(x[0], _axes(x, at)),
+    "Unsqueeze": lambda at, x: np.expand_dims(x[0], _axes(x, at)),
 }
+
+_PLAIN: dict[str, Callable[[list[Any]], Any]] = {
+    "Add": lambda x: np.asarray(x[0] + x[1]),
+    "Div": lambda x: np.asarray(x[0] / x[1]),
+    "Dropout": lambda x: x[0],
+    "LogSoftmax": lambda x: x[0],
+    "Max": lambda x: np.maximum(x[0], x[1]),
+    "Min": lambda x: np.minimum(x[0], x[1]),
+    "Neg": lambda x: -x[0],
+    "Round": lambda x: np.rint(x[0]),
+    "Sum": lambda x: np.asarray(x[0] + x[1]),
+    "Softmax": lambda x: x[0],
+    "Sigmoid": lambda x: x[0],
+    "ArgMax": lambda x: x[0],
+    "Floor": lambda x: np.floor(x[0]),
+    "Identity": lambda x: x[0],
+    "Mul": lambda x: np.asarray(x[0] * x[1]),
+    "Relu": lambda x: np.maximum(x[0], 0.0),
+    "Sub": lambda x: np.asarray(x[0] - x[1]),
+}
+"""Operators of their inputs alone. A softmax at the output is left out, as `docs/reference/truth.md` says."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models as other programs write them: on the chip they count what an independent float64 evaluation counts."""
+"""Models as other programs write them count on the chip what an independent float64 evaluation counts."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def expected(model: onnx.ModelProto, x: NDArray[np.float64], names: list[str]) -
 
 def stimulus(seed: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return multiples of 1/8 on both sides of every clip, so that halves occur."""
-    return np.random.default_rng(seed).integers(-8, 24, size=(SAMPLES, *shape)) * 0.125
+    return np.asarray(np.random.default_rng(seed).integers(-8, 24, size=(SAMPLES, *shape)) * 0.125)
 
 
 def assert_counts(
@@ -195,9 +195,9 @@ def test_quantiser_that_keeps_every_layer_off_the_chip_is_named() -> None:
     with pytest.raises(UnsupportedModelError) as error:
         convert(network)
     assert str(error.value) == (
-        "No layer can run on the chip: layer 'fc' cannot because its input is quantised by 'q' with one scale "
-        "per channel, where one for the tensor is needed; train with ternary weights and quantised activations "
-        "before and after them."
+        "No layer can run on the chip: layer 'fc' cannot because its input is quantised by 'q' with one "
+        "scale per channel, where one for the tensor is needed; train with ternary weights and quantised "
+        "activations before and after them."
     )
 
 

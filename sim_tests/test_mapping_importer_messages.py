@@ -64,8 +64,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], name="a"),
         (
-            "Node 'a' (AveragePool) averages fewer elements at the border; export it with count_include_pad = 1 "
-            "and ceil_mode = 0, or without pads."
+            "Node 'a' (AveragePool) averages fewer elements at the border; export it with "
+            "count_include_pad = 1 and ceil_mode = 0, or without pads."
         ),
     ),
     (
@@ -98,7 +98,10 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: b.op("Reshape", "x", b.op("ConstantOfShape", b.constant([2**40], np.int64), name="k")),
-        "Node 'k' (ConstantOfShape) writes a constant of shape [1099511627776], above the limit of 134217728 elements.",
+        (
+            "Node 'k' (ConstantOfShape) writes a constant of shape [1099511627776], above the limit of "
+            "134217728 elements."
+        ),
     ),
     (
         lambda b: b.op(
@@ -217,7 +220,10 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: b.op("Transpose", "x"),
-        "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave the batch first.",
+        (
+            "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave the "
+            "batch first."
+        ),
     ),
     (
         lambda b: b.op("Cast", b.constant(1.0), to=TensorProto.STRING),

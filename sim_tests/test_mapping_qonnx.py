@@ -13,8 +13,8 @@ from mapping.activations import find_activations
 from mapping.archive import network_from_arrays, network_to_arrays
 from mapping.convert import compare, convert
 from mapping.errors import UnsupportedModelError
-from mapping.importers.onnx_nodes import SUPPORTED
 from mapping.evaluate import infer
+from mapping.importers.onnx_nodes import SUPPORTED
 from sim_tests.model_builder import ModelBuilder
 from sim_tests.quantised_models import DOMAIN, qonnx_quant
 from sim_tests.spiking_models import images

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate ONNX operators whose inputs are all constants, and the shapes of activations.
 
-Exporters leave such operators in the graph: weights that are transposed or multiplied by their scale, pads and
-shapes that are put together from numbers. Real numbers are computed in float64, integers as integers.
+Exporters leave such operators in the graph: weights that are transposed or multiplied by their scale, pads
+and shapes that are put together from numbers. Real numbers are computed in float64, integers as integers.
 """
 
 import math
@@ -110,13 +110,16 @@ def _unsqueeze(operator: Operator, arrays: Sequence[Any]) -> Constant:
     return np.asarray(np.expand_dims(arrays[0], axes))
 
 
+def _listed(operator: Operator, key: str) -> list[Any] | None:
+    value = operator.attributes.get(key)
+    return list(value) if isinstance(value, tuple) else None
+
+
 def _slice(operator: Operator, arrays: Sequence[Any]) -> Constant:
     data, *rest = arrays
     given = [None if part is None else part.reshape(-1).tolist() for part in rest]
     if not given:
-        given = [
-            list(operator.attributes[key]) for key in ("starts", "ends", "axes") if key in operator.attributes
-        ]  # type: ignore[call-overload]
+        given = [_listed(operator, key) for key in ("starts", "ends", "axes")]
     starts, ends, axes, steps = [*given, None, None, None, None][:4]
     if starts is None or ends is None:
         raise operator.bad("names no starts and ends")
@@ -138,7 +141,7 @@ def _concat(operator: Operator, arrays: Sequence[Any]) -> Constant:
 def _gather(operator: Operator, arrays: Sequence[Any]) -> Constant:
     if arrays[1].size * max(1, arrays[0].size) > MAX_ELEMENTS:
         raise operator.bad(f"writes a constant above the limit of {MAX_ELEMENTS} elements")
-    return np.take(arrays[0], arrays[1].astype(np.int64), axis=operator.integer("axis", 0))
+    return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=operator.integer("axis", 0)))
 
 
 def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[[Operator, Sequence[Any]], Constant]:

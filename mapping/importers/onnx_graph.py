@@ -103,9 +103,9 @@ class Integers:
 class View:
     """A tensor whose elements are those of another one, in another order.
 
-    ``order`` has its shape and says for each element where, in ``tensor`` and flat, its value is; None stands for
-    the tensor itself. Exporters of models with channels last put a Transpose on either side of every layer; as
-    views they cancel out.
+    ``order`` has its shape and says for each element where, in ``tensor`` and flat, its value is; None stands
+    for the tensor itself. Exporters of models with channels last put a Transpose on either side of every
+    layer; as views they cancel out.
     """
 
     tensor: str
@@ -125,8 +125,8 @@ class View:
 class Graph:
     """What has been read so far.
 
-    These are constants, nodes, shapes, tensors that are other names of a tensor, tensors in another order, and
-    tensors of integers.
+    These are constants, nodes, shapes, tensors that are other names of a tensor, tensors in another order,
+    and tensors of integers.
     """
 
     input_name: str

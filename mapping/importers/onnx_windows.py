@@ -123,8 +123,8 @@ def average_pool(operator: Operator, graph: Graph) -> None:
     varies = any(pads) and not operator.integer("count_include_pad", 0)
     if varies or _ceiled(operator, shape, kernel, stride, pads) != pads:
         raise operator.bad(
-            "averages fewer elements at the border; export it with count_include_pad = 1 and ceil_mode = 0, or "
-            "without pads"
+            "averages fewer elements at the border; export it with count_include_pad = 1 and ceil_mode = 0, "
+            "or without pads"
         )
     _mean(operator, graph, kernel, stride, pads)
 
@@ -153,7 +153,7 @@ def reduce_mean(operator: Operator, graph: Graph) -> None:
 
 
 def pad(operator: Operator, graph: Graph) -> None:
-    """Translate a ``Pad`` of height and width by zeros: a convolution by one, which the next layer may absorb."""
+    """Translate a ``Pad`` by zeros: a convolution by one, which the next layer may absorb."""
     operator.allow("mode", "pads", "value")
     if operator.text("mode", "constant") != "constant":
         raise operator.bad(f"has mode = {operator.text('mode', '')!r}, supported is 'constant'")
