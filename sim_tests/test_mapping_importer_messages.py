@@ -221,8 +221,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Transpose", "x"),
         (
-            "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave the "
-            "batch first."
+            "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave "
+            "the batch first."
         ),
     ),
     (

@@ -191,7 +191,9 @@ def _linear_parameters(operator: Operator, graph: Graph) -> tuple[NDArray[np.flo
         raise operator.bad(f"must have two or three inputs, not {len(operator.inputs)}")
     scale = _scale(operator, graph)
     given = graph.optional(operator, 2)
-    if given is not None and (given.dtype.name not in _RANGES or given.shape != scale.shape):
+    # onnxruntime's quantiser writes a scale of shape (1,) beside a zero point of shape ()
+    fits = given is None or given.shape == scale.shape or given.size == scale.size == 1
+    if given is not None and (given.dtype.name not in _RANGES or not fits):
         raise operator.bad(
             f"has a zero point of type {given.dtype.name} and shape {given.shape} beside a scale of shape "
             f"{scale.shape}; supported are integers of the same shape"
