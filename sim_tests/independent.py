@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Layer:
         return str(self.path[-1].output[0])
 
 
-def find_layers(model: onnx.ModelProto, names: Sequence[str]) -> list[Layer]:
+def find_layers(model: onnx.ModelProto, run: Evaluation, names: Sequence[str]) -> list[Layer]:
     """Return the layers of these names, ``NODE`` or ``NODE:ACTIVATION``.
 
     Raises
@@ -66,26 +66,33 @@ def find_layers(model: onnx.ModelProto, names: Sequence[str]) -> list[Layer]:
         linear, _, wanted = (name, "", "") if name in nodes else name.partition(":")
         if linear not in nodes or nodes[linear].op_type not in _LINEAR:
             raise ValueError(f"Layer {name!r} is no linear node of the model.")
-        path = _path(model, nodes[linear], wanted)
-        if path is None:
+        layers = (
+            Layer(name=name, linear=nodes[linear], path=path) for path in _paths(model, nodes[linear], ())
+        )
+        fitting = (
+            layer for layer in layers if wanted in ("", layer.activation) and _ends(run, layer)[0].min() >= 0
+        )
+        layer = next(fitting, None)
+        if layer is None:
             raise ValueError(f"No quantised activation follows the layer {name!r}.")
-        found.append(Layer(name=name, linear=nodes[linear], path=tuple(path)))
+        found.append(layer)
     return found
 
 
-def _path(model: onnx.ModelProto, node: onnx.NodeProto, wanted: str) -> list[onnx.NodeProto] | None:
-    """Return the nodes behind ``node`` up to the first quantised activation, or to the wanted one."""
+def _paths(
+    model: onnx.ModelProto, node: onnx.NodeProto, before: tuple[onnx.NodeProto, ...]
+) -> Iterator[tuple[onnx.NodeProto, ...]]:
+    """Give the nodes behind a layer up to each quantiser that follows, the nearest first on every branch."""
     for after in model.graph.node:
-        if node.output[0] not in after.input or after.op_type in _LINEAR:
+        if node.output[0] not in after.input or after.op_type in _LINEAR | {"Concat"}:
             continue
-        if after.op_type in {"DequantizeLinear", "Quant", "IntQuant"} and wanted in ("", after.output[0]):
-            return [after]
-        rest = (
-            _after_floor(model, after) if after.op_type in {"Floor", "Round"} else _path(model, after, wanted)
-        )
-        if rest is not None and wanted in ("", rest[-1].output[0] if rest else after.output[0]):
-            return [after, *rest]
-    return None
+        path = (*before, after)
+        if after.op_type in {"Floor", "Round"}:
+            yield (*path, *_after_floor(model, after))
+            continue
+        if after.op_type in {"DequantizeLinear", "Quant", "IntQuant"}:
+            yield path
+        yield from _paths(model, after, path)
 
 
 def _after_floor(model: onnx.ModelProto, floor: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -163,11 +170,16 @@ def layer_counts(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> Value
     return counts.reshape(sums.shape)
 
 
-def _levels(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> int:
-    """Return the most spikes of a neuron of this layer, from sums beyond every threshold."""
+def _ends(run: Evaluation, layer: Layer) -> tuple[Values, Values]:
+    """Return the smallest and largest values of a layer, from sums beyond every threshold."""
     shape = run.values[layer.linear.output[0]][:1].shape
     ends = [_through(run, layer, np.full(shape, end)) for end in (-1e30, 1e30)]
-    return int(max(_counts(model, run, layer.activation, end).max() for end in ends))
+    return np.minimum(*ends), np.maximum(*ends)
+
+
+def _levels(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> int:
+    """Return the most spikes of a neuron of this layer."""
+    return int(_counts(model, run, layer.activation, _ends(run, layer)[1]).max())
 
 
 def _operations(run: Evaluation, layer: Layer, read: Values, levels: int) -> dict[str, int]:
@@ -199,11 +211,11 @@ def count(model: onnx.ModelProto, x: Values, y: Values | None, names: Sequence[s
 
     Totals are divided by the number of samples once, at the end.
     """
-    layers = find_layers(model, names)
     totals: Counter[tuple[str, str]] = Counter()
     right = 0
     for start in range(0, len(x), BLOCK):
         run = evaluate_onnx(model, x[start : start + BLOCK])
+        layers = find_layers(model, run, names)
         entry = {root(model, run, layer.linear.input[0]) for layer in layers}
         entry -= {root(model, run, layer.activation) for layer in layers}
         output = run.values[model.graph.output[0].name].reshape(len(x[start : start + BLOCK]), -1)

@@ -28,7 +28,7 @@ SAMPLES = 12
 def expected(model: onnx.ModelProto, x: NDArray[np.float64], names: list[str]) -> dict[str, NDArray[Any]]:
     """Return the counts of every layer and under ``""`` the output, by the independent evaluation."""
     run = evaluate_onnx(model, x)
-    counts = {layer.name: layer_counts(model, run, layer) for layer in find_layers(model, names)}
+    counts = {layer.name: layer_counts(model, run, layer) for layer in find_layers(model, run, names)}
     return {**counts, "": run.values[model.graph.output[0].name]}
 
 
