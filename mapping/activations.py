@@ -67,6 +67,8 @@ def _interval(node: Node, low: float, high: float) -> Range:
     rising = node.op in {"Clip", "Floor", "Quantise", "Relu", "Round"}
     if node.op in _SAME_VALUES:
         return low, high
+    if node.op in {"Conv", "Dense"} and low >= 0 and (node.constants["weight"] >= 0).all():
+        return 0.0, math.inf  # as averages of what is never negative
     if len(node.inputs) != 1 or not (rising or value is not None) or (node.op == "Mul" and value == 0.0):
         return _UNBOUNDED  # zero times an infinite end is no number
     with np.errstate(over="ignore"):

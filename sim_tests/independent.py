@@ -173,7 +173,8 @@ def layer_counts(model: onnx.ModelProto, run: Evaluation, layer: Layer) -> Value
 def _ends(run: Evaluation, layer: Layer) -> tuple[Values, Values]:
     """Return the smallest and largest values of a layer, from sums beyond every threshold."""
     shape = run.values[layer.linear.output[0]][:1].shape
-    ends = [_through(run, layer, np.full(shape, end)) for end in (-1e30, 1e30)]
+    least = 0.0 if layer.linear.op_type in _AVERAGES else -1e30  # counts have no average below zero
+    ends = [_through(run, layer, np.full(shape, end)) for end in (least, 1e30)]
     return np.minimum(*ends), np.maximum(*ends)
 
 

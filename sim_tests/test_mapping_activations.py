@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from mapping.activations import find_activations
@@ -50,6 +51,18 @@ def test_activation_is_recognised_in_every_equal_form(form: Form) -> None:
     spiking = convert(b.network(b.head(y, 5)))
     assert spiking.layers[0].levels == 4
     assert_equal(spiking, images((6,), 200))
+
+
+def test_average_of_counts_needs_no_relu_before_a_signed_quantiser() -> None:
+    b = ModelBuilder((2, 6, 6))
+    limits = [b.constant(0.25), b.constant(0, np.int8)]
+    y = b.clip("x", 0.0, 1.0)
+    y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *limits), *limits)
+    y = b.op("AveragePool", y, kernel_shape=[3, 2], strides=[3, 2], name="average")
+    y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *limits), *limits)
+    spiking = convert(b.network(b.head(b.op("Flatten", y), 2 * 2 * 3)))
+    assert [(layer.name, layer.levels) for layer in spiking.layers] == [("average", 127)]
+    assert_equal(spiking, images((2, 6, 6), 50))
 
 
 def test_activation_of_whole_numbers_may_have_a_clip_among_its_readers() -> None:
