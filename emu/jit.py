@@ -88,10 +88,12 @@ def _count_ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001 - the co
 
 
 def _popcount(word: int) -> int:
-    return _count_ones(word)  # type: ignore[no-any-return]
+    return _count_ones(word)  # type: ignore[call-arg]
 
 
 popcount: Callable[[int], int] = (
-    (lambda word: int(word).bit_count()) if numba.config.DISABLE_JIT else njit(_popcount)
+    (lambda word: int(word).bit_count())
+    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+    else njit(_popcount)
 )
 """Number of bits that are set in an unsigned word of 64 bits, int64."""

@@ -151,7 +151,7 @@ def _walks(core: CoreImage) -> Ints:
     return np.asarray(schedule[(schedule[:, [_INIT, _UPDATE, _FIRE]] != 0).any(axis=1)])
 
 
-def _round(entries: Ints) -> int:
+def _round(entries: NDArray[np.signedinteger]) -> int:
     """Return how many steps schedule entries take."""
     return int(np.maximum(entries[:, _REPEAT].astype(np.int64), 1).sum())
 

@@ -51,7 +51,7 @@ def test_peer_that_is_not_installed(name: str, tmp_path: Path) -> None:
 
 def test_peer_with_other_operations_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(peers.PEERS, "json", "def run(): pass\n")
-    with pytest.raises(RuntimeError, match="json in .* failed: AssertionError: other synaptic operations"):
+    with pytest.raises(RuntimeError, match=r"json in .* failed: AssertionError: other synaptic operations"):
         peers.time_of_peer(Path(sys.executable), "json", np.ones((2, 2), np.int8))
 
 

@@ -125,7 +125,7 @@ def test_period_is_a_common_multiple() -> None:
 def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
     """Return potentials and synaptic operations of a core after one step with a payload on each axon."""
     axons = np.flatnonzero(payload)
-    rows = [(0, 0, 0, 0, 0, axon, payload[axon]) for axon in axons]
+    rows = [(0, 0, 0, 0, 0, int(axon), int(payload[axon])) for axon in axons]
     image = make_system(
         SystemSpec(core=LONG, width=1, height=1), make_core(cells, reset=0, thresholds=[LONG.never])
     )

@@ -133,8 +133,7 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
     # Unsigned places need no check for an index from the end.
     own, rows = np.uint64(program.axon_at[core]), np.uint64(len(state.payload))
     at = np.uint64(bank * len(program.row_cells)) + own
-    for group in range(GROUPS):
-        state.group[group] = 0
+    state.group[:] = 0
     operations, low, high = 0, -ABSENT, ABSENT
     for i in range(events):
         axon = np.uint64(state.event[at + np.uint64(i)])

@@ -207,7 +207,7 @@ def _started(record: Record) -> Record:
 
 
 def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
-    """Return copies of the rows in use (spikes, potentials, outputs) of lanes that have any; empty the buffers."""
+    """Return copies of the rows in use (spikes, potentials, outputs) of lanes with any; empty the buffers."""
     lanes = len(record.used) // USED_KINDS
     used = record.used.reshape(lanes, USED_KINDS).copy()
     _started(record)
