@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from emu.image import FIELDS, CoreImage, ImageError, SystemImage
+from emu.image import FIELDS, CoreImage, ImageError, SystemImage, printable
 from emu.spec import SystemSpec
 
 __all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]
@@ -279,7 +279,7 @@ def _image(reader: _Reader) -> SystemImage:
             **tables,
         )
     except ImageError as error:
-        raise error if str(error).startswith(str(reader.path)) else reader.error(str(error)) from error
+        raise error if str(error).startswith(printable(str(reader.path))) else reader.error(str(error)) from error
     if image.digest != meta["image_digest"]:
         raise reader.error(f"image_digest must be {meta['image_digest']}, not {image.digest}{_WAY_OUT}")
     return image

@@ -121,7 +121,7 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
 
 
-def check_scale(how: str) -> str:
+def check_scale(how: object) -> str:
     """Return a way to scale pixels if it is one.
 
     Raises
@@ -129,21 +129,21 @@ def check_scale(how: str) -> str:
     MappingError
         If it is not.
     """
-    if how not in {"auto", "raw", "unit"}:
-        _mean_and_deviation(how)
-    return how
+    text = how if isinstance(how, str) else repr(how)  # an image may hold anything
+    if text not in {"auto", "raw", "unit"}:
+        _mean_and_deviation(text)
+    return text
 
 
 def _mean_and_deviation(how: str) -> tuple[float, float]:
-    parts = how.split(",")
     try:
-        mean, deviation = map(float, parts)
+        mean, deviation = map(float, how.split(","))
     except ValueError:
         mean, deviation = math.nan, 0.0
     if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
         raise MappingError(
             f"Input must be auto, raw, unit or MEAN,STD with a STD above zero, for example 0.1307,0.3081, "
-            f"not {how!r}."
+            f"not {how[:100]!r}."
         )
     return mean, deviation
 

@@ -21,9 +21,10 @@ from emu.image import ImageError
 from mapping.datasets import load_data
 from mapping.errors import MappingError
 from sim_tests import fuzz as fuzzer
-from sim_tests.fuzz import fuzz, same_image, small_chip, small_models
+from sim_tests.fuzz import fuzz, same_image
 from sim_tests.mutations import bytes_of, flip_byte, npz_of
 from sim_tests.processes import half_written, leftovers, start
+from sim_tests.sound_files import small_chip, small_models
 from spikeloom.cli import main
 from spikeloom.ending import EXIT_BUG, REPORT_BUG
 
@@ -78,6 +79,29 @@ def test_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
 def test_many_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
     tally = fuzz(name, cases=20_000, seed=seed)
     assert tally.failures == []
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "seed"),
+    [
+        ("image", 2449, 20210401),  # a member's name with a line break
+        ("stimulus", 8500, 20210401),  # an array's name with a line break
+        ("design", 66, 5),  # a chip with fewer thresholds than random programs have
+        ("design", 745, 5),  # a width of 1.0
+    ],
+)
+def test_file_that_once_failed_is_refused(name: str, case: int, seed: int) -> None:
+    tally = fuzz(name, cases=1, first=case, seed=seed)
+    assert (tally.failures, dict(tally.ends)) == ([], {"refused": 1})
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "a\u2028b"])
+def test_names_from_a_file_stay_on_one_line(name: str, tmp_path: Path, capsys: Out) -> None:
+    """Neither a line break nor a terminal's escape sequence leaves the file that holds it."""
+    path = tmp_path / "x.npz"
+    path.write_bytes(npz_of({name: np.zeros(3)}))
+    sentence = _refused(["estimate", "digits", "--data", str(path)], "has no array x, only a\\", capsys)
+    assert sentence.rstrip("\n").isprintable()
 
 
 def test_fuzzer_finds_a_planted_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound files of every kind that is read, small enough to be damaged and used thousands of times."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from emu.container import save_image
+from emu.image import SystemImage
+from mapping.flow import Chip, compile_network
+from mapping.importers.onnx import network_from_onnx
+from mapping.targets import target_text
+from rtl.export import describe
+from sim_tests.generator import random_system
+from sim_tests.model_builder import ModelBuilder
+from sim_tests.mutations import npz_of
+from sim_tests.quantised_models import Notation, qdq, qonnx
+
+__all__ = [
+    "data_files",
+    "design_file",
+    "idx_files",
+    "images",
+    "small_chip",
+    "small_models",
+    "stimuli",
+    "targets",
+]
+
+
+def _model(seed: int) -> bytes:
+    """Return a small model with every operator of a quantised network."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.quantise(b.conv("x", b.rng.normal(0, 0.5, size=(3, 2, 3, 3)), pads=[1, 1, 1, 1]))
+    first = b.quantise(b.norm(b.conv(y, b.ternary(4, 3, 3, 3), pads=[0, 1, 1, 0]), 4))
+    y = b.op("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2])
+    size = int(np.prod(b.network(y).shapes[y]))
+    y = b.op("Flatten", y) if seed % 2 else b.op("Reshape", y, b.constant([0, -1], np.int64))
+    y = b.quantise(b.op("BatchNormalization", b.dense(y, b.ternary(5, size)), *_norm(b, 5)))
+    return bytes(b.model(b.head(b.op("Dropout", b.op("Identity", y)), 5)).SerializeToString())
+
+
+def _norm(b: ModelBuilder, channels: int) -> list[str]:
+    values = (np.ones(channels), np.full(channels, 0.5), np.zeros(channels), np.ones(channels))
+    return [b.constant(v) for v in values]
+
+
+def _notated(notation: Notation) -> bytes:
+    """Return a small model in one of the notations that tools export."""
+    b = ModelBuilder((2, 6, 6))
+    digits = {"Conv": b.rng.integers(-1, 2, (3, 2, 3, 3)), "Gemm": b.rng.integers(-1, 2, (5, 48))}
+    y = notation.activation(b, "x", 0.5)
+    for kind, of in digits.items():
+        weight = notation.weight(b, of.astype(np.int8), np.full(len(of), 0.25, np.float32))
+        y = b.op(kind, y if kind == "Conv" else b.op("Flatten", y), weight)
+        y = notation.activation(b, y, 0.5)
+    return bytes(b.model(b.head(y, 5)).SerializeToString())
+
+
+@cache
+def small_models() -> tuple[bytes, ...]:
+    """Return valid ONNX files, small enough to be damaged and used thousands of times."""
+    return (*map(_model, range(4)), _notated(qdq), _notated(qonnx))
+
+
+@cache
+def small_chip() -> Chip:
+    """Return a compiled small network."""
+    return compile_network(
+        network_from_onnx(onnx.ModelProto.FromString(small_models()[0]), name="small"), core="small"
+    )
+
+
+@cache
+def images() -> tuple[bytes, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x"
+        systems = [small_chip().image, *(random_system(seed)[0] for seed in range(3))]
+        files = []
+        for image in systems:
+            save_image(image, path)
+            files.append(path.read_bytes())
+        return tuple(files)
+
+
+@cache
+def data_files() -> tuple[bytes, ...]:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0.8, 1, (6, 2, 6, 6)), np.arange(6) % 3
+    byte = rng.integers(0, 256, (6, 6, 6, 2)).astype(np.uint8)
+    return npz_of({"x": x, "y": y}), npz_of({"x": x.astype(np.float32)}), npz_of({"x": byte, "y": y})
+
+
+@cache
+def idx_files() -> Mapping[str, bytes]:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (6, 5, 4)), np.arange(6)
+    files = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
+    head = {n: bytes((0, 0, 8, v.ndim)) + struct.pack(f">{v.ndim}I", *v.shape) for n, v in files.items()}
+    plain, packed = (head[name] + values.astype(np.uint8).tobytes() for name, values in files.items())
+    return {"t10k-images-idx3-ubyte": plain, "t10k-labels-idx1-ubyte.gz": gzip.compress(packed, mtime=0)}
+
+
+@cache
+def design_file() -> bytes:
+    return json.dumps(describe(random_system(0)[0].spec)).encode()
+
+
+@cache
+def stimuli() -> tuple[tuple[SystemImage, bytes], ...]:
+    systems = [random_system(seed) for seed in range(3)]
+    return tuple(
+        (image, npz_of({"steps": s.steps, "step": s.step, "packet": s.packet})) for image, s in systems
+    )
+
+
+@cache
+def targets() -> tuple[bytes, ...]:
+    return tuple(target_text(name).encode() for name in ("loom", "kuang2021"))
