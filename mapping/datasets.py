@@ -14,7 +14,7 @@ from mapping.idx import load_idx_pair
 from mapping.network import Network
 from mapping.npz import read_arrays
 
-__all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "load_data", "scaled"]
+__all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "load_data", "scale_text", "scaled"]
 
 AUTO_SAMPLES = 256
 """Labelled samples on which ``auto`` compares the scales of pixels."""
@@ -119,6 +119,13 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     if chosen == "auto":
         chosen = _best_scale(shaped, network)
     return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
+
+
+def scale_text(data: Dataset, how: str) -> str:
+    """Return what a way to scale pixels did to data, in words: only `MEAN,STD` changes what are no bytes."""
+    if data.pixels or how not in {"raw", "unit"}:
+        return how
+    return "as it is (values, no bytes of pixels)"
 
 
 def check_scale(how: object) -> str:

@@ -43,14 +43,14 @@ def run_json(image: Path, chip: Chip, data: Dataset, scale: str, inference: Infe
     )
 
 
-def run_table(data: Dataset, inference: Inference) -> Table:
-    """Return a run as a table: totals over all samples."""
+def run_table(data: Dataset, period: int, inference: Inference) -> Table:
+    """Return a run as a table: totals over all samples, each of ``period`` timesteps."""
     result = inference.result
     table = Table(title=f"{data.name}, {len(data.x)} samples, {result.mode}", title_justify="left")
     table.add_column("total")
     table.add_column("", justify="right")
     table.add_row("accuracy", share(inference.accuracy(data.y)))
-    table.add_row("timesteps", number(result.steps))
+    table.add_row(f"timesteps ({number(period)} an inference)", number(result.steps))
     table.add_row("cycles", number(result.elapsed))
     for name in result.counters:
         table.add_row(name.replace("_", " "), number(result.total(name)))

@@ -63,10 +63,13 @@ def choose(name: str = "auto") -> str:
     if name == "auto":
         return here[0]
     if name not in ENGINES:
-        raise EngineError(f"engine must be auto, {', '.join(ENGINES)}, not {name!r}")
+        raise EngineError(
+            f"Simulator must be auto, {', '.join(ENGINES[:-1])} or {ENGINES[-1]}, not {name!r}."
+        )
     if name not in here:
         raise EngineError(
-            f"engine {name} is not installed here; have {', '.join(here)} (see spikeloom doctor)"
+            f"Simulator {name} is not installed here, only {', '.join(here)}; "
+            "'spikeloom doctor' says what is missing."
         )
     return name
 
@@ -343,7 +346,9 @@ def _shared_runtime(build: Path, engine: str, waves: bool, built: bool) -> Itera
         shutil.copy2(path, build / path.name)
     yield
     if not kept:
-        with tempfile.TemporaryDirectory(dir=build.parent, ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(
+            prefix="build-", dir=build.parent, ignore_cleanup_errors=True
+        ) as name:
             ready = Path(name) / "runtime"
             ready.mkdir()
             for path in (build / f"{part}.o" for part in _RUNTIME):
