@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import signal
@@ -18,7 +19,10 @@ import numpy as np
 
 from emu.container import load_image
 
-__all__ = ["Ended", "half_written", "leftovers", "start", "survivors"]
+__all__ = ["OLD", "Ended", "half_written", "leftovers", "outputs", "start", "survivors"]
+
+OLD = "what was there before"
+"""Content of files that a test puts where a command will write."""
 
 _LAUNCH = """\
 import os, sys
@@ -122,18 +126,34 @@ def leftovers(folder: Path) -> list[str]:
     )
 
 
-def half_written(folder: Path) -> list[str]:
-    """Return every file below a folder that bears its final name and cannot be read to its end."""
-    wrong = []
-    for path in folder.rglob("*"):
+def _visible(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that are no temporary files."""
+    for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not path.is_file() or hidden or (folder / "tmp") in path.parents:
-            continue
+        if path.is_file() and not hidden and (folder / "tmp") not in path.parents:
+            yield path
+
+
+def half_written(folder: Path) -> list[str]:
+    """Return every file below a folder that bears its final name and is neither `OLD` nor whole."""
+    wrong = []
+    for path in _visible(folder):
         try:
-            _read(path)
+            if path.read_bytes() != OLD.encode():
+                _read(path)
         except Exception as error:  # noqa: BLE001 - whatever it is, the file is not whole
             wrong.append(f"{path.name}: {error}")
     return wrong
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Return name -> digest of the files below a folder; those that hold dates or times have none."""
+    return {
+        path.relative_to(folder).as_posix(): ""
+        if path.suffix in (".xml", ".vcd")
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _visible(folder)
+    }
 
 
 def _read(path: Path) -> None:
@@ -157,3 +177,5 @@ def _read(path: Path) -> None:
         onnx.checker.check_model(onnx.load(path))
     elif path.suffix == ".xml":
         assert path.read_text().rstrip().endswith("</testsuites>")
+    elif path.suffix == ".vcd":
+        assert "$enddefinitions" in path.read_text()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from emu.container import save_image
 from emu.image import SystemImage
@@ -34,6 +35,7 @@ __all__ = [
     "small_models",
     "stimuli",
     "targets",
+    "write_mnist",
 ]
 
 
@@ -100,14 +102,29 @@ def data_files() -> tuple[bytes, ...]:
     return npz_of({"x": x, "y": y}), npz_of({"x": x.astype(np.float32)}), npz_of({"x": byte, "y": y})
 
 
+def _idx(values: NDArray[np.integer]) -> bytes:
+    head = bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
+    return head + values.astype(np.uint8).tobytes()
+
+
 @cache
 def idx_files() -> Mapping[str, bytes]:
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (6, 5, 4)), np.arange(6)
-    files = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
-    head = {n: bytes((0, 0, 8, v.ndim)) + struct.pack(f">{v.ndim}I", *v.shape) for n, v in files.items()}
-    plain, packed = (head[name] + values.astype(np.uint8).tobytes() for name, values in files.items())
-    return {"t10k-images-idx3-ubyte": plain, "t10k-labels-idx1-ubyte.gz": gzip.compress(packed, mtime=0)}
+    """Return name -> bytes of images, and of their labels, packed."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 4))
+    return {
+        "t10k-images-idx3-ubyte": _idx(images),
+        "t10k-labels-idx1-ubyte.gz": gzip.compress(_idx(np.arange(6)), mtime=0),
+    }
+
+
+def write_mnist(folder: Path, *, train: int = 5064, test: int = 20) -> Path:
+    """Write random images in the form of MNIST, a batch beside the 5000 of validation; return the folder."""
+    folder.mkdir()
+    rng = np.random.default_rng(9)
+    for prefix, count in (("train", train), ("t10k", test)):
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(_idx(rng.integers(0, 256, (count, 28, 28))))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(_idx(rng.integers(0, 10, count)))
+    return folder
 
 
 @cache

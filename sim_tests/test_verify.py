@@ -134,16 +134,17 @@ def test_waves_of_a_batch_are_of_its_first_difference(
     assert "$enddefinitions" in waves.read_text()
 
 
-def test_exported_bench_runs_with_make(folder: Path) -> None:
-    require_engine("icarus")
+@pytest.mark.parametrize("engine", ["icarus", pytest.param("verilator", marks=pytest.mark.long)])
+def test_exported_bench_runs_with_make(folder: Path, engine: str) -> None:
+    require_engine(engine)
     bench = folder / "design" / "tb"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        ["make", "-C", bench],
+        ["make", "-C", bench, f"SIM={engine}"],
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "PATH": path},
     )
     assert result.returncode == 0, result.stdout + result.stderr

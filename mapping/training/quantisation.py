@@ -77,7 +77,7 @@ def import_torch() -> Any:
         import torch
     except ImportError as error:
         raise ImportError(
-            "training needs PyTorch, which is not installed: run pip install 'spikeloom[train]'"
+            "training needs PyTorch, which is not installed: run pip install torch (the extra 'train' of spikeloom)"
         ) from error
     return torch
 
