@@ -30,6 +30,11 @@ limit = int(sys.argv.pop(1))
 if limit:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+if int(sys.argv.pop(1)) and not os.geteuid():
+    import ctypes
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        assert not ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+    os.execv(sys.executable, [sys.executable, "-c", sys.orig_argv[2], str(limit), "0", *sys.argv[1:]])
 from spikeloom.__main__ import main
 os.write(int(sys.argv.pop(1)), b".")
 sys.exit(main())
@@ -55,6 +60,7 @@ def start(
     signals: Sequence[tuple[float, int]] = (),
     group: bool = False,
     limit: int = 0,
+    humble: bool = False,
     timeout: float = 600,
 ) -> Ended:
     """Run the command line in a session of its own and return how it ended.
@@ -65,11 +71,12 @@ def start(
     signals : what to send how many seconds after the program has begun.
     group : send to the whole process group, as a terminal does, not to the process alone.
     limit : most bytes of a file that it may write, 0 for no limit.
+    humble : without the superuser's right to write everywhere (Linux).
     """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     reader, writer = os.pipe()
     with subprocess.Popen(
-        [sys.executable, "-c", _LAUNCH, str(limit), str(writer), *arguments],
+        [sys.executable, "-c", _LAUNCH, str(limit), str(int(humble)), str(writer), *arguments],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(folder / "tmp"), **(environment or {})},
         stdout=subprocess.PIPE,

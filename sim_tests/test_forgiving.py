@@ -306,13 +306,19 @@ def test_path_below_a_file_is_refused(name: str, fill: dict[str, str], tmp_path:
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_read_only_folder_is_refused(name: str, fill: dict[str, str], tmp_path: Path, capsys: Out) -> None:
+def test_read_only_folder_is_refused(name: str, fill: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
-    _refused([word.format(**fill, out=folder / "x") for word in OUTPUTS[name]], "closed", capsys)
+    arguments = [word.format(**fill, out=folder / "x") for word in OUTPUTS[name]]
+    ended = start(arguments, folder=tmp_path / "run", humble=True)
+    path = arguments[-1]
+    wanted = (
+        f"spikeloom: {path}: Permission denied; choose a place that you may use, or change its permissions.\n"
+    )
+    assert (ended.code, ended.err) == (2, wanted)
     assert list(folder.iterdir()) == []
+    assert leftovers(tmp_path / "run") == []
 
 
 def test_folder_that_nobody_can_write_is_refused(fill: dict[str, str], capsys: Out) -> None:

@@ -76,9 +76,7 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
-            "training needs PyTorch, which is not installed: run pip install torch (the extra 'train' of spikeloom)"
-        ) from error
+        raise ImportError("training needs PyTorch, which is not installed: run pip install torch") from error
     return torch
 
 

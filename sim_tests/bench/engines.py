@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
 from sim_tests.bench.job import BenchJob, load_result
@@ -75,9 +76,11 @@ def choose(name: str = "auto") -> str:
 
 
 def cache_root() -> Path:
-    """Return the folder of compiled simulators: SPIKELOOM_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "spikeloom"
-    return Path(os.environ.get("SPIKELOOM_CACHE", default))
+    """Return the folder of compiled simulators: SPIKELOOM_CACHE if it names one, else the user's."""
+    named = os.environ.get("SPIKELOOM_CACHE", "")
+    if named and named.lower() not in OFF:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
 
 
 def _verilator_environment() -> dict[str, str]:
@@ -281,7 +284,13 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
         :24
     ]
     folder = cache_root() / "builds" / f"{engine}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"Simulators cannot be kept in {cache_root()} ({error.strerror}); set SPIKELOOM_CACHE to a folder "
+            "that can be written."
+        ) from error
     with _locked(folder / "lock"):
         built = (folder / "done").exists()
         runner = _runner(engine, built)
