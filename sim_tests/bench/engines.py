@@ -288,8 +288,8 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineError(
-            f"Simulators cannot be kept in {cache_root()} ({error.strerror}); set SPIKELOOM_CACHE to a folder "
-            "that can be written."
+            f"Simulators cannot be kept in {cache_root()} ({error.strerror}); "
+            "set SPIKELOOM_CACHE to another folder."
         ) from error
     with _locked(folder / "lock"):
         built = (folder / "done").exists()
