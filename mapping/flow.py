@@ -34,7 +34,16 @@ from mapping.simulate import decode, encode
 from mapping.spiking import INPUT, SpikingNetwork
 from mapping.targets import Target, load_target
 
-__all__ = ["Chip", "Inference", "accuracy", "compile_network", "float_accuracy", "load_network", "open_chip"]
+__all__ = [
+    "Chip",
+    "Inference",
+    "accuracy",
+    "carried_network",
+    "compile_network",
+    "float_accuracy",
+    "load_network",
+    "open_chip",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -235,16 +244,27 @@ def open_chip(path: str | Path) -> Chip:
         If it carries no network, or does not compute it.
     """
     image = load_image(path)
+    spiking = carried_network(image, path)
+    require(image, spiking)
+    return Chip(image=image, spiking=spiking)
+
+
+def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
+    """Return the network that an image carries for the host, converted.
+
+    Raises
+    ------
+    MappingError
+        If it carries none, or a damaged one.
+    """
     network = network_from_arrays(image.attachments)
     try:
-        spiking = convert(network)
+        return convert(network)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise MappingError(
             f"The network that {path} carries for the host is damaged ({type(error).__name__}: "
             f"{str(error)[:200]}); compile the model again."
         ) from error
-    require(image, spiking)
-    return Chip(image=image, spiking=spiking)
 
 
 def float_accuracy(network: Network, data: Dataset) -> float | None:

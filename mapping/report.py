@@ -20,7 +20,8 @@ from mapping.convert import convert
 from mapping.datasets import Dataset, scaled
 from mapping.energy import EnergyBreakdown, estimate_energy, scale_leakage
 from mapping.flow import Chip, Inference, accuracy, compile_network, float_accuracy
-from mapping.kuang import LayerShape, estimate_kuang
+from mapping.kuang import estimate_kuang
+from mapping.layer_shapes import layer_shapes
 from mapping.network import Network
 from mapping.operations import LayerOperations, layer_matrix, operation_counts
 from mapping.simulate import decode, encode, simulate
@@ -32,7 +33,6 @@ __all__ = [
     "TARGET_KEYS",
     "Report",
     "estimate",
-    "layer_shapes",
     "report_closed_form",
     "report_machine",
 ]
@@ -304,53 +304,6 @@ def _footprint(chip: Chip) -> int:
     """Return the bytes that are loaded into the chip."""
     cores = [core for core in chip.image.cores if core is not None]
     return sum(2 * len(part) for core in cores for part in core_chunks(core, chip.image.spec).values())
-
-
-def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
-    return height, width, channels
-
-
-def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
-    """Return the layers on the chip as the closed form wants them; a max-pool is a layer of its own there."""
-    shapes = []
-    for layer in spiking.layers:
-        size = layer.source_shape
-        for number, pool in enumerate(layer.pools):
-            _, height, width = size
-            top, left, bottom, right = pool.pads
-            rows = (height + top + bottom - pool.kernel[0]) // pool.stride[0] + 1
-            columns = (width + left + right - pool.kernel[1]) // pool.stride[1] + 1
-            after = (size[0], rows, columns)
-            name = f"{layer.name}.pool{number}"
-            shapes.append(
-                LayerShape(
-                    name=name,
-                    kind="pool",
-                    input=_shape(size),
-                    output=_shape(after),
-                    kernel=pool.kernel,
-                    stride=pool.stride,
-                )
-            )
-            size = after
-        if layer.kind == "dense":
-            shapes.append(
-                LayerShape(name=layer.name, kind="fc", input=_shape(size), output=_shape(layer.output_shape))
-            )
-        else:
-            window = (layer.weight.shape[2], layer.weight.shape[3])
-            shapes.append(
-                LayerShape(
-                    name=layer.name,
-                    kind="conv",
-                    input=_shape(size),
-                    output=_shape(layer.output_shape),
-                    kernel=window,
-                    stride=layer.stride,
-                )
-            )
-    return shapes
 
 
 def report_closed_form(spiking: SpikingNetwork, data: Dataset, target: Target) -> dict[str, Any]:

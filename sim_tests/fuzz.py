@@ -65,6 +65,7 @@ from sim_tests.sound_files import (
     stimuli,
     targets,
 )
+from spikeloom.structure import open_subject, show_structure
 
 __all__ = ["READERS", "Tally", "fuzz", "main", "same_image", "small_chip", "small_models"]
 
@@ -137,6 +138,8 @@ def _same_core(one: CoreImage | None, other: CoreImage | None) -> bool:
 
 def _read_image(path: Path) -> str:
     image = load_image(path)
+    with contextlib.suppress(MappingError):
+        show_structure(open_subject(str(path)))  # also one that differs from its network
     try:
         chip = open_chip(path)
     except MappingError:

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from emu.container import load_image
+from spikeloom.cli import main
 
-__all__ = ["OLD", "Ended", "half_written", "leftovers", "outputs", "start", "survivors"]
+__all__ = ["OLD", "Ended", "half_written", "leftovers", "outputs", "refused", "start", "survivors"]
 
 OLD = "what was there before"
 """Content of files that a test puts where a command will write."""
@@ -186,3 +188,14 @@ def _read(path: Path) -> None:
         assert path.read_text().rstrip().endswith("</testsuites>")
     elif path.suffix == ".vcd":
         assert "$enddefinitions" in path.read_text()
+
+
+def refused(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Demand exit code 2 and one sentence with some text; return the sentence."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert part in captured.err
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    return captured.err

@@ -84,6 +84,7 @@ def small_chip() -> Chip:
 
 @cache
 def images() -> tuple[bytes, ...]:
+    """Return image files: a network, and random programs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x"
         systems = [small_chip().image, *(random_system(seed)[0] for seed in range(3))]
@@ -96,6 +97,7 @@ def images() -> tuple[bytes, ...]:
 
 @cache
 def data_files() -> tuple[bytes, ...]:
+    """Return npz files of data: floats with labels, floats without, and pixels."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(0.8, 1, (6, 2, 6, 6)), np.arange(6) % 3
     byte = rng.integers(0, 256, (6, 6, 6, 2)).astype(np.uint8)
@@ -129,11 +131,13 @@ def write_mnist(folder: Path, *, train: int = 5064, test: int = 20) -> Path:
 
 @cache
 def design_file() -> bytes:
+    """Return the sidecar of an exported design."""
     return json.dumps(describe(random_system(0)[0].spec)).encode()
 
 
 @cache
 def stimuli() -> tuple[tuple[SystemImage, bytes], ...]:
+    """Return images, each with a stimulus file for it."""
     systems = [random_system(seed) for seed in range(3)]
     return tuple(
         (image, npz_of({"steps": s.steps, "step": s.step, "packet": s.packet})) for image, s in systems
@@ -142,4 +146,5 @@ def stimuli() -> tuple[tuple[SystemImage, bytes], ...]:
 
 @cache
 def targets() -> tuple[bytes, ...]:
+    """Return the shipped target files."""
     return tuple(target_text(name).encode() for name in ("loom", "kuang2021"))
