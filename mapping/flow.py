@@ -25,7 +25,6 @@ from mapping.convert import convert
 from mapping.datasets import Dataset, accuracy, check_scale, scaled
 from mapping.emit import emit
 from mapping.errors import MappingError
-from mapping.evaluate import infer
 from mapping.importers.onnx import load_onnx
 from mapping.io import outputs_of, stimulus_for
 from mapping.network import Network
@@ -33,17 +32,9 @@ from mapping.route import fit
 from mapping.simulate import decode, encode
 from mapping.spiking import INPUT, SpikingNetwork
 from mapping.targets import Target, load_target
+from mapping.totals import RunTotals, batches
 
-__all__ = [
-    "Chip",
-    "Inference",
-    "accuracy",
-    "carried_network",
-    "compile_network",
-    "float_accuracy",
-    "load_network",
-    "open_chip",
-]
+__all__ = ["Chip", "Inference", "carried_network", "compile_network", "load_network", "open_chip"]
 
 Progress = Callable[[int, int], None]
 
@@ -122,6 +113,24 @@ class Chip:
         if self.spiking.decoder_reads_input:
             outputs[INPUT] = counts
         return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs))
+
+    def totals(self, data: Dataset, *, cycles: bool = False, progress: Progress | None = None) -> RunTotals:
+        """Emulate the image on any number of samples, `mapping.totals.BATCH` a run, and return the sums.
+
+        Parameters
+        ----------
+        data : Dataset
+            Samples in the shape and scale of the network, see `prepare`.
+        cycles, progress
+            As of `run`.
+        """
+        totals, steps = RunTotals(), len(data.x) * self.period
+        for part in batches(data):
+            before = totals.steps
+            tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
+            run = self.run(part.x, cycles=cycles, progress=tell)
+            totals.add(part, run.result, run.logits)
+        return totals
 
     def save(self, path: str | Path) -> None:
         """Write the image file, whole or not at all."""
@@ -265,8 +274,3 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
             f"The network that {path} carries for the host is damaged ({type(error).__name__}: "
             f"{str(error)[:200]}); compile the model again."
         ) from error
-
-
-def float_accuracy(network: Network, data: Dataset) -> float | None:
-    """Return the accuracy of the float network evaluated in float64."""
-    return accuracy(infer(network, data.x), data.y)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.evaluate import run
+from mapping.events import THREE_SIGMA
 from mapping.spiking import SpikingNetwork
 
 __all__ = ["FACTORS", "GAIN", "InputScale", "ScaleCandidate", "Scaling", "check_input_scale", "factor_text"]
@@ -110,7 +111,7 @@ def check_input_scale(
     y: NDArray[np.int64] | None,
     scaling: Scaling | None = None,
 ) -> InputScale:
-    """Evaluate the float network on the first `SAMPLES` samples times each of `FACTORS`.
+    """Evaluate the float network on the first `SAMPLES` samples times each of `FACTORS`, if not ``3sigma``.
 
     A factor is better if it makes at least 10 % and five more of the samples right. If none does, and 85 % or
     more of the encoder's activations are at an end of their range, one is better that puts three times as
@@ -128,8 +129,10 @@ def check_input_scale(
         How ``x`` were made; by default they are the data.
     """
     x, y = x[:SAMPLES], None if y is None else y[:SAMPLES]
+    # frames between 0 and 1 by their own largest count have no other scale
+    factors = FACTORS[:1] if scaling is not None and scaling.how == THREE_SIGMA else FACTORS
     with np.errstate(over="ignore"):
-        scaled = [(factor, x * factor) for factor in FACTORS]
+        scaled = [(factor, x * factor) for factor in factors]
     candidates = [
         _candidate(spiking, factor, values, y) for factor, values in scaled if np.isfinite(values).all()
     ]

@@ -5,7 +5,6 @@ Counts and cycles are verified (the emulator equals the hardware); joules are mo
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,60 +15,20 @@ import numpy as np
 from emu.image import core_chunks
 from emu.spec import preset
 from emu.words import COUNTERS
+from mapping.closed_form import report_closed_form
 from mapping.convert import convert
 from mapping.datasets import Dataset, scaled
-from mapping.energy import EnergyBreakdown, estimate_energy, scale_leakage
-from mapping.flow import Chip, Inference, accuracy, compile_network, float_accuracy
-from mapping.kuang import estimate_kuang
-from mapping.layer_shapes import layer_shapes
+from mapping.energy import estimate_energy, scale_leakage
+from mapping.errors import MappingError
+from mapping.flow import Chip, compile_network
 from mapping.network import Network
-from mapping.operations import LayerOperations, layer_matrix, operation_counts
-from mapping.simulate import decode, encode, simulate
-from mapping.spiking import INPUT, SpikingLayer, SpikingNetwork
+from mapping.report_parts import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.targets import Quantity, Target, load_target
+from mapping.totals import Activity, RunTotals, observe
 
-__all__ = [
-    "SCHEMA",
-    "TARGET_KEYS",
-    "Report",
-    "estimate",
-    "report_closed_form",
-    "report_machine",
-]
+__all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
 
 SCHEMA = "spikeloom.report/1"
-
-TARGET_KEYS = (
-    "target",
-    "simulated",
-    "accuracy",
-    "ann_accuracy",
-    "samples",
-    "timesteps",
-    "cores",
-    "chips",
-    "neurons",
-    "synapses",
-    "spikes",
-    "spikes_input",
-    "synaptic_operations",
-    "synaptic_operations_logical",
-    "synaptic_operations_dense",
-    "latency_s",
-    "throughput_per_s",
-    "pipelined",
-    "energy_j",
-    "energy_j_low",
-    "energy_j_high",
-    "power_w",
-    "edp_js",
-    "breakdown",
-    "counters",
-    "host_layers",
-    "image_digest",
-    "neurobench",
-)
-"""Keys of every target in the JSON report; one that does not apply is null."""
 
 LATENCY_SAMPLES = 32
 """Samples that are run alone, each from the first flit in to the pause token out, for the latency."""
@@ -119,91 +78,8 @@ class Report:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
 
-def _mean(values: Any) -> float:
-    return float(np.mean(values))
-
-
-def _layers(
-    spiking: SpikingNetwork, operations: Mapping[str, LayerOperations], physical: Mapping[str, float] | None
-) -> list[dict[str, Any]]:
-    """Return name, kind, spikes and the operation counts of every layer on the chip, means per inference."""
-    return [
-        {
-            "name": layer.name,
-            "kind": layer.kind,
-            "spikes": _mean(operations[layer.name].spikes),
-            "synaptic_operations": None if physical is None else physical[layer.name],
-            "synaptic_operations_logical": _mean(operations[layer.name].logical),
-            "synaptic_operations_dense": _mean(operations[layer.name].dense),
-        }
-        for layer in spiking.layers
-    ]
-
-
-def _neurobench(
-    spiking: SpikingNetwork,
-    counts: Mapping[str, Any],
-    operations: Mapping[str, LayerOperations],
-    footprint: int | None,
-) -> dict[str, Any]:
-    """Return the NeuroBench metrics (Yik et al. 2025) of the part on the chip."""
-    weights = sum(math.prod(layer.output_shape) * _fan_in(layer) for layer in spiking.layers)
-    zeros = sum(
-        math.prod(layer.output_shape) * _fan_in(layer) - layer_matrix(layer).nnz for layer in spiking.layers
-    )
-    silent = sum(int(np.sum(counts[layer.name] == 0)) for layer in spiking.layers)
-    neurons = sum(int(np.size(counts[layer.name])) for layer in spiking.layers)
-    return {
-        "footprint": footprint,
-        "connection_sparsity": zeros / weights,
-        "activation_sparsity": silent / neurons,
-        "synaptic_operations": {
-            "dense": weights,
-            "effective_macs": 0.0,
-            "effective_acs": sum(_mean(part.logical) for part in operations.values()),
-        },
-    }
-
-
-def _fan_in(layer: SpikingLayer) -> int:
-    return math.prod(layer.weight.shape[1:])
-
-
-def _common(
-    spiking: SpikingNetwork, data: Dataset, operations: Mapping[str, LayerOperations], input_counts: Any
-) -> dict[str, Any]:
-    """Return what does not depend on the target."""
-    return {
-        "ann_accuracy": float_accuracy(spiking.network, data),
-        "samples": len(data.x),
-        "neurons": sum(math.prod(layer.output_shape) for layer in spiking.layers),
-        "synapses": sum(int(layer_matrix(layer).nnz) for layer in spiking.layers),
-        "spikes": sum(_mean(part.spikes) for part in operations.values()),
-        "spikes_input": float(np.sum(input_counts)) / len(data.x),
-        "synaptic_operations_logical": sum(_mean(part.logical) for part in operations.values()),
-        "synaptic_operations_dense": sum(_mean(part.dense) for part in operations.values()),
-        "host_layers": list(spiking.host_layers),
-    }
-
-
-def _energy_keys(energy: EnergyBreakdown, latency_s: float, throughput: float) -> dict[str, float]:
-    return {
-        "latency_s": latency_s,
-        "throughput_per_s": throughput,
-        "energy_j": energy.total_j,
-        "energy_j_low": energy.low_j,
-        "energy_j_high": energy.high_j,
-        "power_w": energy.total_j * throughput,
-        "edp_js": energy.total_j * latency_s,
-    }
-
-
-def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: values.get(key) for key in TARGET_KEYS}
-
-
 def report_machine(
-    chip: Chip, data: Dataset, target: Target, *, inference: Inference | None = None
+    chip: Chip, data: Dataset, target: Target, activity: Activity, *, totals: RunTotals | None = None
 ) -> dict[str, Any]:
     """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
 
@@ -212,48 +88,65 @@ def report_machine(
 
     Parameters
     ----------
-    inference : Inference, optional
-        The run of ``chip`` on all of ``data`` in cycle mode, if it was made already.
+    activity : Activity
+        Of the chip's spiking network on the same data.
+    totals : RunTotals, optional
+        Of ``chip`` on all of ``data`` in cycle mode, if it was run already.
+
+    Raises
+    ------
+    MappingError
+        If the chip fired other spikes than the network, or was right on other samples.
     """
-    run = inference or chip.run(data.x, cycles=True)
-    result, samples = run.result, len(data.x)
-    if result.elapsed is None:
-        raise ValueError("inference must be a run in cycle mode, not a functional one")
-    counts = simulate(chip.spiking, run.input_counts)
-    operations = operation_counts(chip.spiking, counts)
-    seconds = result.elapsed / samples / target.clock_hz
+    totals = totals or chip.totals(data, cycles=True)
+    if totals.elapsed is None:
+        raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
+    _require_equal(totals, activity)
+    seconds = totals.elapsed / totals.samples / target.clock_hz
     table = _table(chip, target)
-    totals = {name: result.total(name) / samples for name in COUNTERS}
-    events = {name: totals[name] for name in table if name in totals}
+    means = {name: totals.total(name) / totals.samples for name in COUNTERS}
+    events = {name: means[name] for name in table if name in means}
     energy = estimate_energy(
-        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, run, table)
+        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, totals, table)
     )
-    physical = _by_layer(chip, run, "synaptic_operations")
-    return _ordered(
+    return ordered(
         {
-            **_common(chip.spiking, data, operations, run.input_counts),
+            **common(chip.spiking, activity),
             "target": target.name,
             "simulated": "image",
-            "accuracy": run.accuracy(data.y),
+            "accuracy": totals.accuracy,
             "timesteps": chip.period,
             "cores": sum(core is not None for core in chip.image.cores),
             "chips": 1,
-            "spikes": totals["spikes"],
-            "synaptic_operations": totals["synaptic_operations"],
+            "spikes": means["spikes"],
+            "synaptic_operations": means["synaptic_operations"],
             "pipelined": False,
-            **_energy_keys(energy, _latency(chip, data, target), 1 / seconds),
+            **energy_keys(energy, _latency(chip, data, target), 1 / seconds),
             "breakdown": {
                 "units": dict(energy.per_unit_j),
                 "events": dict(energy.per_event_j),
                 "layer_energy_j": dict(energy.per_layer_j),
                 "loading": _loading(chip, target, table),
-                "layers": _layers(chip.spiking, operations, physical),
+                "layers": layer_rows(chip.spiking, activity, _by_layer(chip, totals, "synaptic_operations")),
             },
-            "counters": totals,
+            "counters": means,
             "image_digest": chip.image.digest,
-            "neurobench": _neurobench(chip.spiking, counts, operations, _footprint(chip)),
+            "neurobench": neurobench(chip.spiking, activity, _footprint(chip)),
         }
     )
+
+
+def _require_equal(totals: RunTotals, activity: Activity) -> None:
+    """Refuse a report whose image and network disagree: its counts would be of two different things."""
+    spikes = sum(layer.spikes for layer in activity.layers.values())
+    for what, chip, network in (
+        ("spikes", totals.total("spikes"), spikes),
+        ("correct answers", totals.correct, activity.correct),
+    ):
+        if chip != network:
+            raise MappingError(
+                f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
+            )
 
 
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
@@ -262,22 +155,24 @@ def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
     return scale_leakage(target.energy, own.axons * own.columns / (described.axons * described.columns))
 
 
-def _by_layer(chip: Chip, run: Inference, counter: str) -> dict[str, float]:
+def _by_layer(chip: Chip, totals: RunTotals, counter: str) -> dict[str, float]:
     """Return a counter's mean per inference, summed over the cores of each layer."""
     placed = chip.image.attachments["placed"]
-    values = run.result.counters[counter]
+    values = totals.counters[counter]
     return {
-        layer.name: float(values[np.unique(placed[placed[:, 0] == order, 2])].sum()) / len(run.input_counts)
+        layer.name: float(values[np.unique(placed[placed[:, 0] == order, 2])].sum()) / totals.samples
         for order, layer in enumerate(chip.spiking.layers)
     }
 
 
-def _layer_events(chip: Chip, run: Inference, table: Mapping[str, Quantity]) -> dict[str, dict[str, float]]:
+def _layer_events(
+    chip: Chip, totals: RunTotals, table: Mapping[str, Quantity]
+) -> dict[str, dict[str, float]]:
     """Return the events that a layer's own cores count; hops belong to routers, not to a layer."""
     names = [
         n for n in ("synaptic_operations", "deliveries", "neuron_updates", "spikes", "packets") if n in table
     ]
-    parts = {name: _by_layer(chip, run, name) for name in names}
+    parts = {name: _by_layer(chip, totals, name) for name in names}
     return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
 
 
@@ -289,7 +184,7 @@ def _latency(chip: Chip, data: Dataset, target: Target) -> float:
         gateway = chip.machine.run(stimulus, cycles=True).gateway
         if gateway is not None:
             times.append(int(gateway[-1]) + len(stimulus.step))
-    return _mean(times) / target.clock_hz
+    return float(np.mean(times)) / target.clock_hz
 
 
 def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
@@ -304,42 +199,6 @@ def _footprint(chip: Chip) -> int:
     """Return the bytes that are loaded into the chip."""
     cores = [core for core in chip.image.cores if core is not None]
     return sum(2 * len(part) for core in cores for part in core_chunks(core, chip.image.spec).values())
-
-
-def report_closed_form(spiking: SpikingNetwork, data: Dataset, target: Target) -> dict[str, Any]:
-    """Return a closed-form target's part of the report; its spikes come from the spiking network."""
-    input_counts = encode(spiking, data.x)
-    counts = simulate(spiking, input_counts)
-    operations = operation_counts(spiking, counts)
-    common = _common(spiking, data, operations, input_counts)
-    k_rep = max(spiking.input_levels, *(layer.levels for layer in spiking.layers))
-    form = estimate_kuang(
-        layer_shapes(spiking), k_rep=k_rep, sop_dense=common["synaptic_operations_dense"], target=target
-    )
-    logits = decode(spiking, {**counts, INPUT: input_counts})
-    return _ordered(
-        {
-            **common,
-            "target": target.name,
-            "simulated": "network",
-            "accuracy": accuracy(logits, data.y),
-            "timesteps": form.steps,
-            "cores": form.cores,
-            "chips": math.prod(target.count(key) for key in ("chips_x", "chips_y")),
-            "synaptic_operations": common["synaptic_operations_dense"],
-            "pipelined": False,
-            **_energy_keys(form.energy, form.latency_s, form.throughput_per_s),
-            "breakdown": {
-                "units": dict(form.energy.per_unit_j),
-                "events": dict(form.energy.per_event_j),
-                "layer_energy_j": None,
-                "loading": None,
-                "layers": _layers(spiking, operations, None),
-                "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
-            },
-            "neurobench": _neurobench(spiking, counts, operations, None),
-        }
-    )
 
 
 def estimate(
@@ -379,14 +238,17 @@ def estimate(
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     data, chosen = scaled(data, how, network)
     say = progress or (lambda _: None)
+    say(f"running the network on {len(data.x)} samples")
+    spiking = convert(network)
+    activity = observe(spiking, data)
     parts = []
     for target in loaded:
         if target.kind == "cycle-exact":
             say(f"{target.name}: compiling")
             chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
             say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
-            parts.append(report_machine(chip, data, target))
+            parts.append(report_machine(chip, data, target, activity))
         else:
             say(f"{target.name}: closed form")
-            parts.append(report_closed_form(convert(network), data, target))
+            parts.append(report_closed_form(spiking, activity, target))
     return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts)

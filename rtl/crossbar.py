@@ -8,7 +8,7 @@ from emu.spec import SystemSpec, bits_for
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature
-from rtl.memory import ChunkMemory, Memory
+from rtl.memory import ChunkMemory, Memory, write_chunks
 
 __all__ = ["Crossbar"]
 
@@ -55,10 +55,8 @@ class Crossbar(Component):
         m.submodules.sums = sums = Memory(depth=core.words, bits=core.lanes * core.sum_bits, transparent=True)
         touched, busy, word, lane = Signal(core.words), Signal(), Signal.like(self.word), Signal(lane_bits)
         looked = Signal.like(self.word)
+        write_chunks(m, cells, self.program, Section.CROSSBAR)
         m.d.comb += [
-            cells.strobe.eq(self.program.strobe & (self.program.section == Section.CROSSBAR)),
-            cells.address.eq(self.program.address),
-            cells.chunk.eq(self.program.chunk),
             cells.read.enable.eq(self.issue),
             cells.read.address.eq(self.row * core.words + self.word),
             sums.read[0].enable.eq(self.issue | self.look),

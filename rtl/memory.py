@@ -6,9 +6,10 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, bits_for, chunks_for
+from emu.words import Section
 from rtl.component import Component
 
-__all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort"]
+__all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort", "write_chunks"]
 
 
 class ReadPort(wiring.Signature):
@@ -123,3 +124,12 @@ class ChunkMemory(Component):
                 words.write.enable.eq(~0),
             ]
         return m
+
+
+def write_chunks(m: Module, memory: ChunkMemory, program: Component, section: Section) -> None:
+    """Let the chunks of a section (`rtl.layouts.ProgramSignature`) be written into its memory."""
+    m.d.comb += [
+        memory.strobe.eq(program.strobe & (program.section == section)),
+        memory.address.eq(program.address),
+        memory.chunk.eq(program.chunk),
+    ]

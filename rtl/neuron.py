@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The neuron datapath: one walk over the neurons of a core (rules 5 to 8 of `docs/reference/machine.md`)."""
+"""The neuron datapath: one walk over the neurons of a core (rules 5 to 7 of `docs/reference/machine.md`)."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, chunks_for
-from emu.words import Kind, Reset, Section
+from emu.words import Reset, Section
 from rtl.component import Component
-from rtl.layouts import ProgramSignature, flit_stream, section_struct, spike_struct
-from rtl.memory import ChunkMemory, ReadPort
+from rtl.emission import Emitter
+from rtl.layouts import ProgramSignature, flit_stream, section_struct
+from rtl.memory import ChunkMemory, ReadPort, write_chunks
 
 __all__ = ["Walk"]
 
@@ -66,11 +67,7 @@ class Walk(Component):
         layout = section_struct(self._spec, section)
         memory = ChunkMemory(depth=depth, bits=layout.size)
         m.submodules[f"{section.name.lower()}_memory"] = memory
-        m.d.comb += [
-            memory.strobe.eq(self.program.strobe & (self.program.section == section)),
-            memory.address.eq(self.program.address),
-            memory.chunk.eq(self.program.chunk),
-        ]
+        write_chunks(m, memory, self.program, section)
         return memory, data.View(layout, memory.read.data[: layout.size])
 
     def elaborate(self, platform: object) -> Module:
@@ -79,26 +76,16 @@ class Walk(Component):
         core = self._core
         neurons, word = self._memory(m, Section.NEURON, core.columns)
         thresholds, theta = self._memory(m, Section.THRESHOLD, core.thresholds)
-        fanout, target = self._memory(m, Section.FANOUT, core.fanouts)
+        emitter = self._emitter(m, word)
         fetch, stored = Signal(), Signal(signed(core.potential_bits))
         self._potential_memory(m, fetch, stored)
-        m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
-        drive, v, last = (
-            Signal(signed(core.drive_bits)),
-            Signal(signed(core.potential_bits)),
-            Signal(signed(core.threshold_bits)),
-        )
-        at, column, neuron = (
-            Signal(range(core.strengths)),
-            Signal(range(core.columns + 1)),
-            Signal(range(core.columns)),
-        )
-        index, threshold, entry = (
-            Signal(8),
-            Signal.like(thresholds.read.address),
-            Signal.like(fanout.read.address),
-        )
+        drive, v = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits))
+        last = Signal(signed(core.threshold_bits))
+        at, index = Signal(range(core.strengths)), Signal(8)
+        column, neuron = Signal(range(core.columns + 1)), Signal(range(core.columns))
+        threshold = Signal.like(thresholds.read.address)
         m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
+        m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [neuron.eq(0), column.eq(0)]
@@ -116,10 +103,8 @@ class Walk(Component):
                     m.d.sync += column.eq(column + 1)
             with m.State("MEMBRANE"):
                 self._membrane(m, word, stored, drive, v)
-                m.d.comb += [
-                    thresholds.read.enable.eq(1),
-                    thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first),
-                ]
+                m.d.comb += thresholds.read.enable.eq(1)
+                m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
                 m.d.sync += [index.eq(0), self.count.eq(0), threshold.eq(thresholds.read.address + 1)]
                 m.next = "STORE"
                 with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
@@ -133,37 +118,35 @@ class Walk(Component):
                     m.next = "STORE"
             with m.State("STORE"):
                 self._reset(m, word, v, last)
-                m.d.comb += [
-                    self.stored.eq(1),
-                    fanout.read.enable.eq(1),
-                    fanout.read.address.eq(word.fanout_base),
-                ]
-                m.d.sync += [entry.eq(word.fanout_base + 1), index.eq(0)]
+                m.d.comb += [self.stored.eq(1), emitter.look.eq(1)]
                 with m.If((self.count != 0) & word.connected):
                     m.next = "EMIT"
                 with m.Else():
                     self._advance(m, neuron)
             with m.State("EMIT"):
-                final = Signal()
-                m.d.comb += final.eq(word.count_emission | (index + 1 == self.count))
-                self._packet(m, word, target, index)
-                with m.If(self.o.ready):
-                    m.d.sync += index.eq(Mux(final, 0, index + 1))
-                    with m.If(final & target.last):
-                        self._advance(m, neuron)
-                    with m.Elif(final):
-                        m.d.comb += [fanout.read.enable.eq(1), fanout.read.address.eq(entry)]
-                        m.d.sync += entry.eq(entry + 1)
+                m.d.comb += [self.emitting.eq(1), emitter.active.eq(1)]
+                with m.If(emitter.done):
+                    self._advance(m, neuron)
         return m
+
+    def _emitter(self, m: Module, word: data.View) -> Emitter:
+        """Instantiate the emitter of the neuron that the walk is at."""
+        m.submodules.emitter = emitter = Emitter(self._spec)
+        wiring.connect(m, wiring.flipped(self.program), emitter.program)
+        wiring.connect(m, wiring.flipped(self.o), emitter.o)
+        m.d.comb += [
+            emitter.base.eq(word.fanout_base),
+            emitter.count.eq(self.count),
+            emitter.count_emission.eq(word.count_emission),
+        ]
+        return emitter
 
     def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
         """Potentials are written and read by the walk, and by packets while it is idle."""
         core = self._core
         m.submodules.potential_memory = memory = ChunkMemory(depth=core.columns, bits=core.potential_bits)
+        write_chunks(m, memory, self.program, Section.POTENTIAL)
         m.d.comb += [
-            memory.strobe.eq(self.program.strobe & (self.program.section == Section.POTENTIAL)),
-            memory.address.eq(self.program.address),
-            memory.chunk.eq(self.program.chunk),
             memory.store.enable.eq(self.stored),
             memory.store.address.eq(self.neuron),
             memory.store.data.eq(self.potential),
@@ -215,14 +198,3 @@ class Walk(Component):
         with m.If(neuron + 1 == self.neurons):
             m.d.comb += self.done.eq(1)
             m.next = "IDLE"
-
-    def _packet(self, m: Module, word: data.View, target: data.View, copy: Signal) -> None:
-        """Rule 8: one packet with the count, or one for each crossed threshold."""
-        flit = self.o.payload
-        spike = data.View(spike_struct(self._spec), flit.data)
-        m.d.comb += [self.emitting.eq(1), self.o.valid.eq(1), flit.kind.eq(Kind.SPIKE)]
-        m.d.comb += [getattr(flit, name).eq(getattr(target, name)) for name in ("x0", "x1", "y0", "y1")]
-        with m.If(word.count_emission):
-            m.d.comb += [spike.axon.eq(target.axon), spike.payload.eq(self.count)]
-        with m.Else():
-            m.d.comb += [spike.axon.eq(target.axon + copy), spike.payload.eq(1)]

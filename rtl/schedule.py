@@ -9,7 +9,7 @@ from emu.spec import SystemSpec
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature, section_struct
-from rtl.memory import ChunkMemory
+from rtl.memory import ChunkMemory, write_chunks
 
 __all__ = ["Schedule"]
 
@@ -46,10 +46,8 @@ class Schedule(Component):
         entry = data.View(self._layout, memory.read.data[: self._layout.size])
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
+        write_chunks(m, memory, self.program, Section.SCHEDULE)
         m.d.comb += [
-            memory.strobe.eq(self.program.strobe & schedule),
-            memory.address.eq(self.program.address),
-            memory.chunk.eq(self.program.chunk),
             memory.read.enable.eq(1),
             memory.read.address.eq(self.position),
             self.entry.eq(entry),

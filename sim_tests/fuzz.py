@@ -32,14 +32,16 @@ from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import diff
+from mapping.closed_form import report_closed_form
 from mapping.convert import compare, convert
 from mapping.datasets import Dataset, load_data
 from mapping.errors import MappingError
 from mapping.evaluate import infer
 from mapping.flow import load_network, open_chip
 from mapping.network import Network
-from mapping.report import Report, report_closed_form, report_machine
+from mapping.report import Report, report_machine
 from mapping.targets import TargetError, load_target
+from mapping.totals import Activity, RunTotals, observe
 from rtl.export import VERILOG_FILES
 from sim_tests.bench.exported import read_design
 from sim_tests.bench.systems import VerifyError, read_stimulus, seeded_system
@@ -217,19 +219,19 @@ def _read_stimulus(path: Path) -> str:
 
 
 @cache
-def _machine_run() -> tuple[Any, Any]:
+def _machine_run() -> tuple[Dataset, RunTotals, Activity]:
     x = np.random.default_rng(3).normal(0.8, 1.0, (2, *small_chip().input_shape))
     data = Dataset(name="random", x=x, y=np.array([0, 2]))
-    return data, small_chip().run(x, cycles=True)
+    return data, small_chip().totals(data, cycles=True), observe(small_chip().spiking, data)
 
 
 def _read_target(path: Path) -> str:
     target = load_target(path)
-    data, inference = _machine_run()
+    data, totals, activity = _machine_run()
     part = (
-        report_machine(small_chip(), data, target, inference=inference)
+        report_machine(small_chip(), data, target, activity, totals=totals)
         if target.kind == "cycle-exact"
-        else report_closed_form(small_chip().spiking, data, target)
+        else report_closed_form(small_chip().spiking, activity, target)
     )
     Report(model="m", data="d", input="raw", seed=0, targets=[part]).to_json()
     assert part["energy_j_low"] <= part["energy_j"] <= part["energy_j_high"], "low..high does not hold energy"

@@ -1,104 +1,114 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure trained LeNets on the MNIST test set: `python -m sim_tests.lenet_table --data DIR MODEL...`.
 
-Prints, for every model, its digest, accuracy, the values in which the spiking network differs from the float
-network, and means per image of spikes and synaptic operations. The network is simulated without a chip.
+Every model is compiled and its placed image emulated on all images. Every activation of every image is
+compared twice: the spiking network with the float network evaluated in float64, and the neurons on the chip
+with the spiking network. Prints the table that docs/systems.md shows; the exit code is 1 after a difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mapping.convert import (
-    INPUT,
-    SpikingNetwork,
-    compare,
-    convert,
-    decode,
-    encode,
-    operation_counts,
-    simulate,
-)
-from mapping.idx import load_idx_pair
+from mapping.closed_form import report_closed_form
+from mapping.convert import compare, simulate
+from mapping.datasets import Dataset, load_data, scaled
+from mapping.flow import Chip, compile_network
 from mapping.importers.onnx import load_onnx
+from mapping.io import counts_of
+from mapping.targets import load_target
+from mapping.totals import Activity, RunTotals, batches
 
-__all__ = ["Totals", "main", "measure"]
+__all__ = ["HEAD", "Measured", "main", "measure", "row"]
 
-CHUNK = 500
-"""Images held in memory at once."""
+HEAD = (
+    "| spikes | accuracy | input spikes | spikes on chip | operations: physical | logical | dense "
+    "| cores `loom` / `kuang2021` | energy on `kuang2021` |\n|---|---|---|---|---|---|---|---|---|"
+)
 
 
 @dataclass(slots=True, kw_only=True)
-class Totals:
-    """Sums over images; `spikes`, `logical` and `dense` leave out the encoder and the decoder."""
+class Measured:
+    """Sums over images: values compared and different, of the network and on the chip."""
 
-    images: int = 0
-    correct: int = 0
-    neurons: int = 0
+    compared: int = 0
     differences: int = 0
-    spikes_input: int = 0
-    spikes: int = 0
-    logical: int = 0
-    dense: int = 0
-
-    def add(self, other: Totals) -> None:
-        """Add the sums of other images."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+    placed: int = 0
+    misplaced: int = 0
+    activity: Activity = field(default_factory=Activity)
+    totals: RunTotals = field(default_factory=RunTotals)
 
 
-def measure(spiking: SpikingNetwork, x: NDArray[np.uint8], y: NDArray[np.int64]) -> Totals:
-    """Return the sums over images uint8 (n, 28, 28), given to the network as grey levels in 0..1."""
-    pixels = x[:, None] / 255
-    compared = compare(spiking, pixels)
-    counts = simulate(spiking, encode(spiking, pixels))
-    operations = operation_counts(spiking, counts).values()
-    return Totals(
-        images=len(x),
-        correct=int(np.count_nonzero(decode(spiking, counts).argmax(axis=1) == y)),
-        neurons=compared.neurons,
-        differences=compared.differences,
-        spikes_input=int(counts[INPUT].sum(dtype=np.int64)),
-        spikes=sum(int(layer.spikes.sum()) for layer in operations),
-        logical=sum(int(layer.logical.sum()) for layer in operations),
-        dense=sum(int(layer.dense.sum()) for layer in operations),
+def measure(chip: Chip, data: Dataset) -> Measured:
+    """Compare and count on all samples of ``data``, which are in the shape and scale of the network."""
+    found, spiking = Measured(), chip.spiking
+    for part in batches(data):
+        compared, run = compare(spiking, part.x), chip.run(part.x)
+        found.compared += compared.neurons
+        found.differences += compared.differences
+        expected = simulate(spiking, run.input_counts)
+        for name, counts in counts_of(chip.image, run.result, len(part.x)).items():
+            found.placed += counts.size
+            found.misplaced += int(np.count_nonzero(counts != expected[name]))
+        found.activity.add(spiking, part)
+        found.totals.add(part, run.result, run.logits)
+    return found
+
+
+def row(chip: Chip, found: Measured) -> str:
+    """Return one row of the table below `HEAD`: means per image."""
+    activity, totals = found.activity, found.totals
+    form = report_closed_form(chip.spiking, activity, load_target("kuang2021"))
+    means = [
+        activity.input_spikes / activity.samples,
+        activity.total("spikes"),
+        totals.total("synaptic_operations") / totals.samples,
+        activity.total("logical"),
+        activity.total("dense"),
+    ]
+    levels = max(layer.levels for layer in chip.spiking.layers)
+    cores = sum(core is not None for core in chip.image.cores)
+    shown = " | ".join(f"{mean:,.1f}" for mean in means)
+    return (
+        f"| {levels} | {100 * (totals.accuracy or 0):.2f} % | {shown} "
+        f"| {cores} / {form['cores']} | {form['energy_j'] * 1e3:.4f} mJ |"
     )
 
 
+def _measured(path: Path, data: Dataset) -> tuple[str, str, int]:
+    """Return a paragraph about a model, its row of the table, and how many values differ."""
+    chip = compile_network(load_onnx(path), core="reference", scaling="unit")
+    found = measure(chip, scaled(data, "unit", chip.spiking.network)[0])
+    told = (
+        f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+        f"  image {chip.image.digest}\n"
+        f"  {found.totals.correct} of {found.totals.samples} correct on the chip, "
+        f"{found.activity.float_correct} in float64\n"
+        f"  {found.differences} of {found.compared} values of the network differ from the float network\n"
+        f"  {found.misplaced} of {found.placed} values on the chip differ from the network"
+    )
+    return told, row(chip, found), found.differences + found.misplaced
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Print one paragraph per model; return 1 if a spiking network differs from its float network."""
+    """Print the table; return 1 if anything differs."""
     parser = argparse.ArgumentParser(prog="python -m sim_tests.lenet_table", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the idx files of MNIST")
     parser.add_argument("models", type=Path, nargs="+", help="files that spikeloom train lenet wrote")
     options = parser.parse_args(arguments)
-    x, y = load_idx_pair(options.data, "test")
-    differences = 0
+    data, differences, rows = load_data(f"mnist:{options.data}"), 0, [HEAD]
     for path in options.models:
-        spiking, totals = convert(load_onnx(path)), Totals()
-        for start in range(0, len(x), CHUNK):
-            totals.add(measure(spiking, x[start : start + CHUNK], y[start : start + CHUNK]))
-        print(_paragraph(path, totals))
-        differences += totals.differences
+        told, line, found = _measured(path, data)
+        print(told, flush=True)
+        rows.append(line)
+        differences += found
+    print("\n".join(rows))
     return int(differences > 0)
-
-
-def _paragraph(path: Path, totals: Totals) -> str:
-    means = {
-        name: getattr(totals, name) / totals.images for name in ("spikes_input", "spikes", "logical", "dense")
-    }
-    shown = ", ".join(f"{name} {value:.1f}" for name, value in means.items())
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return (
-        f"{path.name} sha256 {digest}\n"
-        f"  {totals.correct} of {totals.images} correct, "
-        f"{totals.differences} of {totals.neurons} values differ; per image: {shown}"
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from emu.container import load_image
-from mapping.report import TARGET_KEYS
+from mapping.report_parts import TARGET_KEYS
 from spikeloom.cli import main
 
 

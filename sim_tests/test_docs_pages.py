@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What pages list is all there is: ports of the hardware, pages, words, named tests."""
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emu.spec import SystemSpec, preset
@@ -13,24 +15,29 @@ from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.counters import CounterFile, StickyCause
 from rtl.crossbar import Crossbar
+from rtl.emission import Emitter
 from rtl.events import EventScheduler
 from rtl.gateway import Gateway
 from rtl.neuron import Walk
 from rtl.program import Programmer
 from rtl.router import Router
 from rtl.schedule import Schedule
+from sim_tests.bench.reports import json_report
+from sim_tests.bench.systems import Outcome
+from spikeloom.cli import main
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGE = DOCS / "theory_of_operation.md"
+RESULTS = DOCS / "reference" / "results.md"
 NAMED = re.compile(r"`pytest (sim_tests/\w+\.py) -k (\w+)`")
-SIZED = (Chip, Gateway, Router, Neurocore, EventScheduler, Crossbar, Walk, Schedule, CounterFile)
+SIZED = (Chip, Gateway, Router, Neurocore, EventScheduler, Crossbar, Walk, Emitter, Schedule, CounterFile)
 PLAIN = (Programmer, StickyCause)
 
 
 def documented(text: str, block: str) -> list[str]:
     """Return the names in the first column of the table of a block."""
-    section = re.search(rf"^## {block}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {re.escape(block)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert section is not None
     rows = re.findall(r"^\| (`[^|]*) \|", section.group(1), re.MULTILINE)
     return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
@@ -99,3 +106,25 @@ def test_lists_find_planted_gaps(tmp_path: Path) -> None:
     assert misplaced("**Axon.** A\n\n**Core.** B\n\n**Cell.** C\n\n**Cell.** D\n") == ["cell", "cell"]
     assert untested("`pytest sim_tests/test_docs_pages.py -k find_planted_gap`") == []
     assert untested("`pytest sim_tests/test_docs_pages.py -k gone`") == ["gone"]
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="not a checkout")
+def test_page_lists_what_a_run_writes(tmp_path: Path) -> None:
+    page = RESULTS.read_text(encoding="utf-8")
+    image, told, trace = (tmp_path / name for name in ("a.spikeloom", "a.json", "a.npz"))
+    assert main(["compile", "digits", "-o", str(image), "--core", "small"]) == 0
+    outputs = ["--json", str(told), "--trace", str(trace)]
+    assert main(["run", str(image), "--data", "digits", "--samples", "1", "--cycles", *outputs]) == 0
+    assert sorted(json.loads(told.read_text())) == sorted(documented(page, "`run --json`: `spikeloom.run/1`"))
+    with np.load(trace) as arrays:
+        names = {"counter_NAME" if name.startswith("counter_") else name for name in arrays.files}
+    assert sorted(names) == sorted(documented(page, "`run --trace`: arrays of an npz file"))
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="not a checkout")
+def test_page_lists_what_a_verification_writes() -> None:
+    spec = SystemSpec(core=preset("tiny"), width=2, height=1)
+    outcome = Outcome(name="a", spec=spec, steps=1, compared=1, failure=None)
+    told = json.loads(json_report([outcome], "pysim", None))
+    names = documented(RESULTS.read_text(encoding="utf-8"), "`verify --json`: `spikeloom.verify/1`")
+    assert sorted(names) == sorted(told)

@@ -115,7 +115,7 @@ def test_wrong_size_is_refused(shape: tuple[int, ...]) -> None:
 
 FORMS = (
     "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, fashion:DIR, "
-    "fashion:DIR:train or a file ending in .npz, not "
+    "fashion:DIR:train or a file ending in .npz or .aedat4, not "
 )
 
 

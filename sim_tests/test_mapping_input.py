@@ -10,9 +10,10 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from mapping.datasets import AUTO_SAMPLES, Dataset, load_data, scaled
+from mapping.datasets import AUTO_SAMPLES, Dataset, accuracy, load_data, scaled
 from mapping.errors import MappingError
-from mapping.flow import compile_network, float_accuracy, load_network, open_chip
+from mapping.evaluate import infer
+from mapping.flow import compile_network, load_network, open_chip
 from mapping.network import Network
 from mapping.report import estimate
 from sim_tests.model_builder import ModelBuilder
@@ -75,7 +76,7 @@ def test_other_numbers_change_by_mean_and_deviation_only(how: str, expected: NDA
 def test_auto_takes_the_more_accurate(unit: float, chosen: str) -> None:
     data, got = scaled(pictures(), "auto", model(unit))
     assert got == chosen
-    assert float_accuracy(model(unit), data) == 1.0
+    assert accuracy(infer(model(unit), data.x), data.y) == 1.0
 
 
 def test_auto_takes_unit_on_ties_and_without_labels() -> None:
@@ -102,7 +103,7 @@ def test_unknown_scale_is_refused(how: str) -> None:
     with pytest.raises(MappingError) as error:
         scaled(pictures(), how, model(1.0))
     assert str(error.value) == (
-        "Input must be auto, raw, unit or MEAN,STD with a STD above zero, for example 0.1307,0.3081, "
+        "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example 0.1307,0.3081, "
         f"not {how!r}."
     )
 
@@ -162,7 +163,7 @@ def test_command_line_chooses_prints_and_keeps(tmp_path: Path, capsys: pytest.Ca
     result = json.loads(Path(out).read_text())
     assert (result["input"], result["input_scale"]["choice"]) == ("unit", "raw")
     assert main(["run", image, "--data", data, "--input", "odd"]) == 2
-    assert "spikeloom: Input must be auto, raw, unit or MEAN,STD" in capsys.readouterr().err
+    assert "spikeloom: Input must be auto, raw, unit, 3sigma or MEAN,STD" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mnist_lenet_andreygermanov.onnx", "mnist_conv_zoo/model.onnx"])
@@ -172,5 +173,5 @@ def test_published_models_want_raw_pixels(name: str) -> None:
         pytest.skip(f"SPIKELOOM_DATA names no folder with models/{name}")
     network = load_network(folder / "models" / name)
     data, chosen = scaled(load_data(f"mnist:{folder / 'mnist'}").first(AUTO_SAMPLES), "auto", network)
-    assert (float_accuracy(network, data) or 0.0) > 0.95
+    assert (accuracy(infer(network, data.x), data.y) or 0.0) > 0.95
     assert chosen == "raw"

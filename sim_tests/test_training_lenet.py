@@ -18,12 +18,12 @@ import pytest
 from onnx import numpy_helper
 
 import mapping.training.lenet
-from mapping.convert import SpikingNetwork, compare, convert
+from mapping.convert import compare, convert
 from mapping.errors import MappingError
 from mapping.evaluate import infer
+from mapping.flow import Chip, compile_network
 from mapping.idx import load_idx_pair
 from mapping.importers.onnx import load_onnx, network_from_onnx
-from mapping.network import Network
 from mapping.training import LENET_RECIPE, LENET_TERNARY, SPIKES, build_lenet, move, quantise, train_lenet
 from mapping.training.quantisation import write_model
 from sim_tests import lenet_table
@@ -253,26 +253,54 @@ def test_training_refuses_other_images(train: int, size: int, tmp_path: Path) ->
         train_lenet(data=tmp_path, output=tmp_path / "a.onnx")
 
 
-def test_table_counts_the_spiking_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_compares_network_and_chip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.onnx"
     write_model(path, _random_model(2))
     assert lenet_table.main(["--data", str(_write_mnist(tmp_path)), str(path)]) == 0
-    digest, line = capsys.readouterr().out.splitlines()
+    digest, _, correct, network, chip, *table = capsys.readouterr().out.splitlines()
     assert digest == f"a.onnx sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
-    values = sum(int(np.prod(shape)) for shape in MAPS) + 10
-    assert f"of 20 correct, 0 of {20 * values} values differ; per image: spikes_input " in line
+    values = sum(int(np.prod(shape)) for shape in MAPS)
+    assert correct.endswith("in float64")
+    assert network == f"  0 of {20 * (values + 10)} values of the network differ from the float network"
+    assert chip == f"  0 of {20 * values} values on the chip differ from the network"
+    assert "\n".join(table[:2]) == lenet_table.HEAD
+    assert table[2].startswith("| 2 | ")
+    assert "/ 109 |" in table[2]
 
 
-def test_table_finds_a_planted_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty(network: Network) -> SpikingNetwork:
-        spiking = convert(network)
-        layer = spiking.layers[0]
-        wrong = replace(layer, thresholds=layer.thresholds + 1)
-        return replace(spiking, layers=(wrong, *spiking.layers[1:]))
+def _other_network(chip: Chip) -> Chip:
+    layer = chip.spiking.layers[0]
+    wrong = replace(layer, thresholds=layer.thresholds + 1)
+    return replace(chip, spiking=replace(chip.spiking, layers=(wrong, *chip.spiking.layers[1:])))
 
-    monkeypatch.setattr(lenet_table, "convert", faulty)
+
+def _other_image(chip: Chip) -> Chip:
+    at = next(i for i, core in enumerate(chip.image.cores) if core is not None)
+    cores = list(chip.image.cores)
+    core = cores[at]
+    assert core is not None
+    cores[at] = replace(core, bias=core.bias + 1)
+    return replace(chip, image=replace(chip.image, cores=tuple(cores)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"), [(_other_network, "values of the network"), (_other_image, "values on the chip")]
+)
+def test_table_finds_a_planted_fault(
+    fault: Callable[[Chip], Chip],
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def faulty(*arguments: Any, **options: Any) -> Chip:
+        return fault(compile_network(*arguments, **options))
+
+    monkeypatch.setattr(lenet_table, "compile_network", faulty)
     write_model(tmp_path / "a.onnx", _random_model(2))
     assert lenet_table.main(["--data", str(_write_mnist(tmp_path)), str(tmp_path / "a.onnx")]) == 1
+    line = next(line for line in capsys.readouterr().out.splitlines() if where in line)
+    assert not line.startswith("  0 of")
 
 
 @pytest.mark.long

@@ -198,6 +198,7 @@ def run(
     """Emulate an image on data."""
     from mapping.datasets import load_data, scale_text
     from mapping.flow import open_chip
+    from mapping.totals import RunTotals
     from spikeloom.files import check_places, write_text, write_trace
     from spikeloom.results import run_json, run_table
     from spikeloom.terminal import console, status
@@ -208,15 +209,20 @@ def run(
         given = load_data(data).first(samples)
         chosen, scale = chip.prepare(given, scale)
         say(f"emulating {len(chosen.x)} samples")
-        inference = chip.run(
-            chosen.x, cycles=cycles, progress=lambda done, steps: say(f"step {done} of {steps}")
-        )
-    if trace is not None:
-        write_trace(trace, inference.result)
+
+        def tell(done: int, steps: int) -> None:
+            say(f"step {done} of {steps}")
+
+        if trace is None:
+            totals = chip.totals(chosen, cycles=cycles, progress=tell)
+        else:
+            inference, totals = chip.run(chosen.x, cycles=cycles, progress=tell), RunTotals()
+            totals.add(chosen, inference.result, inference.logits)
+            write_trace(trace, inference.result)
     if json is not None:
-        write_text(json, run_json(image, chip, chosen, scale, inference))
+        write_text(json, run_json(image, chip, chosen.name, scale, totals))
     console.print(f"Input: {scale_text(given, scale)}")
-    console.print(run_table(chosen, chip.period, inference))
+    console.print(run_table(chosen.name, chip.period, totals))
 
 
 @app.command(

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mapping.closed_form import report_closed_form
 from mapping.datasets import load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network, load_network
-from mapping.report import Report, report_closed_form, report_machine
+from mapping.report import Report, report_machine
 from mapping.simulate import compare
 from mapping.targets import load_target
+from mapping.totals import RunTotals, observe
 from spikeloom.bench import export_verilog, verify_image
 from spikeloom.files import write_text
 from spikeloom.terminal import console, layer_table, report_table, status
@@ -73,9 +75,11 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     console.print(f"6 Verilog  {len(written)} files in {out / 'verilog'}")
     loom, kuang = load_target("loom"), load_target("kuang2021")
     with status("writing the report"):
+        activity, totals = observe(chip.spiking, data), RunTotals()
+        totals.add(data, cycles.result, cycles.logits)
         parts = [
-            report_machine(chip, data, loom, inference=cycles),
-            report_closed_form(chip.spiking, data, kuang),
+            report_machine(chip, data, loom, activity, totals=totals),
+            report_closed_form(chip.spiking, activity, kuang),
         ]
     verification = json.loads(proof.read_text())
     report = Report(

@@ -53,7 +53,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR or fashion:DIR with idx "
-        "files, also mnist:DIR:train; or an .npz file with x and y.",
+        "files, also mnist:DIR:train; an .npz file with x and y; or events of a camera, an .npz file with t, "
+        "x, y, p or an .aedat4 file, with options, for example FILE:events=2000,size=64x64.",
     ),
 ]
 Input = Annotated[
@@ -61,7 +62,8 @@ Input = Annotated[
     typer.Option(
         "--input",
         help="Scale of pixels (bytes): raw (0..255), unit (/255), MEAN,STD (of unit), or auto, the more "
-        "accurate of raw and unit on 256 samples.",
+        "accurate of raw and unit on 256 samples; for counts of events also 3sigma, limited and divided by "
+        "the largest.",
     ),
 ]
 Core = Annotated[

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mapping.datasets import Dataset
-from mapping.flow import Chip, Inference
+from mapping.flow import Chip
+from mapping.totals import RunTotals
 from spikeloom.terminal import number, share
 
 __all__ = ["run_json", "run_table"]
@@ -18,9 +18,8 @@ __all__ = ["run_json", "run_table"]
 SCHEMA = "spikeloom.run/1"
 
 
-def run_json(image: Path, chip: Chip, data: Dataset, scale: str, inference: Inference) -> str:
-    """Return a run as JSON text: totals over all samples, not means."""
-    result = inference.result
+def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) -> str:
+    """Return what a chip did as JSON text: totals over all samples, not means."""
     return (
         json.dumps(
             {
@@ -28,14 +27,15 @@ def run_json(image: Path, chip: Chip, data: Dataset, scale: str, inference: Infe
                 "version": version("spikeloom"),
                 "image": image.name,
                 "image_digest": chip.image.digest,
-                "data": data.name,
+                "data": data,
                 "input": scale,
-                "samples": len(data.x),
-                "mode": result.mode,
-                "timesteps": result.steps,
-                "elapsed_cycles": result.elapsed,
-                "accuracy": inference.accuracy(data.y),
-                "counters": {name: result.total(name) for name in result.counters},
+                "samples": totals.samples,
+                "runs": totals.runs,
+                "mode": totals.mode,
+                "timesteps": totals.steps,
+                "elapsed_cycles": totals.elapsed,
+                "accuracy": totals.accuracy,
+                "counters": {name: totals.total(name) for name in totals.counters},
             },
             indent=2,
         )
@@ -43,15 +43,14 @@ def run_json(image: Path, chip: Chip, data: Dataset, scale: str, inference: Infe
     )
 
 
-def run_table(data: Dataset, period: int, inference: Inference) -> Table:
-    """Return a run as a table: totals over all samples, each of ``period`` timesteps."""
-    result = inference.result
-    table = Table(title=f"{data.name}, {len(data.x)} samples, {result.mode}", title_justify="left")
+def run_table(data: str, period: int, totals: RunTotals) -> Table:
+    """Return what a chip did as a table: totals over all samples, each of ``period`` timesteps."""
+    table = Table(title=f"{data}, {totals.samples} samples, {totals.mode}", title_justify="left")
     table.add_column("total")
     table.add_column("", justify="right")
-    table.add_row("accuracy", share(inference.accuracy(data.y)))
-    table.add_row(f"timesteps ({number(period)} an inference)", number(result.steps))
-    table.add_row("cycles", number(result.elapsed))
-    for name in result.counters:
-        table.add_row(name.replace("_", " "), number(result.total(name)))
+    table.add_row("accuracy", share(totals.accuracy))
+    table.add_row(f"timesteps ({number(period)} an inference)", number(totals.steps))
+    table.add_row("cycles", number(totals.elapsed))
+    for name in totals.counters:
+        table.add_row(name.replace("_", " "), number(totals.total(name)))
     return table

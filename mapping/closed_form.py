@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of a spiking network as the closed form of Kuang et al. wants them."""
+"""A closed-form target's part of the report."""
 
-from mapping.kuang import LayerShape
+import math
+from typing import Any
+
+from mapping.kuang import LayerShape, estimate_kuang
+from mapping.report_parts import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking import SpikingNetwork
+from mapping.targets import Target
+from mapping.totals import Activity
 
-__all__ = ["layer_shapes"]
+__all__ = ["layer_shapes", "report_closed_form"]
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -52,3 +58,35 @@ def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
                 )
             )
     return shapes
+
+
+def report_closed_form(spiking: SpikingNetwork, activity: Activity, target: Target) -> dict[str, Any]:
+    """Return a closed-form target's part of the report; its spikes come from the spiking network."""
+    shared = common(spiking, activity)
+    k_rep = max(spiking.input_levels, *(layer.levels for layer in spiking.layers))
+    form = estimate_kuang(
+        layer_shapes(spiking), k_rep=k_rep, sop_dense=shared["synaptic_operations_dense"], target=target
+    )
+    return ordered(
+        {
+            **shared,
+            "target": target.name,
+            "simulated": "network",
+            "accuracy": activity.accuracy,
+            "timesteps": form.steps,
+            "cores": form.cores,
+            "chips": math.prod(target.count(key) for key in ("chips_x", "chips_y")),
+            "synaptic_operations": shared["synaptic_operations_dense"],
+            "pipelined": False,
+            **energy_keys(form.energy, form.latency_s, form.throughput_per_s),
+            "breakdown": {
+                "units": dict(form.energy.per_unit_j),
+                "events": dict(form.energy.per_event_j),
+                "layer_energy_j": None,
+                "loading": None,
+                "layers": layer_rows(spiking, activity, None),
+                "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
+            },
+            "neurobench": neurobench(spiking, activity, None),
+        }
+    )
