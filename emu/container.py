@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from emu.image import FIELDS, CoreImage, ImageError, SystemImage
+from emu.image import FIELDS, CoreImage, ImageError, SystemImage, printable
 from emu.spec import SystemSpec
 
 __all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]
@@ -116,7 +116,8 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     image : what to write.
-    path : the file, usually ``*.spikeloom``. It is replaced only when everything has been written.
+    path : the file, usually ``*.spikeloom``. It is replaced only when everything has been written; its folder
+        is made if it is missing.
 
     Raises
     ------
@@ -127,6 +128,7 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
     members = dict(sorted(_members(image)))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             for name, data in {_META: _meta(image, members), **members}.items():
                 info = zipfile.ZipInfo(name, _TIME)
@@ -279,7 +281,9 @@ def _image(reader: _Reader) -> SystemImage:
             **tables,
         )
     except ImageError as error:
-        raise error if str(error).startswith(str(reader.path)) else reader.error(str(error)) from error
+        if str(error).startswith(printable(str(reader.path))):
+            raise
+        raise reader.error(str(error)) from error
     if image.digest != meta["image_digest"]:
         raise reader.error(f"image_digest must be {meta['image_digest']}, not {image.digest}{_WAY_OUT}")
     return image

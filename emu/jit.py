@@ -18,11 +18,12 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["cache_folder", "njit", "popcount"]
+__all__ = ["OFF", "cache_folder", "njit", "popcount"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-_OFF = ("0", "off", "no", "false")
+OFF = ("0", "off", "no", "false")
+"""Values of ``SPIKELOOM_CACHE`` that name no folder."""
 
 
 @cache
@@ -40,7 +41,7 @@ def _sources_digest() -> str:
 def cache_folder() -> Path | None:
     """Return the folder of compiled kernels for these sources, None if nothing is kept."""
     switch = os.environ.get("SPIKELOOM_CACHE", "")
-    if switch.lower() in _OFF and switch:
+    if switch.lower() in OFF and switch:
         return None
     if switch:
         base = Path(switch)

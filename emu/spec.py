@@ -50,6 +50,12 @@ def chunks_for(bits: int) -> int:
     return 1 << (chunks - 1).bit_length()
 
 
+def _require_integers(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, not {value!r}")
+
+
 def _require(condition: bool, noun: str, rule: str, value: object) -> None:
     if not condition:
         raise ValueError(f"{noun} must be {rule}, not {value!r}")
@@ -89,10 +95,7 @@ class CoreSpec:
     schedule: int
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{field.name} must be an integer, not {value!r}")
+        _require_integers(**dataclasses.asdict(self))
         _require(2 <= self.axons <= 4096, "axons", "2..4096", self.axons)
         _require(8 <= self.columns <= 4096, "columns", "8..4096", self.columns)
         _require(_power_of_two(self.lanes) and 8 <= self.lanes <= 64, "lanes", "8, 16, 32 or 64", self.lanes)
@@ -186,6 +189,7 @@ class SystemSpec:
     height: int
 
     def __post_init__(self) -> None:
+        _require_integers(width=self.width, height=self.height)
         _require(1 <= self.width <= 64, "width", "1..64", self.width)
         _require(1 <= self.height <= 63, "height", "1..63", self.height)
 

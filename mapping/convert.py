@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.activations import Activation, find_activations, magnitudes
+from mapping.activations import Activation, explain, find_activations, magnitudes
 from mapping.errors import UnsupportedModelError
 from mapping.evaluate import lowest_bit, needed_nodes
 from mapping.network import Network, Node
 from mapping.operations import LayerOperations, layer_matrix, operation_counts, pool_matrix, pool_members
-from mapping.rewrite import drop_idle, sink_pools
+from mapping.rewrite import absorb_pads, drop_idle, sink_pools
 from mapping.simulate import Comparison, compare, decode, encode, simulate
 from mapping.spiking import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
 from mapping.thresholds import Chain, fold, order_dependent, prove, slopes
@@ -42,9 +42,10 @@ __all__ = [
     "simulate",
 ]
 
-_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Mul", "Quantise", "Relu"})
+_CHAIN = frozenset({"Add", "BatchNormalization", "Clip", "Div", "Mul", "Quantise", "Relu"})
 _HOST = frozenset({"Conv", "Dense", "MaxPool"})
-_QUANTISERS = frozenset({"Floor", "Quantise"})
+_QUANTISERS = frozenset({"Floor", "Quantise", "Round"})
+_NEARLY = 1e-4  # share of the largest weight that rounding explains, not training
 _OUTSIDE = "it lies outside the longest run of layers that can run on the chip"
 
 
@@ -75,8 +76,8 @@ def convert(network: Network) -> SpikingNetwork:
 
     On the chip runs the longest run of ternary layers behind one quantised activation, the earliest on a
     tie; all other layers run on the host and are listed with the reason. The network of the result is the
-    given one with max-pools moved behind activations, and without operations that do nothing, where that
-    changes no value.
+    given one with max-pools moved behind activations, pads moved into the layers that read them, and without
+    operations that do nothing, where that changes no value.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def convert(network: Network) -> SpikingNetwork:
     MappingError
         If the thresholds of a layer fail their proof.
     """
-    network = sink_pools(drop_idle(network))
+    network = sink_pools(absorb_pads(drop_idle(network)))
     activations = find_activations(network)
     candidates, reasons = _candidates(network, activations)
     entry, run = _longest_run(network, activations, candidates)
@@ -123,9 +124,9 @@ def _candidates(
             continue
         source = _source(linear, network, producers, activations)
         ends = [(chain[1:], end) for chain, end in chains if chain and chain[0] is linear]
-        ternary, reason = _ternary(linear, source)
+        ternary, reason = _ternary(linear, source, network)
         if source is None or ternary is None or not ends:
-            reasons[linear.name] = reason or "its output does not end in a quantised activation"
+            reasons[linear.name] = reason or _why_no_end(linear, network)
             continue
         reasons[linear.name] = _OUTSIDE
         for chain, end in ends:
@@ -143,6 +144,18 @@ def _candidates(
                 )
             )
     return found, reasons
+
+
+def _why_no_end(linear: Node, network: Network) -> str:
+    """Say why no quantised activation follows a linear node, by the first quantiser or join behind it."""
+    tensor = linear.output
+    while len(readers := network.consumers(tensor)) == 1 and readers[0].op not in {"Conv", "Dense"}:
+        tensor = readers[0].output
+        if readers[0].op == "Quantise":
+            return f"its output {explain(network, tensor)}"
+        if len(readers[0].inputs) > 1:
+            return f"its output goes into {readers[0].name!r} before it is quantised"
+    return "its output does not end in a quantised activation"
 
 
 def _chain(activation: Activation, producers: dict[str, Node]) -> list[Node]:
@@ -179,21 +192,33 @@ def _source(
 
 
 def _ternary(
-    linear: Node, source: _Source | None
+    linear: Node, source: _Source | None, network: Network
 ) -> tuple[tuple[NDArray[np.int8], NDArray[np.float64]] | None, str | None]:
     """Return digits and one magnitude for each row, or None and the reason."""
     weight = linear.constants["weight"]
     magnitude = magnitudes(weight)
     if magnitude is None:
-        return None, "its weights are not -a, 0 and a with one a per output channel"
+        return None, _not_ternary(weight)
     if source is None:
-        return None, "its input is not a quantised activation"
+        return None, f"its input {explain(network, linear.inputs[0])}"
     digits = np.sign(weight).astype(np.int8)
     largest = np.abs(digits).reshape(len(weight), -1).sum(axis=1, dtype=np.int64) * source.activation.levels
     bits = np.ldexp(magnitude, -np.minimum(lowest_bit(magnitude[:, None], axis=1), 1000))
     if (bits * largest >= 2.0**53).any():
         return None, "its weights have too many digits for exact sums in float64, store them as float32"
     return (digits, magnitude), None
+
+
+def _not_ternary(weight: NDArray[np.float64]) -> str:
+    """Say what is wrong with weights; training code often leaves w + (ternary - w), which rounding moves."""
+    rows = np.abs(weight.reshape(len(weight), -1))
+    largest = rows.max(axis=1, keepdims=True)
+    miss = np.minimum(rows, largest - rows) / np.where(largest > 0, largest, 1.0)
+    if miss.max() < _NEARLY:
+        return (
+            f"its weights miss -a, 0 and a by up to {miss.max():.1g} a; store the ternary values themselves"
+        )
+    return "its weights are not -a, 0 and a with one a per output channel"
 
 
 def _longest_run(
@@ -323,6 +348,11 @@ def _nothing_to_run(reasons: dict[str, str], candidates: Sequence[_Candidate]) -
     remedy = "train with ternary weights and quantised activations before and after them"
     if not reasons:
         return f"The model has no convolution and no dense layer, so nothing can run on the chip; {remedy}."
-    middle = [name for name, reason in reasons.items() if reason.startswith("its weights")] or list(reasons)
+    named = [name for name, reason in reasons.items() if "quantised by" in reason]
+    middle = (
+        named[:1]
+        or [name for name, reason in reasons.items() if reason.startswith("its weights")]
+        or list(reasons)
+    )
     first = middle[len(middle) > 2]
     return f"No layer can run on the chip: layer {first!r} cannot because {reasons[first]}; {remedy}."

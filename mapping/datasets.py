@@ -24,7 +24,16 @@ from mapping.idx import load_idx_pair
 from mapping.network import Network
 from mapping.npz import read_arrays
 
-__all__ = ["AUTO_SAMPLES", "Dataset", "accuracy", "check_scale", "correct", "load_data", "scaled"]
+__all__ = [
+    "AUTO_SAMPLES",
+    "Dataset",
+    "accuracy",
+    "check_scale",
+    "correct",
+    "load_data",
+    "scale_text",
+    "scaled",
+]
 
 AUTO_SAMPLES = 256
 """Labelled samples on which ``auto`` compares the scales of pixels."""
@@ -158,7 +167,14 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
 
 
-def check_scale(how: str) -> str:
+def scale_text(data: Dataset, how: str) -> str:
+    """Return what a way to scale pixels did to data, in words: only `MEAN,STD` changes what are no bytes."""
+    if data.pixels or how not in {"raw", "unit"}:
+        return how
+    return "as it is (values, no bytes of pixels)"
+
+
+def check_scale(how: object) -> str:
     """Return a way to scale pixels if it is one.
 
     Raises
@@ -166,21 +182,21 @@ def check_scale(how: str) -> str:
     MappingError
         If it is not.
     """
-    if how not in {"auto", "raw", "unit", THREE_SIGMA}:
-        _mean_and_deviation(how)
-    return how
+    text = how if isinstance(how, str) else repr(how)  # an image may hold anything
+    if text not in {"auto", "raw", "unit", THREE_SIGMA}:
+        _mean_and_deviation(text)
+    return text
 
 
 def _mean_and_deviation(how: str) -> tuple[float, float]:
-    parts = how.split(",")
     try:
-        mean, deviation = map(float, parts)
+        mean, deviation = map(float, how.split(","))
     except ValueError:
         mean, deviation = math.nan, 0.0
     if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
         raise MappingError(
             "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example "
-            f"0.1307,0.3081, not {how!r}."
+            f"0.1307,0.3081, not {how[:100]!r}."
         )
     return mean, deviation
 

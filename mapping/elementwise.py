@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What elementwise operations do to numbers, and every way of rounding."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,17 +54,23 @@ def apply_elementwise(node: Node, values: Reals, *, axis: int) -> Reals:
     constants = {
         key: _along(value.astype(values.dtype), values.ndim, axis) for key, value in node.constants.items()
     }
-    if node.op == "Add":
-        return values + constants["value"]
-    if node.op == "Mul":
-        return values * constants["value"]
+    if node.op in _RULES:
+        return np.asarray(_RULES[node.op](values, constants.get("value")))
     if node.op == "BatchNormalization":
         deviation = np.sqrt(constants["variance"] + node.number("epsilon"))
         return (values - constants["mean"]) / deviation * constants["scale"] + constants["bias"]
     if node.op == "Clip":
         return np.minimum(np.maximum(values, node.number("low")), node.number("high"))
-    if node.op == "Quantise":
-        scale, zero_point = constants["scale"], constants["zero_point"]
-        inside = np.minimum(np.maximum(values / scale + zero_point, node.number("low")), node.number("high"))
-        return (round_by(node.text("rounding"), inside) - zero_point) * scale
-    return np.maximum(values, 0.0) if node.op == "Relu" else np.floor(values)
+    scale, zero_point = constants["scale"], constants["zero_point"]
+    inside = np.minimum(np.maximum(values / scale + zero_point, node.number("low")), node.number("high"))
+    return (round_by(node.text("rounding"), inside) - zero_point) * scale
+
+
+_RULES: Mapping[str, Callable[[Reals, Any], Reals]] = {
+    "Add": lambda values, value: values + value,
+    "Div": lambda values, value: values / value,
+    "Floor": lambda values, _: np.floor(values),
+    "Mul": lambda values, value: values * value,
+    "Relu": lambda values, _: np.maximum(values, 0.0),
+    "Round": lambda values, _: np.rint(values),
+}

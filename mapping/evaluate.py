@@ -143,6 +143,11 @@ def _apply(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...], scale: f
         return _linear(node, inputs[0], scale)
     if node.op == "MaxPool":
         return _max_pool(node, inputs[0])
+    if node.op == "Concat":
+        return np.concatenate(inputs, axis=int(node.number("axis")) + 1)
+    if node.op == "Permute":
+        flat = inputs[0].reshape(len(inputs[0]), -1)
+        return flat[:, node.constants["order"].astype(np.int64)].reshape((-1, *shape))
     return inputs[0].reshape((len(inputs[0]), *shape))
 
 

@@ -35,7 +35,7 @@ from mapping.spiking import INPUT, SpikingNetwork
 from mapping.targets import Target, load_target
 from mapping.totals import RunTotals, batches
 
-__all__ = ["Chip", "Inference", "compile_network", "load_network", "open_chip"]
+__all__ = ["Chip", "Inference", "carried_network", "compile_network", "load_network", "open_chip"]
 
 Progress = Callable[[int, int], None]
 
@@ -259,13 +259,24 @@ def open_chip(path: str | Path) -> Chip:
         If it carries no network, or does not compute it.
     """
     image = load_image(path)
+    spiking = carried_network(image, path)
+    require(image, spiking)
+    return Chip(image=image, spiking=spiking)
+
+
+def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
+    """Return the network that an image carries for the host, converted.
+
+    Raises
+    ------
+    MappingError
+        If it carries none, or a damaged one.
+    """
     network = network_from_arrays(image.attachments)
     try:
-        spiking = convert(network)
+        return convert(network)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise MappingError(
             f"The network that {path} carries for the host is damaged ({type(error).__name__}: "
             f"{str(error)[:200]}); compile the model again."
         ) from error
-    require(image, spiking)
-    return Chip(image=image, spiking=spiking)

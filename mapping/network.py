@@ -31,19 +31,25 @@ OPERATIONS = (
     "Add",
     "BatchNormalization",
     "Clip",
+    "Concat",
     "Conv",
     "Dense",
+    "Div",
     "Flatten",
     "Floor",
     "MaxPool",
     "Mul",
+    "Permute",
     "Quantise",
     "Relu",
     "Reshape",
+    "Round",
 )
 """Every operation a `Node` can have."""
 
-ELEMENTWISE = frozenset({"Add", "BatchNormalization", "Clip", "Floor", "Mul", "Quantise", "Relu"})
+ELEMENTWISE = frozenset(
+    {"Add", "BatchNormalization", "Clip", "Div", "Floor", "Mul", "Quantise", "Relu", "Round"}
+)
 """Operations that treat every element alone, with parameters per tensor or per channel."""
 
 ROUNDINGS = ("half_even", "half_up", "half_down", "ceil", "floor", "up", "down")
@@ -62,14 +68,17 @@ class Node:
     - ``Conv``: ``stride`` (y, x), ``pads`` (top, left, bottom, right), ``dilation`` (y, x), ``groups``;
       ``weight`` (Cout, Cin / groups, kh, kw). No bias: a bias is an ``Add`` of its own.
     - ``Dense``: ``weight`` (out, in).
-    - ``Add``, ``Mul``: ``value`` () or (C,). An ``Add`` without ``value`` adds its two inputs.
+    - ``Add``, ``Mul``, ``Div``: ``value`` () or (C,). An ``Add`` without ``value`` adds its two inputs.
     - ``BatchNormalization``: ``epsilon``; ``scale``, ``bias``, ``mean``, ``variance``, each (C,).
     - ``Clip``: ``low``, ``high``, which may be infinite.
     - ``Quantise``: the integers ``low``, ``high``, and ``rounding``; ``scale``, ``zero_point``, each () or
       (C,). It gives (round(clip(x / scale + zero_point, low, high)) - zero_point) * scale.
     - ``MaxPool``: ``kernel``, ``stride``, ``pads`` as for ``Conv``.
     - ``Reshape``: ``shape`` without the batch dimension.
-    - ``Flatten``, ``Floor``, ``Relu``: none.
+    - ``Permute``: ``shape``; ``order``, for each element of the output, the place of its value in the input,
+      both flat.
+    - ``Concat``: ``axis``, not counting the batch.
+    - ``Flatten``, ``Floor``, ``Relu``, ``Round`` (halves to even): none.
     """
 
     name: str
@@ -213,6 +222,22 @@ def _reshape_shape(node: Node, shape: Shape) -> Shape:
     return target
 
 
+def _permute_shape(node: Node, shape: Shape) -> Shape:
+    target, order = _reshape_shape(node, shape), node.constants["order"]
+    if not np.array_equal(np.sort(order), np.arange(math.prod(shape))):
+        raise _bad(node, "has an order that is no permutation of its input")
+    return target
+
+
+def _concat_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    axis = int(node.number("axis"))
+    if not all(0 <= axis < len(shape) == len(shapes[0]) for shape in shapes) or any(
+        shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for shape in shapes
+    ):
+        raise _bad(node, f"joins tensors of shapes {', '.join(map(str, shapes))} along axis {axis}")
+    return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+
+
 def _elementwise_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     if any(shape != shapes[0] for shape in shapes):
         raise _bad(node, f"adds tensors of different shapes {shapes[0]} and {shapes[1]}")
@@ -221,6 +246,8 @@ def _elementwise_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
             raise _bad(node, f"has {key} of shape {value.shape} for an input of shape {shapes[0]}")
     if node.op == "BatchNormalization" and (node.constants["variance"] + node.number("epsilon") <= 0).any():
         raise _bad(node, "has a variance plus epsilon that is not above zero")
+    if node.op == "Div" and (node.constants["value"] == 0).any():
+        raise _bad(node, "divides by zero")
     if node.op == "Quantise":
         _check_quantiser(node)
     return shapes[0]
@@ -250,8 +277,14 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
         return _elementwise_shape(node, shapes)
     if node.op == "Flatten":
         return (math.prod(shapes[0]),)
-    rules = {"Conv": _conv_shape, "MaxPool": _pool_shape, "Dense": _dense_shape, "Reshape": _reshape_shape}
-    shape = rules[node.op](node, shapes[0])
+    rules = {
+        "Conv": _conv_shape,
+        "Dense": _dense_shape,
+        "MaxPool": _pool_shape,
+        "Permute": _permute_shape,
+        "Reshape": _reshape_shape,
+    }
+    shape = _concat_shape(node, shapes) if node.op == "Concat" else rules[node.op](node, shapes[0])
     if math.prod(shape) > MAX_ELEMENTS:
         raise _bad(node, f"has an output of shape {shape}, above the limit of {MAX_ELEMENTS} elements")
     return shape

@@ -220,19 +220,14 @@ def partition(spiking: SpikingNetwork, spec: CoreSpec, *, caps: Mapping[str, int
 def _check_codes(layer: SpikingLayer, spec: CoreSpec, depth: int, period: int) -> None:
     """Refuse counts that no packet carries and schedules that no core holds."""
     entries = 1 + (depth > 0) + (depth < period - 1)
+    wider = "use a core with a wider payload or fewer levels"
+    if layer.source == INPUT and layer.source_levels > spec.payload_max:
+        demand, allowed = layer.source_levels, spec.payload_max
+        raise InfeasibleError(
+            layer=INPUT, limit="spikes per value", demand=demand, allowed=allowed, remedy=wider
+        )
     for limit, demand, allowed, remedy in (
-        (
-            "spikes per input",
-            layer.source_levels,
-            spec.payload_max,
-            "use a core with a wider payload or fewer levels",
-        ),
-        (
-            "spikes per neuron",
-            layer.levels,
-            spec.payload_max,
-            "use a core with a wider payload or fewer levels",
-        ),
+        ("spikes per neuron", layer.levels, spec.payload_max, wider),
         ("schedule entries", entries, spec.schedule, "use a core with a longer schedule"),
         ("timesteps between its steps", period - 1, 4095, "use a network of fewer layers"),
         (

@@ -4,14 +4,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mapping.activations import changes_nothing, find_counts, magnitudes
+from mapping.activations import changes_nothing, find_counts, is_pad, magnitudes
 from mapping.network import ELEMENTWISE, Network, Node, build_network
 from mapping.thresholds import slopes
 
-__all__ = ["drop_idle", "sink_pools"]
+__all__ = ["absorb_pads", "drop_idle", "sink_pools"]
 
 
-_PASSED = (ELEMENTWISE | {"MaxPool"}) - {"Floor", "Quantise"}
+_PASSED = (ELEMENTWISE | {"MaxPool"}) - {"Floor", "Quantise", "Round"}
 
 
 def drop_idle(network: Network) -> Network:
@@ -30,6 +30,31 @@ def drop_idle(network: Network) -> Network:
             continue
         nodes.append(replace(node, inputs=tuple(names.get(tensor, tensor) for tensor in node.inputs)))
     return _rebuilt(network, nodes)
+
+
+def absorb_pads(network: Network) -> Network:
+    """Let convolutions do the padding before them, and max-pools too where the padded values are counts.
+
+    A zero around counts never wins a maximum, as nothing around them never does.
+    """
+    counts = find_counts(network)
+    padded: dict[str, tuple[str, tuple[int, ...]]] = {}
+    nodes = []
+    for node in network.nodes:
+        source, pads = padded.get(node.inputs[0], ("", ()))
+        if source and (node.op == "Conv" or (node.op == "MaxPool" and node.inputs[0] in counts)):
+            total = tuple(a + b for a, b in zip(pads, node.pads(), strict=True))
+            if node.op == "Conv" or _less(total, node.pair("kernel")):
+                node = replace(node, inputs=(source,), attributes={**node.attributes, "pads": total})  # noqa: PLW2901
+        if is_pad(node) and node.output != network.output:
+            padded[node.output] = node.inputs[0], node.pads()
+        nodes.append(node)
+    return _rebuilt(network, nodes)
+
+
+def _less(pads: tuple[int, ...], kernel: tuple[int, int]) -> bool:
+    top, left, bottom, right = pads
+    return max(top, bottom) < kernel[0] and max(left, right) < kernel[1]
 
 
 def _rebuilt(network: Network, nodes: Sequence[Node]) -> Network:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from emu.image import printable
 from emu.spec import PRESETS
 
 __all__ = [
@@ -96,7 +97,7 @@ class TargetError(ValueError):
     """
 
     def __init__(self, message: str, *, key: str = "") -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.key = key
 
 

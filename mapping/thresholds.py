@@ -95,7 +95,7 @@ def slopes(nodes: Sequence[Node], rows: int) -> NDArray[np.int8]:
     """Return for each row whether the chain rises (1), falls (-1) or is constant (0)."""
     signs = np.ones(rows)
     for node in nodes:
-        if node.op == "Mul":
+        if node.op in {"Div", "Mul"}:
             signs = signs * np.sign(node.constants["value"])
         elif node.op == "BatchNormalization":
             signs = signs * np.sign(node.constants["scale"])

@@ -140,8 +140,8 @@ class Activity:
         return int(getattr(self.layers[name], what)) / self.samples
 
     def total(self, what: str) -> float:
-        """Return the mean per sample of one sum over all layers."""
-        return sum(self.mean(name, what) for name in self.layers)
+        """Return the mean per sample of one sum over all layers, divided once so that it is rounded once."""
+        return sum(int(getattr(layer, what)) for layer in self.layers.values()) / self.samples
 
 
 def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = None) -> Activity:

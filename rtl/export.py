@@ -3,7 +3,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from amaranth._toolchain.yosys import YosysError
@@ -16,7 +15,7 @@ from rtl.chip import Chip
 from rtl.core import Neurocore
 from rtl.router import Router
 
-__all__ = ["VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
+__all__ = ["SIDECAR", "VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
 
 
 class VerilogError(RuntimeError):
@@ -25,6 +24,9 @@ class VerilogError(RuntimeError):
 
 VERILOG_FILES = ("neurocore.v", "router.v", "chip.v")
 """Names of the files of a design, leaves first."""
+
+SIDECAR = "chip.json"
+"""Name of the file that tells the sizes of a design; without it a folder holds none."""
 
 _CONTENTS = re.compile(r"^  initial begin\n(?:    \S+\[\d+\] = [^\n]*\n)+  end\n", re.MULTILINE)
 
@@ -64,13 +66,8 @@ def _convert(component: wiring.Component, name: str) -> str:
     return _STYLE + "".join(map(_wake_with_reset, modules))
 
 
-def chip_verilog(spec: SystemSpec, *, observe: bool = False) -> dict[str, str]:
+def chip_verilog(spec: SystemSpec) -> dict[str, str]:
     """Return file name -> Verilog text of a chip, the same text for the same sizes.
-
-    Parameters
-    ----------
-    spec : sizes.
-    observe : add the observe ports that benches read.
 
     Raises
     ------
@@ -79,7 +76,7 @@ def chip_verilog(spec: SystemSpec, *, observe: bool = False) -> dict[str, str]:
     return {
         "neurocore.v": _convert(Neurocore(spec), "neurocore"),
         "router.v": _convert(Router(spec), "router"),
-        "chip.v": _convert(Chip(spec, observe=observe), "chip"),
+        "chip.v": _convert(Chip(spec), "chip"),
     }
 
 
@@ -99,23 +96,10 @@ def describe(spec: SystemSpec) -> dict[str, object]:
     }
 
 
-def write_verilog(spec: SystemSpec, directory: Path, *, extra: Mapping[str, str] | None = None) -> list[Path]:
-    """Write the chip's files and ``chip.json`` into a directory; each file is written whole or not at all.
-
-    Parameters
-    ----------
-    extra : further files, name relative to the directory -> text.
-    """
-    texts = {**chip_verilog(spec), "chip.json": json.dumps(describe(spec), indent=2) + "\n", **(extra or {})}
-    written = []
+def write_verilog(spec: SystemSpec, directory: Path) -> list[Path]:
+    """Write the chip's files and, last, its sidecar into a directory; return them."""
+    texts = {**chip_verilog(spec), SIDECAR: json.dumps(describe(spec), indent=2) + "\n"}
+    directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            partial.write_text(text)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        written.append(path)
-    return written
+        (directory / name).write_text(text)
+    return [directory / name for name in texts]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feed damaged files to every reader: each must be refused by the documented error, or work.
 
-    python -m sim_tests.fuzz [onnx|image|npz|stimulus|target] --cases N --seed S
+    python -m sim_tests.fuzz [onnx|image|npz|idx|stimulus|target|design] --cases N --seed S
 
 A case is a number: its seed and the reader's name give the file. Whatever is accepted is used: a model is
 converted and compared with its float network, an image runs in the emulator and in the oracle, data are
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import io
 import sys
 import tempfile
@@ -25,37 +26,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-from emu.container import load_image, save_image
+from emu.container import load_image
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.machine import Machine
+from emu.spec import SystemSpec
 from emu.trace import diff
 from mapping.closed_form import report_closed_form
 from mapping.convert import compare, convert
 from mapping.datasets import Dataset, load_data
 from mapping.errors import MappingError
 from mapping.evaluate import infer
-from mapping.flow import Chip, compile_network, load_network, open_chip
-from mapping.importers.onnx import network_from_onnx
+from mapping.flow import load_network, open_chip
 from mapping.network import Network
 from mapping.report import Report, report_machine
-from mapping.targets import TargetError, load_target, target_text
+from mapping.targets import TargetError, load_target
 from mapping.totals import Activity, RunTotals, observe
-from sim_tests.bench.systems import VerifyError, read_stimulus
+from rtl.export import VERILOG_FILES
+from sim_tests.bench.exported import read_design
+from sim_tests.bench.systems import VerifyError, read_stimulus, seeded_system
 from sim_tests.generator import random_system
-from sim_tests.model_builder import ModelBuilder
 from sim_tests.mutations import (
     Rng,
     damage_archive,
     damage_arrays,
     damage_bytes,
+    damage_json,
     damage_model,
     damage_toml,
     flip_byte,
-    npz_of,
 )
 from sim_tests.oracle import run_oracle
+from sim_tests.sound_files import (
+    data_files,
+    design_file,
+    idx_files,
+    images,
+    small_chip,
+    small_models,
+    stimuli,
+    targets,
+)
+from spikeloom.structure import open_subject, show_structure
 
 __all__ = ["READERS", "Tally", "fuzz", "main", "same_image", "small_chip", "small_models"]
 
@@ -78,65 +90,6 @@ class Tally:
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
         return f"{self.cases} cases: {ends}; {len(self.failures)} failures"
-
-
-def _model(seed: int) -> bytes:
-    """Return a small model with every operator of a quantised network."""
-    b = ModelBuilder((2, 6, 6), seed=seed)
-    y = b.quantise(b.conv("x", b.rng.normal(0, 0.5, size=(3, 2, 3, 3)), pads=[1, 1, 1, 1]))
-    first = b.quantise(b.norm(b.conv(y, b.ternary(4, 3, 3, 3), pads=[0, 1, 1, 0]), 4))
-    y = b.op("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2])
-    size = int(np.prod(b.network(y).shapes[y]))
-    y = b.op("Flatten", y) if seed % 2 else b.op("Reshape", y, b.constant([0, -1], np.int64))
-    y = b.quantise(b.op("BatchNormalization", b.dense(y, b.ternary(5, size)), *_norm(b, 5)))
-    return bytes(b.model(b.head(b.op("Dropout", b.op("Identity", y)), 5)).SerializeToString())
-
-
-def _norm(b: ModelBuilder, channels: int) -> list[str]:
-    values = (np.ones(channels), np.full(channels, 0.5), np.zeros(channels), np.ones(channels))
-    return [b.constant(v) for v in values]
-
-
-@cache
-def small_models() -> tuple[bytes, ...]:
-    """Return valid ONNX files, small enough to be damaged and used thousands of times."""
-    return tuple(_model(seed) for seed in range(4))
-
-
-@cache
-def small_chip() -> Chip:
-    """Return a compiled small network."""
-    return compile_network(
-        network_from_onnx(onnx.ModelProto.FromString(small_models()[0]), name="small"), core="small"
-    )
-
-
-@cache
-def _images() -> tuple[bytes, ...]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "x"
-        systems = [small_chip().image, *(random_system(seed)[0] for seed in range(3))]
-        files = []
-        for image in systems:
-            save_image(image, path)
-            files.append(path.read_bytes())
-        return tuple(files)
-
-
-@cache
-def _data() -> tuple[bytes, ...]:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(0.8, 1, (6, 2, 6, 6)), np.arange(6) % 3
-    byte = rng.integers(0, 256, (6, 6, 6, 2)).astype(np.uint8)
-    return npz_of({"x": x, "y": y}), npz_of({"x": x.astype(np.float32)}), npz_of({"x": byte, "y": y})
-
-
-@cache
-def _stimuli() -> tuple[tuple[SystemImage, bytes], ...]:
-    systems = [random_system(seed) for seed in range(3)]
-    return tuple(
-        (image, npz_of({"steps": s.steps, "step": s.step, "packet": s.packet})) for image, s in systems
-    )
 
 
 def _damage(data: bytes, rng: Rng, edit: Callable[[bytes, Rng], bytes]) -> bytes:
@@ -187,12 +140,15 @@ def _same_core(one: CoreImage | None, other: CoreImage | None) -> bool:
 
 def _read_image(path: Path) -> str:
     image = load_image(path)
+    with contextlib.suppress(MappingError):
+        show_structure(open_subject(str(path)))  # also one that differs from its network
     try:
         chip = open_chip(path)
     except MappingError:
         return _run_image(image)
     x = np.random.default_rng(2).normal(0.8, 1.0, (2, *chip.input_shape))
     try:
+        x = chip.prepare(Dataset(name="random", x=x, y=None))[0].x
         got = chip.run(x)
     except MappingError:
         return "loaded, refused when run"
@@ -220,9 +176,35 @@ def _read_npz(path: Path) -> str:
     return "accepted"
 
 
+def _read_idx(path: Path) -> str:
+    for name in set(idx_files()) - {path.name}:
+        path.with_name(name).write_bytes(idx_files()[name])
+    data = load_data(f"mnist:{path.parent}")
+    assert data.y is not None
+    assert len(data.x) == len(data.y)
+    assert 0 <= data.y.min() <= data.y.max() < 10
+    return "accepted"
+
+
+@cache
+def _doubt(spec: SystemSpec) -> str | None:
+    return seeded_system(1, spec).doubt
+
+
+def _read_design(path: Path) -> str:
+    for name in VERILOG_FILES:
+        path.with_name(name).touch()
+    spec, _ = read_design(path.parent)
+    if spec.cores > 16 or spec.core.axons * spec.core.columns > 2**16:
+        return "accepted, too large to run"
+    doubt = _doubt(spec)
+    assert doubt is None, doubt
+    return "accepted, emulator equals oracle"
+
+
 def _read_stimulus(path: Path) -> str:
     stimulus = read_stimulus(path)
-    image = _stimuli()[int(path.stem)][0]
+    image = stimuli()[int(path.stem)][0]
     if stimulus.steps > 1000:
         return "accepted, too long to run"
     try:
@@ -273,13 +255,19 @@ def _from(
     return make
 
 
+def _make_idx(rng: Rng) -> tuple[str, bytes]:
+    name = sorted(idx_files())[int(rng.integers(2))]
+    packed = name.endswith(".gz")
+
+    def edit(data: bytes, rng: Rng) -> bytes:
+        return gzip.compress(damage_bytes(gzip.decompress(data), rng)) if packed else damage_bytes(data, rng)
+
+    return name, _damage(idx_files()[name], rng, edit)
+
+
 def _make_stimulus(rng: Rng) -> tuple[str, bytes]:
-    at = int(rng.integers(len(_stimuli())))
-    return f"{at}.npz", _damage(_stimuli()[at][1], rng, damage_arrays)
-
-
-def _targets() -> list[bytes]:
-    return [target_text(name).encode() for name in ("loom", "kuang2021")]
+    at = int(rng.integers(len(stimuli())))
+    return f"{at}.npz", _damage(stimuli()[at][1], rng, damage_arrays)
 
 
 READERS: Mapping[str, _Reader] = {
@@ -287,12 +275,18 @@ READERS: Mapping[str, _Reader] = {
         make=_from(small_models, damage_model, ".onnx"), read=_read_onnx, refusals=(MappingError,)
     ),
     "image": _Reader(
-        make=_from(_images, damage_archive, ".spikeloom"), read=_read_image, refusals=(ImageError,)
+        make=_from(images, damage_archive, ".spikeloom"), read=_read_image, refusals=(ImageError,)
     ),
-    "npz": _Reader(make=_from(_data, damage_arrays, ".npz"), read=_read_npz, refusals=(MappingError,)),
+    "npz": _Reader(make=_from(data_files, damage_arrays, ".npz"), read=_read_npz, refusals=(MappingError,)),
+    "idx": _Reader(make=_make_idx, read=_read_idx, refusals=(MappingError,)),
     "stimulus": _Reader(make=_make_stimulus, read=_read_stimulus, refusals=(VerifyError,)),
     "target": _Reader(
-        make=_from(_targets, damage_toml, ".toml"), read=_read_target, refusals=(TargetError, MappingError)
+        make=_from(targets, damage_toml, ".toml"), read=_read_target, refusals=(TargetError, MappingError)
+    ),
+    "design": _Reader(
+        make=lambda rng: ("chip.json", _damage(design_file(), rng, damage_json)),
+        read=_read_design,
+        refusals=(VerifyError,),
     ),
 }
 """What is fuzzed: how a case is made, how it is read and used, and the errors that refuse it."""
@@ -301,7 +295,7 @@ READERS: Mapping[str, _Reader] = {
 def _sound(error: Exception) -> bool:
     """Tell whether an error is one sentence that says something."""
     text = str(error)
-    return len(text) > 20 and "\n" not in text.strip() and len(text) < 1500
+    return 20 < len(text) < 1500 and text.isprintable()
 
 
 def fuzz(name: str, *, cases: int, seed: int, first: int = 0) -> Tally:

@@ -22,6 +22,7 @@ __all__ = [
     "damage_archive",
     "damage_arrays",
     "damage_bytes",
+    "damage_json",
     "damage_model",
     "damage_toml",
     "flip_byte",
@@ -73,9 +74,6 @@ def damage_bytes(data: bytes, rng: Rng) -> bytes:
     for _ in range(int(rng.integers(1, 5))):
         data = flip_byte(data, rng)
     return data
-
-
-# --- arrays -----------------------------------------------------------------------------------------------
 
 
 def _damage_array(array: NDArray[Any], rng: Rng) -> NDArray[Any]:
@@ -164,9 +162,6 @@ def damage_arrays(data: bytes, rng: Rng) -> bytes:
     return npz_of(arrays)
 
 
-# --- images -----------------------------------------------------------------------------------------------
-
-
 def _archive(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -180,19 +175,24 @@ def _members(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def _damage_json(value: Any, rng: Rng) -> Any:
+def _damage_value(value: Any, rng: Rng) -> Any:
     """Return JSON data with one value somewhere in it replaced, removed or doubled."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = _pick(rng, sorted(value))
         rest = {k: v for k, v in value.items() if k != key}
-        return rest if rng.random() < 0.1 else {**rest, key: _damage_json(value[key], rng)}
+        return rest if rng.random() < 0.1 else {**rest, key: _damage_value(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < 0.9:
         at = int(rng.integers(len(value)))
-        repeat = [[], [value[at], value[at]], [_damage_json(value[at], rng)]][int(rng.integers(3))]
+        repeat = [[], [value[at], value[at]], [_damage_value(value[at], rng)]][int(rng.integers(3))]
         return [*value[:at], *repeat, *value[at + 1 :]]
     if isinstance(value, int) and not isinstance(value, bool) and rng.random() < 0.7:
         return _integer(rng)
     return _pick(rng, (None, True, -1, 0, 1.5, 2**70, "", "loom", [], {}, [[]], {"a": 1}, 1e300))
+
+
+def damage_json(data: bytes, rng: Rng) -> bytes:
+    """Return a JSON file with one value in it replaced, removed or doubled."""
+    return json.dumps(_damage_value(json.loads(data), rng)).encode()
 
 
 def reseal(members: dict[str, bytes]) -> bytes:
@@ -215,9 +215,9 @@ def damage_archive(data: bytes, rng: Rng) -> bytes:
         meta = json.loads(members["meta.json"])
         part = _pick(rng, ("meta", "meta", "spec", "cores", "format", "image_digest", "members"))
         if part == "members":
-            meta = _damage_json(meta, rng)
+            meta = _damage_value(meta, rng)
             return _archive({**members, "meta.json": json.dumps(meta).encode()})
-        members["meta.json"] = json.dumps({**meta, part: _damage_json(meta[part], rng)}).encode()
+        members["meta.json"] = json.dumps({**meta, part: _damage_value(meta[part], rng)}).encode()
     elif kind == 3:
         del members[_pick(rng, sorted(set(members) - {"meta.json"}))]
     elif kind == 4:
@@ -232,7 +232,7 @@ def damage_archive(data: bytes, rng: Rng) -> bytes:
         name = _pick(rng, [n for n in sorted(members) if n.endswith(".npy")])
         array = np.load(io.BytesIO(members[name]), allow_pickle=False)
         if name == "attachment/network.npy" and rng.random() < 0.8:
-            text = json.dumps(_damage_json(json.loads(array.tobytes()), rng))
+            text = json.dumps(_damage_value(json.loads(array.tobytes()), rng))
             array = np.frombuffer(text.encode(), np.uint8)
         else:
             array = _damage_array(array, rng)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import signal
@@ -15,10 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from emu.container import load_image
+from spikeloom.cli import main
 
-__all__ = ["Ended", "half_written", "leftovers", "start", "survivors"]
+__all__ = ["OLD", "Ended", "half_written", "leftovers", "outputs", "refused", "start", "survivors"]
+
+OLD = "what was there before"
+"""Content of files that a test puts where a command will write."""
 
 _LAUNCH = """\
 import os, sys
@@ -26,6 +32,11 @@ limit = int(sys.argv.pop(1))
 if limit:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+if int(sys.argv.pop(1)) and not os.geteuid():
+    import ctypes
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        assert not ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+    os.execv(sys.executable, [sys.executable, "-c", sys.orig_argv[2], str(limit), "0", *sys.argv[1:]])
 from spikeloom.__main__ import main
 os.write(int(sys.argv.pop(1)), b".")
 sys.exit(main())
@@ -51,6 +62,7 @@ def start(
     signals: Sequence[tuple[float, int]] = (),
     group: bool = False,
     limit: int = 0,
+    humble: bool = False,
     timeout: float = 600,
 ) -> Ended:
     """Run the command line in a session of its own and return how it ended.
@@ -61,11 +73,12 @@ def start(
     signals : what to send how many seconds after the program has begun.
     group : send to the whole process group, as a terminal does, not to the process alone.
     limit : most bytes of a file that it may write, 0 for no limit.
+    humble : without the superuser's right to write everywhere (Linux).
     """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     reader, writer = os.pipe()
     with subprocess.Popen(
-        [sys.executable, "-c", _LAUNCH, str(limit), str(writer), *arguments],
+        [sys.executable, "-c", _LAUNCH, str(limit), str(int(humble)), str(writer), *arguments],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(folder / "tmp"), **(environment or {})},
         stdout=subprocess.PIPE,
@@ -122,18 +135,34 @@ def leftovers(folder: Path) -> list[str]:
     )
 
 
-def half_written(folder: Path) -> list[str]:
-    """Return every file below a folder that bears its final name and cannot be read to its end."""
-    wrong = []
-    for path in folder.rglob("*"):
+def _visible(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that are no temporary files."""
+    for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not path.is_file() or hidden or (folder / "tmp") in path.parents:
-            continue
+        if path.is_file() and not hidden and (folder / "tmp") not in path.parents:
+            yield path
+
+
+def half_written(folder: Path) -> list[str]:
+    """Return every file below a folder that bears its final name and is neither `OLD` nor whole."""
+    wrong = []
+    for path in _visible(folder):
         try:
-            _read(path)
+            if path.read_bytes() != OLD.encode():
+                _read(path)
         except Exception as error:  # noqa: BLE001 - whatever it is, the file is not whole
             wrong.append(f"{path.name}: {error}")
     return wrong
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Return name -> digest of the files below a folder; those that hold dates or times have none."""
+    return {
+        path.relative_to(folder).as_posix(): ""
+        if path.suffix in (".xml", ".vcd")
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _visible(folder)
+    }
 
 
 def _read(path: Path) -> None:
@@ -157,3 +186,16 @@ def _read(path: Path) -> None:
         onnx.checker.check_model(onnx.load(path))
     elif path.suffix == ".xml":
         assert path.read_text().rstrip().endswith("</testsuites>")
+    elif path.suffix == ".vcd":
+        assert "$enddefinitions" in path.read_text()
+
+
+def refused(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Demand exit code 2 and one sentence with some text; return the sentence."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert part in captured.err
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    return captured.err

@@ -183,7 +183,9 @@ def test_waves_are_of_one_job(job: BenchJob, tmp_path_factory: pytest.TempPathFa
 
 def test_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim_tests.bench.engines.available", lambda: ("pysim",))
-    message = r"^engine icarus is not installed here; have pysim \(see spikeloom doctor\)$"
+    message = (
+        r"^Simulator icarus is not installed here, only pysim; 'spikeloom doctor' says what is missing\.$"
+    )
     with pytest.raises(EngineError, match=message):
         choose("icarus")
     assert choose() == "pysim"

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
+import sys
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 
@@ -105,6 +106,17 @@ def test_diagnose_without_tools_says_how_to_get_them(monkeypatch: pytest.MonkeyP
     notes = {finding.subject: finding for finding in diagnose() if finding.level is Level.NOTE}
     assert notes["simulator verilator"].detail == "not usable: a C++ compiler, make, perl missing"
     assert notes["simulator icarus"].remedy == "install iverilog; until then verify uses another simulator"
+
+
+def test_diagnose_of_a_checkout_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> Distribution:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "distribution", nothing)
+    found = next(finding for finding in diagnose() if finding.subject == "spikeloom")
+    checkout = Path(doctor.__file__).parents[1]
+    assert found.level is Level.NOTE
+    assert found.remedy == f"{sys.executable} -m pip install --editable {checkout}"
 
 
 def test_diagnose_without_a_dependency(

@@ -162,9 +162,9 @@ def test_long_run_outgrows_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_progress_reaches_the_end(cycles: bool) -> None:
     seen: list[tuple[int, int]] = []
     run = Machine(system(1, 1, None)).run
-    run(make_stimulus(70), cycles=cycles, progress=lambda done, steps: seen.append((done, steps)))
+    run(make_stimulus(700), cycles=cycles, progress=lambda done, steps: seen.append((done, steps)))
     assert len(seen) > 1
-    assert seen[-1] == (70, 70)
+    assert seen[-1] == (700, 700)
 
 
 def test_tokens_of_a_long_run() -> None:

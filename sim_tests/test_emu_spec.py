@@ -43,6 +43,13 @@ def test_core_spec_not_integer(value: Any) -> None:
     assert str(caught.value) == f"axons must be an integer, not {value!r}"
 
 
+@pytest.mark.parametrize("value", [1.0, "2", True, None])
+def test_system_spec_not_integer(value: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        SystemSpec(core=CoreSpec(**TINY), width=value, height=2)
+    assert str(caught.value) == f"width must be an integer, not {value!r}"
+
+
 @pytest.mark.parametrize(
     ("width", "height", "message"),
     [(0, 1, "width must be 1..64, not 0"), (1, 64, "height must be 1..63, not 64")],

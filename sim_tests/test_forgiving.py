@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad files, bad values, no room, no reader: one sentence, the documented exit code, nothing left."""
+"""Bad files and bad values: one sentence and the documented exit code."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +16,11 @@ from emu.image import ImageError
 from mapping.datasets import load_data
 from mapping.errors import MappingError
 from sim_tests import fuzz as fuzzer
-from sim_tests.fuzz import fuzz, same_image, small_chip, small_models
+from sim_tests.fuzz import fuzz, same_image
 from sim_tests.mutations import bytes_of, flip_byte, npz_of
-from sim_tests.processes import half_written, leftovers, start
+from sim_tests.processes import refused
+from sim_tests.sound_files import small_chip, small_models
 from spikeloom.cli import main
-from spikeloom.ending import EXIT_BUG, REPORT_BUG
 
 Out = pytest.CaptureFixture[str]
 
@@ -49,20 +44,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _refused(arguments: list[str], part: str, capsys: Out) -> str:
-    """Demand exit code 2 and one sentence with some text; return the sentence."""
-    capsys.readouterr()
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert part in captured.err
-    assert captured.err.count("\n") == 1, captured.err
-    assert "Traceback" not in captured.err
-    return captured.err
-
-
-# --- files that are no files of their kind ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", fuzzer.READERS)
 def test_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
     """300 cases of each reader: bytes anywhere, and edits that keep a file's structure."""
@@ -78,6 +59,29 @@ def test_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
 def test_many_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
     tally = fuzz(name, cases=20_000, seed=seed)
     assert tally.failures == []
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "seed"),
+    [
+        ("image", 2449, 20210401),  # a member's name with a line break
+        ("stimulus", 8500, 20210401),  # an array's name with a line break
+        ("design", 66, 5),  # a chip with fewer thresholds than random programs have
+        ("design", 745, 5),  # a width of 1.0
+    ],
+)
+def test_file_that_once_failed_isrefused(name: str, case: int, seed: int) -> None:
+    tally = fuzz(name, cases=1, first=case, seed=seed)
+    assert (tally.failures, dict(tally.ends)) == ([], {"refused": 1})
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "a\u2028b"])
+def test_names_from_a_file_stay_on_one_line(name: str, tmp_path: Path, capsys: Out) -> None:
+    """Neither a line break nor a terminal's escape sequence leaves the file that holds it."""
+    path = tmp_path / "x.npz"
+    path.write_bytes(npz_of({name: np.zeros(3)}))
+    sentence = refused(["estimate", "digits", "--data", str(path)], "has no array x, only a\\", capsys)
+    assert sentence.rstrip("\n").isprintable()
 
 
 def test_fuzzer_finds_a_planted_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +120,7 @@ def test_flipped_bytes_of_an_image_are_detected_or_harmless(image: Path, tmp_pat
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(cut=st.floats(0, 1, exclude_max=True))
-def test_truncated_image_is_refused(image: Path, tmp_path: Path, cut: float) -> None:
+def test_truncated_image_isrefused(image: Path, tmp_path: Path, cut: float) -> None:
     data = image.read_bytes()
     path = tmp_path / "cut.spikeloom"
     path.write_bytes(data[: int(cut * len(data))])
@@ -135,7 +139,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-def test_foreign_files_of_every_kind_are_refused(
+def test_foreign_files_of_every_kind_arerefused(
     content: bytes, model: Path, tmp_path: Path, capsys: Out
 ) -> None:
     kinds = {
@@ -148,30 +152,30 @@ def test_foreign_files_of_every_kind_are_refused(
     for name, command in kinds.items():
         path = tmp_path / name
         path.write_bytes(content)
-        sentence = _refused([word.format(path) for word in command], name, capsys)
+        sentence = refused([word.format(path) for word in command], name, capsys)
         assert len(sentence) < 400
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kinds)
 
 
-def test_image_of_another_version_is_refused(image: Path, tmp_path: Path, capsys: Out) -> None:
+def test_image_of_another_version_isrefused(image: Path, tmp_path: Path, capsys: Out) -> None:
     import zipfile
 
     path = tmp_path / "newer.spikeloom"
     with zipfile.ZipFile(image) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b"spikeloom.image/1", b"spikeloom.image/2"))
-    _refused(
+    refused(
         ["run", str(path), "--data", "digits"],
         "format must be 'spikeloom.image/1', not 'spikeloom.image/2'; use the version",
         capsys,
     )
 
 
-def test_target_of_another_version_is_refused(tmp_path: Path, capsys: Out) -> None:
+def test_target_of_another_version_isrefused(tmp_path: Path, capsys: Out) -> None:
     assert main(["targets", "show", "loom"]) == 0
     path = tmp_path / "newer.toml"
     path.write_text(capsys.readouterr().out.replace("version = 1", "version = 2"))
-    _refused(["estimate", "digits", "--data", "digits", "--target", str(path)], "target.version in", capsys)
+    refused(["estimate", "digits", "--data", "digits", "--target", str(path)], "target.version in", capsys)
 
 
 # --- data -------------------------------------------------------------------------------------------------
@@ -198,7 +202,7 @@ DATA: dict[str, tuple[dict[str, NDArray[np.generic]], str]] = {
 
 
 @pytest.mark.parametrize(("arrays", "part"), DATA.values(), ids=DATA)
-def test_bad_data_are_refused(
+def test_bad_data_arerefused(
     *,
     arrays: dict[str, NDArray[np.generic]],
     part: str,
@@ -209,8 +213,8 @@ def test_bad_data_are_refused(
 ) -> None:
     path = tmp_path / "data.npz"
     path.write_bytes(npz_of(arrays))
-    _refused(["run", str(image), "--data", str(path)], part, capsys)
-    _refused(["estimate", str(model), "--data", str(path), "--target", "kuang2021"], part, capsys)
+    refused(["run", str(image), "--data", str(path)], part, capsys)
+    refused(["estimate", str(model), "--data", str(path), "--target", "kuang2021"], part, capsys)
 
 
 def test_labels_of_other_samples_do_not_matter(image: Path, tmp_path: Path) -> None:
@@ -239,7 +243,7 @@ def test_array_that_claims_to_be_huge_is_refused_without_memory(tmp_path: Path) 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(scale=st.floats(allow_nan=False, allow_infinity=False), shift=st.floats(-1e308, 1e308))
-def test_any_finite_data_run_or_are_refused(tmp_path: Path, scale: float, shift: float) -> None:
+def test_any_finite_data_run_or_arerefused(tmp_path: Path, scale: float, shift: float) -> None:
     with np.errstate(over="ignore"):
         x = np.linspace(-1, 1, 72).reshape(1, 2, 6, 6) * scale + shift
     path = tmp_path / "data.npz"
@@ -250,188 +254,3 @@ def test_any_finite_data_run_or_are_refused(tmp_path: Path, scale: float, shift:
     except MappingError:
         return
     assert not np.isnan(inference.logits).any()
-
-
-# --- no room, no right, no reader -------------------------------------------------------------------------
-
-OUTPUTS = {
-    "compile": ["compile", "{model}", "-o", "{out}.spikeloom"],
-    "run": ["run", "{image}", "--data", "{data}", "--json", "{out}.json"],
-    "trace": ["run", "{image}", "--data", "{data}", "--trace", "{out}.npz"],
-    "estimate": ["estimate", "{model}", "--data", "{data}", "--target", "kuang2021", "--json", "{out}.json"],
-    "verilog": ["verilog", "--preset", "tiny", "--mesh", "1x1", "-o", "{out}"],
-}
-"""One command for every kind of output."""
-
-
-@pytest.fixture
-def fill(image: Path, model: Path, tmp_path: Path) -> dict[str, str]:
-    """Return the inputs of `OUTPUTS`."""
-    data = tmp_path / "good.npz"
-    data.write_bytes(npz_of({"x": GOOD, "y": np.zeros(4, np.int64)}))
-    return {"image": str(image), "model": str(model), "data": str(data)}
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_path_below_a_file_is_refused(name: str, fill: dict[str, str], tmp_path: Path, capsys: Out) -> None:
-    (tmp_path / "file").write_text("precious")
-    out = str(tmp_path / "file" / "x")
-    before = sorted(tmp_path.iterdir())
-    _refused([word.format(**fill, out=out) for word in OUTPUTS[name]], "file", capsys)
-    assert (tmp_path / "file").read_text() == "precious"
-    assert sorted(tmp_path.iterdir()) == before
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_read_only_folder_is_refused(name: str, fill: dict[str, str], tmp_path: Path, capsys: Out) -> None:
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
-    _refused([word.format(**fill, out=folder / "x") for word in OUTPUTS[name]], "closed", capsys)
-    assert list(folder.iterdir()) == []
-
-
-def test_folder_that_nobody_can_write_is_refused(fill: dict[str, str], capsys: Out) -> None:
-    """``/proc`` refuses even the superuser."""
-    if not Path("/proc/self").exists():
-        pytest.skip("this system has no /proc")
-    for name, words in OUTPUTS.items():
-        _refused([word.format(**fill, out="/proc/self/x") for word in words], "/proc/self", capsys)
-        assert name
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_limit_of_file_size_is_a_sentence(name: str, fill: dict[str, str], tmp_path: Path) -> None:
-    """A file larger than allowed fails like a full disk, in the middle of a write."""
-    arguments = [word.format(**fill, out="x") for word in OUTPUTS[name]]
-    ended = start(arguments, folder=tmp_path / "run", limit=256)
-    assert ended.code == 2, ended.err
-    assert ended.err.count("\n") == 1
-    assert "Traceback" not in ended.err
-    assert leftovers(tmp_path / "run") == half_written(tmp_path / "run") == []
-
-
-@contextlib.contextmanager
-def _small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if (
-        sys.platform != "linux"
-        or os.geteuid()
-        or subprocess.run(mount, check=False, capture_output=True).returncode
-    ):
-        pytest.skip("a small disk can be mounted by the superuser of Linux only")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_full_disk_is_a_sentence(name: str, fill: dict[str, str], tmp_path: Path, capfd: Out) -> None:
-    with _small_disk(tmp_path / "disk", "4k") as disk:
-        (disk / "filler").write_bytes(bytes(4096))
-        arguments = [word.format(**fill, out=disk / "x") for word in OUTPUTS[name]]
-        _refused(arguments, "No space left on device; make room there or choose another place.", capfd)
-        assert [path.name for path in disk.iterdir()] in (["filler"], ["x", "filler"], ["filler", "x"])
-        assert not any(path.is_file() for path in disk.rglob("*") if path.name != "filler")
-
-
-def _piped(arguments: list[str], reader: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    command = f'"$0" -m spikeloom "$@" {reader}; exit "${{PIPESTATUS[0]}}"'
-    return subprocess.run(
-        ["bash", "-c", command, sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-
-
-@pytest.mark.parametrize("reader", ["| head -1", "| true", ">&-"])
-def test_reader_that_leaves_does_not_stop_the_work(reader: str, fill: dict[str, str], tmp_path: Path) -> None:
-    words = ["estimate", "{model}", "--data", "{data}", "--target", "kuang2021", "--json", "x.json"]
-    for arguments in ([word.format(**fill) for word in words], ["targets", "show", "loom"], ["--help"]):
-        done = _piped(arguments, reader, tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-    assert half_written(tmp_path) == []
-    assert (tmp_path / "x.json").exists()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_full_standard_output_is_a_sentence(tmp_path: Path) -> None:
-    for arguments in (["targets"], ["targets", "show", "loom"]):
-        done = _piped(arguments, "> /dev/full", tmp_path)
-        assert done.returncode == 2
-        wanted = (
-            "spikeloom: standard output: No space left on device; make room there or choose another place.\n"
-        )
-        assert done.stderr == wanted
-
-
-# --- what nobody foresaw ----------------------------------------------------------------------------------
-
-
-def _raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
-        raise error
-
-    monkeypatch.setattr("mapping.targets.list_targets", broken)
-
-
-def test_unforeseen_error_is_a_bug_and_says_how_to_report_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    _raises(ZeroDivisionError("by hand"), monkeypatch)
-    assert main(["targets"]) == EXIT_BUG == 70
-    err = capsys.readouterr().err
-    assert "ZeroDivisionError: by hand" in err
-    assert err.endswith(f"{REPORT_BUG}\n")
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (MemoryError(), "There is not enough memory; use fewer samples or a smaller model."),
-        (
-            ImportError("training needs PyTorch, which is not installed"),
-            "training needs PyTorch, which is not installed; 'spikeloom doctor' tells what is missing.",
-        ),
-        (
-            OSError(28, "No space left on device", "a/b"),
-            "a/b: No space left on device; make room there or choose another place.",
-        ),
-        (OSError("odd"), "odd."),
-        (MappingError("The layer is too large."), "The layer is too large."),
-    ],
-)
-def test_environment_errors_are_a_sentence(
-    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    _raises(error, monkeypatch)
-    assert main(["targets"]) == 2
-    assert capsys.readouterr().err == f"spikeloom: {sentence}\n"
-
-
-def test_debug_shows_the_traceback_and_keeps_the_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    monkeypatch.setenv("SPIKELOOM_DEBUG", "")
-    _raises(MappingError("The layer is too large."), monkeypatch)
-    assert main(["--debug", "targets"]) == 2
-    assert "Traceback" in capsys.readouterr().err
-
-
-def test_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
-    _raises(KeyboardInterrupt(), monkeypatch)
-    assert main(["targets"]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
-
-
-def test_verification_program_that_is_killed_is_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
-    (tmp_path / "killed.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("spikeloom.bench.BENCH_MODULE", "killed")
-    _refused(["verify", "--random", "1"], "ended by signal 9: the system may lack memory", capsys)

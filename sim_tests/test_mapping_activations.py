@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from mapping.activations import find_activations
@@ -52,6 +53,18 @@ def test_activation_is_recognised_in_every_equal_form(form: Form) -> None:
     assert_equal(spiking, images((6,), 200))
 
 
+def test_average_of_counts_needs_no_relu_before_a_signed_quantiser() -> None:
+    b = ModelBuilder((2, 6, 6))
+    limits = [b.constant(0.25), b.constant(0, np.int8)]
+    y = b.clip("x", 0.0, 1.0)
+    y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *limits), *limits)
+    y = b.op("AveragePool", y, kernel_shape=[3, 2], strides=[3, 2], name="average")
+    y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *limits), *limits)
+    spiking = convert(b.network(b.head(b.op("Flatten", y), 2 * 2 * 3)))
+    assert [(layer.name, layer.levels) for layer in spiking.layers] == [("average", 127)]
+    assert_equal(spiking, images((2, 6, 6), 50))
+
+
 def test_activation_of_whole_numbers_may_have_a_clip_among_its_readers() -> None:
     b = ModelBuilder((6,))
     y = b.clip(b.op("Floor", half(b, "x")), 0, 4)
@@ -59,18 +72,37 @@ def test_activation_of_whole_numbers_may_have_a_clip_among_its_readers() -> None
     assert [activation.output for activation in find_activations(network).values()] == [y]
 
 
-OTHERS: list[Form] = [
+ROUNDINGS: list[Form] = [
     lambda b, x: mul(b, b.clip(b.op("Floor", mul(b, x, 4)), 0, 4), 0.25),
     lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4), 0.25)), 0, 4), 0.25),
     lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 3))), 0, 4), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4), 0.5),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), -1, 4), 0.25),
+    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4), 0.3),
     lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 1, 4), 0.25),
+    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, -4))), 0, 4), 0.25),
+    lambda b, x: mul(b, b.op("Round", b.clip(b.op("Div", x, b.constant(0.3)), 0, 4)), 0.3),
+    lambda b, x: mul(b, b.clip(b.op("Round", b.op("Div", x, b.constant(-0.3))), 0, 4), 0.3),
+    lambda b, x: b.op("Div", b.clip(b.op("Round", mul(b, x, 3)), 0, 4), b.constant(0.125)),
+]
+
+
+@pytest.mark.parametrize("form", ROUNDINGS)
+def test_other_roundings_and_scales_are_quantised_activations(form: Form) -> None:
+    b = ModelBuilder((6,), seed=3)
+    y = form(b, b.norm(b.dense(form(b, "x"), b.ternary(5, 6)), 5))
+    spiking = convert(b.network(b.head(y, 5)))
+    assert spiking.layers[0].levels == 4
+    assert_equal(spiking, images((6,), 200))
+
+
+OTHERS: list[Form] = [
+    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), -1, 4), 0.25),
     lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4.5), 0.25),
     lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, 4))), 0, 4000), 0.25),
     lambda b, x: mul(b, b.op("Floor", half(b, mul(b, x, 4))), 0.25),
     lambda b, x: mul(b, b.op("Relu", b.op("Floor", half(b, mul(b, x, 4)))), 0.25),
-    lambda b, x: mul(b, b.clip(b.op("Floor", half(b, mul(b, x, -4))), 0, 4), 0.25),
+    lambda b, x: mul(b, b.op("Floor", b.clip(x, -2000, -1000)), 0.25),
+    lambda b, x: mul(b, b.clip(b.op("Round", x), 0, 4), -0.25),
+    lambda b, x: b.op("Div", b.clip(b.op("Round", x), 0, 60), b.constant(49.0)),
 ]
 
 

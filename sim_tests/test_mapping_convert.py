@@ -276,6 +276,17 @@ REFUSED: list[tuple[Callable[[ModelBuilder], str], str, str]] = [
         "its weights are not -a, 0 and a with one a per output channel",
     ),
     (
+        lambda b: b.quantise(
+            b.dense(
+                b.quantise("x"),
+                [[0.3, np.nextafter(np.float32(0.3), np.float32(1)), 0, -0.3, 0, 0.3]],
+                name="fc",
+            )
+        ),
+        "fc",
+        "its weights miss -a, 0 and a by up to 1e-07 a; store the ternary values themselves",
+    ),
+    (
         lambda b: b.quantise(b.dense("x", b.ternary(5, 6), name="fc")),
         "fc",
         "its input is not a quantised activation",

@@ -17,12 +17,103 @@ Build = Callable[[ModelBuilder], str]
 
 MESSAGES: list[tuple[Build, str]] = [
     (
-        lambda b: b.op("Softmax", "x", name="soft"),
+        lambda b: b.op("LSTM", "x", name="lstm"),
         (
-            "Node 'soft' has the operator Softmax, which is not supported; supported are Add, "
-            "BatchNormalization, Cast, Clip, Conv, DequantizeLinear, Div, Dropout, Flatten, Floor, Gemm, "
-            "Identity, IntQuant, MatMul, MaxPool, Mul, Quant, QuantizeLinear, Relu, Reshape, Sub."
+            "Node 'lstm' has the operator LSTM, which is not supported; supported are Add, ArgMax, "
+            "AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, DequantizeLinear, Div, Dropout, "
+            "Flatten, Floor, Gemm, GlobalAveragePool, Identity, IntQuant, LogSoftmax, MatMul, Max, MaxPool, "
+            "Min, Mul, Neg, Pad, Quant, QuantizeLinear, ReduceMean, Relu, Reshape, Round, Sigmoid, Softmax, "
+            "Squeeze, Sub, Sum, Transpose, Unsqueeze."
         ),
+    ),
+    (
+        lambda b: b.op("QLinearConv", "x", name="q"),
+        (
+            "Node 'q' has the operator QLinearConv, which is not supported; let the quantiser write the QDQ "
+            "format instead of operators of its own."
+        ),
+    ),
+    (
+        lambda b: b.op("Relu", b.op("Softmax", b.op("Flatten", "x"), name="soft")),
+        "Node 'soft' (Softmax) is supported only at the output of the model.",
+    ),
+    (
+        lambda b: b.op("Softmax", "x", name="soft"),
+        "Node 'soft' (Softmax) is supported only over classes in one axis, not over shape (2, 6, 6).",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), b.constant(0.5), name="p"),
+        "Node 'p' (Pad) pads with 0.5, supported is 0.",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 1, 1, 1] * 2, np.int64), name="p"),
+        ("Node 'p' (Pad) has pads (0, 1, 1, 1, 0, 1, 1, 1); supported are height and width of a map."),
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, 1], np.int64), name="p"),
+        "Node 'p' (Pad) has pads (0, 0, 1), not 8 integers.",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), mode="reflect", name="p"),
+        "Node 'p' (Pad) has mode = 'reflect', supported is 'constant'.",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, -1, 1] * 2, np.int64), name="p"),
+        "Node 'p' (Conv) has a kernel, stride or dilation below 1 or a negative pad.",
+    ),
+    (
+        lambda b: b.op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], name="a"),
+        (
+            "Node 'a' (AveragePool) averages fewer elements at the border; export it with "
+            "count_include_pad = 1 and ceil_mode = 0, or without pads."
+        ),
+    ),
+    (
+        lambda b: b.op("ReduceMean", "x", axes=[1], name="m"),
+        "Node 'm' (ReduceMean) is supported only over height and width of a map.",
+    ),
+    (
+        lambda b: b.op("ReduceMean", "x", axes=[9], name="m"),
+        "Node 'm' (ReduceMean) has the axes (9,), which are not integers from -4 to 3.",
+    ),
+    (
+        lambda b: b.op("Squeeze", "x", axes=[1], name="s"),
+        "Node 's' (Squeeze) leaves out the axes (1,) of (N, 2, 6, 6), not all of size 1.",
+    ),
+    (
+        lambda b: b.op("Unsqueeze", "x", axes=[0], name="s"),
+        "Node 's' (Unsqueeze) adds the axes (0,); supported are axes behind the batch.",
+    ),
+    (
+        lambda b: b.op("Concat", "x", "x", axis=0, name="c"),
+        "Node 'c' (Concat) joins nothing, or samples of the batch.",
+    ),
+    (
+        lambda b: b.op("Concat", "x", b.op("Flatten", "x"), axis=1, name="c"),
+        "Node 'c' (Concat) joins tensors of shapes (2, 6, 6), (72,) along axis 0.",
+    ),
+    (
+        lambda b: b.op("Max", "x", b.constant([1.0, 2.0]), name="m"),
+        "Node 'm' (Max) is supported only of an activation and one number.",
+    ),
+    (
+        lambda b: b.op("Reshape", "x", b.op("ConstantOfShape", b.constant([2**40], np.int64), name="k")),
+        (
+            "Node 'k' (ConstantOfShape) writes a constant of shape [1099511627776], above the limit of "
+            "134217728 elements."
+        ),
+    ),
+    (
+        lambda b: b.op(
+            "Reshape", "x", b.op("Concat", b.op("Shape", "x"), b.constant([1], np.int64), axis=3, name="k")
+        ),
+        "Node 'k' (Concat) does not fit the shape of its constant.",
+    ),
+    (
+        lambda b: b.op(
+            "Relu", b.op("Slice", "x", b.constant([0], np.int64), b.constant([1], np.int64), name="s")
+        ),
+        "Node 's' (Slice) is supported only on constants.",
     ),
     (
         lambda b: b.conv("x", np.full((2, 2, 3, 3), np.nan)),
@@ -43,12 +134,12 @@ MESSAGES: list[tuple[Build, str]] = [
     (lambda b: b.op("Mul", "x", "x"), "Node 'mul0' (Mul) is supported only with a constant factor."),
     (
         lambda b: b.op("Sub", "x", "x"),
-        "Node 'sub0' (Sub) is supported only as an activation minus a constant.",
+        "Node 'sub0' (Sub) is supported only between an activation and a constant.",
     ),
     (lambda b: b.op("Div", "x", "x"), "Node 'div0' (Div) is supported only with a constant divisor."),
     (
-        lambda b: b.op("Div", "x", b.constant(3.0)),
-        "Node 'div0' (Div) is supported only by powers of two; multiply by the reciprocal instead.",
+        lambda b: b.op("Div", "x", b.constant(0.0)),
+        "Node 'div0' (Div) divides by zero.",
     ),
     (lambda b: b.op("Add", "x"), "Node 'add0' (Add) must have two inputs, not 1."),
     (lambda b: b.op("Flatten", "x", axis=2), "Node 'flatten0' (Flatten) has axis = 2, supported is 1."),
@@ -63,10 +154,6 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Reshape", "x", b.constant([0.0, 72.0])),
         "Node 'reshape0' (Reshape) needs a constant list of integers as its shape.",
-    ),
-    (
-        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], ceil_mode=1),
-        "Node 'maxpool0' (MaxPool) has ceil_mode = 1, supported is 0.",
     ),
     (
         lambda b: b.op("MaxPool", "x", kernel_shape=[2]),
@@ -131,7 +218,13 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op("Cast", "x", to=TensorProto.INT64),
         "Node 'cast0' (Cast) casts an activation to something else than float or double.",
     ),
-    (lambda b: b.op("Transpose", "x"), "Node 'transpose0' (Transpose) is supported only on constants."),
+    (
+        lambda b: b.op("Transpose", "x"),
+        (
+            "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave "
+            "the batch first."
+        ),
+    ),
     (
         lambda b: b.op("Cast", b.constant(1.0), to=TensorProto.STRING),
         "Node 'cast0' (Cast) casts to the ONNX type 8, which is not supported.",

@@ -135,7 +135,7 @@ def _dense(levels: int = 3, source_levels: int = 3) -> Draft:
             _dense(source_levels=9),
             {},
             (
-                "Layer 'dense0' needs 9 spikes per input but 7 are allowed: "
+                "Layer 'input' needs 9 spikes per value but 7 are allowed: "
                 "use a core with a wider payload or fewer levels."
             ),
         ),

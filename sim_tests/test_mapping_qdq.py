@@ -136,6 +136,7 @@ WEIGHTS: list[tuple[NDArray[Any], ArrayLike, ArrayLike | None, dict[str, Any]]] 
     (np.array([[-1, 0, 1], [1, 0, 0]], np.int8), [0.3, 0.7], None, {"axis": -2}),
     (np.array([[4, 5, 6], [6, 5, 5]], np.int8), [0.3, 0.7], [5, 5], {"axis": 0}),
     (np.array([[-127, 0, 127], [0, 0, 127]], np.int8), 0.01, 0, {}),
+    (np.array([[-127, 0, 127], [0, 0, 127]], np.int8), [0.01], 0, {}),
 ]
 
 

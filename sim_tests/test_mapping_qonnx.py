@@ -14,6 +14,7 @@ from mapping.archive import network_from_arrays, network_to_arrays
 from mapping.convert import compare, convert
 from mapping.errors import UnsupportedModelError
 from mapping.evaluate import infer
+from mapping.importers.onnx_nodes import SUPPORTED
 from sim_tests.model_builder import ModelBuilder
 from sim_tests.quantised_models import DOMAIN, qonnx_quant
 from sim_tests.spiking_models import images
@@ -163,9 +164,7 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op("Trunc", "x", domain=DOMAIN, name="q"),
         (
             "Node 'q' has the operator qonnx.custom_op.general.Trunc, which is not supported; "
-            "supported are Add, BatchNormalization, Cast, Clip, Conv, DequantizeLinear, Div, Dropout, "
-            "Flatten, Floor, Gemm, "
-            "Identity, IntQuant, MatMul, MaxPool, Mul, Quant, QuantizeLinear, Relu, Reshape, Sub."
+            f"supported are {', '.join(SUPPORTED)}."
         ),
     ),
     (

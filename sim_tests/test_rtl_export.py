@@ -104,11 +104,8 @@ def test_wake_leaves_other_modules_alone() -> None:
     assert got == "module a;\n  input rst;\n  always @* begin\n    if (rst) begin end\nendmodule\n"
 
 
-def test_observe_adds_ports_to_the_chip_only(design: dict[str, str]) -> None:
-    watched = chip_verilog(SPEC, observe=True)
+def test_observation_is_off_in_exports(design: dict[str, str]) -> None:
     assert "observe_potential" not in design["chip.v"]
-    assert "output [23:0] observe_potential" in watched["chip.v"]
-    assert [watched[n] for n in VERILOG_FILES[:2]] == [design[n] for n in VERILOG_FILES[:2]]
 
 
 def test_verilator_accepts_the_design(folder: Path) -> None:
@@ -166,13 +163,11 @@ def test_sidecar_tells_the_sizes() -> None:
     }  # fmt: skip
 
 
-def test_write_verilog_writes_each_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_verilog_writes_the_design_and_its_sidecar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "chip_verilog", lambda _: dict.fromkeys(VERILOG_FILES, "text\n"))
-    written = write_verilog(SPEC, tmp_path / "new", extra={"tb/bench.py": "pass\n"})
-    names = [*VERILOG_FILES, "chip.json", "tb/bench.py"]
-    assert written == [tmp_path / "new" / name for name in names]
-    assert (tmp_path / "new/tb/bench.py").read_text() == "pass\n"
+    names = [*VERILOG_FILES, "chip.json"]
+    assert write_verilog(SPEC, tmp_path / "new") == [tmp_path / "new" / name for name in names]
     assert json.loads((tmp_path / "new/chip.json").read_text()) == describe(SPEC)
-    assert sorted(p.name for p in (tmp_path / "new").rglob("*") if p.is_file()) == sorted(
-        Path(n).name for n in names
-    )
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)

@@ -20,6 +20,7 @@ from emu.spec import SystemSpec, preset
 from emu.trace import Stimulus
 from rtl.export import write_verilog
 from sim_tests import verify
+from sim_tests.bench import program
 from sim_tests.bench import systems as systems_module
 from sim_tests.bench.systems import random_batch
 from sim_tests.conftest import require_engine
@@ -133,16 +134,17 @@ def test_waves_of_a_batch_are_of_its_first_difference(
     assert "$enddefinitions" in waves.read_text()
 
 
-def test_exported_bench_runs_with_make(folder: Path) -> None:
-    require_engine("icarus")
+@pytest.mark.parametrize("engine", ["icarus", pytest.param("verilator", marks=pytest.mark.long)])
+def test_exported_bench_runs_with_make(folder: Path, engine: str) -> None:
+    require_engine(engine)
     bench = folder / "design" / "tb"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        ["make", "-C", bench],
+        ["make", "-C", bench, f"SIM={engine}"],
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "PATH": path},
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -190,7 +192,7 @@ def test_edited_design_that_ends_the_simulator_fails(folder: Path, tmp_path: Pat
 def test_batch_that_misses_a_corner_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verify, "COVERED_FROM", 1)
+    monkeypatch.setattr(program, "COVERED_FROM", 1)
     assert verify.main(["--random", "1", "--seed", "7", "--sim", "icarus"]) == 1
     line = capsys.readouterr().out.rstrip().rsplit("\n", 1)[-1]
     assert re.fullmatch(r"FAILED: the systems must reach every corner, they missed: .*disabled cores.*", line)
@@ -212,7 +214,8 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
-    return told.err.rstrip()
+    assert told.err.startswith("spikeloom: ")
+    return told.err.removeprefix("spikeloom: ").rstrip()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,10 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (("--random", 1, "--seed", -1), "--seed must be at least 0, not -1."),
         (("--random", 1, "--stimulus", "s"), "--stimulus needs an image that it feeds."),
         (("--random", 1, "--waves", "w.fst"), "--waves must name a .vcd file, not w.fst."),
-        (("--random", 1, "--sim", "nosuch"), "engine must be auto, verilator, icarus, pysim, not 'nosuch'"),
+        (
+            ("--random", 1, "--sim", "nosuch"),
+            "Simulator must be auto, verilator, icarus or pysim, not 'nosuch'.",
+        ),
         (("nosuch.spikeloom",), "There is no image file nosuch.spikeloom."),
     ],
 )
@@ -309,7 +315,10 @@ def test_systems_beyond_the_limits_get_one_sentence(
     )
 
 
-def test_traceback_appears_with_debug_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_traceback_appears_with_debug_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPIKELOOM_DEBUG", "")
     assert verify.main(["nosuch.spikeloom", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
@@ -317,13 +326,13 @@ def test_traceback_appears_with_debug_only(capsys: pytest.CaptureFixture[str]) -
 def test_bad_input_ends_the_process_with_2() -> None:
     result = run("nosuch.spikeloom")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "There is no image file nosuch.spikeloom.\n"
+    assert result.stderr == "spikeloom: There is no image file nosuch.spikeloom.\n"
 
 
 def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify, "random_batch", interrupt)
+    monkeypatch.setattr(program, "random_batch", interrupt)
     assert verify.main(["--random", "1"]) == 130
     assert capsys.readouterr().err == "interrupted\n"

@@ -13,10 +13,12 @@ Names are loaded when they are first used: the command line starts without the c
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""As `typing` has it, without its import: the command line must hear Ctrl-C as soon as it can."""
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mapping.datasets import Dataset, load_data
     from mapping.flow import Chip, Inference, compile_network, load_network, open_chip
     from mapping.report import Report, estimate
@@ -56,6 +58,8 @@ def __getattr__(name: str) -> Any:
         return version("spikeloom")
     if name not in _HOME:
         raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"mapping.{_HOME[name]}"), name)
 
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program ``spikeloom``: hears interruptions before it imports anything heavy."""
 
-from __future__ import annotations
-
 import sys
 
-from spikeloom.ending import run
+from spikeloom.first import hear_interruptions
 
 __all__ = ["main"]
 
@@ -18,6 +16,9 @@ def _program() -> int:
 
 def main() -> int:
     """Run the command line as a process of its own and return its exit code."""
+    hear_interruptions()
+    from spikeloom.ending import run
+
     return run(_program, owner=True)
 
 

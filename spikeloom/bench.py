@@ -4,29 +4,29 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from emu.container import load_image
 from emu.spec import SystemSpec, preset
 from mapping.datasets import load_data
 from mapping.errors import MappingError
 from mapping.flow import open_chip
-from rtl.export import VerilogError, write_verilog
-from spikeloom.ending import EXIT_INTERRUPTED, shielded
-from spikeloom.files import write_stimulus
+from rtl.export import SIDECAR, VerilogError, write_verilog
+from spikeloom.ending import EXIT_INTERRUPTED, deaf_child, named, shielded
+from spikeloom.files import check_places, write_stimulus
+from spikeloom.first import PARENT
 
 __all__ = ["BenchEnvironmentError", "export_verilog", "verify_image", "verify_random"]
 
 BENCH_MODULE = "sim_tests.verify"
-PARENT = "SPIKELOOM_PARENT"
-"""Environment variable by which the verification program knows that it ends with its parent."""
-
 GRACE_SECONDS = 10.0
 """Time that an interrupted program has to end its simulators and remove its files."""
 
@@ -35,8 +35,12 @@ class BenchEnvironmentError(RuntimeError):
     """Something outside the input is missing or broken; the sentence says what to do."""
 
 
-def _program(arguments: Sequence[str]) -> int:
+def _program(arguments: Sequence[str], errors: IO[str] | None = None) -> int:
     """Run the bench program and return its exit code; it ends with us, however we end.
+
+    Parameters
+    ----------
+    errors : what it complains about is written there, else to our standard error.
 
     Raises
     ------
@@ -45,15 +49,15 @@ def _program(arguments: Sequence[str]) -> int:
     """
     environment = {**os.environ, PARENT: str(os.getpid())}
     command = [sys.executable, "-m", BENCH_MODULE, *arguments]
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
+    process = None
+    try:
+        with deaf_child():
+            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=errors)
+        code = process.wait()
+    except BaseException:
+        if process is not None:
             _interrupt(process)
-            raise
-        except BaseException:
-            process.kill()
-            raise
+        raise
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     if code < 0:
@@ -67,12 +71,11 @@ def _program(arguments: Sequence[str]) -> int:
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
     """Let the program clean up: it may have heard the same Ctrl-C, so wait before and after telling it."""
     for wait, tell in ((0.2, process.terminate), (GRACE_SECONDS, process.kill)):
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(wait)
-        except subprocess.TimeoutExpired:
-            tell()
-        else:
             return
+        tell()
+    process.wait()
 
 
 def _verify(arguments: list[str], options: Mapping[str, object | None]) -> int:
@@ -124,35 +127,62 @@ def export_verilog(
             spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except ValueError as error:
             raise MappingError(f"The chip cannot be built: {error}.") from None
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=_existing(directory)) as name:
-        stage = Path(name)
+    with _stage(directory) as stage:
         try:
             write_verilog(spec, stage)
         except VerilogError as error:
             raise BenchEnvironmentError(str(error)) from error
-        if code := _program(["--export-bench", str(stage)]):
-            raise BenchEnvironmentError(f"The bench of {directory} could not be written (exit code {code}).")
+        _write_bench(stage, directory)
         return _publish(stage, directory)
 
 
-def _existing(directory: Path) -> Path:
-    """Return the folder that a new folder will be in, made if it is not there."""
-    directory.absolute().parent.mkdir(parents=True, exist_ok=True)
-    if directory.exists() and not os.access(directory, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
-    return directory.absolute().parent
+def _write_bench(stage: Path, directory: Path) -> None:
+    """Have the bench written beside a design that is not in its place yet."""
+    with tempfile.TemporaryFile("w+") as errors:
+        if code := _program(["--export-bench", str(stage)], errors):
+            errors.seek(0)
+            said = errors.read().strip().rpartition("\n")[2].removeprefix("spikeloom: ")
+            reason = said.replace(str(stage), str(directory)) or f"exit code {code}."
+            raise BenchEnvironmentError(f"The bench of {directory} could not be written: {reason}")
+
+
+@contextmanager
+def _stage(directory: Path) -> Iterator[Path]:
+    """Give a hidden folder beside one that will be written; an error names the latter.
+
+    Raises
+    ------
+    OSError : the place cannot be written.
+    """
+    parent = directory.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        check_places(directory / SIDECAR if directory.exists() else directory)
+        name = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=parent)
+        try:
+            stage = Path(name) / directory.name
+            stage.mkdir()
+            yield stage
+        finally:
+            shutil.rmtree(name, ignore_errors=True)
+    except OSError as error:
+        raise named(error, directory) from error
 
 
 def _publish(stage: Path, directory: Path) -> list[Path]:
-    """Move all files of a design to their place at once, and remove the jobs of an earlier one."""
-    moved = []
+    """Move all files of a design to their place at once, and remove the jobs of an earlier one.
+
+    While files of an earlier design are replaced there is no sidecar, without which nothing reads a design.
+    """
+    files = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
     with shielded():
+        if not directory.exists():
+            stage.replace(directory)
+            return [directory / name for name in files]
         bench = directory / "tb"
-        bench.mkdir(parents=True, exist_ok=True)
-        for old in [*bench.glob("job*.npz"), *bench.glob("expected*.npz")]:
-            old.unlink()
-        for source in sorted(path for path in stage.rglob("*") if path.is_file()):
-            target = directory / source.relative_to(stage)
-            source.replace(target)
-            moved.append(target)
-    return moved
+        bench.mkdir(exist_ok=True)
+        for old in [directory / SIDECAR, *bench.glob("job*.npz"), *bench.glob("expected*.npz")]:
+            old.unlink(missing_ok=True)
+        for name in sorted(files, key=lambda name: name.name == SIDECAR):
+            (stage / name).replace(directory / name)
+    return [directory / name for name in files]

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +16,21 @@ from mapping.errors import MappingError
 from mapping.targets import TargetError
 from spikeloom.ending import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain
 from spikeloom.ending import run as end
-
-if TYPE_CHECKING:
-    from mapping.training import TrainingResult
+from spikeloom.options import (
+    Core,
+    Data,
+    Image,
+    Input,
+    Json,
+    MaybeImage,
+    Model,
+    Samples,
+    Seed,
+    Sim,
+    examples,
+    mesh_size,
+)
+from spikeloom.train import train
 
 __all__ = ["app", "command", "main"]
 
@@ -33,43 +44,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="A model: an .onnx file, or [bold]digits[/] for the one that ships with the project."
-    ),
-]
-Image = Annotated[Path, typer.Argument(help="An image file made by [bold]spikeloom compile[/].")]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR or fashion:DIR with idx "
-        "files, also mnist:DIR:train; an .npz file with x and y; or events of a camera, an .npz file with t, "
-        "x, y, p or an .aedat4 file, with options, for example FILE:events=2000,size=64x64.",
-    ),
-]
-Input = Annotated[
-    str | None,
-    typer.Option(
-        "--input",
-        help="Scale of pixels (bytes): raw (0..255), unit (/255), MEAN,STD (of unit), or auto, the more "
-        "accurate of raw and unit on 256 samples; for counts of events also 3sigma, limited and divided by "
-        "the largest.",
-    ),
-]
-Core = Annotated[
-    str | None, typer.Option("--core", help="Core size instead of the target's: tiny, small, reference.")
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed; equal arguments give equal bytes.")]
-Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use only the first N samples.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
-Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
-
-
-def _examples(*lines: str) -> str:
-    return "[bold]Examples[/]\n\n" + "\n\n".join(f"  {line}" for line in lines)
 
 
 @app.callback(invoke_without_command=True)
@@ -86,7 +60,7 @@ def _root(
         os.environ["SPIKELOOM_DEBUG"] = "1"
 
 
-@app.command(epilog=_examples("spikeloom demo", "spikeloom demo --out build/demo --images 20"))
+@app.command(epilog=examples("spikeloom demo", "spikeloom demo --out build/demo --images 20"))
 def demo(
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the image, the Verilog and the report.")
@@ -103,7 +77,7 @@ def demo(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
     )
@@ -123,16 +97,18 @@ def estimate(
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.datasets import load_data
+    from mapping.datasets import load_data, scale_text
     from mapping.flow import load_network
     from mapping.report import estimate as run_estimate
-    from spikeloom.files import write_text
+    from spikeloom.files import check_places, write_text
     from spikeloom.terminal import console, layer_table, report_table, status
 
+    check_places(json)
     with status("reading the model") as say:
+        chosen = load_data(data).first(samples)
         report = run_estimate(
             load_network(model),
-            load_data(data).first(samples),
+            chosen,
             target or ["loom"],
             core=core,
             seed=seed,
@@ -141,7 +117,7 @@ def estimate(
         )
     if json is not None:
         write_text(json, report.to_json())
-    console.print(f"Input: {report.input}")
+    console.print(f"Input: {scale_text(chosen, report.input)}")
     console.print(report_table(report))
     for part in report.targets:
         console.print(layer_table(part))
@@ -150,7 +126,7 @@ def estimate(
         console.print(f"Report: {json}")
 
 
-@app.command("compile", epilog=_examples("spikeloom compile digits -o digits.spikeloom --core small"))
+@app.command("compile", epilog=examples("spikeloom compile digits -o digits.spikeloom --core small"))
 def compile_(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")],
@@ -169,41 +145,39 @@ def compile_(
     scale: Input = None,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.datasets import AUTO_SAMPLES, load_data, scaled
+    from mapping.datasets import AUTO_SAMPLES, load_data, scale_text, scaled
     from mapping.flow import compile_network, load_network
+    from spikeloom.files import check_places
     from spikeloom.terminal import console, status
 
     if output.suffix != ".spikeloom":
         raise MappingError(
             f"Image file must end in .spikeloom, so that other commands know it, not {str(output)!r}."
         )
+    check_places(output)
+    told = scale
     with status("compiling"):
         network = load_network(model)
         if data is not None:
-            _, scale = scaled(load_data(data).first(AUTO_SAMPLES), scale or "auto", network)
-        chip = compile_network(network, target=target, core=core, mesh=_mesh(mesh), seed=seed, scaling=scale)
+            sample = load_data(data).first(AUTO_SAMPLES)
+            _, scale = scaled(sample, scale or "auto", network)
+            told = scale_text(sample, scale)
+        chip = compile_network(
+            network, target=target, core=core, mesh=mesh_size(mesh), seed=seed, scaling=scale
+        )
         chip.save(output)
     spec = chip.image.spec
     used = sum(part is not None for part in chip.image.cores)
     console.print(
-        f"{output}: {used} of {spec.width} x {spec.height} cores, {chip.period} timesteps, "
+        f"{output}: {used} of {spec.width} x {spec.height} cores, {chip.period} timesteps an inference, "
         f"digest {chip.image.digest}"
     )
-    if scale is not None:
-        console.print(f"Input: {scale}")
-
-
-def _mesh(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text!r}.")
-    return int(width), int(height)
+    if told is not None:
+        console.print(f"Input: {told}")
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "spikeloom run digits.spikeloom --data digits",
         "spikeloom run digits.spikeloom --data digits --cycles --trace run.npz --json run.json",
     )
@@ -222,16 +196,18 @@ def run(
     json: Json = None,
 ) -> None:
     """Emulate an image on data."""
-    from mapping.datasets import load_data
+    from mapping.datasets import load_data, scale_text
     from mapping.flow import open_chip
     from mapping.totals import RunTotals
-    from spikeloom.files import write_text, write_trace
+    from spikeloom.files import check_places, write_text, write_trace
     from spikeloom.results import run_json, run_table
     from spikeloom.terminal import console, status
 
+    check_places(trace, json)
     with status("reading the image") as say:
         chip = open_chip(image)
-        chosen, scale = chip.prepare(load_data(data).first(samples), scale)
+        given = load_data(data).first(samples)
+        chosen, scale = chip.prepare(given, scale)
         say(f"emulating {len(chosen.x)} samples")
 
         def tell(done: int, steps: int) -> None:
@@ -245,19 +221,19 @@ def run(
             write_trace(trace, inference.result)
     if json is not None:
         write_text(json, run_json(image, chip, chosen.name, scale, totals))
-    console.print(f"Input: {scale}")
-    console.print(run_table(chosen.name, totals))
+    console.print(f"Input: {scale_text(given, scale)}")
+    console.print(run_table(chosen.name, chip.period, totals))
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "spikeloom verify digits.spikeloom --data digits --samples 10",
         "spikeloom verify --random 20 --seed 7",
         "spikeloom verify digits.spikeloom --verilog my_edited_design/",
     )
 )
 def verify(
-    image: Annotated[Path | None, typer.Argument(help="An image file; or use --random.")] = None,
+    image: MaybeImage = None,
     *,
     data: Annotated[
         str | None, typer.Option("--data", help="Data to feed the image; without it, random events.")
@@ -283,7 +259,9 @@ def verify(
 ) -> None:
     """Run RTL and emulator in lock step and compare every spike, potential, counter and cycle."""
     from spikeloom.bench import verify_image, verify_random
+    from spikeloom.files import check_places
 
+    check_places(waves, junit)
     options = {"--sim": sim, "--verilog": verilog, "--waves": waves, "--junit": junit}
     if (image is None) == (random is None):
         raise MappingError("Give either an image or --random N to verify, not both and not neither.")
@@ -293,7 +271,7 @@ def verify(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
     )
@@ -302,9 +280,7 @@ def verilog(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder to write to: design in DIR/*.v, bench in DIR/tb/.")
     ],
-    image: Annotated[
-        Path | None, typer.Argument(help="An image file: its chip's Verilog; or give sizes.")
-    ] = None,
+    image: MaybeImage = None,
     *,
     preset: Annotated[str | None, typer.Option("--preset", help="Core size: tiny, small, reference.")] = None,
     mesh: Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; 2x2 by default.")] = None,
@@ -329,7 +305,7 @@ def verilog(
     }
     if image is not None and (preset or mesh or changes):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
-    size = _mesh(mesh) or (2, 2)
+    size = mesh_size(mesh) or (2, 2)
     for path in export_verilog(
         output, image=image, preset_name=preset or "small", mesh=size, changes=changes
     ):
@@ -337,7 +313,7 @@ def verilog(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "spikeloom inspect digits",
         "spikeloom inspect digits --data digits --samples 100",
         "spikeloom inspect digits.spikeloom --data digits --json inspect.json",
@@ -385,78 +361,7 @@ def targets_show(target: Annotated[str, typer.Argument(help="Target name or TOML
     sys.stdout.write(target_text(target))
 
 
-train = typer.Typer(
-    help="Train a network with quantised activations and ternary weights (needs the extra [bold]train[/]).",
-    no_args_is_help=True,
-)
 app.add_typer(train, name="train")
-
-
-def _spikes(value: int) -> int:
-    if value not in (1, 2, 4):
-        raise typer.BadParameter(f"{value} is not 1, 2 or 4.")
-    return value
-
-
-def _report_training(run: Callable[[], TrainingResult]) -> None:
-    from spikeloom.terminal import console
-
-    try:
-        result = run()
-    except ImportError as error:
-        raise MappingError(str(error)) from error
-    console.print(
-        f"{result.path}: validation {100 * result.validation_accuracy:.2f} %, "
-        f"test {100 * result.test_accuracy:.2f} %"
-    )
-    console.print(f"sha256 {result.digest}")
-
-
-@train.command("digits", epilog=_examples("spikeloom train digits --seed 0 -o digits.onnx"))
-def train_digits_command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("digits.onnx"),
-    seed: Seed = 0,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
-    ] = None,
-) -> None:
-    """Train the demo network on digits 0..1436; the same machine and seed give the same file."""
-    from mapping.training import train_digits
-    from spikeloom.terminal import errors
-
-    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
-    _report_training(lambda: train_digits(seed=seed, epochs=epochs, progress=say, output=output))
-
-
-@train.command(
-    "lenet",
-    epilog=_examples(
-        "spikeloom train lenet --data mnist -o lenet4.onnx",
-        "spikeloom train lenet --data mnist --spikes 1 -o lenet1.onnx",
-    ),
-)
-def train_lenet_command(
-    data: Annotated[
-        Path,
-        typer.Option("--data", help="Folder with the four idx files of MNIST, each packed (.gz) or not."),
-    ],
-    spikes: Annotated[
-        int, typer.Option("--spikes", callback=_spikes, help="Most spikes of an activation: 1, 2 or 4.")
-    ] = 4,
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("lenet.onnx"),
-    seed: Seed = 0,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
-    ] = None,
-) -> None:
-    """Train LeNet on MNIST, its last 5000 training images left for validation; same machine, same file."""
-    from mapping.training import train_lenet
-    from spikeloom.terminal import errors
-
-    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
-    _report_training(
-        lambda: train_lenet(data=data, spikes=spikes, seed=seed, epochs=epochs, progress=say, output=output)
-    )
 
 
 @app.command()

@@ -40,7 +40,6 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     with status("compiling the digits network") as say:
         chip = compile_network(network, core=CORE, scaling=chosen)
         image = out / "digits.spikeloom"
-        image.parent.mkdir(parents=True, exist_ok=True)
         chip.save(image)
         say("comparing the spiking network with the float network")
         comparison = compare(chip.spiking, data.x)

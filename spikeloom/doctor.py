@@ -73,12 +73,19 @@ def diagnose() -> list[Finding]:
     try:
         own = distribution(_DISTRIBUTION)
     except PackageNotFoundError:
-        missing = "spikeloom runs from source files and is not installed"
+        missing = "runs from source files and is not installed, so its dependencies are not known"
         findings.append(
-            Finding(subject=_DISTRIBUTION, level=Level.NOTE, detail=missing, remedy="pip install spikeloom")
+            Finding(subject=_DISTRIBUTION, level=Level.NOTE, detail=missing, remedy=_installation())
         )
         return [*findings, *_simulators()]
     return [*findings, *_dependencies(own), *_simulators(), *check_record(own, distributions())]
+
+
+def _installation() -> str:
+    """Return the command that installs what runs here."""
+    checkout = Path(__file__).resolve().parents[1]
+    where = f"--editable {checkout}" if (checkout / "pyproject.toml").exists() else _DISTRIBUTION
+    return f"{sys.executable} -m pip install {where}"
 
 
 def check_record(own: Distribution, installed: Iterable[Distribution]) -> list[Finding]:

@@ -28,6 +28,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "REPORT_BUG",
     "complain",
+    "deaf_child",
     "follow_parent",
     "named",
     "run",
@@ -94,6 +95,22 @@ _interruption = _Interruption()
 
 
 @contextmanager
+def deaf_child() -> Iterator[None]:
+    """Start a program that hears Ctrl-C only once it is ready for it (`spikeloom.first`).
+
+    Until then Python would answer with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def shielded() -> Iterator[None]:
     """Let a few quick steps happen together or not at all: an interruption waits until their end."""
     _interruption.shields += 1
@@ -135,7 +152,7 @@ def _patient(stream: Any, descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors="backslashreplace",  # a terminal may lack a letter of a name, or the lines of a table
         line_buffering=raw.isatty() or descriptor == 2,
     )
 
@@ -241,9 +258,8 @@ def _unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def follow_parent() -> None:
+def follow_parent(parent: int) -> None:
     """End this process soon after the one that started it has ended, however that was."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,27 @@ from numpy.typing import NDArray
 from emu.trace import RunResult, Stimulus
 from spikeloom.ending import named
 
-__all__ = ["whole", "write_arrays", "write_stimulus", "write_text", "write_trace"]
+__all__ = ["check_places", "whole", "write_arrays", "write_stimulus", "write_text", "write_trace"]
+
+
+def check_places(*paths: Path | None) -> None:
+    """Refuse, before the work, files that cannot be written where they shall be.
+
+    Raises
+    ------
+    OSError : the place is a folder, or its folder cannot be written; it names the file.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        try:
+            with tempfile.TemporaryFile(dir=folder, prefix="."):
+                pass
+        except OSError as error:
+            raise named(error, path) from error
 
 
 @contextmanager
@@ -36,7 +57,8 @@ def whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise named(error, path) from error
     finally:
-        partial.unlink(missing_ok=True) if path.parent.is_dir() else None
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _replace(path: Path, data: bytes) -> None:

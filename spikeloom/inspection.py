@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from emu.trace import RunResult
-from mapping.datasets import Dataset, load_data, scaled
+from mapping.datasets import Dataset, load_data, scale_text, scaled
 from mapping.diagnose import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
 from mapping.difference import Difference
 from mapping.errors import MappingError
@@ -24,7 +24,7 @@ from mapping.findings import DIFFERENCE, WARNING, Finding, find, image_findings
 from mapping.flow import Chip
 from mapping.input_factor import InputScale, Scaling
 from mapping.io import stimulus_for
-from spikeloom.files import write_text
+from spikeloom.files import check_places, write_text
 from spikeloom.structure import Subject, open_subject, show_structure
 from spikeloom.terminal import console, number, share, status
 
@@ -49,10 +49,11 @@ _COLOURS = {DIFFERENCE: "red", WARNING: "yellow"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What data showed: their name, how they were scaled (``--input``), and the diagnosis."""
+    """What data showed: their name, how they were scaled (``--input``, and in words), and the diagnosis."""
 
     data: str
     scale: str
+    told: str
     diagnosis: Diagnosis
 
 
@@ -76,6 +77,7 @@ def inspect(
     """
     if data is None and (json_file, samples, how) != (None, None, None):
         raise MappingError("Give --data too: --input, --samples and --json are about what layers do on data.")
+    check_places(json_file)
     with status("reading") as say:
         subject = open_subject(source, core=core)
         study = None if data is None else _study(subject, load_data(data).first(samples), how, say)
@@ -98,7 +100,7 @@ def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str]
         scaling=Scaling(how=chosen, pixels=data.pixels),
         progress=say,
     )
-    return Study(data=data.name, scale=chosen, diagnosis=diagnosis)
+    return Study(data=data.name, scale=chosen, told=scale_text(data, chosen), diagnosis=diagnosis)
 
 
 def _emulator(subject: Subject) -> Emulate | None:
@@ -128,10 +130,10 @@ def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) ->
         console.print(comparison_table(diagnosis))
         console.print(operations_table(diagnosis))
         console.print(sums_table(diagnosis))
-        console.print(f"Input: {study.scale}")
+        console.print(f"Input: {study.told}")
         console.print(_accuracies(diagnosis))
     for finding in findings:
-        console.print(f"{finding.level}: {finding.text}", markup=False, style=_COLOURS.get(finding.level))
+        console.print(f"{finding.level}: {finding.text}", style=_COLOURS.get(finding.level))
 
 
 def _accuracies(diagnosis: Diagnosis) -> str:

@@ -43,13 +43,13 @@ def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) 
     )
 
 
-def run_table(data: str, totals: RunTotals) -> Table:
-    """Return what a chip did as a table: totals over all samples."""
+def run_table(data: str, period: int, totals: RunTotals) -> Table:
+    """Return what a chip did as a table: totals over all samples, each of ``period`` timesteps."""
     table = Table(title=f"{data}, {totals.samples} samples, {totals.mode}", title_justify="left")
     table.add_column("total")
     table.add_column("", justify="right")
     table.add_row("accuracy", share(totals.accuracy))
-    table.add_row("timesteps", number(totals.steps))
+    table.add_row(f"timesteps ({number(period)} an inference)", number(totals.steps))
     table.add_row("cycles", number(totals.elapsed))
     for name in totals.counters:
         table.add_row(name.replace("_", " "), number(totals.total(name)))

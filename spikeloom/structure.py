@@ -11,11 +11,10 @@ from rich.table import Table
 from emu.container import load_image
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from mapping.archive import network_from_arrays
 from mapping.check import Violation, check
 from mapping.convert import convert
 from mapping.findings import TABLE_KINDS
-from mapping.flow import Chip, compile_network, load_network
+from mapping.flow import Chip, carried_network, compile_network, load_network
 from mapping.spiking import SpikingNetwork
 from spikeloom.terminal import console, number, share
 
@@ -40,7 +39,7 @@ def open_subject(source: str, *, core: str | None = None) -> Subject:
     """Read a model, compiling it if a core size is given, or an image, which may differ from its network."""
     if source.endswith(".spikeloom"):
         image = load_image(source)
-        spiking = convert(network_from_arrays(image.attachments))
+        spiking = carried_network(image, source)
         found = tuple(check(image, spiking))
         return Subject(spiking=spiking, chip=Chip(image=image, spiking=spiking), violations=found)
     if core is None:

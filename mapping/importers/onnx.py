@@ -6,7 +6,6 @@ and every number taken from it is checked.
 """
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from mapping.errors import UnsupportedModelError
+from mapping.importers.onnx_constants import FOLDED, fold_constant
 from mapping.importers.onnx_graph import Graph, Operator
 from mapping.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.network import Network, build_network
@@ -28,7 +28,22 @@ MAX_BYTES = 512 * 2**20
 OPSETS = (8, 28)
 """First and last operator set understood; the supported operators mean the same in all of them."""
 
-_FOLDED = ("Cast", "Constant", "Identity", "Reshape", "Transpose")
+_BEFORE_TRANSPOSE = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Clip",
+        "DequantizeLinear",
+        "Div",
+        "Dropout",
+        "Floor",
+        "Identity",
+        "IntQuant",
+        "Max",
+        "Min",
+    }
+    | {"Mul", "Neg", "Quant", "QuantizeLinear", "Relu", "Round", "Sub", "Sum"}
+)
 
 
 def load_onnx(path: str | Path) -> Network:
@@ -83,20 +98,40 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         raise UnsupportedModelError(
             f"The model must have one output, not {len(model.graph.output)} ({names})."
         )
-    graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants)
+    output = model.graph.output[0].name
+    graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants, output=output)
+    _reorder_input(model.graph, graph)
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
         operator = _operator(node, index, taken)
-        if not _fold(operator, graph):
+        if not fold_constant(operator, graph):
             emit(operator, graph)
-    output = model.graph.output[0].name
     return build_network(
         graph.nodes,
         name=name,
         input_name=input_name,
         input_shape=shape,
-        output_name=graph.aliases.get(output, output),
+        output_name=graph.written(output),
     )
+
+
+def _reorder_input(proto: onnx.GraphProto, graph: Graph) -> None:
+    """Put the Transpose that a graph does to its input before everything else that it does to it.
+
+    Then the layers before the Transpose, too, have their channels first, as the chip has.
+    """
+    same = {graph.input_name}
+    for node in proto.node:
+        if not node.input or node.input[0] not in same or len(node.output) != 1:
+            continue
+        if node.op_type == "Transpose":
+            order = [attribute.ints for attribute in node.attribute if attribute.name == "perm"]
+            rank = len(graph.input_shape) + 1
+            if len(order) == 1 and sorted(order[0]) == list(range(rank)) and order[0][0] == 0:
+                graph.reorder_input([axis - 1 for axis in order[0][1:]])
+            return
+        if node.op_type in _BEFORE_TRANSPOSE:
+            same.add(node.output[0])
 
 
 def _check_names(graph: onnx.GraphProto) -> None:
@@ -186,8 +221,13 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
     name = name if name not in names else f"{name}_{index}"
     names.add(name)
     domains = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
-    if node.domain not in domains or node.op_type not in {*SUPPORTED, *QONNX, *_FOLDED}:
+    if node.domain not in domains or node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}:
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        if node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
+            raise UnsupportedModelError(
+                f"Node {name!r} has the operator {kind}, which is not supported; "
+                "let the quantiser write the QDQ format instead of operators of its own."
+            )
         raise UnsupportedModelError(
             f"Node {name!r} has the operator {kind}, which is not supported; "
             f"supported are {', '.join(SUPPORTED)}."
@@ -205,35 +245,3 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
         outputs=tuple(node.output),
         attributes=attributes,
     )
-
-
-def _fold(operator: Operator, graph: Graph) -> bool:
-    """Evaluate an operator that reads only constants; tell whether it was one."""
-    arrays = [graph.constants[name] for name in operator.inputs if name in graph.constants]
-    if operator.op not in _FOLDED or len(arrays) != len(operator.inputs):
-        return False
-    if len(operator.outputs) != 1 or len(arrays) != {"Constant": 0, "Reshape": 2}.get(operator.op, 1):
-        raise operator.bad("has a wrong number of inputs or outputs")
-    graph.define(operator, _folded(operator, arrays))
-    return True
-
-
-def _folded(operator: Operator, arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    if operator.op == "Constant":
-        known = ("value", "value_float", "value_floats", "value_int", "value_ints")
-        values = [operator.attributes[key] for key in known if key in operator.attributes]
-        if len(values) != 1 or len(operator.attributes) != 1:
-            raise operator.bad("needs one numeric value")
-        return np.asarray(values[0])
-    try:
-        if operator.op == "Reshape":
-            shape = arrays[1].astype(np.int64).tolist()
-            return arrays[0].reshape([arrays[0].shape[i] if n == 0 else n for i, n in enumerate(shape)])
-        if operator.op == "Transpose":
-            order = operator.integers("perm", tuple(range(arrays[0].ndim))[::-1])
-            return arrays[0].transpose(order)
-    except (ValueError, IndexError, TypeError):
-        raise operator.bad("does not fit the shape of its constant") from None
-    if operator.op == "Cast":
-        return arrays[0].astype(operator.cast_type())
-    return arrays[0]

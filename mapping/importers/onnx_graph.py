@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from mapping.errors import UnsupportedModelError
 from mapping.network import Attribute, Node, Shape, infer_shape, make_node
 
-__all__ = ["FLOAT_TYPES", "Graph", "Integers", "Operator", "Step"]
+__all__ = ["BATCH", "FLOAT_TYPES", "Graph", "Integers", "Operator", "Step", "View"]
+
+BATCH = -(2**40)
+"""Stands for the size of the batch where a graph computes with shapes and the size is not known."""
 
 FLOAT_TYPES: Mapping[int, type[np.generic]] = {1: np.float32, 11: np.float64}
 """Types of an activation: TensorProto.FLOAT and DOUBLE."""
@@ -96,11 +99,34 @@ class Integers:
     zero_point: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """A tensor whose elements are those of another one, in another order.
+
+    ``order`` has its shape and says for each element where, in ``tensor`` and flat, its value is; None stands
+    for the tensor itself. Exporters of models with channels last put a Transpose on either side of every
+    layer; as views they cancel out.
+    """
+
+    tensor: str
+    shape: Shape
+    order: NDArray[np.int64] | None = None
+
+    def places(self) -> NDArray[np.int64]:
+        """Return ``order``, spelled out."""
+        return np.arange(math.prod(self.shape)).reshape(self.shape) if self.order is None else self.order
+
+    def in_order(self) -> bool:
+        """Tell whether the elements are in the order of the tensor."""
+        return self.order is None or bool((self.order.reshape(-1) == np.arange(self.order.size)).all())
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Graph:
     """What has been read so far.
 
-    These are constants, nodes, shapes, tensors that are other names of a tensor, and tensors of integers.
+    These are constants, nodes, shapes, tensors that are other names of a tensor, tensors in another order,
+    and tensors of integers.
     """
 
     input_name: str
@@ -111,12 +137,24 @@ class Graph:
     aliases: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
     integers: dict[str, Integers] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    output: str = ""
 
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape
 
+    def reorder_input(self, order: list[int]) -> None:
+        """Let every node read the input with its axes, the batch not counted, in another order."""
+        places = np.arange(math.prod(self.input_shape)).reshape(self.input_shape).transpose(order)
+        name, flat = f"{self.input_name}.order", places.reshape(-1)
+        shape: dict[str, Attribute] = {"shape": places.shape}
+        constants = {"order": flat.astype(np.float64)}
+        self.add(make_node(name, "Permute", [self.input_name], name, attributes=shape, constants=constants))
+        back = np.argsort(flat).reshape(self.input_shape)
+        self.views[self.input_name] = View(tensor=name, shape=back.shape, order=back)
+
     def _known(self) -> tuple[Mapping[str, object], ...]:
-        return self.constants, self.shapes, self.aliases, self.integers
+        return self.constants, self.shapes, self.aliases, self.integers, self.views
 
     def _fresh(self, operator: Operator, tensor: str) -> str:
         if not tensor or any(tensor in known for known in self._known()):
@@ -133,17 +171,52 @@ class Graph:
 
     def alias(self, operator: Operator) -> None:
         """Record that the output of an operator is its input."""
-        self.aliases[self._fresh(operator, operator.outputs[0])] = self.activation(operator, 0)
+        self.aliases[self._fresh(operator, operator.outputs[0])] = self._named(operator, 0)
 
-    def activation(self, operator: Operator, index: int) -> str:
-        """Return the tensor an operator reads as an activation."""
+    def _named(self, operator: Operator, index: int) -> str:
         tensor = operator.inputs[index] if index < len(operator.inputs) else ""
         tensor = self.aliases.get(tensor, tensor)
         if tensor in self.constants:
             raise operator.bad(f"reads the constant {tensor!r} where an activation is needed")
-        if tensor not in self.shapes:
+        if tensor not in self.shapes and tensor not in self.views:
             raise operator.bad(f"reads tensor {tensor!r}, which no earlier node writes")
         return tensor
+
+    def activation(self, operator: Operator, index: int) -> str:
+        """Return the tensor an operator reads as an activation, its elements in the order it reads."""
+        return self.written(self._named(operator, index))
+
+    def written(self, tensor: str) -> str:
+        """Return the name of a tensor that a node writes; a view gets a node of its own when it needs one."""
+        tensor = self.aliases.get(tensor, tensor)
+        if tensor in self.shapes:
+            return tensor
+        view = self.views.get(tensor)
+        if view is None:
+            return tensor
+        name, shape = f"{tensor}.order", {"shape": view.shape}
+        if view.in_order():
+            self.add(make_node(name, "Reshape", [view.tensor], tensor, attributes=shape))
+        else:
+            order = {"order": view.places().reshape(-1).astype(np.float64)}
+            self.add(make_node(name, "Permute", [view.tensor], tensor, attributes=shape, constants=order))
+        return tensor
+
+    def view(self, operator: Operator, index: int) -> View:
+        """Return what an operator reads as an activation as a view of the tensor that holds it."""
+        tensor = self._named(operator, index)
+        return self.views.get(tensor) or View(tensor=tensor, shape=self.shapes[tensor])
+
+    def define_view(self, operator: Operator, tensor: str, order: NDArray[np.int64]) -> None:
+        """Record the view an operator writes, or another name if it is the tensor itself."""
+        output, view = (
+            self._fresh(operator, operator.outputs[0]),
+            View(tensor=tensor, shape=order.shape, order=order),
+        )
+        if view.shape == self.shapes[view.tensor] and view.in_order():
+            self.aliases[output] = view.tensor
+        else:
+            self.views[output] = view
 
     def optional(self, operator: Operator, index: int) -> NDArray[np.generic] | None:
         """Return a constant input, or None where it is left out."""
@@ -172,23 +245,40 @@ class Graph:
             )
         return result
 
-    def per_channel(self, operator: Operator, tensor: str, shape: Shape) -> NDArray[np.float64]:
-        """Return a broadcast constant as () or (channels,)."""
+    def per_channel(self, operator: Operator, tensor: str, view: View) -> NDArray[np.float64]:
+        """Return a constant, broadcast to an activation, as () or (channels,) of the tensor that holds it."""
         value = self.constants[tensor]
         if value.dtype.kind not in "biuf":
             raise operator.bad(f"reads the constant {tensor!r}, which is not numeric")
+        return self.channels(operator, self.finite(tensor, value), view)
+
+    def channels(self, operator: Operator, value: NDArray[np.float64], view: View) -> NDArray[np.float64]:
+        """Return values, broadcast to a view, as () or (channels,) of the tensor it is a view of."""
         if value.size == 1:
-            return self.finite(tensor, value).reshape(())
-        full = value.reshape((1,) * (len(shape) + 1 - value.ndim) + value.shape)
-        fits = full.ndim == len(shape) + 1 and all(
-            n in (1, m) for n, m in zip(full.shape, (1, *shape), strict=True)
+            return value.reshape(())
+        shape, full = (
+            self.shapes[view.tensor],
+            value.reshape((1,) * (len(view.shape) + 1 - value.ndim) + value.shape),
         )
-        if not fits or full.size != full.shape[1]:
-            raise operator.bad(
-                f"has a constant of shape {value.shape} on an input of shape {shape}; "
-                "supported are one value per tensor or per channel"
-            )
-        return self.finite(tensor, full).reshape(-1)
+        if full.ndim == len(view.shape) + 1 and all(
+            n in (1, m) for n, m in zip(full.shape, (1, *view.shape), strict=True)
+        ):
+            rows = self._placed(full[0], view).reshape(shape[0], -1)
+            if (rows == rows[:, :1]).all():
+                return rows[:, 0]
+        raise operator.bad(
+            f"has a constant of shape {value.shape} on an input of shape {view.shape}; "
+            "supported are one value per tensor or per channel"
+        )
+
+    @staticmethod
+    def _placed(value: NDArray[np.float64], view: View) -> NDArray[np.float64]:
+        """Return values of the elements of a view in the order of the tensor that holds it."""
+        if view.order is None:
+            return np.broadcast_to(value, view.shape)
+        placed = np.empty(view.order.size)
+        placed[view.order] = np.broadcast_to(value, view.shape)
+        return placed
 
     def add(self, node: Node) -> None:
         """Append a node after checking its shapes."""
@@ -197,11 +287,26 @@ class Graph:
 
     def chain(self, operator: Operator, steps: list[Step]) -> None:
         """Append steps one after the other between input and output of an operator."""
-        tensor, output = self.activation(operator, 0), self._fresh(operator, operator.outputs[0])
+        self._append(operator, self.activation(operator, 0), operator.outputs[0], steps)
+
+    def elementwise(self, operator: Operator, steps: list[Step]) -> None:
+        """Append elementwise steps; they treat a view of a tensor as they treat the tensor.
+
+        Their constants are those of the tensor, see `per_channel`.
+        """
+        view = self.view(operator, 0)
+        if view.order is None:
+            self.chain(operator, steps)
+            return
+        output = self._fresh(operator, f"{operator.outputs[0]}.held")
+        self._append(operator, view.tensor, output, steps)
+        self.define_view(operator, output, view.order)
+
+    def _append(self, operator: Operator, tensor: str, output: str, steps: list[Step]) -> None:
+        self._fresh(operator, output)
         for i, (suffix, op, attributes, constants) in enumerate(steps):
-            target = (
-                output if i == len(steps) - 1 else self._fresh(operator, f"{output}.before{steps[i + 1][0]}")
-            )
+            last = i == len(steps) - 1
+            target = output if last else self._fresh(operator, f"{output}.before{steps[i + 1][0]}")
             name = operator.name + suffix
             self.add(make_node(name, op, [tensor], target, attributes=attributes, constants=constants))
             tensor = target

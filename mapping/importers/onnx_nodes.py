@@ -9,8 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.importers.onnx_graph import FLOAT_TYPES, Graph, Integers, Operator, Step
+from mapping.importers.onnx_layout import (
+    concat,
+    flatten,
+    flattened,
+    reshape,
+    squeeze,
+    transpose,
+    unsqueeze,
+)
 from mapping.importers.onnx_quantise import bipolar, clip_integers, dequantise, fold, quantise, quantise_qonnx
-from mapping.network import Attribute, Shape, make_node
+from mapping.importers.onnx_windows import (
+    average_pool,
+    conv,
+    global_average,
+    max_pool,
+    pad,
+    reduce_mean,
+)
+from mapping.network import Attribute, make_node
 
 __all__ = ["QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
 
@@ -19,72 +36,48 @@ QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brev
 
 _FOLDED = ("DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear")  # on constants too
 
-_PASSING = frozenset({"Clip", "Flatten", "Identity", "MaxPool", "Reshape"})
-
-
-def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
-    """Return top, left, bottom, right, which is ONNX's order of all begins before all ends."""
-    mode = operator.attributes.get("auto_pad", "NOTSET")
-    if mode == "NOTSET":
-        return operator.integers("pads", (0, 0, 0, 0))
-    if mode == "VALID":
-        return (0, 0, 0, 0)
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        raise operator.bad(f"has auto_pad = {mode!r}, which is not supported")
-    begins, ends = [], []
-    for size, k, s, d in zip(shape[1:], kernel, stride, dilation, strict=True):
-        total = max(0, (math.ceil(size / max(1, s)) - 1) * s + (k - 1) * d + 1 - size)
-        small, large = total // 2, total - total // 2
-        begins.append(small if mode == "SAME_UPPER" else large)
-        ends.append(large if mode == "SAME_UPPER" else small)
-    return (*begins, *ends)
-
-
-def _map_shape(operator: Operator, graph: Graph) -> Shape:
-    shape = graph.shapes[graph.activation(operator, 0)]
-    if len(shape) != 3:
-        raise operator.bad(f"needs an input of shape (channels, height, width), not {shape}")
-    return shape
-
-
-def _conv(operator: Operator, graph: Graph) -> None:
-    operator.allow("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-    shape, weight = _map_shape(operator, graph), graph.parameter(operator, 1, ndim=4)
-    kernel = operator.integers("kernel_shape", weight.shape[2:])
-    if kernel != weight.shape[2:]:
-        raise operator.bad(f"has kernel_shape {kernel} but weights of shape {weight.shape}")
-    stride, dilation = operator.integers("strides", (1, 1)), operator.integers("dilations", (1, 1))
-    attributes: dict[str, Attribute] = {
-        "stride": stride,
-        "dilation": dilation,
-        "pads": _pads(operator, shape, kernel, stride, dilation),
-        "groups": operator.integer("group", 1),
-    }
-    steps: list[Step] = [("", "Conv", attributes, {"weight": weight})]
-    if graph.optional(operator, 2) is not None:
-        steps.append((".bias", "Add", {}, {"value": graph.parameter(operator, 2, ndim=1)}))
-    graph.chain(operator, steps)
+_PASSING = frozenset(
+    {"Clip", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+)
 
 
 def _gemm(operator: Operator, graph: Graph) -> None:
     operator.allow("alpha", "beta", "transA", "transB")
-    operator.require("transA", 0)
+    if operator.number("transA", 0):
+        raise operator.bad("has transA = 1, which mixes the samples of a batch; supported is 0")
     weight = graph.parameter(operator, 1, ndim=2)
     if operator.integer("transB", 0) == 0:
         weight = weight.T
     alpha, beta = operator.number("alpha", 1.0), operator.number("beta", 1.0)
+    reading, weight = flattened(operator, graph, weight)
     steps: list[Step] = [("", "Dense", {}, {"weight": weight})]
     if alpha != 1.0:
         steps.append((".alpha", "Mul", {}, {"value": np.array(alpha)}))
     if graph.optional(operator, 2) is not None:
-        bias = graph.per_channel(operator, operator.inputs[2], (weight.shape[0],))
-        steps.append((".bias", "Add", {}, {"value": beta * bias}))
-    graph.chain(operator, steps)
+        steps.append((".bias", "Add", {}, {"value": beta * _row(operator, graph, len(weight))}))
+    graph.chain(reading, steps)
+
+
+def _row(operator: Operator, graph: Graph, size: int) -> NDArray[np.float64]:
+    """Return the third input of a Gemm as () or (size,)."""
+    name = operator.inputs[2]
+    value = graph.constants[name]
+    if (
+        value.dtype.kind not in "biuf"
+        or value.size not in (1, size)
+        or value.shape[-1:] not in ((), (1,), (size,))
+    ):
+        raise operator.bad(
+            f"has a constant of shape {value.shape} on an input of shape {(size,)}; "
+            "supported are one value per tensor or per channel"
+        )
+    return graph.finite(name, value).reshape(() if value.size == 1 else (size,))
 
 
 def _matmul(operator: Operator, graph: Graph) -> None:
     operator.allow()
-    graph.chain(operator, [("", "Dense", {}, {"weight": graph.parameter(operator, 1, ndim=2).T})])
+    reading, weight = flattened(operator, graph, graph.parameter(operator, 1, ndim=2).T)
+    graph.chain(reading, [("", "Dense", {}, {"weight": weight})])
 
 
 def _two_inputs(operator: Operator, graph: Graph) -> tuple[str, str, bool]:
@@ -98,51 +91,77 @@ def _two_inputs(operator: Operator, graph: Graph) -> tuple[str, str, bool]:
 
 def _add(operator: Operator, graph: Graph) -> None:
     tensor, other, _ = _two_inputs(operator, graph)
-    _with_constant(operator, graph, (tensor, other), op="Add", sign=1.0)
+    if other in graph.constants:
+        _with_constant(operator, graph, (tensor, other), op="Add")
+        return
+    views = graph.view(operator, 0), graph.view(operator, 1)
+    if views[0].order is None or not np.array_equal(views[0].places(), views[1].places()):
+        inputs = [graph.activation(operator, 0), graph.activation(operator, 1)]
+        graph.add(make_node(operator.name, "Add", inputs, operator.outputs[0]))
+        return
+    held = f"{operator.outputs[0]}.held"
+    graph.add(make_node(operator.name, "Add", [view.tensor for view in views], held))
+    graph.define_view(operator, held, views[0].places())
 
 
 def _sub(operator: Operator, graph: Graph) -> None:
     tensor, other, swapped = _two_inputs(operator, graph)
-    if swapped or other not in graph.constants:
-        raise operator.bad("is supported only as an activation minus a constant")
-    _with_constant(operator, graph, (tensor, other), op="Add", sign=-1.0)
+    if other not in graph.constants:
+        raise operator.bad("is supported only between an activation and a constant")
+    if not swapped:
+        _with_constant(operator, graph, (tensor, other), op="Add", change=np.negative)
+        return
+    reading = replace(operator, inputs=(tensor,))
+    value = graph.per_channel(operator, other, graph.view(reading, 0))
+    negated: Step = ("", "Mul", {}, {"value": np.array(-1.0)})
+    graph.elementwise(reading, [negated, (".minuend", "Add", {}, {"value": value})])
+
+
+def _neg(operator: Operator, graph: Graph) -> None:
+    operator.allow()
+    graph.elementwise(operator, [("", "Mul", {}, {"value": np.array(-1.0)})])
 
 
 def _mul(operator: Operator, graph: Graph) -> None:
     tensor, other, _ = _two_inputs(operator, graph)
     if other not in graph.constants:
         raise operator.bad("is supported only with a constant factor")
-    _with_constant(operator, graph, (tensor, other), op="Mul", sign=1.0)
+    _with_constant(operator, graph, (tensor, other), op="Mul")
 
 
 def _div(operator: Operator, graph: Graph) -> None:
     tensor, other, swapped = _two_inputs(operator, graph)
     if swapped or other not in graph.constants:
         raise operator.bad("is supported only with a constant divisor")
-    divisor = graph.per_channel(operator, other, graph.shapes[graph.activation(operator, 0)])
-    if (np.abs(np.frexp(divisor)[0]) != 0.5).any():
-        raise operator.bad("is supported only by powers of two; multiply by the reciprocal instead")
-    _elementwise(operator, graph, tensor, "Mul", 1.0 / divisor)
+    divisor = graph.constants[other]
+    exact = divisor.dtype.kind == "f" and bool((np.abs(np.frexp(divisor)[0]) == 0.5).all())
+    if exact:  # a power of two divides as its reciprocal multiplies
+        _with_constant(operator, graph, (tensor, other), op="Mul", change=np.reciprocal)
+    else:
+        _with_constant(operator, graph, (tensor, other), op="Div")
+
+
+def _bound(operator: Operator, graph: Graph) -> None:
+    tensor, other, _ = _two_inputs(operator, graph)
+    value = graph.constants.get(other)
+    if value is None or value.size != 1 or value.dtype.kind not in "biuf":
+        raise operator.bad("is supported only of an activation and one number")
+    ends: dict[str, Attribute] = {"low": -math.inf, "high": math.inf}
+    ends["low" if operator.op == "Max" else "high"] = float(graph.finite(other, value).reshape(()))
+    graph.elementwise(replace(operator, inputs=(tensor,)), [("", "Clip", ends, {})])
 
 
 def _with_constant(
-    operator: Operator, graph: Graph, tensors: tuple[str, str], *, op: str, sign: float
+    operator: Operator,
+    graph: Graph,
+    tensors: tuple[str, str],
+    *,
+    op: str,
+    change: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.positive,
 ) -> None:
-    tensor, other = tensors
-    if other in graph.constants:
-        shape = graph.shapes[graph.activation(_reading(operator, tensor), 0)]
-        _elementwise(operator, graph, tensor, op, sign * graph.per_channel(operator, other, shape))
-        return
-    inputs = [graph.activation(operator, 0), graph.activation(operator, 1)]
-    graph.add(make_node(operator.name, op, inputs, operator.outputs[0]))
-
-
-def _elementwise(operator: Operator, graph: Graph, tensor: str, op: str, value: NDArray[np.float64]) -> None:
-    graph.chain(_reading(operator, tensor), [("", op, {}, {"value": value})])
-
-
-def _reading(operator: Operator, tensor: str) -> Operator:
-    return replace(operator, inputs=(tensor,))
+    reading = replace(operator, inputs=tensors[:1])
+    value = change(graph.per_channel(operator, tensors[1], graph.view(reading, 0)))
+    graph.elementwise(reading, [("", op, {}, {"value": value})])
 
 
 def _batch_norm(operator: Operator, graph: Graph) -> None:
@@ -174,7 +193,7 @@ def _clip_bounds(operator: Operator, graph: Graph) -> dict[str, float]:
 
 
 def _clip(operator: Operator, graph: Graph) -> None:
-    graph.chain(operator, [("", "Clip", dict(_clip_bounds(operator, graph)), {})])
+    graph.elementwise(operator, [("", "Clip", dict(_clip_bounds(operator, graph)), {})])
 
 
 def _fold_clip(operator: Operator, graph: Graph) -> None:
@@ -186,50 +205,9 @@ def _fold_clip(operator: Operator, graph: Graph) -> None:
     )
 
 
-def _max_pool(operator: Operator, graph: Graph) -> None:
-    operator.allow("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
-    operator.require("ceil_mode", 0)
-    if operator.integers("dilations", (1, 1)) != (1, 1) or any(operator.outputs[1:]):
-        raise operator.bad("has dilations or an output of indices, which are not supported")
-    shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
-    stride = operator.integers("strides", (1, 1))
-    pads = _pads(operator, shape, kernel, stride, (1, 1))
-    graph.chain(operator, [("", "MaxPool", {"kernel": kernel, "stride": stride, "pads": pads}, {})])
-
-
-def _flatten(operator: Operator, graph: Graph) -> None:
-    operator.allow("axis")
-    rank = len(graph.shapes[graph.activation(operator, 0)]) + 1
-    axis = operator.integer("axis", 1)
-    if axis not in (1, 1 - rank):
-        raise operator.bad(f"has axis = {axis}, supported is 1")
-    graph.chain(operator, [("", "Flatten", {}, {})])
-
-
-def _reshape(operator: Operator, graph: Graph) -> None:
-    operator.allow("allowzero")
-    operator.require("allowzero", 0)
-    source, constant = graph.shapes[graph.activation(operator, 0)], graph.optional(operator, 1)
-    if constant is None or constant.ndim != 1 or constant.dtype.kind not in "iu":
-        raise operator.bad("needs a constant list of integers as its shape")
-    sizes = [int(n) for n in constant.tolist()]
-    full = (graph.batch, *source)
-    sizes = [(full[i] or 0) if n == 0 and 0 < i < len(full) else n for i, n in enumerate(sizes)]
-    rest, free = sizes[1:], sizes[1:].count(-1)
-    if free == 1:
-        known = math.prod(n for n in rest if n != -1)
-        rest = [math.prod(source) // known if n == -1 and known > 0 else n for n in rest]
-    keeps_batch = bool(sizes) and (sizes[0] in (0, graph.batch) or (sizes[0] == -1 and free == 0))
-    if not keeps_batch or min(rest, default=0) < 1 or math.prod(rest) != math.prod(source):
-        raise operator.bad(
-            f"reshapes (N, {', '.join(map(str, source))}) to {sizes} and does not keep the batch"
-        )
-    graph.chain(operator, [("", "Reshape", {"shape": tuple(rest)}, {})])
-
-
 def _plain(operator: Operator, graph: Graph) -> None:
     operator.allow()
-    graph.chain(operator, [("", operator.op, {}, {})])
+    graph.elementwise(operator, [("", operator.op, {}, {})])
 
 
 def _dropout(operator: Operator, graph: Graph) -> None:
@@ -252,29 +230,59 @@ def _cast(operator: Operator, graph: Graph) -> None:
     graph.alias(operator)
 
 
+def _last(operator: Operator, graph: Graph) -> None:
+    """Leave out an operator at the output that does not change which class is the largest."""
+    operator.allow("axis", "keepdims", "select_last_index")
+    operator.require("select_last_index", 0)
+    shape = graph.view(operator, 0).shape
+    if operator.outputs[0] != graph.output or operator.outputs[1:]:
+        raise operator.bad("is supported only at the output of the model")
+    # in old operator sets the default axis is the first, and everything behind it is one axis
+    if len(shape) != 1 or operator.integer("axis", 1) not in (1, -1):
+        raise operator.bad(f"is supported only over classes in one axis, not over shape {shape}")
+    graph.alias(operator)
+
+
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Add": _add,
+    "ArgMax": _last,
+    "AveragePool": average_pool,
     "BatchNormalization": _batch_norm,
     "BipolarQuant": bipolar,
     "Cast": _cast,
     "Clip": _clip,
-    "Conv": _conv,
+    "Concat": concat,
+    "Conv": conv,
     "DequantizeLinear": dequantise,
     "Div": _div,
     "Dropout": _dropout,
-    "Flatten": _flatten,
+    "Flatten": flatten,
     "Floor": _plain,
     "Gemm": _gemm,
+    "GlobalAveragePool": global_average,
     "Identity": _identity,
     "IntQuant": quantise_qonnx,
+    "LogSoftmax": _last,
     "MatMul": _matmul,
-    "MaxPool": _max_pool,
+    "Max": _bound,
+    "MaxPool": max_pool,
+    "Min": _bound,
     "Mul": _mul,
+    "Neg": _neg,
+    "Pad": pad,
     "Quant": quantise_qonnx,
     "QuantizeLinear": quantise,
+    "ReduceMean": reduce_mean,
     "Relu": _plain,
-    "Reshape": _reshape,
+    "Reshape": reshape,
+    "Round": _plain,
+    "Sigmoid": _last,
+    "Softmax": _last,
+    "Squeeze": squeeze,
     "Sub": _sub,
+    "Sum": _add,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
 }
 
 QONNX = frozenset({"BipolarQuant", "IntQuant", "Quant"})

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.elementwise import round_by
-from mapping.importers.onnx_graph import Graph, Integers, Operator
+from mapping.importers.onnx_graph import Graph, Integers, Operator, View
 from mapping.network import Attribute
 
 __all__ = ["bipolar", "clip_integers", "dequantise", "fold", "quantise", "quantise_qonnx"]
@@ -52,8 +52,9 @@ _ROUNDINGS: Mapping[str, str] = {
 
 def quantise(operator: Operator, graph: Graph) -> None:
     """Translate a ``QuantizeLinear`` of an activation: a ``Quantise`` of the real values it stands for."""
-    tensor, real = graph.activation(operator, 0), f"{operator.outputs[0]}.real"
-    scale, zero_point = _activation_parameters(operator, graph, tensor)
+    real = f"{operator.outputs[0]}.real"
+    view = graph.view(operator, 0)
+    scale, zero_point = _activation_parameters(operator, graph, view)
     low, high = _saturation(operator, graph)
     if (zero_point != zero_point.reshape(-1)[0]).any():
         raise operator.bad("has different zero points on the channels of an activation")
@@ -63,16 +64,15 @@ def quantise(operator: Operator, graph: Graph) -> None:
         "high": high - shift,
         "rounding": "half_even",
     }
-    constants = {"scale": scale, "zero_point": np.array(0.0)}
-    graph.chain(
-        replace(operator, inputs=(tensor,), outputs=(real,)), [("", "Quantise", attributes, constants)]
-    )
+    constants = {"scale": graph.channels(operator, scale, view), "zero_point": np.array(0.0)}
+    graph.elementwise(replace(operator, outputs=(real,)), [("", "Quantise", attributes, constants)])
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero_point))
 
 
 def clip_integers(operator: Operator, graph: Graph, source: Integers, bounds: Mapping[str, float]) -> None:
     """Translate a ``Clip`` of the integers of a ``QuantizeLinear``: the same quantiser of a smaller range."""
-    node = next(node for node in graph.nodes if node.output == source.real)
+    view = graph.view(replace(operator, inputs=(source.real,)), 0)
+    node = next(node for node in graph.nodes if node.output == view.tensor)
     if node.op != "Quantise":
         raise operator.bad("clips integers behind a pool or a reshape, which is supported only before them")
     zero_point, real = float(source.zero_point.reshape(-1)[0]), f"{operator.outputs[0]}.real"
@@ -81,8 +81,11 @@ def clip_integers(operator: Operator, graph: Graph, source: Integers, bounds: Ma
         "high": min(node.number("high"), np.floor(bounds["high"]) - zero_point),
         "rounding": node.text("rounding"),
     }
-    reading = replace(operator, inputs=node.inputs, outputs=(real,))
+    written = real if view.order is None else f"{real}.held"
+    reading = replace(operator, inputs=node.inputs, outputs=(written,))
     graph.chain(reading, [("", "Quantise", attributes, dict(node.constants))])
+    if view.order is not None:
+        graph.define_view(replace(operator, outputs=(real,)), written, view.order)
     graph.define_integers(operator, replace(source, real=real))
 
 
@@ -91,7 +94,8 @@ def dequantise(operator: Operator, graph: Graph) -> None:
     source = graph.integers.get(operator.inputs[0] if operator.inputs else "")
     if source is None:
         raise operator.bad("reads neither a constant nor the integers of a QuantizeLinear")
-    scale, zero_point = _activation_parameters(operator, graph, source.real)
+    view = graph.view(replace(operator, inputs=(source.real,)), 0)
+    scale, zero_point = _activation_parameters(operator, graph, view)
     if not np.array_equal(scale, source.scale) or not np.array_equal(zero_point, source.zero_point):
         raise operator.bad("has another scale or zero point than the QuantizeLinear it reads")
     graph.alias(replace(operator, inputs=(source.real,)))
@@ -99,13 +103,15 @@ def dequantise(operator: Operator, graph: Graph) -> None:
 
 def quantise_qonnx(operator: Operator, graph: Graph) -> None:
     """Translate a ``Quant`` of an activation."""
-    attributes, shape = _qonnx_attributes(operator, graph), graph.shapes[graph.activation(operator, 0)]
+    attributes, view = _qonnx_attributes(operator, graph), graph.view(operator, 0)
     _scale(operator, graph)
     constants = {
-        key: graph.per_channel(operator, operator.inputs[index], shape)
+        key: graph.per_channel(operator, operator.inputs[index], view)
         for key, index in (("scale", 1), ("zero_point", 2))
     }
-    graph.chain(replace(operator, inputs=operator.inputs[:1]), [("", "Quantise", attributes, constants)])
+    graph.elementwise(
+        replace(operator, inputs=operator.inputs[:1]), [("", "Quantise", attributes, constants)]
+    )
 
 
 def bipolar(operator: Operator, graph: Graph) -> None:  # noqa: ARG001  # the signature of every rule
@@ -185,7 +191,9 @@ def _linear_parameters(operator: Operator, graph: Graph) -> tuple[NDArray[np.flo
         raise operator.bad(f"must have two or three inputs, not {len(operator.inputs)}")
     scale = _scale(operator, graph)
     given = graph.optional(operator, 2)
-    if given is not None and (given.dtype.name not in _RANGES or given.shape != scale.shape):
+    # onnxruntime's quantiser writes a scale of shape (1,) beside a zero point of shape ()
+    fits = given is None or given.shape == scale.shape or given.size == scale.size == 1
+    if given is not None and (given.dtype.name not in _RANGES or not fits):
         raise operator.bad(
             f"has a zero point of type {given.dtype.name} and shape {given.shape} beside a scale of shape "
             f"{scale.shape}; supported are integers of the same shape"
@@ -199,14 +207,19 @@ def _linear_parameters(operator: Operator, graph: Graph) -> tuple[NDArray[np.flo
 
 
 def _activation_parameters(
-    operator: Operator, graph: Graph, tensor: str
+    operator: Operator, graph: Graph, view: View
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scale and zero point, () or shaped to be broadcast to the activation without its batch."""
     scale, zero_point = _linear_parameters(operator, graph)
-    shape = graph.shapes[tensor]
-    axis = operator.integer("axis", 1)
-    if scale.ndim and (axis not in (1, -len(shape)) or scale.size != shape[0]):
-        raise operator.bad(f"has {scale.size} scales along axis {axis} of an input with {shape[0]} channels")
-    return scale, zero_point
+    if not scale.ndim:
+        return scale, zero_point
+    axis, rank = operator.integer("axis", 1), len(view.shape)
+    at = axis - 1 if axis > 0 else axis + rank
+    if not 0 <= at < rank or scale.size != view.shape[at]:
+        sizes = f"{view.shape[at]} channels" if 0 <= at < rank else f"shape {view.shape}"
+        raise operator.bad(f"has {scale.size} scales along axis {axis} of an input with {sizes}")
+    full = tuple(scale.size if i == at else 1 for i in range(rank))
+    return scale.reshape(full), zero_point.reshape(full)
 
 
 def _constant_parameters(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,9 +76,7 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
-            "training needs PyTorch, which is not installed: run pip install 'spikeloom[train]'"
-        ) from error
+        raise ImportError("training needs PyTorch, which is not installed: run pip install torch") from error
     return torch
 
 
@@ -183,12 +181,15 @@ def cosine(time: float, *, peak: float, warmup: float, epochs: int) -> float:
 def write_model(path: Path, model: onnx.ModelProto) -> str:
     """Write a model under a temporary name in its folder, rename it, and return its SHA-256."""
     data = model.SerializeToString(deterministic=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
 from sim_tests.bench.job import BenchJob, load_result
@@ -63,18 +64,23 @@ def choose(name: str = "auto") -> str:
     if name == "auto":
         return here[0]
     if name not in ENGINES:
-        raise EngineError(f"engine must be auto, {', '.join(ENGINES)}, not {name!r}")
+        raise EngineError(
+            f"Simulator must be auto, {', '.join(ENGINES[:-1])} or {ENGINES[-1]}, not {name!r}."
+        )
     if name not in here:
         raise EngineError(
-            f"engine {name} is not installed here; have {', '.join(here)} (see spikeloom doctor)"
+            f"Simulator {name} is not installed here, only {', '.join(here)}; "
+            "'spikeloom doctor' says what is missing."
         )
     return name
 
 
 def cache_root() -> Path:
-    """Return the folder of compiled simulators: SPIKELOOM_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "spikeloom"
-    return Path(os.environ.get("SPIKELOOM_CACHE", default))
+    """Return the folder of compiled simulators: SPIKELOOM_CACHE if it names one, else the user's."""
+    named = os.environ.get("SPIKELOOM_CACHE", "")
+    if named and named.lower() not in OFF:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
 
 
 def _verilator_environment() -> dict[str, str]:
@@ -278,7 +284,13 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
         :24
     ]
     folder = cache_root() / "builds" / f"{engine}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"Simulators cannot be kept in {cache_root()} ({error.strerror}); "
+            "set SPIKELOOM_CACHE to another folder."
+        ) from error
     with _locked(folder / "lock"):
         built = (folder / "done").exists()
         runner = _runner(engine, built)
@@ -343,7 +355,9 @@ def _shared_runtime(build: Path, engine: str, waves: bool, built: bool) -> Itera
         shutil.copy2(path, build / path.name)
     yield
     if not kept:
-        with tempfile.TemporaryDirectory(dir=build.parent, ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(
+            prefix="build-", dir=build.parent, ignore_cleanup_errors=True
+        ) as name:
             ready = Path(name) / "runtime"
             ready.mkdir()
             for path in (build / f"{part}.o" for part in _RUNTIME):

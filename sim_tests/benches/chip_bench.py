@@ -19,6 +19,7 @@ from cocotb.triggers import FallingEdge
 from emu.trace import compared, diff
 from sim_tests.bench.job import BenchJob, load_result, save_result
 from sim_tests.bench.session import BenchError, Session
+from spikeloom.ending import follow_parent
 
 __all__ = ["CocotbPins", "lock_step"]
 
@@ -114,6 +115,7 @@ def _compare(path: Path, result: Any) -> None:
 @cocotb.test()
 async def run_jobs(dut: Any) -> None:
     """Run every unfinished job of the folder; a failed one is written down and the next one runs."""
+    follow_parent(os.getppid())
     folder = Path(os.environ["SPIKELOOM_JOBS"])
     Clock(dut.clk, 10, unit="ns").start()
     numbers = [path.stem.removeprefix("job") for path in sorted(folder.glob("job*.npz"))]

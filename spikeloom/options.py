@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mapping.errors import MappingError
+
+__all__ = [
+    "Core",
+    "Data",
+    "Image",
+    "Input",
+    "Json",
+    "MaybeImage",
+    "Model",
+    "Samples",
+    "Seed",
+    "Sim",
+    "examples",
+    "mesh_size",
+]
+
+
+def _image_file(path: Path | None) -> Path | None:
+    """Refuse a model where an image is wanted, with the command that makes one of it."""
+    if path is not None and (path.suffix == ".onnx" or (path.name == "digits" and not path.exists())):
+        raise MappingError(
+            f"{path} is a model, and this command takes an image: make one with "
+            f"'spikeloom compile {path} -o {path.stem}.spikeloom'."
+        )
+    return path
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A model: an .onnx file, or [bold]digits[/] for the one that ships with the project."
+    ),
+]
+Image = Annotated[
+    Path, typer.Argument(help="An image file made by [bold]spikeloom compile[/].", callback=_image_file)
+]
+MaybeImage = Annotated[
+    Path | None, typer.Argument(help="An image file; or use the options.", callback=_image_file)
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR or fashion:DIR with idx "
+        "files, also mnist:DIR:train; an .npz file with x and y; or events of a camera, an .npz file with t, "
+        "x, y, p or an .aedat4 file, with options, for example FILE:events=2000,size=64x64.",
+    ),
+]
+Input = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        help="Scale of pixels (bytes): raw (0..255), unit (/255), MEAN,STD (of unit), or auto, the more "
+        "accurate of raw and unit on 256 samples; for counts of events also 3sigma, limited and divided by "
+        "the largest.",
+    ),
+]
+Core = Annotated[
+    str | None, typer.Option("--core", help="Core size instead of the target's: tiny, small, reference.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed; equal arguments give equal bytes.")]
+Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use only the first N samples.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
+
+
+def examples(*lines: str) -> str:
+    """Return the last lines of a command's help."""
+    return "[bold]Examples[/]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+def mesh_size(text: str | None) -> tuple[int, int] | None:
+    """Return the sizes in ``WxH``.
+
+    Raises
+    ------
+    MappingError : it is no such text.
+    """
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text!r}.")
+    return int(width), int(height)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom train`: the commands that need PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mapping.errors import MappingError
+from spikeloom.files import check_places
+from spikeloom.options import Seed, examples
+
+if TYPE_CHECKING:
+    from mapping.training import TrainingResult
+
+__all__ = ["train"]
+
+train = typer.Typer(
+    help="Train a network with quantised activations and ternary weights (needs the extra [bold]train[/]).",
+    no_args_is_help=True,
+)
+
+
+def _spikes(value: int) -> int:
+    if value not in (1, 2, 4):
+        raise typer.BadParameter(f"{value} is not 1, 2 or 4.")
+    return value
+
+
+def _report_training(run: Callable[[], TrainingResult]) -> None:
+    from spikeloom.terminal import console
+
+    try:
+        result = run()
+    except ImportError as error:
+        raise MappingError(str(error)) from error
+    console.print(
+        f"{result.path}: validation {100 * result.validation_accuracy:.2f} %, "
+        f"test {100 * result.test_accuracy:.2f} %"
+    )
+    console.print(f"sha256 {result.digest}")
+
+
+@train.command("digits", epilog=examples("spikeloom train digits --seed 0 -o digits.onnx"))
+def train_digits_command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("digits.onnx"),
+    seed: Seed = 0,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
+    ] = None,
+) -> None:
+    """Train the demo network on digits 0..1436; the same machine and seed give the same file."""
+    from mapping.training import train_digits
+    from spikeloom.terminal import errors
+
+    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
+    check_places(output)
+    _report_training(lambda: train_digits(seed=seed, epochs=epochs, progress=say, output=output))
+
+
+@train.command(
+    "lenet",
+    epilog=examples(
+        "spikeloom train lenet --data mnist -o lenet4.onnx",
+        "spikeloom train lenet --data mnist --spikes 1 -o lenet1.onnx",
+    ),
+)
+def train_lenet_command(
+    data: Annotated[
+        Path,
+        typer.Option("--data", help="Folder with the four idx files of MNIST, each packed (.gz) or not."),
+    ],
+    spikes: Annotated[
+        int, typer.Option("--spikes", callback=_spikes, help="Most spikes of an activation: 1, 2 or 4.")
+    ] = 4,
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("lenet.onnx"),
+    seed: Seed = 0,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
+    ] = None,
+) -> None:
+    """Train LeNet on MNIST, its last 5000 training images left for validation; same machine, same file."""
+    from mapping.training import train_lenet
+    from spikeloom.terminal import errors
+
+    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
+    check_places(output)
+    _report_training(
+        lambda: train_lenet(data=data, spikes=spikes, seed=seed, epochs=epochs, progress=say, output=output)
+    )
