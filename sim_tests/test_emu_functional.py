@@ -39,7 +39,7 @@ FIRE = [1, 0, 1, 1, 1, 0, 1]
 
 
 def separable(seed: int) -> tuple[SystemImage, Stimulus]:
-    """Return a random system whose runs may be cut after every fourth step; half have steps after the last."""
+    """Return a random system whose runs may be cut after every fourth step; half have steps after that."""
     image, stimulus = random_system(seed, steps=38 if seed % 2 else 36)
     cores: list[CoreImage | None] = []
     for core in image.cores:
