@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["OFF", "cache_folder", "njit", "popcount"]
+__all__ = ["OFF", "cache_folder", "njit", "popcount", "ticks"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -98,3 +100,26 @@ popcount: Callable[[int], int] = (
     else njit(_popcount)
 )
 """Number of bits that are set in an unsigned word of 64 bits, int64."""
+
+
+@intrinsic
+def _read_cycles(typing_context: Any) -> Any:  # noqa: ARG001 - the compiler passes it
+    """Read the processor's own counter of cycles."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        kind = ir.FunctionType(ir.IntType(64), ())
+        return builder.call(builder.module.declare_intrinsic("llvm.readcyclecounter", (), kind), ())
+
+    return types.int64(), build
+
+
+def _ticks() -> int:
+    return _read_cycles()  # type: ignore[call-arg]
+
+
+ticks: Callable[[], int] = (
+    time.perf_counter_ns
+    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+    else njit(_ticks)
+)
+"""A clock that kernels can read, for measurements: some constant rate, so only ratios mean anything."""

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emu.kernels import state
 from emu.machine import Machine
 from emu.words import Reset
+from mapping.datasets import load_data
+from mapping.flow import compile_network, load_network
 from sim_tests.benchmarks import __main__ as bench
-from sim_tests.benchmarks import functional, lenet, peers
+from sim_tests.benchmarks import functional, lenet, peers, phases
 from sim_tests.benchmarks.measure import Options, Row, best
 
 
@@ -21,7 +24,7 @@ def test_best_runs_once_more_than_it_measures() -> None:
     assert len(runs) == 6
 
 
-def test_eleven_cores_have_the_operations_of_the_issue() -> None:
+def test_eleven_cores_have_the_operations_they_state() -> None:
     image, stimulus = functional.eleven_cores(Reset.SUBTRACT)
     run = Machine(image).run(stimulus)
     assert sum(core is not None for core in image.cores) == 11
@@ -39,6 +42,17 @@ def test_dense_core_has_a_fifth_of_its_rows_active() -> None:
 
 def test_lenet_says_how_to_get_it() -> None:
     assert list(lenet.rows(Options())) == [Row("LeNet, four spikes", lenet.HOW)]
+
+
+def test_phases_are_the_whole_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = compile_network(load_network("digits"), core="small")
+    x = load_data("digits").first(5).shaped(chip.input_shape).x
+    found = phases.shares(chip, x)
+    assert tuple(found) == phases.PHASES
+    assert sum(found.values()) == pytest.approx(1)
+    monkeypatch.setattr(state, "SPIKES", state.NEURON_UPDATES)
+    with pytest.raises(RuntimeError, match="the phases fire"):
+        phases.shares(chip, x)
 
 
 @pytest.mark.parametrize("name", peers.PEERS)

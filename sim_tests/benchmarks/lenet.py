@@ -10,6 +10,7 @@ from functools import partial
 from emu.trace import diff
 from mapping.datasets import load_data
 from mapping.flow import compile_network, load_network
+from sim_tests.benchmarks import phases
 from sim_tests.benchmarks.measure import Options, Row, best
 
 __all__ = ["SILICON", "rows"]
@@ -21,7 +22,7 @@ HOW = "not given: --lenet MODEL --data DIR (spikeloom train lenet --data DIR)"
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Yield images/s on one and two threads; the results of both are equal."""
+    """Yield images/s on one and two threads, whose results are equal, and where the time goes."""
     if options.lenet is None or options.data is None:
         yield Row("LeNet, four spikes", HOW)
         return
@@ -39,3 +40,4 @@ def rows(options: Options) -> Iterator[Row]:
         name = f"LeNet, four spikes, {threads} thread{'s' * (threads > 1)}"
         yield Row(name, f"{speed:.0f} images/s", f"{speed / SILICON:.2f}", f"{SILICON} images/s of silicon")
         yield Row(f"{name}, operations", f"{speed * operations / 1e9:.2f} G operations/s")
+    yield from phases.rows(chip, data.x[:32])

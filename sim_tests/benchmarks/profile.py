@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time goes: the ways of integration against each other, and each phase of LeNet repeated apart."""
+"""Where the time of a dense core goes: the ways of integration against each other, and the rest of a step."""
 
 from __future__ import annotations
 
