@@ -260,7 +260,11 @@ def _make_idx(rng: Rng) -> tuple[str, bytes]:
     packed = name.endswith(".gz")
 
     def edit(data: bytes, rng: Rng) -> bytes:
-        return gzip.compress(damage_bytes(gzip.decompress(data), rng)) if packed else damage_bytes(data, rng)
+        return (
+            gzip.compress(damage_bytes(gzip.decompress(data), rng), mtime=0)
+            if packed
+            else damage_bytes(data, rng)
+        )
 
     return name, _damage(idx_files()[name], rng, edit)
 
