@@ -70,9 +70,10 @@ class Emitter(Component):
         """One packet with the count, or one for each crossed threshold."""
         flit = self.o.payload
         spike = data.View(spike_struct(self._spec), flit.data)
-        m.d.comb += [self.o.valid.eq(self.active), flit.kind.eq(Kind.SPIKE)]
-        m.d.comb += [getattr(flit, name).eq(getattr(target, name)) for name in ("x0", "x1", "y0", "y1")]
-        with m.If(self.count_emission):
-            m.d.comb += [spike.axon.eq(target.axon), spike.payload.eq(self.count)]
-        with m.Else():
-            m.d.comb += [spike.axon.eq(target.axon + copy), spike.payload.eq(1)]
+        with m.If(self.active):
+            m.d.comb += [self.o.valid.eq(1), flit.kind.eq(Kind.SPIKE)]
+            m.d.comb += [getattr(flit, name).eq(getattr(target, name)) for name in ("x0", "x1", "y0", "y1")]
+            with m.If(self.count_emission):
+                m.d.comb += [spike.axon.eq(target.axon), spike.payload.eq(self.count)]
+            with m.Else():
+                m.d.comb += [spike.axon.eq(target.axon + copy), spike.payload.eq(1)]
