@@ -167,7 +167,7 @@ def _conv(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs:
 
 def _gemm(run: Evaluation, node: onnx.NodeProto, attributes: Attributes, inputs: list[Any]) -> Values:
     if attributes.get("transA", 0):
-        raise NotImplementedError("transA")
+        raise ValueError(f"Gemm {node.name!r} has transA, which neither side reads.")
     weight = inputs[1] if attributes.get("transB", 0) else inputs[1].T
     y = _linear(run, node, weight, lambda x, w: x @ w.T)
     y = y * attributes.get("alpha", 1.0)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,17 +25,23 @@ train = typer.Typer(
 )
 
 
+Output = Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")]
+
+
 def _spikes(value: int) -> int:
     if value not in (1, 2, 4):
         raise typer.BadParameter(f"{value} is not 1, 2 or 4.")
     return value
 
 
-def _report_training(run: Callable[[], TrainingResult]) -> None:
-    from spikeloom.terminal import console
+def _train(recipe: Callable[..., TrainingResult], output: Path) -> None:
+    """Follow a recipe, tell its progress on a terminal, and print what it reached."""
+    from spikeloom.terminal import console, errors
 
+    check_places(output)
     try:
-        result = run()
+        result = recipe(output=output, progress=errors.print if errors.is_terminal else None)
     except ImportError as error:
         raise MappingError(str(error)) from error
     console.print(
@@ -46,19 +53,14 @@ def _report_training(run: Callable[[], TrainingResult]) -> None:
 
 @train.command("digits", epilog=examples("spikeloom train digits --seed 0 -o digits.onnx"))
 def train_digits_command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("digits.onnx"),
+    output: Output = Path("digits.onnx"),
     seed: Seed = 0,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
-    ] = None,
+    epochs: Epochs = None,
 ) -> None:
     """Train the demo network on digits 0..1436; the same machine and seed give the same file."""
     from mapping.training import train_digits
-    from spikeloom.terminal import errors
 
-    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
-    check_places(output)
-    _report_training(lambda: train_digits(seed=seed, epochs=epochs, progress=say, output=output))
+    _train(partial(train_digits, seed=seed, epochs=epochs), output)
 
 
 @train.command(
@@ -76,18 +78,11 @@ def train_lenet_command(
     spikes: Annotated[
         int, typer.Option("--spikes", callback=_spikes, help="Most spikes of an activation: 1, 2 or 4.")
     ] = 4,
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")] = Path("lenet.onnx"),
+    output: Output = Path("lenet.onnx"),
     seed: Seed = 0,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs instead of the recipe's.")
-    ] = None,
+    epochs: Epochs = None,
 ) -> None:
     """Train LeNet on MNIST, its last 5000 training images left for validation; same machine, same file."""
     from mapping.training import train_lenet
-    from spikeloom.terminal import errors
 
-    say: Callable[[str], None] | None = errors.print if errors.is_terminal else None
-    check_places(output)
-    _report_training(
-        lambda: train_lenet(data=data, spikes=spikes, seed=seed, epochs=epochs, progress=say, output=output)
-    )
+    _train(partial(train_lenet, data=data, spikes=spikes, seed=seed, epochs=epochs), output)
