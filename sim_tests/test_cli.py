@@ -221,3 +221,17 @@ def test_demo_runs_the_whole_chain(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert report["targets"][0]["accuracy"] >= 0.97
     assert {"chip.v", "neurocore.v", "router.v", "tb"} <= {path.name for path in (out / "verilog").iterdir()}
     assert "all equal" in capfd.readouterr().out
+
+
+def test_verify_hands_its_files_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, object] = {}
+
+    def verify_random(number: int, seed: int, options: dict[str, object]) -> int:
+        given.update(options, number=number, seed=seed)
+        return 0
+
+    monkeypatch.setattr("spikeloom.bench.verify_random", verify_random)
+    files = {f"--{kind}": tmp_path / f"a.{kind}" for kind in ("json", "junit", "waves")}
+    flags = [word for flag, path in files.items() for word in (flag, str(path))]
+    assert main(["verify", "--random", "2", "--seed", "3", *flags]) == 0
+    assert given == {"number": 2, "seed": 3, "--sim": "auto", "--verilog": None, **files}

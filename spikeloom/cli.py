@@ -22,11 +22,13 @@ from spikeloom.options import (
     Image,
     Input,
     Json,
+    Junit,
     MaybeImage,
     Model,
     Samples,
     Seed,
     Sim,
+    Waves,
     examples,
     mesh_size,
 )
@@ -250,19 +252,16 @@ def verify(
             "--verilog", help="Verify the (edited) Verilog in this folder instead of freshly generated text."
         ),
     ] = None,
-    waves: Annotated[
-        Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")
-    ] = None,
+    waves: Waves = None,
+    junit: Junit = None,
+    json: Json = None,
 ) -> None:
     """Run RTL and emulator in lock step and compare every spike, potential, counter and cycle."""
     from spikeloom.bench import verify_image, verify_random
     from spikeloom.files import check_places
 
-    check_places(waves, junit)
-    options = {"--sim": sim, "--verilog": verilog, "--waves": waves, "--junit": junit}
+    check_places(waves, junit, json)
+    options = {"--sim": sim, "--verilog": verilog, "--waves": waves, "--junit": junit, "--json": json}
     if (image is None) == (random is None):
         raise MappingError("Give either an image or --random N to verify, not both and not neither.")
     if image is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments and options that several commands share."""
+"""Arguments and options of the commands."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ __all__ = [
     "Image",
     "Input",
     "Json",
+    "Junit",
     "MaybeImage",
     "Model",
     "Samples",
     "Seed",
     "Sim",
+    "Waves",
     "examples",
     "mesh_size",
 ]
@@ -72,6 +74,8 @@ Core = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed; equal arguments give equal bytes.")]
 Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use only the first N samples.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Waves = Annotated[Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")]
 Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
 
 
