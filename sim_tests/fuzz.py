@@ -69,7 +69,7 @@ from sim_tests.sound_files import (
 )
 from spikeloom.structure import open_subject, show_structure
 
-__all__ = ["READERS", "Tally", "fuzz", "main", "same_image", "small_chip", "small_models"]
+__all__ = ["READERS", "Tally", "fuzz", "main", "offer", "same_image", "small_chip", "small_models"]
 
 Read = Callable[[Path], str]
 
@@ -302,6 +302,21 @@ def _sound(error: Exception) -> bool:
     return 20 < len(text) < 1500 and text.isprintable()
 
 
+def offer(name: str, path: Path, tally: Tally, label: str) -> None:
+    """Let a reader read a file and add to ``tally`` how it ended; ``label`` names the case in a failure."""
+    reader = READERS[name]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            tally.ends[reader.read(path)] += 1
+    except reader.refusals as error:
+        tally.ends["refused"] += 1
+        if not _sound(error):
+            tally.failures.append(f"{label}: no sentence: {error!r}")
+    except Exception:  # noqa: BLE001 - every other exception is what is looked for
+        text = traceback.format_exc(limit=-4).strip()
+        tally.failures.append(f"{label}:\n{text}")
+
+
 def fuzz(name: str, *, cases: int, seed: int, first: int = 0) -> Tally:
     """Run cases of one reader.
 
@@ -320,16 +335,7 @@ def fuzz(name: str, *, cases: int, seed: int, first: int = 0) -> Tally:
             path = Path(folder) / file
             path.write_bytes(data)
             tally.cases += 1
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    tally.ends[reader.read(path)] += 1
-            except reader.refusals as error:
-                tally.ends["refused"] += 1
-                if not _sound(error):
-                    tally.failures.append(f"{name} case {number} seed {seed}: no sentence: {error!r}")
-            except Exception:  # noqa: BLE001 - every other exception is what is looked for
-                text = traceback.format_exc(limit=-4).strip()
-                tally.failures.append(f"{name} case {number} seed {seed}:\n{text}")
+            offer(name, path, tally, f"{name} case {number} seed {seed}")
     return tally
 
 
