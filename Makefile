@@ -28,7 +28,7 @@ lint: $(VENV)/.test $(VENV)/.lint ## check style, format, types and the arrows b
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.test ## run the examples and commands of the documentation and follow its relative links
-	$(BIN)/python -m pytest docs README.md sim_tests/test_docs_commands.py sim_tests/test_docs_links.py sim_tests/test_docs_pages.py
+	$(BIN)/python -m pytest docs README.md sim_tests/tests/docs
 
 bench: check-tools $(VENV)/.test ## measure the speed of the emulator and of the simulators
 	$(BIN)/python -m sim_tests.benchmarks

@@ -19,10 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from mapping.datasets import Dataset, load_data
-    from mapping.flow import Chip, Inference, compile_network, load_network, open_chip
-    from mapping.report import Report, estimate
-    from mapping.targets import Target, list_targets, load_target
+    from mapping.chip import Chip, Inference, open_chip
+    from mapping.datasets.load import Dataset, load_data
+    from mapping.flow import compile_network
+    from mapping.model.load import load_network
+    from mapping.report.machine import Report, estimate
+    from mapping.targets.files import Target, list_targets, load_target
 
     __version__: str
 
@@ -43,10 +45,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "datasets": ("Dataset", "load_data"),
-    "flow": ("Chip", "Inference", "compile_network", "load_network", "open_chip"),
-    "report": ("Report", "estimate"),
-    "targets": ("Target", "list_targets", "load_target"),
+    "chip": ("Chip", "Inference", "open_chip"),
+    "datasets.load": ("Dataset", "load_data"),
+    "flow": ("compile_network",),
+    "model.load": ("load_network",),
+    "report.machine": ("Report", "estimate"),
+    "targets.files": ("Target", "list_targets", "load_target"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

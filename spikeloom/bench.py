@@ -16,9 +16,9 @@ from typing import IO
 
 from emu.container import load_image
 from emu.spec import SystemSpec, preset
-from mapping.datasets import load_data
+from mapping.chip import open_chip
+from mapping.datasets.load import load_data
 from mapping.errors import MappingError
-from mapping.flow import open_chip
 from rtl.export import SIDECAR, VerilogError, write_verilog
 from spikeloom.ending import EXIT_INTERRUPTED, deaf_child, named, shielded
 from spikeloom.files import check_places, write_stimulus

@@ -13,7 +13,7 @@ import typer
 
 from emu.image import ImageError
 from mapping.errors import MappingError
-from mapping.targets import TargetError
+from mapping.targets.files import TargetError
 from spikeloom.ending import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain
 from spikeloom.ending import run as end
 from spikeloom.options import (
@@ -99,9 +99,9 @@ def estimate(
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.datasets import load_data, scale_text
-    from mapping.flow import load_network
-    from mapping.report import estimate as run_estimate
+    from mapping.datasets.load import load_data, scale_text
+    from mapping.model.load import load_network
+    from mapping.report.machine import estimate as run_estimate
     from spikeloom.files import check_places, write_text
     from spikeloom.terminal import console, layer_table, report_table, status
 
@@ -147,8 +147,9 @@ def compile_(
     scale: Input = None,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.datasets import AUTO_SAMPLES, load_data, scale_text, scaled
-    from mapping.flow import compile_network, load_network
+    from mapping.datasets.load import AUTO_SAMPLES, load_data, scale_text, scaled
+    from mapping.flow import compile_network
+    from mapping.model.load import load_network
     from spikeloom.files import check_places
     from spikeloom.terminal import console, status
 
@@ -198,9 +199,9 @@ def run(
     json: Json = None,
 ) -> None:
     """Emulate an image on data."""
-    from mapping.datasets import load_data, scale_text
-    from mapping.flow import open_chip
-    from mapping.totals import RunTotals
+    from mapping.chip import open_chip
+    from mapping.datasets.load import load_data, scale_text
+    from mapping.report.activity import RunTotals
     from spikeloom.files import check_places, write_text, write_trace
     from spikeloom.results import run_json, run_table
     from spikeloom.terminal import console, status
@@ -345,7 +346,7 @@ app.add_typer(targets, name="targets")
 
 @targets.callback(invoke_without_command=True)
 def _targets(context: typer.Context) -> None:
-    from mapping.targets import list_targets, load_target
+    from mapping.targets.files import list_targets, load_target
     from spikeloom.terminal import console, target_table
 
     if context.invoked_subcommand is None:
@@ -355,7 +356,7 @@ def _targets(context: typer.Context) -> None:
 @targets.command("show")
 def targets_show(target: Annotated[str, typer.Argument(help="Target name or TOML file.")]) -> None:
     """Print a target's TOML file: every number with unit, range and source."""
-    from mapping.targets import target_text
+    from mapping.targets.files import target_text
 
     sys.stdout.write(target_text(target))
 

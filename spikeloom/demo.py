@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mapping.closed_form import report_closed_form
-from mapping.datasets import load_data, scaled
+from mapping.datasets.load import load_data, scaled
 from mapping.errors import MappingError
-from mapping.flow import compile_network, load_network
-from mapping.report import Report, report_machine
-from mapping.simulate import compare
-from mapping.targets import load_target
-from mapping.totals import RunTotals, observe
+from mapping.flow import compile_network
+from mapping.model.load import load_network
+from mapping.report.activity import RunTotals, observe
+from mapping.report.closed_form import report_closed_form
+from mapping.report.machine import Report, report_machine
+from mapping.spiking.simulate import compare
+from mapping.targets.files import load_target
 from spikeloom.bench import export_verilog, verify_image
 from spikeloom.files import write_text
 from spikeloom.terminal import console, layer_table, report_table, status

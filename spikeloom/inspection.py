@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from emu.trace import RunResult
-from mapping.datasets import Dataset, load_data, scale_text, scaled
-from mapping.diagnose import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
-from mapping.difference import Difference
+from mapping.chip import Chip
+from mapping.datasets.load import Dataset, load_data, scale_text, scaled
+from mapping.diagnosis.difference import Difference
+from mapping.diagnosis.findings import DIFFERENCE, WARNING, Finding, find, image_findings
+from mapping.diagnosis.input_scale import InputScale, Scaling
+from mapping.diagnosis.layers import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
 from mapping.errors import MappingError
-from mapping.findings import DIFFERENCE, WARNING, Finding, find, image_findings
-from mapping.flow import Chip
-from mapping.input_factor import InputScale, Scaling
-from mapping.io import stimulus_for
+from mapping.layout.host_tables import stimulus_for
 from spikeloom.files import check_places, write_text
 from spikeloom.structure import Subject, open_subject, show_structure
 from spikeloom.terminal import console, number, share, status

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mapping.flow import Chip
-from mapping.totals import RunTotals
+from mapping.chip import Chip
+from mapping.report.activity import RunTotals
 from spikeloom.terminal import number, share
 
 __all__ = ["run_json", "run_table"]

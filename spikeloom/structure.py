@@ -11,11 +11,13 @@ from rich.table import Table
 from emu.container import load_image
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from mapping.check import Violation, check
-from mapping.convert import convert
-from mapping.findings import TABLE_KINDS
-from mapping.flow import Chip, carried_network, compile_network, load_network
-from mapping.spiking import SpikingNetwork
+from mapping.chip import Chip, carried_network
+from mapping.codes.convert import convert
+from mapping.diagnosis.findings import TABLE_KINDS
+from mapping.flow import compile_network
+from mapping.layout.check import Violation, check
+from mapping.model.load import load_network
+from mapping.spiking.network import SpikingNetwork
 from spikeloom.terminal import console, number, share
 
 __all__ = ["Subject", "core_table", "network_table", "open_subject", "show_structure"]

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mapping.report import Report
-from mapping.targets import Target
+from mapping.report.machine import Report
+from mapping.targets.files import Target
 
 __all__ = ["console", "errors", "layer_table", "report_table", "status", "target_table"]
 

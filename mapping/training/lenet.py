@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mapping.datasets.idx import load_idx_pair
 from mapping.errors import MappingError
-from mapping.evaluate import infer
-from mapping.idx import load_idx_pair
-from mapping.importers.onnx import network_from_onnx
+from mapping.model.evaluate import infer
+from mapping.model.importers.onnx import network_from_onnx
 from mapping.training.graph import EPSILON, Array, GraphWriter
 from mapping.training.quantisation import (
     Progress,

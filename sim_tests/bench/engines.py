@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
+from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import BenchJob, load_result
-from sim_tests.bench.pysim import run_pysim
 from sim_tests.bench.session import BenchError
 from sim_tests.bench.top import BENCH_FILE, bench_control, bench_verilog
 from spikeloom.files import whole, write_text
@@ -380,7 +380,7 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
     try:
         runner.test(
             hdl_toplevel="bench",
-            test_module="sim_tests.benches.chip_bench",
+            test_module="sim_tests.bench.chip_bench",
             build_dir=build,
             test_dir=folder,
             results_xml=str(results),

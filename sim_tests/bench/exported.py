@@ -22,7 +22,7 @@ SIM ?= icarus
 TOPLEVEL_LANG = verilog
 VERILOG_SOURCES = $(addprefix $(CURDIR)/../,{files}) $(CURDIR)/{bench}
 COCOTB_TOPLEVEL = bench
-COCOTB_TEST_MODULES = sim_tests.benches.chip_bench
+COCOTB_TEST_MODULES = sim_tests.bench.chip_bench
 export SPIKELOOM_JOBS = $(CURDIR)
 export SPIKELOOM_ENGINE = $(SIM)
 

@@ -13,11 +13,11 @@ from emu.image import ImageError, SystemImage, printable
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus, compared, diff
+from mapping.datasets.npz import read_arrays
 from mapping.errors import MappingError
-from mapping.npz import read_arrays
 from sim_tests.bench.session import BenchError
-from sim_tests.generator import coverage, make_stimulus, random_system
-from sim_tests.oracle import run_oracle
+from sim_tests.generators.systems import coverage, make_stimulus, random_system
+from sim_tests.oracle.machine import run_oracle
 
 __all__ = [
     "LIMIT_CORES",

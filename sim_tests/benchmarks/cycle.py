@@ -27,7 +27,7 @@ from rtl.export import chip_verilog
 from sim_tests.bench.engines import available, run_jobs
 from sim_tests.bench.job import prepare
 from sim_tests.benchmarks.measure import REPEATS, Options, Row
-from sim_tests.generator import make_core, make_system
+from sim_tests.generators.systems import make_core, make_system
 
 __all__ = ["IMAGE_DIGEST", "LOADS", "injection_rates", "random_image", "rows", "stimulus"]
 

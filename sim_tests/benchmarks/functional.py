@@ -16,10 +16,11 @@ from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import Stimulus
 from emu.words import Reset
-from mapping.datasets import load_data
-from mapping.flow import compile_network, load_network
+from mapping.datasets.load import load_data
+from mapping.flow import compile_network
+from mapping.model.load import load_network
 from sim_tests.benchmarks.measure import Options, Row, best
-from sim_tests.generator import make_core, make_stimulus, make_system
+from sim_tests.generators.systems import make_core, make_stimulus, make_system
 
 __all__ = ["dense_core", "eleven_cores", "rows"]
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from emu.trace import diff
-from mapping.datasets import load_data
-from mapping.flow import compile_network, load_network
+from mapping.datasets.load import load_data
+from mapping.flow import compile_network
+from mapping.model.load import load_network
 from sim_tests.benchmarks import phases
 from sim_tests.benchmarks.measure import Options, Row, best
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from sim_tests.benchmarks.measure import REPEATS, Options, Row, best
-from sim_tests.generator import make_core, make_stimulus, make_system
+from sim_tests.generators.systems import make_core, make_stimulus, make_system
 
 __all__ = ["PEERS", "rows", "time_of_peer"]
 

@@ -17,7 +17,7 @@ from emu.kernels import state as arrays
 from emu.kernels.crossbar import integrate
 from emu.kernels.state import Ints, Program, Record, State
 from emu.program import most_records
-from mapping.flow import Chip
+from mapping.chip import Chip
 from sim_tests.benchmarks.measure import Row
 
 __all__ = ["PHASES", "rows", "shares"]

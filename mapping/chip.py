@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network on a chip: its image, its emulation, and the host's part.
+
+The only module of `mapping` that runs the machine.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.container import load_image, save_image
+from emu.host import load_flits
+from emu.image import SystemImage
+from emu.machine import Machine
+from emu.trace import RunResult, Stimulus
+from mapping.codes.convert import convert
+from mapping.datasets.load import Dataset, accuracy, scaled
+from mapping.errors import MappingError
+from mapping.layout.check import require
+from mapping.layout.host_tables import outputs_of, stimulus_for
+from mapping.model.archive import network_from_arrays
+from mapping.report.activity import RunTotals, batches
+from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.simulate import decode, encode
+
+__all__ = ["Chip", "Inference", "carried_network", "open_chip"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chip:
+    """A network on a chip: the image, and the spiking network it was checked against.
+
+    Parameters
+    ----------
+    image : SystemImage
+        What is loaded into silicon, with the float network attached.
+    spiking : SpikingNetwork
+        What the image computes, and the encoder and decoder on the host.
+    """
+
+    image: SystemImage
+    spiking: SpikingNetwork
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The emulator of this chip."""
+        return Machine(self.image)
+
+    @property
+    def period(self) -> int:
+        """Timesteps of one inference."""
+        return int(self.image.meta["period"])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, without the batch dimension."""
+        return self.spiking.network.shapes[self.spiking.network.input]
+
+    @cached_property
+    def program_flits(self) -> int:
+        """Control packets that load the chip, one a cycle."""
+        return len(load_flits(self.image))
+
+    def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
+        """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.
+
+        Raises
+        ------
+        MappingError
+            If the data do not fit; see `mapping.datasets.load.scaled`.
+        """
+        return scaled(data, how or self.image.meta.get("scaling") or "auto", self.spiking.network)
+
+    def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Return what the encoder on the host feeds: counts (samples, input shape)."""
+        return encode(self.spiking, x)
+
+    def stimulus(self, x: NDArray[np.float64]) -> Stimulus:
+        """Return the packets of samples presented one after the other."""
+        return stimulus_for(self.image, self.counts(x))
+
+    def run(
+        self, x: NDArray[np.float64], *, cycles: bool = False, progress: Progress | None = None
+    ) -> "Inference":
+        """Emulate the image on samples (n, input shape) and decode its output on the host.
+
+        Parameters
+        ----------
+        cycles : bool
+            Compute every event's clock cycle too; otherwise every processor takes a part of the samples.
+        progress : callable
+            Called with (steps done, all steps) now and then.
+        """
+        counts = self.counts(x)
+        result = self.machine.run(
+            stimulus_for(self.image, counts),
+            cycles=cycles,
+            threads=os.cpu_count() or 1,
+            progress=progress,
+        )
+        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
+        if self.spiking.decoder_reads_input:
+            outputs[INPUT] = counts
+        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs))
+
+    def totals(self, data: Dataset, *, cycles: bool = False, progress: Progress | None = None) -> RunTotals:
+        """Emulate the image on any number of samples, batch by batch, and return the sums.
+
+        Parameters
+        ----------
+        data : Dataset
+            Samples in the shape and scale of the network, see `prepare`.
+        cycles, progress
+            As of `run`.
+        """
+        totals, steps = RunTotals(), len(data.x) * self.period
+        for part in batches(data):
+            before = totals.steps
+            tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
+            run = self.run(part.x, cycles=cycles, progress=tell)
+            totals.add(part, run.result, run.logits)
+        return totals
+
+    def save(self, path: str | Path) -> None:
+        """Write the image file, whole or not at all."""
+        save_image(self.image, path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inference:
+    """A run of the chip on some samples.
+
+    Parameters
+    ----------
+    input_counts : int32 (samples, input shape)
+        What entered the chip.
+    result : RunResult
+        What the machine did.
+    logits : float64 (samples, outputs)
+        What the decoder on the host made of it.
+    """
+
+    input_counts: NDArray[np.int32]
+    result: RunResult
+    logits: NDArray[np.float64]
+
+    def accuracy(self, labels: NDArray[np.int64] | None) -> float | None:
+        """Return the share of samples whose largest output (the lowest index on ties) is the label."""
+        return accuracy(self.logits, labels)
+
+
+def open_chip(path: str | Path) -> Chip:
+    """Read an image file and check it against the network it carries.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged.
+    MappingError
+        If it carries no network, or does not compute it.
+    """
+    image = load_image(path)
+    spiking = carried_network(image, path)
+    require(image, spiking)
+    return Chip(image=image, spiking=spiking)
+
+
+def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
+    """Return the network that an image carries for the host, converted.
+
+    Raises
+    ------
+    MappingError
+        If it carries none, or a damaged one.
+    """
+    network = network_from_arrays(image.attachments)
+    try:
+        return convert(network)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise MappingError(
+            f"The network that {path} carries for the host is damaged ({type(error).__name__}: "
+            f"{str(error)[:200]}); compile the model again."
+        ) from error

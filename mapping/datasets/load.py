@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data to run a network on: the digits of scikit-learn, idx files as of MNIST, npz files, recorded events."""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.datasets.events import (
+    THREE_SIGMA,
+    Options,
+    Recordings,
+    aedat4_recordings,
+    frames,
+    npz_recordings,
+    three_sigma,
+)
+from mapping.datasets.idx import load_idx_pair
+from mapping.datasets.npz import read_arrays
+from mapping.errors import MappingError
+from mapping.model.evaluate import infer
+from mapping.model.network import Network
+
+__all__ = [
+    "AUTO_SAMPLES",
+    "Dataset",
+    "accuracy",
+    "check_scale",
+    "correct",
+    "load_data",
+    "scale_text",
+    "scaled",
+]
+
+AUTO_SAMPLES = 256
+"""Labelled samples on which ``auto`` compares the scales of pixels."""
+
+DIGITS_TEST = 1437
+"""First of the digits that no training has seen; they were written by other people than the ones before."""
+
+_IDX = ("mnist", "fashion")
+
+_FILE = re.compile(r"(?P<path>.+\.(?P<kind>npz|aedat4))(?::(?P<options>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Samples and labels.
+
+    Parameters
+    ----------
+    name : str
+        As given on the command line.
+    x : float64 (samples, ...)
+    y : int64 (samples,) or None
+    pixels : bool
+        Whether ``x`` are bytes 0..255 that no scale has been chosen for; see `scaled`.
+    events : bool
+        Whether ``x`` are counts of events, as read (samples, 2, rows, columns): decreasing brightness first.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.int64] | None
+    pixels: bool = False
+    events: bool = False
+
+    def first(self, samples: int | None) -> "Dataset":
+        """Return the first samples, all for None.
+
+        Raises
+        ------
+        MappingError
+            If the number is below one.
+        """
+        if samples is not None and samples < 1:
+            raise MappingError(f"Samples must be at least 1, not {samples}.")
+        return self.part(0, samples)
+
+    def part(self, start: int, stop: int | None) -> "Dataset":
+        """Return the samples from ``start`` to before ``stop``, without copying."""
+        return replace(self, x=self.x[start:stop], y=None if self.y is None else self.y[start:stop])
+
+    def shaped(self, shape: tuple[int, ...]) -> "Dataset":
+        """Return the samples in the shape of a network's input.
+
+        Maps may have their channels last where the network has them first, and the other way round; axes of
+        length one may be added or dropped; a network with one axis takes any sample of its size, and flat
+        samples are read in the order of the network. Where the network has one channel, both kinds of events
+        are added. Nothing is resized.
+
+        Raises
+        ------
+        MappingError
+            If the sizes do not agree.
+        """
+        x = self._rectified(shape) if self.events else self.x
+        own = x.shape[1:]
+        if own != shape and len(own) == len(shape) == 3:
+            if (own[2], own[0], own[1]) == shape:
+                x = np.moveaxis(x, 3, 1)
+            elif (own[1], own[2], own[0]) == shape:
+                x = np.moveaxis(x, 1, 3)
+        own = x.shape[1:]
+        squeezed = tuple(n for n in own if n != 1) == tuple(n for n in shape if n != 1)
+        flat = min(len(own), len(shape)) == 1 and math.prod(own) == math.prod(shape)
+        if not squeezed and not flat:
+            way_out = "; sensor=WxH and size=WxH set the size of event frames" if self.events else ""
+            raise MappingError(
+                f"Data {self.name} have samples of shape {self.x.shape[1:]}, the network wants {shape}"
+                f"{way_out}."
+            )
+        return replace(self, x=np.ascontiguousarray(x).reshape(len(x), *shape))
+
+    def _rectified(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Return counts with both kinds of events added if the network has one channel of their size."""
+        own = self.x.shape[1:]
+        wanted = tuple(n for n in shape if n != 1)
+        one_channel = (tuple(n for n in own[1:] if n != 1), (math.prod(own[1:]),))
+        return self.x.sum(axis=1, keepdims=True) if own != shape and wanted in one_channel else self.x
+
+
+def correct(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> int | None:
+    """Return of how many samples the largest output (the lowest index on ties) is the label.
+
+    None without labels.
+    """
+    if labels is None:
+        return None
+    return int(np.count_nonzero(np.argmax(logits.reshape(len(logits), -1), axis=1) == labels))
+
+
+def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
+    """Return the share of samples that are `correct`; None without labels."""
+    right = correct(logits, labels)
+    return None if right is None else right / len(logits)
+
+
+def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
+    """Return data as the input of a network, and how its pixels were scaled.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples in any shape that `Dataset.shaped` accepts.
+    how : str
+        ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
+        divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
+        ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
+        of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference.
+    network : Network
+        The network to evaluate, in float64.
+
+    Raises
+    ------
+    MappingError
+        If ``how`` is none of these, sizes do not agree, or a label is no output of the network.
+    """
+    shaped = data.shaped(network.shapes[network.input])
+    _check_labels(shaped, math.prod(network.shapes[network.output]))
+    chosen = check_scale(how)
+    if chosen == "auto":
+        chosen = _best_scale(shaped, network)
+    return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
+
+
+def scale_text(data: Dataset, how: str) -> str:
+    """Return what a way to scale pixels did to data, in words: only `MEAN,STD` changes what are no bytes."""
+    if data.pixels or how not in {"raw", "unit"}:
+        return how
+    return "as it is (values, no bytes of pixels)"
+
+
+def check_scale(how: object) -> str:
+    """Return a way to scale pixels if it is one.
+
+    Raises
+    ------
+    MappingError
+        If it is not.
+    """
+    text = how if isinstance(how, str) else repr(how)  # an image may hold anything
+    if text not in {"auto", "raw", "unit", THREE_SIGMA}:
+        _mean_and_deviation(text)
+    return text
+
+
+def _mean_and_deviation(how: str) -> tuple[float, float]:
+    try:
+        mean, deviation = map(float, how.split(","))
+    except ValueError:
+        mean, deviation = math.nan, 0.0
+    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
+        raise MappingError(
+            "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example "
+            f"0.1307,0.3081, not {how[:100]!r}."
+        )
+    return mean, deviation
+
+
+def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
+    if how == "raw":
+        return data.x
+    if how == THREE_SIGMA:
+        if not data.events:
+            raise MappingError(f"Input 3sigma is for counts of events, which data {data.name} are not.")
+        return three_sigma(data.x)
+    unit = data.x / 255.0 if data.pixels else data.x
+    if how == "unit":
+        return unit
+    mean, deviation = _mean_and_deviation(how)
+    return (unit - mean) / deviation
+
+
+def _best_scale(data: Dataset, network: Network) -> str:
+    if data.y is None or not data.pixels:
+        return "unit"
+    sample = data.first(AUTO_SAMPLES)
+    raw, unit = (accuracy(infer(network, _scale(sample, how)), sample.y) or 0.0 for how in ("raw", "unit"))
+    return "raw" if raw > unit else "unit"
+
+
+def _check_labels(data: Dataset, classes: int) -> None:
+    if data.y is None:
+        return
+    wrong = np.flatnonzero((data.y < 0) | (data.y >= classes))
+    if len(wrong):
+        raise MappingError(
+            f"Data {data.name} have the label {data.y[wrong[0]]} at sample {wrong[0]}, "
+            f"the network has outputs 0..{classes - 1}."
+        )
+
+
+def load_data(source: str) -> Dataset:
+    """Load data by name.
+
+    Parameters
+    ----------
+    source : str
+        ``digits`` or ``digits:test`` (the last 360, never trained on), ``digits:train``, ``digits:all``;
+        ``mnist:DIR``, ``mnist:DIR:test`` or ``mnist:DIR:train``, the idx files in a folder, and ``fashion``
+        likewise; the path of an ``.npz`` file with ``x`` and, if there are labels, ``y``; or that of an
+        ``.npz`` or ``.aedat4`` file of events, with `mapping.datasets.events.Options` after a colon.
+
+    Raises
+    ------
+    MappingError
+        If there is no such data or they are not usable.
+    """
+    name, colon, part = source.partition(":")
+    if name == "digits":
+        return _digits(source, part or "test")
+    if name in _IDX and colon:
+        return _idx(source, name, part)
+    file = _FILE.fullmatch(source)
+    if file is not None:
+        return (_npz if file["kind"] == "npz" else _aedat4)(source, Path(file["path"]), file["options"] or "")
+    raise MappingError(
+        "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, fashion:DIR, "
+        f"fashion:DIR:train or a file ending in .npz or .aedat4, not {source!r}."
+    )
+
+
+def _idx(source: str, name: str, rest: str) -> Dataset:
+    folder, _, part = rest.rpartition(":")
+    if not folder:
+        folder, part = rest, "test"
+    if part not in {"train", "test"} or not folder:
+        raise MappingError(
+            f"Data of {name} must be {name}:DIR, {name}:DIR:test or {name}:DIR:train, not {source!r}."
+        )
+    x, y = load_idx_pair(Path(folder), "train" if part == "train" else "test")
+    return Dataset(name=source, x=x.astype(np.float64), y=y, pixels=True)
+
+
+def _digits(source: str, part: str) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    slices = {"test": slice(DIGITS_TEST, None), "train": slice(DIGITS_TEST), "all": slice(None)}
+    if part not in slices:
+        raise MappingError(f"Part of the digits must be test, train or all, not {part!r}.")
+    bunch = load_digits()
+    chosen = slices[part]
+    return Dataset(
+        name=source, x=bunch.images[chosen].astype(np.float64), y=bunch.target[chosen].astype(np.int64)
+    )
+
+
+def _npz(source: str, path: Path, options: str) -> Dataset:
+    arrays = read_arrays(path, ("x",), optional=("y",))
+    if arrays["x"].ndim == 1:
+        arrays |= read_arrays(path, (), optional=("t", "p", "offsets", "labels"))
+    if arrays.keys() >= {"t", "p"}:
+        chosen = Options.parse(options)
+        return _frames(source, npz_recordings(path, arrays, chosen), chosen, arrays.get("labels"))
+    if options:
+        raise MappingError(f"Data file {path} holds no events and takes no options, not {options!r}.")
+    return _checked(source, arrays["x"], arrays.get("y"))
+
+
+def _aedat4(source: str, path: Path, options: str) -> Dataset:
+    chosen = Options.parse(options)
+    return _frames(source, aedat4_recordings(path, chosen), chosen, None)
+
+
+def _frames(
+    source: str, recordings: Recordings, options: Options, labels: NDArray[np.generic] | None
+) -> Dataset:
+    kept = None
+    if labels is not None:
+        kept = _labels(recordings.source, "labels", labels, len(recordings.offsets) - 1)
+    x, recording = frames(recordings, options)
+    return Dataset(name=source, x=x, y=None if kept is None else kept[recording], events=True)
+
+
+def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
+    if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
+        raise MappingError(
+            f"Array x of {source} must hold numbers, one row per sample, not {x.dtype} {x.shape}."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or NaN is refused below
+        values = x.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise MappingError(
+            f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
+        )
+    pixels = x.dtype == np.uint8
+    if y is None:
+        return Dataset(name=source, x=values, y=None, pixels=pixels)
+    return Dataset(name=source, x=values, y=_labels(source, "y", y, len(x)), pixels=pixels)
+
+
+def _labels(source: str, name: str, y: NDArray[np.generic], count: int) -> NDArray[np.int64]:
+    if y.dtype.kind not in "iu" or y.shape != (count,):
+        raise MappingError(
+            f"Array {name} of {source} must hold {count} integer labels, not {y.dtype} {y.shape}."
+        )
+    labels = y.astype(np.int64)
+    wrong = np.flatnonzero((labels < 0) | (labels != y))
+    if len(wrong):
+        raise MappingError(
+            f"Labels in array {name} of {source} must not be negative or huge, and sample {wrong[0]} has "
+            f"{y[wrong[0]]}; number the classes from 0."
+        )
+    return labels

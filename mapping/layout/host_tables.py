@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between counts and the packets of an image: what the host feeds, and what comes back."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import SystemImage
+from emu.trace import RunResult, Stimulus
+from mapping.errors import MappingError
+from mapping.layout.emit import PLACED
+
+__all__ = ["counts_of", "outputs_of", "stimulus_for"]
+
+Counts = NDArray[np.int64]
+
+
+def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
+    """Return the packets of samples presented one after the other, each for one period.
+
+    Parameters
+    ----------
+    image : SystemImage
+        An image made by `mapping.layout.emit.emit`.
+    counts : integer array (samples, ...)
+        What enters the chip, in 0..levels of the input; any shape with one count per input element.
+
+    Raises
+    ------
+    ValueError
+        If ``counts`` are not integers of that number and range, or there is no sample.
+    """
+    period, levels = image.meta["period"], image.meta["input"]["levels"]
+    elements = math.prod(image.meta["input"]["shape"])
+    if counts.dtype.kind not in "iu" or counts.ndim < 2 or math.prod(counts.shape[1:]) != elements:
+        raise ValueError(
+            f"counts must be integers of shape (samples, {elements}), not {counts.dtype} {counts.shape}"
+        )
+    if not len(counts):
+        raise ValueError("counts must have at least one sample, not 0")
+    flat = counts.reshape(len(counts), -1).astype(np.int64)
+    if not 0 <= flat.min() <= flat.max() <= levels:
+        raise ValueError(f"counts must be in 0..{levels}, not {flat.min()}..{flat.max()}")
+    payload = flat[:, image.input_element]
+    sample, packet = np.nonzero(payload)
+    rows = np.column_stack((image.input_packet[packet], payload[sample, packet])).astype(np.int64)
+    return Stimulus(steps=len(flat) * period, step=sample * period, packet=rows)
+
+
+def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, Counts]:
+    """Return the counts that left by the gateway, by layer, each int64 (samples, output shape).
+
+    Raises
+    ------
+    ValueError
+        If the run is not that of so many samples.
+    MappingError
+        If a packet came at a step or with an axon at which no layer sends, or twice: the image is damaged.
+    """
+    _check_steps(image, result, samples)
+    period = image.meta["period"]
+    step, axon, payload = result.outputs.T
+    taken = np.zeros(len(step), np.bool_)
+    counts = {}
+    for output in image.meta["outputs"]:
+        low = output["offset"]
+        own = (axon >= low) & (axon < low + output["elements"]) & (step % period == output["step"])
+        place = step[own] // period * output["elements"] + axon[own] - low
+        taken[own] = np.bincount(place, minlength=1)[place] == 1
+        flat = np.zeros(samples * output["elements"], np.int64)
+        flat[place] = payload[own]
+        counts[output["name"]] = flat.reshape(samples, *output["shape"])
+    if not taken.all():
+        first = int(np.flatnonzero(~taken)[0])
+        raise MappingError(
+            f"Gateway axon {axon[first]} sent payload {payload[first]} in step {step[first]}, "
+            "where the image expects no packet or only one: compile the model again."
+        )
+    return counts
+
+
+def counts_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, Counts]:
+    """Return the counts of every neuron on the chip, by layer, each int64 (samples, output shape).
+
+    Raises
+    ------
+    ValueError
+        If the run is not that of so many samples.
+    """
+    _check_steps(image, result, samples)
+    period, cores = image.meta["period"], image.spec.cores
+    order, element, core, neuron = image.attachments[PLACED].astype(np.int64).T
+    most = int(neuron.max()) + 1
+    lookup = np.full((2, cores * most), -1, np.int64)
+    lookup[:, core * most + neuron] = order, element
+    step, at, fired, count = result.spikes.T
+    layer_of, element_of = lookup[:, at * most + fired]
+    counts = {}
+    for index, layer in enumerate(image.meta["layers"]):
+        own = (layer_of == index) & (step % period == layer["depth"])
+        values = np.zeros((samples, math.prod(layer["shape"])), np.int64)
+        values[step[own] // period, element_of[own]] = count[own]
+        counts[layer["name"]] = values.reshape(samples, *layer["shape"])
+    return counts
+
+
+def _check_steps(image: SystemImage, result: RunResult, samples: int) -> None:
+    wanted = samples * image.meta["period"]
+    if result.steps != wanted:
+        raise ValueError(
+            f"samples must be such that the run has {wanted} steps for {samples}, not {result.steps}"
+        )

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read an ONNX file into a `Network`.
+
+The file is not trusted: its size is bounded, data outside the file is refused, nothing in it is executed,
+and every number taken from it is checked.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import AttributeProto, TensorProto, numpy_helper
+
+from mapping.errors import UnsupportedModelError
+from mapping.model.importers.onnx_constants import FOLDED, fold_constant
+from mapping.model.importers.onnx_graph import Graph, Operator
+from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
+from mapping.model.network import Network, build_network
+
+__all__ = ["MAX_BYTES", "OPSETS", "load_onnx", "network_from_onnx"]
+
+MAX_BYTES = 512 * 2**20
+"""Largest file read."""
+
+OPSETS = (8, 28)
+"""First and last operator set understood; the supported operators mean the same in all of them."""
+
+_BEFORE_TRANSPOSE = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Clip",
+        "DequantizeLinear",
+        "Div",
+        "Dropout",
+        "Floor",
+        "Identity",
+        "IntQuant",
+        "Max",
+        "Min",
+    }
+    | {"Mul", "Neg", "Quant", "QuantizeLinear", "Relu", "Round", "Sub", "Sum"}
+)
+
+
+def load_onnx(path: str | Path) -> Network:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or Path
+        An ONNX file of at most `MAX_BYTES` with all its data inside.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the file cannot be read, is damaged, or holds something that is not supported.
+    """
+    file = Path(path)
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise UnsupportedModelError(
+                f"Model file {file.name} has {size} bytes, above the limit of {MAX_BYTES}."
+            )
+        data = file.read_bytes()
+    except OSError as error:
+        raise UnsupportedModelError(f"Model file {file} cannot be read: {error.strerror}.") from None
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        model = onnx.ModelProto()
+    if not model.graph.node:
+        raise UnsupportedModelError(
+            f"Model file {file.name} is no ONNX model or is damaged; export it again."
+        )
+    return network_from_onnx(model, name=file.stem)
+
+
+def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
+    """Turn a parsed model into a `Network`.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model holds something that is not supported; the sentence names node and operator, or the
+        tensor.
+    """
+    _check_names(model.graph)
+    _check_opset(model)
+    constants = _initializers(model.graph)
+    input_name, batch, shape = _input(model.graph, constants)
+    if len(model.graph.output) != 1:
+        names = ", ".join(output.name for output in model.graph.output)
+        raise UnsupportedModelError(
+            f"The model must have one output, not {len(model.graph.output)} ({names})."
+        )
+    output = model.graph.output[0].name
+    graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants, output=output)
+    _reorder_input(model.graph, graph)
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        operator = _operator(node, index, taken)
+        if not fold_constant(operator, graph):
+            emit(operator, graph)
+    return build_network(
+        graph.nodes,
+        name=name,
+        input_name=input_name,
+        input_shape=shape,
+        output_name=graph.written(output),
+    )
+
+
+def _reorder_input(proto: onnx.GraphProto, graph: Graph) -> None:
+    """Put the Transpose that a graph does to its input before everything else that it does to it.
+
+    Then the layers before the Transpose, too, have their channels first, as the chip has.
+    """
+    same = {graph.input_name}
+    for node in proto.node:
+        if not node.input or node.input[0] not in same or len(node.output) != 1:
+            continue
+        if node.op_type == "Transpose":
+            order = [attribute.ints for attribute in node.attribute if attribute.name == "perm"]
+            rank = len(graph.input_shape) + 1
+            if len(order) == 1 and sorted(order[0]) == list(range(rank)) and order[0][0] == 0:
+                graph.reorder_input([axis - 1 for axis in order[0][1:]])
+            return
+        if node.op_type in _BEFORE_TRANSPOSE:
+            same.add(node.output[0])
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Refuse names that are not UTF-8, which the parser hands out as bytes."""
+    names: list[object] = [
+        value.name for part in (graph.input, graph.output, graph.initializer) for value in part
+    ]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise UnsupportedModelError(
+                f"The model has a name that is no UTF-8 text, {name!r}; export it again."
+            )
+
+
+def _check_opset(model: onnx.ModelProto) -> None:
+    first, last = OPSETS
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if len(versions) != 1 or not first <= versions[0] <= last:
+        shown = ", ".join(map(str, versions)) or "none"
+        raise UnsupportedModelError(
+            f"The model must use one ONNX operator set from {first} to {last}, not {shown}; "
+            "export it with opset 17."
+        )
+
+
+def _array(tensor: TensorProto, name: str) -> NDArray[np.generic]:
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        raise UnsupportedModelError(
+            f"Tensor {name!r} is stored outside the model file; save the model with its data inside."
+        )
+    if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > MAX_BYTES:
+        raise UnsupportedModelError(f"Tensor {name!r} has the unusable shape {tuple(tensor.dims)}.")
+    try:
+        array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
+        raise UnsupportedModelError(
+            f"Tensor {name!r} is damaged: its data does not fit its type and shape."
+        ) from None
+    return np.asarray(array)
+
+
+def _initializers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
+    if graph.sparse_initializer:
+        raise UnsupportedModelError("The model has sparse initializers; export it with dense weights.")
+    return {tensor.name: _array(tensor, tensor.name) for tensor in graph.initializer}
+
+
+def _input(
+    graph: onnx.GraphProto, constants: dict[str, NDArray[np.generic]]
+) -> tuple[str, int | None, tuple[int, ...]]:
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs)
+        raise UnsupportedModelError(f"The model must have one input, not {len(inputs)} ({names}).")
+    dims = inputs[0].type.tensor_type.shape.dim
+    sizes = [dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in dims]
+    fixed = [size for size in sizes[1:] if size is not None and size > 0]
+    if len(sizes) < 2 or len(fixed) != len(sizes) - 1:
+        shown = ", ".join("?" if size is None else str(size) for size in sizes)
+        raise UnsupportedModelError(
+            f"Input {inputs[0].name!r} must have a batch dimension and fixed sizes after it, not ({shown})."
+        )
+    return inputs[0].name, sizes[0], tuple(fixed)
+
+
+def _value(attribute: AttributeProto, node: str) -> object:
+    if attribute.type == AttributeProto.FLOAT:
+        return float(attribute.f)
+    if attribute.type == AttributeProto.INT:
+        return int(attribute.i)
+    if attribute.type == AttributeProto.STRING:
+        return attribute.s.decode("ascii", "replace")
+    if attribute.type == AttributeProto.FLOATS:
+        return tuple(map(float, attribute.floats))
+    if attribute.type == AttributeProto.INTS:
+        return tuple(map(int, attribute.ints))
+    raise UnsupportedModelError(
+        f"Node {node!r} has the attribute {attribute.name!r} of a type that is not supported."
+    )
+
+
+def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
+    name = node.name or f"{node.op_type.lower()}_{index}"
+    name = name if name not in names else f"{name}_{index}"
+    names.add(name)
+    domains = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
+    if node.domain not in domains or node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}:
+        kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        if node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
+            raise UnsupportedModelError(
+                f"Node {name!r} has the operator {kind}, which is not supported; "
+                "let the quantiser write the QDQ format instead of operators of its own."
+            )
+        raise UnsupportedModelError(
+            f"Node {name!r} has the operator {kind}, which is not supported; "
+            f"supported are {', '.join(SUPPORTED)}."
+        )
+    attributes: dict[str, object] = {}
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.TENSOR:
+            attributes[attribute.name] = _array(attribute.t, f"{name}.{attribute.name}")
+        else:
+            attributes[attribute.name] = _value(attribute, name)
+    return Operator(
+        name=name,
+        op=node.op_type,
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        attributes=attributes,
+    )

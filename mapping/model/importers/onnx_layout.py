@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Translate ONNX operators that only move elements; see `mapping.model.importers.onnx_graph.View`."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.model.importers.onnx_graph import BATCH, Graph, Operator, Step
+from mapping.model.network import Shape, make_node
+
+__all__ = [
+    "axes_of",
+    "concat",
+    "flatten",
+    "flattened",
+    "reshape",
+    "reshaped",
+    "squeeze",
+    "transpose",
+    "transposed",
+    "unsqueeze",
+]
+
+
+def flattened(
+    operator: Operator, graph: Graph, weight: NDArray[np.float64]
+) -> tuple[Operator, NDArray[np.float64]]:
+    """Return an operator and its weights (out, in), with a view undone by the order of the weights."""
+    view = graph.view(operator, 0)
+    if view.order is None or len(view.shape) != 1 or weight.shape[1:] != view.shape:
+        return operator, weight
+    flat, moved = f"{view.tensor}.flat", np.empty_like(weight)
+    moved[:, view.order] = weight
+    if flat not in graph.shapes:
+        graph.add(make_node(flat, "Flatten", [view.tensor], flat))
+    return replace(operator, inputs=(flat, *operator.inputs[1:])), moved
+
+
+def flatten(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Flatten``."""
+    operator.allow("axis")
+    shape = graph.view(operator, 0).shape
+    axis = operator.integer("axis", 1)
+    if axis not in (1, -len(shape)):
+        raise operator.bad(f"has axis = {axis}, supported is 1")
+    reshaped(operator, graph, (math.prod(shape),), ("", "Flatten", {}, {}))
+
+
+def reshaped(operator: Operator, graph: Graph, shape: Shape, step: Step | None = None) -> None:
+    """Write the input of an operator in another shape, by a step of its own if it is no view."""
+    view = graph.view(operator, 0)
+    if view.order is None:
+        graph.chain(operator, [step or ("", "Reshape", {"shape": shape}, {})])
+    else:
+        graph.define_view(operator, view.tensor, view.order.reshape(shape))
+
+
+def reshape(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Reshape`` that keeps the batch."""
+    operator.allow("allowzero")
+    source, constant = graph.view(operator, 0).shape, graph.optional(operator, 1)
+    if constant is None or constant.ndim != 1 or constant.dtype.kind not in "iu":
+        raise operator.bad("needs a constant list of integers as its shape")
+    sizes = [int(n) for n in constant.tolist()]
+    full = (graph.batch, *source)
+    if not operator.integer("allowzero", 0):
+        sizes = [(full[i] or 0) if n == 0 and 0 < i < len(full) else n for i, n in enumerate(sizes)]
+    rest, free = sizes[1:], sizes[1:].count(-1)
+    if free == 1:
+        known = math.prod(n for n in rest if n != -1)
+        rest = [math.prod(source) // known if n == -1 and known > 0 else n for n in rest]
+    batches = (graph.batch, BATCH) if operator.integer("allowzero", 0) else (0, graph.batch, BATCH)
+    keeps_batch = bool(sizes) and (sizes[0] in batches or (sizes[0] == -1 and free == 0))
+    if not keeps_batch or min(rest, default=0) < 1 or math.prod(rest) != math.prod(source):
+        raise operator.bad(
+            f"reshapes (N, {', '.join(map(str, source))}) to {sizes} and does not keep the batch"
+        )
+    reshaped(operator, graph, tuple(rest))
+
+
+def axes_of(operator: Operator, graph: Graph, rank: int) -> tuple[int, ...] | None:
+    """Return the axes of an operator, ascending and not negative; they are an input or an attribute."""
+    given = graph.optional(operator, 1)
+    axes = operator.attributes.get("axes") if given is None else tuple(given.reshape(-1).tolist())
+    if axes is None:
+        return None
+    if not isinstance(axes, tuple) or not all(isinstance(a, int) and -rank <= a < rank for a in axes):
+        raise operator.bad(f"has the axes {axes!r}, which are not integers from {-rank} to {rank - 1}")
+    return tuple(sorted({a % rank for a in axes}))
+
+
+def squeeze(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Squeeze``."""
+    operator.allow("axes")
+    shape = graph.view(operator, 0).shape
+    axes = axes_of(operator, graph, len(shape) + 1)
+    axes = tuple(i for i, n in enumerate(shape, start=1) if n == 1) if axes is None else axes
+    if 0 in axes or any(shape[axis - 1] != 1 for axis in axes):
+        raise operator.bad(
+            f"leaves out the axes {axes} of (N, {', '.join(map(str, shape))}), not all of size 1"
+        )
+    reshaped(operator, graph, tuple(n for i, n in enumerate(shape, start=1) if i not in axes))
+
+
+def unsqueeze(operator: Operator, graph: Graph) -> None:
+    """Translate an ``Unsqueeze``."""
+    operator.allow("axes")
+    shape = list(graph.view(operator, 0).shape)
+    given = graph.optional(operator, 1)
+    number = given.size if given is not None else len(operator.attributes.get("axes", ()))  # type: ignore[arg-type]
+    axes = axes_of(operator, graph, len(shape) + 1 + number)
+    if axes is None or 0 in axes:
+        raise operator.bad(f"adds the axes {axes}; supported are axes behind the batch")
+    for axis in axes:
+        shape.insert(axis - 1, 1)
+    reshaped(operator, graph, tuple(shape))
+
+
+def transpose(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Transpose`` that leaves the batch where it is."""
+    operator.allow("perm")
+    rank = len(graph.view(operator, 0).shape) + 1
+    order = operator.integers("perm", tuple(range(rank))[::-1])
+    if sorted(order) != list(range(rank)) or order[0] != 0:
+        raise operator.bad(f"has perm = {order}; supported are permutations that leave the batch first")
+    transposed(operator, graph, order)
+
+
+def transposed(operator: Operator, graph: Graph, order: tuple[int, ...]) -> None:
+    """Write the input of an operator with its axes, the batch first, in another order."""
+    view = graph.view(operator, 0)
+    graph.define_view(operator, view.tensor, view.places().transpose([axis - 1 for axis in order[1:]]))
+
+
+def concat(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Concat`` of activations."""
+    operator.allow("axis")
+    tensors = [graph.activation(operator, i) for i in range(len(operator.inputs))]
+    rank = len(graph.shapes[tensors[0]]) + 1 if tensors else 0
+    axis = operator.integer("axis", 1)
+    if not tensors or axis % rank == 0:
+        raise operator.bad("joins nothing, or samples of the batch")
+    graph.add(
+        make_node(operator.name, "Concat", tensors, operator.outputs[0], attributes={"axis": axis % rank - 1})
+    )

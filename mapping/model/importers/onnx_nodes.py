@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Translate single ONNX operators into normalised nodes."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.model.importers.onnx_graph import FLOAT_TYPES, Graph, Integers, Operator, Step
+from mapping.model.importers.onnx_layout import (
+    concat,
+    flatten,
+    flattened,
+    reshape,
+    squeeze,
+    transpose,
+    unsqueeze,
+)
+from mapping.model.importers.onnx_quantise import (
+    bipolar,
+    clip_integers,
+    dequantise,
+    fold,
+    quantise,
+    quantise_qonnx,
+)
+from mapping.model.importers.onnx_windows import (
+    average_pool,
+    conv,
+    global_average,
+    max_pool,
+    pad,
+    reduce_mean,
+)
+from mapping.model.network import Attribute, make_node
+
+__all__ = ["QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
+
+QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+"""Domains under which exporters write the operators of QONNX."""
+
+_FOLDED = ("DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear")  # on constants too
+
+_PASSING = frozenset(
+    {"Clip", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+)
+
+
+def _gemm(operator: Operator, graph: Graph) -> None:
+    operator.allow("alpha", "beta", "transA", "transB")
+    if operator.number("transA", 0):
+        raise operator.bad("has transA = 1, which mixes the samples of a batch; supported is 0")
+    weight = graph.parameter(operator, 1, ndim=2)
+    if operator.integer("transB", 0) == 0:
+        weight = weight.T
+    alpha, beta = operator.number("alpha", 1.0), operator.number("beta", 1.0)
+    reading, weight = flattened(operator, graph, weight)
+    steps: list[Step] = [("", "Dense", {}, {"weight": weight})]
+    if alpha != 1.0:
+        steps.append((".alpha", "Mul", {}, {"value": np.array(alpha)}))
+    if graph.optional(operator, 2) is not None:
+        steps.append((".bias", "Add", {}, {"value": beta * _row(operator, graph, len(weight))}))
+    graph.chain(reading, steps)
+
+
+def _row(operator: Operator, graph: Graph, size: int) -> NDArray[np.float64]:
+    """Return the third input of a Gemm as () or (size,)."""
+    name = operator.inputs[2]
+    value = graph.constants[name]
+    if (
+        value.dtype.kind not in "biuf"
+        or value.size not in (1, size)
+        or value.shape[-1:] not in ((), (1,), (size,))
+    ):
+        raise operator.bad(
+            f"has a constant of shape {value.shape} on an input of shape {(size,)}; "
+            "supported are one value per tensor or per channel"
+        )
+    return graph.finite(name, value).reshape(() if value.size == 1 else (size,))
+
+
+def _matmul(operator: Operator, graph: Graph) -> None:
+    operator.allow()
+    reading, weight = flattened(operator, graph, graph.parameter(operator, 1, ndim=2).T)
+    graph.chain(reading, [("", "Dense", {}, {"weight": weight})])
+
+
+def _two_inputs(operator: Operator, graph: Graph) -> tuple[str, str, bool]:
+    """Return activation, other input, and whether the operator reads them in the opposite order."""
+    operator.allow()
+    if len(operator.inputs) != 2:
+        raise operator.bad(f"must have two inputs, not {len(operator.inputs)}")
+    first, second = operator.inputs
+    return (second, first, True) if first in graph.constants else (first, second, False)
+
+
+def _add(operator: Operator, graph: Graph) -> None:
+    tensor, other, _ = _two_inputs(operator, graph)
+    if other in graph.constants:
+        _with_constant(operator, graph, (tensor, other), op="Add")
+        return
+    views = graph.view(operator, 0), graph.view(operator, 1)
+    if views[0].order is None or not np.array_equal(views[0].places(), views[1].places()):
+        inputs = [graph.activation(operator, 0), graph.activation(operator, 1)]
+        graph.add(make_node(operator.name, "Add", inputs, operator.outputs[0]))
+        return
+    held = f"{operator.outputs[0]}.held"
+    graph.add(make_node(operator.name, "Add", [view.tensor for view in views], held))
+    graph.define_view(operator, held, views[0].places())
+
+
+def _sub(operator: Operator, graph: Graph) -> None:
+    tensor, other, swapped = _two_inputs(operator, graph)
+    if other not in graph.constants:
+        raise operator.bad("is supported only between an activation and a constant")
+    if not swapped:
+        _with_constant(operator, graph, (tensor, other), op="Add", change=np.negative)
+        return
+    reading = replace(operator, inputs=(tensor,))
+    value = graph.per_channel(operator, other, graph.view(reading, 0))
+    negated: Step = ("", "Mul", {}, {"value": np.array(-1.0)})
+    graph.elementwise(reading, [negated, (".minuend", "Add", {}, {"value": value})])
+
+
+def _neg(operator: Operator, graph: Graph) -> None:
+    operator.allow()
+    graph.elementwise(operator, [("", "Mul", {}, {"value": np.array(-1.0)})])
+
+
+def _mul(operator: Operator, graph: Graph) -> None:
+    tensor, other, _ = _two_inputs(operator, graph)
+    if other not in graph.constants:
+        raise operator.bad("is supported only with a constant factor")
+    _with_constant(operator, graph, (tensor, other), op="Mul")
+
+
+def _div(operator: Operator, graph: Graph) -> None:
+    tensor, other, swapped = _two_inputs(operator, graph)
+    if swapped or other not in graph.constants:
+        raise operator.bad("is supported only with a constant divisor")
+    divisor = graph.constants[other]
+    exact = divisor.dtype.kind == "f" and bool((np.abs(np.frexp(divisor)[0]) == 0.5).all())
+    if exact:  # a power of two divides as its reciprocal multiplies
+        _with_constant(operator, graph, (tensor, other), op="Mul", change=np.reciprocal)
+    else:
+        _with_constant(operator, graph, (tensor, other), op="Div")
+
+
+def _bound(operator: Operator, graph: Graph) -> None:
+    tensor, other, _ = _two_inputs(operator, graph)
+    value = graph.constants.get(other)
+    if value is None or value.size != 1 or value.dtype.kind not in "biuf":
+        raise operator.bad("is supported only of an activation and one number")
+    ends: dict[str, Attribute] = {"low": -math.inf, "high": math.inf}
+    ends["low" if operator.op == "Max" else "high"] = float(graph.finite(other, value).reshape(()))
+    graph.elementwise(replace(operator, inputs=(tensor,)), [("", "Clip", ends, {})])
+
+
+def _with_constant(
+    operator: Operator,
+    graph: Graph,
+    tensors: tuple[str, str],
+    *,
+    op: str,
+    change: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.positive,
+) -> None:
+    reading = replace(operator, inputs=tensors[:1])
+    value = change(graph.per_channel(operator, tensors[1], graph.view(reading, 0)))
+    graph.elementwise(reading, [("", op, {}, {"value": value})])
+
+
+def _batch_norm(operator: Operator, graph: Graph) -> None:
+    operator.allow("epsilon", "momentum", "spatial", "training_mode")
+    operator.require("spatial", 1)
+    operator.require("training_mode", 0)
+    if any(operator.outputs[1:]):
+        raise operator.bad("has training outputs; export the model in evaluation mode")
+    names = ("scale", "bias", "mean", "variance")
+    constants = {key: graph.parameter(operator, i, ndim=1) for i, key in enumerate(names, start=1)}
+    attributes: dict[str, Attribute] = {"epsilon": operator.number("epsilon", float(np.float32(1e-5)))}
+    graph.chain(operator, [("", "BatchNormalization", attributes, constants)])
+
+
+def _clip_bounds(operator: Operator, graph: Graph) -> dict[str, float]:
+    operator.allow("max", "min")
+    bounds: dict[str, float] = {}
+    for index, (key, name, default) in enumerate(
+        (("low", "min", -math.inf), ("high", "max", math.inf)), start=1
+    ):
+        constant = graph.optional(operator, index)
+        if constant is not None and (constant.size != 1 or constant.dtype.kind not in "biuf"):
+            raise operator.bad(f"needs one number as {name}")
+        bound = operator.attributes.get(name, default) if constant is None else constant.reshape(()).item()
+        if not isinstance(bound, int | float) or math.isnan(bound):
+            raise operator.bad(f"has {bound!r} as {name}, which is not a number")
+        bounds[key] = float(bound)
+    return bounds
+
+
+def _clip(operator: Operator, graph: Graph) -> None:
+    graph.elementwise(operator, [("", "Clip", dict(_clip_bounds(operator, graph)), {})])
+
+
+def _fold_clip(operator: Operator, graph: Graph) -> None:
+    bounds, value = _clip_bounds(operator, graph), graph.constants[operator.inputs[0]]
+    if value.dtype.kind not in "biuf":
+        raise operator.bad(f"reads a constant of type {value.dtype.name}, which is not numeric")
+    graph.define(
+        operator, np.clip(value.astype(np.float64), bounds["low"], bounds["high"]).astype(value.dtype)
+    )
+
+
+def _plain(operator: Operator, graph: Graph) -> None:
+    operator.allow()
+    graph.elementwise(operator, [("", operator.op, {}, {})])
+
+
+def _dropout(operator: Operator, graph: Graph) -> None:
+    operator.allow("ratio", "seed")
+    training = graph.optional(operator, 2)
+    if training is not None and bool(np.any(training.astype(np.bool_))):
+        raise operator.bad("is in training mode; export the model in evaluation mode")
+    graph.alias(operator)
+
+
+def _identity(operator: Operator, graph: Graph) -> None:
+    operator.allow()
+    graph.alias(operator)
+
+
+def _cast(operator: Operator, graph: Graph) -> None:
+    operator.allow("saturate", "to", "round_mode")
+    if operator.integer("to", 0) not in FLOAT_TYPES:
+        raise operator.bad("casts an activation to something else than float or double")
+    graph.alias(operator)
+
+
+def _last(operator: Operator, graph: Graph) -> None:
+    """Leave out an operator at the output that does not change which class is the largest."""
+    operator.allow("axis", "keepdims", "select_last_index")
+    operator.require("select_last_index", 0)
+    shape = graph.view(operator, 0).shape
+    if operator.outputs[0] != graph.output or operator.outputs[1:]:
+        raise operator.bad("is supported only at the output of the model")
+    # in old operator sets the default axis is the first, and everything behind it is one axis
+    if len(shape) != 1 or operator.integer("axis", 1) not in (1, -1):
+        raise operator.bad(f"is supported only over classes in one axis, not over shape {shape}")
+    graph.alias(operator)
+
+
+_RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
+    "Add": _add,
+    "ArgMax": _last,
+    "AveragePool": average_pool,
+    "BatchNormalization": _batch_norm,
+    "BipolarQuant": bipolar,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": concat,
+    "Conv": conv,
+    "DequantizeLinear": dequantise,
+    "Div": _div,
+    "Dropout": _dropout,
+    "Flatten": flatten,
+    "Floor": _plain,
+    "Gemm": _gemm,
+    "GlobalAveragePool": global_average,
+    "Identity": _identity,
+    "IntQuant": quantise_qonnx,
+    "LogSoftmax": _last,
+    "MatMul": _matmul,
+    "Max": _bound,
+    "MaxPool": max_pool,
+    "Min": _bound,
+    "Mul": _mul,
+    "Neg": _neg,
+    "Pad": pad,
+    "Quant": quantise_qonnx,
+    "QuantizeLinear": quantise,
+    "ReduceMean": reduce_mean,
+    "Relu": _plain,
+    "Reshape": reshape,
+    "Round": _plain,
+    "Sigmoid": _last,
+    "Softmax": _last,
+    "Squeeze": squeeze,
+    "Sub": _sub,
+    "Sum": _add,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}
+
+QONNX = frozenset({"BipolarQuant", "IntQuant", "Quant"})
+"""Operators that are understood in the domains of QONNX only."""
+
+SUPPORTED = tuple(name for name in _RULES if name != "BipolarQuant")
+"""The operators that are understood on activations."""
+
+
+def emit(operator: Operator, graph: Graph) -> None:
+    """Append the nodes one operator stands for.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the operator uses something that is not supported.
+    """
+    if operator.op not in _RULES:
+        raise operator.bad("is supported only on constants")
+    if not operator.outputs:
+        raise operator.bad("has no output")
+    if operator.op in _FOLDED and operator.inputs and operator.inputs[0] in graph.constants:
+        fold(operator, graph)
+        return
+    if operator.op == "Clip" and operator.inputs and operator.inputs[0] in graph.constants:
+        _fold_clip(operator, graph)
+        return
+    read = [tensor for tensor in operator.inputs if tensor in graph.integers]
+    if not read or operator.op == "DequantizeLinear":
+        _RULES[operator.op](operator, graph)
+    elif operator.op in _PASSING and read == [operator.inputs[0]] and not graph.integers[read[0]].scale.ndim:
+        _pass_integers(operator, graph, graph.integers[read[0]])
+    else:
+        raise operator.bad(
+            f"reads the integers {read[0]!r} of a QuantizeLinear; put a DequantizeLinear between"
+        )
+
+
+def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:
+    """Do to the real values what a clip, a pool or a reshape does to integers that stand for them."""
+    real = f"{operator.outputs[0]}.real"
+    if operator.op == "Clip":
+        clip_integers(operator, graph, source, _clip_bounds(operator, graph))
+        return
+    inputs = (source.real, *operator.inputs[1:])
+    _RULES[operator.op](replace(operator, inputs=inputs, outputs=(real, *operator.outputs[1:])), graph)
+    graph.define_integers(operator, replace(source, real=real))

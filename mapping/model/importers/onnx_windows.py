@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Translate ONNX operators that look through windows: convolutions, pools and pads.
+
+A pad is a convolution by one, an average a convolution by ones and a division; so both may run on the chip.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from mapping.model.importers.onnx_graph import Graph, Operator, Step
+from mapping.model.importers.onnx_layout import axes_of, reshaped, transposed
+from mapping.model.network import Attribute, Shape
+
+__all__ = ["average_pool", "conv", "global_average", "max_pool", "pad", "reduce_mean"]
+
+
+def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
+    """Return top, left, bottom, right, which is ONNX's order of all begins before all ends."""
+    mode = operator.attributes.get("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        return operator.integers("pads", (0, 0, 0, 0))
+    if mode == "VALID":
+        return (0, 0, 0, 0)
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        raise operator.bad(f"has auto_pad = {mode!r}, which is not supported")
+    begins, ends = [], []
+    for size, k, s, d in zip(shape[1:], kernel, stride, dilation, strict=True):
+        total = max(0, (math.ceil(size / max(1, s)) - 1) * s + (k - 1) * d + 1 - size)
+        small, large = total // 2, total - total // 2
+        begins.append(small if mode == "SAME_UPPER" else large)
+        ends.append(large if mode == "SAME_UPPER" else small)
+    return (*begins, *ends)
+
+
+def _map_shape(operator: Operator, graph: Graph) -> Shape:
+    shape = graph.shapes[graph.activation(operator, 0)]
+    if len(shape) != 3:
+        raise operator.bad(f"needs an input of shape (channels, height, width), not {shape}")
+    return shape
+
+
+def conv(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Conv``."""
+    operator.allow("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+    shape, weight = _map_shape(operator, graph), graph.parameter(operator, 1, ndim=4)
+    kernel = operator.integers("kernel_shape", weight.shape[2:])
+    if kernel != weight.shape[2:]:
+        raise operator.bad(f"has kernel_shape {kernel} but weights of shape {weight.shape}")
+    stride, dilation = operator.integers("strides", (1, 1)), operator.integers("dilations", (1, 1))
+    attributes: dict[str, Attribute] = {
+        "stride": stride,
+        "dilation": dilation,
+        "pads": _pads(operator, shape, kernel, stride, dilation),
+        "groups": operator.integer("group", 1),
+    }
+    steps: list[Step] = [("", "Conv", attributes, {"weight": weight})]
+    if graph.optional(operator, 2) is not None:
+        steps.append((".bias", "Add", {}, {"value": graph.parameter(operator, 2, ndim=1)}))
+    graph.chain(operator, steps)
+
+
+def _ceiled(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, pads: Shape) -> Shape:
+    """Return the pads with which a pool has the windows that ceil_mode adds; none begins in the padding."""
+    if not operator.integer("ceil_mode", 0):
+        return pads
+    more = []
+    for size, k, s, begin, end in zip(shape[1:], kernel, stride, pads[:2], pads[2:], strict=True):
+        last = -(-(size + begin + end - k) // max(1, s))
+        last -= last * s >= size + begin
+        more.append(end + max(0, last * s + k - (size + begin + end)))
+    return (*pads[:2], *more)
+
+
+def max_pool(operator: Operator, graph: Graph) -> None:
+    """Translate a ``MaxPool``."""
+    operator.allow("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
+    if operator.integers("dilations", (1, 1)) != (1, 1) or any(operator.outputs[1:]):
+        raise operator.bad("has dilations or an output of indices, which are not supported")
+    shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
+    stride = operator.integers("strides", (1, 1))
+    pads = _pads(operator, shape, kernel, stride, (1, 1))
+    pads = _ceiled(operator, shape, kernel, stride, pads)
+    graph.chain(operator, [("", "MaxPool", {"kernel": kernel, "stride": stride, "pads": pads}, {})])
+
+
+def _ones(channels: int, kernel: Shape, stride: Shape, pads: Shape) -> Step:
+    """Return the convolution that sums every window of every channel."""
+    attributes: dict[str, Attribute] = {
+        "stride": stride,
+        "dilation": (1, 1),
+        "pads": pads,
+        "groups": channels,
+    }
+    return ("", "Conv", attributes, {"weight": np.ones((channels, 1, *kernel))})
+
+
+def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: Shape) -> None:
+    channels, number = _map_shape(operator, graph)[0], math.prod(kernel)
+    if number < 1:
+        raise operator.bad(f"has a kernel of shape {kernel}")
+    power = math.frexp(number)[0] == 0.5
+    divide: Step = (
+        ".mean",
+        "Mul" if power else "Div",
+        {},
+        {"value": np.array(1 / number if power else number)},
+    )
+    graph.chain(operator, [_ones(channels, kernel, stride, pads), divide])
+
+
+def average_pool(operator: Operator, graph: Graph) -> None:
+    """Translate an ``AveragePool`` whose windows all have the same number of elements."""
+    operator.allow(
+        "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"
+    )
+    if operator.integers("dilations", (1, 1)) != (1, 1):
+        raise operator.bad("has dilations, which are not supported")
+    shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
+    stride = operator.integers("strides", (1, 1))
+    pads = _pads(operator, shape, kernel, stride, (1, 1))
+    varies = any(pads) and not operator.integer("count_include_pad", 0)
+    if varies or _ceiled(operator, shape, kernel, stride, pads) != pads:
+        raise operator.bad(
+            "averages fewer elements at the border; export it with count_include_pad = 1 and ceil_mode = 0, "
+            "or without pads"
+        )
+    _mean(operator, graph, kernel, stride, pads)
+
+
+def global_average(operator: Operator, graph: Graph) -> None:
+    """Translate a ``GlobalAveragePool``."""
+    operator.allow()
+    _mean(operator, graph, _map_shape(operator, graph)[1:], (1, 1), (0, 0, 0, 0))
+
+
+def reduce_mean(operator: Operator, graph: Graph) -> None:
+    """Translate a ``ReduceMean`` over height and width, channels first or last."""
+    operator.allow("axes", "keepdims", "noop_with_empty_axes")
+    view, keep = graph.view(operator, 0), operator.integer("keepdims", 1)
+    axes = axes_of(operator, graph, len(view.shape) + 1)
+    if len(view.shape) != 3 or axes not in {(2, 3), (1, 2)}:
+        raise operator.bad("is supported only over height and width of a map")
+    first, mean = f"{operator.outputs[0]}.first", f"{operator.outputs[0]}.mean"
+    order = (0, 1, 2, 3) if axes == (2, 3) else (0, 3, 1, 2)
+    transposed(replace(operator, outputs=(first,)), graph, order)
+    reading = replace(operator, inputs=(first,), outputs=(mean,))
+    _mean(reading, graph, _map_shape(reading, graph)[1:], (1, 1), (0, 0, 0, 0))
+    channels = graph.shapes[mean][0]
+    shape = (channels, 1, 1) if axes == (2, 3) else (1, 1, channels)
+    reshaped(replace(operator, inputs=(mean,)), graph, shape if keep else (channels,))
+
+
+def pad(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Pad`` by zeros: a convolution by one, which the next layer may absorb."""
+    operator.allow("mode", "pads", "value")
+    if operator.text("mode", "constant") != "constant":
+        raise operator.bad(f"has mode = {operator.text('mode', '')!r}, supported is 'constant'")
+    view = graph.view(operator, 0)
+    pads, axes = _given_pads(operator, graph), graph.optional(operator, 3)
+    if axes is not None and not np.array_equal(axes, np.arange(len(view.shape) + 1)):
+        raise operator.bad("pads chosen axes; export it with pads for every axis")
+    value = graph.optional(operator, 2)
+    filled = operator.number("value", 0.0) if value is None else float(np.max(np.abs(value), initial=0))
+    if filled != 0.0:
+        raise operator.bad(f"pads with {filled:g}, supported is 0")
+    half, name = len(pads) // 2, f"{operator.outputs[0]}.first"
+    if not any(pads):
+        graph.alias(operator)
+        return
+    last = len(pads) == 8 and not any(pads[i] for i in (0, 3, 4, 7))
+    first = len(pads) == 8 and not any(pads[i] for i in (0, 1, 4, 5))
+    if len(view.shape) != 3 or not (first or last):
+        raise operator.bad(f"has pads {pads}; supported are height and width of a map")
+    transposed(replace(operator, outputs=(name,)), graph, (0, 1, 2, 3) if first else (0, 3, 1, 2))
+    at = half - 2 if first else half - 3
+    around = (pads[at], pads[at + 1], pads[half + at], pads[half + at + 1])
+    reading = replace(operator, inputs=(name,))
+    padded = f"{operator.outputs[0]}.padded"
+    shape = _map_shape(reading, graph)
+    graph.chain(replace(reading, outputs=(padded,)), [_ones(shape[0], (1, 1), (1, 1), around)])
+    transposed(replace(operator, inputs=(padded,)), graph, (0, 1, 2, 3) if first else (0, 2, 3, 1))
+
+
+def _given_pads(operator: Operator, graph: Graph) -> tuple[int, ...]:
+    constant = graph.optional(operator, 1)
+    given = operator.attributes.get("pads") if constant is None else tuple(constant.reshape(-1).tolist())
+    rank = len(graph.view(operator, 0).shape) + 1
+    if not isinstance(given, tuple) or len(given) != 2 * rank or not all(isinstance(n, int) for n in given):
+        raise operator.bad(f"has pads {given!r}, not {2 * rank} integers")
+    return given

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sums over samples, added batch by batch: of any number of samples one batch is in memory at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.trace import RunResult
+from mapping.datasets.load import Dataset, correct
+from mapping.model.evaluate import infer
+from mapping.spiking.matrices import operation_counts
+from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.simulate import decode, encode, simulate
+
+__all__ = ["BATCH", "Activity", "LayerActivity", "RunTotals", "batches", "observe"]
+
+Progress = Callable[[int, int], None]
+
+BATCH = 500
+"""Samples of one run of the chip."""
+
+
+def batches(data: Dataset) -> Iterator[Dataset]:
+    """Return data in pieces of `BATCH` samples, the last one shorter."""
+    for start in range(0, len(data.x), BATCH):
+        yield data.part(start, start + BATCH)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunTotals:
+    """What a machine did in some runs.
+
+    Parameters
+    ----------
+    mode : str
+        ``functional`` or ``cycle``.
+    runs, samples, steps : int
+        How many of each.
+    correct : int or None
+        Samples whose largest output is the label; None without labels.
+    elapsed : int or None
+        Cycles of all runs; None in functional mode.
+    counters : mapping
+        Name -> int64 (cores,).
+    """
+
+    mode: str = ""
+    runs: int = 0
+    samples: int = 0
+    steps: int = 0
+    correct: int | None = None
+    elapsed: int | None = None
+    counters: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def add(self, data: Dataset, result: RunResult, logits: NDArray[np.float64]) -> None:
+        """Add a run of the chip on the samples of ``data``."""
+        self.mode = result.mode
+        self.runs += 1
+        self.samples += len(data.x)
+        self.steps += result.steps
+        self.correct = _sum(self.correct, correct(logits, data.y))
+        self.elapsed = _sum(self.elapsed, result.elapsed)
+        for name, values in result.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + values
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of correct samples; None without labels."""
+        return None if self.correct is None else self.correct / self.samples
+
+    def total(self, counter: str) -> int:
+        """Return the sum of a counter over the cores."""
+        return int(self.counters[counter].sum())
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerActivity:
+    """What the neurons of one layer did; `silent` of its activations were zero."""
+
+    spikes: int = 0
+    logical: int = 0
+    dense: int = 0
+    silent: int = 0
+    neurons: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Activity:
+    """What the spiking network did on some samples, without a chip, and how often it was right.
+
+    Parameters
+    ----------
+    samples, input_spikes : int
+        Samples; spikes that entered the chip.
+    correct, float_correct : int or None
+        Samples that the spiking network, and the float network in float64, get right; None without labels.
+    layers : mapping
+        By name, in the order of the network.
+    """
+
+    samples: int = 0
+    input_spikes: int = 0
+    correct: int | None = None
+    float_correct: int | None = None
+    layers: dict[str, LayerActivity] = field(default_factory=dict)
+
+    def add(self, spiking: SpikingNetwork, data: Dataset) -> None:
+        """Run the network on more samples."""
+        counts = simulate(spiking, encode(spiking, data.x))
+        self.samples += len(data.x)
+        self.input_spikes += int(counts[INPUT].sum(dtype=np.int64))
+        self.correct = _sum(self.correct, correct(decode(spiking, counts), data.y))
+        self.float_correct = _sum(self.float_correct, correct(infer(spiking.network, data.x), data.y))
+        for name, operations in operation_counts(spiking, counts).items():
+            layer = self.layers.setdefault(name, LayerActivity())
+            layer.spikes += int(operations.spikes.sum())
+            layer.logical += int(operations.logical.sum())
+            layer.dense += int(operations.dense.sum())
+            layer.silent += int(np.count_nonzero(counts[name] == 0))
+            layer.neurons += int(np.size(counts[name]))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples that the spiking network gets right; None without labels."""
+        return None if self.correct is None else self.correct / self.samples
+
+    @property
+    def float_accuracy(self) -> float | None:
+        """Share of samples that the float network gets right; None without labels."""
+        return None if self.float_correct is None else self.float_correct / self.samples
+
+    def mean(self, name: str, what: str) -> float:
+        """Return the mean per sample of one sum of a layer."""
+        return int(getattr(self.layers[name], what)) / self.samples
+
+    def total(self, what: str) -> float:
+        """Return the mean per sample of one sum over all layers, divided once so that it is rounded once."""
+        return sum(int(getattr(layer, what)) for layer in self.layers.values()) / self.samples
+
+
+def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = None) -> Activity:
+    """Return the activity of a network on data; ``progress`` is called with (samples done, all samples)."""
+    activity = Activity()
+    for part in batches(data):
+        activity.add(spiking, part)
+        if progress is not None:
+            progress(activity.samples, len(data.x))
+    return activity

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report: what a model costs on a target, as data and JSON.
+
+Counts and cycles are verified (the emulator equals the hardware); joules are modelled (counts times a table).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from emu.image import core_chunks
+from emu.spec import preset
+from emu.words import COUNTERS
+from mapping.chip import Chip
+from mapping.codes.convert import convert
+from mapping.datasets.load import Dataset, scaled
+from mapping.errors import MappingError
+from mapping.flow import compile_network
+from mapping.model.network import Network
+from mapping.report.activity import Activity, RunTotals, observe
+from mapping.report.closed_form import report_closed_form
+from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.targets.energy import estimate_energy, scale_leakage
+from mapping.targets.files import Quantity, Target, load_target
+
+__all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
+
+SCHEMA = "spikeloom.report/1"
+
+LATENCY_SAMPLES = 32
+"""Samples that are run alone, each from the first flit in to the pause token out, for the latency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One model on one or more targets, in command order.
+
+    Parameters
+    ----------
+    model, data : str
+        As given.
+    input : str
+        How pixels of the data were scaled: ``raw``, ``unit`` or ``MEAN,STD``.
+    seed : int
+        Seed of the placer.
+    targets : sequence of mapping
+        One mapping with `TARGET_KEYS` per target; means per inference.
+    verification : mapping, optional
+        What was compared with the hardware, and on which simulator.
+    """
+
+    model: str
+    data: str
+    input: str
+    seed: int
+    targets: Sequence[Mapping[str, Any]]
+    verification: Mapping[str, Any] | None = None
+    version: str = field(default_factory=lambda: version("spikeloom"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        head = {
+            "schema": SCHEMA,
+            "model": self.model,
+            "data": self.data,
+            "input": self.input,
+            "seed": self.seed,
+            "version": self.version,
+        }
+        verification = None if self.verification is None else dict(self.verification)
+        return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
+
+    def to_json(self) -> str:
+        """Return the report as JSON text; the same report gives the same text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+
+def report_machine(
+    chip: Chip, data: Dataset, target: Target, activity: Activity, *, totals: RunTotals | None = None
+) -> dict[str, Any]:
+    """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
+
+    Throughput is that of samples one after the other, a new one entering when the one before has left (not
+    pipelined); latency is that of one input alone, mean of the first `LATENCY_SAMPLES`.
+
+    Parameters
+    ----------
+    activity : Activity
+        Of the chip's spiking network on the same data.
+    totals : RunTotals, optional
+        Of ``chip`` on all of ``data`` in cycle mode, if it was run already.
+
+    Raises
+    ------
+    MappingError
+        If the chip fired other spikes than the network, or was right on other samples.
+    """
+    totals = totals or chip.totals(data, cycles=True)
+    if totals.elapsed is None:
+        raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
+    _require_equal(totals, activity)
+    seconds = totals.elapsed / totals.samples / target.clock_hz
+    table = _table(chip, target)
+    means = {name: totals.total(name) / totals.samples for name in COUNTERS}
+    events = {name: means[name] for name in table if name in means}
+    energy = estimate_energy(
+        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, totals, table)
+    )
+    return ordered(
+        {
+            **common(chip.spiking, activity),
+            "target": target.name,
+            "simulated": "image",
+            "accuracy": totals.accuracy,
+            "timesteps": chip.period,
+            "cores": sum(core is not None for core in chip.image.cores),
+            "chips": 1,
+            "spikes": means["spikes"],
+            "synaptic_operations": means["synaptic_operations"],
+            "pipelined": False,
+            **energy_keys(energy, _latency(chip, data, target), 1 / seconds),
+            "breakdown": {
+                "units": dict(energy.per_unit_j),
+                "events": dict(energy.per_event_j),
+                "layer_energy_j": dict(energy.per_layer_j),
+                "loading": _loading(chip, target, table),
+                "layers": layer_rows(chip.spiking, activity, _by_layer(chip, totals, "synaptic_operations")),
+            },
+            "counters": means,
+            "image_digest": chip.image.digest,
+            "neurobench": neurobench(chip.spiking, activity, _footprint(chip)),
+        }
+    )
+
+
+def _require_equal(totals: RunTotals, activity: Activity) -> None:
+    """Refuse a report whose image and network disagree: its counts would be of two different things."""
+    spikes = sum(layer.spikes for layer in activity.layers.values())
+    for what, chip, network in (
+        ("spikes", totals.total("spikes"), spikes),
+        ("correct answers", totals.correct, activity.correct),
+    ):
+        if chip != network:
+            raise MappingError(
+                f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
+            )
+
+
+def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
+    """Return the energy table with the leakage of this chip's core size."""
+    described, own = preset(target.preset), chip.image.spec.core
+    return scale_leakage(target.energy, own.axons * own.columns / (described.axons * described.columns))
+
+
+def _by_layer(chip: Chip, totals: RunTotals, counter: str) -> dict[str, float]:
+    """Return a counter's mean per inference, summed over the cores of each layer."""
+    placed = chip.image.attachments["placed"]
+    values = totals.counters[counter]
+    return {
+        layer.name: float(values[np.unique(placed[placed[:, 0] == order, 2])].sum()) / totals.samples
+        for order, layer in enumerate(chip.spiking.layers)
+    }
+
+
+def _layer_events(
+    chip: Chip, totals: RunTotals, table: Mapping[str, Quantity]
+) -> dict[str, dict[str, float]]:
+    """Return the events that a layer's own cores count; hops belong to routers, not to a layer."""
+    names = [
+        n for n in ("synaptic_operations", "deliveries", "neuron_updates", "spikes", "packets") if n in table
+    ]
+    parts = {name: _by_layer(chip, totals, name) for name in names}
+    return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
+
+
+def _latency(chip: Chip, data: Dataset, target: Target) -> float:
+    """Return the mean time of one input alone: feeding its packets, then until the pause token leaves."""
+    times = []
+    for sample in data.x[:LATENCY_SAMPLES]:
+        stimulus = chip.stimulus(sample[None])
+        gateway = chip.machine.run(stimulus, cycles=True).gateway
+        if gateway is not None:
+            times.append(int(gateway[-1]) + len(stimulus.step))
+    return float(np.mean(times)) / target.clock_hz
+
+
+def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
+    """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
+    flits = chip.program_flits
+    seconds = flits / target.clock_hz
+    energy = estimate_energy({"program_flits": flits}, seconds, chip.image.spec.cores, table)
+    return {"flits": flits, "seconds": seconds, "energy_j": energy.total_j}
+
+
+def _footprint(chip: Chip) -> int:
+    """Return the bytes that are loaded into the chip."""
+    cores = [core for core in chip.image.cores if core is not None]
+    return sum(2 * len(part) for core in cores for part in core_chunks(core, chip.image.spec).values())
+
+
+def estimate(
+    network: Network,
+    data: Dataset,
+    targets: Sequence[Target | str] = ("loom",),
+    *,
+    core: str | None = None,
+    seed: int = 0,
+    how: str = "auto",
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Return what a network costs on some targets, in their order.
+
+    Parameters
+    ----------
+    network : Network
+        The trained network.
+    data : Dataset
+        Samples in any shape that `Dataset.shaped` accepts.
+    targets : sequence of Target or str
+        Names of shipped targets, or targets loaded from files.
+    core : str, optional
+        Core preset for the cycle-exact targets.
+    seed : int
+        Seed of the placer.
+    how : str
+        How pixels are scaled, see `mapping.datasets.load.scaled`.
+    progress : callable, optional
+        Told what is being done.
+
+    Raises
+    ------
+    MappingError
+        If the model, the data or a target cannot be used; says which and why.
+    """
+    loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
+    data, chosen = scaled(data, how, network)
+    say = progress or (lambda _: None)
+    say(f"running the network on {len(data.x)} samples")
+    spiking = convert(network)
+    activity = observe(spiking, data)
+    parts = []
+    for target in loaded:
+        if target.kind == "cycle-exact":
+            say(f"{target.name}: compiling")
+            chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
+            say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
+            parts.append(report_machine(chip, data, target, activity))
+        else:
+            say(f"{target.name}: closed form")
+            parts.append(report_closed_form(spiking, activity, target))
+    return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Energy from event counts and a table of energies per event.
+
+The counts come from the emulator or the hardware, the table from a target file; neither knows the other
+(the separation of Accelergy, Wu et al. 2019). Every result is a central value with the range that the
+table's own bounds imply.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from numbers import Real
+from types import MappingProxyType
+
+from mapping.targets.files import Quantity
+
+__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy", "scale_leakage"]
+
+UNIT_OF_EVENT: Mapping[str, str] = MappingProxyType(
+    {
+        "synaptic_operations": "crossbar",
+        "synaptic_operations_dense": "crossbar",
+        "deliveries": "crossbar",
+        "neuron_updates": "neurons",
+        "spikes": "neurons",
+        "packets": "network",
+        "hops": "network",
+        "token_hops": "network",
+        "program_flits": "loading",
+        "leakage": "static",
+    }
+)
+"""Hardware unit that each event of an energy table belongs to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyBreakdown:
+    """Energy of one run, in joules.
+
+    Parameters
+    ----------
+    total_j, low_j, high_j : float
+        Central value, and the sums with every event at its lower or upper bound.
+    per_event_j : Mapping[str, float]
+        Central value by event, ``leakage`` included; sums to ``total_j``.
+    per_unit_j : Mapping[str, float]
+        Central value by hardware unit (``UNIT_OF_EVENT``); sums to ``total_j``.
+    per_layer_j : Mapping[str, float]
+        Central value of the events counted by layer. Leakage belongs to no layer, and neither do events that
+        were counted only in total, so this sums to at most ``total_j``.
+    """
+
+    total_j: float
+    low_j: float
+    high_j: float
+    per_event_j: Mapping[str, float]
+    per_unit_j: Mapping[str, float]
+    per_layer_j: Mapping[str, float]
+
+
+def estimate_energy(
+    counts: Mapping[str, int | float],
+    seconds: float,
+    cores: int,
+    table: Mapping[str, Quantity],
+    *,
+    layers: Mapping[str, Mapping[str, int | float]] | None = None,
+) -> EnergyBreakdown:
+    """Return sum(count x energy per event) + cores x leakage x time.
+
+    Parameters
+    ----------
+    counts : Mapping[str, int or float]
+        Events by the names of the table; an event left out counts as zero. Means per inference are fine.
+    seconds : float
+        Time during which the cores leak, in s.
+    cores : int
+        Cores that leak, used or not.
+    table : Mapping[str, Quantity]
+        The ``energy`` section of a target.
+    layers : Mapping[str, Mapping[str, int or float]], optional
+        The same events by layer name; for no event may the layers sum to more than ``counts``.
+
+    Returns
+    -------
+    EnergyBreakdown
+        Energies in J.
+
+    Raises
+    ------
+    TypeError
+        If a count, ``seconds`` or ``cores`` is not a number.
+    ValueError
+        If one is negative or not finite, ``cores`` is a fraction, an event is not in the table, or the layers
+        exceed the totals.
+    """
+    layers = {} if layers is None else layers
+    if not _amount("Cores", cores).is_integer():
+        raise ValueError(f"Cores must be a whole number, not {cores!r}.")
+    leaking_s = _amount("Cores", cores) * _amount("Seconds", seconds)
+    events = _checked(counts, table, "counts")
+    by_layer = {name: _checked(part, table, f"layer {name!r}") for name, part in layers.items()}
+    _check_layer_sums(events, by_layer)
+
+    amounts = {**events, "leakage": leaking_s}
+    per_event = {event: amount * table[event].si for event, amount in amounts.items()}
+    per_unit: dict[str, float] = {}
+    for event, energy in per_event.items():
+        per_unit[UNIT_OF_EVENT[event]] = per_unit.get(UNIT_OF_EVENT[event], 0.0) + energy
+    return EnergyBreakdown(
+        total_j=math.fsum(per_event.values()),
+        low_j=math.fsum(amount * table[event].si_low for event, amount in amounts.items()),
+        high_j=math.fsum(amount * table[event].si_high for event, amount in amounts.items()),
+        per_event_j=MappingProxyType(per_event),
+        per_unit_j=MappingProxyType(per_unit),
+        per_layer_j=MappingProxyType(
+            {
+                name: math.fsum(amount * table[event].si for event, amount in part.items())
+                for name, part in by_layer.items()
+            }
+        ),
+    )
+
+
+def scale_leakage(table: Mapping[str, Quantity], share: float) -> Mapping[str, Quantity]:
+    """Return an energy table for cores of another size.
+
+    Memory leaks in proportion to its bits and is most of a core, so a core with a tenth of the crossbar cells
+    is taken to leak a tenth. The other events keep their energies.
+
+    Parameters
+    ----------
+    table : Mapping[str, Quantity]
+        The ``energy`` section of a target.
+    share : float
+        Crossbar cells of the core over those of the core that the table describes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the share is not a finite number that is not negative.
+    """
+    factor = _amount("Share of the crossbar cells", share)
+    old = table["leakage"]
+    new = replace(old, value=old.value * factor, low=old.low * factor, high=old.high * factor)
+    return MappingProxyType({**table, "leakage": new})
+
+
+def _amount(name: str, value: object) -> float:
+    """Check one amount: a finite number that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {value!r}.")
+    amount = float(value)
+    if not (math.isfinite(amount) and amount >= 0):
+        raise ValueError(f"{name} must be finite and not negative, not {value!r}.")
+    return amount
+
+
+def _checked(
+    counts: Mapping[str, int | float], table: Mapping[str, Quantity], where: str
+) -> dict[str, float]:
+    """Check the names and amounts of some counts; the result is in the order of the table."""
+    known = [event for event in table if event in UNIT_OF_EVENT and event != "leakage"]
+    for event in counts:
+        if event not in known:
+            raise ValueError(
+                f"Event {event!r} in {where} must be one of {', '.join(known)};"
+                " leave it out or add its energy to the table."
+            )
+    return {
+        event: _amount(f"Event {event!r} in {where}", counts[event]) for event in known if event in counts
+    }
+
+
+def _check_layer_sums(totals: Mapping[str, float], layers: Mapping[str, Mapping[str, float]]) -> None:
+    """Refuse layers that together count more of an event than the total does."""
+    for event in dict.fromkeys(event for part in layers.values() for event in part):
+        layer_sum = math.fsum(part.get(event, 0.0) for part in layers.values())
+        total = totals.get(event, 0.0)
+        # Means per inference are rounded, so layers may exceed their total by some units in the last place.
+        if layer_sum > total and not math.isclose(layer_sum, total, rel_tol=1e-9):
+            raise ValueError(
+                f"Event {event!r} must not exceed its total {total:g} when summed over the layers,"
+                f" not {layer_sum:g}; count every event in one layer only."
+            )

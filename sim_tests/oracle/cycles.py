@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The naive oracle's time: routers and cores one cycle after the other.
+
+Every cycle has two halves: everything is decided from the state at its start, then everything is applied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from emu.trace import ACTIVITY_COUNTERS
+from sim_tests.oracle.rules import FEEDS, OPPOSITE, Core, Flit, L, Mesh, W, wanted
+
+__all__ = ["Chip", "CoreMachine", "Router"]
+
+FIFO = 2
+LONGEST_RUN = 10_000_000
+
+
+@dataclass(slots=True)
+class Router:
+    """State of one router (network.md, one cycle of a router)."""
+
+    at: int
+    mesh: Mesh
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    fifo: dict[int, list[Flit]] = field(default_factory=dict)
+    served: dict[int, set[int]] = field(default_factory=dict)
+    taken: dict[int, set[int]] = field(default_factory=dict)
+    pause: dict[int, bool] = field(default_factory=dict)
+    pointer: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.inputs = [i for i in range(5) if self.mesh.has_input(self.at, i)]
+        self.outputs = [o for o in range(5) if self.mesh.has_output(self.at, o)]
+        self.fifo = {i: [] for i in self.inputs}
+        self.served = {i: set() for i in self.inputs}
+        self.taken = {o: set() for o in self.outputs}
+        self.pause = dict.fromkeys(self.outputs, False)
+        self.pointer = dict.fromkeys(self.outputs, 0)
+
+    def any_complete(self) -> bool:
+        """Whether an output holds the tokens of all inputs that feed it."""
+        return any(self.taken[o] == FEEDS[o] & set(self.inputs) for o in self.outputs)
+
+    def cycle(self, ready: set[int], counts: Counter[str]) -> tuple[dict[int, Flit], bool]:
+        """Execute router 2 to 6; return what leaves by each output, and whether anything changed."""
+        # Everything is decided from the old state (heads, taken, served, pointer) and applied below.
+        complete = [o for o in self.outputs if self.taken[o] == FEEDS[o] & set(self.inputs)]
+        heads = {i: self.fifo[i][0] for i in self.inputs if self.fifo[i]}
+        fed = {i: [o for o in self.outputs if i in FEEDS[o]] for i in heads}
+        intake = [i for i in heads if heads[i].is_token and not any(i in self.taken[o] for o in fed[i])]
+        wants = {
+            i: wanted(i, *self.mesh.place(self.at), h.rectangle) for i, h in heads.items() if not h.is_token
+        }
+        leaving = {o: Flit(pause=self.pause[o]) for o in complete if o in ready}  # router 3
+        granted: dict[int, int] = {}
+        for o in ready - set(complete):  # router 4 and 5
+            asking = [i for i in wants if o in wants[i] - self.served[i] and i not in self.taken[o]]
+            if asking:
+                granted[o] = min(asking, key=lambda i: (i - self.pointer[o]) % 5)
+                leaving[o] = heads[granted[o]]
+        for o in leaving:
+            self.pointer[o] = (granted[o] + 1) % 5 if o in granted else 0
+            if o not in granted:
+                self.taken[o], self.pause[o] = set(), False
+        for i in intake:  # router 2
+            for o in fed[i]:
+                self.taken[o].add(i)
+                self.pause[o] |= bool(heads[i].pause)
+            self.fifo[i].pop(0)
+        changed = bool(leaving or intake)
+        for i, out in wants.items():
+            absent = out - set(self.outputs) - self.served[i]
+            counts["router_errors"] += len(absent) + (not out)
+            self.served[i] |= absent | {o for o in granted if granted[o] == i}
+            if self.served[i] == out:  # router 6
+                self.fifo[i].pop(0)
+                self.served[i] = set()
+                changed = True
+        return leaving, changed
+
+
+class CoreMachine:
+    """One core in time: the phases of cycles.md around the rules of `Core`."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.phase, self.left = "TOKEN", 1  # at reset each core sends its token
+        self.running = False
+        self.unpaused = True  # until the pause token is seen in WAIT
+        self.token: bool | None = None  # the token that left by L in the last cycle: its pause flag
+        self.neuron = 0
+        self.packets: list[Flit] = []
+
+    def accept(self, flit: Flit) -> None:
+        """Take what leaves the router by L; a step token swaps the banks at once (rule 1)."""
+        if flit.pause is None:
+            self.core.receive(flit)
+            return
+        assert self.phase == "WAIT", "a token must meet a core that waits"
+        self.token = flit.pause
+        if not flit.pause:
+            self.core.swap()
+
+    def cycle(self, full: bool) -> tuple[str, Flit | None]:
+        """Spend one cycle: return its activity, and the flit that enters the router."""
+        if self.phase == "WAIT":
+            activity = "token_wait" if self.running else "paused"
+            if self.token is not None:
+                self.see_token()
+            return activity, None
+        if self.phase == "INTEGRATE":
+            return self.spend("integrate"), None
+        if self.phase not in ("EMIT", "TOKEN"):
+            return self.spend("update"), None
+        if full:
+            return "send_stall" if self.running else "paused", None
+        if self.phase == "EMIT":
+            flit = self.packets.pop(0)
+            self.core.counts["packets"] += 1
+            if not self.packets:
+                self.next_neuron(self.neuron + 1)
+            return "update", flit
+        self.phase = "WAIT"
+        return "token_wait" if self.running else "paused", Flit(pause=False)
+
+    def see_token(self) -> None:
+        """Leave WAIT: rules 2 to 4."""
+        self.running, self.unpaused, self.token = not self.token, not self.token, None
+        if not self.running or not self.core.enabled:
+            self.phase = "TOKEN"
+            return
+        self.core.integrate()
+        if self.core.now()["integrate"]:
+            columns = len(self.core.sums)
+            words = -(-columns // self.core.spec.lanes) if columns else 1  # n = 0: one cycle per axon
+            self.phase, self.left = "INTEGRATE", len(self.core.current) * words + 1
+        else:
+            self.next_neuron(0)
+
+    def next_neuron(self, i: int) -> None:
+        """Go to FETCH of neuron ``i``, or to TOKEN after the last; the schedule advances there (rule 9)."""
+        if i < self.core.neurons and self.core.walks():
+            self.phase, self.left, self.neuron = "FETCH", 1, i
+        else:
+            self.phase = "TOKEN"
+            self.core.advance()
+
+    def spend(self, activity: str) -> str:
+        """Spend a cycle of a phase of fixed length and go to the next phase after its last."""
+        self.left -= 1
+        if self.left:
+            return activity
+        now = self.core.now()
+        lengths = {"FETCH": 1, "DRIVE": len(self.core.p["strengths"]), "MEMBRANE": 1}
+        lengths |= {"COMPARE": now["count"] if now["fire"] else 0, "STORE": 1}
+        order = list(lengths)
+        if self.phase == "INTEGRATE":
+            self.next_neuron(0)
+        elif self.phase == "STORE":
+            self.packets = self.core.visit(self.neuron)
+            if self.packets:
+                self.phase = "EMIT"
+            else:
+                self.next_neuron(self.neuron + 1)
+        else:
+            later = [name for name in order[order.index(self.phase) + 1 :] if lengths[name]]
+            self.phase, self.left = later[0], lengths[later[0]]
+        return activity
+
+
+class Chip:
+    """All routers and cores, the host, and the clock."""
+
+    def __init__(self, mesh: Mesh, cores: list[Core]) -> None:
+        self.mesh, self.cores = mesh, cores
+        self.routers = [Router(at=core.index, mesh=mesh) for core in cores]
+        self.machines = [CoreMachine(core) for core in cores]
+        self.host: list[Flit] = []
+        self.now: int | None = None  # the cycle, None before the first step token entered router (0, 0)
+        self.elapsed: int | None = None
+        self.outputs: list[tuple[int, ...]] = []
+        self.gateway: list[int] = []
+        self.finish: list[list[int]] = []
+        self.injected: list[Flit] = []
+
+    def run(self, stimulus: list[list[Flit]]) -> None:
+        """Reset, settle, clear the counters, feed everything and run until nothing moves."""
+        self.settle()
+        for core in self.cores:
+            core.counts.clear()
+        self.finish = []
+        assert not self.gateway, "the gateway's first token needs the host's"
+        for flits in stimulus:
+            self.host += [*flits, Flit(pause=False)]
+            self.injected += flits
+        self.host.append(Flit(pause=True))
+        self.settle()
+        self.check(len(stimulus))
+
+    def settle(self) -> None:
+        """Spend cycles until nothing moves."""
+        for _ in range(LONGEST_RUN):
+            if not self.cycle():
+                return
+        raise AssertionError("a run must terminate")
+
+    def cycle(self) -> bool:
+        """Spend one cycle; return whether anything can still happen."""
+        room = [{i for i in router.inputs if len(router.fifo[i]) < FIFO} for router in self.routers]
+        pushes: list[tuple[int, int, Flit]] = []
+        if self.host and W in room[0]:
+            flit = self.host.pop(0)
+            pushes.append((0, W, flit))
+            if self.now is None and flit.is_token:
+                self.now = 0
+        active = bool(pushes)
+        for at, machine in enumerate(self.machines):
+            active |= machine.phase != "WAIT" or machine.token is not None
+            activity, sent = machine.cycle(L not in room[at])
+            if self.now is not None and self.elapsed is None:
+                machine.core.counts[activity] += 1
+            if sent is not None:
+                pushes.append((at, L, sent))
+                self.note(at, sent)
+        for at, router in enumerate(self.routers):
+            if any(router.fifo.values()) or router.any_complete():
+                leaving, changed = router.cycle(self.ready(at, room), self.cores[at].counts)
+                active |= changed
+                pushes += self.depart(at, leaving)
+        for at, i, flit in pushes:
+            self.routers[at].fifo[i].append(flit)
+        if self.now is not None:
+            if self.elapsed is None and not any(machine.unpaused for machine in self.machines):
+                self.elapsed = self.now + 1
+            self.now += 1
+        return active
+
+    def note(self, at: int, flit: Flit) -> None:
+        """Record what entered a router from its core: a packet, or the token of a step."""
+        if not flit.is_token:
+            self.injected.append(flit)
+        elif self.now is not None and self.machines[at].running:
+            step = self.cores[at].step - 1
+            self.finish += [[-1] * len(self.cores)] * (step + 1 - len(self.finish))
+            self.finish[step] = [self.now if core == at else c for core, c in enumerate(self.finish[step])]
+
+    def ready(self, at: int, room: list[set[int]]) -> set[int]:
+        """Router 1: the present outputs that lead to a FIFO with room, to the core or to the host."""
+        ready = set()
+        for o in self.routers[at].outputs:
+            beyond = self.mesh.neighbour(at, o) if o != L else None
+            if beyond is None or OPPOSITE[o] in room[beyond]:
+                ready.add(o)
+        return ready
+
+    def depart(self, at: int, leaving: dict[int, Flit]) -> list[tuple[int, int, Flit]]:
+        """Hand on what leaves a router; return what enters another one."""
+        pushes: list[tuple[int, int, Flit]] = []
+        for o, flit in leaving.items():
+            if o == L:
+                self.machines[at].accept(flit)
+                continue
+            self.cores[at].counts["token_hops" if flit.is_token else "hops"] += 1
+            beyond = self.mesh.neighbour(at, o)
+            if beyond is not None:
+                pushes.append((beyond, OPPOSITE[o], flit))
+            elif flit.is_token:
+                assert self.now is not None, "the gateway's first token needs the host's"
+                self.gateway.append(self.now)
+            else:
+                assert flit.due == len(self.gateway), "a spike must leave between its two tokens"
+                self.outputs.append((len(self.gateway) - 1, flit.axon, flit.payload))
+        return pushes
+
+    def check(self, steps: int) -> None:
+        """Assert exactly-once delivery, one token per step, and that the activities sum to the run."""
+        height, rectangles = self.mesh.height, [flit.rectangle for flit in self.injected]
+        for core in self.cores:
+            x, y = self.mesh.place(core.index)
+            copies = sum(x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in rectangles)
+            assert core.counts["deliveries"] + core.counts["errors"] == copies, "delivered exactly once"
+            assert sum(core.counts[name] for name in ACTIVITY_COUNTERS) == self.elapsed
+            assert core.step == steps
+        south = [r for r in rectangles if r[2] <= height <= r[3]]
+        outside = [x for x0, x1, _, _ in south for x in range(x0, x1 + 1)]  # in column 0 is the gateway
+        assert len(self.outputs) == outside.count(0)
+        if all(x0 <= x1 and y0 <= y1 for x0, x1, y0, y1 in rectangles):
+            errors = sum(core.counts["router_errors"] for core in self.cores)
+            assert errors == len(outside) - outside.count(0)
+        assert len(self.gateway) == steps + 1
+        assert len(self.finish) == steps
+        assert all(c >= 0 for row in self.finish for c in row)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The naive oracle: run an image with the plainest possible reading of the contract.
+
+`sim_tests/oracle/rules.py` has the rules of a step, `sim_tests/oracle/cycles.py` the routers and the phases
+of a core. The rules without time are run here: packets are delivered in any order.
+
+The reading chosen where the contract is silent: ``token_hops`` counts until nothing moves, so that every
+output N, E, S, W that is present passes one token per step and one for the pause; a packet of the host to
+the gateway itself comes out in the step before the one it was sent for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import SystemImage
+from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus
+from emu.words import COUNTERS
+from sim_tests.oracle.cycles import Chip
+from sim_tests.oracle.rules import OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
+
+__all__ = ["run_oracle"]
+
+Row = tuple[int, ...]
+
+
+def run_oracle(
+    image: SystemImage,
+    stimulus: Stimulus,
+    *,
+    cycles: bool,
+    potentials: bool = True,
+    shuffle: int | None = None,
+) -> RunResult:
+    """Run an image.
+
+    Parameters
+    ----------
+    image, stimulus : what to run.
+    cycles : whether every cycle is simulated; otherwise only the numbered rules are.
+    potentials : whether the result holds the stored V of every visit.
+    shuffle : seed of another order of delivery of the packets of each step; without cycles only.
+    """
+    mesh = Mesh(width=image.spec.width, height=image.spec.height)
+    cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
+    if cycles:
+        chip = Chip(mesh, cores)
+        chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
+        outputs = chip.outputs
+    else:
+        outputs = run_functional(mesh, cores, stimulus, shuffle)
+    names = [name for name in COUNTERS if cycles or name not in ACTIVITY_COUNTERS]
+    return RunResult(
+        mode="cycle" if cycles else "functional",
+        steps=stimulus.steps,
+        spikes=table([row for core in cores for row in core.spikes], 4),
+        outputs=table(outputs, 3),
+        counters={name: np.array([core.counts[name] for core in cores], np.int64) for name in names},
+        state=np.array([v for core in cores for v in core.V], np.int64),
+        potentials=table([row for core in cores for row in core.potentials], 4) if potentials else None,
+        finish=np.array(chip.finish, np.int64) if cycles else None,
+        gateway=np.array(chip.gateway, np.int64) if cycles else None,
+        elapsed=chip.elapsed if cycles else None,
+        engine="oracle",
+    )
+
+
+def table(rows: list[Row], columns: int) -> NDArray[np.int64]:
+    """Return rows sorted, as int64 (rows, columns)."""
+    return np.array(sorted(rows), np.int64).reshape(-1, columns)
+
+
+def stimulus_flits(stimulus: Stimulus, step: int) -> list[Flit]:
+    """Return the stimulus of one step."""
+    rows = [r for s, r in zip(stimulus.step.tolist(), stimulus.packet.tolist(), strict=True) if s == step]
+    return [Flit(rectangle=tuple(r[:4]), axon=r[4], payload=r[5], due=step) for r in rows]
+
+
+def deliver(mesh: Mesh, cores: list[Core], flight: tuple[int, int, Flit], outputs: list[Row]) -> None:
+    """Carry a flit that is in (router, input) to all its destinations, without time."""
+    at, i, flit = flight
+    x, y = mesh.place(at)
+    out = wanted(i, x, y, flit.rectangle)
+    counts = cores[at].counts
+    counts["router_errors"] += not out
+    for o in out:
+        if not mesh.has_output(at, o):
+            counts["router_errors"] += 1
+        elif o == L:
+            cores[at].receive(flit)
+        else:
+            counts["hops"] += 1
+            beyond = mesh.neighbour(at, o)
+            if beyond is None:
+                outputs.append((flit.due - 1, flit.axon, flit.payload))
+            else:
+                deliver(mesh, cores, (beyond, OPPOSITE[o], flit), outputs)
+
+
+def run_functional(mesh: Mesh, cores: list[Core], stimulus: Stimulus, shuffle: int | None) -> list[Row]:
+    """Rules 1 to 9, all cores step by step, packets delivered in any order; return the gateway's output."""
+    outputs: list[Row] = []
+    flying: list[tuple[int, int, Flit]] = []  # (router, input, flit)
+    order = np.random.default_rng(shuffle)
+    for step in range(stimulus.steps):
+        flying += [(0, W, flit) for flit in stimulus_flits(stimulus, step)]
+        carry(mesh, cores, flying, outputs, None if shuffle is None else order)
+        flying = [(core.index, L, flit) for core in cores for flit in core.execute()]
+        for source, _, _ in flying:
+            cores[source].counts["packets"] += 1
+    carry(mesh, cores, flying, outputs, None if shuffle is None else order)
+    for core in cores:  # every output passes one token per token of the gateway: its steps and the pause
+        ways = sum(mesh.has_output(core.index, o) for o in (N, E, S, W))
+        core.counts["token_hops"] = ways * (stimulus.steps + 1)
+    return outputs
+
+
+def carry(
+    mesh: Mesh,
+    cores: list[Core],
+    flying: list[tuple[int, int, Flit]],
+    outputs: list[Row],
+    order: np.random.Generator | None,
+) -> None:
+    """Deliver all packets of a step, in the given order or in a random one."""
+    places = range(len(flying)) if order is None else order.permutation(len(flying))
+    for place in places:
+        deliver(mesh, cores, flying[place], outputs)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random programs on every geometry of the pool and every simulator: hardware == emulator."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from emu.spec import SystemSpec
+from rtl.export import chip_verilog
+from sim_tests.bench.engines import run_jobs
+from sim_tests.bench.job import prepare
+from sim_tests.bench.reports import geometry
+from sim_tests.bench.systems import Outcome, judge, seeded_system
+from sim_tests.conftest import require_engine
+from sim_tests.generators.systems import POOL
+
+pytestmark = pytest.mark.cosim
+
+SMALL = [spec for spec in POOL if spec.cores <= 4]
+
+
+def verify(spec: SystemSpec, seeds: Sequence[int], engine: str) -> list[Outcome]:
+    """Run random systems of one geometry, all in one simulator."""
+    systems = [seeded_system(seed, spec) for seed in seeds]
+    jobs = [prepare(system.image, system.stimulus, system.expected) for system in systems]
+    results = run_jobs(chip_verilog(spec) if engine != "pysim" else {}, jobs, engine=engine)
+    return [judge(system, result) for system, result in zip(systems, results, strict=True)]
+
+
+def demand_equal(outcomes: Sequence[Outcome]) -> None:
+    assert [f"{o.name}: {o.failure}" for o in outcomes if o.failure is not None] == []
+    assert all(outcome.compared > 100 for outcome in outcomes)
+
+
+@pytest.mark.parametrize("spec", POOL, ids=geometry)
+def test_random_systems_equal_on_verilator(spec: SystemSpec, seed: int) -> None:
+    require_engine("verilator")
+    demand_equal(verify(spec, range(seed, seed + 4), "verilator"))
+
+
+@pytest.mark.parametrize("spec", SMALL, ids=geometry)
+def test_random_systems_equal_on_icarus(spec: SystemSpec, seed: int) -> None:
+    require_engine("icarus")
+    demand_equal(verify(spec, range(seed + 100, seed + 103), "icarus"))
+
+
+def test_random_system_equals_on_pysim(seed: int) -> None:
+    demand_equal(verify(POOL[1], [seed + 200], "pysim"))

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functional run in lanes and threads equals the oracle; each way of integration equals a product."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emu import functional
+from emu.functional import Source
+from emu.image import CoreImage, SystemImage
+from emu.kernels import fabric
+from emu.kernels import state as arrays
+from emu.kernels.state import USED_OUTPUTS
+from emu.machine import Machine
+from emu.program import period_of
+from emu.spec import CoreSpec, SystemSpec, preset
+from emu.trace import RunResult, Stimulus, compared, diff
+from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
+from sim_tests.oracle.machine import run_oracle
+
+TINY = preset("tiny")
+ONE = SystemSpec(core=TINY, width=1, height=1)
+TALL = SystemSpec(core=TINY, width=2, height=3)
+LONG = CoreSpec(
+    axons=300,
+    columns=64,
+    lanes=8,
+    payload_bits=6,
+    potential_bits=24,
+    strengths=2,
+    thresholds=8,
+    fanouts=8,
+    schedule=4,
+)
+IDLE = [1, 0, 0, 0, 0, 0, 0]
+FIRE = [1, 0, 1, 1, 1, 0, 1]
+
+
+def separable(seed: int) -> tuple[SystemImage, Stimulus]:
+    """Return a random system whose runs may be cut after every fourth step; half have steps after that."""
+    image, stimulus = random_system(seed, steps=38 if seed % 2 else 36)
+    cores: list[CoreImage | None] = []
+    for core in image.cores:
+        if core is None:
+            cores.append(None)
+            continue
+        busy = core.schedule.copy()[:3]
+        busy[:, 0], busy[0, 1] = 1, True
+        rows = np.concatenate([busy, np.tile(np.array(IDLE, busy.dtype), (4 - len(busy), 1))])
+        cores.append(dataclasses.replace(core, schedule=rows))
+    return image.replace(cores=tuple(cores)), stimulus
+
+
+def in_order(image: SystemImage, stimulus: Stimulus) -> RunResult:
+    """Run the steps one after the other."""
+    machine = Machine(image)
+    machine._source.period = None
+    return machine.run(stimulus, potentials=True)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "MOST_LANES", 3)
+    image, stimulus = separable(seed)
+    machine = Machine(image)
+    assert machine._source.period == (4 if any(image.cores) else 1)
+    expected = run_oracle(image, stimulus, cycles=False)
+    assert diff(expected, in_order(image, stimulus)) is None
+    for threads in (1, 2, 3):
+        run = machine.run(stimulus, potentials=True, threads=threads)
+        assert diff(expected, run) is None
+        assert compared(expected, run) > 0
+        assert np.array_equal(machine.run(stimulus, threads=threads).spikes, run.spikes)
+
+
+def test_separable_systems_do_something() -> None:
+    runs = [Machine(image).run(stimulus) for image, stimulus in map(separable, range(16))]
+    for name in ("spikes", "hops", "merges", "saturations", "errors", "router_errors", "packets"):
+        assert sum(run.total(name) for run in runs) > 0, name
+    assert sum(len(run.outputs) for run in runs) > 0
+
+
+def test_mesh_with_too_many_rectangles_for_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, stimulus = random_system(5)
+    expected = Machine(image).run(stimulus)
+    assert expected.total("hops") > 0
+    monkeypatch.setattr(arrays, "_MOST_RECTANGLES", 0)
+    assert diff(expected, Machine(image).run(stimulus)) is None
+
+
+KEPT: dict[str, Any] = {"reset": 2}
+CLEAR: dict[str, Any] = {"reset": 0}
+BELOW, NEXT = [[0, 0, 1, 1, 0, 1]], [[0, 0, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "period"),
+    [
+        (CLEAR | {"schedule": [FIRE]}, 1),
+        (CLEAR | {"schedule": [[3, *FIRE[1:]], IDLE]}, 4),
+        (CLEAR | {"schedule": [FIRE], "fanout": BELOW}, 1),
+        (CLEAR | {"schedule": [FIRE], "fanout": NEXT}, None),
+        (CLEAR | {"schedule": [FIRE], "fanout": NEXT, "connected": False}, 1),
+        (CLEAR | {"schedule": [FIRE, [1, 0, 1, 1, 0, 0, 1]], "fanout": NEXT}, 2),
+        (CLEAR | {"schedule": [FIRE, [1, 0, 1, 1, 1, 0, 0]], "fanout": NEXT}, 2),
+        (CLEAR | {"schedule": [[4095, *IDLE[1:]], [2, *IDLE[1:]]]}, None),
+        (KEPT | {"schedule": [FIRE]}, None),
+        (KEPT | {"schedule": [IDLE, [1, 1, 0, 0, 0, 0, 0], FIRE]}, 3),
+        (KEPT | {"schedule": [IDLE, FIRE, [1, 1, 0, 0, 0, 0, 0]]}, None),
+        (KEPT | {"schedule": [IDLE]}, 1),
+    ],
+)
+def test_period_of_an_image(fields: dict[str, Any], period: int | None) -> None:
+    assert period_of(make_system(ONE, make_core([[1]], **fields))) == period
+
+
+def test_period_is_a_common_multiple() -> None:
+    cores = [make_core([[1]], reset=0, schedule=[[repeat, *FIRE[1:]]]) for repeat in (4, 6)]
+    spec = SystemSpec(core=TINY, width=2, height=1)
+    assert period_of(make_system(spec, *cores)) == 12
+
+
+def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
+    """Return potentials and synaptic operations of a core after one step with a payload on each axon."""
+    axons = np.flatnonzero(payload)
+    rows = [(0, 0, 0, 0, 0, int(axon), int(payload[axon])) for axon in axons]
+    image = make_system(
+        SystemSpec(core=LONG, width=1, height=1), make_core(cells, reset=0, thresholds=[LONG.never])
+    )
+    run = Machine(image).run(make_stimulus(1, rows))
+    return run.state.tolist(), run.total("synaptic_operations")
+
+
+def patterns() -> dict[str, Any]:
+    """Return payloads that are integrated in bit planes, value by value, and as products."""
+    rng = np.random.default_rng(2)
+    some = rng.random(300) < 0.2
+    return {
+        "planes, one value": np.ones(300, int),
+        "planes, values": rng.integers(2, 4, 300),
+        "values, few": np.where(some, rng.integers(1, 5, 300), 0),
+        "values, negative": np.where(some, rng.integers(-3, 0, 300), 0),
+        "values, many": np.where(np.arange(300) < 150, 31, 0),
+        "products": rng.integers(-32, 32, 300),
+        "products, few": np.where(some, rng.integers(-32, 32, 300), 0),
+    }
+
+
+@pytest.mark.parametrize("name", patterns())
+@pytest.mark.parametrize("cells", ["random", "ones"])
+def test_column_sums_are_a_product(name: str, cells: str) -> None:
+    payload = patterns()[name]
+    shape = (300, 9)
+    crossbar = np.random.default_rng(3).integers(-1, 2, shape) if cells == "random" else np.ones(shape, int)
+    operations = int(np.count_nonzero(crossbar[payload != 0]))
+    assert integrated(crossbar, payload) == ((payload @ crossbar).tolist(), operations)
+
+
+def test_equal_crossbars_are_stored_once() -> None:
+    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
+    cores = [make_core(cells.copy()), make_core(-cells), make_core(cells.copy())]
+    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
+    assert program.cell_at.tolist() == [0, 12, 0]
+    assert (len(program.cells), len(program.planes)) == (24, 2 * 2 * 4)
+
+
+@pytest.mark.parametrize("axons", [(2, 0), (0, 2)])
+def test_discard_empties_every_place_whatever_the_order(axons: tuple[int, int]) -> None:
+    core = make_core([[1], [1], [1]], reset=0, thresholds=[99], schedule=[IDLE, [3, 0, 1, 1, 0, 0, 0]])
+    rows = [(step, 0, 0, 0, 0, axon, 1) for step in (0, 2) for axon in axons]
+    run = Machine(make_system(ONE, core)).run(make_stimulus(3, rows))
+    assert (run.state.tolist(), run.total("merges")) == ([2], 0)
+
+
+@pytest.mark.parametrize(
+    ("core", "rectangle", "hops", "errors"),
+    [
+        (0, (1, 1, 2, 1), [1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]),
+        (4, (1, 1, 1, 0), [0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0]),
+        (1, (1, 1, 3, 3), [0, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]),
+        (0, (0, 0, 3, 3), [1, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0]),
+        (2, (0, 1, 0, 2), [0, 0, 2 + 1, 2, 0, 0], [0, 0, 0, 0, 0, 0]),
+        (3, (1, 0, 1, 1), [0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]),
+    ],
+)
+def test_ways_worked_out_by_hand(
+    core: int, rectangle: tuple[int, ...], hops: list[int], errors: list[int]
+) -> None:
+    sender = make_core([[0]], bias=1, fanout=[[*rectangle, 0, True]])
+    image = make_system(TALL, *[sender if i == core else None for i in range(6)])
+    machine, stimulus = Machine(image), make_stimulus(1)
+    for cycles in (False, True):
+        run = machine.run(stimulus, cycles=cycles)
+        assert (run.counters["hops"].tolist(), run.counters["router_errors"].tolist()) == (hops, errors)
+
+
+@pytest.mark.parametrize(("rows", "outputs"), [(96, 1000), (1000, 96)])
+@pytest.mark.parametrize("potentials", [False, True])
+def test_kernel_stops_before_the_record_is_full(rows: int, outputs: int, potentials: bool) -> None:
+    """32 neurons fire and send out in each step: three steps fit, not a row more."""
+    source = Source(make_system(ONE, make_core(np.zeros((1, 32)), bias=1, fanout=BELOW)))
+    state = arrays.make_state(source.program, source.potential)
+    record = arrays.make_record(rows=rows, outputs=outputs, potentials=potentials)
+    stimulus, at = make_stimulus(9), np.zeros(10, np.int64)
+    step = fabric.run_steps(source.program, state, record, at, stimulus.packet, 32, 1, 0, 0, 0, 9)
+    assert (step, record.used[USED_OUTPUTS]) == (3, 96)
+
+
+def test_run_goes_on_after_the_record_was_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "_LEAST_ROWS", 1)
+    core = make_core(np.zeros((1, 32)), bias=1, fanout=BELOW)
+    run = Machine(make_system(ONE, core)).run(make_stimulus(70), potentials=True)
+    assert len(run.spikes) == len(run.outputs) == len(np.asarray(run.potentials)) == 32 * 70
+
+
+def test_period_that_exceeds_its_record_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "most_records", lambda *_: (-31, 0))
+    image = make_system(ONE, make_core(np.zeros((1, 32)), bias=1, reset=0))
+    with pytest.raises(RuntimeError, match=r"records of periods 0\.\.1 exceed what their buffers hold"):
+        Machine(image).run(make_stimulus(2))
+
+
+def test_threads_below_one() -> None:
+    with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
+        Machine(make_system(ONE, None)).run(make_stimulus(1), threads=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_interrupt_stops_every_thread(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "MOST_LANES", 1)
+    workers: list[Any] = []
+    made = functional._Worker.__init__
+
+    def note(worker: Any, *arguments: Any) -> None:
+        made(worker, *arguments)
+        workers.append(worker)
+
+    monkeypatch.setattr(functional._Worker, "__init__", note)
+
+    def interrupt(_done: int, _steps: int) -> None:
+        raise KeyboardInterrupt
+
+    image = make_system(ONE, make_core([[1]], reset=0))
+    steps = 200_000
+    with pytest.raises(KeyboardInterrupt):
+        Machine(image).run(make_stimulus(steps), threads=threads, progress=interrupt)
+    assert len(workers) == threads
+    assert sum(worker.done for worker in workers) < steps

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images: every limit has its sentence, arrays cannot be changed, the digest sees the chip bytes only."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emu.image import CoreImage, ImageError, SystemImage, core_chunks
+from emu.spec import PRESETS, SystemSpec
+from emu.words import Section
+from sim_tests.generators.systems import make_core, make_system, random_system
+
+SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
+HERE = [0, 0, 0, 0, 1, 1]
+
+
+def core(**fields: Any) -> CoreImage:
+    return make_core(np.ones((4, 3)), **{"fanout": [HERE]} | fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bias": np.zeros((1, 3))}, "bias must have 1 dimensions, not 2"),
+        ({"v0": np.zeros(2)}, "v0 must have one entry for each of the 3 neurons, not 2"),
+        ({"crossbar": np.ones((4, 2))}, "crossbar must have 3 columns (neurons x strengths), not 2"),
+        ({"pooled": np.zeros(3)}, "pooled must have one entry for each of the 4 axons, not 3"),
+        ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns and schedule 7, not 5 and 7"),
+    ],
+)
+def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> None:
+    good = core()
+    with pytest.raises(ImageError) as caught:
+        CoreImage(**{name: getattr(good, name) for name in CoreImage.__slots__} | change)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bias": 2048}, "bias must be -2048..2047, not 2048"),
+        ({"v0": -2049}, "v0 must be -2048..2047, not -2049"),
+        ({"potential": 2048}, "potential must be -2048..2047, not 2048"),
+        ({"thresholds": [2049]}, "thresholds must be -2048..2048, not 2049"),
+        ({"reset": 3}, "reset must be 0..2, not 3"),
+        ({"strengths": [128]}, "strengths must be -128..127, not 128"),
+        ({"fanout": [[0, 2, 0, 0, 1, 1]]}, "fan-out x must be 0..1, not 2"),
+        ({"fanout": [[0, 0, 0, 2, 1, 1]]}, "fan-out y must be 0..1, not 2"),
+        ({"fanout": [[0, 0, 0, 0, 4096, 1]]}, "fan-out axon must be 0..4095, not 4096"),
+        ({"fanout": [[0, 0, 0, 0, 1, 2]]}, "fan-out last must be 0..1, not 2"),
+        ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0"),
+        ({"fanout_base": 1}, "fanout_base must be 0..0, not 1"),
+        ({"threshold_base": 1}, "threshold_base must be 0..0, not 1"),
+        ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0"),
+        ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule flag must be 0..1, not 2"),
+        ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold must be 0..255, not 256"),
+        (
+            {"schedule": [[1, 0, 1, 1, 1, 0, 8]], "thresholds": range(8), "count_emission": True},
+            "threshold_count with count emission must be 0..7, not 8",
+        ),
+        (
+            {"schedule": [[1, 0, 1, 1, 1, 0, 2]], "thresholds": range(2), "fanout": [[0, 0, 0, 0, 4095, 1]]},
+            "unary emission reaches axon 4096, more than a flit can name (4095)",
+        ),
+        (
+            {"thresholds": np.zeros(129)},
+            "129 thresholds are more than the 128 of the core; use a larger core or split the layer",
+        ),
+        ({"schedule": np.zeros((0, 7))}, "strengths and schedule need at least one entry"),
+    ],
+)
+def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        make_system(SPEC, None, core(**change))
+    assert str(caught.value) == f"core 1 (1, 0): {message}"
+
+
+def test_crossbar_cell_over_a_limit() -> None:
+    with pytest.raises(ImageError) as caught:
+        make_system(SPEC, make_core(np.full((4, 3), 2)), None)
+    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cores": ()}, "image must have one entry for each of the 2 cores, not 0"),
+        ({"input_element": [1]}, "input_packet must have the shape (1, 5), not (0, 5)"),
+        ({"input_element": [0], "input_packet": [[0, 2, 0, 0, 0]]}, "inputs: x must be 0..1, not 2"),
+        ({"input_element": [0], "input_packet": [[0, 0, 0, 2, 0]]}, "inputs: y must be 0..1, not 2"),
+        (
+            {"input_element": [0], "input_packet": [[0, 0, 0, 0, 4096]]},
+            "inputs: axon must be 0..4095, not 4096",
+        ),
+    ],
+)
+def test_system_over_a_limit(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        make_system(SPEC, None, core()).replace(**change)
+    assert str(caught.value) == message
+
+
+def test_arrays_are_read_only_copies() -> None:
+    bias = np.zeros(3, np.int64)
+    image = core(bias=bias)
+    bias[:] = 7
+    assert image.bias.tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="read-only"):
+        image.bias[0] = 1
+
+
+def test_caller_keeps_a_writeable_array() -> None:
+    good = core()
+    fields = {name: getattr(good, name) for name in CoreImage.__slots__}
+    bias = np.zeros(6, np.int64)[::2]
+    crossbar = np.ones((4, 3), np.int8)
+    image = CoreImage(**fields | {"bias": bias, "crossbar": crossbar})
+    bias[:] = 7
+    crossbar[:] = 0
+    assert image.bias.tolist() == [0, 0, 0]
+    assert image.crossbar.all()
+
+
+def test_digest_is_of_the_chip_bytes(seed: int) -> None:
+    image, _ = random_system(seed)
+    assert random_system(seed)[0].digest == image.digest
+    assert image.replace(meta={"name": "x"}).digest == image.digest
+    assert make_system(SPEC, None, core()).digest != make_system(SPEC, core(), None).digest
+    assert make_system(SPEC, None, core()).digest != make_system(SPEC, None, core(bias=1)).digest
+
+
+def test_chunks_are_whole_rows() -> None:
+    chunks = core_chunks(core(), SPEC)
+    # Four rows of 32 cells, 8 to a chunk; the first three cells are +1, two bits each.
+    assert chunks[Section.CROSSBAR].reshape(4, 4).tolist() == [[0b010101, 0, 0, 0]] * 4
+    assert list(chunks) == sorted(chunks)
+
+
+def test_fanout_of_neuron_ends_at_last() -> None:
+    fanout = [[0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 2, 1], [0, 1, 0, 0, 3, 1]]
+    image = core(fanout=fanout, fanout_base=[0, 1, 2], connected=[True, True, False])
+    assert [list(image.fanout_of(n)) for n in range(3)] == [
+        [(0, 0, 0, 0, 1), (1, 1, 0, 0, 2)],
+        [(1, 1, 0, 0, 2)],
+        [],
+    ]
+
+
+def test_image_of_wrong_core_count_names_it() -> None:
+    with pytest.raises(ImageError, match="one entry for each of the 2 cores, not 1"):
+        SystemImage(
+            spec=SPEC,
+            cores=(None,),
+            input_element=np.zeros(0, np.int32),
+            input_packet=np.zeros((0, 5), np.int32),
+            output_element=np.zeros(0, np.int32),
+        )

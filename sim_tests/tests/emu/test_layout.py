@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers of the contract as literals, and small runs worked out by hand: what a round trip cannot see."""
+
+import numpy as np
+import pytest
+
+from emu.host import load_flits, read_request, run_flits
+from emu.image import core_chunks
+from emu.kernels import state as arrays
+from emu.machine import Machine
+from emu.spec import SystemSpec, preset
+from emu.trace import RunResult, diff
+from emu.words import (
+    Activity,
+    Control,
+    ErrorCause,
+    Kind,
+    Reset,
+    Section,
+    flit_layout,
+    pack,
+    section_layout,
+    unpack,
+)
+from sim_tests.bench.block_player import flit
+from sim_tests.generators.systems import make_core, make_stimulus, make_system
+from sim_tests.oracle.machine import run_oracle
+
+TINY = preset("tiny")
+ONE, TWO = (SystemSpec(core=TINY, width=width, height=1) for width in (1, 2))
+HERE = [0, 0, 0, 0, 0, True]
+
+
+def test_numbers_of_the_contract() -> None:
+    assert [int(k) for k in (Kind.SPIKE, Kind.TOKEN, Kind.POINTER_HIGH, Kind.POINTER_LOW)] == [0, 1, 2, 3]
+    assert [int(k) for k in (Kind.WRITE, Kind.READ, Kind.REPLY)] == [4, 5, 6]
+    assert [s.name for s in sorted(Section)] == (
+        ["CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "POTENTIAL", "COUNTER", "STATUS"]
+    )
+    assert [c.name for c in sorted(Control)] == [
+        "ENABLE",
+        "AXONS",
+        "NEURONS",
+        "STRENGTHS",
+        "SCHEDULE",
+        "WORDS",
+    ]
+    assert [c.name for c in sorted(ErrorCause)] == [
+        "NONE",
+        "AXON",
+        "KIND",
+        "RUNNING",
+        "SECTION",
+        "DESTINATION",
+    ]
+    assert [r.name for r in sorted(Reset)] == ["CLEAR", "ZERO", "SUBTRACT"]
+    assert [a.name for a in sorted(Activity)] == ["INTEGRATE", "UPDATE", "SEND_STALL", "TOKEN_WAIT", "PAUSED"]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_flit_of_each_kind(kind: Kind) -> None:
+    fields = {"kind": int(kind), "x0": 0, "x1": 1, "y0": 1, "y1": 0, "data": 0xF00D}
+    word = pack(flit_layout(TWO), fields)
+    assert word == kind | 0b0110 << 3 | 0xF00D << 7
+    assert unpack(flit_layout(TWO), word) == fields
+
+
+def test_neuron_word_bit_by_bit() -> None:
+    names = ("bias", "v0", "reset", "count_emission", "connected", "threshold_base", "fanout_base")
+    word = pack(
+        section_layout(TWO, Section.NEURON), dict(zip(names, (5, -1, 2, 1, 0, 0x55, 0x2A), strict=True))
+    )
+    assert word == 5 | 0xFFF << 12 | 2 << 24 | 1 << 26 | 0 << 27 | 0x55 << 28 | 0x2A << 35
+
+
+def test_schedule_and_fanout_words_bit_by_bit() -> None:
+    entry = dict(
+        zip((f.name for f in section_layout(TWO, Section.SCHEDULE)), (0xABC, 1, 0, 1, 0, 3, 7), strict=True)
+    )
+    assert pack(section_layout(TWO, Section.SCHEDULE), entry) == 0xABC | 0b0101 << 12 | 3 << 16 | 7 << 24
+    target = dict(
+        zip((f.name for f in section_layout(TWO, Section.FANOUT)), (0, 1, 1, 0, 0x123, 1), strict=True)
+    )
+    assert pack(section_layout(TWO, Section.FANOUT), target) == 0b0110 | 0x123 << 4 | 1 << 16
+
+
+def test_crossbar_chunks_bit_by_bit() -> None:
+    chunks = core_chunks(make_core([[1, -1, 0, 1, 0, 0, 0, -1, 1]]), ONE)[Section.CROSSBAR]
+    assert chunks.tolist() == [0b11_00_00_00_01_00_11_01, 0b01, 0, 0]
+
+
+def test_control_chunks() -> None:
+    core = make_core(
+        [[1, -1, 0, 1, 0, 0, 0, -1, 1, 1]] * 3, strengths=[-1, 2], schedule=[[1] * 4 + [0] * 3] * 2
+    )
+    control = core_chunks(core, ONE)[Section.CONTROL].tolist()
+    assert control == [0, 3, 5, 2, 2, 2, 0, 0, 0xFFFF, 2, 0, 0]
+
+
+def test_pointer_flits() -> None:
+    flits, chunks = read_request(TWO, 1, Section.COUNTER, 16)
+    place = {"x0": 1, "x1": 1}
+    expected = [
+        flit(TWO, kind=2, data=0x7000, **place),
+        flit(TWO, kind=3, **place),
+        flit(TWO, kind=5, data=64, **place),
+    ]
+    assert (flits.tolist(), chunks) == (expected, 64)
+    assert read_request(TWO, 0, Section.POTENTIAL, 3)[1] == 3
+
+
+def test_load_enables_each_core_last() -> None:
+    words = load_flits(make_system(TWO, None, make_core([[1]])))
+    parsed = [tuple(unpack(flit_layout(TWO), int(word)).values()) for word in words]
+    tail = [(2, 0x0000), (3, 0), (4, 1), (2, 0x8000), (3, 0), (4, 0), (2, 0x7000), (3, 0), (4, 0)]
+    assert [(p[0], p[5]) for p in parsed[-9:]] == tail
+    assert {p[1:5] for p in parsed[:-6]} == {(1, 1, 0, 0)}
+    assert {p[1:5] for p in parsed[-6:]} == {(0, 1, 0, 0)}
+
+
+def test_run_is_stimulus_token_stimulus_token_pause() -> None:
+    stimulus = make_stimulus(3, [(0, 1, 1, 0, 0, 5, -1), (2, 0, 1, 0, 0, 6, 7), (2, 0, 0, 0, 0, 7, 1)])
+    words, first = run_flits(TWO, stimulus)
+    token = flit(TWO, kind=1)
+    expected = [flit(TWO, x0=1, x1=1, data=5 | 15 << 12), token, token, flit(TWO, x1=1, data=6 | 7 << 12)]
+    expected += [flit(TWO, data=7 | 1 << 12), token, flit(TWO, kind=1, data=1)]
+    assert (words.tolist(), first) == (expected, 1)
+
+
+def both(image: object, stimulus: object) -> RunResult:
+    """Run in both modes, demand the same of them, return the cycle run."""
+    machine = Machine(image)  # type: ignore[arg-type]
+    fast, exact = (machine.run(stimulus, cycles=c, potentials=True) for c in (False, True))  # type: ignore[arg-type]
+    assert fast.spikes.tolist() == exact.spikes.tolist()
+    assert fast.state.tolist() == exact.state.tolist()
+    assert {n: v.tolist() for n, v in fast.counters.items()} == {
+        n: exact.counters[n].tolist() for n in fast.counters
+    }
+    return exact
+
+
+def test_operations_are_cells_that_are_not_zero() -> None:
+    core = make_core([[1, -1, 0, 0], [0, -1, -1, 0], [1, 1, 1, 1]])
+    run = both(make_system(ONE, core), make_stimulus(2, [(0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 1, 5)]))
+    assert run.counters["synaptic_operations"].tolist() == [4]
+
+
+def test_init_takes_v0() -> None:
+    core = make_core([[0]], potential=50, v0=7, schedule=[[1, 1, 0, 0, 0, 0, 0]])
+    assert both(make_system(ONE, core), make_stimulus(1)).state.tolist() == [7]
+
+
+def test_cores_have_their_own_lists() -> None:
+    left = make_core(
+        [[1]], thresholds=[99, 98], fanout=[HERE, HERE], connected=False, strengths=[-3], reset=0
+    )
+    right = make_core([[1]], thresholds=[2, 9], fanout=[[0, 0, 1, 1, 5, True]], strengths=[2], reset=0)
+    rows = [(0, 0, 1, 0, 0, 0, 1)]
+    run = both(make_system(TWO, left, right), make_stimulus(1, rows))
+    assert (run.spikes.tolist(), run.outputs.tolist()) == ([[0, 1, 0, 1]], [[0, 5, 1]])
+    assert run.state.tolist() == [-3, 2]
+
+
+def test_axon_at_the_limit_is_an_error() -> None:
+    image = make_system(TWO, make_core([[1]]), make_core([[1], [0]]))
+    run = both(image, make_stimulus(1, [(0, 0, 1, 0, 0, 1, 1)]))
+    assert (run.counters["errors"].tolist(), run.counters["deliveries"].tolist()) == ([1, 0], [0, 1])
+
+
+def test_threshold_that_is_just_reached_is_crossed() -> None:
+    run = both(make_system(ONE, make_core([[0, 0]], bias=[5, 4], thresholds=[5])), make_stimulus(1))
+    assert run.spikes.tolist() == [[0, 0, 0, 1]]
+    assert run.potentials is not None
+    assert run.potentials.tolist() == [[0, 0, 0, 0], [0, 0, 1, 4]]
+
+
+def test_discard_empties_every_place_of_the_bank() -> None:
+    """Events of a step that does not integrate; the same axons later are no merges."""
+    core = make_core(
+        [[1], [1], [1]], reset=0, thresholds=[99], schedule=[[1, 0, 0, 1, 0, 0, 0], [3, 0, 1, 1, 0, 0, 0]]
+    )
+    rows = [(0, 0, 0, 0, 0, 2, 7), (0, 0, 0, 0, 0, 0, 5), (2, 0, 0, 0, 0, 0, 1), (2, 0, 0, 0, 0, 2, 2)]
+    run = both(make_system(ONE, core), make_stimulus(3, rows))
+    assert (run.state.tolist(), run.counters["merges"].tolist()) == ([3], [0])
+
+
+def test_events_are_integrated_in_any_order_of_axons() -> None:
+    core = make_core([[1, 0], [0, 1], [-1, 1]], reset=0, thresholds=[99])
+    rows = [(0, 0, 0, 0, 0, axon, value) for axon, value in ((2, 4), (0, 1), (1, 2))]
+    assert both(make_system(ONE, core), make_stimulus(1, rows)).state.tolist() == [1 - 4, 2 + 4]
+
+
+def test_hops_of_tokens_are_apart() -> None:
+    run = both(make_system(TWO, None, None), make_stimulus(1, [(0, 1, 1, 0, 0, 0, 1)]))
+    assert (run.counters["hops"].tolist(), run.counters["token_hops"].tolist()) == ([1, 0], [4, 2])
+
+
+def test_round_robin_shares_an_output() -> None:
+    """Cores 0, 1 and 3 all send to core 2; each grant gives the turn to the next."""
+    spec = SystemSpec(core=TINY, width=4, height=1)
+    core = make_core([[0]], bias=1, fanout=[[2, 2, 0, 0, 0, False]] * 7 + [[2, 2, 0, 0, 0, True]])
+    image, stimulus = make_system(spec, core, core, None, core), make_stimulus(2)
+    run = both(image, stimulus)
+    assert run.total("send_stall") > 0
+    assert diff(run_oracle(image, stimulus, cycles=True), run) is None
+
+
+def test_state_is_a_copy() -> None:
+    potential = np.array([5], np.int64)
+    program = Machine(make_system(ONE, make_core([[1]], potential=5)))._program
+    state = arrays.make_state(program, potential)
+    state.potential[0] = 9
+    assert potential.tolist() == [5]
+
+
+def test_record_is_empty_after_it_was_taken() -> None:
+    record = arrays.make_record(rows=5, outputs=4, potentials=True, lanes=2)
+    record.used[:] = (1, 2, 3, 5 + 4, 5, 4 + 1)
+    sizes = [[1, 2, 3], [4, 0, 1]]
+    assert [[len(rows) for rows in lane] for lane in arrays.clear_record(record)] == sizes
+    assert arrays.clear_record(record) == []

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emulator and oracle, written independently, agree on every value; planted faults are found."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from emu.image import SystemImage
+from emu.machine import Machine
+from emu.spec import SystemSpec, preset
+from emu.trace import Stimulus, compared, diff
+from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
+from sim_tests.oracle.machine import run_oracle
+
+TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
+SQUARE = SystemSpec(core=preset("tiny"), width=2, height=2)
+SEEDS = range(30)
+
+
+@pytest.mark.parametrize("cycles", [False, True], ids=["functional", "cycle"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_emulator_equals_oracle(seed: int, cycles: bool) -> None:
+    image, stimulus = random_system(seed)
+    expected = run_oracle(image, stimulus, cycles=cycles)
+    got = Machine(image).run(stimulus, cycles=cycles, potentials=True)
+    assert diff(expected, got) is None
+    assert got.potentials is not None
+    assert compared(expected, got) > 0
+
+
+def loop() -> tuple[SystemImage, Stimulus]:
+    """Return two cores in which every cell, word and entry matters."""
+    schedule = [[1, 0, 1, 1, 1, 0, 2]]
+    fields: dict[str, Any] = {"thresholds": [2, 5], "schedule": schedule, "strengths": [1, 3], "bias": 1}
+    first = make_core([[1, 1], [-1, 1]], fanout=[[1, 1, 0, 0, 0, False], [0, 0, 1, 1, 5, True]], **fields)
+    second = make_core([[1, 0], [1, 1]], fanout=[[0, 0, 0, 0, 0, True]], **fields)
+    rows = [(step, 0, 0, 0, 0, 1, 2) for step in range(4)]
+    return make_system(TWO, first, second), make_stimulus(4, rows)
+
+
+FAULTS = [
+    ("crossbar", (0, 1), 0),
+    ("crossbar", (1, 0), 1),
+    ("strengths", (1,), 2),
+    ("bias", (0,), 0),
+    ("potential", (0,), 1),
+    ("reset", (0,), 1),
+    ("count_emission", (0,), True),
+    ("connected", (0,), False),
+    ("thresholds", (0,), 6),
+    ("thresholds", (1,), 6),
+    ("fanout", (0, 4), 1),
+    ("fanout", (0, 5), 1),
+    ("fanout", (1, 4), 6),
+    ("fanout", (0, 0), 0),
+    ("schedule", (0, 6), 1),
+    ("schedule", (0, 1), 1),
+    ("schedule", (0, 2), 0),
+]
+
+
+@pytest.mark.parametrize("cycles", [False, True], ids=["functional", "cycle"])
+@pytest.mark.parametrize(("name", "place", "value"), FAULTS)
+def test_comparison_finds_a_planted_fault(
+    name: str, place: tuple[int, ...], value: int, cycles: bool
+) -> None:
+    image, stimulus = loop()
+    core = image.cores[0]
+    assert core is not None
+    array = getattr(core, name).copy()
+    assert array[place] != value
+    array[place] = value
+    faulty = image.replace(cores=(dataclasses.replace(core, **{name: array}), image.cores[1]))
+    expected = run_oracle(image, stimulus, cycles=cycles)
+    assert diff(expected, Machine(image).run(stimulus, cycles=cycles, potentials=True)) is None
+    assert diff(expected, Machine(faulty).run(stimulus, cycles=cycles, potentials=True)) is not None
+
+
+def test_comparison_finds_a_planted_axon_of_the_stimulus() -> None:
+    image, stimulus = loop()
+    packet = stimulus.packet.copy()
+    packet[0, 4] = 0
+    other = Stimulus(steps=stimulus.steps, step=stimulus.step, packet=packet)
+    expected = run_oracle(image, stimulus, cycles=True)
+    assert diff(expected, Machine(image).run(other, cycles=True, potentials=True)) is not None
+
+
+def test_emulator_equals_oracle_on_what_the_host_sends_itself() -> None:
+    stimulus = make_stimulus(2, [(0, 0, 1, 0, 2, 0, 1), (1, 0, 0, 2, 2, 3, -1)])
+    image = make_system(SQUARE, *[make_core([[1]])] * 4)
+    for cycles in (False, True):
+        expected = run_oracle(image, stimulus, cycles=cycles)
+        assert expected.outputs.tolist() == [[-1, 0, 1], [0, 3, -1]]
+        assert diff(expected, Machine(image).run(stimulus, cycles=cycles)) is None

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every message of the ONNX importer, by its text."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mapping.errors import UnsupportedModelError
+from mapping.model.importers.onnx import network_from_onnx
+from sim_tests.generators.model_builder import ModelBuilder, relu
+
+Build = Callable[[ModelBuilder], str]
+
+
+MESSAGES: list[tuple[Build, str]] = [
+    (
+        lambda b: b.op("LSTM", "x", name="lstm"),
+        (
+            "Node 'lstm' has the operator LSTM, which is not supported; supported are Add, ArgMax, "
+            "AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, DequantizeLinear, Div, Dropout, "
+            "Flatten, Floor, Gemm, GlobalAveragePool, Identity, IntQuant, LogSoftmax, MatMul, Max, MaxPool, "
+            "Min, Mul, Neg, Pad, Quant, QuantizeLinear, ReduceMean, Relu, Reshape, Round, Sigmoid, Softmax, "
+            "Squeeze, Sub, Sum, Transpose, Unsqueeze."
+        ),
+    ),
+    (
+        lambda b: b.op("QLinearConv", "x", name="q"),
+        (
+            "Node 'q' has the operator QLinearConv, which is not supported; let the quantiser write the QDQ "
+            "format instead of operators of its own."
+        ),
+    ),
+    (
+        lambda b: b.op("Relu", b.op("Softmax", b.op("Flatten", "x"), name="soft")),
+        "Node 'soft' (Softmax) is supported only at the output of the model.",
+    ),
+    (
+        lambda b: b.op("Softmax", "x", name="soft"),
+        "Node 'soft' (Softmax) is supported only over classes in one axis, not over shape (2, 6, 6).",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), b.constant(0.5), name="p"),
+        "Node 'p' (Pad) pads with 0.5, supported is 0.",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 1, 1, 1] * 2, np.int64), name="p"),
+        ("Node 'p' (Pad) has pads (0, 1, 1, 1, 0, 1, 1, 1); supported are height and width of a map."),
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, 1], np.int64), name="p"),
+        "Node 'p' (Pad) has pads (0, 0, 1), not 8 integers.",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), mode="reflect", name="p"),
+        "Node 'p' (Pad) has mode = 'reflect', supported is 'constant'.",
+    ),
+    (
+        lambda b: b.op("Pad", "x", b.constant([0, 0, -1, 1] * 2, np.int64), name="p"),
+        "Node 'p' (Conv) has a kernel, stride or dilation below 1 or a negative pad.",
+    ),
+    (
+        lambda b: b.op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], name="a"),
+        (
+            "Node 'a' (AveragePool) averages fewer elements at the border; export it with "
+            "count_include_pad = 1 and ceil_mode = 0, or without pads."
+        ),
+    ),
+    (
+        lambda b: b.op("ReduceMean", "x", axes=[1], name="m"),
+        "Node 'm' (ReduceMean) is supported only over height and width of a map.",
+    ),
+    (
+        lambda b: b.op("ReduceMean", "x", axes=[9], name="m"),
+        "Node 'm' (ReduceMean) has the axes (9,), which are not integers from -4 to 3.",
+    ),
+    (
+        lambda b: b.op("Squeeze", "x", axes=[1], name="s"),
+        "Node 's' (Squeeze) leaves out the axes (1,) of (N, 2, 6, 6), not all of size 1.",
+    ),
+    (
+        lambda b: b.op("Unsqueeze", "x", axes=[0], name="s"),
+        "Node 's' (Unsqueeze) adds the axes (0,); supported are axes behind the batch.",
+    ),
+    (
+        lambda b: b.op("Concat", "x", "x", axis=0, name="c"),
+        "Node 'c' (Concat) joins nothing, or samples of the batch.",
+    ),
+    (
+        lambda b: b.op("Concat", "x", b.op("Flatten", "x"), axis=1, name="c"),
+        "Node 'c' (Concat) joins tensors of shapes (2, 6, 6), (72,) along axis 0.",
+    ),
+    (
+        lambda b: b.op("Max", "x", b.constant([1.0, 2.0]), name="m"),
+        "Node 'm' (Max) is supported only of an activation and one number.",
+    ),
+    (
+        lambda b: b.op("Reshape", "x", b.op("ConstantOfShape", b.constant([2**40], np.int64), name="k")),
+        (
+            "Node 'k' (ConstantOfShape) writes a constant of shape [1099511627776], above the limit of "
+            "134217728 elements."
+        ),
+    ),
+    (
+        lambda b: b.op(
+            "Reshape", "x", b.op("Concat", b.op("Shape", "x"), b.constant([1], np.int64), axis=3, name="k")
+        ),
+        "Node 'k' (Concat) does not fit the shape of its constant.",
+    ),
+    (
+        lambda b: b.op(
+            "Relu", b.op("Slice", "x", b.constant([0], np.int64), b.constant([1], np.int64), name="s")
+        ),
+        "Node 's' (Slice) is supported only on constants.",
+    ),
+    (
+        lambda b: b.conv("x", np.full((2, 2, 3, 3), np.nan)),
+        "Tensor 'c0' has NaN or infinite values; train the model again.",
+    ),
+    (
+        lambda b: b.op("Add", "x", b.constant(np.inf, name="bias")),
+        "Tensor 'bias' has NaN or infinite values; train the model again.",
+    ),
+    (
+        lambda b: b.op("Add", "x", b.constant(np.arange(6.0))),
+        (
+            "Node 'add0' (Add) has a constant of shape (6,) on an input of shape (2, 6, 6); "
+            "supported are one value per tensor or per channel."
+        ),
+    ),
+    (lambda b: b.op("Add", "x", "q"), "Node 'add0' (Add) reads tensor 'q', which no earlier node writes."),
+    (lambda b: b.op("Mul", "x", "x"), "Node 'mul0' (Mul) is supported only with a constant factor."),
+    (
+        lambda b: b.op("Sub", "x", "x"),
+        "Node 'sub0' (Sub) is supported only between an activation and a constant.",
+    ),
+    (lambda b: b.op("Div", "x", "x"), "Node 'div0' (Div) is supported only with a constant divisor."),
+    (
+        lambda b: b.op("Div", "x", b.constant(0.0)),
+        "Node 'div0' (Div) divides by zero.",
+    ),
+    (lambda b: b.op("Add", "x"), "Node 'add0' (Add) must have two inputs, not 1."),
+    (lambda b: b.op("Flatten", "x", axis=2), "Node 'flatten0' (Flatten) has axis = 2, supported is 1."),
+    (
+        lambda b: b.op("Reshape", "x", b.constant([2, -1], np.int64)),
+        "Node 'reshape0' (Reshape) reshapes (N, 2, 6, 6) to [2, -1] and does not keep the batch.",
+    ),
+    (
+        lambda b: b.op("Reshape", "x", b.constant([0, 5, -1], np.int64)),
+        "Node 'reshape0' (Reshape) reshapes (N, 2, 6, 6) to [0, 5, -1] and does not keep the batch.",
+    ),
+    (
+        lambda b: b.op("Reshape", "x", b.constant([0.0, 72.0])),
+        "Node 'reshape0' (Reshape) needs a constant list of integers as its shape.",
+    ),
+    (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[2]),
+        "Node 'maxpool0' (MaxPool) has the attribute kernel_shape = (2,), not 2 integers.",
+    ),
+    (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], pads=[2, 0, 0, 0]),
+        "Node 'maxpool0' (MaxPool) has pads that are not smaller than its kernel.",
+    ),
+    (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[7, 2]),
+        "Node 'maxpool0' (MaxPool) has a kernel larger than its padded input of shape (2, 6, 6).",
+    ),
+    (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2]),
+        "Node 'maxpool0' (MaxPool) has dilations or an output of indices, which are not supported.",
+    ),
+    (
+        lambda b: b.conv("x", np.ones((2, 2, 3, 3)), strides=[0, 1]),
+        "Node 'conv0' (Conv) has a kernel, stride or dilation below 1 or a negative pad.",
+    ),
+    (
+        lambda b: b.conv("x", np.ones((2, 3, 3, 3))),
+        "Node 'conv0' (Conv) has weights of shape (2, 3, 3, 3) in 1 groups for an input of shape (2, 6, 6).",
+    ),
+    (
+        lambda b: b.conv("x", np.ones((2, 2, 3, 3)), pads=[2**19] * 4, name="c"),
+        (
+            "Node 'c' (Conv) has an output of shape (2, 1048580, 1048580), "
+            "above the limit of 134217728 elements."
+        ),
+    ),
+    (
+        lambda b: b.conv("x", np.ones((2, 2, 3, 3)), auto_pad="ODD"),
+        "Node 'conv0' (Conv) has auto_pad = 'ODD', which is not supported.",
+    ),
+    (
+        lambda b: b.conv("x", np.ones((2, 2, 3, 3)), kernel_shape=[2, 2]),
+        "Node 'conv0' (Conv) has kernel_shape (2, 2) but weights of shape (2, 2, 3, 3).",
+    ),
+    (
+        lambda b: b.conv("x", np.ones((2, 2))),
+        "Node 'conv0' (Conv) needs a numeric constant with 4 dimensions as input 1.",
+    ),
+    (
+        lambda b: b.op("Conv", "x", "x"),
+        "Node 'conv0' (Conv) reads tensor 'x' where a constant is needed.",
+    ),
+    (
+        lambda b: b.op("Conv", b.constant(1.0), b.constant(np.ones((1, 1, 1, 1)))),
+        "Node 'conv0' (Conv) reads the constant 'c0' where an activation is needed.",
+    ),
+    (
+        lambda b: b.dense(b.op("Flatten", "x"), np.ones((3, 71))),
+        "Node 'gemm1' (Dense) has weights for 71 features and an input of shape (72,).",
+    ),
+    (
+        lambda b: b.op("Relu", "x", alpha=1.0),
+        "Node 'relu0' (Relu) has the attribute 'alpha', which is not supported.",
+    ),
+    (
+        lambda b: b.op("Cast", "x", to=TensorProto.INT64),
+        "Node 'cast0' (Cast) casts an activation to something else than float or double.",
+    ),
+    (
+        lambda b: b.op("Transpose", "x"),
+        (
+            "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave "
+            "the batch first."
+        ),
+    ),
+    (
+        lambda b: b.op("Cast", b.constant(1.0), to=TensorProto.STRING),
+        "Node 'cast0' (Cast) casts to the ONNX type 8, which is not supported.",
+    ),
+    (
+        lambda b: b.op("Reshape", b.constant(1.0), b.constant([7], np.int64)),
+        "Node 'reshape0' (Reshape) does not fit the shape of its constant.",
+    ),
+    (
+        lambda b: b.op(
+            "BatchNormalization", "x", *(b.constant(np.ones(2)) for _ in range(4)), training_mode=1
+        ),
+        "Node 'batchnormalization0' (BatchNormalization) has training_mode = 1, supported is 0.",
+    ),
+    (
+        lambda b: b.op(
+            "BatchNormalization", "x", *(b.constant(np.ones(2)) for _ in range(4)), outputs=3, name="bn"
+        ),
+        "Node 'bn' (BatchNormalization) has training outputs; export the model in evaluation mode.",
+    ),
+    (
+        lambda b: b.op("BatchNormalization", "x", *(b.constant(-np.ones(2)) for _ in range(4))),
+        "Node 'batchnormalization0' (BatchNormalization) has a variance plus epsilon that is not above zero.",
+    ),
+    (
+        lambda b: b.op("BatchNormalization", "x", *(b.constant(np.ones(3)) for _ in range(4)), name="bn"),
+        "Node 'bn' (BatchNormalization) has scale of shape (3,) for an input of shape (2, 6, 6).",
+    ),
+    (
+        lambda b: b.op("Dropout", "x", b.constant(0.5), b.constant(True, np.bool_)),
+        "Node 'dropout0' (Dropout) is in training mode; export the model in evaluation mode.",
+    ),
+    (lambda b: b.op("Clip", "x", b.constant([0.0, 1.0])), "Node 'clip0' (Clip) needs one number as min."),
+    (
+        lambda b: b.op("Clip", "x", b.constant(np.nan)),
+        "Node 'clip0' (Clip) has nan as min, which is not a number.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), MESSAGES, ids=[text[:50] for _, text in MESSAGES])
+def test_unsupported_node_is_named(build: Build, message: str) -> None:
+    b = ModelBuilder((2, 6, 6))
+    with pytest.raises(UnsupportedModelError) as error:
+        b.network(build(b))
+    assert str(error.value) == message
+
+
+def no_change(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "w"))
+
+
+def external(model: onnx.ModelProto) -> None:
+    no_change(model)
+    entry = model.graph.initializer[0].external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+
+
+def short(model: onnx.ModelProto) -> None:
+    no_change(model)
+    model.graph.initializer[0].dims[0] = 3
+
+
+def huge(model: onnx.ModelProto) -> None:
+    no_change(model)
+    model.graph.initializer[0].dims[0] = 2**40
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add()
+
+
+def old(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 7
+
+
+def custom(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "my.domain"
+
+
+def two_inputs(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 2]))
+
+
+def two_outputs(model: onnx.ModelProto) -> None:
+    model.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, None))
+
+
+def no_size(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "F"
+
+
+def no_writer(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "nothing"
+
+
+def twice(model: onnx.ModelProto) -> None:
+    model.graph.node.append(model.graph.node[0])
+
+
+CHANGES: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
+    (external, "Tensor 'w' is stored outside the model file; save the model with its data inside."),
+    (short, "Tensor 'w' is damaged: its data does not fit its type and shape."),
+    (huge, "Tensor 'w' has the unusable shape (1099511627776,)."),
+    (sparse, "The model has sparse initializers; export it with dense weights."),
+    (old, "The model must use one ONNX operator set from 8 to 28, not 7; export it with opset 17."),
+    (two_inputs, "The model must have one input, not 2 (x, z)."),
+    (two_outputs, "The model must have one output, not 2 (t0, x)."),
+    (no_size, "Input 'x' must have a batch dimension and fixed sizes after it, not (?, ?)."),
+    (no_writer, "No node writes the graph output 'nothing'."),
+    (twice, "Node 'relu0_1' (Relu) writes tensor 't0', which is empty or exists already."),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES, ids=[change.__name__ for change, _ in CHANGES])
+def test_changed_model_is_refused(change: Callable[[onnx.ModelProto], None], message: str) -> None:
+    model = relu()
+    change(model)
+    with pytest.raises(UnsupportedModelError) as error:
+        network_from_onnx(model, name="m")
+    assert str(error.value) == message
+
+
+def test_custom_domain_is_named() -> None:
+    model = relu()
+    custom(model)
+    with pytest.raises(
+        UnsupportedModelError, match=r"^Node 'relu0' has the operator my\.domain\.Relu, which is not"
+    ):
+        network_from_onnx(model, name="m")
+
+
+def test_unused_initializer_changes_nothing() -> None:
+    model = relu()
+    no_change(model)
+    assert [node.op for node in network_from_onnx(model, name="m").nodes] == ["Relu"]

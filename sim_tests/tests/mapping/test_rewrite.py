@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools before an activation are moved behind it without changing a value."""
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from mapping.codes.convert import INPUT, convert
+from mapping.errors import UnsupportedModelError
+from mapping.model.evaluate import infer
+from mapping.model.network import Network
+from mapping.model.rewrite import sink_pools
+from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.generators.spiking_models import SHAPE, assert_equal, images
+
+
+def pooled_early(scale: float = 1.0, readers: int = 1) -> Network:
+    """A ternary convolution pooled before its normalisation and activation, then a ternary layer."""
+    b = ModelBuilder(SHAPE)
+    y = b.conv(b.quantise("x"), b.ternary(4, 2, 3, 3), pads=[1, 1, 1, 1], name="conv")
+    y = pool = b.op("MaxPool", y, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], name="pool")
+    values: list[ArrayLike] = [
+        [1.0, 2.0, 0.5, scale],
+        b.rng.normal(0.5, 0.1, 4),
+        b.rng.normal(0, 0.2, 4),
+        b.rng.uniform(1, 2, 4),
+    ]
+    y = b.quantise(b.op("Relu", b.op("BatchNormalization", y, *(b.constant(v) for v in values))))
+    y = b.head(b.quantise(b.dense(b.op("Flatten", y), b.ternary(5, 64), name="fc")), 5)
+    if readers == 2:
+        y = b.op("Add", y, b.head(b.op("Flatten", pool), 64))
+    return b.network(y)
+
+
+def test_pool_before_the_activation_runs_on_the_chip() -> None:
+    spiking = convert(pooled_early())
+    assert [layer.name for layer in spiking.layers] == ["conv", "fc"]
+    assert len(spiking.layer("fc").pools) == 1
+    assert_equal(spiking, images(n=40))
+
+
+def test_moved_pool_changes_no_output() -> None:
+    network, x = pooled_early(), images(n=40)
+    moved = sink_pools(network)
+    assert [node.op for node in moved.nodes] != [node.op for node in network.nodes]
+    assert (infer(moved, x) == infer(network, x)).all()
+
+
+def test_constant_channel_lets_the_pool_pass() -> None:
+    assert len(convert(pooled_early(scale=0.0)).layers) == 2
+
+
+def test_falling_channel_keeps_the_pool() -> None:
+    network, x = pooled_early(scale=-1.0), images(n=40)
+    assert [node.name for node in sink_pools(network).nodes] == [node.name for node in network.nodes]
+    spiking = convert(network)
+    assert [layer.name for layer in spiking.layers] == ["fc"]
+    assert "conv" in spiking.host_layers
+    assert_equal(spiking, x)
+
+
+def test_pool_with_two_readers_stays() -> None:
+    network = pooled_early(readers=2)
+    assert [node.name for node in sink_pools(network).nodes] == [node.name for node in network.nodes]
+    with pytest.raises(UnsupportedModelError) as error:
+        convert(network)
+    assert str(error.value) == (
+        "No layer can run on the chip: the output also needs a tensor from before the quantised input of "
+        "layer 'fc'; let every later layer read quantised activations."
+    )
+
+
+def test_pool_of_a_float_layer_stays_in_the_encoder() -> None:
+    b = ModelBuilder(SHAPE)
+    y = b.op("MaxPool", b.conv("x", b.rng.normal(size=(4, 2, 3, 3))), kernel_shape=[2, 2], strides=[2, 2])
+    y = b.quantise(b.dense(b.op("Flatten", b.quantise(b.op("Relu", y))), b.ternary(5, 36), name="fc"))
+    spiking = convert(b.network(b.head(y, 5)))
+    assert (spiking.shape(INPUT), spiking.layer("fc").pools) == ((4, 3, 3), ())
+    assert_equal(spiking, images())
+
+
+def test_network_without_pool_is_unchanged() -> None:
+    b = ModelBuilder((4,))
+    network = b.network(b.quantise(b.dense("x", np.ones((2, 4)))))
+    assert [node.name for node in sink_pools(network).nodes] == [node.name for node in network.nodes]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chip: who is joined to whom, and what must hold when the host is not always ready."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from emu.image import SystemImage
+from emu.machine import Machine
+from emu.spec import SystemSpec, preset
+from emu.trace import RunResult, Stimulus, compared, diff
+from rtl.chip import Chip, presence
+from sim_tests.bench.amaranth_engine import _Pins
+from sim_tests.bench.block_player import widths
+from sim_tests.bench.job import prepare
+from sim_tests.bench.session import Session
+from sim_tests.generators.systems import WIDE, make_core, make_stimulus, make_system, random_system
+
+N, E, S, W, L = range(5)
+TINY = preset("tiny")
+
+
+def sizes(width: int, height: int) -> SystemSpec:
+    return SystemSpec(core=TINY, width=width, height=height)
+
+
+def ports(names: str) -> int:
+    return sum(1 << "NESWL".index(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "place", "inputs", "outputs"),
+    [
+        (1, 1, (0, 0), "WL", "SL"),
+        (2, 1, (0, 0), "EWL", "ESL"),
+        (2, 1, (1, 0), "WL", "WL"),
+        (1, 2, (0, 0), "SWL", "SL"),
+        (1, 2, (0, 1), "NL", "NSL"),
+        (3, 3, (0, 0), "ESWL", "ESL"),
+        (3, 3, (1, 0), "ESWL", "ESWL"),
+        (3, 3, (2, 0), "SWL", "SWL"),
+        (3, 3, (0, 1), "NESL", "NESL"),
+        (3, 3, (1, 1), "NESWL", "NESWL"),
+        (3, 3, (0, 2), "NEL", "NESL"),
+        (3, 3, (2, 2), "NWL", "NWL"),
+    ],
+)
+def test_ports_present(width: int, height: int, place: tuple[int, int], inputs: str, outputs: str) -> None:
+    assert presence(sizes(width, height), *place) == (ports(inputs), ports(outputs))
+
+
+class Pins(_Pins):
+    """The pins of a chip whose host takes a flit only when it likes to."""
+
+    def status(self) -> int:
+        """What happens in this cycle: a flit leaves only if the host takes it."""
+        taken = self._get(self._chip.host_o.ready)
+        return super().status() if taken else super().status() & ~2
+
+
+def simulate(
+    image: SystemImage, stimulus: Stimulus, seed: int, busy: float
+) -> tuple[RunResult, tuple[int, int]]:
+    """Run a system in pysim; in a share ``busy`` of the cycles the host takes nothing."""
+    expected = Machine(image).run(stimulus, cycles=True, potentials=True)
+    job, chip = prepare(image, stimulus, expected), Chip(image.spec, observe=True, instances=False)
+    session, rng, seen = Session(job), np.random.default_rng(seed), []
+
+    async def bench(context: Any) -> None:
+        pins = Pins(context, chip, job)
+        while not session.done:
+            await context.tick()
+            context.set(chip.host_o.ready, int(rng.random() >= busy))
+            flit = session.cycle(pins)
+            context.set(chip.host_i.valid, flit is not None)
+            context.set(chip.host_i.payload.as_value(), flit or 0)
+        seen.append((context.get(chip.stimulus), context.get(chip.outputs)))
+
+    simulator: Any = Simulator(chip)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    expected, result = Machine(image).run(stimulus, potentials=True), session.result("pysim")
+    assert compared(expected, result) > 0
+    assert diff(expected, result) is None
+    return result, seen[0]
+
+
+@pytest.mark.parametrize(("number", "busy"), [(0, 0.5), (1, 0.9), (2, 0.7)])
+def test_random_mesh_computes_the_same_whatever_the_host_takes(number: int, busy: float, seed: int) -> None:
+    image, stimulus = random_system(seed % 1000 + number, max_width=2, steps=6)
+    result, passed = simulate(image, stimulus, seed, busy)
+    assert passed == (len(stimulus.step), len(result.outputs))
+
+
+def ring() -> tuple[SystemImage, Stimulus]:
+    """Four cores that hand one spike round clockwise, each telling the host."""
+    order = [[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 1]]
+    cores = [
+        make_core([[1]], fanout=[[*place, 0, False], [0, 0, 2, 2, i, True]]) for i, place in enumerate(order)
+    ]
+    return make_system(sizes(2, 2), *cores), make_stimulus(6, [(0, 0, 0, 0, 0, 0, 1)])
+
+
+@pytest.mark.parametrize("busy", [0.8])
+def test_spike_goes_once_around_in_one_step_each(busy: float, seed: int) -> None:
+    result, passed = simulate(*ring(), seed, busy)
+    assert [row[1] for row in result.spikes.tolist()] == [0, 1, 3, 2, 0, 1]
+    assert [row[:2] for row in result.outputs.tolist()] == [[0, 0], [1, 1], [2, 3], [3, 2], [4, 0], [5, 1]]
+    assert (result.total("deliveries"), result.total("errors"), passed) == (6 + 1, 0, (1, 6))
+
+
+def test_every_core_hears_the_gateway_and_is_heard(seed: int) -> None:
+    cores = [make_core([[1]], fanout=[[0, 0, 2, 2, i, True]]) for i in range(4)]
+    rows = [(i, i % 2, i % 2, i // 2, i // 2, 0, 1) for i in range(4)]
+    result, _ = simulate(make_system(sizes(2, 2), *cores), make_stimulus(4, rows), seed, 0.3)
+    assert result.outputs.tolist() == [[0, 0, 1], [1, 1, 1], [2, 2, 1], [3, 3, 1]]
+    assert result.total("hops") == sum(x + y + x + (2 - y) for y in range(2) for x in range(2))
+
+
+def test_wide_core_computes_the_same(seed: int) -> None:
+    image, stimulus = random_system(seed % 100, max_width=1, max_height=1, core=WIDE, steps=4)
+    simulate(image, stimulus, seed, 0.5)
+
+
+def test_observe_ports_are_there_on_demand_only() -> None:
+    chip = Chip(sizes(2, 1), observe=True)
+    assert widths(chip, "observe_potential", "observe_neuron", "observe_activity", "stimulus") == [
+        24,
+        10,
+        6,
+        48,
+    ]
+    plain = Chip(sizes(2, 1))
+    assert widths(plain, "outputs") == [48]
+    assert set(plain.signature.members) == {"host_i", "host_o", "stimulus", "outputs"}

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway: both streams pass in the same cycle, spikes are counted when they pass."""
+
+import pytest
+
+from emu.spec import SystemSpec, preset
+from emu.words import Kind
+from rtl.gateway import Gateway
+from sim_tests.bench.block_player import flit, play, widths
+
+SPEC = SystemSpec(core=preset("tiny"), width=2, height=2)
+WAYS = [("host_i", "mesh_o", "stimulus"), ("mesh_i", "host_o", "outputs")]
+
+
+@pytest.mark.parametrize(("source", "sink", "counter"), WAYS)
+@pytest.mark.parametrize("kind", range(8))
+def test_flit_passes_and_spikes_count(source: str, sink: str, counter: str, kind: int) -> None:
+    word = flit(SPEC, kind=kind, data=0x1234, x1=1, y0=2)
+    row = {f"{source}.valid": 1, f"{source}.payload": word, f"{sink}.ready": 1}
+    watch = [f"{sink}.valid", f"{sink}.payload", f"{source}.ready", "stimulus", "outputs"]
+    first, second, last = (list(c.values()) for c in play(Gateway(SPEC), [row, row, {}], watch))
+    assert first[:3] == second[:3] == [1, word, 1]
+    counts = {"stimulus": 0, "outputs": 0} | {counter: 2 * (kind == Kind.SPIKE)}
+    assert (last[0], last[3:]) == (0, list(counts.values()))
+
+
+@pytest.mark.parametrize(("source", "sink", "counter"), WAYS)
+@pytest.mark.parametrize(("valid", "ready"), [(1, 0), (0, 1)])
+def test_flit_that_does_not_pass_is_not_counted(
+    source: str, sink: str, counter: str, valid: int, ready: int
+) -> None:
+    row = {f"{source}.valid": valid, f"{sink}.ready": ready}
+    cycles = play(Gateway(SPEC), [row, row, {}], [f"{sink}.valid", f"{source}.ready", counter])
+    assert list(cycles[0].values()) == [valid, ready, 0]
+    assert cycles[-1][counter] == 0
+
+
+def test_gateway_counters_have_48_bits() -> None:
+    assert widths(Gateway(SPEC), "stimulus", "outputs") == [48, 48]
+
+
+def test_kind_of_a_spike_is_zero() -> None:
+    assert int(Kind.SPIKE) == 0

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks measure what they say: workloads, options, peers; no time is asserted."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emu.kernels import state
+from emu.machine import Machine
+from emu.words import Reset
+from mapping.datasets.load import load_data
+from mapping.flow import compile_network
+from mapping.model.load import load_network
+from sim_tests.benchmarks import __main__ as bench
+from sim_tests.benchmarks import functional, lenet, peers, phases
+from sim_tests.benchmarks.measure import Options, Row, best
+
+
+def test_best_runs_once_more_than_it_measures() -> None:
+    ticks = iter(range(100))
+    runs: list[int] = []
+    assert best(lambda: runs.append(1), lambda: float(next(ticks) ** 2)) == 1.0
+    assert len(runs) == 6
+
+
+def test_eleven_cores_have_the_operations_they_state() -> None:
+    image, stimulus = functional.eleven_cores(Reset.SUBTRACT)
+    run = Machine(image).run(stimulus)
+    assert sum(core is not None for core in image.cores) == 11
+    assert 220_000 < run.total("synaptic_operations") / run.steps < 240_000
+
+
+def test_dense_core_has_a_fifth_of_its_rows_active() -> None:
+    image, stimulus, rows = functional.dense_core(0.2, Reset.CLEAR)
+    core = image.cores[0]
+    assert core is not None
+    assert core.crossbar.shape == (1152, 1024)
+    assert {len(active) for active in rows} == {230}
+    assert len(stimulus.packet) == 230 * stimulus.steps
+
+
+def test_lenet_says_how_to_get_it() -> None:
+    assert list(lenet.rows(Options())) == [Row("LeNet, four spikes", lenet.HOW)]
+
+
+def test_phases_are_the_whole_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = compile_network(load_network("digits"), core="small")
+    x = load_data("digits").first(5).shaped(chip.input_shape).x
+    found = phases.shares(chip, x)
+    assert tuple(found) == phases.PHASES
+    assert sum(found.values()) == pytest.approx(1)
+    monkeypatch.setattr(state, "SPIKES", state.NEURON_UPDATES)
+    with pytest.raises(RuntimeError, match="the phases fire"):
+        phases.shares(chip, x)
+
+
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_peer_that_is_not_installed(name: str, tmp_path: Path) -> None:
+    hidden = tmp_path / "python"
+    hidden.write_text(f'#!/bin/sh\nexec {sys.executable} -I "$@"\n')
+    hidden.chmod(0o755)
+    assert peers.time_of_peer(hidden, name, np.ones((2, 2), np.int8)) is None
+
+
+def test_peer_with_other_operations_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(peers.PEERS, "json", "def run(): pass\n")
+    with pytest.raises(RuntimeError, match=r"json in .* failed: AssertionError: other synaptic operations"):
+        peers.time_of_peer(Path(sys.executable), "json", np.ones((2, 2), np.int8))
+
+
+def test_section_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        bench.main(["speed"])
+    assert caught.value.code == 2
+    assert "section must be one of functional, lenet, " in capsys.readouterr().err
+
+
+def test_table_of_a_section(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(["lenet"])
+    assert "not given" in capsys.readouterr().out

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fixtures themselves: a missing simulator skips, a demanded one fails, a failure names its seed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim_tests.conftest import engine_missing, require_engine
+
+
+@pytest.fixture
+def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.delenv("SPIKELOOM_REQUIRE", raising=False)
+
+
+def test_missing_engine_skips_with_a_reason(no_tools: None) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"^icarus: iverilog is not installed$"):
+        require_engine("icarus")
+
+
+def test_missing_engine_fails_when_demanded(no_tools: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKELOOM_REQUIRE", "verilator, icarus")
+    message = r"^SPIKELOOM_REQUIRE demands icarus, but iverilog is not installed$"
+    with pytest.raises(pytest.fail.Exception, match=message):
+        require_engine("icarus")
+
+
+def test_present_engine_passes() -> None:
+    require_engine("pysim")
+    assert engine_missing("pysim") is None
+
+
+def test_unknown_engine_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^engine must be verilator, icarus or pysim, not 'vcs'$"):
+        engine_missing("vcs")
+
+
+def test_failure_names_its_seed(tmp_path: Path) -> None:
+    conftest = Path(__file__).parents[2] / "conftest.py"
+    (tmp_path / "conftest.py").write_text(conftest.read_text(encoding="utf-8"))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_x.py").write_text("def test_x(seed):\n    assert seed == 0\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--seed", "77"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "repeat with: --seed 77" in result.stdout
+    assert result.returncode == 1
