@@ -22,10 +22,10 @@ BATCH = 500
 """Samples of one run of the chip."""
 
 
-def batches(data: Dataset) -> Iterator[Dataset]:
-    """Return data in pieces of `BATCH` samples, the last one shorter."""
-    for start in range(0, len(data.x), BATCH):
-        yield data.part(start, start + BATCH)
+def batches(data: Dataset, size: int = BATCH) -> Iterator[Dataset]:
+    """Return data in pieces of ``size`` samples, the last one shorter."""
+    for start in range(0, len(data.x), size):
+        yield data.part(start, start + size)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class RunTotals:
     runs, samples, steps : int
         How many of each.
     correct : int or None
-        Samples whose largest output is the label; None without labels.
+        Samples whose largest output is the label; None without labels or classes.
     elapsed : int or None
         Cycles of all runs; None in functional mode.
     counters : mapping
@@ -67,7 +67,7 @@ class RunTotals:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of correct samples; None without labels."""
+        """Share of correct samples; None without labels or classes."""
         return None if self.correct is None else self.correct / self.samples
 
     def total(self, counter: str) -> int:
@@ -99,7 +99,8 @@ class Activity:
     samples, input_spikes : int
         Samples; spikes that entered the chip.
     correct, float_correct : int or None
-        Samples that the spiking network, and the float network in float64, get right; None without labels.
+        Samples that the spiking network, and the float network in float64, get right; None without labels or
+        classes.
     layers : mapping
         By name, in the order of the network.
     """
@@ -127,12 +128,12 @@ class Activity:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of samples that the spiking network gets right; None without labels."""
+        """Share of samples that the spiking network gets right; None without labels or classes."""
         return None if self.correct is None else self.correct / self.samples
 
     @property
     def float_accuracy(self) -> float | None:
-        """Share of samples that the float network gets right; None without labels."""
+        """Share of samples that the float network gets right; None without labels or classes."""
         return None if self.float_correct is None else self.float_correct / self.samples
 
     def mean(self, name: str, what: str) -> float:
