@@ -69,7 +69,7 @@ class InputPort(Component):
                 "errors": Out(3),
             }
         )
-        self._fifo = Fifo(flit_struct(spec))
+        self._fifo, self._served = Fifo(flit_struct(spec)), Signal(5)
 
     def _route(self) -> Value:
         """Return the outputs (5 bits) that the head wants; never one that this input does not feed."""
@@ -88,7 +88,7 @@ class InputPort(Component):
         m.submodules.fifo = self._fifo
         wiring.connect(m, wiring.flipped(self.i), self._fifo.i)
         first = self._fifo.o
-        want, served = Signal(5), Signal(5)
+        want, served = Signal(5), self._served
         token, reply = self.head.kind == Kind.TOKEN, self.head.kind == Kind.REPLY
         packet = first.valid & ~token
         waits, absent = want & ~served & self.present_out, want & ~self.present_out
