@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.bits import limits
 from emu.image import SystemImage
 from emu.kernels import fabric, routes
 from emu.kernels import state as arrays
@@ -21,6 +22,7 @@ from emu.program import gateway_room, joined, most_records, period_of, program_o
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape
 from emu.trace import Stimulus
+from emu.words import PACKET, RECTANGLE, flit_layout, spike_layout
 
 __all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional"]
 
@@ -52,24 +54,17 @@ class Source:
 
 def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
     """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
-    core = spec.core
-    limits = (
-        ("x0", 0, (1 << spec.x_bits) - 1),
-        ("x1", 0, (1 << spec.x_bits) - 1),
-        ("y0", 0, (1 << spec.y_bits) - 1),
-        ("y1", 0, (1 << spec.y_bits) - 1),
-        ("axon", 0, (1 << core.flit_axon_bits) - 1),
-        ("payload", core.payload_min, core.payload_max),
-    )
-    low, high = (np.array([limit[side] for limit in limits], np.int64) for side in (1, 2))
+    fields = {field.name: limits(field) for field in (*flit_layout(spec), *spike_layout(spec))}
+    low, high = (np.array([fields[name][side] for name in PACKET], np.int64) for side in range(2))
     wrong, leaving = arrays.look_over(stimulus.packet, low, high, spec.height)
     if wrong >= 0:
         values = stimulus.packet[wrong].tolist()
-        name, least, most, value = next(
-            (*limit, value)
-            for limit, value in zip(limits, values, strict=True)
-            if not limit[1] <= value <= limit[2]
+        name, value = next(
+            (name, value)
+            for name, value in zip(PACKET, values, strict=True)
+            if not fields[name][0] <= value <= fields[name][1]
         )
+        least, most = fields[name]
         raise ValueError(
             f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
         )
@@ -204,7 +199,7 @@ def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None)
 def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, Ints]:
     """Return the rectangles (r, 4) of stimulus packets and how many packets had each."""
     if not len(fed):
-        rectangles, counts = np.unique(stimulus.packet[:, :4], axis=0, return_counts=True)
+        rectangles, counts = np.unique(stimulus.packet[:, : len(RECTANGLE)], axis=0, return_counts=True)
         return np.ascontiguousarray(rectangles), counts.astype(np.int64)
     used = np.flatnonzero(fed)
     place = np.unravel_index(used, (program.across, program.across, program.down, program.down))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.words import COUNTERS
+from emu.words import COUNTERS, PACKET
 
 __all__ = ["ACTIVITY_COUNTERS", "Divergence", "RunResult", "Stimulus", "compared", "diff"]
 
@@ -42,7 +42,7 @@ class Stimulus:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", _frozen(self.step, 1))
-        object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, 6))
+        object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, len(PACKET)))
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if len(self.step) != len(self.packet):

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The neurocore: composition of its parts, and the phases of a step."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec
-from emu.words import CONTROL_STRENGTHS, Activity, Control, ErrorCause, Kind, Section
+from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, bits_for
+from emu.words import CONTROL_STRENGTHS, RECTANGLE, Activity, Control, ErrorCause, Kind, Section, Status
 from rtl.component import Component
 from rtl.counters import CounterFile, StickyCause
 from rtl.crossbar import Crossbar
 from rtl.events import EventScheduler
-from rtl.layouts import ObserveSignature, ProgramSignature, flit_stream, spike_struct
+from rtl.layouts import ObserveSignature, ProgramSignature, flit_stream, spike_struct, token_struct
 from rtl.neuron import Walk
 from rtl.program import Programmer
 from rtl.schedule import Schedule
@@ -114,21 +114,22 @@ class Neurocore(Component):
     def _receive(self, m: Module) -> None:
         """Sort what comes: spikes to the scheduler, tokens to the phases, the rest to the programmer."""
         flit, events, programmer = self.i.payload, self._events, self._programmer
-        spike = data.View(spike_struct(self._spec), flit.data[: self._spec.core.data_bits])
+        spike = data.View(spike_struct(self._spec), flit.data)
+        pause = data.View(token_struct(), flit.data[: token_struct().size]).pause
         token = self.i.valid & (flit.kind == Kind.TOKEN)
         m.d.comb += [
             self.i.ready.eq(1),
             events.arrive.eq(self.i.valid & (flit.kind == Kind.SPIKE)),
             events.axon.eq(spike.axon),
             events.payload.eq(spike.payload),
-            events.swap.eq(token & ~flit.data[0]),
+            events.swap.eq(token & ~pause),
             programmer.arrive.eq(self.i.valid & (flit.kind > Kind.TOKEN)),
             programmer.kind.eq(flit.kind),
             programmer.data.eq(flit.data),
             programmer.accepting.eq(self._paused | (self._go & self._pausing)),
         ]
         with m.If(token):
-            m.d.sync += [self._go.eq(1), self._pausing.eq(flit.data[0])]
+            m.d.sync += [self._go.eq(1), self._pausing.eq(pause)]
 
     def _wire(self, m: Module) -> None:
         """Connect the parts to each other."""
@@ -225,12 +226,13 @@ class Neurocore(Component):
         """While waiting, the output belongs to replies; they go to the gateway."""
         reply, flit = self._programmer.reply, self.o.payload
         x, y = self._spec.gateway
+        place = dict(zip(RECTANGLE, (x, x, y, y), strict=True))
         m.d.comb += [
             self.o.valid.eq(reply.valid),
             reply.ready.eq(self.o.ready),
             flit.kind.eq(Kind.REPLY),
             flit.data.eq(reply.payload),
-            *(getattr(flit, name).eq(value) for name, value in (("x0", x), ("x1", x), ("y0", y), ("y1", y))),
+            *(getattr(flit, name).eq(value) for name, value in place.items()),
         ]
 
     def _inspection(self, m: Module) -> None:
@@ -239,9 +241,12 @@ class Neurocore(Component):
         section, address = Signal.like(program.section), Signal.like(program.address)
         chunks = len(walk.inspect.data) // CHUNK_BITS
         low = chunks.bit_length() - 1
-        status = Array(
-            [self._cause.first, self._router_cause.first, self._schedule.position, self._schedule.repetition]
-        )
+        status = {
+            Status.CORE_CAUSE: self._cause.first,
+            Status.ROUTER_CAUSE: self._router_cause.first,
+            Status.ENTRY: self._schedule.position,
+            Status.REPETITION: self._schedule.repetition,
+        }
         write = program.strobe & (program.section == Section.COUNTER)
         forget = program.strobe & (program.section == Section.STATUS)
         m.d.sync += [section.eq(program.section), address.eq(program.address)]
@@ -259,8 +264,10 @@ class Neurocore(Component):
                 m.d.comb += self._programmer.chunk.eq(chunk)
             with m.Case(Section.COUNTER):
                 m.d.comb += self._programmer.chunk.eq(self._counters.chunk)
-            with m.Case(Section.STATUS):
-                m.d.comb += self._programmer.chunk.eq(status[address[:2]])
+            with m.Case(Section.STATUS), m.Switch(address[: bits_for(len(Status))]):
+                for place, register in status.items():
+                    with m.Case(place):
+                        m.d.comb += self._programmer.chunk.eq(register)
 
     def _observation(self, m: Module) -> None:
         """Feed the counters, the error registers and the observe port."""

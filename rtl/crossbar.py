@@ -8,7 +8,7 @@ from emu.spec import SystemSpec, bits_for
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature
-from rtl.memory import ChunkMemory, Memory, write_chunks
+from rtl.memory import Memory, section_memory, write_chunks
 
 __all__ = ["Crossbar"]
 
@@ -31,7 +31,8 @@ class Crossbar(Component):
     """
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._core = core = spec.core
+        self._spec, self._core = spec, spec.core
+        core = spec.core
         super().__init__(
             {
                 "program": In(ProgramSignature()),
@@ -51,7 +52,7 @@ class Crossbar(Component):
         """Read cells and sums together, add, write back."""
         m = Module()
         core, lane_bits = self._core, bits_for(self._core.lanes)
-        m.submodules.cells = cells = ChunkMemory(depth=core.axons * core.words, bits=2 * core.lanes)
+        m.submodules.cells = cells = section_memory(self._spec, Section.CROSSBAR)
         m.submodules.sums = sums = Memory(depth=core.words, bits=core.lanes * core.sum_bits, transparent=True)
         touched, busy, word, lane = Signal(core.words), Signal(), Signal.like(self.word), Signal(lane_bits)
         looked = Signal.like(self.word)

@@ -5,12 +5,12 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, chunks_for
-from emu.words import Reset, Section
+from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec
+from emu.words import COUNT_BITS, Reset, Section, section_chunks
 from rtl.component import Component
 from rtl.emission import Emitter
 from rtl.layouts import ProgramSignature, flit_stream, section_struct
-from rtl.memory import ChunkMemory, ReadPort, write_chunks
+from rtl.memory import ChunkMemory, ReadPort, section_memory, write_chunks
 
 __all__ = ["Walk"]
 
@@ -52,20 +52,20 @@ class Walk(Component):
                 "column": Out(range(core.columns)),
                 "sum": In(signed(core.sum_bits)),
                 "o": Out(flit_stream(spec)),
-                "inspect": In(ReadPort(core.columns, chunks_for(core.potential_bits) * CHUNK_BITS)),
+                "inspect": In(ReadPort(core.columns, CHUNK_BITS * section_chunks(spec, Section.POTENTIAL))),
                 "stored": Out(1),
                 "neuron": Out(range(core.columns)),
                 "potential": Out(signed(core.potential_bits)),
-                "count": Out(8),
+                "count": Out(COUNT_BITS),
                 "clipped": Out(1),
                 "emitting": Out(1),
             }
         )
 
-    def _memory(self, m: Module, section: Section, depth: int) -> tuple[ChunkMemory, data.View]:
+    def _memory(self, m: Module, section: Section) -> tuple[ChunkMemory, data.View]:
         """Instantiate a memory that is written through its section; return it and its word as a structure."""
         layout = section_struct(self._spec, section)
-        memory = ChunkMemory(depth=depth, bits=layout.size)
+        memory = section_memory(self._spec, section)
         m.submodules[f"{section.name.lower()}_memory"] = memory
         write_chunks(m, memory, self.program, section)
         return memory, data.View(layout, memory.read.data[: layout.size])
@@ -74,14 +74,14 @@ class Walk(Component):
         """Build the memories, the arithmetic and the walk's state machine."""
         m = Module()
         core = self._core
-        neurons, word = self._memory(m, Section.NEURON, core.columns)
-        thresholds, theta = self._memory(m, Section.THRESHOLD, core.thresholds)
+        neurons, word = self._memory(m, Section.NEURON)
+        thresholds, theta = self._memory(m, Section.THRESHOLD)
         emitter = self._emitter(m, word)
         fetch, stored = Signal(), Signal(signed(core.potential_bits))
         self._potential_memory(m, fetch, stored)
         drive, v = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits))
         last = Signal(signed(core.threshold_bits))
-        at, index = Signal(range(core.strengths)), Signal(8)
+        at, index = Signal(range(core.strengths)), Signal(COUNT_BITS)
         column, neuron = Signal(range(core.columns + 1)), Signal(range(core.columns))
         threshold = Signal.like(thresholds.read.address)
         m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
@@ -143,8 +143,7 @@ class Walk(Component):
 
     def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
         """Potentials are written and read by the walk, and by packets while it is idle."""
-        core = self._core
-        m.submodules.potential_memory = memory = ChunkMemory(depth=core.columns, bits=core.potential_bits)
+        m.submodules.potential_memory = memory = section_memory(self._spec, Section.POTENTIAL)
         write_chunks(m, memory, self.program, Section.POTENTIAL)
         m.d.comb += [
             memory.store.enable.eq(self.stored),

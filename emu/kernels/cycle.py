@@ -20,13 +20,10 @@ from emu.kernels.inject import (
 )
 from emu.kernels.mesh import (
     AWAKE,
-    AXON_SHIFT,
     FEEDS,
     LOCAL,
     NOW,
     PAUSE,
-    PAYLOAD_BIAS,
-    PAYLOAD_SHIFT,
     PORTS,
     TO_CORE,
     TOKEN,
@@ -36,6 +33,7 @@ from emu.kernels.mesh import (
     offer,
     remove,
     route,
+    unpack_flit,
     wake,
 )
 from emu.kernels.state import (
@@ -79,7 +77,7 @@ def _send(
     if target >= 0:
         offer(mesh, target, flit)
         return
-    axon, payload = flit >> AXON_SHIFT & 0xFFFF, (flit >> PAYLOAD_SHIFT & 0x3FF) - PAYLOAD_BIAS
+    axon, payload = unpack_flit(flit)
     if target == TO_CORE:
         deliver(program, state, router, timing.step[router] & 1, axon, payload)
     else:

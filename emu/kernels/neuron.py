@@ -32,10 +32,11 @@ from emu.kernels.state import (
     Record,
     State,
 )
+from emu.words import Reset
 
 __all__ = ["advance_schedule", "current_entry", "execute", "take_thresholds", "visit"]
 
-RESET_CLEAR, RESET_ZERO, RESET_SUBTRACT = 0, 1, 2
+RESET_CLEAR, RESET_ZERO, RESET_SUBTRACT = int(Reset.CLEAR), int(Reset.ZERO), int(Reset.SUBTRACT)
 
 
 @njit

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
+from emu.words import COUNT_BITS, COUNTERS, PACKET, RECTANGLE, Section, column
 
 __all__ = [
     "ABSENT",
-    "COUNTER_COUNT",
     "GROUPS",
+    "TARGET",
     "WORD",
     "Program",
     "Record",
@@ -32,27 +33,37 @@ __all__ = [
 
 Ints = NDArray[np.int64]
 
-# Rows of State.counters, in the order of emu.words.COUNTERS (docs/reference/machine.md, "Counters").
-SPIKES = 0
-PACKETS = 1
-DELIVERIES = 2
-MERGES = 3
-SYNAPTIC_OPERATIONS = 4
-NEURON_UPDATES = 5
-SATURATIONS = 6
-ERRORS = 7
-INTEGRATE = 8
-UPDATE = 9
-SEND_STALL = 10
-TOKEN_WAIT = 11
-PAUSED = 12
-HOPS = 13
-TOKEN_HOPS = 14
-ROUTER_ERRORS = 15
-COUNTER_COUNT = 16
+# Rows of State.counters (docs/reference/machine.md, "Counters").
+SPIKES = COUNTERS.index("spikes")
+PACKETS = COUNTERS.index("packets")
+DELIVERIES = COUNTERS.index("deliveries")
+MERGES = COUNTERS.index("merges")
+SYNAPTIC_OPERATIONS = COUNTERS.index("synaptic_operations")
+NEURON_UPDATES = COUNTERS.index("neuron_updates")
+SATURATIONS = COUNTERS.index("saturations")
+ERRORS = COUNTERS.index("errors")
+INTEGRATE = COUNTERS.index("integrate")
+UPDATE = COUNTERS.index("update")
+SEND_STALL = COUNTERS.index("send_stall")
+TOKEN_WAIT = COUNTERS.index("token_wait")
+PAUSED = COUNTERS.index("paused")
+HOPS = COUNTERS.index("hops")
+TOKEN_HOPS = COUNTERS.index("token_hops")
+ROUTER_ERRORS = COUNTERS.index("router_errors")
 
 # Columns of Program.schedule.
-ENTRY_REPEAT, ENTRY_INIT, ENTRY_INTEGRATE, ENTRY_UPDATE, ENTRY_FIRE, ENTRY_FIRST, ENTRY_COUNT = range(7)
+ENTRY_REPEAT = column(Section.SCHEDULE, "repeat")
+ENTRY_INIT = column(Section.SCHEDULE, "init")
+ENTRY_INTEGRATE = column(Section.SCHEDULE, "integrate")
+ENTRY_UPDATE = column(Section.SCHEDULE, "update")
+ENTRY_FIRE = column(Section.SCHEDULE, "fire")
+ENTRY_FIRST = column(Section.SCHEDULE, "threshold_first")
+ENTRY_COUNT = column(Section.SCHEDULE, "threshold_count")
+
+# Columns of a packet, a row of a stimulus, and of a target, a row of Program.fanout.
+X0, X1, Y0, Y1, AXON, PAYLOAD = (PACKET.index(name) for name in PACKET)
+TARGET = (*RECTANGLE, "axon", "last")
+LAST = TARGET.index("last")
 
 # Places in Record.used, of each lane.
 USED_SPIKES, USED_POTENTIALS, USED_OUTPUTS, USED_KINDS = range(4)
@@ -66,8 +77,11 @@ WORD = 64
 GROUPS = 8
 """Groups of events with equal payloads; a power of two."""
 
-# A spike in one number: steps above, then core, neuron and count, each in its greatest width (emu.spec).
-SPIKE_STEP, SPIKE_CORE, SPIKE_NEURON = 32, 20, 8
+# A spike in one number: the step above, then core, neuron and count, each in its greatest width (emu.spec).
+CORE_BITS, NEURON_BITS = 12, 12
+SPIKE_NEURON = COUNT_BITS
+SPIKE_CORE = SPIKE_NEURON + NEURON_BITS
+SPIKE_STEP = SPIKE_CORE + CORE_BITS
 
 _MOST_RECTANGLES = 1 << 18
 
@@ -107,9 +121,9 @@ class Program(NamedTuple):
     threshold_base: Ints  # (N,) index into thresholds
     fanout_base: Ints  # (N,) index into fanout
     thresholds: Ints
-    fanout: Ints  # (f, 6)
+    fanout: Ints  # (f, 6) as TARGET names them
     only: Ints  # (f,) the one core of the rectangle; -1 if there are several, or none, or the gateway
-    schedule: Ints  # (e, 7)
+    schedule: Ints  # (e, fields) as in emu.words
 
 
 class State(NamedTuple):
@@ -125,7 +139,7 @@ class State(NamedTuple):
     events: Ints  # (2 L C,) how many
     entry: Ints  # (C,) schedule position
     repetition: Ints  # (C,)
-    counters: Ints  # (COUNTER_COUNT, C)
+    counters: Ints  # (counters, C)
     sent: Ints  # (f,) packets by fan-out entry, still to be counted as hops
     fed: Ints  # stimulus packets by rectangle, still to be counted; empty for a mesh with too many
     sums: NDArray[np.int32]  # scratch of one core and lane, as all below
@@ -164,7 +178,7 @@ def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
         events=np.zeros(2 * lanes * cores, np.int64),
         entry=np.zeros(cores, np.int64),
         repetition=np.zeros(cores, np.int64),
-        counters=np.zeros((COUNTER_COUNT, cores), np.int64),
+        counters=np.zeros((len(COUNTERS), cores), np.int64),
         sent=np.zeros(len(program.fanout), np.int64),
         fed=np.zeros(rectangles if rectangles <= _MOST_RECTANGLES else 0, np.int64),
         sums=np.zeros(widest, np.int32),
@@ -228,9 +242,9 @@ def unpack_spikes(spikes: Ints, rows: Ints) -> None:
     for i in range(len(spikes)):
         spike = spikes[i]
         rows[i, 0] = spike >> SPIKE_STEP
-        rows[i, 1] = spike >> SPIKE_CORE & 0xFFF
-        rows[i, 2] = spike >> SPIKE_NEURON & 0xFFF
-        rows[i, 3] = spike & 0xFF
+        rows[i, 1] = spike >> SPIKE_CORE & (1 << CORE_BITS) - 1
+        rows[i, 2] = spike >> SPIKE_NEURON & (1 << NEURON_BITS) - 1
+        rows[i, 3] = spike & (1 << COUNT_BITS) - 1
 
 
 @njit
@@ -241,5 +255,5 @@ def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, i
         for j in range(len(low)):
             if packets[i, j] < low[j] or packets[i, j] > high[j]:
                 return i, leaving
-        leaving += packets[i, 0] == 0 and packets[i, 3] >= height
+        leaving += packets[i, X0] == 0 and packets[i, Y1] >= height
     return -1, leaving

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
+from emu.words import Section
 from mapping.errors import MappingError
 from mapping.layout.packet_path import GATEWAY, walk
 from mapping.spiking.matrices import layer_matrix, pool_members
@@ -269,11 +270,14 @@ class _Checker:
 
     def _schedule(self, index: int, core: CoreImage, layer: SpikingLayer) -> Iterator[Violation]:
         """Demand that the core works in the step of its depth and rests in all others."""
-        steps = [row[1:] for row in core.schedule.tolist() for _ in range(row[0])]
+        entry = {name: values.tolist() for name, values in core.columns(Section.SCHEDULE).items()}
+        steps = [at for at, repeat in enumerate(entry["repeat"]) for _ in range(repeat)]
+        flags = [[entry[name][at] for name in ("init", "integrate", "update", "fire")] for at in steps]
         wanted = [[0, 0, 0, 0]] * self.period
         wanted[self.depth[layer.name]] = [0, 1, 1, 1]
-        compared = [step[4:] for step in steps if step[3]]
-        if [step[:4] for step in steps] != wanted or compared != [[0, layer.levels]]:
+        runs = ("threshold_first", "threshold_count")
+        compared = [[entry[name][at] for name in runs] for at in steps if entry["fire"][at]]
+        if flags != wanted or compared != [[0, layer.levels]]:
             step = self.depth[layer.name]
             message = f"it must work in step {step} of {self.period} only, with {layer.levels} thresholds"
             yield Violation(kind="schedule", message=message, core=index)

@@ -28,8 +28,8 @@ class _Pins:
     def status(self) -> int:
         """What happens in this cycle."""
         return (
-            int(self._get(self._chip.host_i.ready))
-            | int(self._get(self._chip.host_o.valid)) << 1
+            int(self._get(self._chip.host_i.ready)) * self._sample.ready
+            | int(self._get(self._chip.host_o.valid)) * self._sample.valid
             | self._observe("valid") << self._sample.stored
             | self._observe("finished") << self._sample.finished
             | self._observe("activity") << self._sample.activity

@@ -16,9 +16,10 @@ from typing import Protocol
 
 import numpy as np
 
+from emu.bits import unpack, words_of
 from emu.spec import CHUNK_BITS, SystemSpec
 from emu.trace import Divergence, RunResult
-from emu.words import COUNTERS, Activity, Kind, Section, flit_layout, unpack
+from emu.words import COUNTERS, TOKEN, Activity, Kind, Section, flit_layout, section_layout, spike_layout
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.top import Sample, beat_bits
 
@@ -112,7 +113,7 @@ class CoreMonitor:
         self.finished: list[list[int]] = [[] for _ in range(spec.cores)]
         self.activities: Counter[int] = Counter()
         self.last_active = -1
-        self._all_paused = sum(Activity.PAUSED << (3 * core) for core in range(spec.cores))
+        self._all_paused = self._sample.activities([Activity.PAUSED] * spec.cores)
 
     def cycle(self, now: int, status: int, pins: Pins) -> None:
         """Record one cycle; ``now`` may be negative before the first token."""
@@ -148,7 +149,7 @@ class CoreMonitor:
         counts = {a.name.lower(): [0] * self._spec.cores for a in Activity}
         for pattern, cycles in self.activities.items():
             for core in range(self._spec.cores):
-                counts[Activity(pattern >> (3 * core) & 7).name.lower()][core] += cycles
+                counts[Activity(self._sample.activity_of(pattern, core)).name.lower()][core] += cycles
         surplus = sum(self.activities.values()) - (self.last_active + 1)
         counts["paused"] = [cycles - surplus for cycles in counts["paused"]]
         return counts
@@ -158,7 +159,7 @@ class GatewayMonitor:
     """Sort what leaves the chip: spikes by step, tokens with their cycle, replies."""
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._layout, self._core = flit_layout(spec), spec.core
+        self._layout, self._spike = flit_layout(spec), spike_layout(spec)
         self.tokens: list[int] = []
         self.pauses = 0
         self.outputs: list[tuple[int, int, int]] = []
@@ -170,13 +171,10 @@ class GatewayMonitor:
         data = values["data"]
         if values["kind"] == Kind.TOKEN:
             self.tokens.append(now)
-            self.pauses += data & 1
+            self.pauses += unpack(TOKEN, data)["pause"]
         elif values["kind"] == Kind.SPIKE:
-            payload = data >> self._core.flit_axon_bits
-            sign = 1 << (self._core.payload_bits - 1)
-            self.outputs.append(
-                (len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign)
-            )
+            spike = unpack(self._spike, data)
+            self.outputs.append((len(self.tokens) - 1, spike["axon"], spike["payload"]))
         elif values["kind"] == Kind.REPLY:
             self.replies.append(data & ((1 << CHUNK_BITS) - 1))
         else:
@@ -196,6 +194,7 @@ class Session:
         self.pace = (0, 0.0)
         self._gateway = GatewayMonitor(job.spec)
         self._cores = CoreMonitor(job.spec, self.scoreboard)
+        self._sample = Sample(cores=job.spec.cores)
         self._now = 0
         self._origin = 0
         self._ready = 0
@@ -208,11 +207,11 @@ class Session:
     def cycle(self, pins: Pins) -> int | None:
         """Take the sample of one cycle and return the flit to offer in it, None for none."""
         status = pins.status()
-        self._ready = status & 1
+        self._ready = status & self._sample.ready
         flit = next(self._script, None)
         if self._recording:
             self._cores.cycle(self._now - self._origin, status, pins)
-        if status & 2:
+        if status & self._sample.valid:
             self._gateway.cycle(self._now - self._origin, pins.flit())
         self._now += 1
         if self._now > self._deadline and not self.done:
@@ -311,23 +310,14 @@ class Session:
             engine=engine,
         )
 
+    def _words(self, core: int, section: Section) -> list[dict[str, int]]:
+        """Return the words of a section that were read back from a core, none if it was not asked for."""
+        return words_of(section_layout(self.job.spec, section), self._reads.get((core, section), []))
+
     def _counters(self) -> dict[str, list[int]]:
-        out: dict[str, list[int]] = {name: [] for name in COUNTERS}
-        for core in range(self.job.spec.cores):
-            chunks = self._reads[core, Section.COUNTER]
-            for index, name in enumerate(COUNTERS):
-                out[name].append(sum(chunks[4 * index + part] << (CHUNK_BITS * part) for part in range(3)))
-        return out
+        read = [self._words(core, Section.COUNTER) for core in range(self.job.spec.cores)]
+        return {name: [words[at]["count"] for words in read] for at, name in enumerate(COUNTERS)}
 
     def _state(self) -> list[int]:
-        out: list[int] = []
-        bits = self.job.spec.core.potential_bits
-        for core in range(self.job.spec.cores):
-            chunks = self._reads.get((core, Section.POTENTIAL), [])
-            per = -(-bits // CHUNK_BITS)
-            for at in range(0, len(chunks), per):
-                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & (
-                    (1 << bits) - 1
-                )
-                out.append(word - (1 << bits) if word >> (bits - 1) else word)
-        return out
+        cores = range(self.job.spec.cores)
+        return [word["potential"] for core in cores for word in self._words(core, Section.POTENTIAL)]

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from emu.bits import pack, unpack
 from emu.host import load_flits, read_request, run_flits
 from emu.image import core_chunks
 from emu.kernels import state as arrays
@@ -17,10 +18,9 @@ from emu.words import (
     Kind,
     Reset,
     Section,
+    Status,
     flit_layout,
-    pack,
     section_layout,
-    unpack,
 )
 from sim_tests.bench.block_player import flit
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
@@ -53,6 +53,7 @@ def test_numbers_of_the_contract() -> None:
         "SECTION",
         "DESTINATION",
     ]
+    assert [s.name for s in sorted(Status)] == ["CORE_CAUSE", "ROUTER_CAUSE", "ENTRY", "REPETITION"]
     assert [r.name for r in sorted(Reset)] == ["CLEAR", "ZERO", "SUBTRACT"]
     assert [a.name for a in sorted(Activity)] == ["INTEGRATE", "UPDATE", "SEND_STALL", "TOKEN_WAIT", "PAUSED"]
 
