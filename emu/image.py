@@ -30,7 +30,7 @@ from emu.words import (
 
 __all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks", "printable"]
 
-_PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.POTENTIAL) for c in TABLES[section]}
+_PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.STATE) for c in TABLES[section]}
 _LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule"}
 
 FIELDS: dict[str, tuple[str, int]] = {

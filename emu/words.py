@@ -29,6 +29,7 @@ __all__ = [
     "POINTER",
     "READABLE",
     "RECTANGLE",
+    "STATE_FIELDS",
     "TABLES",
     "TOKEN",
     "Activity",
@@ -39,6 +40,7 @@ __all__ = [
     "Reset",
     "Section",
     "Status",
+    "beat_layout",
     "column",
     "columns_of",
     "flit_layout",
@@ -71,7 +73,7 @@ class Section(enum.IntEnum):
     NEURON = 3
     THRESHOLD = 4
     FANOUT = 5
-    POTENTIAL = 6
+    STATE = 6
     COUNTER = 7
     STATUS = 8
 
@@ -100,7 +102,7 @@ class Status(enum.IntEnum):
     REPETITION = 3
 
 
-READABLE = (Section.POTENTIAL, Section.COUNTER, Section.STATUS)
+READABLE = (Section.STATE, Section.COUNTER, Section.STATUS)
 """Sections that can be read back; every section can be written."""
 
 
@@ -231,9 +233,13 @@ TABLES: Mapping[Section, tuple[Column, ...]] = {
         Column("axon", lambda spec: spec.core.flit_axon_bits),
         Column("last", 1),
     ),
-    Section.POTENTIAL: (Column("potential", _potential_bits, signed=True, dtype="int64"),),
+    Section.STATE: (Column("potential", _potential_bits, signed=True, dtype="int64"),),
 }
 """The fields of the words of every memory but the crossbar, lowest bit first."""
+
+
+STATE_FIELDS = tuple(c.name for c in TABLES[Section.STATE])
+"""What a neuron keeps from step to step: the fields of a state word."""
 
 
 def column(section: Section, name: str) -> int:
@@ -292,6 +298,12 @@ def section_layout(spec: SystemSpec, section: Section) -> Layout:
     return tuple(field for field in fields if field.bits)
 
 
+def beat_layout(spec: SystemSpec) -> Layout:
+    """Return what is observed of a neuron that is stored: which, its state, the thresholds it crossed."""
+    neuron = Field("neuron", bits_for(spec.core.columns))
+    return (neuron, *section_layout(spec, Section.STATE), Field("count", COUNT_BITS))
+
+
 def section_words(spec: SystemSpec, section: Section) -> int:
     """Return how many words a section of a core has."""
     core = spec.core
@@ -302,7 +314,7 @@ def section_words(spec: SystemSpec, section: Section) -> int:
         Section.NEURON: core.columns,
         Section.THRESHOLD: core.thresholds,
         Section.FANOUT: core.fanouts,
-        Section.POTENTIAL: core.columns,
+        Section.STATE: core.columns,
         Section.COUNTER: len(COUNTERS),
         Section.STATUS: len(Status),
     }[section]

@@ -9,7 +9,7 @@ from emu.spec import COUNTER_BITS, SystemSpec
 from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
-from rtl.layouts import OBSERVED, flit_stream, observed_bits
+from rtl.layouts import flit_stream, observed_bits
 from rtl.router import Router
 
 __all__ = ["Chip", "presence"]
@@ -104,7 +104,7 @@ class Chip(Component):
                     wiring.connect(m, router.o[port], routers[index + dx + dy * spec.width].i[opposite])
         self._gateway(m, routers)
         if self._observe:
-            for name in OBSERVED:
+            for name in observed_bits(spec):
                 packed = Cat(Value.cast(getattr(core.observe, name)) for core in cores)
                 m.d.comb += getattr(self, f"observe_{name}").eq(packed)
         return m

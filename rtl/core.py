@@ -236,7 +236,7 @@ class Neurocore(Component):
         ]
 
     def _inspection(self, m: Module) -> None:
-        """Answer reads of potentials, counters and status."""
+        """Answer reads of state words, counters and status."""
         program, walk = self._programmer.program, self._walk
         section, address = Signal.like(program.section), Signal.like(program.address)
         chunks = len(walk.inspect.data) // CHUNK_BITS
@@ -259,7 +259,7 @@ class Neurocore(Component):
             self._router_cause.clear.eq(forget),
         ]
         with m.Switch(section):
-            with m.Case(Section.POTENTIAL):
+            with m.Case(Section.STATE):
                 chunk = walk.inspect.data.word_select(address[:low], CHUNK_BITS) if low else walk.inspect.data
                 m.d.comb += self._programmer.chunk.eq(chunk)
             with m.Case(Section.COUNTER):
@@ -294,6 +294,6 @@ class Neurocore(Component):
             *(getattr(meter, a.name.lower()).eq(self.observe.activity == a) for a in Activity),
             self.observe.valid.eq(walk.stored),
             self.observe.neuron.eq(walk.neuron),
-            self.observe.potential.eq(walk.potential),
+            *(getattr(self.observe, name).eq(walk.state[name]) for name in walk.state.shape().members),
             self.observe.count.eq(walk.count),
         ]

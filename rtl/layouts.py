@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
 from emu.bits import Layout
-from emu.spec import CHUNK_BITS, SystemSpec, bits_for
+from emu.spec import CHUNK_BITS, SystemSpec
 from emu.words import (
     ACTIVITY_BITS,
     COUNT_BITS,
@@ -14,13 +14,13 @@ from emu.words import (
     POINTER,
     TOKEN,
     Section,
+    beat_layout,
     flit_layout,
     section_layout,
     spike_layout,
 )
 
 __all__ = [
-    "OBSERVED",
     "MeterSignature",
     "ObserveSignature",
     "ProgramSignature",
@@ -84,15 +84,10 @@ class ProgramSignature(wiring.Signature):
         super().__init__({"strobe": Out(1), **pointer, "chunk": Out(CHUNK_BITS)})
 
 
-OBSERVED = ("valid", "neuron", "potential", "count", "activity", "finished")
-"""Members of `ObserveSignature`, in order."""
-
-
 def observed_bits(spec: SystemSpec) -> dict[str, int]:
     """Return the width of every observed field of one core."""
-    core = spec.core
-    widths = (1, bits_for(core.columns), core.potential_bits, COUNT_BITS, ACTIVITY_BITS, 1)
-    return dict(zip(OBSERVED, widths, strict=True))
+    beat = {field.name: field.bits for field in beat_layout(spec)}
+    return {"valid": 1, **beat, "activity": ACTIVITY_BITS, "finished": 1}
 
 
 class ObserveSignature(wiring.Signature):
@@ -101,8 +96,8 @@ class ObserveSignature(wiring.Signature):
     Members
     -------
     valid : Out(1), a neuron is stored in this cycle.
-    neuron, potential, count : Out, its index, its stored potential (two's complement) and its crossed
-        thresholds.
+    neuron, potential, count : Out, its index, its state as stored (every field of it; two's complement if
+        signed) and its crossed thresholds.
     activity : Out, `emu.words.Activity` of this cycle.
     finished : Out(1), the core's token enters its router in this cycle.
     """

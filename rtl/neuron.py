@@ -23,15 +23,15 @@ class Walk(Component):
 
     Members
     -------
-    program : In, writes into the neuron, threshold, fan-out and potential memories.
+    program : In, writes into the neuron, threshold, fan-out and state memories.
     start : In, begin in the next cycle.
     done : Out, this is the last cycle.
     neurons, strengths, strength : In, control registers: n, k, and the table of strengths.
     entry : In, the schedule entry of this step.
     look, column, sum : the crossbar's column sums, read one cycle ahead.
     o : Out(stream), spike packets.
-    inspect : In(ReadPort), reads potentials while the walk is idle.
-    stored, neuron, potential, count : Out, a neuron is stored in this cycle, and what was found.
+    inspect : In(ReadPort), reads state words while the walk is idle.
+    stored, neuron, state, count : Out, a neuron is stored in this cycle, and what was found.
     clipped : Out, a value was clipped in this cycle.
     emitting : Out, a packet is offered in this cycle.
     """
@@ -52,10 +52,10 @@ class Walk(Component):
                 "column": Out(range(core.columns)),
                 "sum": In(signed(core.sum_bits)),
                 "o": Out(flit_stream(spec)),
-                "inspect": In(ReadPort(core.columns, CHUNK_BITS * section_chunks(spec, Section.POTENTIAL))),
+                "inspect": In(ReadPort(core.columns, CHUNK_BITS * section_chunks(spec, Section.STATE))),
                 "stored": Out(1),
                 "neuron": Out(range(core.columns)),
-                "potential": Out(signed(core.potential_bits)),
+                "state": Out(section_struct(spec, Section.STATE)),
                 "count": Out(COUNT_BITS),
                 "clipped": Out(1),
                 "emitting": Out(1),
@@ -77,8 +77,8 @@ class Walk(Component):
         neurons, word = self._memory(m, Section.NEURON)
         thresholds, theta = self._memory(m, Section.THRESHOLD)
         emitter = self._emitter(m, word)
-        fetch, stored = Signal(), Signal(signed(core.potential_bits))
-        self._potential_memory(m, fetch, stored)
+        fetch = Signal()
+        before = self._state_memory(m, fetch)
         drive, v = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits))
         last = Signal(signed(core.threshold_bits))
         at, index = Signal(range(core.strengths)), Signal(COUNT_BITS)
@@ -102,7 +102,7 @@ class Walk(Component):
                     m.d.comb += self.look.eq(1)
                     m.d.sync += column.eq(column + 1)
             with m.State("MEMBRANE"):
-                self._membrane(m, word, stored, drive, v)
+                self._membrane(m, word, before, drive, v)
                 m.d.comb += thresholds.read.enable.eq(1)
                 m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
                 m.d.sync += [index.eq(0), self.count.eq(0), threshold.eq(thresholds.read.address + 1)]
@@ -141,21 +141,22 @@ class Walk(Component):
         ]
         return emitter
 
-    def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
-        """Potentials are written and read by the walk, and by packets while it is idle."""
-        m.submodules.potential_memory = memory = section_memory(self._spec, Section.POTENTIAL)
-        write_chunks(m, memory, self.program, Section.POTENTIAL)
+    def _state_memory(self, m: Module, fetch: Signal) -> data.View:
+        """Return the word read; state is written and read by the walk, and by packets while it is idle."""
+        layout = section_struct(self._spec, Section.STATE)
+        m.submodules.state_memory = memory = section_memory(self._spec, Section.STATE)
+        write_chunks(m, memory, self.program, Section.STATE)
         m.d.comb += [
             memory.store.enable.eq(self.stored),
             memory.store.address.eq(self.neuron),
-            memory.store.data.eq(self.potential),
+            memory.store.data.eq(self.state.as_value()),
             memory.read.enable.eq(fetch | self.inspect.enable),
             memory.read.address.eq(Mux(fetch, self.neuron, self.inspect.address)),
             self.inspect.data.eq(memory.read.data),
-            stored.eq(memory.read.data[: self._core.potential_bits]),
         ]
+        return data.View(layout, memory.read.data[: layout.size])
 
-    def _membrane(self, m: Module, word: data.View, stored: Signal, drive: Signal, v: Signal) -> None:
+    def _membrane(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> None:
         """Rule 6: base, drive and bias, saturated."""
         core = self._core
         base, total = (
@@ -165,7 +166,7 @@ class Walk(Component):
         with m.If(self.entry.init):
             m.d.comb += base.eq(word.v0)
         with m.Elif(word.reset != Reset.CLEAR):
-            m.d.comb += base.eq(stored)
+            m.d.comb += base.eq(before.potential)
         m.d.comb += total.eq(base)
         with m.If(self.entry.update):
             m.d.comb += total.eq(base + word.bias + drive)
@@ -184,11 +185,11 @@ class Walk(Component):
 
     def _reset(self, m: Module, word: data.View, v: Signal, last: Signal) -> None:
         """Rule 7: what a neuron that fired keeps."""
-        m.d.comb += self.potential.eq(v)
+        m.d.comb += self.state.potential.eq(v)
         with m.If((self.count != 0) & (word.reset == Reset.ZERO)):
-            m.d.comb += self.potential.eq(0)
+            m.d.comb += self.state.potential.eq(0)
         with m.Elif((self.count != 0) & (word.reset == Reset.SUBTRACT)):
-            m.d.comb += self.potential.eq(self._saturate(m, v - last))
+            m.d.comb += self.state.potential.eq(self._saturate(m, v - last))
 
     def _advance(self, m: Module, neuron: Signal) -> None:
         """Go to the next neuron, or finish."""

@@ -42,8 +42,8 @@ from emu.kernels.state import (
     SEND_STALL,
     TOKEN_HOPS,
     USED_OUTPUTS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
     Program,
     Record,
     State,
@@ -294,8 +294,8 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
 def _is_full(program: Program, record: Record) -> bool:
     """Return whether the record might overflow within one cycle."""
     full = record.used[USED_SPIKES] + len(program.bias) > len(record.spikes)
-    if len(record.potentials):
-        full = full or record.used[USED_POTENTIALS] + len(program.bias) > len(record.potentials)
+    if len(record.visits):
+        full = full or record.used[USED_VISITS] + len(program.bias) > len(record.visits)
     return full or record.used[USED_OUTPUTS] + 1 > len(record.outputs)  # type: ignore[no-any-return]
 
 

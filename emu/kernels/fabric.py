@@ -20,8 +20,8 @@ from emu.kernels.state import (
     PAYLOAD,
     USED_KINDS,
     USED_OUTPUTS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
     X0,
     X1,
     Y0,
@@ -152,9 +152,9 @@ def _is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
     lanes = len(record.used) // USED_KINDS
     used = USED_KINDS * lane
     full = record.used[used + USED_SPIKES] + len(program.bias) > (lane + 1) * (len(record.spikes) // lanes)
-    if len(record.potentials):
-        rows = (lane + 1) * (len(record.potentials) // lanes)
-        full = full or record.used[used + USED_POTENTIALS] + len(program.bias) > rows
+    if len(record.visits):
+        rows = (lane + 1) * (len(record.visits) // lanes)
+        full = full or record.used[used + USED_VISITS] + len(program.bias) > rows
     rows = (lane + 1) * (len(record.outputs) // lanes)
     return full or record.used[used + USED_OUTPUTS] + sends > rows  # type: ignore[no-any-return]
 

@@ -8,13 +8,14 @@ lane follow each other; cycle mode has one lane, and every index without a lane 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
-from emu.words import COUNT_BITS, COUNTERS, PACKET, RECTANGLE, Section, column
+from emu.words import COUNT_BITS, COUNTERS, PACKET, RECTANGLE, STATE_FIELDS, Section, column
 
 __all__ = [
     "ABSENT",
@@ -66,7 +67,11 @@ TARGET = (*RECTANGLE, "axon", "last")
 LAST = TARGET.index("last")
 
 # Places in Record.used, of each lane.
-USED_SPIKES, USED_POTENTIALS, USED_OUTPUTS, USED_KINDS = range(4)
+USED_SPIKES, USED_VISITS, USED_OUTPUTS, USED_KINDS = range(4)
+
+# Columns of Record.visits: step, core, neuron, then the state word.
+VISIT_COLUMNS = 3 + len(STATE_FIELDS)
+VISIT_POTENTIAL = 3 + STATE_FIELDS.index("potential")
 
 ABSENT = -(1 << 15)
 """Value of an axon without an event; no payload is as small."""
@@ -157,13 +162,13 @@ class Record(NamedTuple):
     """What a run writes down until the caller takes it away; each lane has an equal share of the rows."""
 
     spikes: Ints  # (s,) step, core, neuron, count in one number
-    potentials: Ints  # (v, 4) step, core, neuron, V; no rows if not wanted
+    visits: Ints  # (v, fields) step, core, neuron and the state stored; no rows if not wanted
     outputs: Ints  # (o, 3) step, axon, payload
     used: Ints  # (3 L,) the next free rows
 
 
-def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
-    """Return the state at the start of a run; every lane gets a copy of ``potential``."""
+def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> State:
+    """Return the state at the start of a run; every lane gets a copy of ``start``, by field."""
     cores, axons = len(program.enabled), len(program.row_cells)
     widest = max(1, int((program.neurons * program.columns).max(initial=0)))
     rows, neurons = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
@@ -171,8 +176,8 @@ def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
     compares = max(1, int(program.schedule[fire, ENTRY_COUNT].max(initial=0)))
     rectangles = (program.across * program.down) ** 2
     return State(
-        potential=np.tile(potential, lanes),
-        crossed=np.zeros(lanes * len(potential), np.int64),
+        **{name: np.tile(values, lanes) for name, values in start.items()},
+        crossed=np.zeros(lanes * len(program.bias), np.int64),
         value=np.full(2 * lanes * axons, ABSENT, np.int16),
         event=np.zeros(2 * lanes * axons, np.int32),
         events=np.zeros(2 * lanes * cores, np.int64),
@@ -193,19 +198,19 @@ def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
     )
 
 
-def make_record(*, rows: int, outputs: int, potentials: bool, lanes: int = 1) -> Record:
+def make_record(*, rows: int, outputs: int, visits: bool, lanes: int = 1) -> Record:
     """Return empty buffers.
 
     Parameters
     ----------
     rows : neuron visits that each lane can record.
     outputs : packets to the gateway that each lane can record.
-    potentials : whether V is recorded.
+    visits : whether the state that a visit stores is recorded.
     """
     return _started(
         Record(
             spikes=np.empty(lanes * rows, np.int64),
-            potentials=np.empty((lanes * rows if potentials else 0, 4), np.int64),
+            visits=np.empty((lanes * rows if visits else 0, VISIT_COLUMNS), np.int64),
             outputs=np.empty((lanes * outputs, 3), np.int64),
             used=np.zeros(USED_KINDS * lanes, np.int64),
         )
@@ -215,18 +220,18 @@ def make_record(*, rows: int, outputs: int, potentials: bool, lanes: int = 1) ->
 def _started(record: Record) -> Record:
     """Let every lane write from its first row on."""
     lanes = len(record.used) // USED_KINDS
-    for kind, rows in enumerate((record.spikes, record.potentials, record.outputs)):
+    for kind, rows in enumerate((record.spikes, record.visits, record.outputs)):
         record.used[kind::USED_KINDS] = np.arange(lanes) * (len(rows) // lanes)
     return record
 
 
 def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
-    """Return copies of the rows in use (spikes, potentials, outputs) of lanes with any; empty the buffers."""
+    """Return copies of the rows in use (spikes, visits, outputs) of lanes with any; empty the buffers."""
     lanes = len(record.used) // USED_KINDS
     used = record.used.reshape(lanes, USED_KINDS).copy()
     _started(record)
     first = record.used.reshape(lanes, USED_KINDS)
-    kinds = (record.spikes, record.potentials, record.outputs)
+    kinds = (record.spikes, record.visits, record.outputs)
     return [
         tuple(  # type: ignore[misc]
             rows[a:b].copy() for rows, a, b in zip(kinds, begin.tolist(), end.tolist(), strict=True)

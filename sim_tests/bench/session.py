@@ -16,12 +16,23 @@ from typing import Protocol
 
 import numpy as np
 
-from emu.bits import unpack, words_of
+from emu.bits import layout_bits, reader, unpack, words_of
 from emu.spec import CHUNK_BITS, SystemSpec
-from emu.trace import Divergence, RunResult
-from emu.words import COUNTERS, TOKEN, Activity, Kind, Section, flit_layout, section_layout, spike_layout
+from emu.trace import VISIT, Divergence, RunResult
+from emu.words import (
+    COUNTERS,
+    STATE_FIELDS,
+    TOKEN,
+    Activity,
+    Kind,
+    Section,
+    beat_layout,
+    flit_layout,
+    section_layout,
+    spike_layout,
+)
 from sim_tests.bench.job import BenchJob
-from sim_tests.bench.top import Sample, beat_bits
+from sim_tests.bench.top import Sample
 
 __all__ = ["BenchError", "CoreMonitor", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
 
@@ -48,7 +59,7 @@ class Pins(Protocol):
 
 
 def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
-    """Return where two beats differ: in the neuron visited, else in its potential, else in its spikes."""
+    """Return where two beats differ: in the neuron visited, else in its state, else in its spikes."""
     step, core = got[:2]
     if expected is None or expected[:3] != got[:3]:
         neuron = None if expected is None else expected[2]
@@ -56,9 +67,9 @@ def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
         return Divergence(
             what="visited neurons", step=place, core=core, neuron=None, expected=neuron, got=got[2]
         )
-    at = 3 if expected[3] != got[3] else 4
-    what = "potentials" if at == 3 else "spikes"
-    return Divergence(what=what, step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
+    what = [*VISIT[:3], *(f"{name}s" for name in STATE_FIELDS), "spikes"]
+    at = next(i for i in range(3, len(what)) if expected[i] != got[i])
+    return Divergence(what=what[at], step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
 
 
 @dataclass
@@ -72,23 +83,23 @@ class Scoreboard:
     job: BenchJob
     compared: int = 0
     spikes: list[tuple[int, int, int, int]] = field(default_factory=list)
-    potentials: list[tuple[int, int, int, int]] = field(default_factory=list)
+    visits: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._queues: list[Iterator[list[int]]] = [
             iter(self.job.beats[self.job.beats[:, 1] == core].tolist()) for core in range(self.job.spec.cores)
         ]
 
-    def push(self, step: int, core: int, neuron: int, potential: int, count: int) -> None:
-        """Compare one beat; the first difference ends the run with its place."""
-        got = [step, core, neuron, potential, count]
+    def push(self, step: int, core: int, neuron: int, *stored: int) -> None:
+        """Compare one beat, its state and its crossings; the first difference ends the run with its place."""
+        got = [step, core, neuron, *stored]
         expected = next(self._queues[core], None)
         if expected != got:
             raise BenchError(str(_difference(expected, got)))
         self.compared += 1
-        self.potentials.append((step, core, neuron, potential))
-        if count:
-            self.spikes.append((step, core, neuron, count))
+        self.visits.append((step, core, neuron, *stored[:-1]))
+        if stored[-1]:
+            self.spikes.append((step, core, neuron, stored[-1]))
 
     def finish(self, minimum: int = 1) -> None:
         """Demand drained queues and at least ``minimum`` comparisons."""
@@ -107,7 +118,8 @@ class CoreMonitor:
     def __init__(self, spec: SystemSpec, scoreboard: Scoreboard) -> None:
         self._spec, self.scoreboard = spec, scoreboard
         self._sample = Sample(cores=spec.cores)
-        self._widths = tuple(beat_bits(spec).values())
+        self._beat = reader(beat_layout(spec), ("neuron", *STATE_FIELDS, "count"))
+        self._beat_bits = layout_bits(beat_layout(spec))
         self._cores = (1 << spec.cores) - 1
         self._events = self._cores << self._sample.stored | self._cores << self._sample.finished
         self.finished: list[list[int]] = [[] for _ in range(spec.cores)]
@@ -134,15 +146,10 @@ class CoreMonitor:
                 self.finished[core].append(now)
 
     def _beats(self, valid: int, beats: int) -> None:
-        neuron_bits, potential_bits, count_bits = self._widths
-        sign = 1 << (potential_bits - 1)
         for core in range(self._spec.cores):
             if valid >> core & 1:
-                beat = beats >> core * (neuron_bits + potential_bits + count_bits)
-                neuron = beat & ((1 << neuron_bits) - 1)
-                potential = ((beat >> neuron_bits & ((1 << potential_bits) - 1)) ^ sign) - sign
-                count = beat >> (neuron_bits + potential_bits) & ((1 << count_bits) - 1)
-                self.scoreboard.push(len(self.finished[core]), core, neuron, potential, count)
+                beat = self._beat(beats >> core * self._beat_bits)
+                self.scoreboard.push(len(self.finished[core]), core, *beat)
 
     def activity_counts(self) -> dict[str, list[int]]:
         """Return cycles by activity and core, in the window from the first token to the last active cycle."""
@@ -302,8 +309,8 @@ class Session:
             spikes=np.array(sorted(self.scoreboard.spikes), np.int64).reshape(-1, 4),
             outputs=np.array(sorted(self._gateway.outputs), np.int64).reshape(-1, 3),
             counters={name: np.array(values, np.int64) for name, values in counters.items()},
-            state=np.array(self._state(), np.int64),
-            potentials=np.array(sorted(self.scoreboard.potentials), np.int64).reshape(-1, 4),
+            state={name: np.array(values, np.int64) for name, values in self._state().items()},
+            visits=np.array(sorted(self.scoreboard.visits), np.int64).reshape(-1, len(VISIT)),
             finish=np.array([cycles[:steps] for cycles in finished], np.int64).T.reshape(steps, spec.cores),
             gateway=np.array(self._gateway.tokens, np.int64),
             elapsed=self._cores.last_active + 1,
@@ -318,6 +325,6 @@ class Session:
         read = [self._words(core, Section.COUNTER) for core in range(self.job.spec.cores)]
         return {name: [words[at]["count"] for words in read] for at, name in enumerate(COUNTERS)}
 
-    def _state(self) -> list[int]:
-        cores = range(self.job.spec.cores)
-        return [word["potential"] for core in cores for word in self._words(core, Section.POTENTIAL)]
+    def _state(self) -> dict[str, list[int]]:
+        words = [w for core in range(self.job.spec.cores) for w in self._words(core, Section.STATE)]
+        return {name: [word.get(name, 0) for word in words] for name in STATE_FIELDS}

@@ -10,21 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emu.bits import Field, Layout, layout_bits, places
-from emu.spec import SystemSpec, bits_for
-from emu.words import ACTIVITY_BITS, COUNT_BITS, flit_layout
+from emu.spec import SystemSpec
+from emu.words import ACTIVITY_BITS, beat_layout, flit_layout
 
 __all__ = ["BENCH_FILE", "Sample", "bench_control", "bench_verilog"]
 
 BENCH_FILE = "bench.v"
 """Name of the file of the module ``bench``."""
-
-BEAT = ("neuron", "potential", "count")
-"""Fields of a neuron beat, lowest first."""
-
-
-def beat_bits(spec: SystemSpec) -> dict[str, int]:
-    """Return the width of every field of a neuron beat."""
-    return dict(zip(BEAT, (bits_for(spec.core.columns), spec.core.potential_bits, COUNT_BITS), strict=True))
 
 
 def status_layout(cores: int) -> Layout:
@@ -92,11 +84,9 @@ endmodule
 def bench_verilog(spec: SystemSpec) -> str:
     """Return the text of the module ``bench`` for a chip of these sizes."""
     cores = [f"dut.core_{i % spec.width}_{i // spec.width}.observe__" for i in reversed(range(spec.cores))]
-    widths = beat_bits(spec)
-    flit, beat = layout_bits(flit_layout(spec)), sum(widths.values())
-    groups = [
-        f"{core}valid ? {{{', '.join(core + name for name in reversed(BEAT))}}} : {beat}'d0" for core in cores
-    ]
+    names = [field.name for field in reversed(beat_layout(spec))]
+    flit, beat = layout_bits(flit_layout(spec)), layout_bits(beat_layout(spec))
+    groups = [f"{core}valid ? {{{', '.join(core + name for name in names)}}} : {beat}'d0" for core in cores]
     fields = ",\n    ".join(f"({group})" for group in groups)
     return _TEXT.format(
         flit=flit - 1,

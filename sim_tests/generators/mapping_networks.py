@@ -265,7 +265,7 @@ def interpret(image: SystemImage, stimulus: Stimulus) -> RunResult:
         spikes=np.array(sorted(spikes), np.int64).reshape(-1, 4),
         outputs=np.array(sorted(outputs), np.int64).reshape(-1, 3),
         counters={},
-        state=np.zeros(0, np.int64),
+        state={},
         engine="interpreter",
     )
 

@@ -120,7 +120,7 @@ class Core:
         self.current: dict[int, int] = {}
         self.sums: list[int] = []
         self.spikes: list[tuple[int, ...]] = []
-        self.potentials: list[tuple[int, ...]] = []
+        self.visits: list[tuple[int, ...]] = []
 
     def receive(self, flit: Flit) -> None:
         """Sink a spike packet (machine.md, receiving)."""
@@ -181,7 +181,7 @@ class Core:
         if c > 0 and p["reset"][i] == Reset.SUBTRACT:
             v = self.sat(v - crossed[-1])
         self.V[i] = v
-        self.potentials.append((self.step - 1, self.index, i, v))
+        self.visits.append((self.step - 1, self.index, i, v))
         self.counts["spikes"] += c
         if c > 0:
             self.spikes.append((self.step - 1, self.index, i, c))

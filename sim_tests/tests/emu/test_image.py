@@ -111,7 +111,7 @@ def test_fields_of_a_core_are_those_of_the_words() -> None:
     good = core()
     for section, columns in TABLES.items():
         assert list(good.columns(section)) == [c.name for c in columns]
-    for c in (*TABLES[Section.NEURON], *TABLES[Section.POTENTIAL]):
+    for c in (*TABLES[Section.NEURON], *TABLES[Section.STATE]):
         assert FIELDS[c.name] == (c.dtype, 1)
         assert good.columns(Section.NEURON).get(c.name, good.potential) is getattr(good, c.name)
 
