@@ -237,8 +237,8 @@ for seed in (1, 2, 3):
     image, stimulus = random_system(seed, steps=4)
     for cycles in (False, True):
         run = Machine(image).run(stimulus, cycles=cycles, potentials=True)
-        groups = (run.state.values(), run.counters.values())
-        for part in (run.spikes, run.outputs, run.potentials, *(array for group in groups for array in group)):
+        arrays = [*run.state.values(), *run.counters.values()]
+        for part in (run.spikes, run.outputs, run.potentials, *arrays):
             sha.update(np.ascontiguousarray(part).tobytes())
         sha.update(repr((run.elapsed, run.finish, run.gateway)).encode())
 print(sha.hexdigest())
