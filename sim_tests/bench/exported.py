@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emu.spec import SystemSpec
 from rtl.export import VERILOG_FILES
-from sim_tests.bench.job import prepare, save_result
+from sim_tests.bench.job import save_result
 from sim_tests.bench.systems import System, VerifyError
 from sim_tests.bench.top import BENCH_FILE, bench_verilog
 
@@ -105,6 +105,6 @@ def export_bench(folder: Path, systems: Sequence[System]) -> list[Path]:
     for name, text in texts.items():
         (bench / name).write_text(text)
     for number, system in enumerate(systems):
-        prepare(system.image, system.stimulus, system.expected).save(bench / f"job{number:05d}.npz")
+        system.job().save(bench / f"job{number:05d}.npz")
         save_result(system.expected, bench / f"expected{number:05d}.npz")
     return sorted(path for path in bench.iterdir() if path.is_file())
