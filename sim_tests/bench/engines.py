@@ -25,7 +25,7 @@ from emu.trace import RunResult
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import BenchJob, load_result
 from sim_tests.bench.session import BenchError
-from sim_tests.bench.start_values import without_start_values
+from sim_tests.bench.start_values import RANDOM_START, without_start_values
 from sim_tests.bench.top import BENCH_FILE, bench_control, bench_verilog
 from spikeloom.files import whole, write_text
 
@@ -106,9 +106,6 @@ _BUILD_ARGUMENTS = {
     "icarus": [],
 }
 """What has no start value: Verilator draws one for every register and word, Icarus leaves it unknown."""
-
-RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+20210401")
-"""Arguments of a simulator that Verilator built: without them what has no start value is zero."""
 
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 """Objects of a Verilator build that no design changes; compiling them takes longer than a small design."""
@@ -304,6 +301,7 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
             for old in folder.glob("build*"):
                 shutil.rmtree(old, ignore_errors=True)
             for name, text in texts.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(text)
             build = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
         else:

@@ -185,7 +185,7 @@ def _report(
     complaint = None
     if shares is not None:
         teller.say("mean shares: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-        if len(systems) >= COVERED_FROM and (corners := missed(list(systems))):
+        if len(systems) >= COVERED_FROM and (corners := missed(systems)):
             complaint = f"the systems must reach every corner, they missed: {', '.join(corners)}"
     if options.junit is not None:
         write_whole(options.junit, junit_report(outcomes, engine, complaint))

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["PATTERN", "without_start_values"]
+__all__ = ["PATTERN", "RANDOM_START", "without_start_values"]
+
+RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+20210401")
+"""Arguments of a simulator that Verilator built: without them what has no start value is zero."""
 
 PATTERN = r"^( *(output )?reg [^=;]*[^=; ]) *= *[0-9]+'[bdh][0-9a-fA-F]+;"
 """A register with a declared value of a stated width, as an extended regular expression of ``sed`` too."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,27 +143,30 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
 def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[System]:
     """Return systems of consecutive seeds.
 
-    Where a batch of `COVERED_FROM` or more misses a corner, its last systems give way to the next seeds that
-    reach one.
+    Where a batch of `COVERED_FROM` or more misses a corner, the systems that it needs least give way to the
+    next seeds that reach one.
     """
     systems = [seeded_system(seed + index, spec) for index in range(count)]
-    spare = iter(range(seed + count, seed + count + _SPARE_SEEDS))
-    place = count - 1
-    while (
-        count >= COVERED_FROM and (missing := missed(systems)) and (number := next(spare, None)) is not None
-    ):
+    shares = [system.coverage() for system in systems]
+    for number in range(seed + count, seed + count + _SPARE_SEEDS):
+        if count < COVERED_FROM or not (gaps := _gaps(shares)):
+            break
         candidate = seeded_system(number, spec)
-        shares = candidate.coverage()
-        if any(shares[name] for name in missing):
-            systems[place] = candidate
-            place -= 1
+        reached = candidate.coverage()
+        left = [len(_gaps([*shares[:at], reached, *shares[at + 1 :]])) for at in range(count)]
+        place = max(at for at in range(count) if left[at] == min(left))
+        if left[place] < len(gaps):
+            systems[place], shares[place] = candidate, reached
     return systems
 
 
-def missed(systems: list[System]) -> list[str]:
+def _gaps(shares: Sequence[Mapping[str, float]]) -> list[str]:
+    return [name for name in shares[0] if not any(one[name] for one in shares)]
+
+
+def missed(systems: Sequence[System]) -> list[str]:
     """Return the corners that no system of a batch reaches."""
-    batch = [system.coverage() for system in systems]
-    return [name for name in batch[0] if not any(shares[name] for shares in batch)]
+    return _gaps([system.coverage() for system in systems])
 
 
 def read_stimulus(path: Path) -> Stimulus:
