@@ -89,21 +89,28 @@ class Neurocore(Component):
                 "observe": Out(ObserveSignature(spec)),
             }
         )
+        self._control = ControlRegisters(spec)
+        self._schedule = Schedule(spec)
+        self._events = EventScheduler(spec)
+        self._crossbar = Crossbar(spec)
+        self._walk = Walk(spec)
+        self._programmer = Programmer()
+        self._counters = CounterFile(spec)
+        self._cause, self._router_cause = StickyCause(), StickyCause()
+        self._go, self._pausing, self._paused = Signal(), Signal(), Signal(init=1)
 
     def elaborate(self, platform: object) -> Module:
-        """Instantiate the parts, connect program and spikes, and let the phases drive them."""
+        """Attach the parts, connect program and spikes, and let the phases drive them."""
         m = Module()
-        spec = self._spec
-        m.submodules.control = self._control = ControlRegisters(spec)
-        m.submodules.sequence = self._schedule = Schedule(spec)
-        m.submodules.events = self._events = EventScheduler(spec)
-        m.submodules.crossbar = self._crossbar = Crossbar(spec)
-        m.submodules.walk = self._walk = Walk(spec)
-        m.submodules.programmer = self._programmer = Programmer()
-        m.submodules.counters = self._counters = CounterFile(spec)
-        m.submodules.core_cause = self._cause = StickyCause()
-        m.submodules.router_cause = self._router_cause = StickyCause()
-        self._go, self._pausing, self._paused = Signal(), Signal(), Signal(init=1)
+        m.submodules.control = self._control
+        m.submodules.sequence = self._schedule
+        m.submodules.events = self._events
+        m.submodules.crossbar = self._crossbar
+        m.submodules.walk = self._walk
+        m.submodules.programmer = self._programmer
+        m.submodules.counters = self._counters
+        m.submodules.core_cause = self._cause
+        m.submodules.router_cause = self._router_cause
         self._receive(m)
         self._wire(m)
         self._phases(m)

@@ -41,18 +41,17 @@ class Emitter(Component):
                 "done": Out(1),
             }
         )
+        self._memory = section_memory(spec, Section.FANOUT)
 
     def elaborate(self, platform: object) -> Module:
-        """Build the fan-out memory, the copy counter and the packet."""
+        """Attach the fan-out memory; build the copy counter and the packet."""
         m = Module()
         layout = section_struct(self._spec, Section.FANOUT)
-        m.submodules.memory = memory = section_memory(self._spec, Section.FANOUT)
+        m.submodules.memory = memory = self._memory
         target = data.View(layout, memory.read.data[: layout.size])
         entry, copy, final = Signal.like(memory.read.address), Signal(COUNT_BITS), Signal()
         write_chunks(m, memory, self.program, Section.FANOUT)
-        m.d.comb += [
-            final.eq(self.count_emission | (copy + 1 == self.count)),
-        ]
+        m.d.comb += final.eq(self.count_emission | (copy + 1 == self.count))
         with m.If(self.look):
             m.d.comb += [memory.read.enable.eq(1), memory.read.address.eq(self.base)]
             m.d.sync += [entry.eq(self.base + 1), copy.eq(0)]

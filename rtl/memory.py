@@ -94,7 +94,6 @@ class ChunkMemory(Component):
 
     def __init__(self, *, depth: int, bits: int) -> None:
         self._chunks = chunks_for(bits)
-        self._depth = depth
         self._wide = self._chunks * CHUNK_BITS
         program = ProgramSignature().members
         super().__init__(
@@ -106,11 +105,12 @@ class ChunkMemory(Component):
                 "read": In(ReadPort(depth, self._wide)),
             }
         )
+        self._words = Memory(depth=depth, bits=self._wide, granules=self._chunks)
 
     def elaborate(self, platform: object) -> Module:
         """Select the chunk inside the word by the low address bits."""
         m = Module()
-        m.submodules.memory = words = Memory(depth=self._depth, bits=self._wide, granules=self._chunks)
+        m.submodules.memory = words = self._words
         low = self._chunks.bit_length() - 1
         m.d.comb += [
             words.write.address.eq(self.address[low:]),

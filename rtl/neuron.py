@@ -61,22 +61,25 @@ class Walk(Component):
                 "emitting": Out(1),
             }
         )
+        self._neurons = section_memory(spec, Section.NEURON)
+        self._thresholds = section_memory(spec, Section.THRESHOLD)
+        self._states = section_memory(spec, Section.STATE)
+        self._emitter = Emitter(spec)
 
-    def _memory(self, m: Module, section: Section) -> tuple[ChunkMemory, data.View]:
-        """Instantiate a memory that is written through its section; return it and its word as a structure."""
+    def _attach(self, m: Module, memory: ChunkMemory, section: Section) -> data.View:
+        """Attach a memory that is written through its section; return the word it shows."""
         layout = section_struct(self._spec, section)
-        memory = section_memory(self._spec, section)
         m.submodules[f"{section.name.lower()}_memory"] = memory
         write_chunks(m, memory, self.program, section)
-        return memory, data.View(layout, memory.read.data[: layout.size])
+        return data.View(layout, memory.read.data[: layout.size])
 
     def elaborate(self, platform: object) -> Module:
-        """Build the memories, the arithmetic and the walk's state machine."""
+        """Attach memories and emitter; build the arithmetic and the walk's state machine."""
         m = Module()
-        core = self._core
-        neurons, word = self._memory(m, Section.NEURON)
-        thresholds, theta = self._memory(m, Section.THRESHOLD)
-        emitter = self._emitter(m, word)
+        core, neurons, thresholds = self._core, self._neurons, self._thresholds
+        word = self._attach(m, neurons, Section.NEURON)
+        theta = self._attach(m, thresholds, Section.THRESHOLD)
+        self._emission(m, word)
         fetch = Signal()
         before = self._state_memory(m, fetch)
         drive, v = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits))
@@ -118,20 +121,20 @@ class Walk(Component):
                     m.next = "STORE"
             with m.State("STORE"):
                 self._reset(m, word, v, last)
-                m.d.comb += [self.stored.eq(1), emitter.look.eq(1)]
+                m.d.comb += [self.stored.eq(1), self._emitter.look.eq(1)]
                 with m.If((self.count != 0) & word.connected):
                     m.next = "EMIT"
                 with m.Else():
                     self._advance(m, neuron)
             with m.State("EMIT"):
-                m.d.comb += [self.emitting.eq(1), emitter.active.eq(1)]
-                with m.If(emitter.done):
+                m.d.comb += [self.emitting.eq(1), self._emitter.active.eq(1)]
+                with m.If(self._emitter.done):
                     self._advance(m, neuron)
         return m
 
-    def _emitter(self, m: Module, word: data.View) -> Emitter:
-        """Instantiate the emitter of the neuron that the walk is at."""
-        m.submodules.emitter = emitter = Emitter(self._spec)
+    def _emission(self, m: Module, word: data.View) -> None:
+        """Tell the emitter of the neuron that the walk is at."""
+        m.submodules.emitter = emitter = self._emitter
         wiring.connect(m, wiring.flipped(self.program), emitter.program)
         wiring.connect(m, wiring.flipped(self.o), emitter.o)
         m.d.comb += [
@@ -139,13 +142,11 @@ class Walk(Component):
             emitter.count.eq(self.count),
             emitter.count_emission.eq(word.count_emission),
         ]
-        return emitter
 
     def _state_memory(self, m: Module, fetch: Signal) -> data.View:
         """Return the word read; state is written and read by the walk, and by packets while it is idle."""
-        layout = section_struct(self._spec, Section.STATE)
-        m.submodules.state_memory = memory = section_memory(self._spec, Section.STATE)
-        write_chunks(m, memory, self.program, Section.STATE)
+        memory = self._states
+        word = self._attach(m, memory, Section.STATE)
         m.d.comb += [
             memory.store.enable.eq(self.stored),
             memory.store.address.eq(self.neuron),
@@ -154,7 +155,7 @@ class Walk(Component):
             memory.read.address.eq(Mux(fetch, self.neuron, self.inspect.address)),
             self.inspect.data.eq(memory.read.data),
         ]
-        return data.View(layout, memory.read.data[: layout.size])
+        return word
 
     def _membrane(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> None:
         """Rule 6: base, drive and bias, saturated."""

@@ -27,7 +27,7 @@ class Schedule(Component):
     """
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._spec, self._layout = spec, section_struct(spec, Section.SCHEDULE)
+        self._layout = section_struct(spec, Section.SCHEDULE)
         super().__init__(
             {
                 "program": In(ProgramSignature()),
@@ -38,11 +38,12 @@ class Schedule(Component):
                 "repetition": Out(self._layout["repeat"].width),
             }
         )
+        self._memory = section_memory(spec, Section.SCHEDULE)
 
     def elaborate(self, platform: object) -> Module:
         """Count repetitions, then entries, around."""
         m = Module()
-        m.submodules.memory = memory = section_memory(self._spec, Section.SCHEDULE)
+        m.submodules.memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data[: self._layout.size])
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
