@@ -13,15 +13,27 @@ from emu.spec import CHUNK_BITS, SystemSpec, chunks_for
 from emu.trace import Stimulus
 from emu.words import Control, Kind, Section, flit_layout, layout_bits, section_layout
 
-__all__ = ["Flits", "load_flits", "read_request", "run_flits", "spike_data"]
+__all__ = [
+    "Flits",
+    "Place",
+    "core_flits",
+    "flits",
+    "load_flits",
+    "pointer_flits",
+    "read_request",
+    "run_flits",
+    "spike_data",
+    "write_flits",
+]
 
 Flits = NDArray[np.uint64]
 """Flits as integers, in sending order."""
 
 Place = tuple[int, int, int, int]
+"""A rectangle: x0, x1, y0, y1."""
 
 
-def _flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer]) -> Flits:
+def flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer]) -> Flits:
     """Return one flit per data word, all of one kind to one rectangle."""
     values = {"kind": int(kind), **dict(zip(("x0", "x1", "y0", "y1"), place, strict=True))}
     word = shift = 0
@@ -31,28 +43,31 @@ def _flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer]
     return np.uint64(word) | (np.asarray(data).astype(np.uint64) << np.uint64(shift))
 
 
-def _pointer(spec: SystemSpec, place: Place, section: Section, address: int) -> list[Flits]:
+def pointer_flits(spec: SystemSpec, place: Place, section: Section, address: int) -> list[Flits]:
+    """Return the packets that set the chunk pointer of the cores of a rectangle."""
     pointer = section << 28 | address
     return [
-        _flits(spec, Kind.POINTER_HIGH, place, np.array([pointer >> CHUNK_BITS])),
-        _flits(spec, Kind.POINTER_LOW, place, np.array([pointer & (1 << CHUNK_BITS) - 1])),
+        flits(spec, Kind.POINTER_HIGH, place, np.array([pointer >> CHUNK_BITS])),
+        flits(spec, Kind.POINTER_LOW, place, np.array([pointer & (1 << CHUNK_BITS) - 1])),
     ]
 
 
-def _write(
+def write_flits(
     spec: SystemSpec, place: Place, section: Section, chunks: NDArray[np.uint16], address: int = 0
 ) -> list[Flits]:
+    """Return the packets that write chunks from an address on, none if there is no chunk."""
     return (
-        [*_pointer(spec, place, section, address), _flits(spec, Kind.WRITE, place, chunks)]
+        [*pointer_flits(spec, place, section, address), flits(spec, Kind.WRITE, place, chunks)]
         if len(chunks)
         else []
     )
 
 
-def _core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
+def core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
+    """Yield the packets that load a program into the cores of a rectangle and, last, enable them."""
     for section, chunks in core_chunks(core, spec).items():
-        yield from _write(spec, place, section, chunks)
-    yield from _write(spec, place, Section.CONTROL, np.array([1], np.uint16), Control.ENABLE)
+        yield from write_flits(spec, place, section, chunks)
+    yield from write_flits(spec, place, Section.CONTROL, np.array([1], np.uint16), Control.ENABLE)
 
 
 def load_flits(image: SystemImage) -> Flits:
@@ -62,10 +77,12 @@ def load_flits(image: SystemImage) -> Flits:
     for index, core in enumerate(image.cores):
         x, y = index % spec.width, index // spec.width
         if core is not None:
-            parts += _core_flits(spec, (x, x, y, y), core)
+            parts += core_flits(spec, (x, x, y, y), core)
     everywhere = (0, spec.width - 1, 0, spec.height - 1)
     zero = np.zeros(1, np.uint16)
-    parts += _write(spec, everywhere, Section.STATUS, zero) + _write(spec, everywhere, Section.COUNTER, zero)
+    parts += write_flits(spec, everywhere, Section.STATUS, zero) + write_flits(
+        spec, everywhere, Section.COUNTER, zero
+    )
     return np.concatenate(parts)
 
 
@@ -116,5 +133,5 @@ def read_request(spec: SystemSpec, index: int, section: Section, words: int) -> 
     chunks = words * per_word
     place = (x, x, y, y)
     return np.concatenate(
-        [*_pointer(spec, place, section, 0), _flits(spec, Kind.READ, place, np.array([chunks]))]
+        [*pointer_flits(spec, place, section, 0), flits(spec, Kind.READ, place, np.array([chunks]))]
     ), chunks

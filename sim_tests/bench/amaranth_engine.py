@@ -7,12 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from emu.spec import COUNTER_BITS
 from emu.trace import RunResult
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.session import BenchError, Session
 from sim_tests.bench.top import BEAT, Sample, beat_bits
 
-__all__ = ["run_pysim"]
+__all__ = ["play", "run_pysim"]
 
 
 class _Pins:
@@ -39,6 +40,10 @@ class _Pins:
         """The flit that leaves the chip in this cycle."""
         return int(self._get(self._chip.host_o.payload.as_value()))
 
+    def passed(self) -> int:
+        """The spikes that entered the chip since reset, and above them those that left."""
+        return int(self._get(self._chip.stimulus)) | int(self._get(self._chip.outputs)) << COUNTER_BITS
+
     def beats(self) -> int:
         """The neuron beats of this cycle."""
         packed = {name: self._observe(name) for name in BEAT}
@@ -50,6 +55,54 @@ class _Pins:
         return beats
 
 
+def play(session: Session, waves: Path | None = None) -> None:
+    """Lead a session through a chip.
+
+    Parameters
+    ----------
+    session : which bounds every wait.
+    waves : where to put a wave file (VCD).
+
+    Raises
+    ------
+    BenchError : the chip did something else than the session expects.
+    """
+    from amaranth.hdl import ClockDomain, Module
+    from amaranth.sim import Simulator
+
+    from rtl.chip import Chip
+
+    chip, top = Chip(session.job.spec, observe=True, instances=False), Module()
+    clock: Any = ClockDomain("sync")
+    top.domains.sync = clock
+    top.submodules.chip = chip
+    failures: list[BenchError] = []
+
+    async def bench(context: Any) -> None:
+        pins = _Pins(context, chip, session.job)
+        context.set(clock.rst, 1)
+        try:
+            while not session.done:
+                await context.tick()
+                drive = session.cycle(pins)
+                context.set(clock.rst, drive.reset)
+                context.set(chip.host_i.valid, drive.flit is not None)
+                context.set(chip.host_i.payload.as_value(), drive.flit or 0)
+                context.set(chip.host_o.ready, drive.accept)
+        except BenchError as error:
+            failures.append(error)
+
+    simulator: Any = Simulator(top)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    if waves is not None:
+        waves.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if waves is None else simulator.write_vcd(str(waves)):
+        simulator.run()
+    if failures:
+        raise failures[0]
+
+
 def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchError:
     """Run one job; a divergence gives its `BenchError`.
 
@@ -58,33 +111,9 @@ def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchErro
     job : what to run.
     waves : where to put a wave file (VCD).
     """
-    from amaranth.sim import Simulator
-
-    from rtl.chip import Chip
-
-    chip = Chip(job.spec, observe=True, instances=False)
-    session, failures = Session(job), []
-
-    async def bench(context: Any) -> None:
-        context.set(chip.host_o.ready, 1)
-        pins = _Pins(context, chip, job)
-        try:
-            while not session.done:
-                await context.tick()
-                flit = session.cycle(pins)
-                context.set(chip.host_i.valid, flit is not None)
-                context.set(chip.host_i.payload.as_value(), flit or 0)
-        except BenchError as error:
-            failures.append(error)
-
-    simulator: Any = Simulator(chip)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    if waves is not None:
-        waves.parent.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if waves is None else simulator.write_vcd(str(waves)):
-        simulator.run()
+    session = Session(job)
     try:
-        return failures[0] if failures else session.result("pysim")
+        play(session, waves)
+        return session.result("pysim")
     except BenchError as error:
         return error

@@ -17,6 +17,7 @@ from emu.image import SystemImage
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus
 from emu.words import COUNTERS, Section
+from sim_tests.bench.prelude import Phase, draw_resets
 
 __all__ = ["BenchJob", "load_result", "prepare", "save_result"]
 
@@ -34,6 +35,8 @@ class BenchJob:
     steps : timesteps.
     elapsed : cycles that the run is expected to take; a bench gives up well after them.
     beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what is expected.
+    seed : of everything that the chip goes through before it is loaded.
+    resets : int64 (r, 2): `sim_tests.bench.prelude.Phase` and how far into it, of each reset in mid-run.
     """
 
     spec: SystemSpec
@@ -44,6 +47,8 @@ class BenchJob:
     steps: int
     elapsed: int
     beats: NDArray[np.int64]
+    seed: int
+    resets: NDArray[np.int64]
 
     def save(self, path: Path) -> None:
         """Write the job for the simulator process (npz, no pickle)."""
@@ -56,7 +61,7 @@ class BenchJob:
         with np.load(path, allow_pickle=False) as data:
             fields = {name: data[name] for name in data.files}
         spec = SystemSpec.from_dict(json.loads(fields.pop("spec").tobytes()))
-        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed")}
+        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed", "seed")}
         return cls(spec=spec, **scalars, **fields)
 
     def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
@@ -73,8 +78,16 @@ class BenchJob:
         return out
 
 
-def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> BenchJob:
+def prepare(
+    image: SystemImage, stimulus: Stimulus, expected: RunResult, *, seed: int = 0, phases: int = len(Phase)
+) -> BenchJob:
     """Return the job of a run whose expected result (with potentials) is known.
+
+    Parameters
+    ----------
+    image, stimulus, expected : the run.
+    seed : of what the chip goes through before.
+    phases : how many of `sim_tests.bench.prelude.Phase` it is reset in, drawn by the seed.
 
     Raises
     ------
@@ -96,6 +109,8 @@ def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> Benc
         steps=stimulus.steps,
         elapsed=expected.elapsed,
         beats=np.array(beats, np.int64).reshape(-1, 5),
+        seed=seed,
+        resets=np.array(draw_resets(seed, phases), np.int64).reshape(-1, 2),
     )
 
 

@@ -17,7 +17,6 @@ from emu.spec import SystemSpec
 from rtl.export import VerilogError, chip_verilog
 from sim_tests.bench.engines import ENGINES, EngineError, choose, run_jobs
 from sim_tests.bench.exported import export_bench, read_design
-from sim_tests.bench.job import prepare
 from sim_tests.bench.reports import geometry, json_report, junit_report, verdict, write_whole
 from sim_tests.bench.systems import (
     COVERED_FROM,
@@ -127,7 +126,7 @@ def _run_group(
     verilog: Mapping[str, str] = {}
     if engine != "pysim":
         verilog = chip_verilog(group[0].spec) if design is None else design
-    jobs = [prepare(system.image, system.stimulus, system.expected) for system in group]
+    jobs = [system.job() for system in group]
     results = run_jobs(verilog, jobs, engine=engine, waves=waves)
     return [judge(system, result) for system, result in zip(group, results, strict=True)]
 
@@ -186,7 +185,7 @@ def _report(
     complaint = None
     if shares is not None:
         teller.say("mean shares: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-        if len(systems) >= COVERED_FROM and (corners := missed(list(systems))):
+        if len(systems) >= COVERED_FROM and (corners := missed(systems)):
             complaint = f"the systems must reach every corner, they missed: {', '.join(corners)}"
     if options.junit is not None:
         write_whole(options.junit, junit_report(outcomes, engine, complaint))

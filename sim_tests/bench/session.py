@@ -2,7 +2,7 @@
 """The bench of a chip, without a simulator: driver, monitors, scoreboard, and the session that leads them.
 
 An engine samples the pins once a cycle, after they settled, and hands the sample to `Session.cycle`, which
-returns the flit to offer in that cycle. The same session therefore runs under cocotb and under the Python
+returns what to drive in that cycle. The same session therefore runs under cocotb and under the Python
 simulator. Every wait is bounded by what the job is expected to take: a chip that hangs ends with an error.
 """
 
@@ -12,17 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from emu.spec import CHUNK_BITS, SystemSpec
+from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
 from emu.trace import Divergence, RunResult
 from emu.words import COUNTERS, Activity, Kind, Section, flit_layout, unpack
 from sim_tests.bench.job import BenchJob
+from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, rehearse
 from sim_tests.bench.top import Sample, beat_bits
 
-__all__ = ["BenchError", "CoreMonitor", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
+__all__ = ["BenchError", "CoreMonitor", "Drive", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
 
 
 SPARE_CYCLES = 20_000
@@ -44,6 +45,24 @@ class Pins(Protocol):
 
     def beats(self) -> int:
         """The neuron beats of all cores, core 0 lowest, zero where none is stored."""
+
+    def passed(self) -> int:
+        """The spikes that entered the chip since reset, and above them those that left, 48 bits each."""
+
+
+class Drive(NamedTuple):
+    """What the bench drives in a cycle.
+
+    Parameters
+    ----------
+    flit : offered to the chip, None for none.
+    reset : the chip is held in reset.
+    accept : the host takes a flit that leaves.
+    """
+
+    flit: int | None = None
+    reset: bool = False
+    accept: bool = True
 
 
 def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
@@ -184,7 +203,7 @@ class GatewayMonitor:
 
 
 class Session:
-    """Reset, load, run, read back; `result` is complete once `done`.
+    """Prelude (`sim_tests.bench.prelude`), load, run, read back; `result` is complete once `done`.
 
     ``pace`` then holds the cycles and the processor seconds of the run alone, without loading and read-back.
     """
@@ -194,32 +213,47 @@ class Session:
         self.scoreboard = Scoreboard(job)
         self.done = False
         self.pace = (0, 0.0)
-        self._gateway = GatewayMonitor(job.spec)
+        self.gateway = GatewayMonitor(job.spec)
         self._cores = CoreMonitor(job.spec, self.scoreboard)
         self._now = 0
         self._origin = 0
-        self._ready = 0
+        self.ready = 0
+        self.reset, self.accept = True, True
+        self._status, self._sample = 0, Sample(cores=job.spec.cores)
+        self._passed, self.prelude_cycles = 0, 0
         self._recording = False
         self._phase, self._limit, self._deadline = "reset", 0, 0
         self._reads: dict[tuple[int, Section], list[int]] = {}
         self._script = self._run()
         self.settle = 16 * (job.spec.width + job.spec.height) + 64
 
-    def cycle(self, pins: Pins) -> int | None:
-        """Take the sample of one cycle and return the flit to offer in it, None for none."""
-        status = pins.status()
-        self._ready = status & 1
+    def cycle(self, pins: Pins) -> Drive:
+        """Take the sample of one cycle and return what to drive in it; in reset nothing is looked at."""
+        self._status = status = 0 if self.reset else pins.status()
+        self.ready = status & 1
         flit = next(self._script, None)
         if self._recording:
             self._cores.cycle(self._now - self._origin, status, pins)
-        if status & 2:
-            self._gateway.cycle(self._now - self._origin, pins.flit())
+        if status & 2 and self.accept:
+            self.gateway.cycle(self._now - self._origin, pins.flit())
         self._now += 1
         if self._now > self._deadline and not self.done:
             raise BenchError(self._overdue())
-        return flit
+        if self.done:
+            self._passed = pins.passed()
+        return Drive(flit, self.reset, self.accept)
 
-    def _enter(self, phase: str, cycles: int) -> None:
+    def activities(self) -> set[int]:
+        """Return what the cores do in this cycle."""
+        packed = self._status >> self._sample.activity
+        return {packed >> 3 * core & 7 for core in range(self.job.spec.cores)}
+
+    @staticmethod
+    def failure(sentence: str) -> BenchError:
+        """Return the error that ends a session."""
+        return BenchError(sentence)
+
+    def enter(self, phase: str, cycles: int) -> None:
         """Begin a phase that should take about so many cycles; it may take four times as long and more."""
         self._phase, self._limit = phase, 4 * cycles + SPARE_CYCLES
         self._deadline = self._now + self._limit
@@ -230,59 +264,82 @@ class Session:
         behind = f"; core {tokens.index(min(tokens))} has sent {min(tokens)} of {self.job.steps + 1} tokens"
         return f"{self._phase} did not end within {self._limit} cycles" + (behind if self._recording else "")
 
+    def _prelude(self) -> Iterator[int | None]:
+        """Dirty the chip, reset it in mid-run, and look whether that was a reset."""
+        self.enter("reset", RESET_CYCLES)
+        yield from self._hold_reset()
+        for place, (phase, count) in enumerate(self.job.resets.tolist()):
+            yield from rehearse(self, Phase(phase), count)
+            yield from self._hold_reset()
+            if place == 0:
+                yield from knock(self)
+                self.gateway = GatewayMonitor(self.job.spec)
+        self.prelude_cycles = self._now
+
+    def _hold_reset(self) -> Iterator[None]:
+        self.reset, self.accept = True, True
+        yield from self.idle(RESET_CYCLES)
+        self.reset = False
+        yield None
+        self.gateway = GatewayMonitor(self.job.spec)
+
     def _run(self) -> Iterator[int | None]:
+        yield from self._prelude()
         load, run = self.job.load.tolist(), self.job.run.tolist()
-        self._enter("loading", len(load) + 2 * self.settle)
-        yield from self._idle(self.settle)
-        yield from self._send(load)
-        yield from self._idle(self.settle)
-        if self._gateway.outputs or self._gateway.replies:
+        self.enter("loading", len(load) + 2 * self.settle)
+        yield from self.idle(self.settle)
+        yield from self.send(load)
+        yield from self.idle(self.settle)
+        if self.gateway.outputs or self.gateway.replies:
             raise BenchError("the chip sent packets before the run began")
         self._start()
-        self._enter("the run", len(run) + self.job.elapsed + self.settle)
-        yield from self._send(run[: self.job.first_token])
+        self.enter("the run", len(run) + self.job.elapsed + self.settle)
+        yield from self.send(run[: self.job.first_token])
         yield from self._send_first_token(run[self.job.first_token])
-        yield from self._send(run[self.job.first_token + 1 :])
-        while not self._gateway.pauses:
+        yield from self.send(run[self.job.first_token + 1 :])
+        while not self.gateway.pauses:
             yield None
-        yield from self._idle(self.settle)
+        yield from self.idle(self.settle)
         self._recording = False
         self.pace = (self._now - self.pace[0], time.process_time() - self.pace[1])
         for core, section, request, chunks in self.job.read_requests():
-            self._enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
-            yield from self._read(request.tolist(), chunks)
-            self._reads[core, section] = list(self._gateway.replies)
+            self.enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
+            yield from self.read(request.tolist(), chunks)
+            self._reads[core, section] = list(self.gateway.replies)
         self.done = True
 
     def _start(self) -> None:
         """Record from here on; time is counted from the first step token, which comes later."""
-        self._gateway = GatewayMonitor(self.job.spec)
+        self.gateway = GatewayMonitor(self.job.spec)
         self._cores = CoreMonitor(self.job.spec, self.scoreboard)
         self._origin = 1 << 62
         self._recording = True
         self.pace = (self._now, time.process_time())
 
-    def _idle(self, cycles: int) -> Iterator[None]:
+    def idle(self, cycles: int) -> Iterator[None]:
+        """Offer nothing."""
         for _ in range(cycles):
             yield None
 
-    def _send(self, flits: list[int]) -> Iterator[int]:
+    def send(self, flits: list[int]) -> Iterator[int]:
+        """Offer flits one after the other, each until it is taken."""
         for flit in flits:
             accepted = 0
             while not accepted:
-                accepted = self._ready
+                accepted = self.ready
                 yield flit
 
     def _send_first_token(self, flit: int) -> Iterator[int]:
-        while not self._ready:
+        while not self.ready:
             yield flit
         self._origin = self._now
         yield flit
 
-    def _read(self, request: list[int], chunks: int) -> Iterator[int | None]:
-        self._gateway.replies.clear()
-        yield from self._send(request)
-        while len(self._gateway.replies) < chunks:
+    def read(self, request: list[int], chunks: int) -> Iterator[int | None]:
+        """Send a request and wait for its replies, which are then all there is in ``gateway.replies``."""
+        self.gateway.replies.clear()
+        yield from self.send(request)
+        while len(self.gateway.replies) < chunks:
             yield None
 
     def result(self, engine: str) -> RunResult:
@@ -292,8 +349,9 @@ class Session:
         finished = self._cores.finished
         if any(len(cycles) != steps + 1 for cycles in finished):
             raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {steps + 1} each")
-        if len(self._gateway.tokens) != steps + 1 or self._gateway.pauses != 1:
-            raise BenchError(f"the gateway saw {len(self._gateway.tokens)} tokens, expected {steps + 1}")
+        if len(self.gateway.tokens) != steps + 1 or self.gateway.pauses != 1:
+            raise BenchError(f"the gateway saw {len(self.gateway.tokens)} tokens, expected {steps + 1}")
+        self._check_passed()
         counters = self._counters() | {
             n: v for n, v in self._cores.activity_counts().items() if n == "paused"
         }
@@ -301,15 +359,23 @@ class Session:
             mode="cycle",
             steps=steps,
             spikes=np.array(sorted(self.scoreboard.spikes), np.int64).reshape(-1, 4),
-            outputs=np.array(sorted(self._gateway.outputs), np.int64).reshape(-1, 3),
+            outputs=np.array(sorted(self.gateway.outputs), np.int64).reshape(-1, 3),
             counters={name: np.array(values, np.int64) for name, values in counters.items()},
             state=np.array(self._state(), np.int64),
             potentials=np.array(sorted(self.scoreboard.potentials), np.int64).reshape(-1, 4),
             finish=np.array([cycles[:steps] for cycles in finished], np.int64).T.reshape(steps, spec.cores),
-            gateway=np.array(self._gateway.tokens, np.int64),
+            gateway=np.array(self.gateway.tokens, np.int64),
             elapsed=self._cores.last_active + 1,
             engine=engine,
         )
+
+    def _check_passed(self) -> None:
+        """Compare the chip's own counters of spikes with what went in and out."""
+        kinds = self.job.run & np.uint64((1 << flit_layout(self.job.spec)[0].bits) - 1)
+        expected = int(np.count_nonzero(kinds == Kind.SPIKE)), len(self.gateway.outputs)
+        counted = self._passed & (1 << COUNTER_BITS) - 1, self._passed >> COUNTER_BITS
+        if counted != expected:
+            raise BenchError(f"the chip counted {counted} spikes in and out since reset, not {expected}")
 
     def _counters(self) -> dict[str, list[int]]:
         out: dict[str, list[int]] = {name: [] for name in COUNTERS}

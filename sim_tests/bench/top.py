@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Verilog module around a chip under test: what a bench reads in every cycle, in two vectors.
+"""The Verilog module around a chip under test: what a bench reads in every cycle.
 
 It looks into the chip at the observe ports of its cores (``dut.core_<x>_<y>``), so the chip itself is the
 exported one. What is not valid reads as zero: an undefined bit that a bench sees is one of a valid field.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emu.spec import SystemSpec, bits_for
+from emu.spec import COUNTER_BITS, SystemSpec, bits_for
 from emu.words import flit_layout, layout_bits
 
 __all__ = ["BENCH_FILE", "Sample", "bench_control", "bench_verilog"]
@@ -60,16 +60,18 @@ class Sample:
 
 _TEXT = """\
 // What is observed of a chip in a cycle, in two vectors. Cores are found by their instance names in chip.v.
-module bench(clk, rst, host_i__valid, host_i__payload, status, flit, beats);
-  input clk, rst, host_i__valid;
+module bench(clk, rst, host_i__valid, host_i__payload, host_o__ready, status, flit, beats, passed);
+  input clk, rst, host_i__valid, host_o__ready;
   input [{flit}:0] host_i__payload;
   output [{status}:0] status;
   output [{flit}:0] flit;
   output [{beats}:0] beats;
+  output [{passed}:0] passed;
   wire ready, valid;
   wire [{flit}:0] payload;
   chip dut(.clk(clk), .rst(rst), .host_i__valid(host_i__valid), .host_i__payload(host_i__payload),
-    .host_i__ready(ready), .host_o__valid(valid), .host_o__payload(payload), .host_o__ready(1'b1));
+    .host_i__ready(ready), .host_o__valid(valid), .host_o__payload(payload), .host_o__ready(host_o__ready),
+    .stimulus(passed[{counter}:0]), .outputs(passed[{passed}:{counter} + 1]));
   assign flit = valid ? payload : {zero};
   assign status = {{{activity},
     {finished},
@@ -92,6 +94,8 @@ def bench_verilog(spec: SystemSpec) -> str:
         flit=flit - 1,
         status=Sample(cores=spec.cores).bits - 1,
         beats=beat * spec.cores - 1,
+        counter=COUNTER_BITS - 1,
+        passed=2 * COUNTER_BITS - 1,
         zero=f"{flit}'d0",
         activity=", ".join(f"{core}activity" for core in cores),
         finished=", ".join(f"{core}finished" for core in cores),
@@ -102,7 +106,9 @@ def bench_verilog(spec: SystemSpec) -> str:
 
 def bench_control() -> str:
     """Return Verilator's control file: only the pins of ``bench`` are visible, the rest is optimised."""
-    writable = ("clk", "rst", "host_i__valid", "host_i__payload")
+    writable = ("clk", "rst", "host_i__valid", "host_i__payload", "host_o__ready")
     lines = [f'public_flat_rw -module "bench" -var "{name}"' for name in writable]
-    lines += [f'public_flat_rd -module "bench" -var "{name}"' for name in ("status", "flit", "beats")]
+    lines += [
+        f'public_flat_rd -module "bench" -var "{name}"' for name in ("status", "flit", "beats", "passed")
+    ]
     return "\n".join(["`verilator_config", *lines, ""])
