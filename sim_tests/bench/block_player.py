@@ -99,7 +99,4 @@ def program_rows(core: CoreImage, spec: SystemSpec, *sections: Section) -> list[
 
 def widths(component: Component, *paths: str) -> list[int]:
     """Return the bits of the named signals of a block that is only looked at, not simulated."""
-    for part in (component, *vars(component).values()):
-        if isinstance(part, Component):
-            part._MustUse__silence = True  # nothing will elaborate it
     return [len(member(component, path)) for path in paths]
