@@ -113,7 +113,7 @@ def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
     layout = flit_layout(spec)
     columns = dict(zip(("x0", "x1", "y0", "y1"), stimulus.packet.T[:4], strict=True))
     columns["data"] = spike_data(spec, stimulus.packet[:, 4], stimulus.packet[:, 5])
-    spikes = np.zeros(len(stimulus.step), np.uint64)
+    spikes = stimulus.kind.astype(np.uint64)  # the lowest field of a flit
     shift = 0
     for field in layout:
         if field.name in columns:

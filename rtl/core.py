@@ -125,7 +125,7 @@ class Neurocore(Component):
             programmer.arrive.eq(self.i.valid & (flit.kind > Kind.TOKEN)),
             programmer.kind.eq(flit.kind),
             programmer.data.eq(flit.data),
-            programmer.accepting.eq(self._paused | (self._go & self._pausing)),
+            programmer.accepting.eq(Mux(self._go, self._pausing, self._paused)),
         ]
         with m.If(token):
             m.d.sync += [self._go.eq(1), self._pausing.eq(flit.data[0])]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emu.jit import njit
-from emu.kernels.mesh import LOCAL, NOW, PAUSE, PORTS, TOKEN, WEST, Mesh, has_room, offer, pack_flit
+from emu.kernels.mesh import LOCAL, NOW, PAUSE, PORTS, STRAY, TOKEN, WEST, Mesh, has_room, offer, pack_flit
 from emu.kernels.neuron import execute
 from emu.kernels.state import (
     ENTRY_COUNT,
@@ -29,6 +29,7 @@ from emu.kernels.state import (
 __all__ = [
     "Timing",
     "due_cycle",
+    "host_takes",
     "inject",
     "make_timing",
     "pop_due",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 # Places in Timing.host.
-HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE = range(5)
+HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(8)
 
 # An injector and the cycle in which it is due in one integer: there are at most 64 x 63 cores and the host.
 INJECTOR_BITS = 12
@@ -64,11 +65,13 @@ class Timing(NamedTuple):
     finish: Ints  # (steps, C)
     gateway: Ints  # (steps + 1,)
     stimulus_step: Ints  # (p,)
-    stimulus: Ints  # (p, 6)
-    host: Ints  # (5,)
+    stimulus: Ints  # (p, 7) packet, and whether it is a stray
+    host: Ints  # (8,)
 
 
-def make_timing(cores: int, steps: int, stimulus_step: Ints, stimulus: Ints) -> Timing:
+def make_timing(
+    cores: int, steps: int, stimulus_step: Ints, stimulus: Ints, *, period: int = 1, taken: int = 1
+) -> Timing:
     """Return the injectors after reset: every core is about to send its token, the host waits."""
 
     def filled(count: int, value: int) -> Ints:
@@ -91,11 +94,12 @@ def make_timing(cores: int, steps: int, stimulus_step: Ints, stimulus: Ints) -> 
         finish=np.full((steps, cores), -1, np.int64),
         gateway=filled(steps + 1, -1),
         stimulus_step=np.array(stimulus_step, np.int64),
-        stimulus=np.array(stimulus, np.int64).reshape(-1, 6),
-        host=filled(5, 0),
+        stimulus=np.array(stimulus, np.int64).reshape(-1, 7),
+        host=filled(8, 0),
     )
     timing.host[HOST_RELEASE] = -1
     timing.host[HOST_QUEUE] = cores
+    timing.host[HOST_PERIOD], timing.host[HOST_TAKEN] = period, taken
     return timing
 
 
@@ -145,7 +149,7 @@ def _next_of_host(timing: Timing) -> None:
     packet = timing.host[HOST_PACKET]
     if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
         p = timing.stimulus[packet]
-        timing.flit[-1] = pack_flit(p[0], p[1], p[2], p[3], p[4], p[5])
+        timing.flit[-1] = pack_flit(p[0], p[1], p[2], p[3], p[4], p[5]) | STRAY * p[6]
     elif timing.host[HOST_STEP] == len(timing.finish):
         timing.flit[-1] = TOKEN | PAUSE
     else:
@@ -168,10 +172,18 @@ def _host_sent(timing: Timing, now: int) -> None:
 
 @njit
 def start_host(mesh: Mesh, timing: Timing) -> None:
-    """Let the host offer its first flit in the cycle after a quiet mesh."""
+    """Let the host offer its first flit in the cycle after a quiet mesh; its pace counts from there."""
     mesh.clock[NOW] += 1
+    timing.host[HOST_BEGIN] = mesh.clock[NOW]
     _next_of_host(timing)
     push_due(timing, mesh.clock[NOW], len(timing.flit) - 1)
+
+
+@njit
+def host_takes(mesh: Mesh, timing: Timing) -> bool:
+    """Return whether the host takes a flit in this cycle."""
+    cycle = mesh.clock[NOW] - timing.host[HOST_BEGIN]
+    return cycle % timing.host[HOST_PERIOD] < timing.host[HOST_TAKEN]  # type: ignore[no-any-return]
 
 
 @njit

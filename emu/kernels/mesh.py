@@ -36,6 +36,7 @@ AXON_SHIFT, PAYLOAD_SHIFT = 24, 40
 PAYLOAD_BIAS = 512
 TOKEN = 1 << 50
 PAUSE = 1 << 51
+STRAY = 1 << 52  # a control packet at a time at which it is an error
 
 # FEEDS[i]: outputs that input i can reach under x-then-y routing; FED_BY[o]: the transpose.
 FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)

@@ -32,6 +32,7 @@ __all__ = [
     "draw_resets",
     "foreign_program",
     "knock",
+    "read_flits",
     "rehearse",
 ]
 
@@ -131,6 +132,13 @@ def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
     )
 
 
+def read_flits(spec: SystemSpec, place: Place, section: Section, address: int, chunks: int) -> list[int]:
+    """Return the packets that read chunks of one core from an address on."""
+    read = flits(spec, Kind.READ, place, np.array([chunks]))
+    out: list[int] = np.concatenate([*pointer_flits(spec, place, section, address), read]).tolist()
+    return out
+
+
 def rehearse(session: Session, phase: Phase, count: int) -> Iterator[int | None]:
     """Run the foreign program until the chip is ``count`` cycles, flits or replies deep in a phase.
 
@@ -184,10 +192,7 @@ class _Knock:
         return out
 
     def _request(self, section: Section, address: int, chunks: int) -> list[int]:
-        place = self._place()
-        read = flits(self._spec, Kind.READ, place, np.array([chunks]))
-        out: list[int] = np.concatenate([*pointer_flits(self._spec, place, section, address), read]).tolist()
-        return out
+        return read_flits(self._spec, self._place(), section, address, chunks)
 
     def _ask(self, *expected: int) -> Iterator[int | None]:
         """Read the errors counter and the first causes of core and router, and compare."""

@@ -217,7 +217,8 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
     if image.spec.cores > LIMIT_CORES:
         raise VerifyError(
             f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
-            "use a smaller mesh."
+            "'spikeloom verify --random 20' compares the same hardware on random programs, and "
+            f"'spikeloom run {path} --data DATA --cycles' tells the cycles of this one."
         )
     events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
     try:

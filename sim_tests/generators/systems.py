@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import PRESETS, CoreSpec, SystemSpec
-from emu.trace import RunResult, Stimulus
-from emu.words import Reset
+from emu.trace import STRAYS, HostPace, RunResult, Stimulus
+from emu.words import Kind, Reset
 
 __all__ = [
     "POOL",
@@ -302,7 +302,33 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
             payload = int(rng.integers(spec.core.payload_min, spec.core.payload_max + 1))
             axon = _axon(rng, spec.core, max(1, axons if rng.random() < 0.5 else 3))
             rows.append((step, x0, x1, y0, y1, axon, payload))
-    return make_stimulus(steps, rows)
+    if rng.random() < 0.4:
+        rows, kinds = _with_strays(rng, spec, steps, rows)
+    else:
+        kinds = [int(Kind.SPIKE)] * len(rows)
+    table = np.array(rows, np.int64).reshape(-1, 7)
+    period = int(rng.integers(2, 6)) if rng.random() < 0.5 else 1
+    pace = HostPace(period=period, taken=int(rng.integers(1, max(2, period))))
+    return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:], kind=np.array(kinds), host=pace)
+
+
+def _with_strays(
+    rng: Rng, spec: SystemSpec, steps: int, rows: list[tuple[int, ...]]
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Put control packets among the others, some right behind a token; return all kinds."""
+    marked = [(row, int(Kind.SPIKE)) for row in rows]
+    for step in range(1, steps):
+        if rng.random() < 0.5:
+            continue
+        x0, x1, y0, y1 = _rectangle(rng, spec)
+        if y1 == spec.height:
+            y0 = y1 = int(rng.integers(0, spec.height))
+        data = (_axon(rng, spec.core, 16), int(rng.integers(0, spec.core.payload_max + 1)))
+        of_step = [at for at, (row, _) in enumerate(marked) if row[0] == step]
+        first = of_step[0] if of_step else sum(row[0] < step for row, _ in marked)
+        at = first + int(rng.choice([0, rng.integers(0, len(of_step) + 1)]))
+        marked.insert(at, ((step, x0, x1, y0, y1, *data), int(rng.choice([int(kind) for kind in STRAYS]))))
+    return [row for row, _ in marked], [kind for _, kind in marked]
 
 
 def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[str, float]:
@@ -339,6 +365,17 @@ def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[
         "disabled cores": [core is None for core in image.cores],
         "cores without neurons": [core.neurons == 0 for core in programs],
         "schedules with several entries": [any(len(core.schedule) > 1 for core in programs)],
+    }
+    after_token = [
+        stray and step not in stimulus.step[:at]
+        for at, (step, stray) in enumerate(zip(stimulus.step.tolist(), stimulus.strays.tolist(), strict=True))
+    ]
+    shares |= {
+        "control packets while running": stimulus.strays,
+        "reads right behind a token": [
+            a and k == Kind.READ for a, k in zip(after_token, stimulus.kind, strict=True)
+        ],
+        "a host that does not always take": [stimulus.host.taken < stimulus.host.period],
     }
     windows = [int(row[6]) for core in programs for row in core.schedule[core.schedule[:, 4] > 0]]
     shares |= {f"windows of {g} thresholds": [window == g for window in windows] for g in (0, 1, 4, 5)}
