@@ -21,13 +21,10 @@ from emu.kernels.inject import (
 )
 from emu.kernels.mesh import (
     AWAKE,
-    AXON_SHIFT,
     FEEDS,
     LOCAL,
     NOW,
     PAUSE,
-    PAYLOAD_BIAS,
-    PAYLOAD_SHIFT,
     PORTS,
     STRAY,
     TO_CORE,
@@ -39,6 +36,7 @@ from emu.kernels.mesh import (
     offer,
     remove,
     route,
+    unpack_flit,
     wake,
 )
 from emu.kernels.state import (
@@ -48,8 +46,8 @@ from emu.kernels.state import (
     SEND_STALL,
     TOKEN_HOPS,
     USED_OUTPUTS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
     Program,
     Record,
     State,
@@ -84,7 +82,7 @@ def _send(
     if target >= 0:
         offer(mesh, target, flit)
         return
-    axon, payload = flit >> AXON_SHIFT & 0xFFFF, (flit >> PAYLOAD_SHIFT & 0x3FF) - PAYLOAD_BIAS
+    axon, payload = unpack_flit(flit)
     if stray:
         state.counters[ERRORS, router] += 1
     elif target == TO_CORE:
@@ -313,8 +311,8 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
 def _is_full(program: Program, record: Record) -> bool:
     """Return whether the record might overflow within one cycle."""
     full = record.used[USED_SPIKES] + len(program.bias) > len(record.spikes)
-    if len(record.potentials):
-        full = full or record.used[USED_POTENTIALS] + len(program.bias) > len(record.potentials)
+    if len(record.visits):
+        full = full or record.used[USED_VISITS] + len(program.bias) > len(record.visits)
     return full or record.used[USED_OUTPUTS] + 1 > len(record.outputs)  # type: ignore[no-any-return]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.image import SystemImage
+from emu.image import CoreImage, SystemImage
 from emu.trace import RunResult, Stimulus
-from emu.words import ErrorCause, Kind
+from emu.words import ErrorCause, Kind, Section, columns_of
 
 __all__ = ["WORDS", "expected_status", "status_fault"]
 
@@ -32,6 +32,11 @@ def _causes(image: SystemImage, stimulus: Stimulus, expected: RunResult, core: i
     return sum(1 << cause for cause in found or {ErrorCause.NONE})
 
 
+def _repeats(program: CoreImage) -> list[int]:
+    repeats: list[int] = columns_of(Section.SCHEDULE, program.schedule)["repeat"].tolist()
+    return repeats
+
+
 def _position(repeats: Sequence[int], steps: int) -> tuple[int, int]:
     """Return entry and repetition of a schedule after a number of steps."""
     step = steps % sum(repeats)
@@ -51,7 +56,7 @@ def expected_status(image: SystemImage, stimulus: Stimulus, expected: RunResult)
     for core, program in enumerate(image.cores):
         lost = int(expected.counters["router_errors"][core]) > 0
         router = 1 << (ErrorCause.DESTINATION if lost else ErrorCause.NONE)
-        position = (-1, -1) if program is None else _position(program.schedule[:, 0].tolist(), stimulus.steps)
+        position = (-1, -1) if program is None else _position(_repeats(program), stimulus.steps)
         rows.append((_causes(image, stimulus, expected, core), router, *position))
     return np.array(rows, np.int64)
 

@@ -353,7 +353,7 @@ def test_status_shows_the_schedule_position() -> None:
 @pytest.mark.parametrize(("spec", "low"), [(SPEC, 0), (BROAD, 0)], ids=["tiny", "wide"])
 def test_potentials_are_read_back(spec: SystemSpec, low: int) -> None:
     core = make_core([[0] * 5], potential=[1, -2, 255, -256, 7])
-    words = replies(core, [*read(Section.POTENTIAL, 1, 4), *[{}] * 9], spec)
+    words = replies(core, [*read(Section.STATE, 1, 4), *[{}] * 9], spec)
     mask = (1 << spec.core.potential_bits) - 1
     assert [w & mask for w in words] == [v & mask for v in (-2, 255, -256, 7)]
 
@@ -362,9 +362,9 @@ def test_wide_potentials_are_read_in_two_chunks() -> None:
     spec = SystemSpec(core=preset("small"), width=1, height=2)
     bench = CoreBench(None, spec)
     rows = [
-        *write(Section.POTENTIAL, 5, 0x1),
-        *write(Section.POTENTIAL, 4, 0xBEEF),
-        *read(Section.POTENTIAL, 4, 3),
+        *write(Section.STATE, 5, 0x1),
+        *write(Section.STATE, 4, 0xBEEF),
+        *read(Section.STATE, 4, 3),
     ]
     cycles = [parse(spec, c["o.payload"]) for c in bench.run(rows) if c["o.valid"]]
     assert [c["data"] for c in cycles] == [0xBEEF, 0x1, 0]
@@ -377,7 +377,7 @@ def test_reply_goes_to_the_gateway() -> None:
 
 
 def test_reply_waits_for_the_router_and_the_step_for_the_reply() -> None:
-    rows = [*read(Section.POTENTIAL, 0, 2), TOKEN, *[{"o.ready": 0}] * 6]
+    rows = [*read(Section.STATE, 0, 2), TOKEN, *[{"o.ready": 0}] * 6]
     cycles = run(two(potential=[3, 4], bias=1, thresholds=[99]), rows)
     sent = [parse(SPEC, c["o.payload"]) for c in cycles]
     order = [
@@ -395,13 +395,13 @@ def test_token_is_not_a_packet_and_control_counts_nowhere() -> None:
 
 
 def test_programming_is_accepted_as_soon_as_the_pause_token_left_by_l() -> None:
-    rows = [TOKEN, *[{}] * 30, PAUSE, *write(Section.POTENTIAL, 0, 77), {}, *read(Section.POTENTIAL, 0, 1)]
+    rows = [TOKEN, *[{}] * 30, PAUSE, *write(Section.STATE, 0, 77), {}, *read(Section.STATE, 0, 1)]
     assert replies(two(), rows) == [77]
 
 
 def test_programming_ends_with_the_step_token() -> None:
-    rows = [TOKEN, {}, *write(Section.POTENTIAL, 0, 77), *[{}] * 40, PAUSE, *[{}] * 4]
-    asked = [*read(Section.POTENTIAL, 0, 1), {}, {}, {}, *read(Section.STATUS, 0, 1)]
+    rows = [TOKEN, {}, *write(Section.STATE, 0, 77), *[{}] * 40, PAUSE, *[{}] * 4]
+    asked = [*read(Section.STATE, 0, 1), {}, {}, {}, *read(Section.STATUS, 0, 1)]
     assert replies(two(potential=3, thresholds=[99]), [*rows, *asked]) == [3, ErrorCause.RUNNING]
 
 

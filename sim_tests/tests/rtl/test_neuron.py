@@ -17,7 +17,18 @@ from sim_tests.generators.systems import make_core
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=2)
 HIGH, LOW, NEVER = SPEC.core.potential_max, SPEC.core.potential_min, SPEC.core.never
-WATCH = ["done", "look", "column", "stored", "neuron", "potential", "count", "clipped", "emitting", "o.valid"]
+WATCH = [
+    "done",
+    "look",
+    "column",
+    "stored",
+    "neuron",
+    "state.potential",
+    "count",
+    "clipped",
+    "emitting",
+    "o.valid",
+]
 ENTRY = ("repeat", "init", "integrate", "update", "fire", "threshold_first", "threshold_count")
 HERE = [0, 0, 0, 0, 0, True]
 
@@ -43,7 +54,7 @@ def registers(core: CoreImage) -> dict[str, int]:
 def walk(core: CoreImage, sums: Sequence[int] = (), ready: Callable[[int], bool] = lambda _: True) -> Walked:
     """Walk over the neurons of a core once; ``ready`` says in which cycles a packet may leave."""
     bench = Bench(Walk(SPEC), [*WATCH, "o.payload", "inspect.data"], hold=registers(core))
-    load = program_rows(core, SPEC, Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.POTENTIAL)
+    load = program_rows(core, SPEC, Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.STATE)
     got = Walked()
 
     def rows() -> Iterator[Row]:
@@ -74,7 +85,7 @@ def note(got: Walked, cycle: dict[str, int], ready: bool) -> None:
     got.emitting += cycle["emitting"]
     assert cycle["emitting"] == cycle["o.valid"]
     if cycle["stored"]:
-        got.beats.append((cycle["neuron"], cycle["potential"], cycle["count"]))
+        got.beats.append((cycle["neuron"], cycle["state.potential"], cycle["count"]))
     if cycle["o.valid"] and ready:
         values = parse(SPEC, cycle["o.payload"])
         axon, payload = values["data"] & 0xFFF, (values["data"] >> 12 ^ 8) - 8
@@ -273,22 +284,27 @@ def test_all_columns_may_be_neurons() -> None:
 
 def test_walk_can_be_started_again() -> None:
     core = make_core([[0, 0]], bias=[1, 2], schedule=entry(fire=0))
-    load = program_rows(core, SPEC, Section.NEURON, Section.POTENTIAL)
+    load = program_rows(core, SPEC, Section.NEURON, Section.STATE)
     rows = [*load, {"start": 1}, *[{}] * 10, {"start": 1}, *[{}] * 10]
-    cycles = play(Walk(SPEC), rows, ["stored", "neuron", "potential", "done"], hold=registers(core))
-    assert [(c["neuron"], c["potential"]) for c in cycles if c["stored"]] == [(0, 1), (1, 2), (0, 2), (1, 4)]
+    cycles = play(Walk(SPEC), rows, ["stored", "neuron", "state.potential", "done"], hold=registers(core))
+    assert [(c["neuron"], c["state.potential"]) for c in cycles if c["stored"]] == [
+        (0, 1),
+        (1, 2),
+        (0, 2),
+        (1, 4),
+    ]
     assert sum(c["done"] for c in cycles) == 2
 
 
 @pytest.mark.parametrize("change", [{"program.strobe": 0}, {"program.section": Section.COUNTER}])
 def test_walk_ignores_writes_that_are_not_for_it(change: dict[str, int]) -> None:
     core = make_core([[0]], bias=5, potential=7, thresholds=[3], schedule=entry())
-    sections = (Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.POTENTIAL)
+    sections = (Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.STATE)
     load = program_rows(core, SPEC, *sections)
     noise = [dict(row) | change | {"program.chunk": 0xFFFF} for row in load]
     rows = [*load, *noise, {"start": 1}, *[{}] * 8]
-    cycles = play(Walk(SPEC), rows, ["stored", "potential", "count"], hold=registers(core))
-    assert [(c["potential"], c["count"]) for c in cycles if c["stored"]] == [(9, 1)]
+    cycles = play(Walk(SPEC), rows, ["stored", "state.potential", "count"], hold=registers(core))
+    assert [(c["state.potential"], c["count"]) for c in cycles if c["stored"]] == [(9, 1)]
 
 
 def test_walk_sizes() -> None:
@@ -299,7 +315,7 @@ def test_walk_sizes() -> None:
         "column",
         "sum",
         "neuron",
-        "potential",
+        "state.potential",
         "count",
         "inspect.data",
     )
