@@ -77,8 +77,14 @@ def draw_resets(seed: int, phases: int = len(Phase)) -> list[tuple[Phase, int]]:
     Parameters
     ----------
     seed : of the choice.
-    phases : how many of `Phase`, all different, at least one.
+    phases : how many of `Phase`, all different; at least two, as the knock follows the first.
+
+    Raises
+    ------
+    ValueError : there are fewer or more phases.
     """
+    if not 2 <= phases <= len(Phase):
+        raise ValueError(f"phases must be 2..{len(Phase)}, not {phases}")
     rng = np.random.default_rng([seed, 0x7E5E7])
     chosen = [list(Phase)[at] for at in rng.permutation(len(Phase)).tolist()]
     last = next(phase for phase in chosen if phase <= Phase.TOKEN_WAIT)
