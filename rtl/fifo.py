@@ -26,7 +26,8 @@ class Fifo(Component):
     def __init__(self, shape: ShapeLike) -> None:
         self._shape = shape
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
-        self._second, self._level = Signal(shape, reset_less=True), Signal(2)
+        self._second = Signal(shape, reset_less=True, name="second")
+        self._level = Signal(2, name="level")
 
     def elaborate(self, platform: object) -> Module:
         """Shift register of two words: the head is always in the same place."""

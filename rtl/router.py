@@ -69,7 +69,7 @@ class InputPort(Component):
                 "errors": Out(3),
             }
         )
-        self._fifo, self._served = Fifo(flit_struct(spec)), Signal(5)
+        self._fifo, self._served = Fifo(flit_struct(spec)), Signal(5, name="served")
 
     def _route(self) -> Value:
         """Return the outputs (5 bits) that the head wants; never one that this input does not feed."""
@@ -146,7 +146,8 @@ class OutputPort(Component):
         """Rules 2, 3 and 5: collect tokens; send the step's token or the head whose turn it is."""
         m = Module()
         m.submodules.turns = turns = self._turns
-        pause, complete, feeders = Signal(), Signal(), Const(sum(1 << i for i in self._feeders), 5)
+        pause, complete = Signal(name="pause"), Signal()
+        feeders = Const(sum(1 << i for i in self._feeders), 5)
         taking = self.intake & feeders
         pausing = Cat(taking[i] & self.heads[i].data[0] for i in self._feeders).any()
         m.d.comb += [
