@@ -84,7 +84,9 @@ def _ask(folder: Path, *question: str) -> tuple[bool, str]:
         return True, done.stdout
     if "Status: failed" in done.stdout:
         return False, done.stdout
-    raise FormalError(f"smtbmc {' '.join(question)} gave no answer:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    raise FormalError(
+        f"smtbmc {' '.join(question)} gave no answer:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    )
 
 
 def prove(component: Component, *, depth: int) -> Verdict:

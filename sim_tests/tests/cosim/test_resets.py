@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from rtl.export import chip_verilog
+from rtl.start_values import without_start_values
 from sim_tests.bench.engines import run_jobs
 from sim_tests.bench.prelude import Phase, draw_resets
-from sim_tests.bench.start_values import without_start_values
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.conftest import require_engine
 from sim_tests.generators.systems import POOL
