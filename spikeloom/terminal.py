@@ -13,7 +13,7 @@ from mapping.report.machine import Report
 from mapping.targets.files import Target
 from spikeloom.table import Table
 
-__all__ = ["console", "errors", "layer_table", "report_table", "status", "target_table"]
+__all__ = ["console", "errors", "host_line", "layer_table", "report_table", "status", "target_table"]
 
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -66,6 +66,7 @@ _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("synaptic operations, dense", lambda t: number(t["synaptic_operations_dense"])),
     ("latency, one input alone", lambda t: quantity(t["latency_s"], "s")),
     ("throughput, not pipelined", lambda t: f"{number(round(t['throughput_per_s']))} /s"),
+    ("multiply-adds on the host", lambda t: share(t["host_share"])),
     ("energy", lambda t: quantity(t["energy_j"], "J")),
     (
         "energy, low .. high",
@@ -83,6 +84,16 @@ def report_table(report: Report) -> Table:
         rows=[[name, *(show(target) for target in report.targets)] for name, show in _ROWS],
         by_column=True,
     )
+
+
+def host_line(names: Sequence[str], work: float | None) -> str:
+    """Return which layers no figure includes, and their share of the network's multiply-adds.
+
+    >>> host_line(["conv1", "fc"], 0.25)
+    "On the host, outside every figure: conv1, fc (25.00 % of the network's multiply-adds)"
+    """
+    layers = ", ".join(names) or "nothing"
+    return f"On the host, outside every figure: {layers} ({share(work)} of the network's multiply-adds)"
 
 
 def layer_table(target: Mapping[str, Any]) -> Table:

@@ -115,7 +115,7 @@ class Activity:
         counts = simulate(spiking, encode(spiking, data.x))
         self.samples += len(data.x)
         self.input_spikes += int(counts[INPUT].sum(dtype=np.int64))
-        self.correct = _sum(self.correct, correct(decode(spiking, counts), data.y))
+        self.correct = _sum(self.correct, correct(decode(spiking, counts, data.x), data.y))
         self.float_correct = _sum(self.float_correct, correct(infer(spiking.network, data.x), data.y))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())

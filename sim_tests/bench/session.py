@@ -102,24 +102,23 @@ class Scoreboard:
 
     job: BenchJob
     compared: int = 0
-    spikes: list[tuple[int, int, int, int]] = field(default_factory=list)
-    visits: list[tuple[int, ...]] = field(default_factory=list)
+    spikes: list[tuple[int, ...]] = field(default_factory=list)
+    visits: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._queues: list[Iterator[list[int]]] = [
             iter(self.job.beats[self.job.beats[:, 1] == core].tolist()) for core in range(self.job.spec.cores)
         ]
 
-    def push(self, step: int, core: int, neuron: int, *stored: int) -> None:
-        """Compare one beat, its state and its crossings; the first difference ends the run with its place."""
-        got = [step, core, neuron, *stored]
-        expected = next(self._queues[core], None)
+    def push(self, got: list[int]) -> None:
+        """Compare one beat, laid out as `BenchJob.beats`; a difference ends the run with its place."""
+        expected = next(self._queues[got[1]], None)
         if expected != got:
             raise BenchError(str(_difference(expected, got)))
         self.compared += 1
-        self.visits.append((step, core, neuron, *stored[:-1]))
-        if stored[-1]:
-            self.spikes.append((step, core, neuron, stored[-1]))
+        self.visits.append(got[:-1])
+        if got[-1]:
+            self.spikes.append((*got[:3], got[-1]))
 
     def finish(self, minimum: int = 1) -> None:
         """Demand drained queues and at least ``minimum`` comparisons."""
@@ -169,7 +168,7 @@ class CoreMonitor:
         for core in range(self._spec.cores):
             if valid >> core & 1:
                 beat = self._beat(beats >> core * self._beat_bits)
-                self.scoreboard.push(len(self.finished[core]), core, *beat)
+                self.scoreboard.push([len(self.finished[core]), core, *beat])
 
     def activity_counts(self) -> dict[str, list[int]]:
         """Return cycles by activity and core, in the window from the first token to the last active cycle."""

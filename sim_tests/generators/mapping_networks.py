@@ -162,8 +162,7 @@ class Draft:
             layers=tuple(self.layers),
             outputs=outputs or (self.layers[-1].name,),
             decoder_reads_input=False,
-            host_layers=(),
-            host_reasons=(),
+            host=(),
         )
 
 

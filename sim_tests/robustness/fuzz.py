@@ -34,7 +34,7 @@ from emu.spec import SystemSpec
 from emu.trace import diff
 from emu.words import Section
 from mapping.chip import open_chip
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, load_data
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer
@@ -43,6 +43,7 @@ from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, observe
 from mapping.report.closed_form import report_closed_form
 from mapping.report.machine import Report, report_machine
+from mapping.spiking.simulate import compare
 from mapping.targets.files import TargetError, load_target
 from rtl.export import VERILOG_FILES
 from sim_tests.bench.exported import read_design

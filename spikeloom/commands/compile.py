@@ -49,7 +49,7 @@ def compile_(
     from mapping.flow import compile_network
     from mapping.model.load import load_network
     from spikeloom.files import check_places
-    from spikeloom.terminal import console, status
+    from spikeloom.terminal import console, host_line, status
 
     if output.suffix != ".spikeloom":
         raise MappingError(
@@ -63,6 +63,7 @@ def compile_(
         chip = compile_network(network, target=target, core=core, mesh=size, seed=seed, scaling=scale)
         chip.save(output)
     console.print(f"{output}: {_summary(chip)}")
+    console.print(host_line(chip.spiking.host_layers, chip.spiking.host_share))
     if told is not None:
         console.print(f"Input: {told}")
 

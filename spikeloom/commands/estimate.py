@@ -60,9 +60,10 @@ def estimate(
 
 
 def _show(report: Report) -> None:
-    from spikeloom.terminal import console, layer_table, report_table
+    from spikeloom.terminal import console, host_line, layer_table, report_table
 
     console.print(report_table(report))
     for part in report.targets:
         console.print(layer_table(part))
-    console.print(f"On the host, outside every figure: {', '.join(report.targets[0]['host_layers'])}")
+    for line in dict.fromkeys(host_line(part["host_layers"], part["host_share"]) for part in report.targets):
+        console.print(line)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
+from emu.words import RECTANGLE, Section, column
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.tables import Placed
 from mapping.layout.check.violation import Violation
@@ -17,8 +18,8 @@ __all__ = ["Arrivals", "Packets", "arrivals_of", "list_violations", "output_viol
 
 Integers = NDArray[np.int64]
 
-_RECTANGLE, _AXON, _LAST = slice(0, 4), 4, 5
-"""Columns of a fan-out entry; those of the host's packets are the same without the last."""
+_TARGET = [column(Section.FANOUT, name) for name in (*RECTANGLE, "axon")]
+"""Columns of a fan-out entry that say where a packet goes; the host's packets have only these."""
 
 _DISABLED = -1
 """Stands for the number of axons of a disabled core."""
@@ -98,26 +99,26 @@ def _lists(core: CoreImage) -> tuple[Integers, Integers, Integers]:
     """Return the connected neurons of a core, and where the list of each one begins and how long it is."""
     neurons = np.flatnonzero(core.connected)
     begin = core.fanout_base[neurons].astype(np.int64)
-    last = np.flatnonzero(core.fanout[:, _LAST])
+    last = np.flatnonzero(core.columns(Section.FANOUT)["last"])
     return neurons, begin, last[np.searchsorted(last, begin)] - begin + 1
 
 
 def packets_of(image: SystemImage, frame: Frame, cores: Sequence[Placed]) -> Packets:
     """Return the packets of the host and of every connected neuron."""
-    rows = [image.input_packet[:, : _AXON + 1]]
+    rows = [image.input_packet]
     sources = [image.input_element.astype(np.int64)]
     starts = [np.full(len(image.input_element), GATEWAY)]
     for placed in cores:
         neurons, begin, size = _lists(placed.core)
-        rows.append(placed.core.fanout[_ranges(begin, size), : _AXON + 1])
+        rows.append(placed.core.fanout[_ranges(begin, size)][:, _TARGET])
         sources.append(np.repeat(frame.first[placed.layer + 1] + placed.elements[neurons], size))
         starts.append(np.full(len(rows[-1]), placed.index))
     table = np.concatenate(rows).astype(np.int64)
     return Packets(
         source=np.concatenate(sources),
         start=np.concatenate(starts),
-        rectangle=table[:, _RECTANGLE],
-        axon=table[:, _AXON],
+        rectangle=table[:, :-1],
+        axon=table[:, -1],
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from emu.image import CoreImage
 from emu.spec import CoreSpec
+from emu.words import Section
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import Block
 from mapping.layout.check.tables import Placed
@@ -15,8 +16,8 @@ from mapping.spiking.network import SpikingLayer
 
 __all__ = ["neuron_violations"]
 
-_REPEAT, _FLAGS, _FIRE, _RANGE = 0, slice(1, 5), 4, slice(5, 7)
-"""Columns of a schedule entry: init, integrate, update and fire are the flags."""
+_FLAGS = {"init": 0, "integrate": 1, "update": 1, "fire": 1}
+"""Flags of the one step in which a core works; in all others each of them is 0."""
 
 
 def neuron_violations(frame: Frame, placed: Placed, block: Block, spec: CoreSpec) -> Iterator[Violation]:
@@ -65,11 +66,12 @@ def _thresholds(placed: Placed, layer: SpikingLayer, block: Block, spec: CoreSpe
 
 def _schedule(frame: Frame, placed: Placed, layer: SpikingLayer) -> Iterator[Violation]:
     """Demand that the core works in the step of its depth and rests in all others."""
-    step, schedule = frame.depth[layer.name], placed.core.schedule
-    flags = np.repeat(schedule[:, _FLAGS], schedule[:, _REPEAT], axis=0)
-    wanted = np.zeros((frame.period, 4), np.int32)
-    wanted[step] = [0, 1, 1, 1]
-    compared = schedule[schedule[:, _FIRE] != 0]
-    if not np.array_equal(flags, wanted) or compared[:, _RANGE].tolist() != [[0, layer.levels]]:
+    step, entry = frame.depth[layer.name], placed.core.columns(Section.SCHEDULE)
+    flags = np.repeat(np.stack([entry[name] for name in _FLAGS], axis=1), entry["repeat"], axis=0)
+    wanted = np.zeros((frame.period, len(_FLAGS)), np.int32)
+    wanted[step] = list(_FLAGS.values())
+    fires = entry["fire"] != 0
+    first, count = entry["threshold_first"][fires], entry["threshold_count"][fires]
+    if not np.array_equal(flags, wanted) or (first.tolist(), count.tolist()) != ([0], [layer.levels]):
         message = f"it must work in step {step} of {frame.period} only, with {layer.levels} thresholds"
         yield Violation(kind="schedule", message=message, core=placed.index)
