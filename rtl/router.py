@@ -140,13 +140,14 @@ class OutputPort(Component):
                 "o": Out(flit_stream(spec)),
             }
         )
+        self._pause = Signal(name="pause")
         self._turns = RoundRobin(5)
 
     def elaborate(self, platform: object) -> Module:
         """Rules 2, 3 and 5: collect tokens; send the step's token or the head whose turn it is."""
         m = Module()
         m.submodules.turns = turns = self._turns
-        pause, complete = Signal(name="pause"), Signal()
+        pause, complete = self._pause, Signal()
         feeders = Const(sum(1 << i for i in self._feeders), 5)
         taking = self.intake & feeders
         pausing = Cat(taking[i] & self.heads[i].data[0] for i in self._feeders).any()

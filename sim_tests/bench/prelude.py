@@ -135,12 +135,10 @@ def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
         run.append(flits(spec, Kind.SPIKE, place, spike_data(spec, axons, np.full(PACKETS, 1))))
         run.append(flits(spec, Kind.TOKEN, place, np.array([pause])))
     read, _ = read_request(spec, int(rng.integers(spec.cores)), Section.COUNTER, len(COUNTERS))
-    load, zero = core_flits(spec, place, _foreign_core(rng, spec)), np.zeros(1, np.uint16)
+    load, zero = [*core_flits(spec, place, _foreign_core(rng, spec))], np.zeros(1, np.uint16)
     for section in (Section.STATUS, Section.COUNTER):  # as every host does: reset leaves them
         load += write_flits(spec, place, section, zero)
-    return Foreign(
-        load=np.concatenate(list(load)).tolist(), run=np.concatenate(run).tolist(), read=read.tolist()
-    )
+    return Foreign(load=np.concatenate(load).tolist(), run=np.concatenate(run).tolist(), read=read.tolist())
 
 
 def read_flits(spec: SystemSpec, place: Place, section: Section, address: int, chunks: int) -> list[int]:

@@ -34,6 +34,8 @@ opt -fast
 dffunmap
 setundef -undriven -anyseq
 write_smt2 -wires design.smt2
+chformal -assert -remove
+write_smt2 -wires cover.smt2
 """
 
 _RESET = "initial\nassume [rst]\n"
@@ -79,10 +81,10 @@ def _run(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProces
 
 def _ask(folder: Path, *question: str) -> tuple[bool, str]:
     """Return whether the answer is yes, and the tool's words."""
-    done = _run(_SMTBMC, "-s", "z3", "--smtc", "reset.smtc", *question, "design.smt2", folder=folder)
-    if "Status: passed" in done.stdout:
+    done = _run(_SMTBMC, "-s", "z3", "--smtc", "reset.smtc", *question, folder=folder)
+    if "Status: PASSED" in done.stdout:
         return True, done.stdout
-    if "Status: failed" in done.stdout:
+    if "Status: FAILED" in done.stdout:
         return False, done.stdout
     raise FormalError(
         f"smtbmc {' '.join(question)} gave no answer:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -110,7 +112,7 @@ def prove(component: Component, *, depth: int) -> Verdict:
         yosys = _run(_YOSYS, "-q", "-s", "script.ys", folder=folder)
         if yosys.returncode:
             raise FormalError(f"Yosys could not read the component:\n{yosys.stdout}{yosys.stderr}")
-        bounded, base = _ask(folder, "-t", f"1:{depth + 1}")
-        inductive, step = _ask(folder, "-i", "-t", str(depth))
-        reached, cover = _ask(folder, "-c", "-t", f"1:{depth + 1}")
+        bounded, base = _ask(folder, "-t", f"1:{depth + 1}", "design.smt2")
+        inductive, step = _ask(folder, "-i", "-t", str(depth), "design.smt2")
+        reached, cover = _ask(folder, "-c", "-t", f"1:{depth + 1}", "cover.smt2")
     return Verdict(bounded=bounded, inductive=inductive, reached=reached, log=base + step + cover)
