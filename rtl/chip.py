@@ -9,7 +9,7 @@ from emu.spec import COUNTER_BITS, SystemSpec
 from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
-from rtl.layouts import OBSERVED, flit_stream, observed_bits
+from rtl.layouts import flit_stream, observed_bits
 from rtl.router import Router
 
 __all__ = ["Chip", "presence"]
@@ -105,7 +105,7 @@ class Chip(Component):
                     wiring.connect(m, router.o[port], neighbour.i[opposite])
         self._join_gateway(m)
         if self._observe:
-            for name in OBSERVED:
+            for name in observed_bits(spec):
                 packed = Cat(Value.cast(getattr(core.observe, name)) for core in self._cores)
                 m.d.comb += getattr(self, f"observe_{name}").eq(packed)
         return m

@@ -20,13 +20,10 @@ from emu.kernels.inject import (
 )
 from emu.kernels.mesh import (
     AWAKE,
-    AXON_SHIFT,
     FEEDS,
     LOCAL,
     NOW,
     PAUSE,
-    PAYLOAD_BIAS,
-    PAYLOAD_SHIFT,
     PORTS,
     TO_CORE,
     TOKEN,
@@ -36,6 +33,7 @@ from emu.kernels.mesh import (
     offer,
     remove,
     route,
+    unpack_flit,
     wake,
 )
 from emu.kernels.state import (
@@ -44,8 +42,8 @@ from emu.kernels.state import (
     SEND_STALL,
     TOKEN_HOPS,
     USED_OUTPUTS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
     Program,
     Record,
     State,
@@ -79,7 +77,7 @@ def _send(
     if target >= 0:
         offer(mesh, target, flit)
         return
-    axon, payload = flit >> AXON_SHIFT & 0xFFFF, (flit >> PAYLOAD_SHIFT & 0x3FF) - PAYLOAD_BIAS
+    axon, payload = unpack_flit(flit)
     if target == TO_CORE:
         deliver(program, state, router, timing.step[router] & 1, axon, payload)
     else:
@@ -296,8 +294,8 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
 def _is_full(program: Program, record: Record) -> bool:
     """Return whether the record might overflow within one cycle."""
     full = record.used[USED_SPIKES] + len(program.bias) > len(record.spikes)
-    if len(record.potentials):
-        full = full or record.used[USED_POTENTIALS] + len(program.bias) > len(record.potentials)
+    if len(record.visits):
+        full = full or record.used[USED_VISITS] + len(program.bias) > len(record.visits)
     return full or record.used[USED_OUTPUTS] + 1 > len(record.outputs)  # type: ignore[no-any-return]
 
 

@@ -13,11 +13,14 @@ from emu.jit import njit
 from emu.kernels.mesh import LOCAL, NOW, PAUSE, PORTS, TOKEN, WEST, Mesh, has_room, offer, pack_flit
 from emu.kernels.neuron import execute
 from emu.kernels.state import (
+    AXON,
     ENTRY_COUNT,
     ENTRY_FIRE,
     ENTRY_INTEGRATE,
     INTEGRATE,
+    LAST,
     PACKETS,
+    PAYLOAD,
     TOKEN_WAIT,
     UPDATE,
     Ints,
@@ -25,6 +28,7 @@ from emu.kernels.state import (
     Record,
     State,
 )
+from emu.words import PACKET
 
 __all__ = [
     "Timing",
@@ -91,7 +95,7 @@ def make_timing(cores: int, steps: int, stimulus_step: Ints, stimulus: Ints) -> 
         finish=np.full((steps, cores), -1, np.int64),
         gateway=filled(steps + 1, -1),
         stimulus_step=np.array(stimulus_step, np.int64),
-        stimulus=np.array(stimulus, np.int64).reshape(-1, 6),
+        stimulus=np.array(stimulus, np.int64).reshape(-1, len(PACKET)),
         host=filled(5, 0),
     )
     timing.host[HOST_RELEASE] = -1
@@ -145,7 +149,7 @@ def _next_of_host(timing: Timing) -> None:
     packet = timing.host[HOST_PACKET]
     if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
         p = timing.stimulus[packet]
-        timing.flit[-1] = pack_flit(p[0], p[1], p[2], p[3], p[4], p[5])
+        timing.flit[-1] = pack_flit(p, p[AXON], p[PAYLOAD])
     elif timing.host[HOST_STEP] == len(timing.finish):
         timing.flit[-1] = TOKEN | PAUSE
     else:
@@ -193,7 +197,7 @@ def _prepare(program: Program, state: State, timing: Timing, core: int, begin: i
         neuron = at + timing.neuron[core]
         p = program.fanout[timing.fanout[core]]
         payload = state.crossed[neuron] if program.count_emission[neuron] else 1
-        timing.flit[core] = pack_flit(p[0], p[1], p[2], p[3], p[4] + timing.copy[core], payload)
+        timing.flit[core] = pack_flit(p, p[AXON] + timing.copy[core], payload)
     push_due(timing, begin, core)
 
 
@@ -212,7 +216,7 @@ def _core_sent(program: Program, state: State, timing: Timing, core: int, now: i
     timing.copy[core] += 1
     if program.count_emission[neuron] or timing.copy[core] >= state.crossed[neuron]:
         timing.copy[core] = 0
-        if program.fanout[timing.fanout[core], 5]:
+        if program.fanout[timing.fanout[core], LAST]:
             timing.fanout[core] = -1
             timing.neuron[core] += 1
         else:

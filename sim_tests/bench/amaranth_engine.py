@@ -9,9 +9,10 @@ from typing import Any
 
 from emu.spec import COUNTER_BITS
 from emu.trace import RunResult
+from emu.words import beat_layout
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.session import BenchError, Session
-from sim_tests.bench.top import BEAT, Sample, beat_bits
+from sim_tests.bench.top import Sample
 
 __all__ = ["play", "run_pysim"]
 
@@ -21,7 +22,8 @@ class _Pins:
 
     def __init__(self, context: Any, chip: Any, job: BenchJob) -> None:
         self._get, self._chip, self._cores = context.get, chip, job.spec.cores
-        self._sample, self._widths = Sample(cores=job.spec.cores), beat_bits(job.spec)
+        self._sample = Sample(cores=job.spec.cores)
+        self._widths = {field.name: field.bits for field in beat_layout(job.spec)}
 
     def _observe(self, name: str) -> int:
         return int(self._get(getattr(self._chip, f"observe_{name}")))
@@ -29,8 +31,8 @@ class _Pins:
     def status(self) -> int:
         """What happens in this cycle."""
         return (
-            int(self._get(self._chip.host_i.ready))
-            | int(self._get(self._chip.host_o.valid)) << 1
+            int(self._get(self._chip.host_i.ready)) * self._sample.ready
+            | int(self._get(self._chip.host_o.valid)) * self._sample.valid
             | self._observe("valid") << self._sample.stored
             | self._observe("finished") << self._sample.finished
             | self._observe("activity") << self._sample.activity
@@ -46,7 +48,7 @@ class _Pins:
 
     def beats(self) -> int:
         """The neuron beats of this cycle."""
-        packed = {name: self._observe(name) for name in BEAT}
+        packed = {name: self._observe(name) for name in self._widths}
         beats = shift = 0
         for core in range(self._cores):
             for name, bits in self._widths.items():

@@ -9,9 +9,10 @@ from typing import Any
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
+from emu.bits import pack, unpack
 from emu.image import CoreImage, core_chunks
 from emu.spec import SystemSpec
-from emu.words import Section, flit_layout, pack, unpack
+from emu.words import Section, flit_layout
 from rtl.component import Component
 
 __all__ = ["Bench", "Row", "flit", "member", "parse", "play", "program_rows", "widths"]

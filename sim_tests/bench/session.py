@@ -16,12 +16,24 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from emu.bits import layout_bits, reader, unpack, words_of
 from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
-from emu.trace import Divergence, RunResult
-from emu.words import COUNTERS, Activity, Kind, Section, flit_layout, unpack
+from emu.trace import VISIT, Divergence, RunResult
+from emu.words import (
+    COUNTERS,
+    STATE_FIELDS,
+    TOKEN,
+    Activity,
+    Kind,
+    Section,
+    beat_layout,
+    flit_layout,
+    section_layout,
+    spike_layout,
+)
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, rehearse
-from sim_tests.bench.top import Sample, beat_bits
+from sim_tests.bench.top import Sample
 
 __all__ = ["BenchError", "CoreMonitor", "Drive", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
 
@@ -66,7 +78,7 @@ class Drive(NamedTuple):
 
 
 def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
-    """Return where two beats differ: in the neuron visited, else in its potential, else in its spikes."""
+    """Return where two beats differ: in the neuron visited, else in its state, else in its spikes."""
     step, core = got[:2]
     if expected is None or expected[:3] != got[:3]:
         neuron = None if expected is None else expected[2]
@@ -74,9 +86,9 @@ def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
         return Divergence(
             what="visited neurons", step=place, core=core, neuron=None, expected=neuron, got=got[2]
         )
-    at = 3 if expected[3] != got[3] else 4
-    what = "potentials" if at == 3 else "spikes"
-    return Divergence(what=what, step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
+    what = [*VISIT[:3], *(f"{name}s" for name in STATE_FIELDS), "spikes"]
+    at = next(i for i in range(3, len(what)) if expected[i] != got[i])
+    return Divergence(what=what[at], step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
 
 
 @dataclass
@@ -90,23 +102,23 @@ class Scoreboard:
     job: BenchJob
     compared: int = 0
     spikes: list[tuple[int, int, int, int]] = field(default_factory=list)
-    potentials: list[tuple[int, int, int, int]] = field(default_factory=list)
+    visits: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._queues: list[Iterator[list[int]]] = [
             iter(self.job.beats[self.job.beats[:, 1] == core].tolist()) for core in range(self.job.spec.cores)
         ]
 
-    def push(self, step: int, core: int, neuron: int, potential: int, count: int) -> None:
-        """Compare one beat; the first difference ends the run with its place."""
-        got = [step, core, neuron, potential, count]
+    def push(self, step: int, core: int, neuron: int, *stored: int) -> None:
+        """Compare one beat, its state and its crossings; the first difference ends the run with its place."""
+        got = [step, core, neuron, *stored]
         expected = next(self._queues[core], None)
         if expected != got:
             raise BenchError(str(_difference(expected, got)))
         self.compared += 1
-        self.potentials.append((step, core, neuron, potential))
-        if count:
-            self.spikes.append((step, core, neuron, count))
+        self.visits.append((step, core, neuron, *stored[:-1]))
+        if stored[-1]:
+            self.spikes.append((step, core, neuron, stored[-1]))
 
     def finish(self, minimum: int = 1) -> None:
         """Demand drained queues and at least ``minimum`` comparisons."""
@@ -125,13 +137,14 @@ class CoreMonitor:
     def __init__(self, spec: SystemSpec, scoreboard: Scoreboard) -> None:
         self._spec, self.scoreboard = spec, scoreboard
         self._sample = Sample(cores=spec.cores)
-        self._widths = tuple(beat_bits(spec).values())
+        self._beat = reader(beat_layout(spec), ("neuron", *STATE_FIELDS, "count"))
+        self._beat_bits = layout_bits(beat_layout(spec))
         self._cores = (1 << spec.cores) - 1
         self._events = self._cores << self._sample.stored | self._cores << self._sample.finished
         self.finished: list[list[int]] = [[] for _ in range(spec.cores)]
         self.activities: Counter[int] = Counter()
         self.last_active = -1
-        self._all_paused = sum(Activity.PAUSED << (3 * core) for core in range(spec.cores))
+        self._all_paused = self._sample.activities([Activity.PAUSED] * spec.cores)
 
     def cycle(self, now: int, status: int, pins: Pins) -> None:
         """Record one cycle; ``now`` may be negative before the first token."""
@@ -152,22 +165,17 @@ class CoreMonitor:
                 self.finished[core].append(now)
 
     def _beats(self, valid: int, beats: int) -> None:
-        neuron_bits, potential_bits, count_bits = self._widths
-        sign = 1 << (potential_bits - 1)
         for core in range(self._spec.cores):
             if valid >> core & 1:
-                beat = beats >> core * (neuron_bits + potential_bits + count_bits)
-                neuron = beat & ((1 << neuron_bits) - 1)
-                potential = ((beat >> neuron_bits & ((1 << potential_bits) - 1)) ^ sign) - sign
-                count = beat >> (neuron_bits + potential_bits) & ((1 << count_bits) - 1)
-                self.scoreboard.push(len(self.finished[core]), core, neuron, potential, count)
+                beat = self._beat(beats >> core * self._beat_bits)
+                self.scoreboard.push(len(self.finished[core]), core, *beat)
 
     def activity_counts(self) -> dict[str, list[int]]:
         """Return cycles by activity and core, in the window from the first token to the last active cycle."""
         counts = {a.name.lower(): [0] * self._spec.cores for a in Activity}
         for pattern, cycles in self.activities.items():
             for core in range(self._spec.cores):
-                counts[Activity(pattern >> (3 * core) & 7).name.lower()][core] += cycles
+                counts[Activity(self._sample.activity_of(pattern, core)).name.lower()][core] += cycles
         surplus = sum(self.activities.values()) - (self.last_active + 1)
         counts["paused"] = [cycles - surplus for cycles in counts["paused"]]
         return counts
@@ -177,7 +185,7 @@ class GatewayMonitor:
     """Sort what leaves the chip: spikes by step, tokens with their cycle, replies."""
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._layout, self._core = flit_layout(spec), spec.core
+        self._layout, self._spike = flit_layout(spec), spike_layout(spec)
         self.tokens: list[int] = []
         self.pauses = 0
         self.outputs: list[tuple[int, int, int]] = []
@@ -189,13 +197,10 @@ class GatewayMonitor:
         data = values["data"]
         if values["kind"] == Kind.TOKEN:
             self.tokens.append(now)
-            self.pauses += data & 1
+            self.pauses += unpack(TOKEN, data)["pause"]
         elif values["kind"] == Kind.SPIKE:
-            payload = data >> self._core.flit_axon_bits
-            sign = 1 << (self._core.payload_bits - 1)
-            self.outputs.append(
-                (len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign)
-            )
+            spike = unpack(self._spike, data)
+            self.outputs.append((len(self.tokens) - 1, spike["axon"], spike["payload"]))
         elif values["kind"] == Kind.REPLY:
             self.replies.append(data & ((1 << CHUNK_BITS) - 1))
         else:
@@ -230,11 +235,11 @@ class Session:
     def cycle(self, pins: Pins) -> Drive:
         """Take the sample of one cycle and return what to drive in it; in reset nothing is looked at."""
         self._status = status = 0 if self.reset else pins.status()
-        self.ready = status & 1
+        self.ready = status & self._sample.ready
         flit = next(self._script, None)
         if self._recording:
             self._cores.cycle(self._now - self._origin, status, pins)
-        if status & 2 and self.accept:
+        if status & self._sample.valid and self.accept:
             self.gateway.cycle(self._now - self._origin, pins.flit())
         self._now += 1
         if self._now > self._deadline and not self.done:
@@ -246,7 +251,7 @@ class Session:
     def activities(self) -> set[int]:
         """Return what the cores do in this cycle."""
         packed = self._status >> self._sample.activity
-        return {packed >> 3 * core & 7 for core in range(self.job.spec.cores)}
+        return {self._sample.activity_of(packed, core) for core in range(self.job.spec.cores)}
 
     @staticmethod
     def failure(sentence: str) -> BenchError:
@@ -361,13 +366,17 @@ class Session:
             spikes=np.array(sorted(self.scoreboard.spikes), np.int64).reshape(-1, 4),
             outputs=np.array(sorted(self.gateway.outputs), np.int64).reshape(-1, 3),
             counters={name: np.array(values, np.int64) for name, values in counters.items()},
-            state=np.array(self._state(), np.int64),
-            potentials=np.array(sorted(self.scoreboard.potentials), np.int64).reshape(-1, 4),
+            state={name: np.array(values, np.int64) for name, values in self._state().items()},
+            visits=np.array(sorted(self.scoreboard.visits), np.int64).reshape(-1, len(VISIT)),
             finish=np.array([cycles[:steps] for cycles in finished], np.int64).T.reshape(steps, spec.cores),
             gateway=np.array(self.gateway.tokens, np.int64),
             elapsed=self._cores.last_active + 1,
             engine=engine,
         )
+
+    def _words(self, core: int, section: Section) -> list[dict[str, int]]:
+        """Return the words of a section that were read back from a core, none if it was not asked for."""
+        return words_of(section_layout(self.job.spec, section), self._reads.get((core, section), []))
 
     def _check_passed(self) -> None:
         """Compare the chip's own counters of spikes with what went in and out."""
@@ -378,22 +387,9 @@ class Session:
             raise BenchError(f"the chip counted {counted} spikes in and out since reset, not {expected}")
 
     def _counters(self) -> dict[str, list[int]]:
-        out: dict[str, list[int]] = {name: [] for name in COUNTERS}
-        for core in range(self.job.spec.cores):
-            chunks = self._reads[core, Section.COUNTER]
-            for index, name in enumerate(COUNTERS):
-                out[name].append(sum(chunks[4 * index + part] << (CHUNK_BITS * part) for part in range(3)))
-        return out
+        read = [self._words(core, Section.COUNTER) for core in range(self.job.spec.cores)]
+        return {name: [words[at]["count"] for words in read] for at, name in enumerate(COUNTERS)}
 
-    def _state(self) -> list[int]:
-        out: list[int] = []
-        bits = self.job.spec.core.potential_bits
-        for core in range(self.job.spec.cores):
-            chunks = self._reads.get((core, Section.POTENTIAL), [])
-            per = -(-bits // CHUNK_BITS)
-            for at in range(0, len(chunks), per):
-                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & (
-                    (1 << bits) - 1
-                )
-                out.append(word - (1 << bits) if word >> (bits - 1) else word)
-        return out
+    def _state(self) -> dict[str, list[int]]:
+        words = [w for core in range(self.job.spec.cores) for w in self._words(core, Section.STATE)]
+        return {name: [word.get(name, 0) for word in words] for name in STATE_FIELDS}

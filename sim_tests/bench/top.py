@@ -7,55 +7,57 @@ exported one. What is not valid reads as zero: an undefined bit that a bench see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from emu.spec import COUNTER_BITS, SystemSpec, bits_for
-from emu.words import flit_layout, layout_bits
+from emu.bits import Field, Layout, layout_bits, places
+from emu.spec import COUNTER_BITS, SystemSpec
+from emu.words import ACTIVITY_BITS, beat_layout, flit_layout
 
 __all__ = ["BENCH_FILE", "Sample", "bench_control", "bench_verilog"]
 
 BENCH_FILE = "bench.v"
 """Name of the file of the module ``bench``."""
 
-BEAT = ("neuron", "potential", "count")
-"""Fields of a neuron beat, lowest first."""
+
+def status_layout(cores: int) -> Layout:
+    """Return the fields of ``status``; a field of several cores has core 0 lowest.
+
+    ``ready`` and ``valid`` are the host's input and output, ``stored`` says which cores store a neuron,
+    ``finished`` which send their token; ``activity`` is `emu.words.Activity` of each core.
+    """
+    return (
+        Field("ready", 1),
+        Field("valid", 1),
+        Field("stored", cores),
+        Field("finished", cores),
+        Field("activity", ACTIVITY_BITS * cores),
+    )
 
 
-def beat_bits(spec: SystemSpec) -> dict[str, int]:
-    """Return the width of every field of a neuron beat."""
-    return dict(zip(BEAT, (bits_for(spec.core.columns), spec.core.potential_bits, 8), strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Where the fields of ``status`` are: ready, valid of the output, then one group of bits per field.
+    """Where the fields of ``status`` are, see `status_layout`.
 
     Parameters
     ----------
-    cores : number of cores; core 0 has the lowest bits of a group.
+    cores : number of cores.
     """
 
-    cores: int
+    def __init__(self, *, cores: int) -> None:
+        layout = status_layout(cores)
+        at = places(layout)
+        self.bits = layout_bits(layout)
+        self.ready, self.valid = 1 << at["ready"], 1 << at["valid"]
+        self.stored, self.finished, self.activity = at["stored"], at["finished"], at["activity"]
 
-    @property
-    def stored(self) -> int:
-        """Lowest bit of the group *a neuron is stored*, one bit per core."""
-        return 2
+    @staticmethod
+    def activities(values: Sequence[int]) -> int:
+        """Return the field ``activity`` of cores with these activities."""
+        return sum(value << ACTIVITY_BITS * core for core, value in enumerate(values))
 
-    @property
-    def finished(self) -> int:
-        """Lowest bit of the group *the core's token leaves*, one bit per core."""
-        return 2 + self.cores
-
-    @property
-    def activity(self) -> int:
-        """Lowest bit of the group *activity*, three bits per core."""
-        return 2 + 2 * self.cores
-
-    @property
-    def bits(self) -> int:
-        """Width of ``status``."""
-        return 2 + 5 * self.cores
+    @staticmethod
+    def activity_of(activities: int, core: int) -> int:
+        """Return the activity of a core in the field ``activity``."""
+        return activities >> ACTIVITY_BITS * core & (1 << ACTIVITY_BITS) - 1
 
 
 _TEXT = """\
@@ -84,11 +86,9 @@ endmodule
 def bench_verilog(spec: SystemSpec) -> str:
     """Return the text of the module ``bench`` for a chip of these sizes."""
     cores = [f"dut.core_{i % spec.width}_{i // spec.width}.observe__" for i in reversed(range(spec.cores))]
-    widths = beat_bits(spec)
-    flit, beat = layout_bits(flit_layout(spec)), sum(widths.values())
-    groups = [
-        f"{core}valid ? {{{', '.join(core + name for name in reversed(BEAT))}}} : {beat}'d0" for core in cores
-    ]
+    names = [field.name for field in reversed(beat_layout(spec))]
+    flit, beat = layout_bits(flit_layout(spec)), layout_bits(beat_layout(spec))
+    groups = [f"{core}valid ? {{{', '.join(core + name for name in names)}}} : {beat}'d0" for core in cores]
     fields = ",\n    ".join(f"({group})" for group in groups)
     return _TEXT.format(
         flit=flit - 1,

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from emu.bits import pack
 from emu.host import load_flits, run_flits
 from emu.image import CoreImage, SystemImage
-from emu.spec import SystemSpec, preset
+from emu.spec import CHUNK_BITS, SystemSpec, preset
 from emu.trace import Stimulus
-from emu.words import Activity, Kind, Section
+from emu.words import POINTER, Activity, Kind, Section
 from rtl.core import Neurocore
 from sim_tests.bench.block_player import flit
 from sim_tests.diagrams.lanes import COLOURS, Box, Lane, bits, boxes, clock, diagram, strip
@@ -80,7 +81,7 @@ def refused() -> dict[str, Any]:
 
 def control() -> dict[str, Any]:
     """A pause token, a write of two potentials, and their read-back while the output is refused once."""
-    high = Section.POTENTIAL << 12
+    high = pack(POINTER, {"section": Section.STATE, "address": 0}) >> CHUNK_BITS
     kinds = [(Kind.POINTER_HIGH, high), (Kind.POINTER_LOW, 0), (Kind.WRITE, 5), (Kind.WRITE, 9)]
     kinds += [(Kind.POINTER_LOW, 0), (Kind.READ, 2)]
     words = [flit(SPEC, kind=kind, data=data) for kind, data in kinds]

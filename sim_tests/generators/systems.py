@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from emu.image import CoreImage, SystemImage
 from emu.spec import PRESETS, CoreSpec, SystemSpec
 from emu.trace import RunResult, Stimulus
-from emu.words import Reset
+from emu.words import PACKET, RECTANGLE, TABLES, Reset, Section, columns_of, table_of
 
 __all__ = [
     "POOL",
@@ -75,7 +75,7 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     cells = np.array(crossbar, np.int8, ndmin=2)
     strengths = fields.get("strengths", [1])
     neurons = cells.shape[1] // len(strengths)
-    fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, 6)
+    fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, len(TABLES[Section.FANOUT]))
     each: dict[str, Any] = {
         "bias": 0,
         "v0": 0,
@@ -111,7 +111,7 @@ def make_system(spec: SystemSpec, *cores: CoreImage | None) -> SystemImage:
         spec=spec,
         cores=cores,
         input_element=np.zeros(0, np.int32),
-        input_packet=np.zeros((0, 5), np.int32),
+        input_packet=np.zeros((0, len(RECTANGLE) + 1), np.int32),
         output_element=np.zeros(0, np.int32),
     )
 
@@ -124,7 +124,7 @@ def make_stimulus(steps: int, rows: Sequence[Sequence[int]] = ()) -> Stimulus:
     steps : number of timesteps.
     rows : step, x0, x1, y0, y1, axon, payload of each packet.
     """
-    table = np.array(rows, np.int64).reshape(-1, 7)
+    table = np.array(rows, np.int64).reshape(-1, 1 + len(PACKET))
     return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:])
 
 
@@ -178,9 +178,10 @@ def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> 
     thresholds = _thresholds(rng, core) - (120 if busy else 0)
     thresholds = np.clip(thresholds, core.always, core.never)
     schedule = _schedule(rng, core, len(thresholds), bool(count.any()))
-    reach = int((schedule[:, 5] + schedule[:, 6])[schedule[:, 4] > 0].max(initial=0))
+    entry = columns_of(Section.SCHEDULE, schedule)
+    reach = int((entry["threshold_first"] + entry["threshold_count"])[entry["fire"] > 0].max(initial=0))
     fanout = _fanout(rng, spec, meeting)
-    ends = int(np.flatnonzero(fanout[:, 5])[-1])
+    ends = int(np.flatnonzero(columns_of(Section.FANOUT, fanout)["last"])[-1])
     largest = rng.choice([4, 127])
     return make_core(
         cells,
@@ -210,7 +211,7 @@ def _thresholds(rng: Rng, core: CoreSpec) -> Ints:
 
 
 def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: bool) -> Ints:
-    rows = []
+    rows: list[dict[str, int]] = []
     for index in range(int(rng.integers(1, min(core.schedule, 5) + 1))):
         init = rng.random() < (0.4 if index == 0 else 0.2)
         integrate, update, fire = rng.random(3) < 0.85
@@ -218,8 +219,14 @@ def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: bool) -> Ints:
         first = int(rng.integers(0, thresholds - g + 1))
         if not fire:  # the fields are not used then, whatever they hold
             first, g = (int(v) for v in rng.integers(0, 256, 2))
-        rows.append([int(rng.integers(1, 4)), init, integrate, update, fire, first, g])
-    return np.array(rows, np.int64)
+        entry = {"repeat": int(rng.integers(1, 4)), "init": init, "integrate": integrate, "update": update}
+        rows.append(entry | {"fire": fire, "threshold_first": first, "threshold_count": g})
+    return _table(Section.SCHEDULE, rows)
+
+
+def _table(section: Section, rows: Sequence[dict[str, int]]) -> Ints:
+    """Return words by field name as a table."""
+    return table_of(section, {name: [row[name] for row in rows] for name in rows[0]}).astype(np.int64)
 
 
 def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
@@ -229,9 +236,13 @@ def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
     rectangles = [_rectangle(rng, spec) for _ in range(length)]
     if meeting is not None:
         rectangles = [meeting if rng.random() < 0.7 else r for r in rectangles]
-    rows = [[*r, _axon(rng, spec.core, 16), rng.random() < ends] for r in rectangles]
-    rows[-1][5] = True
-    return np.array(rows, np.int64)
+    rows = [
+        dict(zip(RECTANGLE, r, strict=True))
+        | {"axon": _axon(rng, spec.core, 16), "last": rng.random() < ends}
+        for r in rectangles
+    ]
+    rows[-1]["last"] = True
+    return _table(Section.FANOUT, rows)
 
 
 def _axon(rng: Rng, core: CoreSpec, used: int) -> int:

@@ -156,7 +156,7 @@ class CoreMachine:
             return activity
         now = self.core.now()
         lengths = {"FETCH": 1, "DRIVE": len(self.core.p["strengths"]), "MEMBRANE": 1}
-        lengths |= {"COMPARE": now["count"] if now["fire"] else 0, "STORE": 1}
+        lengths |= {"COMPARE": now["threshold_count"] if now["fire"] else 0, "STORE": 1}
         order = list(lengths)
         if self.phase == "INTEGRATE":
             self.next_neuron(0)

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emu.bits import layout_bits, pack
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import diff
-from emu.words import Activity, Kind, Section
+from emu.words import Activity, Kind, Section, beat_layout
 from sim_tests.bench.block_player import flit
 from sim_tests.bench.job import BenchJob, load_result, prepare, save_result
 from sim_tests.bench.session import BenchError, CoreMonitor, GatewayMonitor, Scoreboard, Session
-from sim_tests.bench.top import Sample, beat_bits
+from sim_tests.bench.top import Sample
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=1)
@@ -33,7 +34,7 @@ def test_scoreboard_is_content_with_what_is_expected() -> None:
     for beat in [BEATS[2], BEATS[0], BEATS[1], BEATS[3]]:
         board.push(*beat)
     board.finish(minimum=4)
-    assert (board.compared, board.spikes, len(board.potentials)) == (4, [(0, 1, 0, 2), (0, 0, 0, 1)], 4)
+    assert (board.compared, board.spikes, len(board.visits)) == (4, [(0, 1, 0, 2), (0, 0, 0, 1)], 4)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +93,13 @@ def status(stored: int = 0, finished: int = 0, activity: tuple[int, int] = (4, 4
 
 def test_core_monitor_reads_signed_potentials_of_each_core() -> None:
     monitor = CoreMonitor(SPEC, Scoreboard(job()))
-    neuron, potential, count = beat_bits(SPEC).values()
+    layout = beat_layout(SPEC)
     words = [
-        n | (v & (1 << potential) - 1) << neuron | c << (neuron + potential)
-        for n, v, c in [(0, -5, 1), (0, 3, 2)]
+        pack(layout, dict(zip(("neuron", "potential", "count"), beat, strict=True)))
+        for beat in [(0, -5, 1), (0, 3, 2)]
     ]
-    monitor.cycle(3, status(stored=3), Pins(words[0] | words[1] << (neuron + potential + count)))
-    assert monitor.scoreboard.potentials == [(0, 0, 0, -5), (0, 1, 0, 3)]
+    monitor.cycle(3, status(stored=3), Pins(words[0] | words[1] << layout_bits(layout)))
+    assert monitor.scoreboard.visits == [(0, 0, 0, -5), (0, 1, 0, 3)]
     assert monitor.scoreboard.spikes == [(0, 0, 0, 1), (0, 1, 0, 2)]
 
 
@@ -159,9 +160,9 @@ def test_session_reads_counters_and_potentials_from_their_chunks() -> None:
     session = Session(job())
     for core in range(2):
         session._reads[core, Section.COUNTER] = [core + 1, 2, 3, 9] + [0] * 60
-    session._reads[0, Section.POTENTIAL] = [0x7FF, 0xF800]
+    session._reads[0, Section.STATE] = [0x7FF, 0xF800]
     assert session._counters()["spikes"] == [1 | 2 << 16 | 3 << 32, 2 | 2 << 16 | 3 << 32]
-    assert session._state() == [2047, -2048]
+    assert session._state() == {"potential": [2047, -2048]}
 
 
 def test_job_expects_every_stored_neuron_with_its_spikes() -> None:
@@ -182,7 +183,7 @@ def test_job_needs_potentials_and_cycles() -> None:
 
 def test_job_reads_all_counters_and_potentials_of_enabled_cores() -> None:
     asked = [(core, section, chunks) for core, section, _, chunks in job().read_requests()]
-    assert asked == [(0, Section.COUNTER, 64), (0, Section.POTENTIAL, 2), (1, Section.COUNTER, 64)]
+    assert asked == [(0, Section.COUNTER, 64), (0, Section.STATE, 2), (1, Section.COUNTER, 64)]
 
 
 def test_job_and_result_survive_their_files(tmp_path: Path) -> None:

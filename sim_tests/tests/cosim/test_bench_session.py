@@ -153,7 +153,7 @@ def test_job_survives_its_file(job: BenchJob, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("potentials", "^expected result must carry potentials; run the machine with potentials=True$"),
+        ("visits", "^expected result must carry potentials; run the machine with potentials=True$"),
         ("elapsed", "^expected result must carry cycles; run the machine with cycles=True$"),
     ],
 )

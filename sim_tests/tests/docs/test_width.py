@@ -16,7 +16,6 @@ UNWRAPPED = {
     "docs/reference/cli.md",
     "docs/reference/data.md",
     "docs/reference/inspect.md",
-    "docs/reference/mapping.md",
     "docs/reference/report.md",
     "docs/reference/results.md",
     "docs/reference/truth.md",

@@ -24,7 +24,7 @@ BLOCKS = {
         f"rtl/{name}.py"
         for name in ("core", "router", "arbiter", "fifo", "gateway", "chip", "export", "layouts")
     ),
-    *(f"emu/{name}.py" for name in ("words", "image", "container", "trace", "host", "machine")),
+    *(f"emu/{name}.py" for name in ("bits", "words", "image", "container", "trace", "host", "machine")),
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"
