@@ -52,7 +52,8 @@ def test_placer_refuses_a_mesh_that_is_too_small(placer: Placer) -> None:
     with pytest.raises(InfeasibleError) as error:
         placer(_of_cores(5), 2, 2)
     assert str(error.value) == (
-        "Layer 'dense0' needs 5 cores with the layers before it but 4 are allowed: use a larger mesh."
+        "Layer 'dense0' needs 5 cores with the layers before it but 4 are allowed: "
+        "choose the mesh 3x2, or leave its size out."
     )
 
 
