@@ -37,8 +37,6 @@ MAX_WIDTH, MAX_HEIGHT = 64, 63
 MAX_CORES = MAX_WIDTH * MAX_HEIGHT
 """Cores of the largest mesh."""
 
-_LARGEST = PRESETS["reference"]
-
 
 def fits(spec: CoreSpec) -> Fits:
     """Return a chip of such cores as conversion sees it."""
@@ -75,20 +73,20 @@ def _fit(layer: SpikingLayer, spec: CoreSpec) -> bool:
 
 def _limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
     """Yield the limits, cheap ones first; one that follows may rely on those before it."""
-    levels = f"to at most {_LARGEST.payload_max} levels"
+    levels = f"to at most {spec.payload_max} levels"
     yield "spikes per input value", layer.source_levels, spec.payload_max, f"quantise its input {levels}"
     yield "spikes per neuron", layer.levels, spec.payload_max, f"quantise its output {levels}"
     yield "thresholds on one core", layer.levels, spec.thresholds, f"quantise its output {levels}"
     least = -(-layer.neurons // spec.columns)
-    yield "cores", least, MAX_CORES, f"let it have at most {MAX_CORES * _LARGEST.columns} neurons"
+    yield "cores", least, MAX_CORES, f"let it have at most {MAX_CORES * spec.columns} neurons"
     whole = fits_as_patch(layer, limits_of(layer, spec, entries=1))
     inputs = 0 if whole else _most_inputs(layer)
-    most = f"let each of its neurons have at most {_LARGEST.axons} non-zero weights"
+    most = f"let each of its neurons have at most {spec.axons} non-zero weights"
     yield "axons for the inputs of one neuron", inputs, spec.axons, most
     yield "potential bits", _potential_bits(layer, spec), spec.potential_bits, most
     if not whole:
         parts, _ = cut_layer(layer, limits_of(layer, spec, entries=1))
-        fewer = f"let it have at most {_LARGEST.axons} inputs"
+        fewer = f"let it have at most {spec.axons} inputs"
         yield (
             "fan-out entries for one of its inputs",
             int(entries_of(layer, parts).max()),

@@ -37,8 +37,9 @@ WIDE = CoreSpec(
     thresholds=64,
     fanouts=48,
     schedule=6,
+    gateway_axons=1 << 14,
 )
-"""A core whose axons are no power of two and whose potentials saturate soon."""
+"""A core with wide flits whose axons are no power of two and whose potentials saturate soon."""
 
 TINY = PRESETS["tiny"]
 POOL: tuple[SystemSpec, ...] = (

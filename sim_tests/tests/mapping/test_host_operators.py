@@ -210,5 +210,5 @@ def test_root_of_a_negative_number_is_refused_in_words() -> None:
         infer(b.network(b.op("Sqrt", "x")), np.array([[1.0, 4.0], [1.0, -1.0]]))
     assert str(error.value) == (
         "Tensor 't0' is not a number for sample 1: an operation before it leaves the range of float64 or has "
-        "no value there; scale the data or the weights down."
+        "no value there; keep data and weights inside."
     )
