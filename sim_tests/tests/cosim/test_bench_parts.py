@@ -32,7 +32,7 @@ def job(beats: list[list[int]] = BEATS, steps: int = 2) -> BenchJob:
 def test_scoreboard_is_content_with_what_is_expected() -> None:
     board = Scoreboard(job())
     for beat in [BEATS[2], BEATS[0], BEATS[1], BEATS[3]]:
-        board.push(*beat)
+        board.push(beat)
     board.finish(minimum=4)
     assert (board.compared, board.spikes, len(board.visits)) == (4, [(0, 1, 0, 2), (0, 0, 0, 1)], 4)
 
@@ -44,19 +44,19 @@ def test_scoreboard_refuses_a_beat_that_differs(place: int, what: str) -> None:
     beat = list(BEATS[0])
     beat[place] += 1
     with pytest.raises(BenchError, match=f"^{what}"):
-        Scoreboard(job()).push(*beat)
+        Scoreboard(job()).push(beat)
 
 
 def test_scoreboard_refuses_a_beat_too_many() -> None:
     board = Scoreboard(job(BEATS[:1]))
-    board.push(*BEATS[0])
+    board.push(BEATS[0])
     with pytest.raises(BenchError, match="visited neurons"):
-        board.push(*BEATS[1])
+        board.push(BEATS[1])
 
 
 def test_scoreboard_refuses_a_beat_too_few() -> None:
     board = Scoreboard(job(BEATS[:2]))
-    board.push(*BEATS[0])
+    board.push(BEATS[0])
     with pytest.raises(BenchError, match=r"^core 0 stored fewer neurons than expected$"):
         board.finish()
 
@@ -99,7 +99,7 @@ def test_core_monitor_reads_signed_potentials_of_each_core() -> None:
         for beat in [(0, -5, 1), (0, 3, 2)]
     ]
     monitor.cycle(3, status(stored=3), Pins(words[0] | words[1] << layout_bits(layout)))
-    assert monitor.scoreboard.visits == [(0, 0, 0, -5), (0, 1, 0, 3)]
+    assert monitor.scoreboard.visits == [[0, 0, 0, -5], [0, 1, 0, 3]]
     assert monitor.scoreboard.spikes == [(0, 0, 0, 1), (0, 1, 0, 2)]
 
 

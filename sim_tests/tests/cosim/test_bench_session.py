@@ -73,7 +73,7 @@ def beats(job: BenchJob) -> list[list[int]]:
 def push_all(job: BenchJob, rows: list[list[int]]) -> Scoreboard:
     scoreboard = Scoreboard(job)
     for row in rows:
-        scoreboard.push(*row)
+        scoreboard.push(list(row))
     return scoreboard
 
 
@@ -119,7 +119,7 @@ def test_scoreboard_names_the_place_of_a_wrong_beat(job: BenchJob, column: int, 
 def test_scoreboard_refuses_a_beat_too_many(job: BenchJob) -> None:
     scoreboard = push_all(job, beats(job))
     with pytest.raises(BenchError, match=r"visited neurons differ first at .*: expected None, got \d+"):
-        scoreboard.push(*beats(job)[-1])
+        scoreboard.push(list(beats(job)[-1]))
 
 
 def test_chip_that_does_nothing_ends_the_prelude(job: BenchJob) -> None:
