@@ -38,9 +38,8 @@ WIDE = CoreSpec(
     thresholds=64,
     fanouts=48,
     schedule=6,
-    gateway_axons=1 << 14,
 )
-"""A core with wide flits whose axons are no power of two and whose potentials saturate soon."""
+"""A core whose axons are no power of two and whose potentials saturate soon."""
 
 FULL = CoreSpec(
     axons=100,

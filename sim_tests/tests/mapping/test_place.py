@@ -65,16 +65,6 @@ def test_smallest_mesh_is_nearly_square(count: int, mesh: tuple[int, int]) -> No
     assert smallest_mesh(cast("Partition", SimpleNamespace(cores=range(count)))) == mesh
 
 
-def test_smallest_mesh_refuses_more_cores_than_a_chip_has() -> None:
-    layer = SimpleNamespace(name="conv9", first=0, cores=4033)
-    with pytest.raises(InfeasibleError) as error:
-        smallest_mesh(cast("Partition", SimpleNamespace(cores=range(4033), layers=[layer])))
-    assert str(error.value) == (
-        "Layer 'conv9' needs 4033 cores with the layers before it but 4032 are allowed: "
-        "use a core with more axons and columns."
-    )
-
-
 def test_place_keeps_the_patches_of_a_layer_in_their_arrangement() -> None:
     draft = Draft(shape=(2, 12, 12))
     draft.conv(4, (3, 3))
