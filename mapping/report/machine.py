@@ -24,6 +24,7 @@ from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, observe
 from mapping.report.closed_form import report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import estimate_energy, scale_leakage
 from mapping.targets.files import Quantity, Target, load_target
 
@@ -210,6 +211,7 @@ def estimate(
     core: str | None = None,
     seed: int = 0,
     how: str = "auto",
+    strict: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a network costs on some targets, in their order.
@@ -228,6 +230,8 @@ def estimate(
         Seed of the placer.
     how : str
         How pixels are scaled, see `mapping.datasets.load.scaled`.
+    strict : bool
+        Refuse a network with convolutions or dense layers on the host.
     progress : callable, optional
         Told what is being done.
 
@@ -239,17 +243,28 @@ def estimate(
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     data, chosen = scaled(data, how, network)
     say = progress or (lambda _: None)
-    say(f"running the network on {len(data.x)} samples")
-    spiking = convert(network)
-    activity = observe(spiking, data)
+    seen: dict[tuple[str, ...], Activity] = {}
+
+    def observed(spiking: SpikingNetwork) -> Activity:
+        """Run the network once for all targets that take the same layers."""
+        layers = (spiking.encoder_output, *(layer.name for layer in spiking.layers))
+        if layers not in seen:
+            say(f"running the network on {len(data.x)} samples")
+            seen[layers] = observe(spiking, data)
+        return seen[layers]
+
     parts = []
     for target in loaded:
         if target.kind == "cycle-exact":
             say(f"{target.name}: compiling")
-            chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
+            chip = compile_network(
+                network, target=target, core=core, seed=seed, scaling=chosen, strict=strict
+            )
+            activity = observed(chip.spiking)
             say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
             parts.append(report_machine(chip, data, target, activity))
         else:
             say(f"{target.name}: closed form")
-            parts.append(report_closed_form(spiking, activity, target))
+            spiking = convert(network, strict=strict)
+            parts.append(report_closed_form(spiking, observed(spiking), target))
     return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts)

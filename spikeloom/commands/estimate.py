@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, examples
+from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, Strict, examples
 
 if TYPE_CHECKING:
     from mapping.report.machine import Report
@@ -37,6 +37,7 @@ def estimate(
     scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
+    strict: Strict = False,
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
@@ -50,7 +51,16 @@ def estimate(
     with status("reading the model") as say:
         chosen = load_data(data).first(samples)
         network, names = load_network(model), target or ["loom"]
-        report = run_estimate(network, chosen, names, core=core, seed=seed, how=scale or "auto", progress=say)
+        report = run_estimate(
+            network,
+            chosen,
+            names,
+            core=core,
+            seed=seed,
+            how=scale or "auto",
+            strict=strict,
+            progress=say,
+        )
     if json is not None:
         write_text(json, report.to_json())
     console.print(f"Input: {scale_text(chosen, report.input)}")
