@@ -24,7 +24,7 @@ from emu.tape import Piece, Tape
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
-__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional"]
+__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional", "sink_strays"]
 
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -69,7 +69,23 @@ def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
         raise ValueError(
             f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
         )
+    out = stimulus.strays & (stimulus.packet[:, 0] == 0) & (stimulus.packet[:, 3] >= spec.height)
+    if out.any():
+        raise ValueError(
+            f"stimulus packet {int(np.flatnonzero(out)[0])}: a control packet must not go to the gateway"
+        )
     return leaving
+
+
+def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
+    """Count the control packets of a functional run: each is an error at every core it comes to."""
+    rectangles = stimulus.packet[stimulus.strays, :4]
+    if not len(rectangles):
+        return
+    met = state._replace(counters=np.zeros_like(state.counters), sent=np.zeros_like(state.sent))
+    routes.count_routes(program, met, np.ascontiguousarray(rectangles), np.ones(len(rectangles), np.int64))
+    state.counters[arrays.ERRORS] += met.counters[arrays.DELIVERIES]
+    state.counters[arrays.ROUTER_ERRORS] += met.counters[arrays.ROUTER_ERRORS]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

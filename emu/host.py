@@ -129,7 +129,8 @@ def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
     """
     *rectangle, axon, payload = stimulus.packet.T
     layout = flit_layout(spec)
-    fields = dict(zip(RECTANGLE, rectangle, strict=True)) | {"data": spike_data(spec, axon, payload)}
+    fields = dict(zip(RECTANGLE, rectangle, strict=True))
+    fields |= {"kind": stimulus.kind, "data": spike_data(spec, axon, payload)}
     token, pause = (
         np.uint64(pack(layout, dict.fromkeys(RECTANGLE, 0) | {"kind": Kind.TOKEN, "data": data}))
         for data in (pack(TOKEN, {"pause": 0}), pack(TOKEN, {"pause": 1}))

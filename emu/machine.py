@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emu.functional import Job, Progress, Source, check_stimulus, run_functional
+from emu.functional import Job, Progress, Source, check_stimulus, run_functional, sink_strays
 from emu.image import SystemImage
 from emu.kernels import cycle, inject, mesh
 from emu.kernels import state as arrays
@@ -76,8 +76,10 @@ class Machine:
         threads: int,
         progress: Progress | None,
     ) -> RunResult:
-        job = Job(source=self._source, stimulus=stimulus, leaving=leaving, visits=potentials)
+        spikes = stimulus.spikes()
+        job = Job(source=self._source, stimulus=spikes, leaving=leaving, visits=potentials)
         state, pieces = run_functional(job, threads=threads, progress=progress)
+        sink_strays(self._program, state, stimulus)
         outs = mesh.make_mesh(self._program.width, self._program.height).outs
         state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (
             stimulus.steps + 1
@@ -90,7 +92,14 @@ class Machine:
         rows = max(2 * len(program.bias), 1 << 14)
         tape = Tape(rows=rows, outputs=1 << 12, visits=potentials)
         network = mesh.make_mesh(program.width, program.height)
-        timing = inject.make_timing(len(program.enabled), stimulus.steps, stimulus.step, stimulus.packet)
+        timing = inject.make_timing(
+            len(program.enabled),
+            stimulus.steps,
+            stimulus.step,
+            np.column_stack((stimulus.packet, stimulus.strays)),
+            period=stimulus.host.period,
+            taken=stimulus.host.taken,
+        )
         cycle.run_cycles(program, state, tape.record, network, timing, stimulus.steps + 2)
         state.counters[:] = 0
         inject.start_host(network, timing)

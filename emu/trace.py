@@ -9,9 +9,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.words import COUNTERS, PACKET, STATE_FIELDS
+from emu.words import COUNTERS, PACKET, STATE_FIELDS, Kind
 
-__all__ = ["ACTIVITY_COUNTERS", "VISIT", "Divergence", "RunResult", "Stimulus", "compared", "diff"]
+__all__ = [
+    "ACTIVITY_COUNTERS",
+    "STRAYS",
+    "VISIT",
+    "Divergence",
+    "HostPace",
+    "RunResult",
+    "Stimulus",
+    "compared",
+    "diff",
+]
+
+STRAYS: tuple[int, ...] = (Kind.POINTER_HIGH, Kind.POINTER_LOW, Kind.WRITE, Kind.READ, 7)
+"""Kinds of packets that are errors while a core runs; 7 is unknown and always one."""
 
 ACTIVITY_COUNTERS = ("integrate", "update", "send_stall", "token_wait", "paused")
 """Counters of clock cycles; a functional run has none of them."""
@@ -28,20 +41,48 @@ def _frozen(array: object, dimensions: int) -> Array:
     return out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPace:
+    """When the host takes what leaves the chip: in the first ``taken`` of every ``period`` cycles.
+
+    Cycle 0 is the one in which the host offers the first flit of the run.
+    """
+
+    period: int = 1
+    taken: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.taken <= self.period:
+            raise ValueError(f"taken must be 1..{self.period}, the period, not {self.taken}")
+
+    def accepts(self, cycle: int) -> bool:
+        """Return whether the host takes a flit in a cycle.
+
+        >>> [HostPace(period=3, taken=2).accepts(cycle) for cycle in range(4)]
+        [True, True, False, True]
+        """
+        return cycle % self.period < self.taken
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stimulus:
-    """Spike packets that the host feeds, in the order in which it feeds them.
+    """Packets that the host feeds, in the order in which it feeds them, and how it takes what comes out.
 
     Parameters
     ----------
     steps : number of timesteps of the run.
     step : int64 (p,), non-decreasing, the step in which packet p is integrated, 0..steps - 1.
     packet : int64 (p, 6), x0, x1, y0, y1, axon, payload.
+    kind : int64 (p,), `emu.words.Kind` of each packet, all spikes by default. Any other is a *stray*: a
+        control packet, whose data are axon and payload all the same, at a time at which it is an error.
+    host : when the host takes a flit.
     """
 
     steps: int
     step: Array
     packet: Array
+    kind: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    host: HostPace = field(default_factory=HostPace)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", _frozen(self.step, 1))
@@ -56,6 +97,32 @@ class Stimulus:
             np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps
         ):
             raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}")
+        kind = self.kind if len(self.kind) else np.zeros(len(self.step), np.int64)
+        object.__setattr__(self, "kind", _frozen(kind, 1))
+        if len(self.kind) != len(self.step):
+            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}")
+        for name, wrong in (
+            ("kind must be 0, 2..5 or 7", ~np.isin(self.kind, STRAYS) & (self.kind != Kind.SPIKE)),
+            ("step of a control packet must be at least 1", self.strays & (self.step < 1)),
+        ):
+            if wrong.any():
+                values = self.step if name.startswith("step") else self.kind
+                raise ValueError(f"{name}, not {int(values[wrong][0])}")
+
+    @property
+    def strays(self) -> NDArray[np.bool_]:
+        """Which packets are no spikes."""
+        strays: NDArray[np.bool_] = self.kind != Kind.SPIKE
+        return strays
+
+    def spikes(self) -> Stimulus:
+        """Return the stimulus without its strays."""
+        keep = ~self.strays
+        return (
+            self
+            if keep.all()
+            else Stimulus(steps=self.steps, step=self.step[keep], packet=self.packet[keep], host=self.host)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -38,6 +38,7 @@ PAYLOAD_SHIFT = AXON_SHIFT + AXON_BITS
 PAYLOAD_BIAS = 1 << PAYLOAD_BITS - 1
 TOKEN = 1 << PAYLOAD_SHIFT + PAYLOAD_BITS
 PAUSE = TOKEN << 1
+STRAY = TOKEN << 2  # a control packet at a time at which it is an error
 
 # FEEDS[i]: outputs that input i can reach under x-then-y routing; FED_BY[o]: the transpose.
 FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)

@@ -17,6 +17,9 @@ from rtl.component import Component
 
 __all__ = ["Bench", "Row", "flit", "member", "parse", "play", "program_rows", "widths"]
 
+LONGEST = 20_000
+"""Cycles after which a block under test is taken to hang: rows may wait for it to be done."""
+
 Row = Mapping[str, int]
 """Inputs of one cycle by name; what is not named is zero, or as held."""
 
@@ -53,12 +56,18 @@ class Bench:
         self.trace: list[dict[str, int]] = []
 
     def run(self, rows: Iterable[Row]) -> list[dict[str, int]]:
-        """Play the rows; return ``trace``."""
+        """Play the rows; return ``trace``.
+
+        Raises
+        ------
+        AssertionError : there are more than `LONGEST` rows.
+        """
         targets = {path: member(self._component, path) for path in self._hold}
 
         async def process(context: Any) -> None:
             driven: dict[str, int] = {}
             for row in rows:
+                assert len(self.trace) < LONGEST, f"the block is not done after {LONGEST} cycles"
                 wanted = self._hold | dict(row)
                 for path in {**driven, **wanted}:
                     value = wanted.get(path, 0)

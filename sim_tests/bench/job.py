@@ -18,6 +18,7 @@ from emu.spec import SystemSpec
 from emu.trace import VISIT, RunResult, Stimulus
 from emu.words import COUNTERS, Section
 from sim_tests.bench.prelude import Phase, draw_resets
+from sim_tests.bench.status import expected_status
 
 __all__ = ["BenchJob", "load_result", "prepare", "save_result"]
 
@@ -35,6 +36,8 @@ class BenchJob:
     steps : timesteps.
     elapsed : cycles that the run is expected to take; a bench gives up well after them.
     beats : int64 (b, fields), sorted: `emu.trace.VISIT` and the crossed thresholds that are expected.
+    status : int64 (cores, 4), see `sim_tests.bench.status.expected_status`.
+    host : int64 (2,), of every so many cycles the host takes flits in so many, see `emu.trace.HostPace`.
     seed : of everything that the chip goes through before it is loaded.
     resets : int64 (r, 2): `sim_tests.bench.prelude.Phase` and how far into it, of each reset in mid-run.
     """
@@ -47,6 +50,8 @@ class BenchJob:
     steps: int
     elapsed: int
     beats: NDArray[np.int64]
+    status: NDArray[np.int64]
+    host: NDArray[np.int64]
     seed: int
     resets: NDArray[np.int64]
 
@@ -107,6 +112,8 @@ def prepare(
         steps=stimulus.steps,
         elapsed=expected.elapsed,
         beats=np.array(beats, np.int64).reshape(-1, len(VISIT) + 1),
+        status=expected_status(image, stimulus, expected),
+        host=np.array([stimulus.host.period, stimulus.host.taken]),
         seed=seed,
         resets=np.array(draw_resets(seed, phases), np.int64).reshape(-1, 2),
     )

@@ -32,6 +32,7 @@ __all__ = [
     "draw_resets",
     "foreign_program",
     "knock",
+    "read_flits",
     "rehearse",
 ]
 
@@ -76,8 +77,14 @@ def draw_resets(seed: int, phases: int = len(Phase)) -> list[tuple[Phase, int]]:
     Parameters
     ----------
     seed : of the choice.
-    phases : how many of `Phase`, all different, at least one.
+    phases : how many of `Phase`, all different; at least two, as the knock follows the first.
+
+    Raises
+    ------
+    ValueError : there are fewer or more phases.
     """
+    if not 2 <= phases <= len(Phase):
+        raise ValueError(f"phases must be 2..{len(Phase)}, not {phases}")
     rng = np.random.default_rng([seed, 0x7E5E7])
     chosen = [list(Phase)[at] for at in rng.permutation(len(Phase)).tolist()]
     last = next(phase for phase in chosen if phase <= Phase.TOKEN_WAIT)
@@ -129,6 +136,13 @@ def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
     return Foreign(
         load=np.concatenate(list(load)).tolist(), run=np.concatenate(run).tolist(), read=read.tolist()
     )
+
+
+def read_flits(spec: SystemSpec, place: Place, section: Section, address: int, chunks: int) -> list[int]:
+    """Return the packets that read chunks of one core from an address on."""
+    read = flits(spec, Kind.READ, place, np.array([chunks]))
+    out: list[int] = np.concatenate([*pointer_flits(spec, place, section, address), read]).tolist()
+    return out
 
 
 def rehearse(session: Session, phase: Phase, count: int) -> Iterator[int | None]:
@@ -184,10 +198,7 @@ class _Knock:
         return out
 
     def _request(self, section: Section, address: int, chunks: int) -> list[int]:
-        place = self._place()
-        read = flits(self._spec, Kind.READ, place, np.array([chunks]))
-        out: list[int] = np.concatenate([*pointer_flits(self._spec, place, section, address), read]).tolist()
-        return out
+        return read_flits(self._spec, self._place(), section, address, chunks)
 
     def _ask(self, *expected: int) -> Iterator[int | None]:
         """Read the errors counter and the first causes of core and router, and compare."""

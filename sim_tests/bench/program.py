@@ -157,7 +157,7 @@ def _verify(options: argparse.Namespace, teller: _Teller) -> int:
         with teller.busy("recording waves"):
             chosen = _record(systems, ordered, design, engine, options.waves)
         teller.say(f"{options.waves} has the waves of {chosen.name}")
-    return _report(options, systems, ordered, engine, teller)
+    return _report(options, systems, ordered, engine, teller, spec=spec)
 
 
 def _record(
@@ -179,13 +179,15 @@ def _report(
     outcomes: Sequence[Outcome],
     engine: str,
     teller: _Teller,
+    *,
+    spec: SystemSpec | None,
 ) -> int:
     """Tell what was found, on the terminal and in files, and return the exit code."""
     shares = _mean_coverage(systems) if options.random is not None else None
     complaint = None
     if shares is not None:
         teller.say("mean shares: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-        if len(systems) >= COVERED_FROM and (corners := missed(systems)):
+        if len(systems) >= COVERED_FROM and (corners := missed(systems, spec)):
             complaint = f"the systems must reach every corner, they missed: {', '.join(corners)}"
     if options.junit is not None:
         write_whole(options.junit, junit_report(outcomes, engine, complaint))

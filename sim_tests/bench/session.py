@@ -18,7 +18,7 @@ import numpy as np
 
 from emu.bits import layout_bits, reader, unpack, words_of
 from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
-from emu.trace import VISIT, Divergence, RunResult
+from emu.trace import VISIT, Divergence, HostPace, RunResult
 from emu.words import (
     COUNTERS,
     STATE_FIELDS,
@@ -32,7 +32,8 @@ from emu.words import (
     spike_layout,
 )
 from sim_tests.bench.job import BenchJob
-from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, rehearse
+from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, read_flits, rehearse
+from sim_tests.bench.status import WORDS, status_fault
 from sim_tests.bench.top import Sample
 
 __all__ = ["BenchError", "CoreMonitor", "Drive", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
@@ -223,6 +224,8 @@ class Session:
         self._origin = 0
         self.ready = 0
         self.reset, self.accept = True, True
+        self._first_flit: int | None = None
+        self._pace = HostPace(period=int(job.host[0]), taken=int(job.host[1]))
         self._status, self._sample = 0, Sample(cores=job.spec.cores)
         self._passed, self.prelude_cycles = 0, 0
         self._recording = False
@@ -236,6 +239,8 @@ class Session:
         self._status = status = 0 if self.reset else pins.status()
         self.ready = status & self._sample.ready
         flit = next(self._script, None)
+        if self._first_flit is not None:
+            self.accept = self._pace.accepts(self._now - self._first_flit)
         if self._recording:
             self._cores.cycle(self._now - self._origin, status, pins)
         if status & self._sample.valid and self.accept:
@@ -304,12 +309,18 @@ class Session:
         while not self.gateway.pauses:
             yield None
         yield from self.idle(self.settle)
-        self._recording = False
+        self._recording, self._first_flit, self.accept = False, None, True
         self.pace = (self._now - self.pace[0], time.process_time() - self.pace[1])
         for core, section, request, chunks in self.job.read_requests():
             self.enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
             yield from self.read(request.tolist(), chunks)
             self._reads[core, section] = list(self.gateway.replies)
+        for core, expected in enumerate(self.job.status.tolist()):
+            self.enter(f"read-back of status of core {core}", 4 * self.settle)
+            place = (core % self.job.spec.width,) * 2 + (core // self.job.spec.width,) * 2
+            yield from self.read(read_flits(self.job.spec, place, Section.STATUS, 0, WORDS), WORDS)
+            if (fault := status_fault(core, expected, self.gateway.replies)) is not None:
+                raise BenchError(fault)
         self.done = True
 
     def _start(self) -> None:
@@ -317,7 +328,7 @@ class Session:
         self.gateway = GatewayMonitor(self.job.spec)
         self._cores = CoreMonitor(self.job.spec, self.scoreboard)
         self._origin = 1 << 62
-        self._recording = True
+        self._recording, self._first_flit = True, self._now
         self.pace = (self._now, time.process_time())
 
     def idle(self, cycles: int) -> Iterator[None]:

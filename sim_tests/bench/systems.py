@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mapping.errors import MappingError
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.session import BenchError
-from sim_tests.generators.systems import coverage, make_stimulus, random_system
+from sim_tests.generators.systems import coverage, make_stimulus, random_system, unreachable
 from sim_tests.oracle.machine import run_oracle
 
 __all__ = [
@@ -148,25 +149,27 @@ def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[
     """
     systems = [seeded_system(seed + index, spec) for index in range(count)]
     shares = [system.coverage() for system in systems]
+    beyond = set() if spec is None else unreachable(spec.core)
     for number in range(seed + count, seed + count + _SPARE_SEEDS):
-        if count < COVERED_FROM or not (gaps := _gaps(shares)):
+        if count < COVERED_FROM or not (gaps := _gaps(shares, beyond)):
             break
         candidate = seeded_system(number, spec)
         reached = candidate.coverage()
-        left = [len(_gaps([*shares[:at], reached, *shares[at + 1 :]])) for at in range(count)]
+        left = [len(_gaps([*shares[:at], reached, *shares[at + 1 :]], beyond)) for at in range(count)]
         place = max(at for at in range(count) if left[at] == min(left))
         if left[place] < len(gaps):
             systems[place], shares[place] = candidate, reached
     return systems
 
 
-def _gaps(shares: Sequence[Mapping[str, float]]) -> list[str]:
-    return [name for name in shares[0] if not any(one[name] for one in shares)]
+def _gaps(shares: Sequence[Mapping[str, float]], beyond: AbstractSet[str]) -> list[str]:
+    return [name for name in shares[0] if name not in beyond and not any(one[name] for one in shares)]
 
 
-def missed(systems: Sequence[System]) -> list[str]:
-    """Return the corners that no system of a batch reaches."""
-    return _gaps([system.coverage() for system in systems])
+def missed(systems: Sequence[System], spec: SystemSpec | None = None) -> list[str]:
+    """Return the corners that no system of a batch reaches, though with sizes of this spec one could."""
+    beyond = set() if spec is None else unreachable(spec.core)
+    return _gaps([system.coverage() for system in systems], beyond)
 
 
 def read_stimulus(path: Path) -> Stimulus:
@@ -214,7 +217,8 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
     if image.spec.cores > LIMIT_CORES:
         raise VerifyError(
             f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
-            "use a smaller mesh."
+            "'spikeloom verify --random 20' compares the same hardware on random programs, and "
+            f"'spikeloom run {path} --data DATA --cycles' tells the cycles of this one."
         )
     events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
     try:

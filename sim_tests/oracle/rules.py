@@ -31,13 +31,17 @@ OPPOSITE = {N: S, E: W, S: N, W: E}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flit:
-    """A spike, or a token if ``pause`` is not None; ``due`` is the step that integrates it."""
+    """A spike, a token if ``pause`` is not None, or a ``stray``: a control packet at the wrong time.
+
+    ``due`` is the step that integrates a spike.
+    """
 
     rectangle: tuple[int, int, int, int] = (0, 0, 0, 0)
     axon: int = 0
     payload: int = 0
     pause: bool | None = None
     due: int = 0
+    stray: bool = False
 
     @property
     def is_token(self) -> bool:
@@ -125,7 +129,7 @@ class Core:
     def receive(self, flit: Flit) -> None:
         """Sink a spike packet (machine.md, receiving)."""
         assert flit.due == self.step, "a spike must be integrated in the step after its emission"
-        if flit.axon >= self.axons:
+        if flit.stray or flit.axon >= self.axons:
             self.counts["errors"] += 1
             return
         self.counts["deliveries"] += 1

@@ -25,6 +25,7 @@ from sim_tests.bench import systems as systems_module
 from sim_tests.bench.systems import random_batch
 from sim_tests.conftest import require_engine
 from sim_tests.generators.systems import POOL, make_core, make_system, random_system
+from spikeloom import cli
 
 pytestmark = pytest.mark.cosim
 
@@ -201,6 +202,7 @@ def test_batch_that_misses_a_corner_fails(
 
 def test_large_batch_replaces_systems_until_it_reaches_every_corner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systems_module, "COVERED_FROM", 3)
+    monkeypatch.setattr(systems_module, "_SPARE_SEEDS", 20)
     batch = random_batch(3, 7)
     assert len(batch) == 3
     assert len(systems_module.missed(batch)) < len(systems_module.missed(random_batch(2, 7)))
@@ -376,7 +378,11 @@ def test_systems_beyond_the_limits_get_one_sentence(
     core = make_core(np.ones((2, 2), np.int8))
     wide = idle_image(dataclasses.replace(SPEC, width=37), core, tmp_path / "wide.spikeloom")
     told = sentence(capsys, wide)
-    assert told == f"{wide} has 37 cores, more than the 36 that are simulated whole; use a smaller mesh."
+    assert told == (
+        f"{wide} has 37 cores, more than the 36 that are simulated whole; 'spikeloom verify --random 20' "
+        "compares the same hardware on random programs, and "
+        f"'spikeloom run {wide} --data DATA --cycles' tells the cycles of this one."
+    )
     long = idle_image(SystemSpec(core=preset("tiny"), width=1, height=1), core, tmp_path / "long.spikeloom")
     monkeypatch.setattr(systems_module, "LIMIT_CYCLES", 10)
     told = sentence(capsys, long)
@@ -408,3 +414,20 @@ def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(program, "random_batch", interrupt)
     assert verify.main(["--random", "1"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.slow
+def test_ways_out_of_a_system_that_is_too_large_can_be_gone(tmp_path: Path) -> None:
+    require_engine("icarus")
+    image = tmp_path / "big.spikeloom"
+    assert cli.main(["compile", "digits", "--core", "small", "--mesh", "7x7", "-o", str(image)]) == 0
+    command = [sys.executable, "-m", "spikeloom"]
+    refused = subprocess.run([*command, "verify", image], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    ways = re.findall(r"'spikeloom (.*?)'", refused.stderr)
+    assert len(ways) == 2
+    for way in ways:
+        words = [word.replace("DATA", "digits") for word in way.split()]
+        words += ["--sim", "icarus"] if words[0] == "verify" else []  # builds nothing that takes long
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
