@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.errors import SpikeloomError
 from emu.spec import CoreSpec, SystemSpec
 from emu.words import CONTROL_STRENGTHS, Control, Section, chunks_of, control_words, section_layout
 
-__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks", "printable"]
+__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks"]
 
 FIELDS: dict[str, tuple[str, int]] = {
     "strengths": ("int16", 1),
@@ -39,20 +40,8 @@ FIELDS: dict[str, tuple[str, int]] = {
 _PER_NEURON = ("v0", "potential", "reset", "count_emission", "connected", "threshold_base", "fanout_base")
 
 
-def printable(text: str) -> str:
-    r"""Return a text on one line, as names from a file may hold anything.
-
-    >>> print(printable("member a\nb\x1b[2J is foreign"))
-    member a\nb\x1b[2J is foreign
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class ImageError(ValueError):
+class ImageError(SpikeloomError, ValueError):
     """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

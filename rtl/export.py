@@ -9,6 +9,7 @@ from amaranth._toolchain.yosys import YosysError
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
+from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
 from emu.words import Section, control_words, flit_layout, layout_bits, section_layout, section_words
 from rtl.chip import Chip
@@ -18,7 +19,7 @@ from rtl.router import Router
 __all__ = ["SIDECAR", "VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
 
 
-class VerilogError(RuntimeError):
+class VerilogError(SpikeloomError, RuntimeError):
     """The generator of Verilog is missing or broke down; one sentence with the way out."""
 
 

@@ -11,9 +11,8 @@ from typing import Annotated
 
 import typer
 
-from emu.image import ImageError
+from emu.errors import SpikeloomError
 from mapping.errors import MappingError
-from mapping.targets.files import TargetError
 from spikeloom.ending import EXIT_BAD_INPUT, EXIT_INTERRUPTED, complain
 from spikeloom.ending import run as end
 from spikeloom.options import (
@@ -25,6 +24,7 @@ from spikeloom.options import (
     Junit,
     MaybeImage,
     Model,
+    Patches,
     Samples,
     Seed,
     Sim,
@@ -82,6 +82,7 @@ def demo(
     epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
 def estimate(
@@ -93,6 +94,7 @@ def estimate(
         typer.Option("--target", help="Target name or TOML file; may be given several times. Default: loom."),
     ] = None,
     core: Core = None,
+    patches: Patches = None,
     scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
@@ -103,7 +105,7 @@ def estimate(
     from mapping.model.load import load_network
     from mapping.report.machine import estimate as run_estimate
     from spikeloom.files import check_places, write_text
-    from spikeloom.terminal import console, layer_table, report_table, status
+    from spikeloom.terminal import console, layer_table, report_notes, report_table, status
 
     check_places(json)
     with status("reading the model") as say:
@@ -115,15 +117,18 @@ def estimate(
             core=core,
             seed=seed,
             how=scale or "auto",
+            patches=patches,
             progress=say,
         )
     if json is not None:
         write_text(json, report.to_json())
     console.print(f"Input: {scale_text(chosen, report.input)}")
     console.print(report_table(report))
-    for part in report.targets:
+    for note in report_notes(report):
+        console.print(note)
+    for part in report.accepted:
         console.print(layer_table(part))
-    console.print(f"On the host, outside every figure: {', '.join(report.targets[0]['host_layers'])}")
+    console.print(f"On the host, outside every figure: {', '.join(report.accepted[0]['host_layers'])}")
     if json is not None:
         console.print(f"Report: {json}")
 
@@ -377,12 +382,10 @@ def doctor() -> None:
 
 def command(arguments: list[str] | None) -> int:
     """Run a command and return its exit code; what nobody foresaw is raised."""
-    from spikeloom.bench import BenchEnvironmentError
-
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     try:
         code = app(args=arguments, standalone_mode=False)
-    except (MappingError, TargetError, ImageError, BenchEnvironmentError) as error:
+    except SpikeloomError as error:
         return complain(str(error))
     except typer.Abort:
         return EXIT_INTERRUPTED

@@ -19,7 +19,7 @@ from mapping.spiking.simulate import compare
 from mapping.targets.files import load_target
 from spikeloom.bench import export_verilog, verify_image
 from spikeloom.files import write_text
-from spikeloom.terminal import console, layer_table, report_table, status
+from spikeloom.terminal import console, layer_table, report_notes, report_table, status
 
 __all__ = ["CORE", "run_demo"]
 
@@ -84,10 +84,18 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
         ]
     verification = json.loads(proof.read_text())
     report = Report(
-        model="digits", data=data.name, input=chosen, seed=0, targets=parts, verification=verification
+        model="digits",
+        data=data.name,
+        input=chosen,
+        seed=0,
+        targets=parts,
+        float32=activity.single,
+        verification=verification,
     )
     write_text(out / "report.json", report.to_json())
     console.print(f"7 report   {out / 'report.json'}")
     console.print(report_table(report))
+    for note in report_notes(report):
+        console.print(note)
     console.print(layer_table(report.targets[0]))
     return 0
