@@ -108,7 +108,7 @@ class Chip:
         outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
         if self.spiking.decoder_reads_input:
             outputs[INPUT] = counts
-        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs))
+        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
 
     def totals(self, data: Dataset, *, cycles: bool = False, progress: Progress | None = None) -> RunTotals:
         """Emulate the image on any number of samples, batch by batch, and return the sums.

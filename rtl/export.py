@@ -9,9 +9,10 @@ from amaranth._toolchain.yosys import YosysError
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
+from emu.bits import layout_bits
 from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
-from emu.words import Section, control_words, flit_layout, layout_bits, section_layout, section_words
+from emu.words import TABLES, Section, flit_layout, section_layout, section_words
 from rtl.chip import Chip
 from rtl.core import Neurocore
 from rtl.router import Router
@@ -83,13 +84,13 @@ def chip_verilog(spec: SystemSpec) -> dict[str, str]:
 
 def describe(spec: SystemSpec) -> dict[str, object]:
     """Return the sizes, the flit, and every memory of a core, as the sidecar tells them."""
-    memories = [s for s in Section if Section.CONTROL < s <= Section.POTENTIAL]
+    memories = [s for s in Section if s in TABLES or s == Section.CROSSBAR]
     return {
         "spec": spec.to_dict(),
         "top": "chip",
         "files": list(VERILOG_FILES),
         "flit": {field.name: field.bits for field in flit_layout(spec)},
-        "control_words": control_words(spec),
+        "control_words": section_words(spec, Section.CONTROL),
         "memories": {
             s.name.lower(): {"words": section_words(spec, s), "bits": layout_bits(section_layout(spec, s))}
             for s in memories

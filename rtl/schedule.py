@@ -9,7 +9,7 @@ from emu.spec import SystemSpec
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature, section_struct
-from rtl.memory import ChunkMemory, write_chunks
+from rtl.memory import section_memory, write_chunks
 
 __all__ = ["Schedule"]
 
@@ -27,7 +27,7 @@ class Schedule(Component):
     """
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._core, self._layout = spec.core, section_struct(spec, Section.SCHEDULE)
+        self._layout = section_struct(spec, Section.SCHEDULE)
         super().__init__(
             {
                 "program": In(ProgramSignature()),
@@ -35,14 +35,15 @@ class Schedule(Component):
                 "advance": In(1),
                 "entry": Out(self._layout),
                 "position": Out(range(spec.core.schedule)),
-                "repetition": Out(12),
+                "repetition": Out(self._layout["repeat"].width),
             }
         )
+        self._memory = section_memory(spec, Section.SCHEDULE)
 
     def elaborate(self, platform: object) -> Module:
         """Count repetitions, then entries, around."""
         m = Module()
-        m.submodules.memory = memory = ChunkMemory(depth=self._core.schedule, bits=self._layout.size)
+        m.submodules.memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data[: self._layout.size])
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE

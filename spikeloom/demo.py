@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mapping.datasets.load import load_data, scaled
+from mapping.chip import Chip, Inference
+from mapping.datasets.load import Dataset, load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.report.activity import RunTotals, observe
 from mapping.report.closed_form import report_closed_form
 from mapping.report.machine import Report, report_machine
-from mapping.spiking.simulate import compare
+from mapping.spiking.simulate import Comparison, compare
 from mapping.targets.files import load_target
 from spikeloom.bench import export_verilog, verify_image
 from spikeloom.files import write_text
@@ -27,6 +31,18 @@ CORE = "small"
 """Core size of the demo: small enough to simulate its RTL, so that the network spreads over ten cores."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Emulated:
+    """The demo's chip on its data, and how its network compares with the float network."""
+
+    chip: Chip
+    data: Dataset
+    scale: str
+    comparison: Comparison
+    functional: Inference
+    cycles: Inference
+
+
 def run_demo(*, out: Path, images: int, sim: str) -> int:
     """Run every link of the chain, say what each one shows, and return the exit code of the verification.
 
@@ -36,11 +52,31 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     images : digits run in RTL in lock step.
     sim : simulator, or ``auto``.
     """
+    image, proof = out / "digits.spikeloom", out / "verification.json"
+    emulated = _emulate(image)
+    _show_emulation(emulated, image)
+    console.print(f"5 RTL      {images} images in lock step, program and state by packets only")
+    if code := verify_image(image, "digits", images, {"--sim": sim, "--json": proof}):
+        return code
+    written = export_verilog(out / "verilog", image=image, preset_name=CORE, mesh=(1, 1), changes={})
+    console.print(f"6 Verilog  {len(written)} files in {out / 'verilog'}")
+    with status("writing the report"):
+        report = _report(emulated, json.loads(proof.read_text()))
+    write_text(out / "report.json", report.to_json())
+    console.print(f"7 report   {out / 'report.json'}")
+    console.print(report_table(report))
+    for note in report_notes(report):
+        console.print(note)
+    console.print(layer_table(report.targets[0]))
+    return 0
+
+
+def _emulate(image: Path) -> _Emulated:
+    """Compile the digits network into ``image`` and run it in both modes of the emulator."""
     network = load_network("digits")
-    data, chosen = scaled(load_data("digits"), "auto", network)
+    data, scale = scaled(load_data("digits"), "auto", network)
     with status("compiling the digits network") as say:
-        chip = compile_network(network, core=CORE, scaling=chosen)
-        image = out / "digits.spikeloom"
+        chip = compile_network(network, core=CORE, scaling=scale)
         chip.save(image)
         say("comparing the spiking network with the float network")
         comparison = compare(chip.spiking, data.x)
@@ -48,6 +84,19 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
         functional = chip.run(data.x)
         say("emulating the image, cycle-exact (the first time compiles the emulator)")
         cycles = chip.run(data.x, cycles=True)
+    return _Emulated(
+        chip=chip, data=data, scale=scale, comparison=comparison, functional=functional, cycles=cycles
+    )
+
+
+def _show_emulation(emulated: _Emulated, image: Path) -> None:
+    """Print links 1 to 4 of the chain.
+
+    Raises
+    ------
+    MappingError : two of them disagree.
+    """
+    chip, comparison, result = emulated.chip, emulated.comparison, emulated.cycles.result
     spec, cores = chip.image.spec, sum(core is not None for core in chip.image.cores)
     console.print(
         f"1 model    {len(chip.spiking.layers)} ternary layers on chip; "
@@ -60,42 +109,29 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     console.print(
         f"3 chip     {cores} of {spec.width} x {spec.height} cores, every route checked, image {image}"
     )
-    if comparison.differences or not np.array_equal(functional.logits, cycles.logits):
+    if comparison.differences or not np.array_equal(emulated.functional.logits, emulated.cycles.logits):
         raise MappingError(f"The emulated chip differs from the network: {comparison.first}.")
-    hops = cycles.result.total("hops") / max(1, cycles.result.total("packets"))
+    hops = result.total("hops") / max(1, result.total("packets"))
     console.print(
-        f"4 emulator functional and cycle-exact runs agree; {cycles.result.elapsed:,} cycles, "
+        f"4 emulator functional and cycle-exact runs agree; {result.elapsed:,} cycles, "
         f"{hops:.1f} hops a packet"
     )
-    console.print(f"5 RTL      {images} images in lock step, program and state by packets only", end="\n")
-    proof = out / "verification.json"
-    code = verify_image(image, "digits", images, {"--sim": sim, "--json": proof})
-    if code:
-        return code
-    written = export_verilog(out / "verilog", image=image, preset_name=CORE, mesh=(1, 1), changes={})
-    console.print(f"6 Verilog  {len(written)} files in {out / 'verilog'}")
-    loom, kuang = load_target("loom"), load_target("kuang2021")
-    with status("writing the report"):
-        activity, totals = observe(chip.spiking, data), RunTotals()
-        totals.add(data, cycles.result, cycles.logits)
-        parts = [
-            report_machine(chip, data, loom, activity, totals=totals),
-            report_closed_form(chip.spiking, activity, kuang),
-        ]
-    verification = json.loads(proof.read_text())
-    report = Report(
+
+
+def _report(emulated: _Emulated, verification: Mapping[str, Any]) -> Report:
+    chip, data, totals = emulated.chip, emulated.data, RunTotals()
+    activity = observe(chip.spiking, data)
+    totals.add(data, emulated.cycles.result, emulated.cycles.logits)
+    parts = [
+        report_machine(chip, data, load_target("loom"), activity, totals=totals),
+        report_closed_form(chip.spiking, activity, load_target("kuang2021")),
+    ]
+    return Report(
         model="digits",
         data=data.name,
-        input=chosen,
+        input=emulated.scale,
         seed=0,
         targets=parts,
         float32=activity.single,
         verification=verification,
     )
-    write_text(out / "report.json", report.to_json())
-    console.print(f"7 report   {out / 'report.json'}")
-    console.print(report_table(report))
-    for note in report_notes(report):
-        console.print(note)
-    console.print(layer_table(report.targets[0]))
-    return 0

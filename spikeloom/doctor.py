@@ -20,11 +20,9 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Finding", "Level", "check_record", "diagnose", "render"]
+__all__ = ["Finding", "Level", "check_record", "examine", "render"]
 
 _DISTRIBUTION = "spikeloom"
 _PACKAGES = ("spikeloom", "emu", "rtl", "mapping", "sim_tests")
@@ -37,6 +35,9 @@ class Level(StrEnum):
     OK = "ok"
     NOTE = "note"
     PROBLEM = "problem"
+
+
+_COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose() -> list[Finding]:
+def examine() -> list[Finding]:
     """Look at interpreter, dependencies, simulators and our own installed files.
 
     Returns
@@ -119,29 +120,28 @@ def check_record(own: Distribution, installed: Iterable[Distribution]) -> list[F
     return [Finding(subject="files", level=Level.OK, detail=detail)]
 
 
-def render(findings: list[Finding]) -> Group:
-    """Return the findings as a table for a terminal, followed by what to do.
+def render(findings: list[Finding]) -> Text:
+    """Return the findings for a terminal, a line each, followed by what to do.
 
     Parameters
     ----------
     findings
-        The result of `diagnose`.
+        The result of `examine`.
 
     Returns
     -------
-    rich.console.Group
+    rich.text.Text
         Printable with `rich.print` or `Console.print`.
     """
-    colours = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "red"}
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for finding in findings:
-        table.add_row(
-            Text(finding.level.value, style=colours[finding.level]),
-            Text(finding.subject),
-            Text(finding.detail),
-        )
+    width = max((len(finding.subject) for finding in findings), default=0)
+    lines = [
+        Text.assemble((f"{f.level.value:9}", _COLOURS[f.level]), f"{f.subject:{width}}  {f.detail}")
+        for f in findings
+    ]
     remedies = [Text(f"{f.subject}: {f.remedy}") for f in findings if f.remedy]
-    return Group(table, *([Text(""), Text("What to do:", style="bold"), *remedies] if remedies else []))
+    return Text("\n").join(
+        [*lines, *([Text(), Text("What to do:", style="bold"), *remedies] if remedies else [])]
+    )
 
 
 def _python() -> Finding:

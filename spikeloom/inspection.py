@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from emu.trace import RunResult
 from mapping.chip import Chip
@@ -26,6 +25,7 @@ from mapping.errors import MappingError
 from mapping.layout.host_tables import stimulus_for
 from spikeloom.files import check_places, write_text
 from spikeloom.structure import Subject, open_subject, show_structure
+from spikeloom.table import Table
 from spikeloom.terminal import console, number, share, status
 
 __all__ = [
@@ -131,7 +131,8 @@ def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) ->
         console.print(operations_table(diagnosis))
         console.print(sums_table(diagnosis))
         console.print(f"Input: {study.told}")
-        console.print(_accuracies(diagnosis))
+        work = share(subject.spiking.host_share)
+        console.print(f"{_accuracies(diagnosis)} ({work} of the multiply-adds on the host)")
     for finding in findings:
         console.print(f"{finding.level}: {finding.text}", style=_COLOURS.get(finding.level))
 
@@ -143,23 +144,17 @@ def _accuracies(diagnosis: Diagnosis) -> str:
     return "accuracy: " + ", ".join(f"{name} {share(value)}" for name, value in parts)
 
 
-def _table(title: str, names: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
-    return table
-
-
 def comparison_table(diagnosis: Diagnosis) -> Table:
     """Return how many activations of each layer were compared, and how many differ."""
     emulated = diagnosis.image is not None
-    names = ["layer", "activations", "differ from float64", "float32 differs"]
-    table = _table("activations", [*names, *(["image differs"] if emulated else [])])
+    rows = []
     for layer in diagnosis.layers:
         cells = [layer.name, number(layer.neurons * diagnosis.samples), _different(layer.network)]
         cells += [number(layer.float32_differs), *([_different(layer.image)] if emulated else [])]
-        table.add_row(*cells)
-    return table
+        rows.append(cells)
+    names = ["layer", "activations", "differ from float64", "float32 differs"]
+    names += ["image differs"] if emulated else []
+    return Table(title="activations", columns=names, rows=rows)
 
 
 def _different(difference: Difference | None) -> str:
@@ -168,40 +163,42 @@ def _different(difference: Difference | None) -> str:
 
 def activity_table(diagnosis: Diagnosis, data: str) -> Table:
     """Return how much each layer fires: spikes per inference, rates, and neurons that never change."""
-    title = f"{data}, {diagnosis.samples} samples: spikes per inference"
-    names = ["layer", "spikes", "rate", "at top", "neurons", "silent", "full"]
-    table = _table(title, names)
+    rows = []
     for layer in diagnosis.layers:
         shares = (share(layer.rate), share(layer.clipped_share))
         neurons = (layer.neurons, layer.silent, layer.full)
-        table.add_row(layer.name, number(layer.spikes), *shares, *map(number, neurons))
-    return table
+        rows.append([layer.name, number(layer.spikes), *shares, *map(number, neurons)])
+    return Table(
+        title=f"{data}, {diagnosis.samples} samples: spikes per inference",
+        columns=["layer", "spikes", "rate", "at top", "neurons", "silent", "full"],
+        rows=rows,
+    )
 
 
 def operations_table(diagnosis: Diagnosis) -> Table:
     """Return the synaptic operations of each layer per inference, and how often potentials saturated."""
     emulated = diagnosis.image is not None
-    names = ["layer", "logical", "dense", *(["physical", "saturations, total"] if emulated else [])]
-    table = _table("synaptic operations per inference", names)
+    rows = []
     for layer in diagnosis.layers:
         if layer.sums is not None:
             counts = [layer.operations_logical, layer.operations_dense]
             counts += [layer.operations_physical, layer.saturations] if emulated else []
-            table.add_row(layer.name, *map(number, counts))
-    return table
+            rows.append([layer.name, *map(number, counts)])
+    names = ["layer", "logical", "dense", *(["physical", "saturations, total"] if emulated else [])]
+    return Table(title="synaptic operations per inference", columns=names, rows=rows)
 
 
 def sums_table(diagnosis: Diagnosis) -> Table:
     """Return the sums that each layer can reach and has seen, and what this makes of its thresholds."""
-    names = ["layer", "reachable sums", "observed sums", "thresholds", "unreachable", "not reached"]
-    table = _table("sums and thresholds", names)
+    rows = []
     for layer in diagnosis.layers:
         if layer.sums is not None:
             sums = layer.sums
             ranges = [f"{number(low)} .. {number(high)}" for low, high in (sums.reachable, sums.observed)]
             counts = (sums.thresholds, sums.unreachable, sums.never_reached)
-            table.add_row(layer.name, *ranges, *map(number, counts))
-    return table
+            rows.append([layer.name, *ranges, *map(number, counts)])
+    names = ["layer", "reachable sums", "observed sums", "thresholds", "unreachable", "not reached"]
+    return Table(title="sums and thresholds", columns=names, rows=rows)
 
 
 def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding]) -> str:
@@ -218,6 +215,11 @@ def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding])
         "ann_accuracy": diagnosis.ann_accuracy,
         "accuracy": diagnosis.accuracy,
         "image_accuracy": diagnosis.image_accuracy,
+        "host_layers": [
+            {"name": layer.name, "reason": layer.reason, "remedy": layer.remedy or None}
+            for layer in subject.spiking.host
+        ],
+        "host_share": subject.spiking.host_share,
         "network": _difference(diagnosis.network),
         "image": _difference(diagnosis.image),
         "output": _difference(diagnosis.output),

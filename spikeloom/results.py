@@ -7,10 +7,9 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.table import Table
-
 from mapping.chip import Chip
 from mapping.report.activity import RunTotals
+from spikeloom.table import Table
 from spikeloom.terminal import number, share
 
 __all__ = ["run_json", "run_table"]
@@ -35,6 +34,7 @@ def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) 
                 "timesteps": totals.steps,
                 "elapsed_cycles": totals.elapsed,
                 "accuracy": totals.accuracy,
+                "host_share": chip.spiking.host_share,
                 "counters": {name: totals.total(name) for name in totals.counters},
             },
             indent=2,
@@ -43,14 +43,14 @@ def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) 
     )
 
 
-def run_table(data: str, period: int, totals: RunTotals) -> Table:
-    """Return what a chip did as a table: totals over all samples, each of ``period`` timesteps."""
-    table = Table(title=f"{data}, {totals.samples} samples, {totals.mode}", title_justify="left")
-    table.add_column("total")
-    table.add_column("", justify="right")
-    table.add_row("accuracy", share(totals.accuracy))
-    table.add_row(f"timesteps ({number(period)} an inference)", number(totals.steps))
-    table.add_row("cycles", number(totals.elapsed))
-    for name in totals.counters:
-        table.add_row(name.replace("_", " "), number(totals.total(name)))
-    return table
+def run_table(data: str, chip: Chip, totals: RunTotals) -> Table:
+    """Return what a chip did as a table: totals over all samples, each of the chip's period."""
+    rows = [
+        ("accuracy", share(totals.accuracy)),
+        ("multiply-adds on the host", share(chip.spiking.host_share)),
+        (f"timesteps ({number(chip.period)} an inference)", number(totals.steps)),
+        ("cycles", number(totals.elapsed)),
+        *((name.replace("_", " "), number(totals.total(name))) for name in totals.counters),
+    ]
+    title = f"{data}, {totals.samples} samples, {totals.mode}"
+    return Table(title=title, columns=["total", ""], rows=rows)

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from rich.table import Table
 
 from emu.container import load_image
 from emu.image import CoreImage
@@ -17,7 +16,8 @@ from mapping.diagnosis.findings import TABLE_KINDS
 from mapping.flow import compile_network
 from mapping.layout.check import Violation, check
 from mapping.model.load import load_network
-from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.network import SpikingLayer, SpikingNetwork
+from spikeloom.table import Table
 from spikeloom.terminal import console, number, share
 
 __all__ = ["Subject", "core_table", "network_table", "open_subject", "show_structure"]
@@ -60,8 +60,9 @@ def show_structure(subject: Subject) -> None:
 
 def _show_network(spiking: SpikingNetwork) -> None:
     console.print(network_table(spiking))
-    for name, reason in zip(spiking.host_layers, spiking.host_reasons, strict=True):
-        console.print(f"on the host: {name} ({reason})")
+    for layer in spiking.host:
+        console.print(f"on the host: {layer.name} ({layer.told})")
+    console.print(f"on the host: {share(spiking.host_share)} of the network's multiply-adds")
 
 
 def _show_chip(chip: Chip) -> None:
@@ -76,58 +77,41 @@ def _show_chip(chip: Chip) -> None:
 
 def network_table(spiking: SpikingNetwork) -> Table:
     """Return the layers on chip: shape, fan-in, levels, and how their thresholds were proven."""
-    table = Table(title=f"{spiking.name}: layers on chip", title_justify="left")
-    for name in (
-        "layer",
-        "kind",
-        "input",
-        "output",
-        "neurons",
-        "fan-in",
-        "zeros",
-        "levels",
-        "proven on",
-    ):
-        table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
-    for layer in spiking.layers:
-        zero = float((layer.weight == 0).mean())
-        neurons, fan_in = 1, 1
-        for size in layer.output_shape:
-            neurons *= size
-        for size in layer.weight.shape[1:]:
-            fan_in *= size
-        shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
-        proof = f"{'all ' if layer.exhaustive else ''}{number(layer.sums_checked)} sums"
-        if layer.order_dependent:
-            proof += f", {number(layer.order_dependent)} depend on the order of summation"
-        table.add_row(
-            layer.name,
-            layer.kind,
-            *shapes,
-            number(neurons),
-            number(fan_in),
-            share(zero),
-            str(layer.levels),
-            proof,
-        )
-    return table
+    return Table(
+        title=f"{spiking.name}: layers on chip",
+        columns=["layer", "kind", "input", "output", "neurons", "fan-in", "zeros", "levels", "proven on"],
+        rows=[_network_row(layer) for layer in spiking.layers],
+        text=["kind", "proven on"],
+    )
+
+
+def _network_row(layer: SpikingLayer) -> list[str]:
+    shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
+    proof = f"{'all ' if layer.exhaustive else ''}{number(layer.sums_checked)} sums"
+    if layer.order_dependent:
+        proof += f", {number(layer.order_dependent)} depend on the order of summation"
+    neurons, fan_in = math.prod(layer.output_shape), math.prod(layer.weight.shape[1:])
+    zeros = float((layer.weight == 0).mean())
+    counts = (number(neurons), number(fan_in), share(zeros), str(layer.levels))
+    return [layer.name, layer.kind, *shapes, *counts, proof]
 
 
 def core_table(chip: Chip) -> Table:
     """Return what each layer takes of its cores: the fullest core of the layer, used of available."""
-    placed, limits = chip.image.attachments["placed"], chip.image.spec.core
-    table = Table(title="cores by layer: the fullest core, used / available", title_justify="left")
-    for name in ("layer", "cores", "axons", "columns", "thresholds", "fan-out"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
-    for order, layer in enumerate(chip.spiking.layers):
-        indices = sorted({int(core) for core in placed[placed[:, 0] == order, 2]})
-        cores = [core for core in (chip.image.cores[index] for index in indices) if core is not None]
-        rows = [max(row) for row in zip(*(_used(core) for core in cores), strict=True)]
-        cells = [
-            f"{number(used)} / {number(limit)}" for used, limit in zip(rows, _limits(limits), strict=True)
-        ]
-        table.add_row(layer.name, number(len(cores)), *cells)
-    return table
+    return Table(
+        title="cores by layer: the fullest core, used / available",
+        columns=["layer", "cores", "axons", "columns", "thresholds", "fan-out"],
+        rows=[_core_row(chip, order, layer.name) for order, layer in enumerate(chip.spiking.layers)],
+    )
+
+
+def _core_row(chip: Chip, order: int, name: str) -> list[str]:
+    placed, limits = chip.image.attachments["placed"], _limits(chip.image.spec.core)
+    indices = sorted({int(core) for core in placed[placed[:, 0] == order, 2]})
+    cores = [core for core in (chip.image.cores[index] for index in indices) if core is not None]
+    fullest = [max(sizes) for sizes in zip(*(_used(core) for core in cores), strict=True)]
+    shares = [f"{number(used)} / {number(limit)}" for used, limit in zip(fullest, limits, strict=True)]
+    return [name, number(len(cores)), *shares]
 
 
 def _used(core: CoreImage) -> tuple[int, int, int, int]:

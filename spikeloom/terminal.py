@@ -8,13 +8,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from mapping.report.keys import MODELLED
 from mapping.report.machine import Report
 from mapping.targets.files import Target
+from spikeloom.table import Table
 
-__all__ = ["console", "errors", "layer_table", "report_notes", "report_table", "status", "target_table"]
+__all__ = [
+    "console",
+    "errors",
+    "host_line",
+    "layer_table",
+    "report_notes",
+    "report_table",
+    "status",
+    "target_table",
+]
 
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -78,6 +87,7 @@ _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("synaptic operations, dense", lambda t: number(t["synaptic_operations_dense"])),
     ("latency, one input alone", lambda t: quantity(t["latency_s"], "s")),
     ("throughput, not pipelined", lambda t: per_second(t["throughput_per_s"])),
+    ("multiply-adds on the host", lambda t: share(t["host_share"])),
     ("energy", lambda t: quantity(t["energy_j"], "J")),
     ("energy, low .. high", lambda t: span(t["energy_j_low"], t["energy_j_high"], "J")),
     ("energy, static share", lambda t: share(t["energy_static_share"])),
@@ -87,17 +97,16 @@ _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
 
 def report_table(report: Report) -> Table:
     """Return a report as a table, one column per target, per inference."""
-    table = Table(title=f"{report.model} on {report.data}, per inference", title_justify="left")
-    table.add_column("")
-    for target in report.targets:
-        table.add_column(str(target["target"]), justify="right")
-    for name, show in _ROWS:
-        table.add_row(name, *(show(target) for target in report.targets))
-    return table
+    return Table(
+        title=f"{report.model} on {report.data}, per inference",
+        columns=["", *(str(target["target"]) for target in report.targets)],
+        rows=[[name, *(show(target) for target in report.targets)] for name, show in _ROWS],
+        by_column=True,
+    )
 
 
 def report_notes(report: Report) -> list[str]:
-    """Return what is to be said below `report_table`, a line each."""
+    """Return what is to be said below `report_table`, a line each: refusals, float32, energy."""
     single, samples = report.float32, report.accepted[0]["samples"]
     float32 = (
         f"A float32 runtime gives another count for {number(single.activations)} of "
@@ -112,25 +121,37 @@ def report_notes(report: Report) -> list[str]:
     ]
 
 
+def host_line(names: Sequence[str], work: float | None) -> str:
+    """Return which layers no figure includes, and their share of the network's multiply-adds.
+
+    >>> host_line(["conv1", "fc"], 0.25)
+    "On the host, outside every figure: conv1, fc (25.00 % of the network's multiply-adds)"
+    """
+    layers = ", ".join(names) or "nothing"
+    return f"On the host, outside every figure: {layers} ({share(work)} of the network's multiply-adds)"
+
+
 def layer_table(target: Mapping[str, Any]) -> Table:
     """Return the layers of one target of a report."""
-    table = Table(title=f"Layers on chip ({target['target']})", title_justify="left")
-    for name in ("layer", "kind", "spikes", "operations, physical", "logical", "dense"):
-        table.add_column(name, justify="left" if name in ("layer", "kind") else "right")
-    for row in target["breakdown"]["layers"]:
-        keys = ("spikes", "synaptic_operations", "synaptic_operations_logical", "synaptic_operations_dense")
-        table.add_row(row["name"], row["kind"], *(number(row[key]) for key in keys))
-    return table
+    keys = ("spikes", "synaptic_operations", "synaptic_operations_logical", "synaptic_operations_dense")
+    return Table(
+        title=f"Layers on chip ({target['target']})",
+        columns=["layer", "kind", "spikes", "operations, physical", "logical", "dense"],
+        rows=[
+            [row["name"], row["kind"], *(number(row[key]) for key in keys)]
+            for row in target["breakdown"]["layers"]
+        ],
+        text=["kind"],
+    )
 
 
 def target_table(targets: Sequence[Target]) -> Table:
     """Return the targets as a table."""
-    table = Table()
-    for name in ("target", "kind", "title"):
-        table.add_column(name)
-    for target in targets:
-        table.add_row(target.name, target.kind, target.title)
-    return table
+    return Table(
+        columns=["target", "kind", "title"],
+        rows=[[target.name, target.kind, target.title] for target in targets],
+        text=["kind", "title"],
+    )
 
 
 @contextmanager

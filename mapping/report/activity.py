@@ -177,7 +177,7 @@ class Activity:
         counts = simulate(spiking, encode(spiking, data.x))
         self.samples += len(data.x)
         self.input_spikes += int(counts[INPUT].sum(dtype=np.int64))
-        logits, truth = decode(spiking, counts), infer(spiking.network, data.x)
+        logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
         self.correct = _sum(self.correct, correct(logits, data.y))
         self.float_correct = _sum(self.float_correct, correct(truth, data.y))
         self.answers += largest(logits).tolist()

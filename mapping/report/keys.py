@@ -46,6 +46,7 @@ TARGET_KEYS = (
     "breakdown",
     "counters",
     "host_layers",
+    "host_share",
     "image_digest",
     "neurobench",
 )
@@ -123,6 +124,7 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "synaptic_operations_logical": activity.total("logical"),
         "synaptic_operations_dense": activity.total("dense"),
         "host_layers": list(spiking.host_layers),
+        "host_share": spiking.host_share,
     }
 
 

@@ -26,6 +26,7 @@ from emu.trace import RunResult
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import BenchJob, load_result
 from sim_tests.bench.session import BenchError
+from sim_tests.bench.start_values import RANDOM_START, without_start_values
 from sim_tests.bench.top import BENCH_FILE, bench_control, bench_verilog
 from spikeloom.files import whole, write_text
 
@@ -105,7 +106,7 @@ _BUILD_ARGUMENTS = {
     "verilator": ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"],
     "icarus": [],
 }
-"""Verilator starts from random contents, Icarus from unknown ones: an unwritten word must not matter."""
+"""What has no start value: Verilator draws one for every register and word, Icarus leaves it unknown."""
 
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 """Objects of a Verilator build that no design changes; compiling them takes longer than a small design."""
@@ -186,7 +187,8 @@ def _run_compiled(
         folder = Path(name)
         for number, job in enumerate(jobs):
             job.save(folder / f"job{number:05d}.npz")
-        runner, build = _build({**verilog, BENCH_FILE: bench_verilog(spec)}, engine, waves is not None)
+        bare = {name: without_start_values(text) for name, text in verilog.items()}
+        runner, build = _build({**bare, BENCH_FILE: bench_verilog(spec)}, engine, waves is not None)
         while pending := [n for n in range(len(jobs)) if not _finished(folder, n)]:
             _simulate(runner, build, engine, folder, waves is not None)
             _bury(folder, pending)
@@ -300,6 +302,7 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
             for old in folder.glob("build*"):
                 shutil.rmtree(old, ignore_errors=True)
             for name, text in texts.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(text)
             build = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
         else:
@@ -378,6 +381,9 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
         "COCOTB_REWRITE_ASSERTION_FILES": "",
     }
     results = folder / "results.xml"
+    arguments = list(RANDOM_START) if engine == "verilator" else []
+    if waves and engine == "icarus":
+        arguments.append(f"+dumpfile_path={folder / 'dump.vcd'}")
     try:
         runner.test(
             hdl_toplevel="bench",
@@ -388,7 +394,7 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
             extra_env=environment,
             log_file=folder / "log.txt",
             waves=waves,
-            plusargs=[f"+dumpfile_path={folder / 'dump.vcd'}"] if waves and engine == "icarus" else [],
+            plusargs=arguments,
         )
         tests, failed = get_results(results)
     except (SystemExit, RuntimeError, subprocess.CalledProcessError):

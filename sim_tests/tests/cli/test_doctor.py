@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from spikeloom import doctor
-from spikeloom.doctor import Finding, Level, check_record, diagnose, render
+from spikeloom.doctor import Finding, Level, check_record, examine, render
 
 FILES = {"spikeloom/__init__.py": b"a = 1\n", "rtl/__init__.py": b"b = 2\n", "rtl/core.py": b"c = 3\n"}
 
@@ -87,8 +87,8 @@ def test_check_record_without_record(own: Distribution, tmp_path: Path) -> None:
     assert finding.detail == "the installation has no RECORD, so its files cannot be compared"
 
 
-def test_diagnose_covers_every_subject() -> None:
-    subjects = {finding.subject for finding in diagnose()}
+def test_examine_covers_every_subject() -> None:
+    subjects = {finding.subject for finding in examine()}
     assert {
         "python",
         "spikeloom",
@@ -101,25 +101,25 @@ def test_diagnose_covers_every_subject() -> None:
     assert "torch" not in subjects
 
 
-def test_diagnose_without_tools_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examine_without_tools_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    notes = {finding.subject: finding for finding in diagnose() if finding.level is Level.NOTE}
+    notes = {finding.subject: finding for finding in examine() if finding.level is Level.NOTE}
     assert notes["simulator verilator"].detail == "not usable: a C++ compiler, make, perl missing"
     assert notes["simulator icarus"].remedy == "install iverilog; until then verify uses another simulator"
 
 
-def test_diagnose_of_a_checkout_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examine_of_a_checkout_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(name: str) -> Distribution:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor, "distribution", nothing)
-    found = next(finding for finding in diagnose() if finding.subject == "spikeloom")
+    found = next(finding for finding in examine() if finding.subject == "spikeloom")
     checkout = Path(doctor.__file__).parents[1]
     assert found.level is Level.NOTE
     assert found.remedy == f"{sys.executable} -m pip install --editable {checkout}"
 
 
-def test_diagnose_without_a_dependency(
+def test_examine_without_a_dependency(
     own: Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metadata = "Metadata-Version: 2.1\nName: spikeloom\nVersion: 1.0\nRequires-Dist: no-such-package>=1\n"
@@ -135,7 +135,7 @@ def test_diagnose_without_a_dependency(
         detail="not installed",
         remedy="pip install no-such-package",
     )
-    assert missing in diagnose()
+    assert missing in examine()
 
 
 def test_render_shows_levels_and_remedies() -> None:

@@ -8,7 +8,6 @@ import pytest
 from emu.spec import SystemSpec
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
-from sim_tests.bench.job import prepare
 from sim_tests.bench.reports import geometry
 from sim_tests.bench.systems import Outcome, judge, seeded_system
 from sim_tests.conftest import require_engine
@@ -22,7 +21,7 @@ SMALL = [spec for spec in POOL if spec.cores <= 4]
 def verify(spec: SystemSpec, seeds: Sequence[int], engine: str) -> list[Outcome]:
     """Run random systems of one geometry, all in one simulator."""
     systems = [seeded_system(seed, spec) for seed in seeds]
-    jobs = [prepare(system.image, system.stimulus, system.expected) for system in systems]
+    jobs = [system.job() for system in systems]
     results = run_jobs(chip_verilog(spec) if engine != "pysim" else {}, jobs, engine=engine)
     return [judge(system, result) for system, result in zip(systems, results, strict=True)]
 

@@ -2,14 +2,13 @@
 """Pools before an activation are moved behind it without changing a value."""
 
 import numpy as np
-import pytest
 from numpy.typing import ArrayLike
 
-from mapping.codes.convert import INPUT, convert
-from mapping.errors import UnsupportedModelError
+from mapping.codes.convert import convert
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.model.rewrite import sink_pools
+from mapping.spiking.network import INPUT
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.spiking_models import SHAPE, assert_equal, images
 
@@ -62,12 +61,10 @@ def test_falling_channel_keeps_the_pool() -> None:
 def test_pool_with_two_readers_stays() -> None:
     network = pooled_early(readers=2)
     assert [node.name for node in sink_pools(network).nodes] == [node.name for node in network.nodes]
-    with pytest.raises(UnsupportedModelError) as error:
-        convert(network)
-    assert str(error.value) == (
-        "No layer can run on the chip: the output also needs a tensor from before the quantised input of "
-        "layer 'fc'; let every later layer read quantised activations."
-    )
+    spiking = convert(network)
+    assert [layer.name for layer in spiking.layers] == ["fc"]
+    assert spiking.decoder_reads_data
+    assert_equal(spiking, images(n=40))
 
 
 def test_pool_of_a_float_layer_stays_in_the_encoder() -> None:

@@ -159,7 +159,7 @@ def test_sidecar_tells_the_sizes() -> None:
     sizes = {name: (m["words"], m["bits"]) for name, m in told["memories"].items()}  # type: ignore[attr-defined]
     assert sizes == {
         "schedule": (8, 32), "crossbar": (128, 16), "neuron": (32, 41), "threshold": (128, 13),
-        "fanout": (64, 17), "potential": (32, 12),
+        "fanout": (64, 17), "state": (32, 12),
     }  # fmt: skip
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mapping.errors import MappingError
+from spikeloom.commands.options import Seed, examples
 from spikeloom.files import check_places
-from spikeloom.options import Seed, examples
 
 if TYPE_CHECKING:
     from mapping.training import TrainingResult
 
-__all__ = ["train"]
+__all__ = ["app"]
 
-train = typer.Typer(
+app = typer.Typer(
+    name="train",
     help="Train a network with quantised activations and ternary weights (needs the extra [bold]train[/]).",
     no_args_is_help=True,
 )
@@ -51,7 +52,7 @@ def _train(recipe: Callable[..., TrainingResult], output: Path) -> None:
     console.print(f"sha256 {result.digest}")
 
 
-@train.command("digits", epilog=examples("spikeloom train digits --seed 0 -o digits.onnx"))
+@app.command("digits", epilog=examples("spikeloom train digits --seed 0 -o digits.onnx"))
 def train_digits_command(
     output: Output = Path("digits.onnx"),
     seed: Seed = 0,
@@ -63,7 +64,7 @@ def train_digits_command(
     _train(partial(train_digits, seed=seed, epochs=epochs), output)
 
 
-@train.command(
+@app.command(
     "lenet",
     epilog=examples(
         "spikeloom train lenet --data mnist -o lenet4.onnx",

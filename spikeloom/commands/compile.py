@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mapping.errors import MappingError
+from spikeloom.commands.options import Core, Input, Model, Seed, examples, mesh_size
+
+if TYPE_CHECKING:
+    from mapping.chip import Chip
+    from mapping.model.network import Network
+
+__all__ = ["app", "compile_"]
+
+app = typer.Typer()
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")]
+Target = Annotated[str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")]
+Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")]
+DataOfScale = Annotated[
+    str | None, typer.Option("--data", help="Data to choose the scale of pixels on, kept in the image.")
+]
+
+
+@app.command(
+    "compile",
+    epilog=examples(
+        "spikeloom compile digits -o digits.spikeloom --core small",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz",
+    ),
+)
+def compile_(
+    model: Model,
+    output: Output,
+    *,
+    target: Target = "loom",
+    core: Core = None,
+    mesh: Mesh = None,
+    seed: Seed = 0,
+    data: DataOfScale = None,
+    scale: Input = None,
+) -> None:
+    """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
+    from mapping.flow import compile_network
+    from mapping.model.load import load_network
+    from spikeloom.files import check_places
+    from spikeloom.terminal import console, host_line, status
+
+    if output.suffix != ".spikeloom":
+        raise MappingError(
+            f"Image file must end in .spikeloom, so that other commands know it, not {str(output)!r}."
+        )
+    size = mesh_size(mesh)
+    check_places(output)
+    with status("compiling"):
+        network = load_network(model)
+        scale, told = _scale(network, data, scale)
+        chip = compile_network(network, target=target, core=core, mesh=size, seed=seed, scaling=scale)
+        chip.save(output)
+    console.print(f"{output}: {_summary(chip)}")
+    console.print(host_line(chip.spiking.host_layers, chip.spiking.host_share))
+    if told is not None:
+        console.print(f"Input: {told}")
+
+
+def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:
+    """Return the scale of pixels that the image keeps, chosen on the data if there are any, and its text."""
+    from mapping.datasets.load import AUTO_SAMPLES, load_data, scale_text, scaled
+
+    if data is None:
+        return how, how
+    sample = load_data(data).first(AUTO_SAMPLES)
+    _, chosen = scaled(sample, how or "auto", network)
+    return chosen, scale_text(sample, chosen)
+
+
+def _summary(chip: Chip) -> str:
+    spec = chip.image.spec
+    used = sum(part is not None for part in chip.image.cores)
+    return (
+        f"{used} of {spec.width} x {spec.height} cores, {chip.period} timesteps an inference, "
+        f"digest {chip.image.digest}"
+    )

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom estimate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, examples
+
+if TYPE_CHECKING:
+    from mapping.report.machine import Report
+
+__all__ = ["app", "estimate"]
+
+app = typer.Typer()
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="Target name or TOML file; may be given several times. Default: loom."),
+]
+Patches = Annotated[
+    str | None,
+    typer.Option(
+        "--patches",
+        help="Who cuts the layers for kuang2021: best, the fewest cores (default), or article, the plan that "
+        "Zou et al. 2021 published.",
+    ),
+]
+
+
+@app.command(
+    epilog=examples(
+        "spikeloom estimate digits --data digits",
+        "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
+    )
+)
+def estimate(
+    model: Model,
+    data: Data,
+    *,
+    target: Targets = None,
+    core: Core = None,
+    patches: Patches = None,
+    scale: Input = None,
+    samples: Samples = None,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Estimate accuracy, latency, energy and power of a model on one or more targets."""
+    from mapping.datasets.load import load_data, scale_text
+    from mapping.model.load import load_network
+    from mapping.report.machine import estimate as run_estimate
+    from spikeloom.files import check_places, write_text
+    from spikeloom.terminal import console, status
+
+    check_places(json)
+    with status("reading the model") as say:
+        chosen = load_data(data).first(samples)
+        report = run_estimate(
+            load_network(model),
+            chosen,
+            target or ["loom"],
+            core=core,
+            seed=seed,
+            how=scale or "auto",
+            patches=patches,
+            progress=say,
+        )
+    if json is not None:
+        write_text(json, report.to_json())
+    console.print(f"Input: {scale_text(chosen, report.input)}")
+    _show(report)
+    if json is not None:
+        console.print(f"Report: {json}")
+
+
+def _show(report: Report) -> None:
+    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+
+    console.print(report_table(report))
+    for note in report_notes(report):
+        console.print(note)
+    for part in report.accepted:
+        console.print(layer_table(part))
+    for line in dict.fromkeys(host_line(part["host_layers"], part["host_share"]) for part in report.accepted):
+        console.print(line)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spikeloom.commands.options import Data, Image, Input, Json, Samples, examples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mapping.chip import Chip
+    from mapping.datasets.load import Dataset
+    from mapping.report.activity import RunTotals
+
+__all__ = ["app", "run"]
+
+app = typer.Typer()
+
+Cycles = Annotated[bool, typer.Option("--cycles", help="Cycle-exact instead of functional.")]
+Trace = Annotated[
+    Path | None,
+    typer.Option("--trace", help="Write spikes, outputs, cycles and counters to this npz file."),
+]
+
+
+@app.command(
+    epilog=examples(
+        "spikeloom run digits.spikeloom --data digits",
+        "spikeloom run digits.spikeloom --data digits --cycles --trace run.npz --json run.json",
+    )
+)
+def run(
+    image: Image,
+    data: Data,
+    *,
+    cycles: Cycles = False,
+    scale: Input = None,
+    samples: Samples = None,
+    trace: Trace = None,
+    json: Json = None,
+) -> None:
+    """Emulate an image on data."""
+    from mapping.chip import open_chip
+    from mapping.datasets.load import load_data, scale_text
+    from spikeloom.files import check_places, write_text
+    from spikeloom.results import run_json, run_table
+    from spikeloom.terminal import console, status
+
+    check_places(trace, json)
+    with status("reading the image") as say:
+        chip = open_chip(image)
+        given = load_data(data).first(samples)
+        chosen, scale = chip.prepare(given, scale)
+        totals = _emulate(chip, chosen, cycles=cycles, trace=trace, say=say)
+    if json is not None:
+        write_text(json, run_json(image, chip, chosen.name, scale, totals))
+    console.print(f"Input: {scale_text(given, scale)}")
+    console.print(run_table(chosen.name, chip, totals))
+
+
+def _emulate(
+    chip: Chip, data: Dataset, *, cycles: bool, trace: Path | None, say: Callable[[str], None]
+) -> RunTotals:
+    """Run the chip on all samples, batch by batch, or in one run that is written as a trace."""
+    from mapping.report.activity import RunTotals
+    from spikeloom.files import write_trace
+
+    say(f"emulating {len(data.x)} samples")
+
+    def tell(done: int, steps: int) -> None:
+        say(f"step {done} of {steps}")
+
+    if trace is None:
+        return chip.totals(data, cycles=cycles, progress=tell)
+    inference, totals = chip.run(data.x, cycles=cycles, progress=tell), RunTotals()
+    totals.add(data, inference.result, inference.logits)
+    write_trace(trace, inference.result)
+    return totals

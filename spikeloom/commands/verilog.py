@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom verilog`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mapping.errors import MappingError
+from spikeloom.commands.options import MaybeImage, examples, mesh_size
+
+__all__ = ["app", "verilog"]
+
+app = typer.Typer()
+
+Folder = Annotated[
+    Path, typer.Option("-o", "--output", help="Folder to write to: design in DIR/*.v, bench in DIR/tb/.")
+]
+Preset = Annotated[str | None, typer.Option("--preset", help="Core size: tiny, small, reference.")]
+Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; 2x2 by default.")]
+Axons = Annotated[int | None, typer.Option("--axons", help="Crossbar rows instead of the preset's.")]
+Columns = Annotated[int | None, typer.Option("--columns", help="Crossbar columns instead of the preset's.")]
+Lanes = Annotated[
+    int | None, typer.Option("--lanes", help="Columns read in a cycle instead of the preset's.")
+]
+
+
+@app.command(
+    epilog=examples(
+        "spikeloom verilog digits.spikeloom -o design/",
+        "spikeloom verilog --preset small --mesh 4x3 -o design/",
+    )
+)
+def verilog(
+    output: Folder,
+    image: MaybeImage = None,
+    *,
+    preset: Preset = None,
+    mesh: Mesh = None,
+    axons: Axons = None,
+    columns: Columns = None,
+    lanes: Lanes = None,
+) -> None:
+    """Write the Verilog of a chip, the same text for the same sizes, and the bench that verifies it."""
+    from spikeloom.bench import export_verilog
+    from spikeloom.terminal import console
+
+    sizes = {"axons": axons, "columns": columns, "lanes": lanes}
+    changes = {name: value for name, value in sizes.items() if value is not None}
+    if image is not None and (preset or mesh or changes):
+        raise MappingError("Give either an image or sizes for the Verilog, not both.")
+    size = mesh_size(mesh) or (2, 2)
+    for path in export_verilog(
+        output, image=image, preset_name=preset or "small", mesh=size, changes=changes
+    ):
+        console.print(str(path))
