@@ -332,9 +332,9 @@ class _Estimation:
         return self.seen[layers]
 
     @property
-    def single(self) -> SingleDifferences | None:
+    def single(self) -> SingleDifferences:
         """Where float32 differs, on the layers of the first target that took the network."""
-        return next((activity.single for activity in self.seen.values()), None)
+        return next(iter(self.seen.values())).single
 
 
 def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:
