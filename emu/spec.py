@@ -93,6 +93,8 @@ class CoreSpec:
     potential_bits : width of the membrane potential, 8..32.
     strengths : most columns that one neuron may join (k), 1..8.
     thresholds, fanouts, schedule : words of the threshold, fan-out and schedule memories.
+    gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
+        has anyway, up to 2^24. A wider flit is the only consequence.
 
     Raises
     ------
@@ -108,6 +110,7 @@ class CoreSpec:
     thresholds: int
     fanouts: int
     schedule: int
+    gateway_axons: int = 0
 
     def __post_init__(self) -> None:
         _require_integers(**dataclasses.asdict(self))
@@ -122,6 +125,7 @@ class CoreSpec:
         _require(2 <= self.thresholds <= 65536, "thresholds", "2..65536", self.thresholds)
         _require(2 <= self.fanouts <= 65536, "fanouts", "2..65536", self.fanouts)
         _require(2 <= self.schedule <= 256, "schedule", "2..256", self.schedule)
+        _require(0 <= self.gateway_axons <= 1 << 24, "gateway_axons", "0..16777216", self.gateway_axons)
 
     @property
     def axon_bits(self) -> int:
@@ -182,7 +186,8 @@ class CoreSpec:
     @property
     def data_bits(self) -> int:
         """Data bits of a flit: a chunk, or an axon and a payload."""
-        return max(CHUNK_BITS, self.axon_bits + self.payload_bits)
+        axon_bits = max(self.axon_bits, bits_for(self.gateway_axons))
+        return max(CHUNK_BITS, axon_bits + self.payload_bits)
 
     @property
     def flit_axon_bits(self) -> int:
@@ -229,8 +234,14 @@ class SystemSpec:
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data; `from_dict` reads them back."""
-        return dataclasses.asdict(self)
+        """Return the sizes as plain data; `from_dict` reads them back.
+
+        A flit of the usual width is not mentioned, so that images keep their digest.
+        """
+        sizes = dataclasses.asdict(self)
+        if not self.core.gateway_axons:
+            del sizes["core"]["gateway_axons"]
+        return sizes
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:

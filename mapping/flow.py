@@ -9,6 +9,7 @@ from mapping.chip import Chip
 from mapping.codes.convert import convert
 from mapping.datasets.load import check_scale
 from mapping.errors import MappingError
+from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.route import fit
@@ -27,6 +28,7 @@ def compile_network(
     mesh: tuple[int, int] | None = None,
     seed: int = 0,
     scaling: str | None = None,
+    strict: bool = False,
 ) -> Chip:
     """Convert, partition, place, route, emit and check: a float network becomes a chip.
 
@@ -44,11 +46,15 @@ def compile_network(
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
         How `scaled` scales pixels for this network, kept for whoever runs the image.
+    strict : bool
+        Refuse a network with convolutions or dense layers on the host.
 
     Raises
     ------
+    UnsupportedModelError
+        If no layer fits a core, or with ``strict`` not all.
     InfeasibleError
-        If a layer does not fit: names layer, limit, demand and remedy.
+        If the layers that fit a core do not fit the mesh: names layer, limit, demand and remedy.
     MappingError
         If the target has no core to compile for, or the check finds a fault.
     """
@@ -61,8 +67,8 @@ def compile_network(
     name = core or target.preset
     if name not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
-    spiking = convert(network)
     spec = preset(name)
+    spiking = convert(network, fits(spec), strict=strict)
     partition, placement, routes = fit(spiking, spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
     image = emit(spiking, partition, placement, routes, name=network.name)
     meta = {

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from emu.image import CoreImage, SystemImage
 from emu.spec import SystemSpec
 from emu.words import RECTANGLE, Reset, Section, table_of
-from mapping.layout.partition import CorePart, LayerPart, Partition, clamped_thresholds
+from mapping.layout.capacity import clamped_thresholds
+from mapping.layout.cut import CorePart
+from mapping.layout.partition import LayerPart, Partition
 from mapping.layout.place import Placement
 from mapping.layout.route import Entry, Routes
 from mapping.spiking.matrices import layer_matrix, pool_matrix
@@ -148,13 +150,10 @@ def _core(
     )
     targets = np.array(fanout, np.int32).reshape(-1, len(_ENTRY)).T
     connected = np.array([bool(own) for own in entries])
-    zero = np.zeros(len(rows), np.int64)
     return CoreImage(
         crossbar=crossbar,
         strengths=np.ones(1, np.int16),
-        bias=zero,
-        v0=zero,
-        potential=zero,
+        bias=np.zeros(len(rows), np.int64),
         reset=np.full(len(rows), Reset.CLEAR, np.uint8),
         count_emission=np.ones(len(rows), np.bool_),
         connected=connected,

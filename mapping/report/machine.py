@@ -24,6 +24,7 @@ from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe
 from mapping.report.closed_form import report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import estimate_energy, scale_leakage
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches
@@ -222,6 +223,7 @@ def estimate(
     core: str | None = None,
     seed: int = 0,
     how: str = "auto",
+    strict: bool = False,
     patches: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
@@ -243,6 +245,8 @@ def estimate(
         Seed of the placer.
     how : str
         How pixels are scaled, see `mapping.datasets.load.scaled`.
+    strict : bool
+        Refuse a network with convolutions or dense layers on the host.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     progress : callable, optional
@@ -256,32 +260,81 @@ def estimate(
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = _chooser(patches, loaded)
     data, chosen = scaled(data, how, network)
-    say = progress or (lambda _: None)
-    say(f"running the network on {len(data.x)} samples")
-    spiking = convert(network)
-    activity = observe(spiking, data)
-
-    def report(target: Target) -> dict[str, Any]:
-        if target.kind != "cycle-exact":
-            say(f"{target.name}: closed form")
-            return report_closed_form(spiking, activity, target, patches=chooser)
-        say(f"{target.name}: compiling")
-        chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
-        say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
-        return report_machine(chip, data, target, activity)
-
+    run = _Estimation(
+        network=network,
+        data=data,
+        scaling=chosen,
+        core=core,
+        seed=seed,
+        strict=strict,
+        patches=chooser,
+        say=progress or (lambda _: None),
+    )
     parts, refusals = [], []
     for target in loaded:
         try:
-            parts.append(report(target))
+            parts.append(run.part(target))
         except InfeasibleError as error:
             refusals.append(error)
             parts.append(ordered({"target": target.name, "refusal": str(error)}))
     if len(refusals) == len(parts):
         raise _refused(parts, refusals)
     return Report(
-        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=activity.single
+        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Estimation:
+    """What the parts of a report have in common, and what was observed for them so far."""
+
+    network: Network
+    data: Dataset
+    scaling: str
+    core: str | None
+    seed: int
+    strict: bool
+    patches: Patches
+    say: Callable[[str], None]
+    seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
+
+    def part(self, target: Target) -> dict[str, Any]:
+        """Return the report's part of one target.
+
+        Raises
+        ------
+        InfeasibleError
+            If the target cannot take the network.
+        """
+        if target.kind != "cycle-exact":
+            self.say(f"{target.name}: closed form")
+            spiking = convert(self.network, strict=self.strict)
+            return report_closed_form(spiking, self._observed(spiking), target, patches=self.patches)
+        self.say(f"{target.name}: compiling")
+        chip = compile_network(
+            self.network,
+            target=target,
+            core=self.core,
+            seed=self.seed,
+            scaling=self.scaling,
+            strict=self.strict,
+        )
+        activity = self._observed(chip.spiking)
+        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+        return report_machine(chip, self.data, target, activity)
+
+    def _observed(self, spiking: SpikingNetwork) -> Activity:
+        """Run the network once for all targets that take the same layers."""
+        layers = (spiking.encoder_output, *(layer.name for layer in spiking.layers))
+        if layers not in self.seen:
+            self.say(f"running the network on {len(self.data.x)} samples")
+            self.seen[layers] = observe(spiking, self.data)
+        return self.seen[layers]
+
+    @property
+    def single(self) -> SingleDifferences | None:
+        """Where float32 differs, on the layers of the first target that took the network."""
+        return next((activity.single for activity in self.seen.values()), None)
 
 
 def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, examples
+from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, Strict, examples
 
 if TYPE_CHECKING:
     from mapping.report.machine import Report
@@ -47,6 +47,7 @@ def estimate(
     scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
+    strict: Strict = False,
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
@@ -66,6 +67,7 @@ def estimate(
             core=core,
             seed=seed,
             how=scale or "auto",
+            strict=strict,
             patches=patches,
             progress=say,
         )

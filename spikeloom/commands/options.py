@@ -23,6 +23,7 @@ __all__ = [
     "Samples",
     "Seed",
     "Sim",
+    "Strict",
     "Waves",
     "examples",
     "mesh_size",
@@ -71,6 +72,10 @@ Input = Annotated[
 ]
 Core = Annotated[
     str | None, typer.Option("--core", help="Core size instead of the target's: tiny, small, reference.")
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a model whose convolutions or dense layers need the host."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed; equal arguments give equal bytes.")]
 Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use only the first N samples.")]
