@@ -135,13 +135,17 @@ class SingleDifferences:
 
 @dataclass(slots=True, kw_only=True)
 class LayerActivity:
-    """What the neurons of one layer did; `silent` of its activations were zero."""
+    """What the neurons of one layer did.
+
+    ``silent`` of its activations were zero, ``largest`` is the largest count that it read.
+    """
 
     spikes: int = 0
     logical: int = 0
     effective: int = 0
     dense: int = 0
     silent: int = 0
+    largest: int = 0
     neurons: int = 0
 
 
@@ -189,6 +193,7 @@ class Activity:
             layer.effective += int(operations.effective.sum())
             layer.logical += int(operations.logical.sum())
             layer.dense += int(operations.dense.sum())
+            layer.largest = max(layer.largest, int(operations.largest.max()))
             layer.silent += int(np.count_nonzero(counts[name] == 0))
             layer.neurons += int(np.size(counts[name]))
 
