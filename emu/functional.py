@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.bits import limits
 from emu.image import SystemImage
 from emu.kernels import fabric, routes
 from emu.kernels import state as arrays
@@ -20,9 +21,10 @@ from emu.kernels.state import Program, State
 from emu.program import gateway_room, joined, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape
-from emu.trace import Stimulus
+from emu.trace import VISIT, Stimulus
+from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
-__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional"]
+__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional", "sink_strays"]
 
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -45,35 +47,46 @@ class Source:
     def __init__(self, image: SystemImage) -> None:
         self.image = image
         self.program: Program = program_of(image)
-        self.potential = joined([core.potential for core in image.cores if core is not None])
+        cores = [core for core in image.cores if core is not None]
+        self.state = {name: joined([getattr(core, name) for core in cores]) for name in STATE_FIELDS}
         self.period = period_of(image)
-        self.room = sum(gateway_room(core, image.spec.height) for core in image.cores if core is not None)
+        self.room = sum(gateway_room(core, image.spec.height) for core in cores)
 
 
 def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
     """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
-    core = spec.core
-    limits = (
-        ("x0", 0, (1 << spec.x_bits) - 1),
-        ("x1", 0, (1 << spec.x_bits) - 1),
-        ("y0", 0, (1 << spec.y_bits) - 1),
-        ("y1", 0, (1 << spec.y_bits) - 1),
-        ("axon", 0, (1 << core.flit_axon_bits) - 1),
-        ("payload", core.payload_min, core.payload_max),
-    )
-    low, high = (np.array([limit[side] for limit in limits], np.int64) for side in (1, 2))
+    fields = {field.name: limits(field) for field in (*flit_layout(spec), *spike_layout(spec))}
+    low, high = (np.array([fields[name][side] for name in PACKET], np.int64) for side in range(2))
     wrong, leaving = arrays.look_over(stimulus.packet, low, high, spec.height)
     if wrong >= 0:
         values = stimulus.packet[wrong].tolist()
-        name, least, most, value = next(
-            (*limit, value)
-            for limit, value in zip(limits, values, strict=True)
-            if not limit[1] <= value <= limit[2]
+        name, value = next(
+            (name, value)
+            for name, value in zip(PACKET, values, strict=True)
+            if not fields[name][0] <= value <= fields[name][1]
         )
+        least, most = fields[name]
         raise ValueError(
             f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
         )
+    x0, _, _, y1 = stimulus.packet.T[: len(RECTANGLE)]
+    out = stimulus.strays & (x0 == 0) & (y1 >= spec.height)
+    if out.any():
+        raise ValueError(
+            f"stimulus packet {int(np.flatnonzero(out)[0])}: a control packet must not go to the gateway"
+        )
     return leaving
+
+
+def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
+    """Count the control packets of a functional run: each is an error at every core it comes to."""
+    rectangles = stimulus.packet[stimulus.strays, : len(RECTANGLE)]
+    if not len(rectangles):
+        return
+    met = state._replace(counters=np.zeros_like(state.counters), sent=np.zeros_like(state.sent))
+    routes.count_routes(program, met, np.ascontiguousarray(rectangles), np.ones(len(rectangles), np.int64))
+    state.counters[arrays.ERRORS] += met.counters[arrays.DELIVERIES]
+    state.counters[arrays.ROUTER_ERRORS] += met.counters[arrays.ROUTER_ERRORS]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,13 +97,13 @@ class Job:
     ----------
     source, stimulus : what is run on what.
     leaving : stimulus packets that may go back to the host, see `check_stimulus`.
-    potentials : whether V is recorded.
+    visits : whether the state that a visit stores is recorded.
     """
 
     source: Source
     stimulus: Stimulus
     leaving: int
-    potentials: bool
+    visits: bool
 
     @cached_property
     def at(self) -> Ints:
@@ -102,7 +115,7 @@ class Job:
         """Return how many periods fit side by side."""
         program, period = self.source.program, self.source.period or 1
         visits, packets = most_records(self.source.image, period)
-        each = 8 * visits * (5 if self.potentials else 1) + 24 * (packets + self.leaving)
+        each = 8 * visits * (1 + len(VISIT) if self.visits else 1) + 24 * (packets + self.leaving)
         each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
         return max(1, min(MOST_LANES, STEPS_AT_ONCE // period, periods, _MOST_BYTES // max(each, 1)))
 
@@ -119,7 +132,7 @@ class _Worker:
     def __init__(self, job: Job, first: int = 0, last: int = 0) -> None:
         self.job, self.first, self.last = job, first, last
         self.lanes = job.lanes(last - first) if last > first else 1
-        self.state: State = arrays.make_state(job.source.program, job.source.potential, self.lanes)
+        self.state: State = arrays.make_state(job.source.program, job.source.state, self.lanes)
         self.pieces: list[Piece] = []
         self.done = 0
 
@@ -151,7 +164,7 @@ class _Worker:
         visits, packets = most_records(job.source.image, period)
         outputs = packets + job.leaving
         rows = visits + len(job.source.program.bias)
-        tape = Tape(rows=rows, outputs=outputs, potentials=job.potentials, lanes=self.lanes)
+        tape = Tape(rows=rows, outputs=outputs, visits=job.visits, lanes=self.lanes)
         at = self.first
         lanes = self.lanes
         while at < self.last and not stop.is_set():
@@ -165,14 +178,16 @@ class _Worker:
                 progress(self.done, job.stimulus.steps)
         self.pieces += tape.pieces
         size = len(job.source.program.bias)
-        self.state.potential[:size] = self.state.potential[(lanes - 1) * size : lanes * size]
+        for name in STATE_FIELDS:
+            values = getattr(self.state, name)
+            values[:size] = values[(lanes - 1) * size : lanes * size]
 
     def go_on(self, begin: int, progress: Progress | None) -> None:
         """Execute the steps of the run from ``begin`` on, one after the other."""
         job, program = self.job, self.job.source.program
         room = job.leaving + job.source.room
         rows = max(2 * len(program.bias), _LEAST_ROWS)
-        tape = Tape(rows=rows, outputs=max(2 * room, _LEAST_ROWS >> 4), potentials=job.potentials)
+        tape = Tape(rows=rows, outputs=max(2 * room, _LEAST_ROWS >> 4), visits=job.visits)
         at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
         step, steps = 0, job.stimulus.steps - begin
         while step < steps:
@@ -204,7 +219,7 @@ def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None)
 def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, Ints]:
     """Return the rectangles (r, 4) of stimulus packets and how many packets had each."""
     if not len(fed):
-        rectangles, counts = np.unique(stimulus.packet[:, :4], axis=0, return_counts=True)
+        rectangles, counts = np.unique(stimulus.packet[:, : len(RECTANGLE)], axis=0, return_counts=True)
         return np.ascontiguousarray(rectangles), counts.astype(np.int64)
     used = np.flatnonzero(fed)
     place = np.unravel_index(used, (program.across, program.across, program.down, program.down))
@@ -231,4 +246,4 @@ def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tupl
         state.fed[:] += worker.state.fed
     routes.count_routes(source.program, state, *_rectangles(stimulus, source.program, state.fed))
     pieces = [piece for worker in workers for piece in worker.pieces]
-    return state._replace(potential=state.potential[: len(source.potential)]), pieces
+    return state._replace(**{n: getattr(state, n)[: len(start)] for n, start in source.state.items()}), pieces

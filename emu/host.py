@@ -3,56 +3,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.bits import Layout, limits, pack, places
 from emu.image import CoreImage, SystemImage, core_chunks
-from emu.spec import CHUNK_BITS, SystemSpec, chunks_for
+from emu.spec import CHUNK_BITS, SystemSpec
 from emu.trace import Stimulus
-from emu.words import Control, Kind, Section, flit_layout, layout_bits, section_layout
+from emu.words import (
+    POINTER,
+    RECTANGLE,
+    TOKEN,
+    Control,
+    Kind,
+    Section,
+    flit_layout,
+    section_chunks,
+    spike_layout,
+)
 
-__all__ = ["Flits", "load_flits", "read_request", "run_flits", "spike_data"]
+__all__ = [
+    "Flits",
+    "Place",
+    "core_flits",
+    "flits",
+    "load_flits",
+    "pointer_flits",
+    "read_request",
+    "run_flits",
+    "spike_data",
+    "write_flits",
+]
 
 Flits = NDArray[np.uint64]
 """Flits as integers, in sending order."""
 
 Place = tuple[int, int, int, int]
+"""A rectangle: x0, x1, y0, y1."""
 
 
-def _flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer]) -> Flits:
+def _words(layout: Layout, fields: Mapping[str, NDArray[np.integer]]) -> Flits:
+    """Return one word per row of fields; a field that is not named is zero. All values must fit."""
+    at = places(layout)
+    words = np.zeros(np.broadcast_shapes(*(values.shape for values in fields.values())), np.uint64)
+    for field in layout:
+        if field.name in fields:
+            bits = fields[field.name].astype(np.int64) & (1 << field.bits) - 1
+            words |= bits.astype(np.uint64) << np.uint64(at[field.name])
+    return words
+
+
+def flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer]) -> Flits:
     """Return one flit per data word, all of one kind to one rectangle."""
-    values = {"kind": int(kind), **dict(zip(("x0", "x1", "y0", "y1"), place, strict=True))}
-    word = shift = 0
-    for field in flit_layout(spec)[:-1]:
-        word |= values[field.name] << shift
-        shift += field.bits
-    return np.uint64(word) | (np.asarray(data).astype(np.uint64) << np.uint64(shift))
+    values = {"kind": int(kind), **dict(zip(RECTANGLE, place, strict=True))}
+    fields = {name: np.array([value]) for name, value in values.items()}
+    return _words(flit_layout(spec), fields | {"data": np.asarray(data)})
 
 
-def _pointer(spec: SystemSpec, place: Place, section: Section, address: int) -> list[Flits]:
-    pointer = section << 28 | address
+def pointer_flits(spec: SystemSpec, place: Place, section: Section, address: int) -> list[Flits]:
+    """Return the packets that set the chunk pointer of the cores of a rectangle."""
+    pointer = pack(POINTER, {"section": section, "address": address})
     return [
-        _flits(spec, Kind.POINTER_HIGH, place, np.array([pointer >> CHUNK_BITS])),
-        _flits(spec, Kind.POINTER_LOW, place, np.array([pointer & (1 << CHUNK_BITS) - 1])),
+        flits(spec, Kind.POINTER_HIGH, place, np.array([pointer >> CHUNK_BITS])),
+        flits(spec, Kind.POINTER_LOW, place, np.array([pointer & (1 << CHUNK_BITS) - 1])),
     ]
 
 
-def _write(
+def write_flits(
     spec: SystemSpec, place: Place, section: Section, chunks: NDArray[np.uint16], address: int = 0
 ) -> list[Flits]:
+    """Return the packets that write chunks from an address on, none if there is no chunk."""
     return (
-        [*_pointer(spec, place, section, address), _flits(spec, Kind.WRITE, place, chunks)]
+        [*pointer_flits(spec, place, section, address), flits(spec, Kind.WRITE, place, chunks)]
         if len(chunks)
         else []
     )
 
 
-def _core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
+def core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
+    """Yield the packets that load a program into the cores of a rectangle and, last, enable them."""
     for section, chunks in core_chunks(core, spec).items():
-        yield from _write(spec, place, section, chunks)
-    yield from _write(spec, place, Section.CONTROL, np.array([1], np.uint16), Control.ENABLE)
+        yield from write_flits(spec, place, section, chunks)
+    yield from write_flits(spec, place, Section.CONTROL, np.array([1], np.uint16), Control.ENABLE)
 
 
 def load_flits(image: SystemImage) -> Flits:
@@ -62,10 +96,12 @@ def load_flits(image: SystemImage) -> Flits:
     for index, core in enumerate(image.cores):
         x, y = index % spec.width, index // spec.width
         if core is not None:
-            parts += _core_flits(spec, (x, x, y, y), core)
+            parts += core_flits(spec, (x, x, y, y), core)
     everywhere = (0, spec.width - 1, 0, spec.height - 1)
     zero = np.zeros(1, np.uint16)
-    parts += _write(spec, everywhere, Section.STATUS, zero) + _write(spec, everywhere, Section.COUNTER, zero)
+    parts += write_flits(spec, everywhere, Section.STATUS, zero) + write_flits(
+        spec, everywhere, Section.COUNTER, zero
+    )
     return np.concatenate(parts)
 
 
@@ -76,15 +112,13 @@ def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.in
     ------
     ValueError : an axon or payload does not fit its bits.
     """
-    core = spec.core
-    for name, values, low, high in (
-        ("axon", axon, 0, (1 << core.flit_axon_bits) - 1),
-        ("payload", payload, core.payload_min, core.payload_max),
-    ):
-        wrong = values[(values < low) | (values > high)]
+    layout, values = spike_layout(spec), {"axon": axon, "payload": payload}
+    for field in layout:
+        low, high = limits(field)
+        wrong = values[field.name][(values[field.name] < low) | (values[field.name] > high)]
         if wrong.size:
-            raise ValueError(f"stimulus {name} must be {low}..{high}, not {wrong[0]}")
-    return axon | ((payload & ((1 << core.payload_bits) - 1)) << core.flit_axon_bits)
+            raise ValueError(f"stimulus {field.name} must be {low}..{high}, not {wrong[0]}")
+    return _words(layout, values).astype(np.int64)
 
 
 def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
@@ -93,28 +127,24 @@ def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
     The stream is: stimulus of step 0, step token 0, stimulus of step 1, ..., the last step token, the pause
     token.
     """
+    *rectangle, axon, payload = stimulus.packet.T
     layout = flit_layout(spec)
-    columns = dict(zip(("x0", "x1", "y0", "y1"), stimulus.packet.T[:4], strict=True))
-    columns["data"] = spike_data(spec, stimulus.packet[:, 4], stimulus.packet[:, 5])
-    spikes = np.zeros(len(stimulus.step), np.uint64)
-    shift = 0
-    for field in layout:
-        if field.name in columns:
-            spikes |= columns[field.name].astype(np.uint64) << np.uint64(shift)
-        shift += field.bits
-    token = np.uint64(Kind.TOKEN)
-    pause = token | np.uint64(1) << np.uint64(layout_bits(layout) - spec.core.data_bits)
+    fields = dict(zip(RECTANGLE, rectangle, strict=True))
+    fields |= {"kind": stimulus.kind, "data": spike_data(spec, axon, payload)}
+    token, pause = (
+        np.uint64(pack(layout, dict.fromkeys(RECTANGLE, 0) | {"kind": Kind.TOKEN, "data": data}))
+        for data in (pack(TOKEN, {"pause": 0}), pack(TOKEN, {"pause": 1}))
+    )
     ends = np.searchsorted(stimulus.step, np.arange(stimulus.steps), side="right")
-    stream = np.insert(spikes, ends, token)
+    stream = np.insert(_words(layout, fields), ends, token)
     return np.append(stream, pause), int(ends[0])
 
 
 def read_request(spec: SystemSpec, index: int, section: Section, words: int) -> tuple[Flits, int]:
     """Return the packets that read ``words`` words of a core's memory, and how many chunks come back."""
     x, y = index % spec.width, index // spec.width
-    per_word = 4 if section == Section.COUNTER else chunks_for(layout_bits(section_layout(spec, section)))
-    chunks = words * per_word
+    chunks = words * section_chunks(spec, section)
     place = (x, x, y, y)
     return np.concatenate(
-        [*_pointer(spec, place, section, 0), _flits(spec, Kind.READ, place, np.array([chunks]))]
+        [*pointer_flits(spec, place, section, 0), flits(spec, Kind.READ, place, np.array([chunks]))]
     ), chunks

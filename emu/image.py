@@ -13,46 +13,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import CoreSpec, SystemSpec
-from emu.words import CONTROL_STRENGTHS, Control, Section, chunks_of, control_words, section_layout
+from emu.bits import Field, chunks_of, limits
+from emu.errors import SpikeloomError
+from emu.spec import STRENGTH_BITS, CoreSpec, SystemSpec
+from emu.words import (
+    CONTROL_STRENGTHS,
+    RECTANGLE,
+    TABLES,
+    Control,
+    Reset,
+    Section,
+    columns_of,
+    section_layout,
+    section_words,
+    spike_layout,
+)
 
-__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks", "printable"]
+__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks"]
+
+_PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.STATE) for c in TABLES[section]}
+_LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule"}
 
 FIELDS: dict[str, tuple[str, int]] = {
     "strengths": ("int16", 1),
-    "bias": ("int64", 1),
-    "v0": ("int64", 1),
-    "potential": ("int64", 1),
-    "reset": ("uint8", 1),
-    "count_emission": ("bool", 1),
-    "connected": ("bool", 1),
-    "threshold_base": ("int32", 1),
-    "fanout_base": ("int32", 1),
-    "thresholds": ("int64", 1),
-    "fanout": ("int32", 2),
-    "schedule": ("int32", 2),
+    **{name: (dtype, 1) for name, dtype in _PER_NEURON.items()},
+    "thresholds": (TABLES[Section.THRESHOLD][0].dtype, 1),
+    **dict.fromkeys(_LISTS.values(), ("int32", 2)),
     "pooled": ("bool", 1),
     "crossbar": ("int8", 2),
 }
 """Field name -> dtype and number of dimensions of a core's arrays."""
 
-_PER_NEURON = ("v0", "potential", "reset", "count_emission", "connected", "threshold_base", "fanout_base")
 
-
-def printable(text: str) -> str:
-    r"""Return a text on one line, as names from a file may hold anything.
-
-    >>> print(printable("member a\nb\x1b[2J is foreign"))
-    member a\nb\x1b[2J is foreign
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class ImageError(ValueError):
+class ImageError(SpikeloomError, ValueError):
     """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -70,9 +64,15 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
+_ZERO: Any = object()
+"""Stands for a field of the neurons that is not given: zero for each of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CoreImage:
     """The program of one core; arrays as listed in `docs/reference/image.md`, made read-only.
+
+    A field of the neurons that has a default is zero for each of them if it is not given.
 
     Raises
     ------
@@ -82,8 +82,8 @@ class CoreImage:
     crossbar: NDArray[np.int8]
     strengths: NDArray[np.int16]
     bias: NDArray[np.int64]
-    v0: NDArray[np.int64]
-    potential: NDArray[np.int64]
+    v0: NDArray[np.int64] = _ZERO
+    potential: NDArray[np.int64] = _ZERO
     reset: NDArray[np.uint8]
     count_emission: NDArray[np.bool_]
     connected: NDArray[np.bool_]
@@ -96,7 +96,8 @@ class CoreImage:
 
     def __post_init__(self) -> None:
         for name, (dtype, dimensions) in FIELDS.items():
-            array = np.ascontiguousarray(getattr(self, name), dtype)
+            given = getattr(self, name)
+            array = np.ascontiguousarray(np.zeros(len(self.bias)) if given is _ZERO else given, dtype)
             if array.ndim != dimensions:
                 raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
             object.__setattr__(self, name, _frozen(array))
@@ -117,11 +118,11 @@ class CoreImage:
                 f"pooled must have one entry for each of the {len(self.crossbar)} axons, "
                 f"not {len(self.pooled)}"
             )
-        if self.fanout.shape[1] != 6 or self.schedule.shape[1] != 7:
-            raise ImageError(
-                "fanout must have 6 columns and schedule 7, "
-                f"not {self.fanout.shape[1]} and {self.schedule.shape[1]}"
-            )
+        for section, name in _LISTS.items():
+            found, wanted = getattr(self, name).shape[1], len(TABLES[section])
+            if found != wanted:
+                names = ", ".join(c.name for c in TABLES[section])
+                raise ImageError(f"{name} must have {wanted} columns ({names}), not {found}")
 
     @property
     def axons(self) -> int:
@@ -133,13 +134,23 @@ class CoreImage:
         """Neurons in use."""
         return len(self.bias)
 
+    def columns(self, section: Section) -> dict[str, NDArray[Any]]:
+        """Return the words of a memory by field name, as `emu.words.TABLES` has them; not of the crossbar."""
+        if section in _LISTS:
+            return columns_of(section, getattr(self, _LISTS[section]))
+        if section == Section.THRESHOLD:
+            return {TABLES[section][0].name: self.thresholds}
+        return {c.name: getattr(self, c.name) for c in TABLES[section]}
+
     def fanout_of(self, neuron: int) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield (x0, x1, y0, y1, axon) of each fan-out entry of a neuron."""
         if not self.connected[neuron]:
             return
-        for row in self.fanout[self.fanout_base[neuron] :]:
-            yield tuple(int(v) for v in row[:5])  # type: ignore[misc]
-            if row[5]:
+        entries = columns_of(Section.FANOUT, self.fanout[self.fanout_base[neuron] :])
+        packet = zip(*(entries[name].tolist() for name in (*RECTANGLE, "axon", "last")), strict=True)
+        for *place, last in packet:
+            yield tuple(place)
+            if last:
                 return
 
 
@@ -168,41 +179,50 @@ def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
         raise ImageError(f"{where}: strengths and schedule need at least one entry")
 
 
+def _narrow(system: SystemSpec) -> dict[str, tuple[int, int]]:
+    """Return the limits of the fields that must not use all of their bits."""
+    core = system.core
+    return {
+        "threshold": (core.always, core.never),
+        "reset": (0, len(Reset) - 1),
+        "threshold_base": (0, core.thresholds - 1),
+        "fanout_base": (0, core.fanouts - 1),
+        "repeat": (1, limits(TABLES[Section.SCHEDULE][0].field(system))[1]),
+        "x0": (0, system.width - 1),
+        "x1": (0, system.width - 1),
+        "y0": (0, system.height),
+        "y1": (0, system.height),
+    }
+
+
+_INPUT = (*RECTANGLE, "axon")
+_NOUNS = {Section.FANOUT: "fan-out ", Section.SCHEDULE: "schedule "}
+
+
 def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
-    spec = system.core
-    low, high = spec.potential_min, spec.potential_max
-    for name, lowest, highest in (
-        ("crossbar", -1, 1),
-        ("strengths", -128, 127),
-        ("bias", low, high),
-        ("v0", low, high),
-        ("potential", low, high),
-        ("thresholds", low, spec.never),
-        ("reset", 0, 2),
-        ("threshold_base", 0, spec.thresholds - 1),
-        ("fanout_base", 0, spec.fanouts - 1),
-    ):
-        _within(where, name, getattr(core, name), lowest, highest)
-    _within(where, "fan-out x", core.fanout[:, :2], 0, system.width - 1)
-    _within(where, "fan-out y", core.fanout[:, 2:4], 0, system.height)
-    _within(where, "fan-out axon", core.fanout[:, 4], 0, (1 << spec.flit_axon_bits) - 1)
-    _within(where, "fan-out last", core.fanout[:, 5], 0, 1)
-    _within(where, "schedule repeat", core.schedule[:, 0], 1, 4095)
-    _within(where, "schedule flag", core.schedule[:, 1:5], 0, 1)
-    _within(where, "schedule threshold", core.schedule[:, 5:7], 0, 255)
+    _within(where, "crossbar", core.crossbar, -1, 1)
+    _within(where, "strengths", core.strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
+    narrow = _narrow(system)
+    for section in TABLES:
+        columns = core.columns(section)
+        for bits in section_layout(system, section):
+            low, high = narrow.get(bits.name, limits(bits))
+            _within(where, f"{_NOUNS.get(section, '')}{bits.name}", columns[bits.name], low, high)
 
 
 def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
-    fires = core.schedule[core.schedule[:, 4] > 0]
-    reach = int((fires[:, 5] + fires[:, 6]).max(initial=0))
-    if core.neurons and len(fires):
+    entries, targets = core.columns(Section.SCHEDULE), core.columns(Section.FANOUT)
+    fires = entries["fire"] > 0
+    counts = entries["threshold_count"][fires]
+    reach = int((entries["threshold_first"][fires] + counts).max(initial=0))
+    if core.neurons and fires.any():
         _within(where, "threshold_base", core.threshold_base, 0, len(core.thresholds) - reach)
         if core.count_emission.any():
-            _within(where, "threshold_count with count emission", fires[:, 6], 0, spec.payload_max)
+            _within(where, "threshold_count with count emission", counts, 0, spec.payload_max)
     if core.connected.any():
-        ends = np.flatnonzero(core.fanout[:, 5])
+        ends = np.flatnonzero(targets["last"])
         _within(where, "fanout_base", core.fanout_base[core.connected], 0, int(ends[-1]) if len(ends) else -1)
-        top = int(core.fanout[:, 4].max(initial=0)) + int(fires[:, 6].max(initial=0)) - 1
+        top = int(targets["axon"].max(initial=0)) + int(counts.max(initial=0)) - 1
         if not core.count_emission.all() and top >= 1 << spec.flit_axon_bits:
             raise ImageError(
                 f"{where}: unary emission reaches axon {top}, "
@@ -212,28 +232,15 @@ def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
 
 def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.uint16]]:
     """Return every section of a core as the chunks that the loader sends (all but ``enable``)."""
-    control = np.zeros(control_words(spec), np.uint16)
+    control = np.zeros(section_words(spec, Section.CONTROL), np.uint16)
     control[Control.AXONS] = core.axons
     control[Control.NEURONS] = core.neurons
     control[Control.STRENGTHS] = len(core.strengths)
     control[Control.SCHEDULE] = len(core.schedule)
     control[Control.WORDS] = -(-core.crossbar.shape[1] // spec.core.lanes)
-    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.astype(
-        np.int16
-    ).view(np.uint16)
-    tables: dict[Section, Mapping[str, NDArray[Any]]] = {
-        Section.SCHEDULE: dict(
-            zip((f.name for f in section_layout(spec, Section.SCHEDULE)), core.schedule.T, strict=True)
-        ),
-        Section.NEURON: {f.name: getattr(core, f.name) for f in section_layout(spec, Section.NEURON)},
-        Section.THRESHOLD: {"threshold": core.thresholds},
-        Section.FANOUT: dict(
-            zip((f.name for f in section_layout(spec, Section.FANOUT)), core.fanout.T, strict=True)
-        ),
-        Section.POTENTIAL: {"potential": core.potential},
-    }
+    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.view(np.uint16)
     out = {Section.CONTROL: control, Section.CROSSBAR: _crossbar_chunks(core, spec)}
-    out |= {section: chunks_of(section_layout(spec, section), rows) for section, rows in tables.items()}
+    out |= {section: chunks_of(section_layout(spec, section), core.columns(section)) for section in TABLES}
     return dict(sorted(out.items()))
 
 
@@ -283,14 +290,12 @@ class SystemImage:
             raise ImageError(
                 f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"
             )
-        if self.input_packet.shape != (len(self.input_element), 5):
-            raise ImageError(
-                f"input_packet must have the shape ({len(self.input_element)}, 5), "
-                f"not {self.input_packet.shape}"
-            )
-        _within("inputs", "x", self.input_packet[:, :2], 0, self.spec.width - 1)
-        _within("inputs", "y", self.input_packet[:, 2:4], 0, self.spec.height)
-        _within("inputs", "axon", self.input_packet[:, 4], 0, (1 << self.spec.core.flit_axon_bits) - 1)
+        shape = (len(self.input_element), len(_INPUT))
+        if self.input_packet.shape != shape:
+            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}")
+        bits = {field.name: limits(field) for field in spike_layout(self.spec)} | _narrow(self.spec)
+        for name, values in zip(_INPUT, self.input_packet.T, strict=True):
+            _within("inputs", name, values, *bits[name])
         for index, core in enumerate(self.cores):
             if core is not None:
                 where = f"core {index} ({index % self.spec.width}, {index // self.spec.width})"

@@ -30,12 +30,15 @@ OFF = ("0", "off", "no", "false")
 
 @cache
 def _sources_digest() -> str:
-    """Return a digest of every kernel source and of the compiler's version.
+    """Return a digest of every kernel source, of the constants in them and of the compiler's version.
 
-    Numba notices a change of the file that holds a kernel, but not of the files of the kernels it calls.
+    Numba notices a change of the file that holds a kernel, but not of the files of the kernels it calls, nor
+    of the constants that it takes from elsewhere.
     """
     sha = hashlib.sha256(f"numba {numba.__version__}".encode())
-    for source in [Path(__file__), *sorted((Path(__file__).parent / "kernels").glob("*.py"))]:
+    here = Path(__file__).parent
+    constants = [here / "spec.py", here / "words.py"]
+    for source in [Path(__file__), *constants, *sorted((here / "kernels").glob("*.py"))]:
         sha.update(source.name.encode() + b"\0" + source.read_bytes())
     return sha.hexdigest()[:16]
 

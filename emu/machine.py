@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emu.functional import Job, Progress, Source, check_stimulus, run_functional
+from emu.functional import Job, Progress, Source, check_stimulus, run_functional, sink_strays
 from emu.image import SystemImage
 from emu.kernels import cycle, inject, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
 from emu.tape import Piece, Tape, frozen, spike_table, table
-from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus
-from emu.words import COUNTERS
+from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
+from emu.words import COUNTERS, STATE_FIELDS
 
 __all__ = ["Machine"]
 
@@ -50,7 +50,7 @@ class Machine:
         stimulus : what the host feeds. A packet that the host sends straight back to itself leaves the
             gateway before the token of its step, so it is an output of the step before, -1 for the first.
         cycles : compute the cycle of every event as well (docs/reference/cycles.md); slower.
-        potentials : record V of every visited neuron in every step.
+        potentials : record V, and what else a state word holds, of every visited neuron in every step.
         threads : most threads of a functional run; the result does not depend on it. They help where the
             image's schedule separates samples (docs/benchmarks.md).
         progress : called with (steps done, all steps) now and then, by the caller's thread.
@@ -76,21 +76,30 @@ class Machine:
         threads: int,
         progress: Progress | None,
     ) -> RunResult:
-        job = Job(source=self._source, stimulus=stimulus, leaving=leaving, potentials=potentials)
+        spikes = stimulus.spikes()
+        job = Job(source=self._source, stimulus=spikes, leaving=leaving, visits=potentials)
         state, pieces = run_functional(job, threads=threads, progress=progress)
+        sink_strays(self._program, state, stimulus)
         outs = mesh.make_mesh(self._program.width, self._program.height).outs
         state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (
             stimulus.steps + 1
         )
-        return self._result("functional", stimulus.steps, state, pieces, potentials=potentials)
+        return self._result("functional", stimulus.steps, state, pieces, visits=potentials)
 
     def _run_cycles(self, stimulus: Stimulus, *, potentials: bool, progress: Progress | None) -> RunResult:
         program = self._program
-        state = arrays.make_state(program, self._source.potential)
+        state = arrays.make_state(program, self._source.state)
         rows = max(2 * len(program.bias), 1 << 14)
-        tape = Tape(rows=rows, outputs=1 << 12, potentials=potentials)
+        tape = Tape(rows=rows, outputs=1 << 12, visits=potentials)
         network = mesh.make_mesh(program.width, program.height)
-        timing = inject.make_timing(len(program.enabled), stimulus.steps, stimulus.step, stimulus.packet)
+        timing = inject.make_timing(
+            len(program.enabled),
+            stimulus.steps,
+            stimulus.step,
+            np.column_stack((stimulus.packet, stimulus.strays)),
+            period=stimulus.host.period,
+            taken=stimulus.host.taken,
+        )
         cycle.run_cycles(program, state, tape.record, network, timing, stimulus.steps + 2)
         state.counters[:] = 0
         inject.start_host(network, timing)
@@ -104,7 +113,7 @@ class Machine:
             if progress is not None:
                 progress(min(int(timing.host[inject.HOST_TOKENS]), stimulus.steps), stimulus.steps)
         _check_end(timing, stimulus.steps, int(network.clock[mesh.NOW]))
-        return self._result("cycle", stimulus.steps, state, tape.pieces, potentials=potentials, timing=timing)
+        return self._result("cycle", stimulus.steps, state, tape.pieces, visits=potentials, timing=timing)
 
     @staticmethod
     def _result(
@@ -113,7 +122,7 @@ class Machine:
         state: State,
         pieces: Sequence[Piece],
         *,
-        potentials: bool,
+        visits: bool,
         timing: inject.Timing | None = None,
     ) -> RunResult:
         finish = gateway = elapsed = None
@@ -130,8 +139,8 @@ class Machine:
             spikes=spike_table(pieces, ordered=timing is None),
             outputs=table([piece[2] for piece in pieces], 3),
             counters={name: frozen(state.counters[COUNTERS.index(name)].copy()) for name in names},
-            state=frozen(state.potential),
-            potentials=table([piece[1] for piece in pieces], 4) if potentials else None,
+            state={name: frozen(getattr(state, name)) for name in STATE_FIELDS},
+            visits=table([piece[1] for piece in pieces], len(VISIT)) if visits else None,
             finish=finish,
             gateway=gateway,
             elapsed=elapsed,

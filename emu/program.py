@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.kernels.state import WORD, Program
+from emu.kernels.state import TARGET, WORD, Program
 from emu.spec import SystemSpec
-from emu.words import Reset
+from emu.words import RECTANGLE, TABLES, Reset, Section
 
 __all__ = ["gateway_room", "joined", "most_records", "period_of", "program_of"]
 
@@ -21,8 +21,6 @@ Ints = NDArray[np.int64]
 
 _LONGEST = 1 << 12
 """Steps of the longest period that is looked for."""
-
-_REPEAT, _INIT, _UPDATE, _FIRE, _COUNT = 0, 1, 3, 4, 6
 
 
 def joined(parts: Sequence[NDArray[np.generic]], shape: tuple[int, ...] = (0,)) -> Ints:
@@ -63,11 +61,25 @@ def _crossbars(cores: Sequence[CoreImage | None]) -> tuple[NDArray[np.int8], Int
     return np.concatenate(cells), where[0].copy(), np.concatenate(planes), where[1].copy()
 
 
+def _targets(core: CoreImage) -> Ints:
+    """Return the fan-out entries of a core, their fields in the order of `TARGET`."""
+    fields = core.columns(Section.FANOUT)
+    return np.column_stack([fields[name] for name in TARGET]).astype(np.int64)
+
+
 def _only(fanout: Ints, spec: SystemSpec) -> Ints:
     """Return the one core that each fan-out entry reaches, -1 for an entry that is no plain unicast."""
-    x0, x1, y0, y1 = fanout[:, :4].T
+    x0, x1, y0, y1 = (fanout[:, TARGET.index(name)] for name in RECTANGLE)
     unicast = (x0 == x1) & (y0 == y1) & (x1 < spec.width) & (y1 < spec.height)
     return np.where(unicast, y0 * spec.width + x0, -1)
+
+
+def _per_neuron(cores: Sequence[CoreImage | None], name: str, begin: Ints | None = None) -> Ints:
+    """Return a field of all neurons; ``begin`` is added to that of every core's."""
+    at = np.zeros(len(cores), np.int64) if begin is None else begin
+    return joined(
+        [getattr(core, name) + first for core, first in zip(cores, at, strict=True) if core is not None]
+    )
 
 
 def program_of(image: SystemImage) -> Program:
@@ -86,7 +98,8 @@ def program_of(image: SystemImage) -> Program:
     schedules = [0 if core is None else len(core.schedule) for core in cores]
     fanout_at = _offsets(fanouts)
     cells, cell_at, planes, plane_at = _crossbars(cores)
-    fanout = joined([core.fanout for core in used], (0, 6))
+    fanout = joined([_targets(core) for core in used], (0, len(TARGET)))
+    bases = {"threshold_base": threshold_at, "fanout_base": fanout_at}
     return Program(
         width=spec.width,
         height=spec.height,
@@ -112,19 +125,11 @@ def program_of(image: SystemImage) -> Program:
         planes=planes,
         row_cells=joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
         strengths=strengths,
-        bias=joined([core.bias for core in used]),
-        v0=joined([core.v0 for core in used]),
-        reset=joined([core.reset for core in used]),
-        count_emission=joined([core.count_emission for core in used]),
-        connected=joined([core.connected for core in used]),
-        threshold_base=joined(
-            [c.threshold_base + at for c, at in zip(cores, threshold_at, strict=True) if c]
-        ),
-        fanout_base=joined([c.fanout_base + at for c, at in zip(cores, fanout_at, strict=True) if c]),
+        **{c.name: _per_neuron(cores, c.name, bases.get(c.name)) for c in TABLES[Section.NEURON]},
         thresholds=joined([core.thresholds for core in used]),
         fanout=fanout,
         only=_only(fanout, spec),
-        schedule=joined([core.schedule for core in used], (0, 7)),
+        schedule=joined([core.schedule for core in used], (0, len(TABLES[Section.SCHEDULE]))),
     )
 
 
@@ -133,10 +138,11 @@ def gateway_room(core: CoreImage, height: int) -> int:
     bases = core.fanout_base[core.connected].astype(np.int64)
     if not len(bases):
         return 0
-    leaves = np.concatenate([[0], np.cumsum((core.fanout[:, 0] == 0) & (core.fanout[:, 3] >= height))])
-    ends = np.flatnonzero(core.fanout[:, 5])
+    targets, entries = core.columns(Section.FANOUT), core.columns(Section.SCHEDULE)
+    leaves = np.concatenate([[0], np.cumsum((targets["x0"] == 0) & (targets["y1"] >= height))])
+    ends = np.flatnonzero(targets["last"])
     last = ends[np.searchsorted(ends, bases)]
-    copies = np.where(core.count_emission[core.connected], 1, core.schedule[:, 6].max(initial=0))
+    copies = np.where(core.count_emission[core.connected], 1, entries["threshold_count"].max(initial=0))
     return int(((leaves[last + 1] - leaves[bases]) * copies).sum())
 
 
@@ -145,27 +151,30 @@ def _is_kept(core: CoreImage | None) -> bool:
     return core is not None and bool((core.reset != Reset.CLEAR).any())
 
 
-def _walks(core: CoreImage) -> Ints:
-    """Return the entries of a schedule in which the neurons are visited."""
-    schedule = core.schedule.astype(np.int64)
-    return np.asarray(schedule[(schedule[:, [_INIT, _UPDATE, _FIRE]] != 0).any(axis=1)])
+def _walks(core: CoreImage) -> NDArray[np.bool_]:
+    """Return in which entries of a schedule the neurons are visited."""
+    entry = core.columns(Section.SCHEDULE)
+    return np.asarray((entry["init"] | entry["update"] | entry["fire"]) != 0)
 
 
-def _round(entries: NDArray[np.signedinteger]) -> int:
-    """Return how many steps schedule entries take."""
-    return int(np.maximum(entries[:, _REPEAT].astype(np.int64), 1).sum())
+def _steps(core: CoreImage, entries: NDArray[np.bool_] | slice = slice(None)) -> int:
+    """Return how many steps entries of a schedule take, all of them if none are chosen."""
+    repeat = core.columns(Section.SCHEDULE)["repeat"][entries]
+    return int(np.maximum(repeat.astype(np.int64), 1).sum())
 
 
 def _begins_afresh(core: CoreImage) -> bool:
     """Return whether nothing before a round of the schedule can be noticed in it, packets apart."""
     walks = _walks(core)
-    return not _is_kept(core) or not len(walks) or bool(walks[0, _INIT])
+    inits = core.columns(Section.SCHEDULE)["init"][walks]
+    return not _is_kept(core) or not len(inits) or bool(inits[0])
 
 
 def _leaves_packets(core: CoreImage, height: int) -> bool:
     """Return whether the last step of a round may send a packet to a core."""
-    fires = core.schedule[-1, _FIRE] and core.schedule[-1, _COUNT] > 0
-    return bool(fires and core.connected.any() and (core.fanout[:, 2] < height).any())
+    entry = core.columns(Section.SCHEDULE)
+    fires = entry["fire"][-1] and entry["threshold_count"][-1] > 0
+    return bool(fires and core.connected.any() and (core.columns(Section.FANOUT)["y0"] < height).any())
 
 
 def period_of(image: SystemImage) -> int | None:
@@ -179,7 +188,7 @@ def period_of(image: SystemImage) -> int | None:
         if core is not None:
             if not _begins_afresh(core) or _leaves_packets(core, image.spec.height):
                 return None
-            period = math.lcm(period, _round(core.schedule))
+            period = math.lcm(period, _steps(core))
             if period > _LONGEST:
                 return None
     return period
@@ -190,7 +199,7 @@ def most_records(image: SystemImage, period: int) -> tuple[int, int]:
     visits = packets = 0
     for core in image.cores:
         if core is not None:
-            walks = _round(_walks(core)) * (period // _round(core.schedule))
+            walks = _steps(core, _walks(core)) * (period // _steps(core))
             visits += core.neurons * walks
             packets += gateway_room(core, image.spec.height) * walks
     return visits, packets

@@ -14,7 +14,7 @@ __all__ = ["Piece", "Tape", "frozen", "spike_table", "table"]
 
 Ints = NDArray[np.int64]
 Piece = tuple[Ints, Ints, Ints]
-"""Spikes in one number each, potentials, outputs."""
+"""Spikes in one number each, visits, outputs."""
 
 
 class Tape:
@@ -23,12 +23,12 @@ class Tape:
     Parameters
     ----------
     rows, outputs : capacity of each lane: neuron visits and packets to the gateway.
-    potentials : whether V is recorded.
+    visits : whether the state that a visit stores is recorded.
     lanes : of the run that writes.
     """
 
-    def __init__(self, *, rows: int, outputs: int, potentials: bool, lanes: int = 1) -> None:
-        self.record = arrays.make_record(rows=rows, outputs=outputs, potentials=potentials, lanes=lanes)
+    def __init__(self, *, rows: int, outputs: int, visits: bool, lanes: int = 1) -> None:
+        self.record = arrays.make_record(rows=rows, outputs=outputs, visits=visits, lanes=lanes)
         self.pieces: list[Piece] = []
 
     def take(self) -> None:

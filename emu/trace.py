@@ -9,12 +9,28 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.words import COUNTERS
+from emu.words import COUNTERS, PACKET, STATE_FIELDS, Kind
 
-__all__ = ["ACTIVITY_COUNTERS", "Divergence", "RunResult", "Stimulus", "compared", "diff"]
+__all__ = [
+    "ACTIVITY_COUNTERS",
+    "STRAYS",
+    "VISIT",
+    "Divergence",
+    "HostPace",
+    "RunResult",
+    "Stimulus",
+    "compared",
+    "diff",
+]
+
+STRAYS: tuple[int, ...] = (Kind.POINTER_HIGH, Kind.POINTER_LOW, Kind.WRITE, Kind.READ, 7)
+"""Kinds of packets that are errors while a core runs; 7 is unknown and always one."""
 
 ACTIVITY_COUNTERS = ("integrate", "update", "send_stall", "token_wait", "paused")
 """Counters of clock cycles; a functional run has none of them."""
+
+VISIT = ("step", "core", "neuron", *STATE_FIELDS)
+"""Columns of a table of visited neurons: the place, and the state that was stored."""
 
 Array = NDArray[np.int64]
 
@@ -25,24 +41,52 @@ def _frozen(array: object, dimensions: int) -> Array:
     return out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPace:
+    """When the host takes what leaves the chip: in the first ``taken`` of every ``period`` cycles.
+
+    Cycle 0 is the one in which the host offers the first flit of the run.
+    """
+
+    period: int = 1
+    taken: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.taken <= self.period:
+            raise ValueError(f"taken must be 1..{self.period}, the period, not {self.taken}")
+
+    def accepts(self, cycle: int) -> bool:
+        """Return whether the host takes a flit in a cycle.
+
+        >>> [HostPace(period=3, taken=2).accepts(cycle) for cycle in range(4)]
+        [True, True, False, True]
+        """
+        return cycle % self.period < self.taken
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stimulus:
-    """Spike packets that the host feeds, in the order in which it feeds them.
+    """Packets that the host feeds, in the order in which it feeds them, and how it takes what comes out.
 
     Parameters
     ----------
     steps : number of timesteps of the run.
     step : int64 (p,), non-decreasing, the step in which packet p is integrated, 0..steps - 1.
     packet : int64 (p, 6), x0, x1, y0, y1, axon, payload.
+    kind : int64 (p,), `emu.words.Kind` of each packet, all spikes by default. Any other is a *stray*: a
+        control packet, whose data are axon and payload all the same, at a time at which it is an error.
+    host : when the host takes a flit.
     """
 
     steps: int
     step: Array
     packet: Array
+    kind: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    host: HostPace = field(default_factory=HostPace)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", _frozen(self.step, 1))
-        object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, 6))
+        object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, len(PACKET)))
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if len(self.step) != len(self.packet):
@@ -53,6 +97,32 @@ class Stimulus:
             np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps
         ):
             raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}")
+        kind = self.kind if len(self.kind) else np.zeros(len(self.step), np.int64)
+        object.__setattr__(self, "kind", _frozen(kind, 1))
+        if len(self.kind) != len(self.step):
+            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}")
+        for name, wrong in (
+            ("kind must be 0, 2..5 or 7", ~np.isin(self.kind, STRAYS) & (self.kind != Kind.SPIKE)),
+            ("step of a control packet must be at least 1", self.strays & (self.step < 1)),
+        ):
+            if wrong.any():
+                values = self.step if name.startswith("step") else self.kind
+                raise ValueError(f"{name}, not {int(values[wrong][0])}")
+
+    @property
+    def strays(self) -> NDArray[np.bool_]:
+        """Which packets are no spikes."""
+        strays: NDArray[np.bool_] = self.kind != Kind.SPIKE
+        return strays
+
+    def spikes(self) -> Stimulus:
+        """Return the stimulus without its strays."""
+        keep = ~self.strays
+        return (
+            self
+            if keep.all()
+            else Stimulus(steps=self.steps, step=self.step[keep], packet=self.packet[keep], host=self.host)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,8 +136,8 @@ class RunResult:
     spikes : int64 (s, 4): step, core, neuron, count of crossed thresholds, sorted; no zero counts.
     outputs : int64 (o, 3): step, gateway axon, payload, sorted; one row per packet (not merged).
     counters : name -> int64 (cores,); `ACTIVITY_COUNTERS` only in cycle mode.
-    state : int64 (n,): final potentials of all enabled cores in index order.
-    potentials : int64 (v, 4): step, core, neuron, stored V of every neuron visited, sorted, or None.
+    state : field (`emu.words.STATE_FIELDS`) -> int64 (n,): final values of all enabled cores in index order.
+    visits : int64 (v, fields), sorted, or None: what was stored of every neuron visited, columns as `VISIT`.
     finish : int64 (steps, cores): cycle at which each core's token entered its router, cycle mode only.
     gateway : int64 (steps + 1,): cycle at which each token left the mesh at the gateway, cycle mode only.
     elapsed : cycles of the run, cycle mode only.
@@ -78,16 +148,26 @@ class RunResult:
     spikes: Array
     outputs: Array
     counters: Mapping[str, Array]
-    state: Array
-    potentials: Array | None = None
+    state: Mapping[str, Array]
+    visits: Array | None = None
     finish: Array | None = None
     gateway: Array | None = None
     elapsed: int | None = None
     engine: str = field(default="emulator")
 
+    @property
+    def potentials(self) -> Array | None:
+        """Step, core, neuron, stored V of every neuron visited, int64 (v, 4); None if not recorded."""
+        return None if self.visits is None else _stored(self.visits, "potential")
+
     def total(self, counter: str) -> int:
         """Return the sum of a counter over the cores."""
         return int(self.counters[counter].sum())
+
+
+def _stored(visits: Array, name: str) -> Array:
+    """Return step, core, neuron and one field of the state of visited neurons."""
+    return _frozen(visits[:, [*range(VISIT.index("neuron") + 1), VISIT.index(name)]], 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +226,14 @@ def _tables(result: RunResult) -> dict[str, tuple[tuple[str, ...], Array]]:
     """Return every comparable part of a result, the most telling first."""
     place = ("step", "core", "neuron")
     parts: dict[str, tuple[tuple[str, ...], Array]] = {}
-    if result.potentials is not None:
-        parts["potentials"] = (place, result.potentials)
+    if result.visits is not None:
+        parts |= {f"{name}s": (place, _stored(result.visits, name)) for name in STATE_FIELDS}
     parts["spikes"] = (place, result.spikes)
     parts["outputs"] = (("step", "axon"), result.outputs)
     for name in COUNTERS:
         if name in result.counters:
             parts[f"counter {name}"] = (("core",), _as_table(np.asarray(result.counters[name])))
-    parts["final potentials"] = (("neuron",), _as_table(result.state))
+    parts |= {f"final {name}s": (("neuron",), _as_table(values)) for name, values in result.state.items()}
     if result.finish is not None:
         parts["finish cycles"] = (("step", "core"), _as_table(result.finish))
     if result.gateway is not None:
@@ -166,7 +246,7 @@ def _tables(result: RunResult) -> dict[str, tuple[tuple[str, ...], Array]]:
 def diff(expected: RunResult, got: RunResult) -> Divergence | None:
     """Return the first divergence of two runs, or None if all they both have is equal.
 
-    Parts that only one of the runs has (potentials, cycles) are not compared; `compared` counts the rest.
+    Parts that only one of the runs has (visits, cycles) are not compared; `compared` counts the rest.
     """
     if expected.steps != got.steps:
         return Divergence(

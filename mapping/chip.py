@@ -21,10 +21,11 @@ from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, accuracy, scaled
 from mapping.errors import MappingError
+from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
-from mapping.report.activity import BATCH, RunTotals, batches
+from mapping.report.activity import RunTotals, batches
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
@@ -108,7 +109,7 @@ class Chip:
         outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
         if self.spiking.decoder_reads_input:
             outputs[INPUT] = counts
-        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs))
+        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
 
     def totals(self, data: Dataset, *, cycles: bool = False, progress: Progress | None = None) -> RunTotals:
         """Emulate the image on any number of samples, batch by batch, and return the sums.
@@ -143,7 +144,7 @@ class Chip:
             Samples of one run instead of `BATCH`.
         """
         before, steps = 0, len(data.x) * self.period
-        for part in batches(data, batch or BATCH):
+        for part in batches(data, batch):
             tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
             yield part, self.run(part.x, cycles=cycles, progress=tell)
             before += len(part.x) * self.period
@@ -202,7 +203,7 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
     """
     network = network_from_arrays(image.attachments)
     try:
-        return convert(network)
+        return convert(network, fits(image.spec.core))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise MappingError(
             f"The network that {path} carries for the host is damaged ({type(error).__name__}: "

@@ -9,7 +9,7 @@ from emu.spec import COUNTER_BITS, SystemSpec
 from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
-from rtl.layouts import OBSERVED, flit_stream, observed_bits
+from rtl.layouts import flit_stream, observed_bits
 from rtl.router import Router
 
 __all__ = ["Chip", "presence"]
@@ -62,6 +62,9 @@ class Chip(Component):
                 f"observe_{name}": Out(bits * spec.cores) for name, bits in observed_bits(spec).items()
             }
         super().__init__(members)
+        self._routers = [Router(spec) for _ in range(spec.cores)]
+        self._cores = [Neurocore(spec) for _ in range(spec.cores)]
+        self._gateway = Gateway(spec)
 
     def _place(self, part: wiring.Component, module: str) -> wiring.Component | Instance:
         """Return what becomes a submodule.
@@ -70,7 +73,6 @@ class Chip(Component):
         """
         if not self._instances:
             return part
-        part._MustUse__silence = True  # its signals are used, its module is exported apart
         ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, value in part.signature.flatten(part):
             direction = "i" if member.flow == In else "o"
@@ -81,9 +83,7 @@ class Chip(Component):
         """Place the tiles, join neighbours, connect the gateway."""
         m = Module()
         spec = self._spec
-        routers = [Router(spec) for _ in range(spec.cores)]
-        cores = [Neurocore(spec) for _ in range(spec.cores)]
-        for index, (router, core) in enumerate(zip(routers, cores, strict=True)):
+        for index, (router, core) in enumerate(zip(self._routers, self._cores, strict=True)):
             x, y = index % spec.width, index // spec.width
             inputs, outputs = presence(spec, x, y)
             m.submodules[f"router_{x}_{y}"] = self._place(router, "router")
@@ -101,17 +101,19 @@ class Chip(Component):
             wiring.connect(m, core.o, router.i[L])
             for port, (dx, dy, opposite) in _NEIGHBOURS.items():
                 if 0 <= x + dx < spec.width and 0 <= y + dy < spec.height:
-                    wiring.connect(m, router.o[port], routers[index + dx + dy * spec.width].i[opposite])
-        self._gateway(m, routers)
+                    neighbour = self._routers[index + dx + dy * spec.width]
+                    wiring.connect(m, router.o[port], neighbour.i[opposite])
+        self._join_gateway(m)
         if self._observe:
-            for name in OBSERVED:
-                packed = Cat(Value.cast(getattr(core.observe, name)) for core in cores)
+            for name in observed_bits(spec):
+                packed = Cat(Value.cast(getattr(core.observe, name)) for core in self._cores)
                 m.d.comb += getattr(self, f"observe_{name}").eq(packed)
         return m
 
-    def _gateway(self, m: Module, routers: list[Router]) -> None:
+    def _join_gateway(self, m: Module) -> None:
         """Join the gateway: it feeds the first router's west port and hears column 0's last south port."""
-        m.submodules.gateway = gateway = Gateway(self._spec)
+        m.submodules.gateway = gateway = self._gateway
+        routers = self._routers
         wiring.connect(m, gateway.mesh_o, routers[0].i[W])
         wiring.connect(m, routers[(self._spec.height - 1) * self._spec.width].o[S], gateway.mesh_i)
         wiring.connect(m, wiring.flipped(self.host_i), gateway.host_i)

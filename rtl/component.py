@@ -15,7 +15,14 @@ class Component(wiring.Component):
     known at run time only. A type checker cannot see them: for it, and for nobody else, every attribute that
     is not written down has the type ``Any``. At run time this class adds nothing, and a wrong name is still
     an AttributeError.
+
+    A component may be made and never elaborated: a reader asks its widths, a chip refers to the module of a
+    core that is exported apart, and the parts of such a component are not elaborated either. Amaranth's
+    warning about that comes at garbage collection, far from any cause, and is off; that an elaborated
+    component attaches every part it made is a test.
     """
+
+    _MustUse__silence = True
 
     if TYPE_CHECKING:
 

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The neurocore: composition of its parts, and the phases of a step."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec
-from emu.words import CONTROL_STRENGTHS, Activity, Control, ErrorCause, Kind, Section
+from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, bits_for
+from emu.words import CONTROL_STRENGTHS, RECTANGLE, Activity, Control, ErrorCause, Kind, Section, Status
 from rtl.component import Component
 from rtl.counters import CounterFile, StickyCause
 from rtl.crossbar import Crossbar
 from rtl.events import EventScheduler
-from rtl.layouts import ObserveSignature, ProgramSignature, flit_stream, spike_struct
+from rtl.layouts import ObserveSignature, ProgramSignature, flit_stream, spike_struct, token_struct
 from rtl.neuron import Walk
 from rtl.program import Programmer
 from rtl.schedule import Schedule
@@ -20,7 +20,9 @@ __all__ = ["ControlRegisters", "Neurocore"]
 
 
 class ControlRegisters(Component):
-    """The registers of `Section.CONTROL`; reset disables the core.
+    """The registers of `Section.CONTROL`; reset disables the core and refuses all axons.
+
+    The other registers keep what they hold: whoever enables the core writes them first.
 
     Members
     -------
@@ -47,14 +49,16 @@ class ControlRegisters(Component):
     def elaborate(self, platform: object) -> Module:
         """One register per address."""
         m = Module()
-        registers = {
-            Control.ENABLE: self.enable,
-            Control.AXONS: self.axons,
+        registers: dict[int, Signal] = {Control.ENABLE: self.enable, Control.AXONS: self.axons}
+        written = {
             Control.NEURONS: self.neurons,
             Control.STRENGTHS: self.strengths,
             Control.SCHEDULE: self.schedule,
             Control.WORDS: self.words,
         } | {CONTROL_STRENGTHS + i: self.strength[i] for i in range(self._strengths)}
+        for address, output in written.items():
+            registers[address] = Signal.like(output, name=f"{output.name}_register", reset_less=True)
+            m.d.comb += output.eq(registers[address])
         with (
             m.If(self.program.strobe & (self.program.section == Section.CONTROL)),
             m.Switch(self.program.address),
@@ -89,21 +93,29 @@ class Neurocore(Component):
                 "observe": Out(ObserveSignature(spec)),
             }
         )
+        self._control = ControlRegisters(spec)
+        self._schedule = Schedule(spec)
+        self._events = EventScheduler(spec)
+        self._crossbar = Crossbar(spec)
+        self._walk = Walk(spec)
+        self._programmer = Programmer()
+        self._counters = CounterFile(spec)
+        self._cause, self._router_cause = StickyCause(), StickyCause()
+        self._go, self._paused = Signal(name="go"), Signal(init=1, name="paused")
+        self._pausing = Signal(reset_less=True, name="pausing")
 
     def elaborate(self, platform: object) -> Module:
-        """Instantiate the parts, connect program and spikes, and let the phases drive them."""
+        """Attach the parts, connect program and spikes, and let the phases drive them."""
         m = Module()
-        spec = self._spec
-        m.submodules.control = self._control = ControlRegisters(spec)
-        m.submodules.sequence = self._schedule = Schedule(spec)
-        m.submodules.events = self._events = EventScheduler(spec)
-        m.submodules.crossbar = self._crossbar = Crossbar(spec)
-        m.submodules.walk = self._walk = Walk(spec)
-        m.submodules.programmer = self._programmer = Programmer()
-        m.submodules.counters = self._counters = CounterFile(spec)
-        m.submodules.core_cause = self._cause = StickyCause()
-        m.submodules.router_cause = self._router_cause = StickyCause()
-        self._go, self._pausing, self._paused = Signal(), Signal(), Signal(init=1)
+        m.submodules.control = self._control
+        m.submodules.sequence = self._schedule
+        m.submodules.events = self._events
+        m.submodules.crossbar = self._crossbar
+        m.submodules.walk = self._walk
+        m.submodules.programmer = self._programmer
+        m.submodules.counters = self._counters
+        m.submodules.core_cause = self._cause
+        m.submodules.router_cause = self._router_cause
         self._receive(m)
         self._wire(m)
         self._phases(m)
@@ -114,21 +126,22 @@ class Neurocore(Component):
     def _receive(self, m: Module) -> None:
         """Sort what comes: spikes to the scheduler, tokens to the phases, the rest to the programmer."""
         flit, events, programmer = self.i.payload, self._events, self._programmer
-        spike = data.View(spike_struct(self._spec), flit.data[: self._spec.core.data_bits])
+        spike = data.View(spike_struct(self._spec), flit.data)
+        pause = data.View(token_struct(), flit.data[: token_struct().size]).pause
         token = self.i.valid & (flit.kind == Kind.TOKEN)
         m.d.comb += [
             self.i.ready.eq(1),
             events.arrive.eq(self.i.valid & (flit.kind == Kind.SPIKE)),
             events.axon.eq(spike.axon),
             events.payload.eq(spike.payload),
-            events.swap.eq(token & ~flit.data[0]),
+            events.swap.eq(token & ~pause),
             programmer.arrive.eq(self.i.valid & (flit.kind > Kind.TOKEN)),
             programmer.kind.eq(flit.kind),
             programmer.data.eq(flit.data),
-            programmer.accepting.eq(self._paused | (self._go & self._pausing)),
+            programmer.accepting.eq(Mux(self._go, self._pausing, self._paused)),
         ]
         with m.If(token):
-            m.d.sync += [self._go.eq(1), self._pausing.eq(flit.data[0])]
+            m.d.sync += [self._go.eq(1), self._pausing.eq(pause)]
 
     def _wire(self, m: Module) -> None:
         """Connect the parts to each other."""
@@ -225,23 +238,28 @@ class Neurocore(Component):
         """While waiting, the output belongs to replies; they go to the gateway."""
         reply, flit = self._programmer.reply, self.o.payload
         x, y = self._spec.gateway
+        place = dict(zip(RECTANGLE, (x, x, y, y), strict=True))
         m.d.comb += [
             self.o.valid.eq(reply.valid),
             reply.ready.eq(self.o.ready),
             flit.kind.eq(Kind.REPLY),
             flit.data.eq(reply.payload),
-            *(getattr(flit, name).eq(value) for name, value in (("x0", x), ("x1", x), ("y0", y), ("y1", y))),
+            *(getattr(flit, name).eq(value) for name, value in place.items()),
         ]
 
     def _inspection(self, m: Module) -> None:
-        """Answer reads of potentials, counters and status."""
+        """Answer reads of state words, counters and status."""
         program, walk = self._programmer.program, self._walk
-        section, address = Signal.like(program.section), Signal.like(program.address)
+        section = Signal.like(program.section, reset_less=True)
+        address = Signal.like(program.address, reset_less=True)
         chunks = len(walk.inspect.data) // CHUNK_BITS
         low = chunks.bit_length() - 1
-        status = Array(
-            [self._cause.first, self._router_cause.first, self._schedule.position, self._schedule.repetition]
-        )
+        status = {
+            Status.CORE_CAUSE: self._cause.first,
+            Status.ROUTER_CAUSE: self._router_cause.first,
+            Status.ENTRY: self._schedule.position,
+            Status.REPETITION: self._schedule.repetition,
+        }
         write = program.strobe & (program.section == Section.COUNTER)
         forget = program.strobe & (program.section == Section.STATUS)
         m.d.sync += [section.eq(program.section), address.eq(program.address)]
@@ -254,13 +272,15 @@ class Neurocore(Component):
             self._router_cause.clear.eq(forget),
         ]
         with m.Switch(section):
-            with m.Case(Section.POTENTIAL):
+            with m.Case(Section.STATE):
                 chunk = walk.inspect.data.word_select(address[:low], CHUNK_BITS) if low else walk.inspect.data
                 m.d.comb += self._programmer.chunk.eq(chunk)
             with m.Case(Section.COUNTER):
                 m.d.comb += self._programmer.chunk.eq(self._counters.chunk)
-            with m.Case(Section.STATUS):
-                m.d.comb += self._programmer.chunk.eq(status[address[:2]])
+            with m.Case(Section.STATUS), m.Switch(address[: bits_for(len(Status))]):
+                for place, register in status.items():
+                    with m.Case(place):
+                        m.d.comb += self._programmer.chunk.eq(register)
 
     def _observation(self, m: Module) -> None:
         """Feed the counters, the error registers and the observe port."""
@@ -287,6 +307,6 @@ class Neurocore(Component):
             *(getattr(meter, a.name.lower()).eq(self.observe.activity == a) for a in Activity),
             self.observe.valid.eq(walk.stored),
             self.observe.neuron.eq(walk.neuron),
-            self.observe.potential.eq(walk.potential),
+            *(getattr(self.observe, name).eq(walk.state[name]) for name in walk.state.shape().members),
             self.observe.count.eq(walk.count),
         ]

@@ -8,7 +8,7 @@ from emu.spec import SystemSpec, bits_for
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature
-from rtl.memory import ChunkMemory, Memory, write_chunks
+from rtl.memory import Memory, section_memory, write_chunks
 
 __all__ = ["Crossbar"]
 
@@ -46,14 +46,17 @@ class Crossbar(Component):
                 "sum": Out(signed(core.sum_bits)),
             }
         )
+        self._cells = section_memory(spec, Section.CROSSBAR)
+        self._sums = Memory(depth=core.words, bits=core.lanes * core.sum_bits, transparent=True)
 
     def elaborate(self, platform: object) -> Module:
         """Read cells and sums together, add, write back."""
         m = Module()
         core, lane_bits = self._core, bits_for(self._core.lanes)
-        m.submodules.cells = cells = ChunkMemory(depth=core.axons * core.words, bits=2 * core.lanes)
-        m.submodules.sums = sums = Memory(depth=core.words, bits=core.lanes * core.sum_bits, transparent=True)
-        touched, busy, word, lane = Signal(core.words), Signal(), Signal.like(self.word), Signal(lane_bits)
+        m.submodules.cells = cells = self._cells
+        m.submodules.sums = sums = self._sums
+        touched, busy = Signal(core.words, reset_less=True), Signal(reset_less=True)
+        word, lane = Signal.like(self.word, reset_less=True), Signal(lane_bits, reset_less=True)
         looked = Signal.like(self.word)
         write_chunks(m, cells, self.program, Section.CROSSBAR)
         m.d.comb += [
@@ -75,7 +78,7 @@ class Crossbar(Component):
         for i, signal in enumerate(old):
             with m.If(known):
                 m.d.comb += signal.eq(sums.read[0].data[i * core.sum_bits : (i + 1) * core.sum_bits])
-        self._accumulate(m, cells.read.data, sums, old=old, word=word, busy=busy)
+        self._accumulate(m, cells.read.data, old=old, word=word, busy=busy)
         with m.If(self.clear):
             m.d.sync += touched.eq(0)
         with m.Elif(busy):
@@ -83,11 +86,9 @@ class Crossbar(Component):
         m.d.comb += self.sum.eq(Array(old)[lane])
         return m
 
-    def _accumulate(
-        self, m: Module, row: Value, sums: Memory, *, old: list[Signal], word: Signal, busy: Signal
-    ) -> None:
+    def _accumulate(self, m: Module, row: Value, *, old: list[Signal], word: Signal, busy: Signal) -> None:
         """Add plus or minus the value, or nothing, in every lane; a cell is (not zero, negative)."""
-        core, new, hits = self._core, [], []
+        core, sums, new, hits = self._core, self._sums, [], []
         for i, before in enumerate(old):
             hit, negative = row[2 * i], row[2 * i + 1]
             after = Signal(signed(core.sum_bits), name=f"new{i}")

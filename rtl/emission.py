@@ -6,10 +6,10 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import SystemSpec
-from emu.words import Kind, Section
+from emu.words import COUNT_BITS, RECTANGLE, Kind, Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature, flit_stream, section_struct, spike_struct
-from rtl.memory import ChunkMemory, write_chunks
+from rtl.memory import section_memory, write_chunks
 
 __all__ = ["Emitter"]
 
@@ -35,24 +35,24 @@ class Emitter(Component):
                 "look": In(1),
                 "base": In(range(spec.core.fanouts)),
                 "active": In(1),
-                "count": In(8),
+                "count": In(COUNT_BITS),
                 "count_emission": In(1),
                 "o": Out(flit_stream(spec)),
                 "done": Out(1),
             }
         )
+        self._memory = section_memory(spec, Section.FANOUT)
 
     def elaborate(self, platform: object) -> Module:
-        """Build the fan-out memory, the copy counter and the packet."""
+        """Attach the fan-out memory; build the copy counter and the packet."""
         m = Module()
         layout = section_struct(self._spec, Section.FANOUT)
-        m.submodules.memory = memory = ChunkMemory(depth=self._spec.core.fanouts, bits=layout.size)
+        m.submodules.memory = memory = self._memory
         target = data.View(layout, memory.read.data[: layout.size])
-        entry, copy, final = Signal.like(memory.read.address), Signal(8), Signal()
+        entry = Signal.like(memory.read.address, reset_less=True)
+        copy, final = Signal(COUNT_BITS, reset_less=True), Signal()
         write_chunks(m, memory, self.program, Section.FANOUT)
-        m.d.comb += [
-            final.eq(self.count_emission | (copy + 1 == self.count)),
-        ]
+        m.d.comb += final.eq(self.count_emission | (copy + 1 == self.count))
         with m.If(self.look):
             m.d.comb += [memory.read.enable.eq(1), memory.read.address.eq(self.base)]
             m.d.sync += [entry.eq(self.base + 1), copy.eq(0)]
@@ -72,7 +72,7 @@ class Emitter(Component):
         spike = data.View(spike_struct(self._spec), flit.data)
         with m.If(self.active):
             m.d.comb += [self.o.valid.eq(1), flit.kind.eq(Kind.SPIKE)]
-            m.d.comb += [getattr(flit, name).eq(getattr(target, name)) for name in ("x0", "x1", "y0", "y1")]
+            m.d.comb += [getattr(flit, name).eq(getattr(target, name)) for name in RECTANGLE]
             with m.If(self.count_emission):
                 m.d.comb += [spike.axon.eq(target.axon), spike.payload.eq(self.count)]
             with m.Else():

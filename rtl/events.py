@@ -45,6 +45,7 @@ class EventScheduler(Component):
             core.payload_bits,
             core.flit_axon_bits,
         )
+        self._index_bits = bits_for(core.axons)
         super().__init__(
             {
                 "limit": In(range(core.axons + 1)),
@@ -63,6 +64,7 @@ class EventScheduler(Component):
                 "refused": Out(1),
             }
         )
+        self._values = Memory(depth=2 << self._index_bits, bits=core.payload_bits, reads=2, transparent=True)
 
     def elaborate(self, platform: object) -> Module:
         """Join arrival, presence and hand-out."""
@@ -72,18 +74,14 @@ class EventScheduler(Component):
         collecting = Signal()
         with m.If(self.swap):
             m.d.sync += collecting.eq(~collecting)
-        bits = bits_for(self._axons)
-        m.submodules.values = values = Memory(
-            depth=2 << bits, bits=self._payload_bits, reads=2, transparent=True
-        )
-        self._arrival(m, values, present, collecting, bits)
-        self._hand_out(m, values, present, collecting, bits)
+        m.submodules.values = self._values
+        self._arrival(m, present, collecting)
+        self._hand_out(m, present, collecting)
         return m
 
-    def _arrival(
-        self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int
-    ) -> None:
+    def _arrival(self, m: Module, present: list[list[Signal]], collecting: Signal) -> None:
         """Read the old value, then write the merged one; consecutive packets for one axon see each other."""
+        values, bits = self._values, self._index_bits
         legal = self.axon < self.limit
         m.d.comb += [
             self.delivered.eq(self.arrive & legal),
@@ -91,8 +89,10 @@ class EventScheduler(Component):
             values.read[0].enable.eq(1),
             values.read[0].address.eq(Cat(self.axon[:bits], collecting)),
         ]
-        pending, bank, axon = Signal(), Signal(), Signal(bits)
-        payload, old = Signal(signed(self._payload_bits)), Signal(signed(self._payload_bits))
+        pending = Signal()
+        bank, axon = Signal(reset_less=True), Signal(bits, reset_less=True)
+        payload = Signal(signed(self._payload_bits), reset_less=True)
+        old = Signal(signed(self._payload_bits))
         m.d.sync += [
             pending.eq(self.delivered),
             bank.eq(collecting),
@@ -116,11 +116,9 @@ class EventScheduler(Component):
         with m.If(known & (old > payload)):
             m.d.comb += values.write.data.eq(old)
 
-    def _hand_out(
-        self, m: Module, values: Memory, present: list[list[Signal]], collecting: Signal, bits: int
-    ) -> None:
+    def _hand_out(self, m: Module, present: list[list[Signal]], collecting: Signal) -> None:
         """Show the lowest present axon of the current bank; remove it when done."""
-        words = len(present[0])
+        values, bits, words = self._values, self._index_bits, len(present[0])
         active, word, place = Signal(words), Signal(PRESENCE_WORD), Signal(range(PRESENCE_WORD))
         number = Signal(range(max(2, words)))
         for w in range(words):

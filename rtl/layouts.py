@@ -5,11 +5,22 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
-from emu.spec import SystemSpec, bits_for
-from emu.words import COUNTERS, Field, Section, flit_layout, section_layout
+from emu.bits import Layout
+from emu.spec import CHUNK_BITS, SystemSpec
+from emu.words import (
+    ACTIVITY_BITS,
+    COUNT_BITS,
+    COUNTERS,
+    POINTER,
+    TOKEN,
+    Section,
+    beat_layout,
+    flit_layout,
+    section_layout,
+    spike_layout,
+)
 
 __all__ = [
-    "OBSERVED",
     "MeterSignature",
     "ObserveSignature",
     "ProgramSignature",
@@ -17,13 +28,15 @@ __all__ = [
     "flit_struct",
     "meter_bits",
     "observed_bits",
+    "pointer_struct",
     "section_struct",
     "spike_struct",
+    "token_struct",
 ]
 
 
-def _struct(fields: tuple[Field, ...]) -> data.StructLayout:
-    return data.StructLayout({f.name: signed(f.bits) if f.signed else unsigned(f.bits) for f in fields})
+def _struct(layout: Layout) -> data.StructLayout:
+    return data.StructLayout({f.name: signed(f.bits) if f.signed else unsigned(f.bits) for f in layout})
 
 
 def flit_struct(spec: SystemSpec) -> data.StructLayout:
@@ -33,8 +46,17 @@ def flit_struct(spec: SystemSpec) -> data.StructLayout:
 
 def spike_struct(spec: SystemSpec) -> data.StructLayout:
     """Return the data of a spike flit: axon and signed payload."""
-    core = spec.core
-    return data.StructLayout({"axon": unsigned(core.flit_axon_bits), "payload": signed(core.payload_bits)})
+    return _struct(spike_layout(spec))
+
+
+def token_struct() -> data.StructLayout:
+    """Return the data of a token flit."""
+    return _struct(TOKEN)
+
+
+def pointer_struct() -> data.StructLayout:
+    """Return the chunk pointer: section and address."""
+    return _struct(POINTER)
 
 
 def section_struct(spec: SystemSpec, section: Section) -> data.StructLayout:
@@ -53,24 +75,19 @@ class ProgramSignature(wiring.Signature):
     Members
     -------
     strobe : Out(1), a chunk is written in this cycle.
-    section : Out(4), the memory (`emu.words.Section`).
-    address : Out(28), chunk address inside the section.
+    section, address : Out, the memory (`emu.words.Section`) and the chunk address inside it.
     chunk : Out(16), the data.
     """
 
     def __init__(self) -> None:
-        super().__init__({"strobe": Out(1), "section": Out(4), "address": Out(28), "chunk": Out(16)})
-
-
-OBSERVED = ("valid", "neuron", "potential", "count", "activity", "finished")
-"""Members of `ObserveSignature`, in order."""
+        pointer = {field.name: Out(field.bits) for field in POINTER}
+        super().__init__({"strobe": Out(1), **pointer, "chunk": Out(CHUNK_BITS)})
 
 
 def observed_bits(spec: SystemSpec) -> dict[str, int]:
     """Return the width of every observed field of one core."""
-    core = spec.core
-    widths = (1, bits_for(core.columns), core.potential_bits, 8, 3, 1)
-    return dict(zip(OBSERVED, widths, strict=True))
+    beat = {field.name: field.bits for field in beat_layout(spec)}
+    return {"valid": 1, **beat, "activity": ACTIVITY_BITS, "finished": 1}
 
 
 class ObserveSignature(wiring.Signature):
@@ -79,9 +96,9 @@ class ObserveSignature(wiring.Signature):
     Members
     -------
     valid : Out(1), a neuron is stored in this cycle.
-    neuron, potential, count : Out, its index, its stored potential (two's complement) and its crossed
-        thresholds.
-    activity : Out(3), `emu.words.Activity` of this cycle.
+    neuron, potential, count : Out, its index, its state as stored (every field of it; two's complement if
+        signed) and its crossed thresholds.
+    activity : Out, `emu.words.Activity` of this cycle.
     finished : Out(1), the core's token enters its router in this cycle.
     """
 
@@ -92,7 +109,7 @@ class ObserveSignature(wiring.Signature):
 def meter_bits(spec: SystemSpec) -> dict[str, int]:
     """Return for every counter the width of its increment in one cycle."""
     wide = {
-        "spikes": 8,
+        "spikes": COUNT_BITS,
         "synaptic_operations": spec.core.lanes.bit_length(),
         "errors": 2,
         "hops": 3,

@@ -5,11 +5,13 @@ from amaranth.hdl import Module, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, bits_for, chunks_for
-from emu.words import Section
+from emu.bits import layout_bits
+from emu.spec import CHUNK_BITS, SystemSpec, bits_for, chunks_for
+from emu.words import Section, section_layout, section_words
 from rtl.component import Component
+from rtl.layouts import ProgramSignature
 
-__all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort", "write_chunks"]
+__all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort", "section_memory", "write_chunks"]
 
 
 class ReadPort(wiring.Signature):
@@ -92,22 +94,23 @@ class ChunkMemory(Component):
 
     def __init__(self, *, depth: int, bits: int) -> None:
         self._chunks = chunks_for(bits)
-        self._depth = depth
         self._wide = self._chunks * CHUNK_BITS
+        program = ProgramSignature().members
         super().__init__(
             {
                 "strobe": In(1),
-                "address": In(28),
+                "address": In(program["address"].shape),
                 "chunk": In(CHUNK_BITS),
                 "store": In(WritePort(depth, self._wide, 1)),
                 "read": In(ReadPort(depth, self._wide)),
             }
         )
+        self._words = Memory(depth=depth, bits=self._wide, granules=self._chunks)
 
     def elaborate(self, platform: object) -> Module:
         """Select the chunk inside the word by the low address bits."""
         m = Module()
-        m.submodules.memory = words = Memory(depth=self._depth, bits=self._wide, granules=self._chunks)
+        m.submodules.memory = words = self._words
         low = self._chunks.bit_length() - 1
         m.d.comb += [
             words.write.address.eq(self.address[low:]),
@@ -124,6 +127,11 @@ class ChunkMemory(Component):
                 words.write.enable.eq(~0),
             ]
         return m
+
+
+def section_memory(spec: SystemSpec, section: Section) -> ChunkMemory:
+    """Return the memory of a section: as many words as the spec has, as wide as their layout."""
+    return ChunkMemory(depth=section_words(spec, section), bits=layout_bits(section_layout(spec, section)))
 
 
 def write_chunks(m: Module, memory: ChunkMemory, program: Component, section: Section) -> None:

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The neuron datapath: one walk over the neurons of a core (rules 5 to 7 of `docs/reference/machine.md`)."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, chunks_for
-from emu.words import Reset, Section
+from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec
+from emu.words import COUNT_BITS, Reset, Section, section_chunks
 from rtl.component import Component
 from rtl.emission import Emitter
 from rtl.layouts import ProgramSignature, flit_stream, section_struct
-from rtl.memory import ChunkMemory, ReadPort, write_chunks
+from rtl.memory import ChunkMemory, ReadPort, section_memory, write_chunks
 
 __all__ = ["Walk"]
+
+
+def _register(shape: ShapeLike) -> Signal:
+    """Return a register that the walk writes before it reads it: reset leaves it."""
+    return Signal(shape, reset_less=True)
 
 
 class Walk(Component):
@@ -23,15 +28,15 @@ class Walk(Component):
 
     Members
     -------
-    program : In, writes into the neuron, threshold, fan-out and potential memories.
+    program : In, writes into the neuron, threshold, fan-out and state memories.
     start : In, begin in the next cycle.
     done : Out, this is the last cycle.
     neurons, strengths, strength : In, control registers: n, k, and the table of strengths.
     entry : In, the schedule entry of this step.
     look, column, sum : the crossbar's column sums, read one cycle ahead.
     o : Out(stream), spike packets.
-    inspect : In(ReadPort), reads potentials while the walk is idle.
-    stored, neuron, potential, count : Out, a neuron is stored in this cycle, and what was found.
+    inspect : In(ReadPort), reads state words while the walk is idle.
+    stored, neuron, state, count : Out, a neuron is stored in this cycle, and what was found.
     clipped : Out, a value was clipped in this cycle.
     emitting : Out, a packet is offered in this cycle.
     """
@@ -52,39 +57,42 @@ class Walk(Component):
                 "column": Out(range(core.columns)),
                 "sum": In(signed(core.sum_bits)),
                 "o": Out(flit_stream(spec)),
-                "inspect": In(ReadPort(core.columns, chunks_for(core.potential_bits) * CHUNK_BITS)),
+                "inspect": In(ReadPort(core.columns, CHUNK_BITS * section_chunks(spec, Section.STATE))),
                 "stored": Out(1),
                 "neuron": Out(range(core.columns)),
-                "potential": Out(signed(core.potential_bits)),
-                "count": Out(8),
+                "state": Out(section_struct(spec, Section.STATE)),
+                "count": Out(COUNT_BITS),
                 "clipped": Out(1),
                 "emitting": Out(1),
             }
         )
+        self._neurons = section_memory(spec, Section.NEURON)
+        self._thresholds = section_memory(spec, Section.THRESHOLD)
+        self._states = section_memory(spec, Section.STATE)
+        self._emitter = Emitter(spec)
 
-    def _memory(self, m: Module, section: Section, depth: int) -> tuple[ChunkMemory, data.View]:
-        """Instantiate a memory that is written through its section; return it and its word as a structure."""
+    def _attach(self, m: Module, memory: ChunkMemory, section: Section) -> data.View:
+        """Attach a memory that is written through its section; return the word it shows."""
         layout = section_struct(self._spec, section)
-        memory = ChunkMemory(depth=depth, bits=layout.size)
         m.submodules[f"{section.name.lower()}_memory"] = memory
         write_chunks(m, memory, self.program, section)
-        return memory, data.View(layout, memory.read.data[: layout.size])
+        return data.View(layout, memory.read.data[: layout.size])
 
     def elaborate(self, platform: object) -> Module:
-        """Build the memories, the arithmetic and the walk's state machine."""
+        """Attach memories and emitter; build the arithmetic and the walk's state machine."""
         m = Module()
-        core = self._core
-        neurons, word = self._memory(m, Section.NEURON, core.columns)
-        thresholds, theta = self._memory(m, Section.THRESHOLD, core.thresholds)
-        emitter = self._emitter(m, word)
-        fetch, stored = Signal(), Signal(signed(core.potential_bits))
-        self._potential_memory(m, fetch, stored)
-        drive, v = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits))
-        last = Signal(signed(core.threshold_bits))
-        at, index = Signal(range(core.strengths)), Signal(8)
-        column, neuron = Signal(range(core.columns + 1)), Signal(range(core.columns))
-        threshold = Signal.like(thresholds.read.address)
-        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
+        core, neurons, thresholds = self._core, self._neurons, self._thresholds
+        word = self._attach(m, neurons, Section.NEURON)
+        theta = self._attach(m, thresholds, Section.THRESHOLD)
+        self._emission(m, word)
+        fetch = Signal()
+        before = self._state_memory(m, fetch)
+        drive, v = _register(signed(core.drive_bits)), _register(signed(core.potential_bits))
+        last = _register(signed(core.threshold_bits))
+        at, index, count = _register(range(core.strengths)), _register(COUNT_BITS), _register(COUNT_BITS)
+        column, neuron = _register(range(core.columns + 1)), _register(range(core.columns))
+        threshold = Signal.like(thresholds.read.address, reset_less=True)
+        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column), self.count.eq(count)]
         m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
@@ -102,10 +110,10 @@ class Walk(Component):
                     m.d.comb += self.look.eq(1)
                     m.d.sync += column.eq(column + 1)
             with m.State("MEMBRANE"):
-                self._membrane(m, word, stored, drive, v)
+                self._membrane(m, word, before, drive, v)
                 m.d.comb += thresholds.read.enable.eq(1)
                 m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
-                m.d.sync += [index.eq(0), self.count.eq(0), threshold.eq(thresholds.read.address + 1)]
+                m.d.sync += [index.eq(0), count.eq(0), threshold.eq(thresholds.read.address + 1)]
                 m.next = "STORE"
                 with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
                     m.next = "COMPARE"
@@ -113,25 +121,25 @@ class Walk(Component):
                 m.d.comb += [thresholds.read.enable.eq(1), thresholds.read.address.eq(threshold)]
                 m.d.sync += [index.eq(index + 1), threshold.eq(threshold + 1)]
                 with m.If(v >= theta.threshold):
-                    m.d.sync += [self.count.eq(self.count + 1), last.eq(theta.threshold)]
+                    m.d.sync += [count.eq(count + 1), last.eq(theta.threshold)]
                 with m.If(index + 1 == self.entry.threshold_count):
                     m.next = "STORE"
             with m.State("STORE"):
                 self._reset(m, word, v, last)
-                m.d.comb += [self.stored.eq(1), emitter.look.eq(1)]
+                m.d.comb += [self.stored.eq(1), self._emitter.look.eq(1)]
                 with m.If((self.count != 0) & word.connected):
                     m.next = "EMIT"
                 with m.Else():
                     self._advance(m, neuron)
             with m.State("EMIT"):
-                m.d.comb += [self.emitting.eq(1), emitter.active.eq(1)]
-                with m.If(emitter.done):
+                m.d.comb += [self.emitting.eq(1), self._emitter.active.eq(1)]
+                with m.If(self._emitter.done):
                     self._advance(m, neuron)
         return m
 
-    def _emitter(self, m: Module, word: data.View) -> Emitter:
-        """Instantiate the emitter of the neuron that the walk is at."""
-        m.submodules.emitter = emitter = Emitter(self._spec)
+    def _emission(self, m: Module, word: data.View) -> None:
+        """Tell the emitter of the neuron that the walk is at."""
+        m.submodules.emitter = emitter = self._emitter
         wiring.connect(m, wiring.flipped(self.program), emitter.program)
         wiring.connect(m, wiring.flipped(self.o), emitter.o)
         m.d.comb += [
@@ -139,24 +147,22 @@ class Walk(Component):
             emitter.count.eq(self.count),
             emitter.count_emission.eq(word.count_emission),
         ]
-        return emitter
 
-    def _potential_memory(self, m: Module, fetch: Signal, stored: Signal) -> None:
-        """Potentials are written and read by the walk, and by packets while it is idle."""
-        core = self._core
-        m.submodules.potential_memory = memory = ChunkMemory(depth=core.columns, bits=core.potential_bits)
-        write_chunks(m, memory, self.program, Section.POTENTIAL)
+    def _state_memory(self, m: Module, fetch: Signal) -> data.View:
+        """Return the word read; state is written and read by the walk, and by packets while it is idle."""
+        memory = self._states
+        word = self._attach(m, memory, Section.STATE)
         m.d.comb += [
             memory.store.enable.eq(self.stored),
             memory.store.address.eq(self.neuron),
-            memory.store.data.eq(self.potential),
+            memory.store.data.eq(self.state.as_value()),
             memory.read.enable.eq(fetch | self.inspect.enable),
             memory.read.address.eq(Mux(fetch, self.neuron, self.inspect.address)),
             self.inspect.data.eq(memory.read.data),
-            stored.eq(memory.read.data[: self._core.potential_bits]),
         ]
+        return word
 
-    def _membrane(self, m: Module, word: data.View, stored: Signal, drive: Signal, v: Signal) -> None:
+    def _membrane(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> None:
         """Rule 6: base, drive and bias, saturated."""
         core = self._core
         base, total = (
@@ -166,7 +172,7 @@ class Walk(Component):
         with m.If(self.entry.init):
             m.d.comb += base.eq(word.v0)
         with m.Elif(word.reset != Reset.CLEAR):
-            m.d.comb += base.eq(stored)
+            m.d.comb += base.eq(before.potential)
         m.d.comb += total.eq(base)
         with m.If(self.entry.update):
             m.d.comb += total.eq(base + word.bias + drive)
@@ -185,11 +191,11 @@ class Walk(Component):
 
     def _reset(self, m: Module, word: data.View, v: Signal, last: Signal) -> None:
         """Rule 7: what a neuron that fired keeps."""
-        m.d.comb += self.potential.eq(v)
+        m.d.comb += self.state.potential.eq(v)
         with m.If((self.count != 0) & (word.reset == Reset.ZERO)):
-            m.d.comb += self.potential.eq(0)
+            m.d.comb += self.state.potential.eq(0)
         with m.Elif((self.count != 0) & (word.reset == Reset.SUBTRACT)):
-            m.d.comb += self.potential.eq(self._saturate(m, v - last))
+            m.d.comb += self.state.potential.eq(self._saturate(m, v - last))
 
     def _advance(self, m: Module, neuron: Signal) -> None:
         """Go to the next neuron, or finish."""

@@ -2,13 +2,13 @@
 """Control packets: the chunk pointer, writes into a core's memories, and replies."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS
-from emu.words import Kind, Section
+from emu.words import KIND_BITS, READABLE, Kind, Section
 from rtl.component import Component
-from rtl.layouts import ProgramSignature
+from rtl.layouts import ProgramSignature, pointer_struct
 
 __all__ = ["Programmer"]
 
@@ -37,7 +37,7 @@ class Programmer(Component):
         super().__init__(
             {
                 "arrive": In(1),
-                "kind": In(3),
+                "kind": In(KIND_BITS),
                 "data": In(CHUNK_BITS),
                 "accepting": In(1),
                 "may_reply": In(1),
@@ -55,23 +55,24 @@ class Programmer(Component):
     def elaborate(self, platform: object) -> Module:
         """Decode, point, and walk through the chunks of a read."""
         m = Module()
-        pointer, left, shown = Signal(32), Signal(CHUNK_BITS), Signal()
+        pointer = Signal(2 * CHUNK_BITS, reset_less=True)
+        left, shown = Signal(CHUNK_BITS, name="left"), Signal(name="shown")
+        place = data.View(pointer_struct(), pointer)
         legal, known = Signal(), Signal()
         m.d.comb += [
             known.eq((self.kind >= Kind.POINTER_HIGH) & (self.kind <= Kind.READ)),
             self.unknown.eq(self.arrive & ~known),
             self.running.eq(self.arrive & known & (~self.accepting | self.reading)),
             legal.eq(self.arrive & known & self.accepting & ~self.reading),
-            self.program.section.eq(pointer[28:]),
-            self.program.address.eq(pointer[:28]),
+            self.program.section.eq(place.section),
+            self.program.address.eq(place.address),
             self.program.chunk.eq(self.data),
             self.reading.eq(left != 0),
             self.reply.payload.eq(self.chunk),
             self.reply.valid.eq(shown),
             self.fetch.eq(self.reading & self.may_reply & ~shown),
         ]
-        writable = self.program.section <= Section.STATUS
-        readable = writable & (self.program.section >= Section.POTENTIAL)
+        writable, readable = self.program.section.matches(*Section), self.program.section.matches(*READABLE)
         with m.If(legal), m.Switch(self.kind):
             with m.Case(Kind.POINTER_HIGH):
                 m.d.sync += pointer[CHUNK_BITS:].eq(self.data)

@@ -9,7 +9,7 @@ from emu.spec import SystemSpec
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import ProgramSignature, section_struct
-from rtl.memory import ChunkMemory, write_chunks
+from rtl.memory import section_memory, write_chunks
 
 __all__ = ["Schedule"]
 
@@ -19,7 +19,8 @@ class Schedule(Component):
 
     Members
     -------
-    program : In, writes; any write to the control or schedule memory returns the position to zero.
+    program : In, writes; any write to the control or schedule memory returns the position to zero,
+        and reset does not: a core is enabled by such a write.
     length : In, entries in use.
     advance : In, the step has ended.
     entry : Out, the current entry.
@@ -27,7 +28,7 @@ class Schedule(Component):
     """
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._core, self._layout = spec.core, section_struct(spec, Section.SCHEDULE)
+        self._layout = section_struct(spec, Section.SCHEDULE)
         super().__init__(
             {
                 "program": In(ProgramSignature()),
@@ -35,15 +36,18 @@ class Schedule(Component):
                 "advance": In(1),
                 "entry": Out(self._layout),
                 "position": Out(range(spec.core.schedule)),
-                "repetition": Out(12),
+                "repetition": Out(self._layout["repeat"].width),
             }
         )
+        self._memory = section_memory(spec, Section.SCHEDULE)
 
     def elaborate(self, platform: object) -> Module:
         """Count repetitions, then entries, around."""
         m = Module()
-        m.submodules.memory = memory = ChunkMemory(depth=self._core.schedule, bits=self._layout.size)
+        m.submodules.memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data[: self._layout.size])
+        position = Signal.like(self.position, reset_less=True)
+        repetition = Signal.like(self.repetition, reset_less=True)
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
         write_chunks(m, memory, self.program, Section.SCHEDULE)
@@ -51,14 +55,16 @@ class Schedule(Component):
             memory.read.enable.eq(1),
             memory.read.address.eq(self.position),
             self.entry.eq(entry),
+            self.position.eq(position),
+            self.repetition.eq(repetition),
             rewind.eq(self.program.strobe & (control | schedule)),
         ]
         with m.If(rewind):
-            m.d.sync += [self.position.eq(0), self.repetition.eq(0)]
+            m.d.sync += [position.eq(0), repetition.eq(0)]
         with m.Elif(self.advance):
-            m.d.sync += self.repetition.eq(self.repetition + 1)
-            with m.If(self.repetition + 1 == entry.repeat):
-                m.d.sync += [self.repetition.eq(0), self.position.eq(self.position + 1)]
-                with m.If(self.position + 1 == self.length):
-                    m.d.sync += self.position.eq(0)
+            m.d.sync += repetition.eq(repetition + 1)
+            with m.If(repetition + 1 == entry.repeat):
+                m.d.sync += [repetition.eq(0), position.eq(position + 1)]
+                with m.If(position + 1 == self.length):
+                    m.d.sync += position.eq(0)
         return m

@@ -20,6 +20,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="seed of all random tests")
 
 
+_SECONDS = {"long": 7200, "slow": 900, "cosim": 900}
+"""Time of a test with such a mark; all others have the seconds that pyproject.toml sets."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give marked tests more time before they are ended, unless they name their own."""
+    for item in items:
+        marks = [mark for mark in _SECONDS if item.get_closest_marker(mark) is not None]
+        if marks and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_SECONDS[marks[0]]))
+
+
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """Return the seed of this run; a failing test that used it names it in its report."""

@@ -87,8 +87,8 @@ def write_stimulus(path: Path, stimulus: Stimulus) -> None:
 def write_trace(path: Path, result: RunResult) -> None:
     """Write a run: spikes, outputs, potentials and cycles where it has them, and one array per counter."""
     arrays = {
-        name: getattr(result, name)
-        for name in ("spikes", "outputs", "potentials", "finish", "gateway", "state")
+        name: getattr(result, name) for name in ("spikes", "outputs", "potentials", "finish", "gateway")
     }
+    arrays["state"] = result.state["potential"]
     arrays |= {f"counter_{name}": values for name, values in result.counters.items()}
     write_arrays(path, {name: values for name, values in arrays.items() if values is not None})

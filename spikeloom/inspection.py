@@ -131,7 +131,8 @@ def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) ->
         console.print(operations_table(diagnosis))
         console.print(sums_table(diagnosis))
         console.print(f"Input: {study.told}")
-        console.print(_accuracies(diagnosis))
+        work = share(subject.spiking.host_share)
+        console.print(f"{_accuracies(diagnosis)} ({work} of the multiply-adds on the host)")
     for finding in findings:
         console.print(f"{finding.level}: {finding.text}", style=_COLOURS.get(finding.level))
 
@@ -214,6 +215,11 @@ def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding])
         "ann_accuracy": diagnosis.ann_accuracy,
         "accuracy": diagnosis.accuracy,
         "image_accuracy": diagnosis.image_accuracy,
+        "host_layers": [
+            {"name": layer.name, "reason": layer.reason, "remedy": layer.remedy or None}
+            for layer in subject.spiking.host
+        ],
+        "host_share": subject.spiking.host_share,
         "network": _difference(diagnosis.network),
         "image": _difference(diagnosis.image),
         "output": _difference(diagnosis.output),

@@ -30,7 +30,7 @@ def check_suffix(path: Path | None) -> None:
     """
     if path is not None and path.suffix not in SUFFIXES:
         raise MappingError(
-            f"Predictions are written to a file whose name ends in {' or '.join(SUFFIXES)}, not {str(path)!r}."
+            f"Predictions are written to a file that ends in {' or '.join(SUFFIXES)}, not {str(path)!r}."
         )
 
 

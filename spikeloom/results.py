@@ -34,6 +34,7 @@ def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) 
                 "timesteps": totals.steps,
                 "elapsed_cycles": totals.elapsed,
                 "accuracy": totals.accuracy,
+                "host_share": chip.spiking.host_share,
                 "counters": {name: totals.total(name) for name in totals.counters},
             },
             indent=2,
@@ -42,11 +43,12 @@ def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) 
     )
 
 
-def run_table(data: str, period: int, totals: RunTotals) -> Table:
-    """Return what a chip did as a table: totals over all samples, each of ``period`` timesteps."""
+def run_table(data: str, chip: Chip, totals: RunTotals) -> Table:
+    """Return what a chip did as a table: totals over all samples, each of the chip's period."""
     rows = [
         ("accuracy", share(totals.accuracy)),
-        (f"timesteps ({number(period)} an inference)", number(totals.steps)),
+        ("multiply-adds on the host", share(chip.spiking.host_share)),
+        (f"timesteps ({number(chip.period)} an inference)", number(totals.steps)),
         ("cycles", number(totals.elapsed)),
         *((name.replace("_", " "), number(totals.total(name))) for name in totals.counters),
     ]

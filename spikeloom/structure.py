@@ -60,8 +60,9 @@ def show_structure(subject: Subject) -> None:
 
 def _show_network(spiking: SpikingNetwork) -> None:
     console.print(network_table(spiking))
-    for name, reason in zip(spiking.host_layers, spiking.host_reasons, strict=True):
-        console.print(f"on the host: {name} ({reason})")
+    for layer in spiking.host:
+        console.print(f"on the host: {layer.name} ({layer.told})")
+    console.print(f"on the host: {share(spiking.host_share)} of the network's multiply-adds")
 
 
 def _show_chip(chip: Chip) -> None:

@@ -13,6 +13,7 @@ from emu.kernels.inject import (
     INJECTOR_MASK,
     Timing,
     due_cycle,
+    host_takes,
     inject,
     pop_due,
     push_due,
@@ -20,15 +21,14 @@ from emu.kernels.inject import (
 )
 from emu.kernels.mesh import (
     AWAKE,
-    AXON_SHIFT,
     FEEDS,
     LOCAL,
     NOW,
     PAUSE,
-    PAYLOAD_BIAS,
-    PAYLOAD_SHIFT,
     PORTS,
+    STRAY,
     TO_CORE,
+    TO_GATEWAY,
     TOKEN,
     Mesh,
     first_port,
@@ -36,16 +36,18 @@ from emu.kernels.mesh import (
     offer,
     remove,
     route,
+    unpack_flit,
     wake,
 )
 from emu.kernels.state import (
+    ERRORS,
     HOPS,
     ROUTER_ERRORS,
     SEND_STALL,
     TOKEN_HOPS,
     USED_OUTPUTS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
     Program,
     Record,
     State,
@@ -74,13 +76,16 @@ def _send(
 ) -> None:
     """Send a packet out of a router."""
     target = mesh.target[PORTS * router + port]
-    if port != LOCAL:
+    stray = flit & STRAY
+    if port != LOCAL and not stray:
         state.counters[HOPS, router] += 1
     if target >= 0:
         offer(mesh, target, flit)
         return
-    axon, payload = flit >> AXON_SHIFT & 0xFFFF, (flit >> PAYLOAD_SHIFT & 0x3FF) - PAYLOAD_BIAS
-    if target == TO_CORE:
+    axon, payload = unpack_flit(flit)
+    if stray:
+        state.counters[ERRORS, router] += 1
+    elif target == TO_CORE:
         deliver(program, state, router, timing.step[router] & 1, axon, payload)
     else:
         output(record, timing.host[HOST_TOKENS] - 1, axon, payload)
@@ -125,7 +130,15 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
 
 
 @njit
-def _plan(mesh: Mesh, router: int, heads: int) -> int:
+def _leads_on(mesh: Mesh, timing: Timing, target: int) -> bool:
+    """Return whether what is behind an output takes a flit in this cycle (rule 1)."""
+    if target >= 0:
+        return has_room(mesh, target)
+    return target == TO_CORE or host_takes(mesh, timing)
+
+
+@njit
+def _plan(mesh: Mesh, timing: Timing, router: int, heads: int) -> int:
     """Return the outputs that each head wants, five bits an input, if all can go everywhere at once, else 0.
 
     They can if no token is to leave or to be taken in, none of the heads is of a later step or has been
@@ -148,7 +161,7 @@ def _plan(mesh: Mesh, router: int, heads: int) -> int:
     while claimed:
         target = mesh.target[base + first_port(claimed)]
         claimed &= claimed - 1
-        if target >= 0 and not has_room(mesh, target):
+        if not _leads_on(mesh, timing, target):
             return 0
     return plan
 
@@ -277,7 +290,7 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     half = mesh.clock[NOW] & 1
     heads = mesh.heads[router] | mesh.arrived[half, router]
     mesh.arrived[half, router] = 0
-    plan = _plan(mesh, router, heads)
+    plan = _plan(mesh, timing, router, heads)
     if plan:
         _pass(program, state, record, mesh, timing, router, heads, plan)
         return
@@ -286,8 +299,10 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     for o in range(PORTS):
         if mesh.outs[router] >> o & 1:
             target = mesh.target[PORTS * router + o]
-            if target < 0 or has_room(mesh, target):
+            if _leads_on(mesh, timing, target):
                 busy |= _grant(program, state, record, mesh, timing, router, o)
+            elif target == TO_GATEWAY:  # nothing wakes the router when the host takes flits again
+                wake(mesh, router)
     if _finish(state, mesh, timing, router, heads, intake) and busy:
         wake(mesh, router)
 
@@ -296,8 +311,8 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
 def _is_full(program: Program, record: Record) -> bool:
     """Return whether the record might overflow within one cycle."""
     full = record.used[USED_SPIKES] + len(program.bias) > len(record.spikes)
-    if len(record.potentials):
-        full = full or record.used[USED_POTENTIALS] + len(program.bias) > len(record.potentials)
+    if len(record.visits):
+        full = full or record.used[USED_VISITS] + len(program.bias) > len(record.visits)
     return full or record.used[USED_OUTPUTS] + 1 > len(record.outputs)  # type: ignore[no-any-return]
 
 

@@ -12,13 +12,20 @@ from emu.kernels.crossbar import discard
 from emu.kernels.neuron import advance_schedule, current_entry, take_thresholds, visit
 from emu.kernels.state import (
     ABSENT,
+    AXON,
     DELIVERIES,
     ERRORS,
+    LAST,
     MERGES,
+    PAYLOAD,
     USED_KINDS,
     USED_OUTPUTS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
+    X0,
+    X1,
+    Y0,
+    Y1,
     Ints,
     Program,
     Record,
@@ -89,7 +96,7 @@ def _send(
     Deliveries are counted with the hops, after the run (`emu.kernels.routes`). A packet leaves by the
     gateway if it comes to column 0 and has to go further south than the mesh.
     """
-    x0, x1, y0, y1 = packet[0], packet[1], packet[2], packet[3]
+    x0, x1, y0, y1 = packet[X0], packet[X1], packet[Y0], packet[Y1]
     for y in range(y0, min(y1, program.height - 1) + 1):
         for x in range(x0, min(x1, program.width - 1) + 1):
             accept(program, state, y * program.width + x, bank, axon, payload)
@@ -119,11 +126,11 @@ def _emit(
             only = program.only[fanout]
             if only >= 0:
                 for copy in range(copies):
-                    accept(program, state, only, bank, p[4] + copy, payload)
+                    accept(program, state, only, bank, p[AXON] + copy, payload)
             else:
                 for copy in range(copies):
-                    _send(program, state, record, lane, bank, p, p[4] + copy, payload, step)
-            if p[5]:
+                    _send(program, state, record, lane, bank, p, p[AXON] + copy, payload, step)
+            if p[LAST]:
                 break
             fanout += 1
 
@@ -134,9 +141,9 @@ def _feed(
 ) -> None:
     """Deliver a stimulus packet that is integrated in ``step``; it counts as sent in the step before."""
     if len(state.fed):
-        place = (packet[0] * program.across + packet[1]) * program.down + packet[2]
-        state.fed[place * program.down + packet[3]] += 1
-    _send(program, state, record, lane, bank, packet, packet[4], packet[5], step - 1)
+        place = (packet[X0] * program.across + packet[X1]) * program.down + packet[Y0]
+        state.fed[place * program.down + packet[Y1]] += 1
+    _send(program, state, record, lane, bank, packet, packet[AXON], packet[PAYLOAD], step - 1)
 
 
 @njit
@@ -145,9 +152,9 @@ def _is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
     lanes = len(record.used) // USED_KINDS
     used = USED_KINDS * lane
     full = record.used[used + USED_SPIKES] + len(program.bias) > (lane + 1) * (len(record.spikes) // lanes)
-    if len(record.potentials):
-        rows = (lane + 1) * (len(record.potentials) // lanes)
-        full = full or record.used[used + USED_POTENTIALS] + len(program.bias) > rows
+    if len(record.visits):
+        rows = (lane + 1) * (len(record.visits) // lanes)
+        full = full or record.used[used + USED_VISITS] + len(program.bias) > rows
     rows = (lane + 1) * (len(record.outputs) // lanes)
     return full or record.used[used + USED_OUTPUTS] + sends > rows  # type: ignore[no-any-return]
 

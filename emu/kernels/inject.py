@@ -10,14 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from emu.jit import njit
-from emu.kernels.mesh import LOCAL, NOW, PAUSE, PORTS, TOKEN, WEST, Mesh, has_room, offer, pack_flit
+from emu.kernels.mesh import LOCAL, NOW, PAUSE, PORTS, STRAY, TOKEN, WEST, Mesh, has_room, offer, pack_flit
 from emu.kernels.neuron import execute
 from emu.kernels.state import (
+    AXON,
     ENTRY_COUNT,
     ENTRY_FIRE,
     ENTRY_INTEGRATE,
     INTEGRATE,
+    LAST,
     PACKETS,
+    PAYLOAD,
     TOKEN_WAIT,
     UPDATE,
     Ints,
@@ -25,10 +28,12 @@ from emu.kernels.state import (
     Record,
     State,
 )
+from emu.words import PACKET
 
 __all__ = [
     "Timing",
     "due_cycle",
+    "host_takes",
     "inject",
     "make_timing",
     "pop_due",
@@ -38,7 +43,10 @@ __all__ = [
 ]
 
 # Places in Timing.host.
-HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE = range(5)
+HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(8)
+
+STRAY_AT = len(PACKET)
+"""Column of Timing.stimulus that tells a stray."""
 
 # An injector and the cycle in which it is due in one integer: there are at most 64 x 63 cores and the host.
 INJECTOR_BITS = 12
@@ -64,11 +72,13 @@ class Timing(NamedTuple):
     finish: Ints  # (steps, C)
     gateway: Ints  # (steps + 1,)
     stimulus_step: Ints  # (p,)
-    stimulus: Ints  # (p, 6)
-    host: Ints  # (5,)
+    stimulus: Ints  # (p, 7) packet, and whether it is a stray
+    host: Ints  # (8,)
 
 
-def make_timing(cores: int, steps: int, stimulus_step: Ints, stimulus: Ints) -> Timing:
+def make_timing(
+    cores: int, steps: int, stimulus_step: Ints, stimulus: Ints, *, period: int = 1, taken: int = 1
+) -> Timing:
     """Return the injectors after reset: every core is about to send its token, the host waits."""
 
     def filled(count: int, value: int) -> Ints:
@@ -91,11 +101,12 @@ def make_timing(cores: int, steps: int, stimulus_step: Ints, stimulus: Ints) -> 
         finish=np.full((steps, cores), -1, np.int64),
         gateway=filled(steps + 1, -1),
         stimulus_step=np.array(stimulus_step, np.int64),
-        stimulus=np.array(stimulus, np.int64).reshape(-1, 6),
-        host=filled(5, 0),
+        stimulus=np.array(stimulus, np.int64).reshape(-1, STRAY_AT + 1),
+        host=filled(8, 0),
     )
     timing.host[HOST_RELEASE] = -1
     timing.host[HOST_QUEUE] = cores
+    timing.host[HOST_PERIOD], timing.host[HOST_TAKEN] = period, taken
     return timing
 
 
@@ -145,7 +156,7 @@ def _next_of_host(timing: Timing) -> None:
     packet = timing.host[HOST_PACKET]
     if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
         p = timing.stimulus[packet]
-        timing.flit[-1] = pack_flit(p[0], p[1], p[2], p[3], p[4], p[5])
+        timing.flit[-1] = pack_flit(p, p[AXON], p[PAYLOAD]) | STRAY * p[STRAY_AT]
     elif timing.host[HOST_STEP] == len(timing.finish):
         timing.flit[-1] = TOKEN | PAUSE
     else:
@@ -168,10 +179,18 @@ def _host_sent(timing: Timing, now: int) -> None:
 
 @njit
 def start_host(mesh: Mesh, timing: Timing) -> None:
-    """Let the host offer its first flit in the cycle after a quiet mesh."""
+    """Let the host offer its first flit in the cycle after a quiet mesh; its pace counts from there."""
     mesh.clock[NOW] += 1
+    timing.host[HOST_BEGIN] = mesh.clock[NOW]
     _next_of_host(timing)
     push_due(timing, mesh.clock[NOW], len(timing.flit) - 1)
+
+
+@njit
+def host_takes(mesh: Mesh, timing: Timing) -> bool:
+    """Return whether the host takes a flit in this cycle."""
+    cycle = mesh.clock[NOW] - timing.host[HOST_BEGIN]
+    return cycle % timing.host[HOST_PERIOD] < timing.host[HOST_TAKEN]  # type: ignore[no-any-return]
 
 
 @njit
@@ -193,7 +212,7 @@ def _prepare(program: Program, state: State, timing: Timing, core: int, begin: i
         neuron = at + timing.neuron[core]
         p = program.fanout[timing.fanout[core]]
         payload = state.crossed[neuron] if program.count_emission[neuron] else 1
-        timing.flit[core] = pack_flit(p[0], p[1], p[2], p[3], p[4] + timing.copy[core], payload)
+        timing.flit[core] = pack_flit(p, p[AXON] + timing.copy[core], payload)
     push_due(timing, begin, core)
 
 
@@ -212,7 +231,7 @@ def _core_sent(program: Program, state: State, timing: Timing, core: int, now: i
     timing.copy[core] += 1
     if program.count_emission[neuron] or timing.copy[core] >= state.crossed[neuron]:
         timing.copy[core] = 0
-        if program.fanout[timing.fanout[core], 5]:
+        if program.fanout[timing.fanout[core], LAST]:
             timing.fanout[core] = -1
             timing.neuron[core] += 1
         else:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The routers of a mesh, one cycle at a time (network.md, "One cycle of a router")."""
 
-# ruff: noqa: PLR0917 - kernels take positional arguments only
-
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
-from emu.kernels.state import Ints
+from emu.kernels.state import X0, X1, Y0, Y1, Ints
 
 __all__ = [
     "TOKEN",
@@ -23,6 +21,8 @@ __all__ = [
     "pack_flit",
     "remove",
     "route",
+    "unpack_flit",
+    "unpack_place",
     "wake",
 ]
 
@@ -31,11 +31,14 @@ PORTS = 5
 TO_GATEWAY = -1
 TO_CORE = -2
 
-# A flit in one integer: six bits a coordinate, axon, payload, token, pause.
-AXON_SHIFT, PAYLOAD_SHIFT = 24, 40
-PAYLOAD_BIAS = 512
-TOKEN = 1 << 50
-PAUSE = 1 << 51
+# A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
+PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 16, 10
+X1_SHIFT, Y0_SHIFT, Y1_SHIFT, AXON_SHIFT = (PLACE_BITS * i for i in range(1, 5))
+PAYLOAD_SHIFT = AXON_SHIFT + AXON_BITS
+PAYLOAD_BIAS = 1 << PAYLOAD_BITS - 1
+TOKEN = 1 << PAYLOAD_SHIFT + PAYLOAD_BITS
+PAUSE = TOKEN << 1
+STRAY = TOKEN << 2  # a control packet at a time at which it is an error
 
 # FEEDS[i]: outputs that input i can reach under x-then-y routing; FED_BY[o]: the transpose.
 FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)
@@ -141,17 +144,30 @@ def make_mesh(width: int, height: int) -> Mesh:
 
 
 @njit
-def pack_flit(x0: int, x1: int, y0: int, y1: int, axon: int, payload: int) -> int:
-    """Return a spike packet as one integer."""
-    place = x0 | x1 << 6 | y0 << 12 | y1 << 18
-    return place | axon << AXON_SHIFT | (payload + PAYLOAD_BIAS) << PAYLOAD_SHIFT
+def pack_flit(packet: Ints, axon: int, payload: int) -> int:
+    """Return a spike packet as one integer; ``packet`` has the rectangle."""
+    place = packet[X0] | packet[X1] << X1_SHIFT | packet[Y0] << Y0_SHIFT | packet[Y1] << Y1_SHIFT
+    return place | axon << AXON_SHIFT | (payload + PAYLOAD_BIAS) << PAYLOAD_SHIFT  # type: ignore[no-any-return]
+
+
+@njit
+def unpack_place(flit: int) -> tuple[int, int, int, int]:
+    """Return the rectangle (x0, x1, y0, y1) of a flit."""
+    mask = (1 << PLACE_BITS) - 1
+    return flit & mask, flit >> X1_SHIFT & mask, flit >> Y0_SHIFT & mask, flit >> Y1_SHIFT & mask
+
+
+@njit
+def unpack_flit(flit: int) -> tuple[int, int]:
+    """Return axon and payload of a spike packet."""
+    axon = flit >> AXON_SHIFT & (1 << AXON_BITS) - 1
+    return axon, (flit >> PAYLOAD_SHIFT & (1 << PAYLOAD_BITS) - 1) - PAYLOAD_BIAS
 
 
 @njit
 def route(port: int, x: int, y: int, flit: int) -> int:
     """Return the outputs wanted by a packet that came in by ``port`` (network.md, "Ports and routes")."""
-    x0, x1 = flit & 63, flit >> 6 & 63
-    y0, y1 = flit >> 12 & 63, flit >> 18 & 63
+    x0, x1, y0, y1 = unpack_place(flit)
     local = (1 << LOCAL) if y0 <= y <= y1 else 0
     south = (1 << SOUTH) if y1 > y else 0
     north = (1 << NORTH) if y0 < y else 0

@@ -26,16 +26,18 @@ from emu.kernels.state import (
     SPIKE_STEP,
     SPIKES,
     USED_KINDS,
-    USED_POTENTIALS,
     USED_SPIKES,
+    USED_VISITS,
+    VISIT_POTENTIAL,
     Program,
     Record,
     State,
 )
+from emu.words import Reset
 
 __all__ = ["advance_schedule", "current_entry", "execute", "take_thresholds", "visit"]
 
-RESET_CLEAR, RESET_ZERO, RESET_SUBTRACT = 0, 1, 2
+RESET_CLEAR, RESET_ZERO, RESET_SUBTRACT = int(Reset.CLEAR), int(Reset.ZERO), int(Reset.SUBTRACT)
 
 
 @njit
@@ -121,7 +123,7 @@ def _compare(program: Program, state: State, core: int, at: int, entry: int) -> 
 def _write_down(
     program: Program, state: State, record: Record, core: int, lane: int, step: int, at: int
 ) -> int:
-    """Record the spikes, and the potentials if wanted; return how many neurons fired, see ``state.fired``."""
+    """Record spikes, and the state stored if wanted; return how many neurons fired, see ``state.fired``."""
     n = program.neurons[core]
     crossed, fired = state.crossed[at : at + n], state.fired
     count = spikes = 0
@@ -135,14 +137,14 @@ def _write_down(
     for i in range(count):
         record.spikes[row + i] = key | fired[i] << SPIKE_NEURON | crossed[fired[i]]
     record.used[USED_KINDS * lane + USED_SPIKES] = row + count
-    if len(record.potentials):
-        row = record.used[USED_KINDS * lane + USED_POTENTIALS]
+    if len(record.visits):
+        row = record.used[USED_KINDS * lane + USED_VISITS]
         for i in range(n):
-            record.potentials[row + i, 0] = step
-            record.potentials[row + i, 1] = core
-            record.potentials[row + i, 2] = i
-            record.potentials[row + i, 3] = state.potential[at + i]
-        record.used[USED_KINDS * lane + USED_POTENTIALS] = row + n
+            record.visits[row + i, 0] = step
+            record.visits[row + i, 1] = core
+            record.visits[row + i, 2] = i
+            record.visits[row + i, VISIT_POTENTIAL] = state.potential[at + i]
+        record.used[USED_KINDS * lane + USED_VISITS] = row + n
     return count
 
 

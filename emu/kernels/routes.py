@@ -10,7 +10,20 @@ on, and every way is walked once at its end. Who receives a packet is in `emu.ke
 from __future__ import annotations
 
 from emu.jit import njit
-from emu.kernels.state import DELIVERIES, ERRORS, HOPS, PACKETS, ROUTER_ERRORS, Ints, Program, State
+from emu.kernels.state import (
+    DELIVERIES,
+    ERRORS,
+    HOPS,
+    PACKETS,
+    ROUTER_ERRORS,
+    X0,
+    X1,
+    Y0,
+    Y1,
+    Ints,
+    Program,
+    State,
+)
 
 __all__ = ["count_routes"]
 
@@ -18,7 +31,7 @@ __all__ = ["count_routes"]
 @njit
 def _column(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> bool:
     """Take packets that turn into column x at row y to their end; return whether they wanted an output."""
-    y0, y1, width = packet[2], packet[3], program.width
+    y0, y1, width = packet[Y0], packet[Y1], program.width
     at = y
     while y1 > at:
         router = at * width + x
@@ -42,9 +55,9 @@ def _column(program: Program, state: State, x: int, y: int, packet: Ints, copies
 def _eastwards(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> None:
     """Continue with packets that came into router (x, y) by its west port."""
     while True:
-        turned = packet[0] <= x <= packet[1] and _column(program, state, x, y, packet, copies)
+        turned = packet[X0] <= x <= packet[X1] and _column(program, state, x, y, packet, copies)
         router = y * program.width + x
-        if packet[1] <= x:
+        if packet[X1] <= x:
             if not turned:
                 state.counters[ROUTER_ERRORS, router] += copies
             return
@@ -59,9 +72,9 @@ def _eastwards(program: Program, state: State, x: int, y: int, packet: Ints, cop
 def _westwards(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> None:
     """Continue with packets that came into router (x, y) by its east port."""
     while True:
-        turned = packet[0] <= x <= packet[1] and _column(program, state, x, y, packet, copies)
+        turned = packet[X0] <= x <= packet[X1] and _column(program, state, x, y, packet, copies)
         router = y * program.width + x
-        if packet[0] >= x:
+        if packet[X0] >= x:
             if not turned:
                 state.counters[ROUTER_ERRORS, router] += copies
             return
@@ -75,16 +88,16 @@ def _from_core(program: Program, state: State, core: int, packet: Ints, copies: 
     x, y = core % program.width, core // program.width
     state.counters[PACKETS, core] += copies
     wanted = False
-    if packet[0] <= x <= packet[1]:
+    if packet[X0] <= x <= packet[X1]:
         wanted = _column(program, state, x, y, packet, copies)
-    if packet[1] > x:
+    if packet[X1] > x:
         wanted = True
         if x == program.width - 1:
             state.counters[ROUTER_ERRORS, core] += copies
         else:
             state.counters[HOPS, core] += copies
             _eastwards(program, state, x + 1, y, packet, copies)
-    if packet[0] < x:
+    if packet[X0] < x:
         wanted = True
         state.counters[HOPS, core] += copies
         _westwards(program, state, x - 1, y, packet, copies)
@@ -95,8 +108,8 @@ def _from_core(program: Program, state: State, core: int, packet: Ints, copies: 
 @njit
 def _arrive(program: Program, state: State, packet: Ints, copies: int) -> None:
     """Count packets at every core of their rectangle."""
-    for y in range(packet[2], min(packet[3], program.height - 1) + 1):
-        for x in range(packet[0], min(packet[1], program.width - 1) + 1):
+    for y in range(packet[Y0], min(packet[Y1], program.height - 1) + 1):
+        for x in range(packet[X0], min(packet[X1], program.width - 1) + 1):
             state.counters[DELIVERIES, y * program.width + x] += copies
 
 

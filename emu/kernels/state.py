@@ -8,17 +8,19 @@ lane follow each other; cycle mode has one lane, and every index without a lane 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
+from emu.words import COUNT_BITS, COUNTERS, PACKET, RECTANGLE, STATE_FIELDS, Section, column
 
 __all__ = [
     "ABSENT",
-    "COUNTER_COUNT",
     "GROUPS",
+    "TARGET",
     "WORD",
     "Program",
     "Record",
@@ -32,30 +34,44 @@ __all__ = [
 
 Ints = NDArray[np.int64]
 
-# Rows of State.counters, in the order of emu.words.COUNTERS (docs/reference/machine.md, "Counters").
-SPIKES = 0
-PACKETS = 1
-DELIVERIES = 2
-MERGES = 3
-SYNAPTIC_OPERATIONS = 4
-NEURON_UPDATES = 5
-SATURATIONS = 6
-ERRORS = 7
-INTEGRATE = 8
-UPDATE = 9
-SEND_STALL = 10
-TOKEN_WAIT = 11
-PAUSED = 12
-HOPS = 13
-TOKEN_HOPS = 14
-ROUTER_ERRORS = 15
-COUNTER_COUNT = 16
+# Rows of State.counters (docs/reference/machine.md, "Counters").
+SPIKES = COUNTERS.index("spikes")
+PACKETS = COUNTERS.index("packets")
+DELIVERIES = COUNTERS.index("deliveries")
+MERGES = COUNTERS.index("merges")
+SYNAPTIC_OPERATIONS = COUNTERS.index("synaptic_operations")
+NEURON_UPDATES = COUNTERS.index("neuron_updates")
+SATURATIONS = COUNTERS.index("saturations")
+ERRORS = COUNTERS.index("errors")
+INTEGRATE = COUNTERS.index("integrate")
+UPDATE = COUNTERS.index("update")
+SEND_STALL = COUNTERS.index("send_stall")
+TOKEN_WAIT = COUNTERS.index("token_wait")
+PAUSED = COUNTERS.index("paused")
+HOPS = COUNTERS.index("hops")
+TOKEN_HOPS = COUNTERS.index("token_hops")
+ROUTER_ERRORS = COUNTERS.index("router_errors")
 
 # Columns of Program.schedule.
-ENTRY_REPEAT, ENTRY_INIT, ENTRY_INTEGRATE, ENTRY_UPDATE, ENTRY_FIRE, ENTRY_FIRST, ENTRY_COUNT = range(7)
+ENTRY_REPEAT = column(Section.SCHEDULE, "repeat")
+ENTRY_INIT = column(Section.SCHEDULE, "init")
+ENTRY_INTEGRATE = column(Section.SCHEDULE, "integrate")
+ENTRY_UPDATE = column(Section.SCHEDULE, "update")
+ENTRY_FIRE = column(Section.SCHEDULE, "fire")
+ENTRY_FIRST = column(Section.SCHEDULE, "threshold_first")
+ENTRY_COUNT = column(Section.SCHEDULE, "threshold_count")
+
+# Columns of a packet, a row of a stimulus, and of a target, a row of Program.fanout.
+X0, X1, Y0, Y1, AXON, PAYLOAD = (PACKET.index(name) for name in PACKET)
+TARGET = (*RECTANGLE, "axon", "last")
+LAST = TARGET.index("last")
 
 # Places in Record.used, of each lane.
-USED_SPIKES, USED_POTENTIALS, USED_OUTPUTS, USED_KINDS = range(4)
+USED_SPIKES, USED_VISITS, USED_OUTPUTS, USED_KINDS = range(4)
+
+# Columns of Record.visits: step, core, neuron, then the state word.
+VISIT_COLUMNS = 3 + len(STATE_FIELDS)
+VISIT_POTENTIAL = 3 + STATE_FIELDS.index("potential")
 
 ABSENT = -(1 << 15)
 """Value of an axon without an event; no payload is as small."""
@@ -66,8 +82,11 @@ WORD = 64
 GROUPS = 8
 """Groups of events with equal payloads; a power of two."""
 
-# A spike in one number: steps above, then core, neuron and count, each in its greatest width (emu.spec).
-SPIKE_STEP, SPIKE_CORE, SPIKE_NEURON = 32, 20, 8
+# A spike in one number: the step above, then core, neuron and count, each in its greatest width (emu.spec).
+CORE_BITS, NEURON_BITS = 12, 12
+SPIKE_NEURON = COUNT_BITS
+SPIKE_CORE = SPIKE_NEURON + NEURON_BITS
+SPIKE_STEP = SPIKE_CORE + CORE_BITS
 
 _MOST_RECTANGLES = 1 << 18
 
@@ -107,9 +126,9 @@ class Program(NamedTuple):
     threshold_base: Ints  # (N,) index into thresholds
     fanout_base: Ints  # (N,) index into fanout
     thresholds: Ints
-    fanout: Ints  # (f, 6)
+    fanout: Ints  # (f, 6) as TARGET names them
     only: Ints  # (f,) the one core of the rectangle; -1 if there are several, or none, or the gateway
-    schedule: Ints  # (e, 7)
+    schedule: Ints  # (e, fields) as in emu.words
 
 
 class State(NamedTuple):
@@ -125,7 +144,7 @@ class State(NamedTuple):
     events: Ints  # (2 L C,) how many
     entry: Ints  # (C,) schedule position
     repetition: Ints  # (C,)
-    counters: Ints  # (COUNTER_COUNT, C)
+    counters: Ints  # (counters, C)
     sent: Ints  # (f,) packets by fan-out entry, still to be counted as hops
     fed: Ints  # stimulus packets by rectangle, still to be counted; empty for a mesh with too many
     sums: NDArray[np.int32]  # scratch of one core and lane, as all below
@@ -143,13 +162,13 @@ class Record(NamedTuple):
     """What a run writes down until the caller takes it away; each lane has an equal share of the rows."""
 
     spikes: Ints  # (s,) step, core, neuron, count in one number
-    potentials: Ints  # (v, 4) step, core, neuron, V; no rows if not wanted
+    visits: Ints  # (v, fields) step, core, neuron and the state stored; no rows if not wanted
     outputs: Ints  # (o, 3) step, axon, payload
     used: Ints  # (3 L,) the next free rows
 
 
-def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
-    """Return the state at the start of a run; every lane gets a copy of ``potential``."""
+def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> State:
+    """Return the state at the start of a run; every lane gets a copy of ``start``, by field."""
     cores, axons = len(program.enabled), len(program.row_cells)
     widest = max(1, int((program.neurons * program.columns).max(initial=0)))
     rows, neurons = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
@@ -157,14 +176,14 @@ def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
     compares = max(1, int(program.schedule[fire, ENTRY_COUNT].max(initial=0)))
     rectangles = (program.across * program.down) ** 2
     return State(
-        potential=np.tile(potential, lanes),
-        crossed=np.zeros(lanes * len(potential), np.int64),
+        **{name: np.tile(values, lanes) for name, values in start.items()},
+        crossed=np.zeros(lanes * len(program.bias), np.int64),
         value=np.full(2 * lanes * axons, ABSENT, np.int16),
         event=np.zeros(2 * lanes * axons, np.int32),
         events=np.zeros(2 * lanes * cores, np.int64),
         entry=np.zeros(cores, np.int64),
         repetition=np.zeros(cores, np.int64),
-        counters=np.zeros((COUNTER_COUNT, cores), np.int64),
+        counters=np.zeros((len(COUNTERS), cores), np.int64),
         sent=np.zeros(len(program.fanout), np.int64),
         fed=np.zeros(rectangles if rectangles <= _MOST_RECTANGLES else 0, np.int64),
         sums=np.zeros(widest, np.int32),
@@ -179,19 +198,19 @@ def make_state(program: Program, potential: Ints, lanes: int = 1) -> State:
     )
 
 
-def make_record(*, rows: int, outputs: int, potentials: bool, lanes: int = 1) -> Record:
+def make_record(*, rows: int, outputs: int, visits: bool, lanes: int = 1) -> Record:
     """Return empty buffers.
 
     Parameters
     ----------
     rows : neuron visits that each lane can record.
     outputs : packets to the gateway that each lane can record.
-    potentials : whether V is recorded.
+    visits : whether the state that a visit stores is recorded.
     """
     return _started(
         Record(
             spikes=np.empty(lanes * rows, np.int64),
-            potentials=np.empty((lanes * rows if potentials else 0, 4), np.int64),
+            visits=np.zeros((lanes * rows if visits else 0, VISIT_COLUMNS), np.int64),
             outputs=np.empty((lanes * outputs, 3), np.int64),
             used=np.zeros(USED_KINDS * lanes, np.int64),
         )
@@ -201,18 +220,18 @@ def make_record(*, rows: int, outputs: int, potentials: bool, lanes: int = 1) ->
 def _started(record: Record) -> Record:
     """Let every lane write from its first row on."""
     lanes = len(record.used) // USED_KINDS
-    for kind, rows in enumerate((record.spikes, record.potentials, record.outputs)):
+    for kind, rows in enumerate((record.spikes, record.visits, record.outputs)):
         record.used[kind::USED_KINDS] = np.arange(lanes) * (len(rows) // lanes)
     return record
 
 
 def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
-    """Return copies of the rows in use (spikes, potentials, outputs) of lanes with any; empty the buffers."""
+    """Return copies of the rows in use (spikes, visits, outputs) of lanes with any; empty the buffers."""
     lanes = len(record.used) // USED_KINDS
     used = record.used.reshape(lanes, USED_KINDS).copy()
     _started(record)
     first = record.used.reshape(lanes, USED_KINDS)
-    kinds = (record.spikes, record.potentials, record.outputs)
+    kinds = (record.spikes, record.visits, record.outputs)
     return [
         tuple(  # type: ignore[misc]
             rows[a:b].copy() for rows, a, b in zip(kinds, begin.tolist(), end.tolist(), strict=True)
@@ -228,9 +247,9 @@ def unpack_spikes(spikes: Ints, rows: Ints) -> None:
     for i in range(len(spikes)):
         spike = spikes[i]
         rows[i, 0] = spike >> SPIKE_STEP
-        rows[i, 1] = spike >> SPIKE_CORE & 0xFFF
-        rows[i, 2] = spike >> SPIKE_NEURON & 0xFFF
-        rows[i, 3] = spike & 0xFF
+        rows[i, 1] = spike >> SPIKE_CORE & (1 << CORE_BITS) - 1
+        rows[i, 2] = spike >> SPIKE_NEURON & (1 << NEURON_BITS) - 1
+        rows[i, 3] = spike & (1 << COUNT_BITS) - 1
 
 
 @njit
@@ -241,5 +260,5 @@ def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, i
         for j in range(len(low)):
             if packets[i, j] < low[j] or packets[i, j] > high[j]:
                 return i, leaving
-        leaving += packets[i, 0] == 0 and packets[i, 3] >= height
+        leaving += packets[i, X0] == 0 and packets[i, Y1] >= height
     return -1, leaving

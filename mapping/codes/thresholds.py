@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.errors import MappingError, UnsupportedModelError
+from mapping.errors import MappingError
 from mapping.model.elementwise import apply_elementwise
 from mapping.model.network import Node, make_node
 from mapping.spiking.network import ALWAYS, NEVER
@@ -47,26 +47,24 @@ class Chain:
     levels: int
     scale: float
 
-    def counts(self, sums: Integers, *, error: Floats | float = 0.0) -> Integers:
-        """Return the counts (rows, m) for integer sums (rows, m), evaluated as the float network does.
-
-        ``error`` () or (rows, 1) is added to the real value of each sum.
-
-        Raises
-        ------
-        UnsupportedModelError
-            If the parameters overflow float64.
-        """
+    def _values(self, sums: Integers, error: Floats | float = 0.0) -> Floats:
         values = self.unit[:, None] * sums + error
         with np.errstate(over="ignore", invalid="ignore"):
             for node in self.nodes:
                 values = apply_elementwise(node, values, axis=0)
-        counts = values / self.scale
-        if not np.isfinite(counts).all():
-            raise UnsupportedModelError(
-                f"Layer {self.layer!r} has parameters so large that its output overflows."
-            )
-        return np.rint(counts).astype(np.int64)  # a count times a scale that is no power of two is rounded
+            return np.asarray(values / self.scale)
+
+    def finite(self) -> bool:
+        """Tell whether float64 holds every reachable sum; a monotone chain is worst at its ends."""
+        return bool(np.isfinite(self._values(np.stack((self.low, self.high), axis=1))).all())
+
+    def counts(self, sums: Integers, *, error: Floats | float = 0.0) -> Integers:
+        """Return the counts (rows, m) for integer sums (rows, m), evaluated as the float network does.
+
+        ``error`` () or (rows, 1) is added to the real value of each sum.
+        """
+        # a count times a scale that is no power of two is rounded
+        return np.rint(self._values(sums, error)).astype(np.int64)
 
     def row(self, index: int) -> "Chain":
         """Return the chain of one row."""

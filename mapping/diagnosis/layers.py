@@ -248,12 +248,12 @@ class _Study:
                 tally.add_sums(layer_input(tally.layer, counts[tally.layer.source]))
                 tally.logical += int(operations[name].logical.sum())
                 tally.dense += int(operations[name].dense.sum())
-        logits = decode(self.spiking, counts)
+        logits = decode(self.spiking, counts, x)
         self.output = self.output.plus(difference(OUTPUT, truth[network.output], logits, start=start))
         self._note("ann", truth[network.output])
         self._note("spiking", logits)
         if self.emulate is not None and self.image is not None:
-            self._add_image(self.image, self.emulate(given), counts, logits, start)
+            self._add_image(self.image, self.emulate(given), counts, logits, x, start=start)
 
     def _note(self, which: str, logits: NDArray[np.float64]) -> None:
         self.classes[which].append(np.argmax(logits.reshape(len(logits), -1), axis=1))
@@ -264,6 +264,8 @@ class _Study:
         result: RunResult,
         counts: Mapping[str, Counts],
         logits: NDArray[np.float64],
+        x: NDArray[np.float64],
+        *,
         start: int,
     ) -> None:
         placed = image.attachments[PLACED]
@@ -278,7 +280,7 @@ class _Study:
         except MappingError as error:
             self.refused = self.refused or str(error)
             return
-        got_logits = decode(self.spiking, {**left, INPUT: counts[INPUT]})
+        got_logits = decode(self.spiking, {**left, INPUT: counts[INPUT]}, x)
         self.image_output = self.image_output.plus(difference(OUTPUT, logits, got_logits, start=start))
         self._note("image", got_logits)
 

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import SystemSpec
-from emu.words import Reset
-from mapping.layout.partition import CorePart, LayerPart, Partition, clamped_thresholds
+from emu.words import RECTANGLE, Reset, Section, table_of
+from mapping.layout.capacity import clamped_thresholds
+from mapping.layout.cut import CorePart
+from mapping.layout.partition import LayerPart, Partition
 from mapping.layout.place import Placement
 from mapping.layout.route import Entry, Routes
 from mapping.spiking.matrices import layer_matrix, pool_matrix
@@ -21,6 +23,9 @@ __all__ = ["PLACED", "emit"]
 
 PLACED = "placed"
 """Attachment, int32 (neurons, 4), sorted: layer (index in the metadata), output element, core, neuron."""
+
+_ENTRY = (*RECTANGLE, "axon", "last")
+"""Fields of a fan-out entry, in the order of `mapping.layout.route.Entry` and its end."""
 
 _Item = TypeVar("_Item", bound=Hashable)
 Integers = NDArray[np.int64]
@@ -56,7 +61,7 @@ def emit(
             cores[core] = image
             placed += [(order, element, core, neuron) for neuron, element in enumerate(part.outputs.tolist())]
     packets = [(element, *entry) for element, own in enumerate(routes.entries[INPUT]) for entry in own]
-    rows = np.array(packets, np.int32).reshape(-1, 6)
+    rows = np.array(packets, np.int32).reshape(-1, 2 + len(RECTANGLE))
     total = sum(math.prod(spiking.shape(output)) for output in routes.outputs)
     return SystemImage(
         spec=spec,
@@ -143,21 +148,19 @@ def _core(
     fanout, fanout_base = _shared(
         [tuple((*entry, i == len(own)) for i, entry in enumerate(own, 1)) for own in entries]
     )
+    targets = np.array(fanout, np.int32).reshape(-1, len(_ENTRY)).T
     connected = np.array([bool(own) for own in entries])
-    zero = np.zeros(len(rows), np.int64)
     return CoreImage(
         crossbar=crossbar,
         strengths=np.ones(1, np.int16),
-        bias=zero,
-        v0=zero,
-        potential=zero,
+        bias=np.zeros(len(rows), np.int64),
         reset=np.full(len(rows), Reset.CLEAR, np.uint8),
         count_emission=np.ones(len(rows), np.bool_),
         connected=connected,
         threshold_base=np.array(threshold_base, np.int32),
         fanout_base=np.where(connected, fanout_base, 0).astype(np.int32),
         thresholds=np.array(thresholds, np.int64),
-        fanout=np.array(fanout, np.int32).reshape(-1, 6),
+        fanout=table_of(Section.FANOUT, dict(zip(_ENTRY, targets, strict=True))),
         schedule=schedule,
         pooled=pooled,
     )
@@ -179,10 +182,13 @@ def _shared(lists: Sequence[tuple[_Item, ...]]) -> tuple[list[_Item], list[int]]
 
 
 def _schedule(depth: int, period: int, levels: int) -> NDArray[np.int32]:
-    """Return idle, active, idle: (repeat, init, integrate, update, fire, threshold_first, threshold_count).
+    """Return idle, active, idle, as `emu.words.TABLES` has the fields.
 
     >>> _schedule(1, 3, 4).tolist()
     [[1, 0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 1, 0, 4], [1, 0, 0, 0, 0, 0, 0]]
     """
-    before, active, after = (depth,) + (0,) * 6, (1, 0, 1, 1, 1, 0, levels), (period - 1 - depth,) + (0,) * 6
-    return np.array([entry for entry in (before, active, after) if entry[0]], np.int32)
+    repeat = np.array([depth, 1, period - 1 - depth])
+    works = np.array([0, 1, 0])
+    flags = dict.fromkeys(("integrate", "update", "fire"), works)
+    table = table_of(Section.SCHEDULE, {"repeat": repeat, **flags, "threshold_count": levels * works})
+    return table[repeat > 0]

@@ -7,24 +7,28 @@ whole numbers of a ``Floor`` or ``Round``, where that is a count times one scale
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.model.elementwise import apply_elementwise
-from mapping.model.network import ELEMENTWISE, Network, Node
+from mapping.model.elementwise import apply_elementwise, by_channel, rises
+from mapping.model.network import ELEMENTWISE, Node
 
 __all__ = [
     "MAX_LEVELS",
+    "MOVES",
+    "SAME_VALUES",
     "Activation",
+    "Range",
     "changes_nothing",
-    "explain",
-    "find_activations",
-    "find_counts",
+    "interval",
     "is_pad",
     "magnitudes",
+    "one_scale",
+    "quantiser",
+    "recognise",
     "scalar",
 ]
 
@@ -32,7 +36,28 @@ Range = tuple[float, float]
 """Smallest and largest value."""
 
 _UNBOUNDED = (-math.inf, math.inf)
-_SAME_VALUES = frozenset({"Flatten", "MaxPool", "Permute", "Reshape"})
+
+MOVES = frozenset({"Flatten", "Permute", "Reshape"})
+"""Operations that only move elements."""
+
+SAME_VALUES = MOVES | {"MaxPool", "Take"}
+"""Operations of one input that write none but its values."""
+
+_RISING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Quantise", "Relu", "Round"})
+_FIXED: Mapping[str, Range] = {
+    "Abs": (0.0, math.inf),
+    "Erf": (-1.0, 1.0),
+    "Exp": (0.0, math.inf),
+    "LogSoftmax": (-math.inf, 0.0),
+    "Sigmoid": (0.0, 1.0),
+    "Sign": (-1.0, 1.0),
+    "Softmax": (0.0, 1.0),
+    "Softplus": (0.0, math.inf),
+    "Softsign": (-1.0, 1.0),
+    "Sqrt": (0.0, math.inf),
+    "Tanh": (-1.0, 1.0),
+}
+"""Smallest and largest value of operations that have them whatever they read."""
 
 MAX_LEVELS = 1024
 """Most levels an activation may have to count as quantised."""
@@ -56,34 +81,40 @@ class Activation:
 def scalar(node: Node) -> float | None:
     """Return the constant of an ``Add``, ``Mul`` or ``Div`` if it is one value for the whole tensor."""
     value = node.constants.get("value")
-    if node.op not in {"Add", "Div", "Mul"} or value is None or not (value == value.reshape(-1)[0]).all():
+    if node.op not in {"Add", "Div", "Mul"} or value is None or value.ndim > 1:
+        return None
+    if (value != value.reshape(-1)[0]).any():
         return None
     return float(value.reshape(-1)[0])
 
 
-def _interval(node: Node, low: float, high: float) -> Range:
-    """Return the smallest and largest value of a node's output from those of its input."""
-    value = scalar(node)
-    rising = node.op in {"Clip", "Floor", "Quantise", "Relu", "Round"}
-    if node.op in _SAME_VALUES:
+def interval(node: Node, low: float, high: float) -> Range:
+    """Return the smallest and largest value of a node's output from those of its first input."""
+    if node.op in SAME_VALUES or (node.op == "Reduce" and node.text("kind") != "sum"):
         return low, high
-    if node.op in {"Conv", "Dense"} and low >= 0 and (node.constants["weight"] >= 0).all():
-        return 0.0, math.inf  # as averages of what is never negative
-    if len(node.inputs) != 1 or not (rising or value is not None) or (node.op == "Mul" and value == 0.0):
-        return _UNBOUNDED  # zero times an infinite end is no number
-    with np.errstate(over="ignore"):
+    if node.op in _FIXED:
+        return _FIXED[node.op]
+    positive = node.op in {"Conv", "Dense"} and bool((node.constants["weight"] >= 0).all())
+    if low >= 0 and (positive or node.op == "Reduce"):
+        return 0.0, math.inf  # sums of what is never negative
+    affine = scalar(node) is not None
+    if not affine and not (node.op in _RISING and by_channel(node) and rises(node)):
+        return _UNBOUNDED
+    with np.errstate(all="ignore"):
         ends = apply_elementwise(node, np.array([[low, high]]), axis=0)
-    return float(ends.min()), float(ends.max())
+    return _UNBOUNDED if np.isnan(ends).any() else (float(ends.min()), float(ends.max()))
 
 
-def _after(rounded: Node, network: Network) -> Iterator[tuple[list[Node], float]]:
+def _after(
+    rounded: Node, readers: Mapping[str, tuple[Node, ...]], output: str
+) -> Iterator[tuple[list[Node], float]]:
     """Walk on from rounded values: the nodes up to every tensor of counts there may be, and its scale."""
     nodes: list[Node] = []
     tensor, scale = rounded.output, 1.0
     while True:
         yield list(nodes), scale
-        consumers = network.consumers(tensor)
-        if len(consumers) != 1 or tensor == network.output or len(nodes) == _MAX_WALK:
+        consumers = readers[tensor]
+        if len(consumers) != 1 or tensor == output or len(nodes) == _MAX_WALK:
             return
         node, value = consumers[0], scalar(consumers[0])
         if node.op in {"Div", "Mul"} and value is not None and value > 0:
@@ -94,13 +125,18 @@ def _after(rounded: Node, network: Network) -> Iterator[tuple[list[Node], float]
         tensor = node.output
 
 
-def _recognise(rounded: Node, network: Network, low: float, high: float) -> Activation | None:
-    """Return the last activation behind a node that writes whole numbers from low to high."""
-    best = None
+def recognise(
+    rounded: Node, readers: Mapping[str, tuple[Node, ...]], output: str, ends: Range
+) -> Activation | None:
+    """Return the last activation behind a node that writes whole numbers between two ends.
+
+    ``readers`` names the nodes that read a tensor, and ``output`` is the network's.
+    """
+    best, (low, high) = None, ends
     numbers = np.arange(max(low, -2.0), min(high, MAX_LEVELS + 2.0) + 1)
-    for after, scale in _after(rounded, network):
+    for after, scale in _after(rounded, readers, output):
         values = np.array([[low, *numbers, high]])
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             for node in after:
                 values = apply_elementwise(node, values, axis=0)
         counts = np.rint(values / scale)
@@ -110,15 +146,21 @@ def _recognise(rounded: Node, network: Network, low: float, high: float) -> Acti
             continue
         levels = int(counts.max())
         if counts.min() >= 0 and 1 <= levels <= MAX_LEVELS:
-            output = after[-1].output if after else rounded.output
-            best = Activation(output=output, rounded=rounded.output, scale=scale, levels=levels)
+            last = after[-1].output if after else rounded.output
+            best = Activation(output=last, rounded=rounded.output, scale=scale, levels=levels)
     return best
 
 
-def _quantiser(node: Node, low: float, high: float) -> Activation | None:
+def one_scale(node: Node) -> bool:
+    """Tell whether a ``Quantise`` has one scale for the whole tensor."""
+    scale = node.constants["scale"]
+    return bool((scale == scale.reshape(-1)[0]).all())
+
+
+def quantiser(node: Node, low: float, high: float) -> Activation | None:
     """Return the activation a ``Quantise`` writes when its values lie in low..high, if these are counts."""
     scale, zero_point = node.constants["scale"], node.constants["zero_point"]
-    if (scale != scale.reshape(-1)[0]).any() or (zero_point != np.rint(zero_point)).any():
+    if not one_scale(node) or (zero_point != np.rint(zero_point)).any():
         return None
     unit = float(scale.reshape(-1)[0])
     levels = round(high / unit) if math.isfinite(high / unit) else 0
@@ -127,80 +169,13 @@ def _quantiser(node: Node, low: float, high: float) -> Activation | None:
     return Activation(output=node.output, rounded=node.output, scale=unit, levels=levels)
 
 
-def _ranges(network: Network) -> Iterator[tuple[Node, Range]]:
-    """Give every node with the smallest and largest value it can write."""
-    ranges: dict[str, Range] = {}
-    for node in network.nodes:
-        ranges[node.output] = _interval(node, *ranges.get(node.inputs[0], _UNBOUNDED))
-        yield node, ranges[node.output]
-
-
-def explain(network: Network, tensor: str) -> str:
-    """Return why a tensor holds no counts, as the end of a sentence about it."""
-    node = network.producer(tensor)
-    while node is not None and (node.op in _SAME_VALUES - {"Permute"} or is_pad(node)):
-        node = network.producer(node.inputs[0])
-    if node is not None and node.op == "Quantise":
-        return f"is quantised by {node.name!r} {_no_counts(node, network)}"
-    made = {"Add": "the sum of two tensors", "Concat": "several tensors joined"}
-    made["Permute"] = "a tensor in another order"
-    if node is not None and node.op in made and (node.op != "Add" or len(node.inputs) == 2):
-        return f"is {made[node.op]}, not a quantised activation"
-    return "is not a quantised activation"
-
-
-def _no_counts(node: Node, network: Network) -> str:
-    """Return what keeps the values of a ``Quantise`` from being counts."""
-    scale, zero_point = node.constants["scale"], node.constants["zero_point"]
-    if (scale != scale.reshape(-1)[0]).any():
-        return "with one scale per channel, where one for the tensor is needed"
-    if (zero_point != np.rint(zero_point)).any():
-        return "with a zero point that is no integer"
-    low = next(low for other, (low, _) in _ranges(network) if other is node)
-    if low < 0:
-        return "to values that may be negative; put a Relu before it"
-    return f"to more than {MAX_LEVELS} levels"
-
-
-def find_activations(network: Network) -> dict[str, Activation]:
-    """Return every quantised activation by the name of its tensor, in topological order."""
-    found = {}
-    for node, (low, high) in _ranges(network):
-        activation = None
-        if node.op == "Quantise":
-            activation = _quantiser(node, low, high)
-        elif node.op in {"Floor", "Round"}:
-            activation = _recognise(node, network, low, high)
-        if activation is not None:
-            found[activation.output] = activation
-    return found
-
-
 def changes_nothing(node: Node, activation: Activation) -> bool:
     """Tell whether a node gives back every value of the quantised activation that it reads."""
-    if node.op not in ELEMENTWISE or len(node.inputs) != 1:
+    if node.op not in ELEMENTWISE or not by_channel(node):
         return False
     values = np.arange(activation.levels + 1)[None, :] * activation.scale
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return bool((apply_elementwise(node, values, axis=0) == values).all())
-
-
-def find_counts(network: Network) -> dict[str, Activation]:
-    """Return for every tensor that holds values of one quantised activation, which one.
-
-    These are the activations, what pools and reshapes make of them, and what operations leave as it is.
-    """
-    activations = find_activations(network)
-    counts: dict[str, Activation] = {}
-    for node in network.nodes:
-        source = counts.get(node.inputs[0])
-        if node.output in activations:
-            counts[node.output] = activations[node.output]
-        elif source is not None and (
-            node.op in _SAME_VALUES or is_pad(node) or changes_nothing(node, source)
-        ):
-            counts[node.output] = source
-    return counts
 
 
 def is_pad(node: Node) -> bool:

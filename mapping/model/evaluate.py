@@ -7,7 +7,8 @@ float64, and are otherwise taken in a fixed order, so that they depend neither o
 linear algebra library. `docs/reference/truth.md` says what this is equal to.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.errors import MappingError
-from mapping.model.activations import find_counts, magnitudes
-from mapping.model.elementwise import apply_elementwise
+from mapping.model.activations import magnitudes
+from mapping.model.analysis import analyse
+from mapping.model.elementwise import JOIN, apply_elementwise
 from mapping.model.network import ELEMENTWISE, Network, Node
 
 __all__ = ["evaluate", "infer", "lowest_bit", "needed_nodes", "run", "run_single", "windows"]
@@ -136,19 +138,52 @@ def _max_pool(node: Node, values: Reals) -> Reals:
     return result
 
 
+def _reduce(node: Node, values: Reals) -> Reals:
+    """Return a mean, a sum, a maximum or a minimum over some axes, which keep the size 1."""
+    axes, kind = tuple(axis + 1 for axis in node.integers("axes")), node.text("kind")
+    if kind in ("max", "min"):
+        return np.asarray((np.max if kind == "max" else np.min)(values, axis=axes, keepdims=True))
+    kept = [axis for axis in range(values.ndim) if axis not in axes]
+    rows = np.ascontiguousarray(values.transpose(*kept, *axes))
+    number = math.prod(values.shape[axis] for axis in axes)
+    sums = _dense(np.ones((1, number), values.dtype), rows.reshape(-1, number))
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(values.shape))
+    return (sums / number if kind == "mean" else sums).reshape(shape)
+
+
+def _softmax(node: Node, values: Reals) -> Reals:
+    axis = int(node.number("axis")) + 1
+    shifted = values - values.max(axis=axis, keepdims=True)
+    powers = np.exp(shifted)
+    total = powers.sum(axis=axis, keepdims=True)
+    return np.asarray(powers / total if node.op == "Softmax" else shifted - np.log(total))
+
+
+def _take(node: Node, values: Reals, shape: tuple[int, ...]) -> Reals:
+    flat = values.reshape(len(values), -1)
+    return flat[:, node.constants["order"].astype(np.int64)].reshape((-1, *shape))
+
+
 def _apply(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...], scale: float | None) -> Reals:
     if node.op in ELEMENTWISE:
-        return inputs[0] + inputs[1] if len(inputs) == 2 else apply_elementwise(node, inputs[0], axis=1)
+        return JOIN[node.op](*inputs) if len(inputs) > 1 else apply_elementwise(node, inputs[0], axis=1)
     if node.op in {"Conv", "Dense"}:
         return _linear(node, inputs[0], scale)
-    if node.op == "MaxPool":
-        return _max_pool(node, inputs[0])
     if node.op == "Concat":
         return np.concatenate(inputs, axis=int(node.number("axis")) + 1)
-    if node.op == "Permute":
-        flat = inputs[0].reshape(len(inputs[0]), -1)
-        return flat[:, node.constants["order"].astype(np.int64)].reshape((-1, *shape))
+    if node.op in {"Permute", "Take"}:
+        return _take(node, inputs[0], shape)
+    if node.op in _RULES:
+        return _RULES[node.op](node, inputs[0])
     return inputs[0].reshape((len(inputs[0]), *shape))
+
+
+_RULES: Mapping[str, Callable[[Node, Reals], Reals]] = {
+    "LogSoftmax": _softmax,
+    "MaxPool": _max_pool,
+    "Reduce": _reduce,
+    "Softmax": _softmax,
+}
 
 
 def needed_nodes(network: Network, given: Iterable[str], wanted: Iterable[str]) -> tuple[Node, ...]:
@@ -198,18 +233,19 @@ def run(
     TypeError, ValueError
         If a given tensor has the wrong type or shape, is not finite, or does not suffice.
     MappingError
-        If a wanted tensor is not a number somewhere, because a sum before it left the range of float64.
+        If a wanted tensor is not a number somewhere, because an operation before it left the range of
+        float64 or is not defined there, as the root of a negative number.
     """
     tensors: dict[str, Reals] = {name: _checked(network, name, values) for name, values in given.items()}
-    scales = {tensor: activation.scale for tensor, activation in find_counts(network).items()}
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities may be clipped; NaN is refused below
+    scales = {tensor: activation.scale for tensor, activation in analyse(network).counts.items()}
+    with np.errstate(all="ignore"):  # infinities may be clipped; NaN is refused below
         computed = _compute(network, tensors, wanted, scales, keep=keep)
     for tensor in wanted:
         wrong = np.argwhere(np.isnan(computed[tensor]))
         if len(wrong):
             raise MappingError(
-                f"Tensor {tensor!r} is not a number for sample {wrong[0][0]}: a sum before it leaves the "
-                "range of float64; scale the data or the weights down."
+                f"Tensor {tensor!r} is not a number for sample {wrong[0][0]}: an operation before it leaves "
+                "the range of float64 or has no value there; keep data and weights inside."
             )
     return computed
 

@@ -14,6 +14,7 @@ from mapping.errors import UnsupportedModelError
 
 __all__ = [
     "ELEMENTWISE",
+    "FUNCTIONS",
     "MAX_ELEMENTS",
     "OPERATIONS",
     "ROUNDINGS",
@@ -27,30 +28,35 @@ __all__ = [
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...]
 
-OPERATIONS = (
+FUNCTIONS = frozenset(
+    {"Abs", "Ceil", "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSwish", "Mish", "PRelu", "Pow", "Selu"}
+    | {"Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"}
+)
+"""Functions of one number that networks use as activations; all but a rising ``PRelu`` need the host."""
+
+ELEMENTWISE = FUNCTIONS | {
     "Add",
     "BatchNormalization",
     "Clip",
-    "Concat",
-    "Conv",
-    "Dense",
     "Div",
-    "Flatten",
     "Floor",
-    "MaxPool",
+    "Max",
+    "Min",
     "Mul",
-    "Permute",
     "Quantise",
     "Relu",
-    "Reshape",
     "Round",
+}
+"""Operations that treat every element alone, with parameters per tensor, per channel or per element."""
+
+OPERATIONS = tuple(
+    sorted(
+        ELEMENTWISE
+        | {"Concat", "Conv", "Dense", "Flatten", "LogSoftmax", "MaxPool", "Permute", "Reduce", "Reshape"}
+        | {"Softmax", "Take"}
+    )
 )
 """Every operation a `Node` can have."""
-
-ELEMENTWISE = frozenset(
-    {"Add", "BatchNormalization", "Clip", "Div", "Floor", "Mul", "Quantise", "Relu", "Round"}
-)
-"""Operations that treat every element alone, with parameters per tensor or per channel."""
 
 ROUNDINGS = ("half_even", "half_up", "half_down", "ceil", "floor", "up", "down")
 """How a ``Quantise`` rounds. Up is away from zero and down is towards it, also for halves."""
@@ -68,7 +74,8 @@ class Node:
     - ``Conv``: ``stride`` (y, x), ``pads`` (top, left, bottom, right), ``dilation`` (y, x), ``groups``;
       ``weight`` (Cout, Cin / groups, kh, kw). No bias: a bias is an ``Add`` of its own.
     - ``Dense``: ``weight`` (out, in).
-    - ``Add``, ``Mul``, ``Div``: ``value`` () or (C,). An ``Add`` without ``value`` adds its two inputs.
+    - ``Add``, ``Mul``, ``Div``: ``value`` (), (C,) or the shape of the input. Without ``value`` they join
+      their two inputs, as ``Max`` and ``Min`` do; an axis of size 1 is repeated as often as needed.
     - ``BatchNormalization``: ``epsilon``; ``scale``, ``bias``, ``mean``, ``variance``, each (C,).
     - ``Clip``: ``low``, ``high``, which may be infinite.
     - ``Quantise``: the integers ``low``, ``high``, and ``rounding``; ``scale``, ``zero_point``, each () or
@@ -77,8 +84,14 @@ class Node:
     - ``Reshape``: ``shape`` without the batch dimension.
     - ``Permute``: ``shape``; ``order``, for each element of the output, the place of its value in the input,
       both flat.
-    - ``Concat``: ``axis``, not counting the batch.
-    - ``Flatten``, ``Floor``, ``Relu``, ``Round`` (halves to even): none.
+    - ``Take``: the same, where ``order`` may leave out places and repeat them.
+    - ``Concat``, ``LogSoftmax``, ``Softmax``: ``axis``, not counting the batch.
+    - ``Reduce``: ``kind`` (``mean``, ``sum``, ``max`` or ``min``), and ``axes``, ascending and not counting
+      the batch, which keep the size 1.
+    - ``Celu``, ``Elu``, ``Swish``, ``ThresholdedRelu``: ``alpha``. ``Selu``: ``alpha``, ``gamma``. ``Pow``:
+      ``exponent``. ``Gelu``: ``approximate`` (``none`` or ``tanh``). ``PRelu``: constant ``slope``, as
+      ``value`` above, the factor of negative values; a LeakyRelu is one.
+    - ``Flatten``, ``Floor``, ``Relu``, ``Round`` (halves to even), all other functions: none.
     """
 
     name: str
@@ -229,6 +242,30 @@ def _permute_shape(node: Node, shape: Shape) -> Shape:
     return target
 
 
+def _taken_shape(node: Node, shape: Shape) -> Shape:
+    target, order = node.integers("shape"), node.constants["order"]
+    places = math.prod(shape)
+    whole = bool((order == np.rint(order)).all()) and order.shape == (math.prod(target),)
+    if min(target, default=0) < 1 or not whole or order.min() < 0 or order.max() >= places:
+        raise _bad(node, f"takes places that an input of shape {shape} does not have")
+    return target
+
+
+def _softmax_shape(node: Node, shape: Shape) -> Shape:
+    if not 0 <= int(node.number("axis")) < len(shape):
+        raise _bad(node, f"has an axis that an input of shape {shape} does not have")
+    return shape
+
+
+def _reduced_shape(node: Node, shape: Shape) -> Shape:
+    axes = node.integers("axes")
+    if not axes or list(axes) != sorted(set(axes)) or axes[0] < 0 or axes[-1] >= len(shape):
+        raise _bad(node, f"has axes {axes} for an input of shape {shape}")
+    if node.text("kind") not in ("mean", "sum", "max", "min"):
+        raise _bad(node, f"has the kind {node.text('kind')!r}")
+    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+
+
 def _concat_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     axis = int(node.number("axis"))
     if not all(0 <= axis < len(shape) == len(shapes[0]) for shape in shapes) or any(
@@ -238,11 +275,16 @@ def _concat_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
 
 
+_JOINING = frozenset({"Add", "Div", "Max", "Min", "Mul"})
+_BY_ELEMENT = frozenset({"slope", "value"})
+
+
 def _elementwise_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
-    if any(shape != shapes[0] for shape in shapes):
-        raise _bad(node, f"adds tensors of different shapes {shapes[0]} and {shapes[1]}")
+    if len(shapes) > 1:
+        return _joined_shape(node, shapes)
     for key, value in node.constants.items():
-        if value.shape not in ((), shapes[0][:1]):
+        full = (shapes[0],) if key in _BY_ELEMENT else ()
+        if value.shape not in ((), shapes[0][:1], *full):
             raise _bad(node, f"has {key} of shape {value.shape} for an input of shape {shapes[0]}")
     if node.op == "BatchNormalization" and (node.constants["variance"] + node.number("epsilon") <= 0).any():
         raise _bad(node, "has a variance plus epsilon that is not above zero")
@@ -251,6 +293,14 @@ def _elementwise_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     if node.op == "Quantise":
         _check_quantiser(node)
     return shapes[0]
+
+
+def _joined_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    first, second = shapes
+    fits = len(first) == len(second) and node.op in _JOINING
+    if not fits or any(m != n and 1 not in (m, n) for m, n in zip(first, second, strict=True)):
+        raise _bad(node, f"joins tensors of different shapes {first} and {second}")
+    return tuple(np.broadcast_shapes(first, second))
 
 
 def _check_quantiser(node: Node) -> None:
@@ -280,9 +330,13 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     rules = {
         "Conv": _conv_shape,
         "Dense": _dense_shape,
+        "LogSoftmax": _softmax_shape,
         "MaxPool": _pool_shape,
         "Permute": _permute_shape,
+        "Reduce": _reduced_shape,
         "Reshape": _reshape_shape,
+        "Softmax": _softmax_shape,
+        "Take": _taken_shape,
     }
     shape = _concat_shape(node, shapes) if node.op == "Concat" else rules[node.op](node, shapes[0])
     if math.prod(shape) > MAX_ELEMENTS:

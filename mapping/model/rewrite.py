@@ -1,43 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewrite a network into an equal one that converts better."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from mapping.codes.thresholds import slopes
-from mapping.model.activations import changes_nothing, find_counts, is_pad, magnitudes
-from mapping.model.network import ELEMENTWISE, Network, Node, build_network
+import numpy as np
 
-__all__ = ["absorb_pads", "drop_idle", "sink_pools"]
+from mapping.model.activations import MOVES, changes_nothing, is_pad, magnitudes
+from mapping.model.analysis import Analysed, analyse, rebuilt
+from mapping.model.elementwise import by_channel, rises
+from mapping.model.network import ELEMENTWISE, Network, Node, Shape, make_node
+
+__all__ = ["absorb_pads", "drop_idle", "prepare", "sink_moves", "sink_pools"]
 
 
-_PASSED = (ELEMENTWISE | {"MaxPool"}) - {"Floor", "Quantise", "Round"}
+_PASSED = (ELEMENTWISE | MOVES | {"MaxPool"}) - {"Floor", "Quantise", "Round"}
 
 
-def drop_idle(network: Network) -> Network:
+def prepare(network: Network) -> Analysed:
+    """Return the equal network that converts best, analysed.
+
+    Reshapes and max-pools stand behind quantised activations, pads are in the layers that read them, and
+    operations that do nothing are left out, where that changes no value of a tensor that stays.
+    """
+    return absorb_pads(drop_idle(analyse(sink_pools(sink_moves(network)))))
+
+
+def drop_idle(analysed: Analysed) -> Analysed:
     """Leave out operations that give back every value of the quantised activation they read.
 
     Exporters repeat a quantiser behind a reshape or a pool, and a Relu behind a quantiser without negative
     values. Each is evaluated on all values it can read, so that no remaining tensor changes.
     """
-    counts = find_counts(network)
-    names: dict[str, str] = {}
-    nodes = []
+    network, names, nodes = analysed.network, dict[str, str](), []
     for node in network.nodes:
-        source = counts.get(node.inputs[0])
+        source = analysed.counts.get(node.inputs[0])
         if source is not None and node.output != network.output and changes_nothing(node, source):
             names[node.output] = names.get(node.inputs[0], node.inputs[0])
             continue
         nodes.append(replace(node, inputs=tuple(names.get(tensor, tensor) for tensor in node.inputs)))
-    return _rebuilt(network, nodes)
+    return analysed.rewritten(nodes)
 
 
-def absorb_pads(network: Network) -> Network:
+def absorb_pads(analysed: Analysed) -> Analysed:
     """Let convolutions do the padding before them, and max-pools too where the padded values are counts.
 
     A zero around counts never wins a maximum, as nothing around them never does.
     """
-    counts = find_counts(network)
+    network, counts = analysed.network, analysed.counts
     padded: dict[str, tuple[str, tuple[int, ...]]] = {}
     nodes = []
     for node in network.nodes:
@@ -49,7 +60,7 @@ def absorb_pads(network: Network) -> Network:
         if is_pad(node) and node.output != network.output:
             padded[node.output] = node.inputs[0], node.pads()
         nodes.append(node)
-    return _rebuilt(network, nodes)
+    return analysed.rewritten(nodes)
 
 
 def _less(pads: tuple[int, ...], kernel: tuple[int, int]) -> bool:
@@ -57,14 +68,64 @@ def _less(pads: tuple[int, ...], kernel: tuple[int, int]) -> bool:
     return max(top, bottom) < kernel[0] and max(left, right) < kernel[1]
 
 
-def _rebuilt(network: Network, nodes: Sequence[Node]) -> Network:
-    return build_network(
-        nodes,
-        name=network.name,
-        input_name=network.input,
-        input_shape=network.shapes[network.input],
-        output_name=network.output,
-    )
+def sink_moves(network: Network) -> Network:
+    """Move reshapes and permutations behind the elementwise operations that follow.
+
+    The operation gives every element the value it had, so that no remaining tensor changes. A network that
+    flattens before its quantised activation becomes one that flattens after it. A constant that would differ
+    within a channel keeps the operation where it is.
+    """
+    producers: dict[str, Node] = {}
+    shapes, behind = dict(network.shapes), _behind_ternary(network)
+    sinking = {node.output for node in network.nodes if node.op in MOVES and node.inputs[0] in behind}
+    for node in network.nodes:
+        moves: list[Node] = []
+        first = node
+        while first.inputs[0] in sinking:
+            move = producers[first.inputs[0]]
+            before = _before(first, move, shapes)
+            if before is None:
+                break
+            moves.append(replace(move, inputs=(before.output,), output=first.output))
+            sinking.add(first.output)
+            first = before
+            shapes[first.output] = shapes[first.inputs[0]]
+        producers |= {new.output: new for new in (first, *reversed(moves))}
+    return rebuilt(network, list(producers.values()))
+
+
+def _behind_ternary(network: Network) -> set[str]:
+    """Return the sums of ternary layers and what operations make of them up to the next rounding."""
+    behind: set[str] = set()
+    for node in network.nodes:
+        if node.op in {"Conv", "Dense"}:
+            ternary = magnitudes(node.constants["weight"]) is not None
+        else:
+            ternary = node.op in _PASSED and node.inputs[0] in behind
+        if ternary:
+            behind.add(node.output)
+    return behind
+
+
+def _before(node: Node, move: Node, shapes: Mapping[str, Shape]) -> Node | None:
+    """Return an elementwise node as it stands before a move, or None if it cannot stand there."""
+    if node.op not in ELEMENTWISE or not by_channel(node):
+        return None
+    shape, moved = shapes[move.inputs[0]], shapes[move.output]
+    places = np.arange(math.prod(shape))
+    if move.op == "Permute":
+        places = move.constants["order"].astype(np.int64)
+    constants = dict(node.constants)
+    for key, value in node.constants.items():
+        if value.ndim:
+            full = np.empty(len(places))
+            full[places] = np.repeat(value, math.prod(moved[1:]))
+            rows = full.reshape(shape[0], -1)
+            if (rows != rows[:, :1]).any():
+                return None
+            constants[key] = rows[:, 0]
+    output = f"{node.output}.before.{move.name}"
+    return make_node(node.name, node.op, move.inputs, output, attributes=node.attributes, constants=constants)
 
 
 def sink_pools(network: Network) -> Network:
@@ -74,8 +135,8 @@ def sink_pools(network: Network) -> Network:
     value to the last bit. A network that pools before its quantised activation becomes one that pools after
     it. Pools of other layers stay, so that the encoder does not grow.
     """
-    nodes = list(network.nodes)
-    movable = {node.name for node in nodes if node.op == "MaxPool" and _follows_ternary(node, nodes)}
+    nodes, behind = list(network.nodes), _behind_ternary(network)
+    movable = {node.name for node in nodes if node.op == "MaxPool" and node.inputs[0] in behind}
     at = 0
     while at < len(nodes):
         pool, after = nodes[at], _only_consumer(nodes, nodes[at], network)
@@ -88,7 +149,7 @@ def sink_pools(network: Network) -> Network:
         where = next(i for i, node in enumerate(nodes) if node is after)
         nodes[where : where + 1] = [first, second]
         del nodes[at]
-    return _rebuilt(network, nodes)
+    return rebuilt(network, nodes)
 
 
 def _only_consumer(nodes: list[Node], node: Node, network: Network) -> Node | None:
@@ -96,15 +157,5 @@ def _only_consumer(nodes: list[Node], node: Node, network: Network) -> Node | No
     return consumers[0] if len(consumers) == 1 and node.output != network.output else None
 
 
-def _follows_ternary(pool: Node, nodes: list[Node]) -> bool:
-    producers = {node.output: node for node in nodes}
-    node = producers.get(pool.inputs[0])
-    while node is not None and node.op in _PASSED:
-        node = producers.get(node.inputs[0])
-    return (
-        node is not None and node.op in {"Conv", "Dense"} and magnitudes(node.constants["weight"]) is not None
-    )
-
-
 def _commutes(after: Node) -> bool:
-    return after.op in ELEMENTWISE and len(after.inputs) == 1 and bool((slopes([after], 1) >= 0).all())
+    return after.op in ELEMENTWISE and by_channel(after) and rises(after)

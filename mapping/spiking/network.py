@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer network: ternary layers whose neurons count the thresholds their integer sum has reached."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.model.network import Network
+from mapping.model.work import multiply_adds
 
-__all__ = ["ALWAYS", "INPUT", "NEVER", "Pool", "SpikingLayer", "SpikingNetwork"]
+__all__ = ["ALWAYS", "INPUT", "NEVER", "HostLayer", "Pool", "SpikingLayer", "SpikingNetwork"]
 
 NEVER = 2**40
 """A threshold no sum reaches; an emitter clamps it to the largest threshold of its hardware."""
@@ -89,6 +91,32 @@ class SpikingLayer:
         self.weight.flags.writeable = False
         self.thresholds.flags.writeable = False
 
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return math.prod(self.output_shape)
+
+    def reading(self, source: str) -> "SpikingLayer":
+        """Return the same layer as the reader of another source."""
+        return replace(self, source=source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLayer:
+    """A layer that runs on the host.
+
+    ``reason`` completes "because"; ``remedy`` would let it run on the chip, and is empty where nothing could.
+    """
+
+    name: str
+    reason: str
+    remedy: str = ""
+
+    @property
+    def told(self) -> str:
+        """Reason and remedy in one phrase."""
+        return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpikingNetwork:
@@ -108,8 +136,11 @@ class SpikingNetwork:
         Names of the layers the decoder reads.
     decoder_reads_input : bool
         Whether the decoder reads the encoder's output too.
-    host_layers, host_reasons : tuple of str
-        Layers that run on the host, in order, and for each one why.
+    decoder_reads_data : bool
+        Whether the decoder reads the graph input too, because a path to the output leads past the chip.
+    host : tuple of HostLayer
+        Layers that run on the host, in order: convolutions, dense layers, max-pools, and the quantiser of the
+        input if no layer is before it.
     """
 
     name: str
@@ -120,8 +151,22 @@ class SpikingNetwork:
     layers: tuple[SpikingLayer, ...]
     outputs: tuple[str, ...]
     decoder_reads_input: bool
-    host_layers: tuple[str, ...]
-    host_reasons: tuple[str, ...]
+    host: tuple[HostLayer, ...]
+    decoder_reads_data: bool = False
+
+    @property
+    def host_layers(self) -> tuple[str, ...]:
+        """Names of the layers that run on the host."""
+        return tuple(layer.name for layer in self.host)
+
+    @property
+    def host_share(self) -> float:
+        """Share of the network's multiply-adds that run on the host, 0..1.
+
+        A layer that runs on both sides counts as the host's.
+        """
+        work = multiply_adds(self.network)
+        return sum(work.get(name, 0) for name in set(self.host_layers)) / max(1, sum(work.values()))
 
     def layer(self, name: str) -> SpikingLayer:
         """Return a layer by name.

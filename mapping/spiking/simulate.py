@@ -46,17 +46,20 @@ def encode(spiking: SpikingNetwork, x: ArrayLike) -> Counts:
     return np.rint(values / spiking.input_scale).astype(np.int32)
 
 
-def decode(spiking: SpikingNetwork, counts: Mapping[str, NDArray[np.integer]]) -> NDArray[np.float64]:
-    """Return the network's output (N, output shape) from counts by layer name.
+def decode(
+    spiking: SpikingNetwork, counts: Mapping[str, NDArray[np.integer]], x: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the network's output (N, output shape) from counts by layer name and the inputs ``x``.
 
-    ``counts`` needs the layers in ``spiking.outputs``, and `INPUT` if ``spiking.decoder_reads_input``.
+    ``counts`` needs the layers in ``spiking.outputs``, and `INPUT` if ``spiking.decoder_reads_input``; ``x``
+    is read only if ``spiking.decoder_reads_data``.
 
     Raises
     ------
     ValueError
         If counts of a layer are missing or have the wrong shape.
     """
-    given = {}
+    given: dict[str, ArrayLike] = {spiking.network.input: x} if spiking.decoder_reads_data else {}
     for name in (*spiking.outputs, *((INPUT,) if spiking.decoder_reads_input else ())):
         if name not in counts:
             raise ValueError(f"counts must have the layer {name!r}, not only {', '.join(counts) or 'none'}")
@@ -160,7 +163,7 @@ def compare(spiking: SpikingNetwork, x: ArrayLike) -> Comparison:
         neurons, differences = neurons + wrong.size, differences + int(wrong.sum())
         in_single += int((np.rint(single[tensor] / scale) != np.rint(truth[tensor] / scale)).sum())
         first = first or _first(name, wrong, truth[tensor] / scale, counts[name])
-    output = decode(spiking, counts)
+    output = decode(spiking, counts, x)
     wrong = (truth[network.output] != output).reshape(len(output), -1)
     return Comparison(
         images=len(output),

@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from emu.spec import COUNTER_BITS
 from emu.trace import RunResult
+from emu.words import beat_layout
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.session import BenchError, Session
-from sim_tests.bench.top import BEAT, Sample, beat_bits
+from sim_tests.bench.top import Sample
 
-__all__ = ["run_pysim"]
+__all__ = ["play", "run_pysim"]
 
 
 class _Pins:
@@ -20,7 +22,8 @@ class _Pins:
 
     def __init__(self, context: Any, chip: Any, job: BenchJob) -> None:
         self._get, self._chip, self._cores = context.get, chip, job.spec.cores
-        self._sample, self._widths = Sample(cores=job.spec.cores), beat_bits(job.spec)
+        self._sample = Sample(cores=job.spec.cores)
+        self._widths = {field.name: field.bits for field in beat_layout(job.spec)}
 
     def _observe(self, name: str) -> int:
         return int(self._get(getattr(self._chip, f"observe_{name}")))
@@ -28,8 +31,8 @@ class _Pins:
     def status(self) -> int:
         """What happens in this cycle."""
         return (
-            int(self._get(self._chip.host_i.ready))
-            | int(self._get(self._chip.host_o.valid)) << 1
+            int(self._get(self._chip.host_i.ready)) * self._sample.ready
+            | int(self._get(self._chip.host_o.valid)) * self._sample.valid
             | self._observe("valid") << self._sample.stored
             | self._observe("finished") << self._sample.finished
             | self._observe("activity") << self._sample.activity
@@ -39,15 +42,67 @@ class _Pins:
         """The flit that leaves the chip in this cycle."""
         return int(self._get(self._chip.host_o.payload.as_value()))
 
+    def passed(self) -> int:
+        """The spikes that entered the chip since reset, and above them those that left."""
+        return int(self._get(self._chip.stimulus)) | int(self._get(self._chip.outputs)) << COUNTER_BITS
+
     def beats(self) -> int:
         """The neuron beats of this cycle."""
-        packed = {name: self._observe(name) for name in BEAT}
+        packed = {name: self._observe(name) for name in self._widths}
         beats = shift = 0
         for core in range(self._cores):
             for name, bits in self._widths.items():
                 beats |= (packed[name] >> core * bits & (1 << bits) - 1) << shift
                 shift += bits
         return beats
+
+
+def play(session: Session, waves: Path | None = None) -> None:
+    """Lead a session through a chip.
+
+    Parameters
+    ----------
+    session : which bounds every wait.
+    waves : where to put a wave file (VCD).
+
+    Raises
+    ------
+    BenchError : the chip did something else than the session expects.
+    """
+    from amaranth.hdl import ClockDomain, Module
+    from amaranth.sim import Simulator
+
+    from rtl.chip import Chip
+
+    chip, top = Chip(session.job.spec, observe=True, instances=False), Module()
+    clock: Any = ClockDomain("sync")
+    top.domains.sync = clock
+    top.submodules.chip = chip
+    failures: list[BenchError] = []
+
+    async def bench(context: Any) -> None:
+        pins = _Pins(context, chip, session.job)
+        context.set(clock.rst, 1)
+        try:
+            while not session.done:
+                await context.tick()
+                drive = session.cycle(pins)
+                context.set(clock.rst, drive.reset)
+                context.set(chip.host_i.valid, drive.flit is not None)
+                context.set(chip.host_i.payload.as_value(), drive.flit or 0)
+                context.set(chip.host_o.ready, drive.accept)
+        except BenchError as error:
+            failures.append(error)
+
+    simulator: Any = Simulator(top)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    if waves is not None:
+        waves.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if waves is None else simulator.write_vcd(str(waves)):
+        simulator.run()
+    if failures:
+        raise failures[0]
 
 
 def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchError:
@@ -58,33 +113,9 @@ def run_pysim(job: BenchJob, waves: Path | None = None) -> RunResult | BenchErro
     job : what to run.
     waves : where to put a wave file (VCD).
     """
-    from amaranth.sim import Simulator
-
-    from rtl.chip import Chip
-
-    chip = Chip(job.spec, observe=True, instances=False)
-    session, failures = Session(job), []
-
-    async def bench(context: Any) -> None:
-        context.set(chip.host_o.ready, 1)
-        pins = _Pins(context, chip, job)
-        try:
-            while not session.done:
-                await context.tick()
-                flit = session.cycle(pins)
-                context.set(chip.host_i.valid, flit is not None)
-                context.set(chip.host_i.payload.as_value(), flit or 0)
-        except BenchError as error:
-            failures.append(error)
-
-    simulator: Any = Simulator(chip)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    if waves is not None:
-        waves.parent.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if waves is None else simulator.write_vcd(str(waves)):
-        simulator.run()
+    session = Session(job)
     try:
-        return failures[0] if failures else session.result("pysim")
+        play(session, waves)
+        return session.result("pysim")
     except BenchError as error:
         return error

@@ -9,12 +9,16 @@ from typing import Any
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
+from emu.bits import pack, unpack
 from emu.image import CoreImage, core_chunks
 from emu.spec import SystemSpec
-from emu.words import Section, flit_layout, pack, unpack
+from emu.words import Section, flit_layout
 from rtl.component import Component
 
 __all__ = ["Bench", "Row", "flit", "member", "parse", "play", "program_rows", "widths"]
+
+LONGEST = 20_000
+"""Cycles after which a block under test is taken to hang: rows may wait for it to be done."""
 
 Row = Mapping[str, int]
 """Inputs of one cycle by name; what is not named is zero, or as held."""
@@ -52,12 +56,18 @@ class Bench:
         self.trace: list[dict[str, int]] = []
 
     def run(self, rows: Iterable[Row]) -> list[dict[str, int]]:
-        """Play the rows; return ``trace``."""
+        """Play the rows; return ``trace``.
+
+        Raises
+        ------
+        AssertionError : there are more than `LONGEST` rows.
+        """
         targets = {path: member(self._component, path) for path in self._hold}
 
         async def process(context: Any) -> None:
             driven: dict[str, int] = {}
             for row in rows:
+                assert len(self.trace) < LONGEST, f"the block is not done after {LONGEST} cycles"
                 wanted = self._hold | dict(row)
                 for path in {**driven, **wanted}:
                     value = wanted.get(path, 0)
@@ -99,7 +109,4 @@ def program_rows(core: CoreImage, spec: SystemSpec, *sections: Section) -> list[
 
 def widths(component: Component, *paths: str) -> list[int]:
     """Return the bits of the named signals of a block that is only looked at, not simulated."""
-    for part in (component, *vars(component).values()):
-        if isinstance(part, Component):
-            part._MustUse__silence = True  # nothing will elaborate it
     return [len(member(component, path)) for path in paths]

@@ -18,7 +18,7 @@ from cocotb.triggers import FallingEdge
 
 from emu.trace import compared, diff
 from sim_tests.bench.job import BenchJob, load_result, save_result
-from sim_tests.bench.session import BenchError, Session
+from sim_tests.bench.session import BenchError, Drive, Session
 from spikeloom.ending import follow_parent
 
 __all__ = ["CocotbPins", "lock_step"]
@@ -32,6 +32,7 @@ class CocotbPins:
 
     def __init__(self, dut: Any) -> None:
         self._status, self._flit, self._beats = dut.status, dut.flit, dut.beats
+        self._passed = dut.passed
 
     def status(self) -> int:
         """What happens in this cycle."""
@@ -45,6 +46,10 @@ class CocotbPins:
         """The neuron beats of this cycle."""
         return _number(self._beats)
 
+    def passed(self) -> int:
+        """The spikes that entered the chip since reset, and above them those that left."""
+        return _number(self._passed)
+
 
 def _number(handle: Any) -> int:
     """Return a vector's value; the bench masks what is not valid, so every bit must be defined."""
@@ -54,32 +59,27 @@ def _number(handle: Any) -> int:
         raise BenchError(f"{handle._name} has undefined bits: {handle.value}") from None
 
 
-async def _reset(dut: Any) -> None:
-    dut.host_i__valid.value = 0
-    dut.host_i__payload.value = 0
-    dut.rst.value = 1
-    for _ in range(3):
-        await FallingEdge(dut.clk)
-    dut.rst.value = 0
-
-
 async def lock_step(dut: Any, job: BenchJob) -> Session:
     """Run one job: every cycle is sampled and driven at the falling edge, when all signals have settled."""
-    await _reset(dut)
-    session, pins, last = Session(job), CocotbPins(dut), None
+    session, pins, last = Session(job), CocotbPins(dut), Drive(reset=True)
     valid, payload, edge, cycle = dut.host_i__valid, dut.host_i__payload, FallingEdge(dut.clk), 0
+    valid.value, payload.value, dut.rst.value, dut.host_o__ready.value = 0, 0, 1, 1
     while not session.done:
         if cycle % WATCH_CYCLES == 0:
             faulthandler.dump_traceback_later(WATCH_SECONDS, exit=True)
         cycle += 1
         await edge
-        flit = session.cycle(pins)
-        if flit != last:
-            if flit is None or last is None:
-                valid.value = int(flit is not None)
+        drive = session.cycle(pins)
+        if drive != last:
+            flit = drive.flit
+            valid.value = int(flit is not None)
             if flit is not None:
                 payload.value = flit
-            last = flit
+            if drive.reset != last.reset:
+                dut.rst.value = int(drive.reset)
+            if drive.accept != last.accept:
+                dut.host_o__ready.value = int(drive.accept)
+            last = drive
     return session
 
 

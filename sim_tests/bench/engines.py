@@ -19,9 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from emu.errors import SpikeloomError
 from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
+from rtl.start_values import without_start_values
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import BenchJob, load_result
 from sim_tests.bench.session import BenchError
@@ -31,13 +33,25 @@ from spikeloom.files import whole, write_text
 if TYPE_CHECKING:
     from cocotb_tools.runner import Runner
 
-__all__ = ["ENGINES", "EngineError", "available", "cache_root", "check_spec", "choose", "run_jobs"]
+__all__ = [
+    "ENGINES",
+    "RANDOM_START",
+    "EngineError",
+    "available",
+    "cache_root",
+    "check_spec",
+    "choose",
+    "run_jobs",
+]
+
+RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+20210401")
+"""Arguments of a simulator that Verilator built: without them what has no start value is zero."""
 
 ENGINES = ("verilator", "icarus", "pysim")
 """Engines, the preferred first."""
 
 
-class EngineError(RuntimeError):
+class EngineError(SpikeloomError, RuntimeError):
     """An engine is missing or broke down; the sentence says what to install."""
 
 
@@ -104,7 +118,7 @@ _BUILD_ARGUMENTS = {
     "verilator": ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"],
     "icarus": [],
 }
-"""Verilator starts from random contents, Icarus from unknown ones: an unwritten word must not matter."""
+"""What has no start value: Verilator draws one for every register and word, Icarus leaves it unknown."""
 
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 """Objects of a Verilator build that no design changes; compiling them takes longer than a small design."""
@@ -185,7 +199,8 @@ def _run_compiled(
         folder = Path(name)
         for number, job in enumerate(jobs):
             job.save(folder / f"job{number:05d}.npz")
-        runner, build = _build({**verilog, BENCH_FILE: bench_verilog(spec)}, engine, waves is not None)
+        bare = {name: without_start_values(text) for name, text in verilog.items()}
+        runner, build = _build({**bare, BENCH_FILE: bench_verilog(spec)}, engine, waves is not None)
         while pending := [n for n in range(len(jobs)) if not _finished(folder, n)]:
             _simulate(runner, build, engine, folder, waves is not None)
             _bury(folder, pending)
@@ -299,6 +314,7 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
             for old in folder.glob("build*"):
                 shutil.rmtree(old, ignore_errors=True)
             for name, text in texts.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(text)
             build = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
         else:
@@ -377,6 +393,9 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
         "COCOTB_REWRITE_ASSERTION_FILES": "",
     }
     results = folder / "results.xml"
+    arguments = list(RANDOM_START) if engine == "verilator" else []
+    if waves and engine == "icarus":
+        arguments.append(f"+dumpfile_path={folder / 'dump.vcd'}")
     try:
         runner.test(
             hdl_toplevel="bench",
@@ -387,7 +406,7 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
             extra_env=environment,
             log_file=folder / "log.txt",
             waves=waves,
-            plusargs=[f"+dumpfile_path={folder / 'dump.vcd'}"] if waves and engine == "icarus" else [],
+            plusargs=arguments,
         )
         tests, failed = get_results(results)
     except (SystemExit, RuntimeError, subprocess.CalledProcessError):

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from emu.host import load_flits, read_request, run_flits
 from emu.image import SystemImage
 from emu.spec import SystemSpec
-from emu.trace import RunResult, Stimulus
+from emu.trace import VISIT, RunResult, Stimulus
 from emu.words import COUNTERS, Section
+from sim_tests.bench.prelude import Phase, draw_resets
+from sim_tests.bench.status import expected_status
 
 __all__ = ["BenchJob", "load_result", "prepare", "save_result"]
 
@@ -33,7 +35,11 @@ class BenchJob:
     first_token : position of the first step token in ``run``.
     steps : timesteps.
     elapsed : cycles that the run is expected to take; a bench gives up well after them.
-    beats : int64 (b, 5): step, core, neuron, stored potential, crossed thresholds, sorted; what is expected.
+    beats : int64 (b, fields), sorted: `emu.trace.VISIT` and the crossed thresholds that are expected.
+    status : int64 (cores, 4), see `sim_tests.bench.status.expected_status`.
+    host : int64 (2,), of every so many cycles the host takes flits in so many, see `emu.trace.HostPace`.
+    seed : of everything that the chip goes through before it is loaded.
+    resets : int64 (r, 2): `sim_tests.bench.prelude.Phase` and how far into it, of each reset in mid-run.
     """
 
     spec: SystemSpec
@@ -44,6 +50,10 @@ class BenchJob:
     steps: int
     elapsed: int
     beats: NDArray[np.int64]
+    status: NDArray[np.int64]
+    host: NDArray[np.int64]
+    seed: int
+    resets: NDArray[np.int64]
 
     def save(self, path: Path) -> None:
         """Write the job for the simulator process (npz, no pickle)."""
@@ -56,36 +66,42 @@ class BenchJob:
         with np.load(path, allow_pickle=False) as data:
             fields = {name: data[name] for name in data.files}
         spec = SystemSpec.from_dict(json.loads(fields.pop("spec").tobytes()))
-        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed")}
+        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed", "seed")}
         return cls(spec=spec, **scalars, **fields)
 
     def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
-        """Return (core, section, request flits, chunks): all counters, and potentials of enabled cores."""
+        """Return (core, section, request flits, chunks): all counters, and the state of enabled cores."""
         out = []
         for core, neurons in enumerate(self.neurons):
             out.append(
                 (core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS)))
             )
             if neurons > 0:
-                out.append(
-                    (core, Section.POTENTIAL, *read_request(self.spec, core, Section.POTENTIAL, int(neurons)))
-                )
+                out.append((core, Section.STATE, *read_request(self.spec, core, Section.STATE, int(neurons))))
         return out
 
 
-def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> BenchJob:
+def prepare(
+    image: SystemImage, stimulus: Stimulus, expected: RunResult, *, seed: int = 0, phases: int = len(Phase)
+) -> BenchJob:
     """Return the job of a run whose expected result (with potentials) is known.
+
+    Parameters
+    ----------
+    image, stimulus, expected : the run.
+    seed : of what the chip goes through before.
+    phases : how many of `sim_tests.bench.prelude.Phase` it is reset in, drawn by the seed.
 
     Raises
     ------
     ValueError : the expected result has no potentials or no cycles, so a bench would compare too little.
     """
-    if expected.potentials is None:
+    if expected.visits is None:
         raise ValueError("expected result must carry potentials; run the machine with potentials=True")
     if expected.elapsed is None:
         raise ValueError("expected result must carry cycles; run the machine with cycles=True")
     counts = {tuple(row[:3]): int(row[3]) for row in expected.spikes.tolist()}
-    beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.potentials.tolist()]
+    beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.visits.tolist()]
     run, first = run_flits(image.spec, stimulus)
     return BenchJob(
         spec=image.spec,
@@ -95,17 +111,23 @@ def prepare(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> Benc
         first_token=first,
         steps=stimulus.steps,
         elapsed=expected.elapsed,
-        beats=np.array(beats, np.int64).reshape(-1, 5),
+        beats=np.array(beats, np.int64).reshape(-1, len(VISIT) + 1),
+        status=expected_status(image, stimulus, expected),
+        host=np.array([stimulus.host.period, stimulus.host.taken]),
+        seed=seed,
+        resets=np.array(draw_resets(seed, phases), np.int64).reshape(-1, 2),
     )
 
 
-_OPTIONAL = ("potentials", "finish", "gateway")
+_OPTIONAL = ("visits", "finish", "gateway")
+_GROUPS = ("counters", "state")
 
 
 def save_result(result: RunResult, path: Path) -> None:
     """Write a result, whole or not at all, for the process that started the simulator."""
-    arrays = {name: getattr(result, name) for name in ("spikes", "outputs", "state", *_OPTIONAL)}
-    arrays |= {f"counter_{name}": values for name, values in result.counters.items()}
+    arrays = {name: getattr(result, name) for name in ("spikes", "outputs", *_OPTIONAL)}
+    for group in _GROUPS:
+        arrays |= {f"{group}_{name}": values for name, values in getattr(result, group).items()}
     head = {"mode": result.mode, "steps": result.steps, "elapsed": result.elapsed, "engine": result.engine}
     present = {name: values for name, values in arrays.items() if values is not None}
     partial = path.with_name(f".{path.name}.part")
@@ -122,9 +144,12 @@ def load_result(path: Path) -> RunResult:
     with np.load(path, allow_pickle=False) as data:
         fields = {name: data[name] for name in data.files}
     head = json.loads(fields.pop("head").tobytes())
-    counters = {
-        name.removeprefix("counter_"): fields.pop(name)
-        for name in list(fields)
-        if name.startswith("counter_")
+    groups: dict[str, Any] = {
+        group: {
+            name.removeprefix(f"{group}_"): fields.pop(name)
+            for name in list(fields)
+            if name.startswith(f"{group}_")
+        }
+        for group in _GROUPS
     }
-    return RunResult(**head, **fields, counters=counters)
+    return RunResult(**head, **fields, **groups)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from rich.console import Console
 
+from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
-from rtl.export import VerilogError, chip_verilog
-from sim_tests.bench.engines import ENGINES, EngineError, choose, run_jobs
+from rtl.export import chip_verilog
+from sim_tests.bench.engines import ENGINES, choose, run_jobs
 from sim_tests.bench.exported import export_bench, read_design
-from sim_tests.bench.job import prepare
 from sim_tests.bench.reports import geometry, json_report, junit_report, verdict, write_whole
 from sim_tests.bench.systems import (
     COVERED_FROM,
@@ -127,7 +127,7 @@ def _run_group(
     verilog: Mapping[str, str] = {}
     if engine != "pysim":
         verilog = chip_verilog(group[0].spec) if design is None else design
-    jobs = [prepare(system.image, system.stimulus, system.expected) for system in group]
+    jobs = [system.job() for system in group]
     results = run_jobs(verilog, jobs, engine=engine, waves=waves)
     return [judge(system, result) for system, result in zip(group, results, strict=True)]
 
@@ -158,7 +158,7 @@ def _verify(options: argparse.Namespace, teller: _Teller) -> int:
         with teller.busy("recording waves"):
             chosen = _record(systems, ordered, design, engine, options.waves)
         teller.say(f"{options.waves} has the waves of {chosen.name}")
-    return _report(options, systems, ordered, engine, teller)
+    return _report(options, systems, ordered, engine, teller, spec=spec)
 
 
 def _record(
@@ -180,13 +180,15 @@ def _report(
     outcomes: Sequence[Outcome],
     engine: str,
     teller: _Teller,
+    *,
+    spec: SystemSpec | None,
 ) -> int:
     """Tell what was found, on the terminal and in files, and return the exit code."""
     shares = _mean_coverage(systems) if options.random is not None else None
     complaint = None
     if shares is not None:
         teller.say("mean shares: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-        if len(systems) >= COVERED_FROM and (corners := missed(list(systems))):
+        if len(systems) >= COVERED_FROM and (corners := missed(systems, spec)):
             complaint = f"the systems must reach every corner, they missed: {', '.join(corners)}"
     if options.junit is not None:
         write_whole(options.junit, junit_report(outcomes, engine, complaint))
@@ -233,5 +235,5 @@ def verification(arguments: Sequence[str] | None) -> int:
         _check(options)
         teller = _Teller()
         return _export(options, teller) if options.export_bench is not None else _verify(options, teller)
-    except (VerifyError, EngineError, VerilogError) as error:
+    except SpikeloomError as error:
         return complain(str(error))

@@ -2,7 +2,7 @@
 """The bench of a chip, without a simulator: driver, monitors, scoreboard, and the session that leads them.
 
 An engine samples the pins once a cycle, after they settled, and hands the sample to `Session.cycle`, which
-returns the flit to offer in that cycle. The same session therefore runs under cocotb and under the Python
+returns what to drive in that cycle. The same session therefore runs under cocotb and under the Python
 simulator. Every wait is bounded by what the job is expected to take: a chip that hangs ends with an error.
 """
 
@@ -12,17 +12,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from emu.spec import CHUNK_BITS, SystemSpec
-from emu.trace import Divergence, RunResult
-from emu.words import COUNTERS, Activity, Kind, Section, flit_layout, unpack
+from emu.bits import layout_bits, reader, unpack, words_of
+from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
+from emu.trace import VISIT, Divergence, HostPace, RunResult
+from emu.words import (
+    COUNTERS,
+    STATE_FIELDS,
+    TOKEN,
+    Activity,
+    Kind,
+    Section,
+    beat_layout,
+    flit_layout,
+    section_layout,
+    spike_layout,
+)
 from sim_tests.bench.job import BenchJob
-from sim_tests.bench.top import Sample, beat_bits
+from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, read_flits, rehearse
+from sim_tests.bench.status import WORDS, status_fault
+from sim_tests.bench.top import Sample
 
-__all__ = ["BenchError", "CoreMonitor", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
+__all__ = ["BenchError", "CoreMonitor", "Drive", "GatewayMonitor", "Pins", "Scoreboard", "Session"]
 
 
 SPARE_CYCLES = 20_000
@@ -45,9 +59,27 @@ class Pins(Protocol):
     def beats(self) -> int:
         """The neuron beats of all cores, core 0 lowest, zero where none is stored."""
 
+    def passed(self) -> int:
+        """The spikes that entered the chip since reset, and above them those that left, 48 bits each."""
+
+
+class Drive(NamedTuple):
+    """What the bench drives in a cycle.
+
+    Parameters
+    ----------
+    flit : offered to the chip, None for none.
+    reset : the chip is held in reset.
+    accept : the host takes a flit that leaves.
+    """
+
+    flit: int | None = None
+    reset: bool = False
+    accept: bool = True
+
 
 def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
-    """Return where two beats differ: in the neuron visited, else in its potential, else in its spikes."""
+    """Return where two beats differ: in the neuron visited, else in its state, else in its spikes."""
     step, core = got[:2]
     if expected is None or expected[:3] != got[:3]:
         neuron = None if expected is None else expected[2]
@@ -55,9 +87,9 @@ def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
         return Divergence(
             what="visited neurons", step=place, core=core, neuron=None, expected=neuron, got=got[2]
         )
-    at = 3 if expected[3] != got[3] else 4
-    what = "potentials" if at == 3 else "spikes"
-    return Divergence(what=what, step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
+    what = [*VISIT[:3], *(f"{name}s" for name in STATE_FIELDS), "spikes"]
+    at = next(i for i in range(3, len(what)) if expected[i] != got[i])
+    return Divergence(what=what[at], step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
 
 
 @dataclass
@@ -70,24 +102,23 @@ class Scoreboard:
 
     job: BenchJob
     compared: int = 0
-    spikes: list[tuple[int, int, int, int]] = field(default_factory=list)
-    potentials: list[tuple[int, int, int, int]] = field(default_factory=list)
+    spikes: list[tuple[int, ...]] = field(default_factory=list)
+    visits: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._queues: list[Iterator[list[int]]] = [
             iter(self.job.beats[self.job.beats[:, 1] == core].tolist()) for core in range(self.job.spec.cores)
         ]
 
-    def push(self, step: int, core: int, neuron: int, potential: int, count: int) -> None:
-        """Compare one beat; the first difference ends the run with its place."""
-        got = [step, core, neuron, potential, count]
-        expected = next(self._queues[core], None)
+    def push(self, got: list[int]) -> None:
+        """Compare one beat, laid out as `BenchJob.beats`; a difference ends the run with its place."""
+        expected = next(self._queues[got[1]], None)
         if expected != got:
             raise BenchError(str(_difference(expected, got)))
         self.compared += 1
-        self.potentials.append((step, core, neuron, potential))
-        if count:
-            self.spikes.append((step, core, neuron, count))
+        self.visits.append(got[:-1])
+        if got[-1]:
+            self.spikes.append((*got[:3], got[-1]))
 
     def finish(self, minimum: int = 1) -> None:
         """Demand drained queues and at least ``minimum`` comparisons."""
@@ -106,13 +137,14 @@ class CoreMonitor:
     def __init__(self, spec: SystemSpec, scoreboard: Scoreboard) -> None:
         self._spec, self.scoreboard = spec, scoreboard
         self._sample = Sample(cores=spec.cores)
-        self._widths = tuple(beat_bits(spec).values())
+        self._beat = reader(beat_layout(spec), ("neuron", *STATE_FIELDS, "count"))
+        self._beat_bits = layout_bits(beat_layout(spec))
         self._cores = (1 << spec.cores) - 1
         self._events = self._cores << self._sample.stored | self._cores << self._sample.finished
         self.finished: list[list[int]] = [[] for _ in range(spec.cores)]
         self.activities: Counter[int] = Counter()
         self.last_active = -1
-        self._all_paused = sum(Activity.PAUSED << (3 * core) for core in range(spec.cores))
+        self._all_paused = self._sample.activities([Activity.PAUSED] * spec.cores)
 
     def cycle(self, now: int, status: int, pins: Pins) -> None:
         """Record one cycle; ``now`` may be negative before the first token."""
@@ -133,22 +165,17 @@ class CoreMonitor:
                 self.finished[core].append(now)
 
     def _beats(self, valid: int, beats: int) -> None:
-        neuron_bits, potential_bits, count_bits = self._widths
-        sign = 1 << (potential_bits - 1)
         for core in range(self._spec.cores):
             if valid >> core & 1:
-                beat = beats >> core * (neuron_bits + potential_bits + count_bits)
-                neuron = beat & ((1 << neuron_bits) - 1)
-                potential = ((beat >> neuron_bits & ((1 << potential_bits) - 1)) ^ sign) - sign
-                count = beat >> (neuron_bits + potential_bits) & ((1 << count_bits) - 1)
-                self.scoreboard.push(len(self.finished[core]), core, neuron, potential, count)
+                beat = self._beat(beats >> core * self._beat_bits)
+                self.scoreboard.push([len(self.finished[core]), core, *beat])
 
     def activity_counts(self) -> dict[str, list[int]]:
         """Return cycles by activity and core, in the window from the first token to the last active cycle."""
         counts = {a.name.lower(): [0] * self._spec.cores for a in Activity}
         for pattern, cycles in self.activities.items():
             for core in range(self._spec.cores):
-                counts[Activity(pattern >> (3 * core) & 7).name.lower()][core] += cycles
+                counts[Activity(self._sample.activity_of(pattern, core)).name.lower()][core] += cycles
         surplus = sum(self.activities.values()) - (self.last_active + 1)
         counts["paused"] = [cycles - surplus for cycles in counts["paused"]]
         return counts
@@ -158,7 +185,7 @@ class GatewayMonitor:
     """Sort what leaves the chip: spikes by step, tokens with their cycle, replies."""
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._layout, self._core = flit_layout(spec), spec.core
+        self._layout, self._spike = flit_layout(spec), spike_layout(spec)
         self.tokens: list[int] = []
         self.pauses = 0
         self.outputs: list[tuple[int, int, int]] = []
@@ -170,13 +197,10 @@ class GatewayMonitor:
         data = values["data"]
         if values["kind"] == Kind.TOKEN:
             self.tokens.append(now)
-            self.pauses += data & 1
+            self.pauses += unpack(TOKEN, data)["pause"]
         elif values["kind"] == Kind.SPIKE:
-            payload = data >> self._core.flit_axon_bits
-            sign = 1 << (self._core.payload_bits - 1)
-            self.outputs.append(
-                (len(self.tokens) - 1, data & ((1 << self._core.flit_axon_bits) - 1), (payload ^ sign) - sign)
-            )
+            spike = unpack(self._spike, data)
+            self.outputs.append((len(self.tokens) - 1, spike["axon"], spike["payload"]))
         elif values["kind"] == Kind.REPLY:
             self.replies.append(data & ((1 << CHUNK_BITS) - 1))
         else:
@@ -184,7 +208,7 @@ class GatewayMonitor:
 
 
 class Session:
-    """Reset, load, run, read back; `result` is complete once `done`.
+    """Prelude (`sim_tests.bench.prelude`), load, run, read back; `result` is complete once `done`.
 
     ``pace`` then holds the cycles and the processor seconds of the run alone, without loading and read-back.
     """
@@ -194,32 +218,51 @@ class Session:
         self.scoreboard = Scoreboard(job)
         self.done = False
         self.pace = (0, 0.0)
-        self._gateway = GatewayMonitor(job.spec)
+        self.gateway = GatewayMonitor(job.spec)
         self._cores = CoreMonitor(job.spec, self.scoreboard)
         self._now = 0
         self._origin = 0
-        self._ready = 0
+        self.ready = 0
+        self.reset, self.accept = True, True
+        self._first_flit: int | None = None
+        self._pace = HostPace(period=int(job.host[0]), taken=int(job.host[1]))
+        self._status, self._sample = 0, Sample(cores=job.spec.cores)
+        self._passed, self.prelude_cycles = 0, 0
         self._recording = False
         self._phase, self._limit, self._deadline = "reset", 0, 0
         self._reads: dict[tuple[int, Section], list[int]] = {}
         self._script = self._run()
         self.settle = 16 * (job.spec.width + job.spec.height) + 64
 
-    def cycle(self, pins: Pins) -> int | None:
-        """Take the sample of one cycle and return the flit to offer in it, None for none."""
-        status = pins.status()
-        self._ready = status & 1
+    def cycle(self, pins: Pins) -> Drive:
+        """Take the sample of one cycle and return what to drive in it; in reset nothing is looked at."""
+        self._status = status = 0 if self.reset else pins.status()
+        self.ready = status & self._sample.ready
         flit = next(self._script, None)
+        if self._first_flit is not None:
+            self.accept = self._pace.accepts(self._now - self._first_flit)
         if self._recording:
             self._cores.cycle(self._now - self._origin, status, pins)
-        if status & 2:
-            self._gateway.cycle(self._now - self._origin, pins.flit())
+        if status & self._sample.valid and self.accept:
+            self.gateway.cycle(self._now - self._origin, pins.flit())
         self._now += 1
         if self._now > self._deadline and not self.done:
             raise BenchError(self._overdue())
-        return flit
+        if self.done:
+            self._passed = pins.passed()
+        return Drive(flit, self.reset, self.accept)
 
-    def _enter(self, phase: str, cycles: int) -> None:
+    def activities(self) -> set[int]:
+        """Return what the cores do in this cycle."""
+        packed = self._status >> self._sample.activity
+        return {self._sample.activity_of(packed, core) for core in range(self.job.spec.cores)}
+
+    @staticmethod
+    def failure(sentence: str) -> BenchError:
+        """Return the error that ends a session."""
+        return BenchError(sentence)
+
+    def enter(self, phase: str, cycles: int) -> None:
         """Begin a phase that should take about so many cycles; it may take four times as long and more."""
         self._phase, self._limit = phase, 4 * cycles + SPARE_CYCLES
         self._deadline = self._now + self._limit
@@ -230,59 +273,88 @@ class Session:
         behind = f"; core {tokens.index(min(tokens))} has sent {min(tokens)} of {self.job.steps + 1} tokens"
         return f"{self._phase} did not end within {self._limit} cycles" + (behind if self._recording else "")
 
+    def _prelude(self) -> Iterator[int | None]:
+        """Dirty the chip, reset it in mid-run, and look whether that was a reset."""
+        self.enter("reset", RESET_CYCLES)
+        yield from self._hold_reset()
+        for place, (phase, count) in enumerate(self.job.resets.tolist()):
+            yield from rehearse(self, Phase(phase), count)
+            yield from self._hold_reset()
+            if place == 0:
+                yield from knock(self)
+                self.gateway = GatewayMonitor(self.job.spec)
+        self.prelude_cycles = self._now
+
+    def _hold_reset(self) -> Iterator[None]:
+        self.reset, self.accept = True, True
+        yield from self.idle(RESET_CYCLES)
+        self.reset = False
+        yield None
+        self.gateway = GatewayMonitor(self.job.spec)
+
     def _run(self) -> Iterator[int | None]:
+        yield from self._prelude()
         load, run = self.job.load.tolist(), self.job.run.tolist()
-        self._enter("loading", len(load) + 2 * self.settle)
-        yield from self._idle(self.settle)
-        yield from self._send(load)
-        yield from self._idle(self.settle)
-        if self._gateway.outputs or self._gateway.replies:
+        self.enter("loading", len(load) + 2 * self.settle)
+        yield from self.idle(self.settle)
+        yield from self.send(load)
+        yield from self.idle(self.settle)
+        if self.gateway.outputs or self.gateway.replies:
             raise BenchError("the chip sent packets before the run began")
         self._start()
-        self._enter("the run", len(run) + self.job.elapsed + self.settle)
-        yield from self._send(run[: self.job.first_token])
+        self.enter("the run", len(run) + self.job.elapsed + self.settle)
+        yield from self.send(run[: self.job.first_token])
         yield from self._send_first_token(run[self.job.first_token])
-        yield from self._send(run[self.job.first_token + 1 :])
-        while not self._gateway.pauses:
+        yield from self.send(run[self.job.first_token + 1 :])
+        while not self.gateway.pauses:
             yield None
-        yield from self._idle(self.settle)
-        self._recording = False
+        yield from self.idle(self.settle)
+        self._recording, self._first_flit, self.accept = False, None, True
         self.pace = (self._now - self.pace[0], time.process_time() - self.pace[1])
         for core, section, request, chunks in self.job.read_requests():
-            self._enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
-            yield from self._read(request.tolist(), chunks)
-            self._reads[core, section] = list(self._gateway.replies)
+            self.enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
+            yield from self.read(request.tolist(), chunks)
+            self._reads[core, section] = list(self.gateway.replies)
+        for core, expected in enumerate(self.job.status.tolist()):
+            self.enter(f"read-back of status of core {core}", 4 * self.settle)
+            place = (core % self.job.spec.width,) * 2 + (core // self.job.spec.width,) * 2
+            yield from self.read(read_flits(self.job.spec, place, Section.STATUS, 0, WORDS), WORDS)
+            if (fault := status_fault(core, expected, self.gateway.replies)) is not None:
+                raise BenchError(fault)
         self.done = True
 
     def _start(self) -> None:
         """Record from here on; time is counted from the first step token, which comes later."""
-        self._gateway = GatewayMonitor(self.job.spec)
+        self.gateway = GatewayMonitor(self.job.spec)
         self._cores = CoreMonitor(self.job.spec, self.scoreboard)
         self._origin = 1 << 62
-        self._recording = True
+        self._recording, self._first_flit = True, self._now
         self.pace = (self._now, time.process_time())
 
-    def _idle(self, cycles: int) -> Iterator[None]:
+    def idle(self, cycles: int) -> Iterator[None]:
+        """Offer nothing."""
         for _ in range(cycles):
             yield None
 
-    def _send(self, flits: list[int]) -> Iterator[int]:
+    def send(self, flits: list[int]) -> Iterator[int]:
+        """Offer flits one after the other, each until it is taken."""
         for flit in flits:
             accepted = 0
             while not accepted:
-                accepted = self._ready
+                accepted = self.ready
                 yield flit
 
     def _send_first_token(self, flit: int) -> Iterator[int]:
-        while not self._ready:
+        while not self.ready:
             yield flit
         self._origin = self._now
         yield flit
 
-    def _read(self, request: list[int], chunks: int) -> Iterator[int | None]:
-        self._gateway.replies.clear()
-        yield from self._send(request)
-        while len(self._gateway.replies) < chunks:
+    def read(self, request: list[int], chunks: int) -> Iterator[int | None]:
+        """Send a request and wait for its replies, which are then all there is in ``gateway.replies``."""
+        self.gateway.replies.clear()
+        yield from self.send(request)
+        while len(self.gateway.replies) < chunks:
             yield None
 
     def result(self, engine: str) -> RunResult:
@@ -292,8 +364,9 @@ class Session:
         finished = self._cores.finished
         if any(len(cycles) != steps + 1 for cycles in finished):
             raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {steps + 1} each")
-        if len(self._gateway.tokens) != steps + 1 or self._gateway.pauses != 1:
-            raise BenchError(f"the gateway saw {len(self._gateway.tokens)} tokens, expected {steps + 1}")
+        if len(self.gateway.tokens) != steps + 1 or self.gateway.pauses != 1:
+            raise BenchError(f"the gateway saw {len(self.gateway.tokens)} tokens, expected {steps + 1}")
+        self._check_passed()
         counters = self._counters() | {
             n: v for n, v in self._cores.activity_counts().items() if n == "paused"
         }
@@ -301,33 +374,32 @@ class Session:
             mode="cycle",
             steps=steps,
             spikes=np.array(sorted(self.scoreboard.spikes), np.int64).reshape(-1, 4),
-            outputs=np.array(sorted(self._gateway.outputs), np.int64).reshape(-1, 3),
+            outputs=np.array(sorted(self.gateway.outputs), np.int64).reshape(-1, 3),
             counters={name: np.array(values, np.int64) for name, values in counters.items()},
-            state=np.array(self._state(), np.int64),
-            potentials=np.array(sorted(self.scoreboard.potentials), np.int64).reshape(-1, 4),
+            state={name: np.array(values, np.int64) for name, values in self._state().items()},
+            visits=np.array(sorted(self.scoreboard.visits), np.int64).reshape(-1, len(VISIT)),
             finish=np.array([cycles[:steps] for cycles in finished], np.int64).T.reshape(steps, spec.cores),
-            gateway=np.array(self._gateway.tokens, np.int64),
+            gateway=np.array(self.gateway.tokens, np.int64),
             elapsed=self._cores.last_active + 1,
             engine=engine,
         )
 
-    def _counters(self) -> dict[str, list[int]]:
-        out: dict[str, list[int]] = {name: [] for name in COUNTERS}
-        for core in range(self.job.spec.cores):
-            chunks = self._reads[core, Section.COUNTER]
-            for index, name in enumerate(COUNTERS):
-                out[name].append(sum(chunks[4 * index + part] << (CHUNK_BITS * part) for part in range(3)))
-        return out
+    def _words(self, core: int, section: Section) -> list[dict[str, int]]:
+        """Return the words of a section that were read back from a core, none if it was not asked for."""
+        return words_of(section_layout(self.job.spec, section), self._reads.get((core, section), []))
 
-    def _state(self) -> list[int]:
-        out: list[int] = []
-        bits = self.job.spec.core.potential_bits
-        for core in range(self.job.spec.cores):
-            chunks = self._reads.get((core, Section.POTENTIAL), [])
-            per = -(-bits // CHUNK_BITS)
-            for at in range(0, len(chunks), per):
-                word = sum(chunks[at + part] << (CHUNK_BITS * part) for part in range(per)) & (
-                    (1 << bits) - 1
-                )
-                out.append(word - (1 << bits) if word >> (bits - 1) else word)
-        return out
+    def _check_passed(self) -> None:
+        """Compare the chip's own counters of spikes with what went in and out."""
+        kinds = self.job.run & np.uint64((1 << flit_layout(self.job.spec)[0].bits) - 1)
+        expected = int(np.count_nonzero(kinds == Kind.SPIKE)), len(self.gateway.outputs)
+        counted = self._passed & (1 << COUNTER_BITS) - 1, self._passed >> COUNTER_BITS
+        if counted != expected:
+            raise BenchError(f"the chip counted {counted} spikes in and out since reset, not {expected}")
+
+    def _counters(self) -> dict[str, list[int]]:
+        read = [self._words(core, Section.COUNTER) for core in range(self.job.spec.cores)]
+        return {name: [words[at]["count"] for words in read] for at, name in enumerate(COUNTERS)}
+
+    def _state(self) -> dict[str, list[int]]:
+        words = [w for core in range(self.job.spec.cores) for w in self._words(core, Section.STATE)]
+        return {name: [word.get(name, 0) for word in words] for name in STATE_FIELDS}

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from emu.container import load_image
-from emu.image import ImageError, SystemImage, printable
+from emu.errors import SpikeloomError
+from emu.image import ImageError, SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus, compared, diff
 from mapping.datasets.npz import read_arrays
 from mapping.errors import MappingError
+from sim_tests.bench.job import BenchJob, prepare
+from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.session import BenchError
-from sim_tests.generators.systems import coverage, make_stimulus, random_system
+from sim_tests.generators.systems import coverage, make_stimulus, random_system, unreachable
 from sim_tests.oracle.machine import run_oracle
 
 __all__ = [
@@ -40,12 +45,12 @@ COVERED_FROM = 20
 
 _SPARE_SEEDS = 200
 
+_PHASES = 2
+"""Phases in which a chip is reset before each random system; before an image it is reset in all of them."""
 
-class VerifyError(ValueError):
+
+class VerifyError(SpikeloomError, ValueError):
     """The input or the environment does not allow a verification; one sentence with the way out."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +63,8 @@ class System:
     image, stimulus : what runs.
     expected : the emulator's result, with cycles and potentials.
     doubt : how the oracle contradicts the emulator, if it does.
+    seed : of what a chip goes through before it runs this.
+    phases : in how many of its phases it is reset before (`sim_tests.bench.prelude`).
     """
 
     name: str
@@ -65,6 +72,12 @@ class System:
     stimulus: Stimulus
     expected: RunResult
     doubt: str | None = None
+    seed: int = 0
+    phases: int = len(Phase)
+
+    def job(self) -> BenchJob:
+        """Return what a bench does with it."""
+        return prepare(self.image, self.stimulus, self.expected, seed=self.seed, phases=self.phases)
 
     @property
     def spec(self) -> SystemSpec:
@@ -72,8 +85,12 @@ class System:
         return self.image.spec
 
     def coverage(self) -> dict[str, float]:
-        """Return the share of the run that was in each corner of the contract."""
-        return coverage(self.image, self.stimulus, self.expected)
+        """Return the share of the run that was in each corner of the contract, of resets in each phase."""
+        phases = [phase for phase, _ in draw_resets(self.seed, self.phases)]
+        resets = {
+            f"resets in {p.name.lower().replace('_', ' ')}": phases.count(p) / len(phases) for p in Phase
+        }
+        return coverage(self.image, self.stimulus, self.expected) | resets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,33 +128,46 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
     oracle = run_oracle(image, stimulus, cycles=True)
     divergence = diff(oracle, expected)
     doubt = None if divergence is None else f"emulator and oracle: {divergence}"
-    return System(name=f"system seed {seed}", image=image, stimulus=stimulus, expected=expected, doubt=doubt)
+    return System(
+        name=f"system seed {seed}",
+        image=image,
+        stimulus=stimulus,
+        expected=expected,
+        doubt=doubt,
+        seed=seed,
+        phases=_PHASES,
+    )
 
 
 def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[System]:
     """Return systems of consecutive seeds.
 
-    Where a batch of `COVERED_FROM` or more misses a corner, its last systems give way to the next seeds that
-    reach one.
+    Where a batch of `COVERED_FROM` or more misses a corner, the systems that it needs least give way to the
+    next seeds that reach one.
     """
     systems = [seeded_system(seed + index, spec) for index in range(count)]
-    spare = iter(range(seed + count, seed + count + _SPARE_SEEDS))
-    place = count - 1
-    while (
-        count >= COVERED_FROM and (missing := missed(systems)) and (number := next(spare, None)) is not None
-    ):
+    shares = [system.coverage() for system in systems]
+    beyond = set() if spec is None else unreachable(spec.core)
+    for number in range(seed + count, seed + count + _SPARE_SEEDS):
+        if count < COVERED_FROM or not (gaps := _gaps(shares, beyond)):
+            break
         candidate = seeded_system(number, spec)
-        shares = candidate.coverage()
-        if any(shares[name] for name in missing):
-            systems[place] = candidate
-            place -= 1
+        reached = candidate.coverage()
+        left = [len(_gaps([*shares[:at], reached, *shares[at + 1 :]], beyond)) for at in range(count)]
+        place = max(at for at in range(count) if left[at] == min(left))
+        if left[place] < len(gaps):
+            systems[place], shares[place] = candidate, reached
     return systems
 
 
-def missed(systems: list[System]) -> list[str]:
-    """Return the corners that no system of a batch reaches."""
-    batch = [system.coverage() for system in systems]
-    return [name for name in batch[0] if not any(shares[name] for shares in batch)]
+def _gaps(shares: Sequence[Mapping[str, float]], beyond: AbstractSet[str]) -> list[str]:
+    return [name for name in shares[0] if name not in beyond and not any(one[name] for one in shares)]
+
+
+def missed(systems: Sequence[System], spec: SystemSpec | None = None) -> list[str]:
+    """Return the corners that no system of a batch reaches, though with sizes of this spec one could."""
+    beyond = set() if spec is None else unreachable(spec.core)
+    return _gaps([system.coverage() for system in systems], beyond)
 
 
 def read_stimulus(path: Path) -> Stimulus:
@@ -185,7 +215,8 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
     if image.spec.cores > LIMIT_CORES:
         raise VerifyError(
             f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
-            "use a smaller mesh."
+            "'spikeloom verify --random 20' compares the same hardware on random programs, and "
+            f"'spikeloom run {path} --data DATA --cycles' tells the cycles of this one."
         )
     events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
     try:
@@ -197,7 +228,7 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
             f"{path} takes {expected.elapsed} cycles with this stimulus, more than the {LIMIT_CYCLES} that "
             "are simulated whole; use fewer samples or steps."
         )
-    return System(name=f"image {path.name}", image=image, stimulus=events, expected=expected)
+    return System(name=f"image {path.name}", image=image, stimulus=events, expected=expected, seed=seed)
 
 
 def judge(system: System, result: RunResult | BenchError) -> Outcome:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Verilog module around a chip under test: what a bench reads in every cycle, in two vectors.
+"""The Verilog module around a chip under test: what a bench reads in every cycle.
 
 It looks into the chip at the observe ports of its cores (``dut.core_<x>_<y>``), so the chip itself is the
 exported one. What is not valid reads as zero: an undefined bit that a bench sees is one of a valid field.
@@ -7,69 +7,73 @@ exported one. What is not valid reads as zero: an undefined bit that a bench see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from emu.spec import SystemSpec, bits_for
-from emu.words import flit_layout, layout_bits
+from emu.bits import Field, Layout, layout_bits, places
+from emu.spec import COUNTER_BITS, SystemSpec
+from emu.words import ACTIVITY_BITS, beat_layout, flit_layout
 
 __all__ = ["BENCH_FILE", "Sample", "bench_control", "bench_verilog"]
 
 BENCH_FILE = "bench.v"
 """Name of the file of the module ``bench``."""
 
-BEAT = ("neuron", "potential", "count")
-"""Fields of a neuron beat, lowest first."""
+
+def status_layout(cores: int) -> Layout:
+    """Return the fields of ``status``; a field of several cores has core 0 lowest.
+
+    ``ready`` and ``valid`` are the host's input and output, ``stored`` says which cores store a neuron,
+    ``finished`` which send their token; ``activity`` is `emu.words.Activity` of each core.
+    """
+    return (
+        Field("ready", 1),
+        Field("valid", 1),
+        Field("stored", cores),
+        Field("finished", cores),
+        Field("activity", ACTIVITY_BITS * cores),
+    )
 
 
-def beat_bits(spec: SystemSpec) -> dict[str, int]:
-    """Return the width of every field of a neuron beat."""
-    return dict(zip(BEAT, (bits_for(spec.core.columns), spec.core.potential_bits, 8), strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Where the fields of ``status`` are: ready, valid of the output, then one group of bits per field.
+    """Where the fields of ``status`` are, see `status_layout`.
 
     Parameters
     ----------
-    cores : number of cores; core 0 has the lowest bits of a group.
+    cores : number of cores.
     """
 
-    cores: int
+    def __init__(self, *, cores: int) -> None:
+        layout = status_layout(cores)
+        at = places(layout)
+        self.bits = layout_bits(layout)
+        self.ready, self.valid = 1 << at["ready"], 1 << at["valid"]
+        self.stored, self.finished, self.activity = at["stored"], at["finished"], at["activity"]
 
-    @property
-    def stored(self) -> int:
-        """Lowest bit of the group *a neuron is stored*, one bit per core."""
-        return 2
+    @staticmethod
+    def activities(values: Sequence[int]) -> int:
+        """Return the field ``activity`` of cores with these activities."""
+        return sum(value << ACTIVITY_BITS * core for core, value in enumerate(values))
 
-    @property
-    def finished(self) -> int:
-        """Lowest bit of the group *the core's token leaves*, one bit per core."""
-        return 2 + self.cores
-
-    @property
-    def activity(self) -> int:
-        """Lowest bit of the group *activity*, three bits per core."""
-        return 2 + 2 * self.cores
-
-    @property
-    def bits(self) -> int:
-        """Width of ``status``."""
-        return 2 + 5 * self.cores
+    @staticmethod
+    def activity_of(activities: int, core: int) -> int:
+        """Return the activity of a core in the field ``activity``."""
+        return activities >> ACTIVITY_BITS * core & (1 << ACTIVITY_BITS) - 1
 
 
 _TEXT = """\
 // What is observed of a chip in a cycle, in two vectors. Cores are found by their instance names in chip.v.
-module bench(clk, rst, host_i__valid, host_i__payload, status, flit, beats);
-  input clk, rst, host_i__valid;
+module bench(clk, rst, host_i__valid, host_i__payload, host_o__ready, status, flit, beats, passed);
+  input clk, rst, host_i__valid, host_o__ready;
   input [{flit}:0] host_i__payload;
   output [{status}:0] status;
   output [{flit}:0] flit;
   output [{beats}:0] beats;
+  output [{passed}:0] passed;
   wire ready, valid;
   wire [{flit}:0] payload;
   chip dut(.clk(clk), .rst(rst), .host_i__valid(host_i__valid), .host_i__payload(host_i__payload),
-    .host_i__ready(ready), .host_o__valid(valid), .host_o__payload(payload), .host_o__ready(1'b1));
+    .host_i__ready(ready), .host_o__valid(valid), .host_o__payload(payload), .host_o__ready(host_o__ready),
+    .stimulus(passed[{counter}:0]), .outputs(passed[{passed}:{counter} + 1]));
   assign flit = valid ? payload : {zero};
   assign status = {{{activity},
     {finished},
@@ -82,16 +86,16 @@ endmodule
 def bench_verilog(spec: SystemSpec) -> str:
     """Return the text of the module ``bench`` for a chip of these sizes."""
     cores = [f"dut.core_{i % spec.width}_{i // spec.width}.observe__" for i in reversed(range(spec.cores))]
-    widths = beat_bits(spec)
-    flit, beat = layout_bits(flit_layout(spec)), sum(widths.values())
-    groups = [
-        f"{core}valid ? {{{', '.join(core + name for name in reversed(BEAT))}}} : {beat}'d0" for core in cores
-    ]
+    names = [field.name for field in reversed(beat_layout(spec))]
+    flit, beat = layout_bits(flit_layout(spec)), layout_bits(beat_layout(spec))
+    groups = [f"{core}valid ? {{{', '.join(core + name for name in names)}}} : {beat}'d0" for core in cores]
     fields = ",\n    ".join(f"({group})" for group in groups)
     return _TEXT.format(
         flit=flit - 1,
         status=Sample(cores=spec.cores).bits - 1,
         beats=beat * spec.cores - 1,
+        counter=COUNTER_BITS - 1,
+        passed=2 * COUNTER_BITS - 1,
         zero=f"{flit}'d0",
         activity=", ".join(f"{core}activity" for core in cores),
         finished=", ".join(f"{core}finished" for core in cores),
@@ -102,7 +106,9 @@ def bench_verilog(spec: SystemSpec) -> str:
 
 def bench_control() -> str:
     """Return Verilator's control file: only the pins of ``bench`` are visible, the rest is optimised."""
-    writable = ("clk", "rst", "host_i__valid", "host_i__payload")
+    writable = ("clk", "rst", "host_i__valid", "host_i__payload", "host_o__ready")
     lines = [f'public_flat_rw -module "bench" -var "{name}"' for name in writable]
-    lines += [f'public_flat_rd -module "bench" -var "{name}"' for name in ("status", "flit", "beats")]
+    lines += [
+        f'public_flat_rd -module "bench" -var "{name}"' for name in ("status", "flit", "beats", "passed")
+    ]
     return "\n".join(["`verilator_config", *lines, ""])

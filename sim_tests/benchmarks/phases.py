@@ -83,15 +83,15 @@ def shares(chip: Chip, x: NDArray[np.float64]) -> dict[str, float]:
         If the phases fire other spikes than the machine does.
     """
     stimulus, source = chip.stimulus(x), Source(chip.image)
-    job = Job(source=source, stimulus=stimulus, leaving=0, potentials=False)
+    job = Job(source=source, stimulus=stimulus, leaving=0, visits=False)
     period, lanes = source.period or 1, len(x)
     visits, packets = most_records(chip.image, period)
     spikes = chip.machine.run(stimulus).total("spikes")
     fastest: list[int] = []
     for _ in range(REPEATS):
-        state = arrays.make_state(source.program, source.potential, lanes)
+        state = arrays.make_state(source.program, source.state, lanes)
         rows = visits + len(source.program.bias)
-        record = arrays.make_record(rows=rows, outputs=packets, potentials=False, lanes=lanes)
+        record = arrays.make_record(rows=rows, outputs=packets, visits=False, lanes=lanes)
         spent = np.zeros(len(PHASES), np.int64)
         _steps(source.program, state, record, job.at, stimulus.packet, lanes, period, spent)
         if int(state.counters[arrays.SPIKES].sum()) != spikes:

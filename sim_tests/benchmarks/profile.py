@@ -76,10 +76,10 @@ PHASES: dict[str, Phase] = {
 def _prepared(rows: NDArray[np.int64]) -> tuple[Program, State, Record]:
     """Return the dense core with ``rows`` picked as events of payload 1."""
     source = Source(dense_core(0.2, Reset.SUBTRACT)[0])
-    state = arrays.make_state(source.program, source.potential)
+    state = arrays.make_state(source.program, source.state)
     state.picked[: len(rows)] = state.event[: len(rows)] = rows
     state.payload[: len(rows)] = 1
-    return source.program, state, arrays.make_record(rows=4096, outputs=1, potentials=False)
+    return source.program, state, arrays.make_record(rows=4096, outputs=1, visits=False)
 
 
 def rows(options: Options) -> Iterator[Row]:

@@ -2,16 +2,16 @@
 """Random spiking networks and a plain interpreter of images, for the tests of the mapper."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.image import SystemImage
+from emu.image import CoreImage, SystemImage
 from emu.spec import CoreSpec
 from emu.trace import RunResult, Stimulus
+from emu.words import RECTANGLE, Section
 from mapping.layout.emit import emit
 from mapping.layout.place import Placer, place
 from mapping.layout.route import fit
@@ -162,8 +162,7 @@ class Draft:
             layers=tuple(self.layers),
             outputs=outputs or (self.layers[-1].name,),
             decoder_reads_input=False,
-            host_layers=(),
-            host_reasons=(),
+            host=(),
         )
 
 
@@ -238,8 +237,8 @@ def interpret(image: SystemImage, stimulus: Stimulus) -> RunResult:
         for index, core in enumerate(image.cores):
             if core is None:
                 continue
-            flags = _entry(core.schedule, step)
-            if not flags[3]:
+            entry = _entry(core, step)
+            if not entry["fire"]:
                 continue
             sums = sum(
                 (
@@ -250,14 +249,14 @@ def interpret(image: SystemImage, stimulus: Stimulus) -> RunResult:
                 start=np.zeros(core.neurons, np.int64),
             )
             for neuron in range(core.neurons):
-                base = core.threshold_base[neuron] + flags[4]
-                count = int((sums[neuron] >= core.thresholds[base : base + flags[5]]).sum())
+                base = core.threshold_base[neuron] + entry["threshold_first"]
+                count = int((sums[neuron] >= core.thresholds[base : base + entry["threshold_count"]]).sum())
                 if count:
                     spikes.append((step, index, neuron, count))
-                    for entry in core.fanout_of(neuron):
-                        if entry[2] >= height:
-                            outputs.append((step, entry[4], count))
-                        _send(collected, width, height, [*entry, count])
+                    for *place, axon in core.fanout_of(neuron):
+                        if place[RECTANGLE.index("y0")] >= height:
+                            outputs.append((step, axon, count))
+                        _send(collected, width, height, [*place, axon, count])
         current = collected
     return RunResult(
         mode="functional",
@@ -265,16 +264,16 @@ def interpret(image: SystemImage, stimulus: Stimulus) -> RunResult:
         spikes=np.array(sorted(spikes), np.int64).reshape(-1, 4),
         outputs=np.array(sorted(outputs), np.int64).reshape(-1, 3),
         counters={},
-        state=np.zeros(0, np.int64),
+        state={},
         engine="interpreter",
     )
 
 
-def _entry(schedule: NDArray[np.int32], step: int) -> Mapping[int, int] | list[int]:
-    """Return (init, integrate, update, fire, threshold_first, threshold_count) of a step."""
-    steps = [row[1:] for row in schedule.tolist() for _ in range(row[0])]
-    flags: list[int] = steps[step % len(steps)]
-    return flags
+def _entry(core: CoreImage, step: int) -> dict[str, int]:
+    """Return the schedule entry of a step."""
+    fields = core.columns(Section.SCHEDULE)
+    steps = np.repeat(np.arange(len(core.schedule)), fields["repeat"])
+    return {name: int(values[steps[step % len(steps)]]) for name, values in fields.items()}
 
 
 def _send(events: dict[tuple[int, int], int], width: int, height: int, packet: list[int]) -> None:

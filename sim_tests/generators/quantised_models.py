@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping.codes.convert import SpikingNetwork, convert, encode, simulate
+from mapping.codes.convert import convert
+from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.simulate import encode, simulate
 from sim_tests.generators.model_builder import ModelBuilder
 
 __all__ = ["DOMAIN", "SHAPE", "Model", "Notation", "chain", "pixels", "qdq", "qonnx", "qonnx_quant"]

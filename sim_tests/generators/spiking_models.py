@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.codes.convert import (
-    SpikingLayer,
-    SpikingNetwork,
-    compare,
-    convert,
-    layer_matrix,
-    pool_members,
-)
+from mapping.codes.convert import convert
+from mapping.spiking.matrices import layer_matrix, pool_members
+from mapping.spiking.network import SpikingLayer, SpikingNetwork
+from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
 
 __all__ = [

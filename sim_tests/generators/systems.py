@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import PRESETS, CoreSpec, SystemSpec
-from emu.trace import RunResult, Stimulus
-from emu.words import Reset
+from emu.trace import STRAYS, HostPace, RunResult, Stimulus
+from emu.words import PACKET, RECTANGLE, TABLES, Kind, Reset, Section, columns_of, table_of
 
 __all__ = [
     "POOL",
@@ -25,6 +25,7 @@ __all__ = [
     "make_system",
     "random_system",
     "require_coverage",
+    "unreachable",
 ]
 
 WIDE = CoreSpec(
@@ -40,6 +41,22 @@ WIDE = CoreSpec(
 )
 """A core whose axons are no power of two and whose potentials saturate soon."""
 
+FULL = CoreSpec(
+    axons=100,
+    columns=32,
+    lanes=8,
+    payload_bits=9,
+    potential_bits=28,
+    strengths=3,
+    thresholds=300,
+    fanouts=48,
+    schedule=6,
+)
+"""A core whose axon ids fill the flit, with potentials wider than any drive and 255 thresholds a step."""
+
+UNARY = 24
+"""Most crossings of a neuron that sends one packet for each."""
+
 TINY = PRESETS["tiny"]
 POOL: tuple[SystemSpec, ...] = (
     SystemSpec(core=TINY, width=1, height=1),
@@ -48,6 +65,7 @@ POOL: tuple[SystemSpec, ...] = (
     SystemSpec(core=TINY, width=3, height=2),
     SystemSpec(core=TINY, width=3, height=3),
     SystemSpec(core=WIDE, width=2, height=2),
+    SystemSpec(core=FULL, width=1, height=2),
 )
 """The systems that `random_system` draws from: few, because a hardware build of each is kept."""
 
@@ -66,8 +84,7 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     Parameters
     ----------
     crossbar : rows of cells, (axons, neurons x strengths).
-    fields : any field of `CoreImage`; ``bias``, ``v0``, ``potential``, ``reset``, ``count_emission``,
-        ``connected``, ``threshold_base`` and ``fanout_base`` may be one number for all neurons.
+    fields : any field of `CoreImage`; a field of the neurons may be one number for all of them.
 
     >>> make_core([[1, -1]], thresholds=[3]).neurons
     2
@@ -75,17 +92,10 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     cells = np.array(crossbar, np.int8, ndmin=2)
     strengths = fields.get("strengths", [1])
     neurons = cells.shape[1] // len(strengths)
-    fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, 6)
-    each: dict[str, Any] = {
-        "bias": 0,
-        "v0": 0,
-        "potential": 0,
-        "reset": 2,
-        "count_emission": False,
-        "connected": len(fanout) > 0,
-        "threshold_base": 0,
-        "fanout_base": 0,
-    }
+    fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, len(TABLES[Section.FANOUT]))
+    names = [c.name for section in (Section.NEURON, Section.STATE) for c in TABLES[section]]
+    each: dict[str, Any] = dict.fromkeys(names, 0)
+    each |= {"reset": Reset.SUBTRACT, "connected": len(fanout) > 0}
     shared: dict[str, Any] = {
         "strengths": strengths,
         "thresholds": [1],
@@ -111,7 +121,7 @@ def make_system(spec: SystemSpec, *cores: CoreImage | None) -> SystemImage:
         spec=spec,
         cores=cores,
         input_element=np.zeros(0, np.int32),
-        input_packet=np.zeros((0, 5), np.int32),
+        input_packet=np.zeros((0, len(RECTANGLE) + 1), np.int32),
         output_element=np.zeros(0, np.int32),
     )
 
@@ -124,7 +134,7 @@ def make_stimulus(steps: int, rows: Sequence[Sequence[int]] = ()) -> Stimulus:
     steps : number of timesteps.
     rows : step, x0, x1, y0, y1, axon, payload of each packet.
     """
-    table = np.array(rows, np.int64).reshape(-1, 7)
+    table = np.array(rows, np.int64).reshape(-1, 1 + len(PACKET))
     return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:])
 
 
@@ -174,13 +184,15 @@ def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> 
     density = rng.choice([0.0, 0.1, 0.4, 0.7, 1.0])
     cells = rng.choice([-1, 0, 1], (axons, n * k), p=[density * 0.4, 1 - density, density * 0.6])
     low, high = core.potential_min, core.potential_max
-    count = rng.random(n) < rng.choice([0.0, 0.5, 1.0])
-    thresholds = _thresholds(rng, core) - (120 if busy else 0)
+    long = min(core.thresholds, core.payload_max) >= 255
+    count = rng.random(n) < rng.choice([0.5, 1.0, 1.0] if long else [0.0, 0.5, 1.0])
+    thresholds = _thresholds(rng, core, long and bool(count.all())) - (120 if busy else 0)
     thresholds = np.clip(thresholds, core.always, core.never)
-    schedule = _schedule(rng, core, len(thresholds), bool(count.any()))
-    reach = int((schedule[:, 5] + schedule[:, 6])[schedule[:, 4] > 0].max(initial=0))
+    schedule = _schedule(rng, core, len(thresholds), count)
+    entry = columns_of(Section.SCHEDULE, schedule)
+    reach = int((entry["threshold_first"] + entry["threshold_count"])[entry["fire"] > 0].max(initial=0))
     fanout = _fanout(rng, spec, meeting)
-    ends = int(np.flatnonzero(fanout[:, 5])[-1])
+    ends = int(np.flatnonzero(columns_of(Section.FANOUT, fanout)["last"])[-1])
     largest = rng.choice([4, 127])
     return make_core(
         cells,
@@ -200,26 +212,44 @@ def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> 
     )
 
 
-def _thresholds(rng: Rng, core: CoreSpec) -> Ints:
-    """Return a shared list, sorted in parts, with "never", "always" and saturating values now and then."""
-    values = rng.integers(-40, 200, int(rng.integers(1, 25)))
+def _thresholds(rng: Rng, core: CoreSpec, long: bool) -> Ints:
+    """Return a shared list, sorted in parts, with "never", "always" and saturating values now and then.
+
+    A ``long`` one is mostly longer than what a step can compare, and a potential crosses any number of it.
+    """
+    if long and rng.random() < 0.7:
+        return np.sort(rng.integers(-300, 200, min(core.thresholds, 300)))
+    values = rng.integers(-40, 200, min(core.thresholds, int(rng.integers(1, 25))))
     if rng.random() < 0.7:
         values = np.sort(values)
     extreme = rng.choice([core.never, core.always, core.potential_max], len(values))
     return np.where(rng.random(len(values)) < 0.08, extreme, values)
 
 
-def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: bool) -> Ints:
-    rows = []
+def _window(rng: Rng, most: int) -> int:
+    """Return how many thresholds are compared: 0, 1, 4, 5, any, and as many as there may be."""
+    return min(most, int(rng.choice([0, 1, 2, 3, 4, 5, 4, 5, most])))
+
+
+def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: NDArray[np.bool_]) -> Ints:
+    """Return the steps; few thresholds where a neuron does not ``count``: it would flood the mesh."""
+    rows: list[dict[str, int]] = []
+    most = min(thresholds, 255, core.payload_max if count.any() else 255, 255 if count.all() else UNARY)
     for index in range(int(rng.integers(1, min(core.schedule, 5) + 1))):
         init = rng.random() < (0.4 if index == 0 else 0.2)
         integrate, update, fire = rng.random(3) < 0.85
-        g = int(rng.integers(0, min(5, thresholds, core.payload_max if count else 5) + 1))
-        first = int(rng.integers(0, thresholds - g + 1))
+        g = _window(rng, most)
+        first = int(rng.integers(0, min(255, thresholds - g) + 1))
         if not fire:  # the fields are not used then, whatever they hold
             first, g = (int(v) for v in rng.integers(0, 256, 2))
-        rows.append([int(rng.integers(1, 4)), init, integrate, update, fire, first, g])
-    return np.array(rows, np.int64)
+        entry = {"repeat": int(rng.integers(1, 4)), "init": init, "integrate": integrate, "update": update}
+        rows.append(entry | {"fire": fire, "threshold_first": first, "threshold_count": g})
+    return _table(Section.SCHEDULE, rows)
+
+
+def _table(section: Section, rows: Sequence[dict[str, int]]) -> Ints:
+    """Return words by field name as a table."""
+    return table_of(section, {name: [row[name] for row in rows] for name in rows[0]}).astype(np.int64)
 
 
 def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
@@ -229,15 +259,20 @@ def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
     rectangles = [_rectangle(rng, spec) for _ in range(length)]
     if meeting is not None:
         rectangles = [meeting if rng.random() < 0.7 else r for r in rectangles]
-    rows = [[*r, _axon(rng, spec.core, 16), rng.random() < ends] for r in rectangles]
-    rows[-1][5] = True
-    return np.array(rows, np.int64)
+    rows = [
+        dict(zip(RECTANGLE, r, strict=True))
+        | {"axon": _axon(rng, spec.core, 16), "last": rng.random() < ends}
+        for r in rectangles
+    ]
+    rows[-1]["last"] = True
+    return _table(Section.FANOUT, rows)
 
 
 def _axon(rng: Rng, core: CoreSpec, used: int) -> int:
-    """Return an axon that most cores have, and rarely one that no core has."""
-    if rng.random() < 0.02:
-        return int(rng.integers(core.axons, (1 << core.flit_axon_bits) - 8))
+    """Return an axon that most cores have, and rarely one that no core has, if a flit can name one."""
+    beyond = (1 << core.flit_axon_bits) - UNARY
+    if beyond > core.axons and rng.random() < 0.02:
+        return int(rng.integers(core.axons, beyond))
     return int(rng.integers(0, used))
 
 
@@ -270,7 +305,33 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
             payload = int(rng.integers(spec.core.payload_min, spec.core.payload_max + 1))
             axon = _axon(rng, spec.core, max(1, axons if rng.random() < 0.5 else 3))
             rows.append((step, x0, x1, y0, y1, axon, payload))
-    return make_stimulus(steps, rows)
+    if rng.random() < 0.4:
+        rows, kinds = _with_strays(rng, spec, steps, rows)
+    else:
+        kinds = [int(Kind.SPIKE)] * len(rows)
+    table = np.array(rows, np.int64).reshape(-1, 7)
+    period = int(rng.integers(2, 6)) if rng.random() < 0.5 else 1
+    pace = HostPace(period=period, taken=int(rng.integers(1, max(2, period))))
+    return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:], kind=np.array(kinds), host=pace)
+
+
+def _with_strays(
+    rng: Rng, spec: SystemSpec, steps: int, rows: list[tuple[int, ...]]
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Put control packets among the others, some right behind a token; return all kinds."""
+    marked = [(row, int(Kind.SPIKE)) for row in rows]
+    for step in range(1, steps):
+        if rng.random() < 0.5:
+            continue
+        x0, x1, y0, y1 = _rectangle(rng, spec)
+        if y1 == spec.height:
+            y0 = y1 = int(rng.integers(0, spec.height))
+        data = (_axon(rng, spec.core, 16), int(rng.integers(0, spec.core.payload_max + 1)))
+        of_step = [at for at, (row, _) in enumerate(marked) if row[0] == step]
+        first = of_step[0] if of_step else sum(row[0] < step for row, _ in marked)
+        at = first + int(rng.integers(0, len(of_step) + 1)) * int(rng.integers(2))
+        marked.insert(at, ((step, x0, x1, y0, y1, *data), int(rng.choice(np.array(STRAYS, np.int64)))))
+    return [row for row, _ in marked], [kind for _, kind in marked]
 
 
 def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[str, float]:
@@ -286,7 +347,8 @@ def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[
     Shares of steps (spikes, idle, output), of cores (contention: a core that had to wait for its router at
     least once, which needs a full FIFO and so a refused grant behind it; merges, saturation, errors, router
     errors, disabled, empty), of stored potentials (negative), of packets and fan-out entries (multicast), of
-    rows of spikes (count, unary with c > 1, each reset), of systems (schedules with several entries).
+    rows of spikes (count, unary with c > 1, each reset, crossings), of steps of a schedule (windows), of
+    systems (all others).
     """
     assert result.potentials is not None
     rows = [(step, image.cores[core], neuron, c) for step, core, neuron, c in result.spikes.tolist()]
@@ -307,11 +369,48 @@ def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[
         "cores without neurons": [core.neurons == 0 for core in programs],
         "schedules with several entries": [any(len(core.schedule) > 1 for core in programs)],
     }
+    after_token = [
+        stray and step not in stimulus.step[:at]
+        for at, (step, stray) in enumerate(zip(stimulus.step.tolist(), stimulus.strays.tolist(), strict=True))
+    ]
+    shares |= {
+        "control packets while running": stimulus.strays,
+        "reads right behind a token": [
+            a and k == Kind.READ for a, k in zip(after_token, stimulus.kind, strict=True)
+        ],
+        "a host that does not always take": [stimulus.host.taken < stimulus.host.period],
+    }
+    entries = [columns_of(Section.SCHEDULE, core.schedule) for core in programs]
+    windows = [g for entry in entries for g in entry["threshold_count"][entry["fire"] > 0].tolist()]
+    shares |= {f"windows of {g} thresholds": [window == g for window in windows] for g in (0, 1, 4, 5)}
+    shares |= {
+        "windows above 127 thresholds": [window > 127 for window in windows],
+        "crossings above 7": [c > 7 for _, _, c in spikes],
+        "crossings above 127": [c > 127 for _, _, c in spikes],
+    }
+    shares |= {name: [holds] for name, holds in _sizes(image.spec.core).items()}
     shares |= {f"reset {r.name.lower()}": [core.reset[i] == r for core, i, _ in spikes] for r in Reset}
     counters = {"contention": "send_stall", "merges": "merges", "saturation": "saturations"}
     counters |= {"errors": "errors", "router errors": "router_errors"}
     shares |= {name: result.counters[counter] > 0 for name, counter in counters.items()}
     return {name: float(np.mean(share)) if len(share) else 0.0 for name, share in shares.items()}
+
+
+def _sizes(core: CoreSpec) -> dict[str, bool]:
+    """Return the corners that a core is in, or is not, whatever it runs."""
+    return {
+        "axon ids that fill the flit": core.flit_axon_bits == core.axon_bits,
+        "potentials wider than drives": core.potential_bits > core.drive_bits,
+        "potentials narrower than drives": core.potential_bits < core.drive_bits,
+    }
+
+
+def unreachable(core: CoreSpec) -> set[str]:
+    """Return the shares of `coverage` that are zero for every program of a core."""
+    names = {name for name, holds in _sizes(core).items() if not holds}
+    if min(core.thresholds, core.payload_max) <= 127:
+        names |= {"windows above 127 thresholds", "crossings above 127"}
+    return names
 
 
 def require_coverage(batch: Sequence[dict[str, float]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from emu.trace import ACTIVITY_COUNTERS
+from emu.trace import ACTIVITY_COUNTERS, HostPace
 from sim_tests.oracle.rules import FEEDS, OPPOSITE, Core, Flit, L, Mesh, W, wanted
 
 __all__ = ["Chip", "CoreMachine", "Router"]
@@ -156,7 +156,7 @@ class CoreMachine:
             return activity
         now = self.core.now()
         lengths = {"FETCH": 1, "DRIVE": len(self.core.p["strengths"]), "MEMBRANE": 1}
-        lengths |= {"COMPARE": now["count"] if now["fire"] else 0, "STORE": 1}
+        lengths |= {"COMPARE": now["threshold_count"] if now["fire"] else 0, "STORE": 1}
         order = list(lengths)
         if self.phase == "INTEGRATE":
             self.next_neuron(0)
@@ -175,8 +175,10 @@ class CoreMachine:
 class Chip:
     """All routers and cores, the host, and the clock."""
 
-    def __init__(self, mesh: Mesh, cores: list[Core]) -> None:
+    def __init__(self, mesh: Mesh, cores: list[Core], pace: HostPace | None = None) -> None:
         self.mesh, self.cores = mesh, cores
+        self.pace = pace or HostPace()
+        self.fed: int | None = None  # cycles since the host offered its first flit
         self.routers = [Router(at=core.index, mesh=mesh) for core in cores]
         self.machines = [CoreMachine(core) for core in cores]
         self.host: list[Flit] = []
@@ -198,6 +200,7 @@ class Chip:
             self.host += [*flits, Flit(pause=False)]
             self.injected += flits
         self.host.append(Flit(pause=True))
+        self.fed = 0
         self.settle()
         self.check(len(stimulus))
 
@@ -229,7 +232,7 @@ class Chip:
         for at, router in enumerate(self.routers):
             if any(router.fifo.values()) or router.any_complete():
                 leaving, changed = router.cycle(self.ready(at, room), self.cores[at].counts)
-                active |= changed
+                active |= changed or not self.host_takes()
                 pushes += self.depart(at, leaving)
         for at, i, flit in pushes:
             self.routers[at].fifo[i].append(flit)
@@ -237,7 +240,12 @@ class Chip:
             if self.elapsed is None and not any(machine.unpaused for machine in self.machines):
                 self.elapsed = self.now + 1
             self.now += 1
+        self.fed = None if self.fed is None else self.fed + 1
         return active
+
+    def host_takes(self) -> bool:
+        """Whether the host takes a flit in this cycle."""
+        return self.fed is None or self.pace.accepts(self.fed)
 
     def note(self, at: int, flit: Flit) -> None:
         """Record what entered a router from its core: a packet, or the token of a step."""
@@ -253,8 +261,11 @@ class Chip:
         ready = set()
         for o in self.routers[at].outputs:
             beyond = self.mesh.neighbour(at, o) if o != L else None
-            if beyond is None or OPPOSITE[o] in room[beyond]:
-                ready.add(o)
+            if self.mesh.is_exit(at, o):
+                free = self.host_takes()
+            else:
+                free = beyond is None or OPPOSITE[o] in room[beyond]
+            ready |= {o} if free else set()
         return ready
 
     def depart(self, at: int, leaving: dict[int, Flit]) -> list[tuple[int, int, Flit]]:
@@ -264,7 +275,7 @@ class Chip:
             if o == L:
                 self.machines[at].accept(flit)
                 continue
-            self.cores[at].counts["token_hops" if flit.is_token else "hops"] += 1
+            self.cores[at].counts["token_hops" if flit.is_token else "hops"] += not flit.stray
             beyond = self.mesh.neighbour(at, o)
             if beyond is not None:
                 pushes.append((beyond, OPPOSITE[o], flit))

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import SystemImage
-from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus
-from emu.words import COUNTERS
+from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
+from emu.words import COUNTERS, STATE_FIELDS, Kind
 from sim_tests.oracle.cycles import Chip
 from sim_tests.oracle.rules import OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
 
@@ -45,11 +45,12 @@ def run_oracle(
     mesh = Mesh(width=image.spec.width, height=image.spec.height)
     cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
     if cycles:
-        chip = Chip(mesh, cores)
+        chip = Chip(mesh, cores, stimulus.host)
         chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
         outputs = chip.outputs
     else:
         outputs = run_functional(mesh, cores, stimulus, shuffle)
+    state = {n: np.array([v for core in cores for v in core.state[n]], np.int64) for n in STATE_FIELDS}
     names = [name for name in COUNTERS if cycles or name not in ACTIVITY_COUNTERS]
     return RunResult(
         mode="cycle" if cycles else "functional",
@@ -57,8 +58,8 @@ def run_oracle(
         spikes=table([row for core in cores for row in core.spikes], 4),
         outputs=table(outputs, 3),
         counters={name: np.array([core.counts[name] for core in cores], np.int64) for name in names},
-        state=np.array([v for core in cores for v in core.V], np.int64),
-        potentials=table([row for core in cores for row in core.potentials], 4) if potentials else None,
+        state=state,
+        visits=table([row for core in cores for row in core.visits], len(VISIT)) if potentials else None,
         finish=np.array(chip.finish, np.int64) if cycles else None,
         gateway=np.array(chip.gateway, np.int64) if cycles else None,
         elapsed=chip.elapsed if cycles else None,
@@ -73,8 +74,12 @@ def table(rows: list[Row], columns: int) -> NDArray[np.int64]:
 
 def stimulus_flits(stimulus: Stimulus, step: int) -> list[Flit]:
     """Return the stimulus of one step."""
-    rows = [r for s, r in zip(stimulus.step.tolist(), stimulus.packet.tolist(), strict=True) if s == step]
-    return [Flit(rectangle=tuple(r[:4]), axon=r[4], payload=r[5], due=step) for r in rows]
+    packets = zip(stimulus.step.tolist(), stimulus.packet.tolist(), stimulus.kind.tolist(), strict=True)
+    return [
+        Flit(rectangle=tuple(row[:4]), axon=row[4], payload=row[5], due=step, stray=kind != Kind.SPIKE)
+        for at, row, kind in packets
+        if at == step
+    ]
 
 
 def deliver(mesh: Mesh, cores: list[Core], flight: tuple[int, int, Flit], outputs: list[Row]) -> None:
@@ -90,7 +95,7 @@ def deliver(mesh: Mesh, cores: list[Core], flight: tuple[int, int, Flit], output
         elif o == L:
             cores[at].receive(flit)
         else:
-            counts["hops"] += 1
+            counts["hops"] += not flit.stray
             beyond = mesh.neighbour(at, o)
             if beyond is None:
                 outputs.append((flit.due - 1, flit.axon, flit.payload))

@@ -10,12 +10,15 @@ types are shared with the emulator, nothing with the hardware, so that three rea
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from emu.words import Reset
+from emu.words import STATE_FIELDS, Reset, Section
 
 __all__ = ["FEEDS", "OPPOSITE", "Core", "E", "Flit", "L", "Mesh", "N", "S", "W", "wanted"]
 
@@ -28,13 +31,17 @@ OPPOSITE = {N: S, E: W, S: N, W: E}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flit:
-    """A spike, or a token if ``pause`` is not None; ``due`` is the step that integrates it."""
+    """A spike, a token if ``pause`` is not None, or a ``stray``: a control packet at the wrong time.
+
+    ``due`` is the step that integrates a spike.
+    """
 
     rectangle: tuple[int, int, int, int] = (0, 0, 0, 0)
     axon: int = 0
     payload: int = 0
     pause: bool | None = None
     due: int = 0
+    stray: bool = False
 
     @property
     def is_token(self) -> bool:
@@ -90,6 +97,12 @@ class Mesh:
         return i == L or (i == W and core == 0) or self.neighbour(core, i) is not None
 
 
+def words(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, int]]:
+    """Return each word of a memory as its fields."""
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 class Core:
     """State of one core and rules 1 to 9; ``program`` is None for a disabled core."""
 
@@ -97,22 +110,26 @@ class Core:
         self.index, self.spec, self.counts = index, spec, Counter[str]()
         self.enabled = program is not None
         self.p: dict[str, Any] = {}
+        self.schedule: list[dict[str, int]] = []
+        self.targets: list[dict[str, int]] = []
         if program is not None:
             self.p = {name: getattr(program, name).tolist() for name in program.__dataclass_fields__}
+            self.schedule = words(program.columns(Section.SCHEDULE))
+            self.targets = words(program.columns(Section.FANOUT))
         self.axons = len(self.p["crossbar"]) if self.enabled else 0  # register after reset: 0
         self.neurons = len(self.p["bias"]) if self.enabled else 0
-        self.V: list[int] = list(self.p.get("potential", []))
+        self.state: dict[str, list[int]] = {name: list(self.p.get(name, [])) for name in STATE_FIELDS}
         self.entry = self.repetition = self.step = 0
         self.collecting: dict[int, int] = {}
         self.current: dict[int, int] = {}
         self.sums: list[int] = []
         self.spikes: list[tuple[int, ...]] = []
-        self.potentials: list[tuple[int, ...]] = []
+        self.visits: list[tuple[int, ...]] = []
 
     def receive(self, flit: Flit) -> None:
         """Sink a spike packet (machine.md, receiving)."""
         assert flit.due == self.step, "a spike must be integrated in the step after its emission"
-        if flit.axon >= self.axons:
+        if flit.stray or flit.axon >= self.axons:
             self.counts["errors"] += 1
             return
         self.counts["deliveries"] += 1
@@ -127,8 +144,7 @@ class Core:
 
     def now(self) -> dict[str, int]:
         """Rule 3: the schedule entry of this step."""
-        names = ("repeat", "init", "integrate", "update", "fire", "first", "count")
-        return dict(zip(names, self.p["schedule"][self.entry], strict=True))
+        return self.schedule[self.entry]
 
     def walks(self) -> bool:
         """Rule 5: whether neurons are visited in this step."""
@@ -156,20 +172,21 @@ class Core:
         """Rules 6 to 8 for neuron ``i``: its packets in order."""
         now, p = self.now(), self.p
         self.counts["neuron_updates"] += 1  # rule 5
-        base = p["v0"][i] if now["init"] else 0 if p["reset"][i] == Reset.CLEAR else self.V[i]  # rule 6
+        kept = 0 if p["reset"][i] == Reset.CLEAR else self.state["potential"][i]  # rule 6
+        base = p["v0"][i] if now["init"] else kept
         k = len(p["strengths"])
         drive = sum(p["strengths"][d] * self.sums[i * k + d] for d in range(k))
         v = self.sat(base + p["bias"][i] + drive) if now["update"] else base
-        js = range(now["first"], now["first"] + now["count"]) if now["fire"] else range(0)  # rule 7
-        thetas = [p["thresholds"][p["threshold_base"][i] + j] for j in js]
+        first, count = now["threshold_first"], now["threshold_count"] if now["fire"] else 0  # rule 7
+        thetas = [p["thresholds"][p["threshold_base"][i] + j] for j in range(first, first + count)]
         crossed = [theta for theta in thetas if v >= theta]
         c = len(crossed)
         if c > 0 and p["reset"][i] == Reset.ZERO:
             v = 0
         if c > 0 and p["reset"][i] == Reset.SUBTRACT:
             v = self.sat(v - crossed[-1])
-        self.V[i] = v
-        self.potentials.append((self.step - 1, self.index, i, v))
+        self.state["potential"][i] = v
+        self.visits.append((self.step - 1, self.index, i, *(self.state[name][i] for name in STATE_FIELDS)))
         self.counts["spikes"] += c
         if c > 0:
             self.spikes.append((self.step - 1, self.index, i, c))
@@ -182,10 +199,11 @@ class Core:
             return packets
         at, last = self.p["fanout_base"][i], 0
         while not last:
-            x0, x1, y0, y1, axon, last = self.p["fanout"][at]
-            at += 1
+            target = self.targets[at]
+            at, axon, last = at + 1, target["axon"], target["last"]
+            place = (target["x0"], target["x1"], target["y0"], target["y1"])
             burst = [(axon, c)] if self.p["count_emission"][i] else [(axon + m, 1) for m in range(c)]
-            packets += [Flit(rectangle=(x0, x1, y0, y1), axon=a, payload=v, due=self.step) for a, v in burst]
+            packets += [Flit(rectangle=place, axon=a, payload=v, due=self.step) for a, v in burst]
         return packets
 
     def advance(self) -> None:
@@ -193,7 +211,7 @@ class Core:
         self.repetition += 1
         if self.repetition == self.now()["repeat"]:
             self.repetition = 0
-            self.entry = (self.entry + 1) % len(self.p["schedule"])
+            self.entry = (self.entry + 1) % len(self.schedule)
 
     def execute(self) -> list[Flit]:
         """All rules of one step token at once."""

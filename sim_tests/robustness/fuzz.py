@@ -32,8 +32,9 @@ from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import diff
+from emu.words import Section
 from mapping.chip import open_chip
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, load_data
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer
@@ -42,6 +43,7 @@ from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, observe
 from mapping.report.closed_form import report_closed_form
 from mapping.report.machine import Report, report_machine
+from mapping.spiking.simulate import compare
 from mapping.targets.files import TargetError, load_target
 from rtl.export import VERILOG_FILES
 from sim_tests.bench.exported import read_design
@@ -157,9 +159,14 @@ def _read_image(path: Path) -> str:
     return "accepted, equal to its network"
 
 
+def _steps(image: SystemImage) -> int:
+    """Return how many steps the schedules of all cores have."""
+    return sum(int(core.columns(Section.SCHEDULE)["repeat"].sum()) for core in image.cores if core)
+
+
 def _run_image(image: SystemImage) -> str:
     """Run an image that computes no network, and compare with the oracle."""
-    if image.spec.cores > 64 or sum(int(core.schedule[:, 0].sum()) for core in image.cores if core) > 10_000:
+    if image.spec.cores > 64 or _steps(image) > 10_000:
         return "accepted, too large to run"
     stimulus = random_system(1, spec=image.spec)[1]
     got = Machine(image).run(stimulus, potentials=True)
@@ -234,7 +241,7 @@ def _read_target(path: Path) -> str:
         if target.kind == "cycle-exact"
         else report_closed_form(small_chip().spiking, activity, target)
     )
-    Report(model="m", data="d", input="raw", seed=0, targets=[part]).to_json()
+    Report(model="m", data="d", input="raw", seed=0, targets=[part], float32=activity.single).to_json()
     assert part["energy_j_low"] <= part["energy_j"] <= part["energy_j_high"], "low..high does not hold energy"
     return "accepted"
 

@@ -75,7 +75,7 @@ def run(
     if json is not None:
         write_text(json, run_json(image, chip, chosen.name, scale, totals))
     console.print(f"Input: {scale_text(given, scale)}")
-    console.print(run_table(chosen.name, chip.period, totals))
+    console.print(run_table(chosen.name, chip, totals))
 
 
 def _emulate(

@@ -40,6 +40,8 @@ KEYS = {
     "ann_accuracy",
     "accuracy",
     "image_accuracy",
+    "host_layers",
+    "host_share",
     "network",
     "image",
     "output",

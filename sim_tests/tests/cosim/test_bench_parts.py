@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emu.bits import layout_bits, pack
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import diff
-from emu.words import Activity, Kind, Section
+from emu.words import Activity, Kind, Section, beat_layout
 from sim_tests.bench.block_player import flit
 from sim_tests.bench.job import BenchJob, load_result, prepare, save_result
 from sim_tests.bench.session import BenchError, CoreMonitor, GatewayMonitor, Scoreboard, Session
-from sim_tests.bench.top import Sample, beat_bits
+from sim_tests.bench.top import Sample
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=1)
@@ -31,9 +32,9 @@ def job(beats: list[list[int]] = BEATS, steps: int = 2) -> BenchJob:
 def test_scoreboard_is_content_with_what_is_expected() -> None:
     board = Scoreboard(job())
     for beat in [BEATS[2], BEATS[0], BEATS[1], BEATS[3]]:
-        board.push(*beat)
+        board.push(beat)
     board.finish(minimum=4)
-    assert (board.compared, board.spikes, len(board.potentials)) == (4, [(0, 1, 0, 2), (0, 0, 0, 1)], 4)
+    assert (board.compared, board.spikes, len(board.visits)) == (4, [(0, 1, 0, 2), (0, 0, 0, 1)], 4)
 
 
 @pytest.mark.parametrize(
@@ -43,19 +44,19 @@ def test_scoreboard_refuses_a_beat_that_differs(place: int, what: str) -> None:
     beat = list(BEATS[0])
     beat[place] += 1
     with pytest.raises(BenchError, match=f"^{what}"):
-        Scoreboard(job()).push(*beat)
+        Scoreboard(job()).push(beat)
 
 
 def test_scoreboard_refuses_a_beat_too_many() -> None:
     board = Scoreboard(job(BEATS[:1]))
-    board.push(*BEATS[0])
+    board.push(BEATS[0])
     with pytest.raises(BenchError, match="visited neurons"):
-        board.push(*BEATS[1])
+        board.push(BEATS[1])
 
 
 def test_scoreboard_refuses_a_beat_too_few() -> None:
     board = Scoreboard(job(BEATS[:2]))
-    board.push(*BEATS[0])
+    board.push(BEATS[0])
     with pytest.raises(BenchError, match=r"^core 0 stored fewer neurons than expected$"):
         board.finish()
 
@@ -80,6 +81,9 @@ class Pins:
     def flit(self) -> int:
         return 0
 
+    def passed(self) -> int:
+        return 0
+
 
 def status(stored: int = 0, finished: int = 0, activity: tuple[int, int] = (4, 4)) -> int:
     sample = Sample(cores=2)
@@ -89,13 +93,13 @@ def status(stored: int = 0, finished: int = 0, activity: tuple[int, int] = (4, 4
 
 def test_core_monitor_reads_signed_potentials_of_each_core() -> None:
     monitor = CoreMonitor(SPEC, Scoreboard(job()))
-    neuron, potential, count = beat_bits(SPEC).values()
+    layout = beat_layout(SPEC)
     words = [
-        n | (v & (1 << potential) - 1) << neuron | c << (neuron + potential)
-        for n, v, c in [(0, -5, 1), (0, 3, 2)]
+        pack(layout, dict(zip(("neuron", "potential", "count"), beat, strict=True)))
+        for beat in [(0, -5, 1), (0, 3, 2)]
     ]
-    monitor.cycle(3, status(stored=3), Pins(words[0] | words[1] << (neuron + potential + count)))
-    assert monitor.scoreboard.potentials == [(0, 0, 0, -5), (0, 1, 0, 3)]
+    monitor.cycle(3, status(stored=3), Pins(words[0] | words[1] << layout_bits(layout)))
+    assert monitor.scoreboard.visits == [[0, 0, 0, -5], [0, 1, 0, 3]]
     assert monitor.scoreboard.spikes == [(0, 0, 0, 1), (0, 1, 0, 2)]
 
 
@@ -137,7 +141,7 @@ def test_session_of_a_chip_that_does_nothing_ends_with_an_error() -> None:
     session.cycle(Pins())
     session._deadline = 2
     session.cycle(Pins())
-    with pytest.raises(BenchError, match="loading did not end within"):
+    with pytest.raises(BenchError, match=r"^reset did not end within \d+ cycles$"):
         session.cycle(Pins())
 
 
@@ -145,8 +149,8 @@ def test_session_of_a_chip_that_does_nothing_ends_with_an_error() -> None:
 def test_session_result_demands_that_all_was_seen(missing: str) -> None:
     session = Session(job(BEATS[:0] if missing != "beats" else BEATS))
     session._cores.finished = [[1, 2, 3], [1, 2, 3]] if missing != "core token" else [[1, 2, 3], [1, 2]]
-    session._gateway.tokens = [1, 2, 3] if missing != "gateway token" else [1, 2]
-    session._gateway.pauses = int(missing != "pause")
+    session.gateway.tokens = [1, 2, 3] if missing != "gateway token" else [1, 2]
+    session.gateway.pauses = int(missing != "pause")
     session._reads = {(core, Section.COUNTER): [0] * 64 for core in range(2)}
     with pytest.raises(BenchError, match=r"core 0 stored fewer|cores sent \[3, 2\] tokens|the gateway saw"):
         session.result("test")
@@ -156,9 +160,9 @@ def test_session_reads_counters_and_potentials_from_their_chunks() -> None:
     session = Session(job())
     for core in range(2):
         session._reads[core, Section.COUNTER] = [core + 1, 2, 3, 9] + [0] * 60
-    session._reads[0, Section.POTENTIAL] = [0x7FF, 0xF800]
+    session._reads[0, Section.STATE] = [0x7FF, 0xF800]
     assert session._counters()["spikes"] == [1 | 2 << 16 | 3 << 32, 2 | 2 << 16 | 3 << 32]
-    assert session._state() == [2047, -2048]
+    assert session._state() == {"potential": [2047, -2048]}
 
 
 def test_job_expects_every_stored_neuron_with_its_spikes() -> None:
@@ -179,7 +183,7 @@ def test_job_needs_potentials_and_cycles() -> None:
 
 def test_job_reads_all_counters_and_potentials_of_enabled_cores() -> None:
     asked = [(core, section, chunks) for core, section, _, chunks in job().read_requests()]
-    assert asked == [(0, Section.COUNTER, 64), (0, Section.POTENTIAL, 2), (1, Section.COUNTER, 64)]
+    assert asked == [(0, Section.COUNTER, 64), (0, Section.STATE, 2), (1, Section.COUNTER, 64)]
 
 
 def test_job_and_result_survive_their_files(tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_job_and_result_survive_their_files(tmp_path: Path) -> None:
     made.save(tmp_path / "job.npz")
     back = BenchJob.load_file(tmp_path / "job.npz")
     assert back.spec == made.spec
-    for name in ("neurons", "load", "run", "first_token", "steps", "elapsed", "beats"):
+    for name in ("neurons", "load", "run", "first_token", "steps", "elapsed", "beats", "seed", "resets"):
         assert np.array_equal(getattr(back, name), getattr(made, name)), name
     image, stimulus = make_system(SPEC, make_core([[1]]), None), make_stimulus(2)
     result = Machine(image).run(stimulus, cycles=True, potentials=True)

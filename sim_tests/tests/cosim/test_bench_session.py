@@ -2,6 +2,7 @@
 """The bench itself, without a simulator: what it must refuse."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from emu.trace import compared, diff
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.engines import EngineError, check_spec, choose, run_jobs
 from sim_tests.bench.job import BenchJob, prepare
+from sim_tests.bench.prelude import Phase
 from sim_tests.bench.session import SPARE_CYCLES, BenchError, Scoreboard, Session
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.generators.systems import POOL
@@ -43,10 +45,22 @@ class DeadPins:
     def beats(self) -> int:
         return 0
 
+    def passed(self) -> int:
+        return 0
 
-def drive(job: BenchJob, pins: DeadPins) -> Session:
-    session = Session(job)
-    while not session.done:
+
+class Unmoved(Session):
+    """A session that finds its chip loaded and in good order."""
+
+    def _prelude(self) -> Iterator[int | None]:
+        self.enter("reset", 3)
+        yield from self._hold_reset()
+
+
+def drive(session: Session, pins: DeadPins) -> Session:
+    for _ in range(10 * SPARE_CYCLES):
+        if session.done:
+            break
         session.cycle(pins)
     return session
 
@@ -59,7 +73,7 @@ def beats(job: BenchJob) -> list[list[int]]:
 def push_all(job: BenchJob, rows: list[list[int]]) -> Scoreboard:
     scoreboard = Scoreboard(job)
     for row in rows:
-        scoreboard.push(*row)
+        scoreboard.push(list(row))
     return scoreboard
 
 
@@ -105,19 +119,27 @@ def test_scoreboard_names_the_place_of_a_wrong_beat(job: BenchJob, column: int, 
 def test_scoreboard_refuses_a_beat_too_many(job: BenchJob) -> None:
     scoreboard = push_all(job, beats(job))
     with pytest.raises(BenchError, match=r"visited neurons differ first at .*: expected None, got \d+"):
-        scoreboard.push(*beats(job)[-1])
+        scoreboard.push(list(beats(job)[-1]))
+
+
+def test_chip_that_does_nothing_ends_the_prelude(job: BenchJob) -> None:
+    phase = Phase(job.resets[0, 0])
+    session = Session(job)
+    message = rf"^the foreign run until {phase.name.lower()} did not end within \d+ cycles$"
+    with pytest.raises(BenchError, match=message):
+        drive(session, DeadPins(level=int(phase != Phase.LOADING)))
 
 
 def test_chip_that_takes_nothing_ends_the_loading(job: BenchJob) -> None:
     with pytest.raises(BenchError, match=r"^loading did not end within \d+ cycles$"):
-        drive(job, DeadPins())
+        drive(Unmoved(job), DeadPins())
 
 
 def test_chip_that_does_nothing_ends_the_run(job: BenchJob) -> None:
     limit = 4 * (len(job.run) + job.elapsed + Session(job).settle) + SPARE_CYCLES
     message = rf"^the run did not end within {limit} cycles; core 0 has sent 0 of {job.steps + 1} tokens$"
     with pytest.raises(BenchError, match=message):
-        drive(job, DeadPins(level=1))
+        drive(Unmoved(job), DeadPins(level=1))
 
 
 def test_job_survives_its_file(job: BenchJob, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -131,7 +153,7 @@ def test_job_survives_its_file(job: BenchJob, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("potentials", "^expected result must carry potentials; run the machine with potentials=True$"),
+        ("visits", "^expected result must carry potentials; run the machine with potentials=True$"),
         ("elapsed", "^expected result must carry cycles; run the machine with cycles=True$"),
     ],
 )

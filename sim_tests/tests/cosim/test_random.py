@@ -2,13 +2,13 @@
 """Random programs on every geometry of the pool and every simulator: hardware == emulator."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from emu.spec import SystemSpec
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
-from sim_tests.bench.job import prepare
 from sim_tests.bench.reports import geometry
 from sim_tests.bench.systems import Outcome, judge, seeded_system
 from sim_tests.conftest import require_engine
@@ -22,7 +22,7 @@ SMALL = [spec for spec in POOL if spec.cores <= 4]
 def verify(spec: SystemSpec, seeds: Sequence[int], engine: str) -> list[Outcome]:
     """Run random systems of one geometry, all in one simulator."""
     systems = [seeded_system(seed, spec) for seed in seeds]
-    jobs = [prepare(system.image, system.stimulus, system.expected) for system in systems]
+    jobs = [system.job() for system in systems]
     results = run_jobs(chip_verilog(spec) if engine != "pysim" else {}, jobs, engine=engine)
     return [judge(system, result) for system, result in zip(systems, results, strict=True)]
 
@@ -46,3 +46,11 @@ def test_random_systems_equal_on_icarus(spec: SystemSpec, seed: int) -> None:
 
 def test_random_system_equals_on_pysim(seed: int) -> None:
     demand_equal(verify(POOL[1], [seed + 200], "pysim"))
+
+
+@pytest.mark.parametrize("bits", [13, 24])
+def test_random_systems_with_wide_flits_equal_on_icarus(bits: int, seed: int) -> None:
+    require_engine("icarus")
+    core = replace(POOL[1].core, gateway_axons=1 << bits)
+    assert core.flit_axon_bits == bits
+    demand_equal(verify(replace(POOL[1], core=core), range(seed + 300, seed + 302), "icarus"))

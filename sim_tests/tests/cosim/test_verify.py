@@ -25,6 +25,7 @@ from sim_tests.bench import systems as systems_module
 from sim_tests.bench.systems import random_batch
 from sim_tests.conftest import require_engine
 from sim_tests.generators.systems import POOL, make_core, make_system, random_system
+from spikeloom import cli
 
 pytestmark = pytest.mark.cosim
 
@@ -174,7 +175,8 @@ def test_edited_design_differs_at_a_named_place(folder: Path, tmp_path: Path, fa
     arguments = ["--random", 2, "--seed", 5, "--sim", "icarus", "--verilog", design, "--junit", junit]
     result = run(*arguments)
     assert result.returncode == 1, result.stdout + result.stderr
-    late = r"(the run|read-back of counter of core \d) did not end within \d+ cycles.*"
+    phase = r"the run|the foreign run until [a-z_]+|the knock after reset|read-back of counter of core \d"
+    late = rf"({phase}) did not end within \d+ cycles.*"
     assert re.fullmatch(rf"FAILED: system seed [56]: (.* differ first at {PLACE}|{late})", last(result))
     suite = suite_of(junit)
     assert int(suite.get("failures", "0")) == len(suite.findall("testcase/failure")) > 0
@@ -200,6 +202,7 @@ def test_batch_that_misses_a_corner_fails(
 
 def test_large_batch_replaces_systems_until_it_reaches_every_corner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systems_module, "COVERED_FROM", 3)
+    monkeypatch.setattr(systems_module, "_SPARE_SEEDS", 20)
     batch = random_batch(3, 7)
     assert len(batch) == 3
     assert len(systems_module.missed(batch)) < len(systems_module.missed(random_batch(2, 7)))
@@ -293,6 +296,77 @@ def test_design_that_does_not_compile_gets_one_sentence(
     assert re.fullmatch(r"icarus could not compile the design: neurocore\.v:\d+: .*", told)
 
 
+def listed(folder: Path, target: Path, *files: object) -> Path:
+    """Return a copy of the exported design whose sidecar lists other files."""
+    shutil.copytree(folder / "design", target)
+    told = json.loads((target / "chip.json").read_text())
+    (target / "chip.json").write_text(json.dumps({**told, "files": list(files)}))
+    return target
+
+
+ALL = ("neurocore.v", "router.v", "chip.v")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((), "must list 1..1000 names of Verilog files under files."),
+        (("neurocore.v", "router.v"), "chip.v is not among the files of .*chip.json; add its name there, or"),
+        ((*ALL, "no.v"), "lists 'no.v' under files, but there is no such file; remove the name."),
+        ((*ALL, "../a.v"), "lists '../a.v' under files; it must name a .v or .sv file of this folder."),
+        (
+            (*ALL, "/etc/passwd"),
+            "lists '/etc/passwd' under files; it must name a .v or .sv file of this folder.",
+        ),
+        ((*ALL, 5), "lists 5 under files; it must name a .v or .sv file of this folder."),
+        ((*ALL, "chip.json"), "lists 'chip.json' under files; it must name a .v or .sv file of this"),
+        ((*ALL, "chip.v"), "lists 'chip.v' under files, which is there twice; rename the file."),
+        ((*ALL, "bench.v"), "lists 'bench.v' under files, which is the bench's own name; rename the file."),
+    ],
+)
+def test_sidecar_with_wrong_files_gets_one_sentence(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    files: tuple[object, ...],
+    message: str,
+) -> None:
+    design = listed(folder, tmp_path / "design", *files)
+    told = sentence(capsys, "--random", 1, "--sim", "icarus", "--verilog", design)
+    assert re.search(message, told), told
+
+
+def test_link_out_of_the_design_gets_one_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret.v").write_text("")
+    design = listed(folder, tmp_path / "design", *ALL, "own.v")
+    (design / "own.v").symlink_to(tmp_path / "secret.v")
+    told = sentence(capsys, "--random", 1, "--sim", "icarus", "--verilog", design)
+    assert told == f"{design / 'own.v'} leads out of {design}; put a copy of the file there."
+
+
+@pytest.mark.parametrize("place", ["own.v", "macros/own.v"])
+def test_module_in_a_file_of_its_own_is_compiled(folder: Path, tmp_path: Path, place: str) -> None:
+    require_engine("icarus")
+    design = listed(folder, tmp_path / "design", place, *ALL)
+    text = (design / "neurocore.v").read_text()
+    at = text.index("module \\neurocore.sequence")
+    end = text.index("endmodule", at) + len("endmodule\n")
+    (design / place).parent.mkdir(exist_ok=True)
+    (design / place).write_text(text[at:end])
+    (design / "neurocore.v").write_text(text[:at] + text[end:])
+    result = run(
+        folder / "a.spikeloom", "--stimulus", folder / "a.npz", "--sim", "icarus", "--verilog", design
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = json.loads((design / "chip.json").read_text())
+    (design / "chip.json").write_text(json.dumps({**told, "files": list(ALL)}))
+    (design / place).rename(design / "away")
+    result = run("--random", 1, "--sim", "icarus", "--verilog", design)
+    assert (result.returncode, "could not compile the design" in result.stderr) == (2, True)
+
+
 def idle_image(spec: SystemSpec, core: CoreImage, path: Path) -> Path:
     save_image(make_system(spec, core, *[None] * (spec.cores - 1)), path)
     return path
@@ -304,7 +378,11 @@ def test_systems_beyond_the_limits_get_one_sentence(
     core = make_core(np.ones((2, 2), np.int8))
     wide = idle_image(dataclasses.replace(SPEC, width=37), core, tmp_path / "wide.spikeloom")
     told = sentence(capsys, wide)
-    assert told == f"{wide} has 37 cores, more than the 36 that are simulated whole; use a smaller mesh."
+    assert told == (
+        f"{wide} has 37 cores, more than the 36 that are simulated whole; 'spikeloom verify --random 20' "
+        "compares the same hardware on random programs, and "
+        f"'spikeloom run {wide} --data DATA --cycles' tells the cycles of this one."
+    )
     long = idle_image(SystemSpec(core=preset("tiny"), width=1, height=1), core, tmp_path / "long.spikeloom")
     monkeypatch.setattr(systems_module, "LIMIT_CYCLES", 10)
     told = sentence(capsys, long)
@@ -336,3 +414,20 @@ def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(program, "random_batch", interrupt)
     assert verify.main(["--random", "1"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.slow
+def test_ways_out_of_a_system_that_is_too_large_can_be_gone(tmp_path: Path) -> None:
+    require_engine("icarus")
+    image = tmp_path / "big.spikeloom"
+    assert cli.main(["compile", "digits", "--core", "small", "--mesh", "7x7", "-o", str(image)]) == 0
+    command = [sys.executable, "-m", "spikeloom"]
+    refused = subprocess.run([*command, "verify", image], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    ways = re.findall(r"'spikeloom (.*?)'", refused.stderr)
+    assert len(ways) == 2
+    for way in ways:
+        words = [word.replace("DATA", "digits") for word in way.split()]
+        words += ["--sim", "icarus"] if words[0] == "verify" else []  # builds nothing that takes long
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -50,7 +50,7 @@ def test_single_neuron_cycles() -> None:
     assert run.outputs.tolist() == [[0, 5, 1]]
     assert run.potentials is not None
     assert run.potentials.tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
-    assert run.state.tolist() == [0]
+    assert run.state["potential"].tolist() == [0]
 
 
 def test_disabled_core_cycles() -> None:
@@ -119,7 +119,7 @@ def test_equal_axons_merge_to_the_signed_maximum() -> None:
     for payloads in ([-3, 2, 1], [2, 1, -3]):
         core = make_core([[1]], thresholds=[TINY.never])
         run = both(system(1, 1, core), make_stimulus(1, [[0, 0, 0, 0, 0, 0, p] for p in payloads]))
-        assert run.state.tolist() == [2]
+        assert run.state["potential"].tolist() == [2]
         assert run.counters["merges"].tolist() == [2]
 
 
@@ -131,7 +131,7 @@ def test_reset_modes(reset: int, first: int, second: int) -> None:
         core = make_core([[0]], bias=2, reset=reset, thresholds=thresholds, schedule=schedule)
         run = both(system(1, 1, core), make_stimulus(1))
         assert run.spikes.tolist() == [[0, 0, 0, count]]
-        assert run.state.tolist() == [state]
+        assert run.state["potential"].tolist() == [state]
 
 
 def test_saturation_counts_each_clip() -> None:
@@ -139,7 +139,7 @@ def test_saturation_counts_each_clip() -> None:
     core = make_core([[0]], bias=2000, potential=2047, thresholds=[-2048])
     run = both(system(1, 1, core), make_stimulus(1))
     assert run.counters["saturations"].tolist() == [2]
-    assert run.state.tolist() == [2047]
+    assert run.state["potential"].tolist() == [2047]
 
 
 @pytest.mark.parametrize(
@@ -149,19 +149,19 @@ def test_saturation_counts_each_clip() -> None:
 def test_saturation_at_its_edges(potential: int, bias: int, state: int, clipped: int) -> None:
     core = make_core([[0]], bias=bias, potential=potential, thresholds=[TINY.never])
     run = both(system(1, 1, core), make_stimulus(1))
-    assert (run.state.tolist(), run.total("saturations")) == ([state], clipped)
+    assert (run.state["potential"].tolist(), run.total("saturations")) == ([state], clipped)
 
 
 def test_always_clear_forgets() -> None:
     core = make_core([[0]], bias=2, reset=0, thresholds=[TINY.never])
-    assert both(system(1, 1, core), make_stimulus(3)).state.tolist() == [2]
+    assert both(system(1, 1, core), make_stimulus(3)).state["potential"].tolist() == [2]
 
 
 def test_event_is_used_once() -> None:
     # The axon of step 0 comes again in steps 1 and 2, so both banks are used twice.
     core = make_core([[1]], thresholds=[TINY.never])
     run = both(system(1, 1, core), make_stimulus(5, [[step, 0, 0, 0, 0, 0, 3] for step in (0, 1, 2)]))
-    assert run.state.tolist() == [9]
+    assert run.state["potential"].tolist() == [9]
     assert (run.total("synaptic_operations"), run.total("merges")) == (3, 0)
 
 

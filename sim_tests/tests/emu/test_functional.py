@@ -130,7 +130,7 @@ def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
         SystemSpec(core=LONG, width=1, height=1), make_core(cells, reset=0, thresholds=[LONG.never])
     )
     run = Machine(image).run(make_stimulus(1, rows))
-    return run.state.tolist(), run.total("synaptic_operations")
+    return run.state["potential"].tolist(), run.total("synaptic_operations")
 
 
 def patterns() -> dict[str, Any]:
@@ -171,7 +171,7 @@ def test_discard_empties_every_place_whatever_the_order(axons: tuple[int, int]) 
     core = make_core([[1], [1], [1]], reset=0, thresholds=[99], schedule=[IDLE, [3, 0, 1, 1, 0, 0, 0]])
     rows = [(step, 0, 0, 0, 0, axon, 1) for step in (0, 2) for axon in axons]
     run = Machine(make_system(ONE, core)).run(make_stimulus(3, rows))
-    assert (run.state.tolist(), run.total("merges")) == ([2], 0)
+    assert (run.state["potential"].tolist(), run.total("merges")) == ([2], 0)
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_ways_worked_out_by_hand(
 def test_kernel_stops_before_the_record_is_full(rows: int, outputs: int, potentials: bool) -> None:
     """32 neurons fire and send out in each step: three steps fit, not a row more."""
     source = Source(make_system(ONE, make_core(np.zeros((1, 32)), bias=1, fanout=BELOW)))
-    state = arrays.make_state(source.program, source.potential)
-    record = arrays.make_record(rows=rows, outputs=outputs, potentials=potentials)
+    state = arrays.make_state(source.program, source.state)
+    record = arrays.make_record(rows=rows, outputs=outputs, visits=potentials)
     stimulus, at = make_stimulus(9), np.zeros(10, np.int64)
     step = fabric.run_steps(source.program, state, record, at, stimulus.packet, 32, 1, 0, 0, 0, 9)
     assert (step, record.used[USED_OUTPUTS]) == (3, 96)

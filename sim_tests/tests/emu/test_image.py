@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emu.image import CoreImage, ImageError, SystemImage, core_chunks
+from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
-from emu.words import Section
+from emu.words import TABLES, Section
 from sim_tests.generators.systems import make_core, make_system, random_system
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
 HERE = [0, 0, 0, 0, 1, 1]
+ENTRY = ("repeat", "init", "integrate", "update", "fire", "threshold_first", "threshold_count")
 
 
 def core(**fields: Any) -> CoreImage:
@@ -26,7 +27,11 @@ def core(**fields: Any) -> CoreImage:
         ({"v0": np.zeros(2)}, "v0 must have one entry for each of the 3 neurons, not 2"),
         ({"crossbar": np.ones((4, 2))}, "crossbar must have 3 columns (neurons x strengths), not 2"),
         ({"pooled": np.zeros(3)}, "pooled must have one entry for each of the 4 axons, not 3"),
-        ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns and schedule 7, not 5 and 7"),
+        ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns (x0, x1, y0, y1, axon, last), not 5"),
+        (
+            {"schedule": np.zeros((1, 8))},
+            f"schedule must have 7 columns ({', '.join(ENTRY)}), not 8",
+        ),
     ],
 )
 def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> None:
@@ -42,19 +47,19 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"bias": 2048}, "bias must be -2048..2047, not 2048"),
         ({"v0": -2049}, "v0 must be -2048..2047, not -2049"),
         ({"potential": 2048}, "potential must be -2048..2047, not 2048"),
-        ({"thresholds": [2049]}, "thresholds must be -2048..2048, not 2049"),
+        ({"thresholds": [2049]}, "threshold must be -2048..2048, not 2049"),
         ({"reset": 3}, "reset must be 0..2, not 3"),
         ({"strengths": [128]}, "strengths must be -128..127, not 128"),
-        ({"fanout": [[0, 2, 0, 0, 1, 1]]}, "fan-out x must be 0..1, not 2"),
-        ({"fanout": [[0, 0, 0, 2, 1, 1]]}, "fan-out y must be 0..1, not 2"),
+        ({"fanout": [[0, 2, 0, 0, 1, 1]]}, "fan-out x1 must be 0..1, not 2"),
+        ({"fanout": [[0, 0, 0, 2, 1, 1]]}, "fan-out y1 must be 0..1, not 2"),
         ({"fanout": [[0, 0, 0, 0, 4096, 1]]}, "fan-out axon must be 0..4095, not 4096"),
         ({"fanout": [[0, 0, 0, 0, 1, 2]]}, "fan-out last must be 0..1, not 2"),
         ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0"),
         ({"fanout_base": 1}, "fanout_base must be 0..0, not 1"),
         ({"threshold_base": 1}, "threshold_base must be 0..0, not 1"),
         ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0"),
-        ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule flag must be 0..1, not 2"),
-        ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold must be 0..255, not 256"),
+        ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule fire must be 0..1, not 2"),
+        ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold_first must be 0..255, not 256"),
         (
             {"schedule": [[1, 0, 1, 1, 1, 0, 8]], "thresholds": range(8), "count_emission": True},
             "threshold_count with count emission must be 0..7, not 8",
@@ -87,8 +92,8 @@ def test_crossbar_cell_over_a_limit() -> None:
     [
         ({"cores": ()}, "image must have one entry for each of the 2 cores, not 0"),
         ({"input_element": [1]}, "input_packet must have the shape (1, 5), not (0, 5)"),
-        ({"input_element": [0], "input_packet": [[0, 2, 0, 0, 0]]}, "inputs: x must be 0..1, not 2"),
-        ({"input_element": [0], "input_packet": [[0, 0, 0, 2, 0]]}, "inputs: y must be 0..1, not 2"),
+        ({"input_element": [0], "input_packet": [[0, 2, 0, 0, 0]]}, "inputs: x1 must be 0..1, not 2"),
+        ({"input_element": [0], "input_packet": [[0, 0, 0, 2, 0]]}, "inputs: y1 must be 0..1, not 2"),
         (
             {"input_element": [0], "input_packet": [[0, 0, 0, 0, 4096]]},
             "inputs: axon must be 0..4095, not 4096",
@@ -101,6 +106,17 @@ def test_system_over_a_limit(change: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_fields_of_a_core_are_those_of_the_words() -> None:
+    assert set(FIELDS) == set(CoreImage.__slots__)
+    good = core()
+    for section, columns in TABLES.items():
+        assert list(good.columns(section)) == [c.name for c in columns]
+    for section in (Section.NEURON, Section.STATE):
+        for c in TABLES[section]:
+            assert FIELDS[c.name] == (c.dtype, 1)
+            assert good.columns(section)[c.name] is getattr(good, c.name)
+
+
 def test_arrays_are_read_only_copies() -> None:
     bias = np.zeros(3, np.int64)
     image = core(bias=bias)
@@ -108,6 +124,14 @@ def test_arrays_are_read_only_copies() -> None:
     assert image.bias.tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="read-only"):
         image.bias[0] = 1
+
+
+def test_state_that_is_not_given_is_zero() -> None:
+    good = core(v0=5, potential=7)
+    fields = {name: getattr(good, name) for name in CoreImage.__slots__ if name not in {"v0", "potential"}}
+    plain = CoreImage(**fields)
+    assert (plain.v0.tolist(), plain.potential.tolist()) == ([0] * 3, [0] * 3)
+    assert plain.v0.dtype == good.v0.dtype
 
 
 def test_caller_keeps_a_writeable_array() -> None:

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from emu.bits import pack, unpack
 from emu.host import load_flits, read_request, run_flits
 from emu.image import core_chunks
 from emu.kernels import state as arrays
@@ -17,10 +18,9 @@ from emu.words import (
     Kind,
     Reset,
     Section,
+    Status,
     flit_layout,
-    pack,
     section_layout,
-    unpack,
 )
 from sim_tests.bench.block_player import flit
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
@@ -35,7 +35,7 @@ def test_numbers_of_the_contract() -> None:
     assert [int(k) for k in (Kind.SPIKE, Kind.TOKEN, Kind.POINTER_HIGH, Kind.POINTER_LOW)] == [0, 1, 2, 3]
     assert [int(k) for k in (Kind.WRITE, Kind.READ, Kind.REPLY)] == [4, 5, 6]
     assert [s.name for s in sorted(Section)] == (
-        ["CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "POTENTIAL", "COUNTER", "STATUS"]
+        ["CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "STATE", "COUNTER", "STATUS"]
     )
     assert [c.name for c in sorted(Control)] == [
         "ENABLE",
@@ -53,6 +53,7 @@ def test_numbers_of_the_contract() -> None:
         "SECTION",
         "DESTINATION",
     ]
+    assert [s.name for s in sorted(Status)] == ["CORE_CAUSE", "ROUTER_CAUSE", "ENTRY", "REPETITION"]
     assert [r.name for r in sorted(Reset)] == ["CLEAR", "ZERO", "SUBTRACT"]
     assert [a.name for a in sorted(Activity)] == ["INTEGRATE", "UPDATE", "SEND_STALL", "TOKEN_WAIT", "PAUSED"]
 
@@ -106,7 +107,7 @@ def test_pointer_flits() -> None:
         flit(TWO, kind=5, data=64, **place),
     ]
     assert (flits.tolist(), chunks) == (expected, 64)
-    assert read_request(TWO, 0, Section.POTENTIAL, 3)[1] == 3
+    assert read_request(TWO, 0, Section.STATE, 3)[1] == 3
 
 
 def test_load_enables_each_core_last() -> None:
@@ -132,7 +133,7 @@ def both(image: object, stimulus: object) -> RunResult:
     machine = Machine(image)  # type: ignore[arg-type]
     fast, exact = (machine.run(stimulus, cycles=c, potentials=True) for c in (False, True))  # type: ignore[arg-type]
     assert fast.spikes.tolist() == exact.spikes.tolist()
-    assert fast.state.tolist() == exact.state.tolist()
+    assert fast.state["potential"].tolist() == exact.state["potential"].tolist()
     assert {n: v.tolist() for n, v in fast.counters.items()} == {
         n: exact.counters[n].tolist() for n in fast.counters
     }
@@ -147,7 +148,7 @@ def test_operations_are_cells_that_are_not_zero() -> None:
 
 def test_init_takes_v0() -> None:
     core = make_core([[0]], potential=50, v0=7, schedule=[[1, 1, 0, 0, 0, 0, 0]])
-    assert both(make_system(ONE, core), make_stimulus(1)).state.tolist() == [7]
+    assert both(make_system(ONE, core), make_stimulus(1)).state["potential"].tolist() == [7]
 
 
 def test_cores_have_their_own_lists() -> None:
@@ -158,7 +159,7 @@ def test_cores_have_their_own_lists() -> None:
     rows = [(0, 0, 1, 0, 0, 0, 1)]
     run = both(make_system(TWO, left, right), make_stimulus(1, rows))
     assert (run.spikes.tolist(), run.outputs.tolist()) == ([[0, 1, 0, 1]], [[0, 5, 1]])
-    assert run.state.tolist() == [-3, 2]
+    assert run.state["potential"].tolist() == [-3, 2]
 
 
 def test_axon_at_the_limit_is_an_error() -> None:
@@ -181,13 +182,13 @@ def test_discard_empties_every_place_of_the_bank() -> None:
     )
     rows = [(0, 0, 0, 0, 0, 2, 7), (0, 0, 0, 0, 0, 0, 5), (2, 0, 0, 0, 0, 0, 1), (2, 0, 0, 0, 0, 2, 2)]
     run = both(make_system(ONE, core), make_stimulus(3, rows))
-    assert (run.state.tolist(), run.counters["merges"].tolist()) == ([3], [0])
+    assert (run.state["potential"].tolist(), run.counters["merges"].tolist()) == ([3], [0])
 
 
 def test_events_are_integrated_in_any_order_of_axons() -> None:
     core = make_core([[1, 0], [0, 1], [-1, 1]], reset=0, thresholds=[99])
     rows = [(0, 0, 0, 0, 0, axon, value) for axon, value in ((2, 4), (0, 1), (1, 2))]
-    assert both(make_system(ONE, core), make_stimulus(1, rows)).state.tolist() == [1 - 4, 2 + 4]
+    assert both(make_system(ONE, core), make_stimulus(1, rows)).state["potential"].tolist() == [1 - 4, 2 + 4]
 
 
 def test_hops_of_tokens_are_apart() -> None:
@@ -208,13 +209,13 @@ def test_round_robin_shares_an_output() -> None:
 def test_state_is_a_copy() -> None:
     potential = np.array([5], np.int64)
     program = Machine(make_system(ONE, make_core([[1]], potential=5)))._program
-    state = arrays.make_state(program, potential)
+    state = arrays.make_state(program, {"potential": potential})
     state.potential[0] = 9
     assert potential.tolist() == [5]
 
 
 def test_record_is_empty_after_it_was_taken() -> None:
-    record = arrays.make_record(rows=5, outputs=4, potentials=True, lanes=2)
+    record = arrays.make_record(rows=5, outputs=4, visits=True, lanes=2)
     record.used[:] = (1, 2, 3, 5 + 4, 5, 4 + 1)
     sizes = [[1, 2, 3], [4, 0, 1]]
     assert [[len(rows) for rows in lane] for lane in arrays.clear_record(record)] == sizes

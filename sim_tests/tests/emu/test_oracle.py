@@ -80,7 +80,11 @@ def test_rule_4_events_of_a_step_without_integrate_are_lost() -> None:
 
 def test_rule_5_no_neuron_is_visited_without_init_update_or_fire() -> None:
     result = single(make_core([[1]], bias=3, potential=9, schedule=[[1, 0, 1, 0, 0, 0, 0]]), (0, 0, 1))
-    assert (stored(result), result.total("neuron_updates"), result.state.tolist()) == ([], 0, [9])
+    assert (stored(result), result.total("neuron_updates"), result.state["potential"].tolist()) == (
+        [],
+        0,
+        [9],
+    )
     assert result.total("synaptic_operations") == 1
 
 

@@ -12,7 +12,7 @@ from emu.trace import Divergence, RunResult, Stimulus, compared, diff
 from emu.words import COUNTERS
 from sim_tests.generators.systems import random_system
 
-TABLES = ("potentials", "spikes", "outputs")
+TABLES = {"visits": "potentials", "spikes": "spikes", "outputs": "outputs"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_diff_names_a_changed_value(result: RunResult, name: str) -> None:
     found = diff(result, replace(result, **planted))
     assert found is not None
     assert (found.what, found.step, found.expected, found.got) == (
-        name,
+        TABLES[name],
         table[1, 0],
         table[1, -1],
         table[1, -1] + 1,
@@ -56,7 +56,8 @@ def test_diff_names_a_missing_row(result: RunResult, name: str) -> None:
     table = getattr(result, name)
     found = diff(result, replace(result, **{name: table[:-1]}))
     assert found is not None
-    assert (found.what, found.step, found.expected, found.got) == (name, table[-1, 0], table[-1, -1], None)
+    assert (found.what, found.step) == (TABLES[name], table[-1, 0])
+    assert (found.expected, found.got) == (table[-1, -1], None)
     found = diff(replace(result, **{name: table[:-1]}), result)
     assert found is not None
     assert (found.expected, found.got) == (None, table[-1, -1])
@@ -88,13 +89,13 @@ def test_diff_names_a_changed_cycle(result: RunResult) -> None:
 
 
 def test_diff_names_a_changed_final_potential(result: RunResult) -> None:
-    found = diff(result, replace(result, state=changed(result.state, 1)))
+    found = diff(result, replace(result, state={"potential": changed(result.state["potential"], 1)}))
     assert found is not None
     assert (found.what, found.neuron) == ("final potentials", 1)
 
 
 def test_diff_names_the_earliest_step(result: RunResult) -> None:
-    late = replace(result, potentials=changed(np.asarray(result.potentials), (-1, -1)))
+    late = replace(result, visits=changed(np.asarray(result.visits), (-1, -1)))
     both = replace(late, spikes=changed(result.spikes, (0, -1)))
     found = diff(result, both)
     assert found is not None
@@ -102,9 +103,9 @@ def test_diff_names_the_earliest_step(result: RunResult) -> None:
 
 
 def test_diff_prefers_the_potential_of_the_same_step(result: RunResult) -> None:
-    table = np.asarray(result.potentials)
+    table = np.asarray(result.visits)
     at = int(np.flatnonzero(table[:, 0] == result.spikes[0, 0])[0])
-    both = replace(result, potentials=changed(table, (at, -1)), spikes=changed(result.spikes, (0, -1)))
+    both = replace(result, visits=changed(table, (at, -1)), spikes=changed(result.spikes, (0, -1)))
     found = diff(result, both)
     assert found is not None
     assert found.what == "potentials"
@@ -116,9 +117,9 @@ def test_diff_of_other_step_count(result: RunResult) -> None:
 
 
 def test_compared_counts_only_common_parts(result: RunResult) -> None:
-    bare = replace(result, potentials=None, finish=None, gateway=None, elapsed=None)
+    bare = replace(result, visits=None, finish=None, gateway=None, elapsed=None)
     assert diff(result, bare) is None
-    less = np.asarray(result.potentials).size + 3 * np.asarray(result.finish).size
+    less = np.asarray(result.visits).size + 3 * np.asarray(result.finish).size
     assert compared(result, result) - compared(result, bare) == less + 2 * (result.steps + 1) + 1
 
 

@@ -6,32 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emu.bits import Field, chunks_of, layout_bits, limits, pack, places, unpack, words_of
 from emu.spec import PRESETS, SystemSpec, chunks_for
 from emu.words import (
     COUNTERS,
-    Field,
+    POINTER,
+    TABLES,
+    Column,
     Section,
-    chunks_of,
-    control_words,
+    columns_of,
     flit_layout,
-    layout_bits,
-    pack,
+    section_chunks,
     section_layout,
     section_words,
-    unpack,
+    spike_layout,
+    table_of,
 )
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=3, height=2)
-MEMORIES = [
-    section for section in Section if section not in {Section.CONTROL, Section.COUNTER, Section.STATUS}
-]
 Layout = tuple[Field, ...]
-LAYOUTS = [flit_layout(SPEC), *(section_layout(SPEC, section) for section in MEMORIES)]
-
-
-def limits(field: Field) -> tuple[int, int]:
-    half = 1 << (field.bits - 1)
-    return (-half, half - 1) if field.signed else (0, 2 * half - 1)
+LAYOUTS = [
+    flit_layout(SPEC),
+    spike_layout(SPEC),
+    POINTER,
+    *(section_layout(SPEC, section) for section in Section),
+]
 
 
 @given(st.data(), st.sampled_from(LAYOUTS))
@@ -51,6 +50,7 @@ def test_chunks_equal_pack(data: st.DataObject, layout: Layout) -> None:
     chunks = chunks_of(layout, rows).reshape(words, size)
     expected = [[pack(layout, value) >> 16 * i & 0xFFFF for i in range(size)] for value in values]
     assert chunks.tolist() == expected
+    assert words_of(layout, chunks.reshape(-1).tolist()) == values
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,42 @@ def test_value_that_does_not_fit(field: Field, value: int, message: str) -> None
 
 
 def test_section_words_of_tiny() -> None:
-    assert [section_words(SPEC, section) for section in MEMORIES] == [8, 128, 32, 128, 64, 32]
-    assert control_words(SPEC) == 12
+    assert [section_words(SPEC, section) for section in Section] == [12, 8, 128, 32, 128, 64, 32, 16, 4]
+    assert [section_chunks(SPEC, section) for section in Section] == [1, 2, 1, 4, 1, 2, 1, 4, 1]
+
+
+def test_limits_of_a_field() -> None:
+    assert (limits(Field("a", 1)), limits(Field("b", 3))) == ((0, 1), (0, 7))
+    assert (limits(Field("c", 1, signed=True)), limits(Field("d", 12, signed=True))) == (
+        (-1, 0),
+        (-2048, 2047),
+    )
+
+
+def test_place_of_a_field_is_after_all_lower_ones() -> None:
+    at = places(flit_layout(SPEC))
+    assert (at["kind"], at["x0"], at["x1"], at["data"]) == (0, 3, 5, 3 + 2 + 2 + 2 + 2)
+    assert pack(flit_layout(SPEC), dict.fromkeys(at, 0) | {"data": 5}) == 5 << at["data"]
+
+
+def test_field_that_a_spec_omits_is_in_no_word() -> None:
+    column = Column("extra", lambda spec: spec.core.schedule - 8)
+    grown = {Section.FANOUT: (column, *TABLES[Section.FANOUT])}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emu.words.TABLES", {**TABLES, **grown})
+        assert section_layout(SPEC, Section.FANOUT)[0].name == "x0"
+        larger = SystemSpec(core=PRESETS["small"], width=3, height=2)
+        assert section_layout(larger, Section.FANOUT)[0] == Field("extra", 24)
+
+
+@pytest.mark.parametrize("section", TABLES)
+def test_table_has_a_column_for_each_field(section: Section) -> None:
+    names = [c.name for c in TABLES[section]]
+    table = table_of(section, {name: [at, at + 9] for at, name in enumerate(names, 1)})
+    assert {name: values.tolist() for name, values in columns_of(section, table).items()} == {
+        name: [at, at + 9] for at, name in enumerate(names, 1)
+    }
+    assert table_of(section, {names[-1]: [5]}).tolist() == [[0] * (len(names) - 1) + [5]]
 
 
 def test_field_names_are_unique() -> None:

@@ -6,10 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mapping.codes.convert import (
-    convert,
-)
-from mapping.model.activations import find_activations
+from mapping.codes.convert import convert
+from mapping.model.analysis import analyse
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.spiking_models import (
     assert_equal,
@@ -69,7 +67,7 @@ def test_activation_of_whole_numbers_may_have_a_clip_among_its_readers() -> None
     b = ModelBuilder((6,))
     y = b.clip(b.op("Floor", half(b, "x")), 0, 4)
     network = b.network(b.op("Add", b.clip(y, 0, 1), b.op("Relu", y)))
-    assert [activation.output for activation in find_activations(network).values()] == [y]
+    assert [activation.output for activation in analyse(network).activations.values()] == [y]
 
 
 ROUNDINGS: list[Form] = [
@@ -110,4 +108,4 @@ OTHERS: list[Form] = [
 def test_other_functions_are_no_quantised_activation(form: Form) -> None:
     b = ModelBuilder((6,))
     network = b.network(form(b, "x"))
-    assert network.output not in find_activations(network)
+    assert network.output not in analyse(network).activations

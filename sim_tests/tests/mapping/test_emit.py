@@ -188,9 +188,7 @@ def test_stimulus_refuses_counts_that_do_not_fit(
 def _result(steps: int, outputs: list[list[int]]) -> RunResult:
     empty = np.zeros((0, 4), np.int64)
     table = np.array(outputs, np.int64).reshape(-1, 3)
-    return RunResult(
-        mode="functional", steps=steps, spikes=empty, outputs=table, counters={}, state=empty.reshape(-1)
-    )
+    return RunResult(mode="functional", steps=steps, spikes=empty, outputs=table, counters={}, state={})
 
 
 def test_outputs_are_read_in_the_step_of_their_layer(image: SystemImage) -> None:

@@ -13,13 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from mapping.chip import open_chip
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.datasets.events import Options, three_sigma
 from mapping.datasets.load import Dataset, accuracy, load_data, scaled
 from mapping.diagnosis.input_scale import Scaling, check_input_scale
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer
 from mapping.model.load import load_network
+from mapping.spiking.simulate import compare
 from sim_tests.generators.event_files import (
     LABELS,
     SENSOR,

@@ -10,13 +10,15 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from mapping.codes.convert import SpikingNetwork, convert, encode, simulate
+from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.layout.host_tables import counts_of
 from mapping.model.archive import network_from_arrays, network_to_arrays
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import network_from_onnx
+from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.simulate import encode, simulate
 from sim_tests.generators.foreign_models import NOTATIONS, foreign_model
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees.independent import find_layers, layer_counts
@@ -58,7 +60,7 @@ def sweep(first: int, models: int) -> Counter[str]:
             model, shape = foreign_model(seed, notation)
             spiking = convert(network_from_onnx(model, name=f"{notation}{seed}"))
             wanted = assert_counts(model, spiking, stimulus(seed, shape))
-            reasons = [reason for reason in spiking.host_reasons if "weights" not in reason]
+            reasons = [layer.reason for layer in spiking.host if "weights" not in layer.reason]
             assert all("quantises the input" in reason for reason in reasons), (seed, notation, reasons)
             seen.update(node.op_type for node in model.graph.node)
             seen["layers"] += len(spiking.layers)
@@ -167,13 +169,19 @@ def turned(b: ModelBuilder) -> str:
 REASONS: list[tuple[Callable[[ModelBuilder], str], str]] = [
     (
         per_channel,
-        "its input is quantised by 'q' with one scale per channel, where one for the tensor is needed",
+        (
+            "its input is quantised by 'q' with one scale per channel; "
+            "give its quantiser one scale for the whole tensor"
+        ),
     ),
-    (signed, "its input is quantised by 'q' to values that may be negative; put a Relu before it"),
-    (joined, "its input is several tensors joined, not a quantised activation"),
-    (summed, "its input is the sum of two tensors, not a quantised activation"),
-    (before_the_sum, "its output goes into 'join' before it is quantised"),
-    (turned, "its input is a tensor in another order, not a quantised activation"),
+    (signed, "its input is quantised by 'q' to values that may be negative; put a Relu before its quantiser"),
+    (joined, "its input is several tensors joined, not a quantised activation; put a quantiser before it"),
+    (summed, "its input is the sum of two tensors, not a quantised activation; put a quantiser before it"),
+    (
+        before_the_sum,
+        "its output goes into 'join' (Add) before it is quantised; put a quantiser directly behind it",
+    ),
+    (turned, "its input is a tensor in another order, not a quantised activation; put a quantiser before it"),
 ]
 
 
@@ -182,7 +190,7 @@ def test_host_layer_says_what_it_lacks(build: Callable[[ModelBuilder], str], rea
     b = ModelBuilder((2, 4, 4))
     output = build(b)
     spiking = convert(b.network(output))
-    assert dict(zip(spiking.host_layers, spiking.host_reasons, strict=True))["c"] == reason
+    assert {layer.name: layer.told for layer in spiking.host}["c"] == reason
     assert_counts(b.model(output), spiking, stimulus(1, (2, 4, 4)))
 
 
@@ -196,8 +204,7 @@ def test_quantiser_that_keeps_every_layer_off_the_chip_is_named() -> None:
         convert(network)
     assert str(error.value) == (
         "No layer can run on the chip: layer 'fc' cannot because its input is quantised by 'q' with one "
-        "scale per channel, where one for the tensor is needed; train with ternary weights and quantised "
-        "activations before and after them."
+        "scale per channel; give its quantiser one scale for the whole tensor."
     )
 
 

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mapping.codes.convert import (
-    INPUT,
-    SpikingLayer,
-    convert,
-    encode,
-    layer_matrix,
-    operation_counts,
-    pool_matrix,
-    pool_members,
-    simulate,
-)
+from mapping.codes.convert import convert
+from mapping.spiking.matrices import layer_matrix, operation_counts, pool_matrix, pool_members
+from mapping.spiking.network import INPUT, SpikingLayer
+from mapping.spiking.simulate import encode, simulate
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.spiking_models import (
     CONVS,

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto
 
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
-from mapping.model.activations import find_activations
+from mapping.model.analysis import analyse
 from mapping.model.evaluate import infer
+from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import qonnx_quant
 from sim_tests.generators.spiking_models import images
@@ -59,7 +60,7 @@ def test_zero_point_is_added_after_the_rounding() -> None:
 def test_scale_per_channel_is_evaluated() -> None:
     b = ModelBuilder((2, 3, 3))
     assert_same(b.model(pair(b, "x", [0.5, 0.1], [0, 0])), (2, 3, 3))
-    assert not find_activations(b.network("t1"))
+    assert not analyse(b.network("t1")).activations
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_levels_follow_from_type_zero_point_and_clip(
 ) -> None:
     b = ModelBuilder((3,))
     x = {None: "x", "relu": b.op("Relu", "x"), "clip": b.clip("x", 0.0, 1.0)}[before]
-    found = list(find_activations(b.network(pair(b, x, 0.25, zero_point, dtype))).values())
+    found = list(analyse(b.network(pair(b, x, 0.25, zero_point, dtype))).activations.values())
     assert [activation.levels for activation in found] == ([] if levels is None else [levels])
 
 
@@ -104,7 +105,7 @@ def test_integers_may_be_clipped_between_the_two(low: int, high: int, levels: in
     scale = float(np.float32(0.3))
     plain = [(min(max(round(v / scale) + 5, low), high, 255) - 5) * scale for v in LINE[:, 0]]
     assert infer(network, LINE)[:, 0].tolist() == plain
-    assert [found.levels for found in find_activations(network).values()] == ([levels] if levels else [])
+    assert [found.levels for found in analyse(network).activations.values()] == ([levels] if levels else [])
     assert [node.op for node in network.nodes] == ["Quantise"]
 
 
@@ -122,7 +123,7 @@ def test_one_quantiser_with_several_readers_is_one_activation() -> None:
     parts = [b.dense(b.op("DequantizeLinear", q, *limits), b.ternary(4, 6), name=n) for n in ("a", "b")]
     y = b.op("Add", *(b.head(pair(b, b.op("Relu", part), 0.1, 0, np.int8), 4) for part in parts))
     network = b.network(y)
-    assert len(find_activations(network)) == 3
+    assert len(analyse(network).activations) == 3
     spiking = convert(network)
     assert [layer.name for layer in spiking.layers] == ["a", "b"]
     assert spiking.host_layers[0] == "quantizelinear1"

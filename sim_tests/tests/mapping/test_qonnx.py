@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
-from mapping.model.activations import find_activations
+from mapping.model.analysis import analyse
 from mapping.model.archive import network_from_arrays, network_to_arrays
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx_nodes import SUPPORTED
+from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import DOMAIN, qonnx_quant
 from sim_tests.generators.spiking_models import images
@@ -112,7 +113,7 @@ def test_levels_follow_from_range_zero_point_and_relu(
 ) -> None:
     b = ModelBuilder((3,))
     y = qonnx_quant(b, b.op("Relu", "x") if relu else "x", 0.3, 4, zero_point, **attributes)
-    found = list(find_activations(b.network(y)).values())
+    found = list(analyse(b.network(y)).activations.values())
     assert [activation.levels for activation in found] == ([] if levels is None else [levels])
 
 

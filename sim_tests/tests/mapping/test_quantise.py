@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
-from mapping.model.activations import find_activations, find_counts
+from mapping.model.analysis import analyse
 from mapping.model.elementwise import round_by
 from mapping.model.evaluate import evaluate
 from mapping.model.network import ROUNDINGS, Network, build_network, make_node
+from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import Model, Notation, chain, pixels, qdq, qonnx, qonnx_quant
 from sim_tests.generators.spiking_models import images
@@ -163,7 +164,7 @@ def test_unusable_quantiser_is_refused(changes: dict[str, Any], problem: str) ->
 def test_quantiser_is_an_activation_if_its_values_are_counts(
     changes: dict[str, Any], levels: int | None
 ) -> None:
-    found = find_activations(quantise(**changes)).get("y")
+    found = analyse(quantise(**changes)).activations.get("y")
     assert (found and found.levels) == levels
 
 
@@ -197,7 +198,7 @@ def test_rounding_that_changes_a_count_is_not_left_out() -> None:
     counts = [c for c in range(16) if (c * scale) / scale < c]
     b = ModelBuilder((2,))
     y = qonnx_quant(b, qonnx_quant(b, "x", 0.3, 4, signed=0), 0.3, 4, signed=0, rounding_mode="FLOOR")
-    found = find_counts(b.network(b.op("Flatten", y)))
+    found = analyse(b.network(b.op("Flatten", y))).counts
     assert len(found) == 3
     assert not counts  # for this scale no product is lost; the check is by values, not by assumption
 

@@ -19,12 +19,13 @@ from onnx import numpy_helper
 
 import mapping.training.lenet
 from mapping.chip import Chip
-from mapping.codes.convert import compare, convert
+from mapping.codes.convert import convert
 from mapping.datasets.idx import load_idx_pair
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx, network_from_onnx
+from mapping.spiking.simulate import compare
 from mapping.training import LENET_RECIPE, LENET_TERNARY, SPIKES, build_lenet, move, quantise, train_lenet
 from mapping.training.quantisation import write_model
 from sim_tests.referees import lenet_table

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emu.image import CoreImage
-from emu.spec import SystemSpec, preset
+from emu.spec import CoreSpec, SystemSpec, preset
 from emu.words import Section
 from rtl.layouts import spike_struct
 from rtl.neuron import Walk
@@ -17,9 +17,22 @@ from sim_tests.generators.systems import make_core
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=2)
 HIGH, LOW, NEVER = SPEC.core.potential_max, SPEC.core.potential_min, SPEC.core.never
-WATCH = ["done", "look", "column", "stored", "neuron", "potential", "count", "clipped", "emitting", "o.valid"]
+WATCH = [
+    "done",
+    "look",
+    "column",
+    "stored",
+    "neuron",
+    "state.potential",
+    "count",
+    "clipped",
+    "emitting",
+    "o.valid",
+]
 ENTRY = ("repeat", "init", "integrate", "update", "fire", "threshold_first", "threshold_count")
 HERE = [0, 0, 0, 0, 0, True]
+LONGEST = 4000
+"""Cycles that no walk of these tests takes."""
 
 
 @dataclass
@@ -40,10 +53,15 @@ def registers(core: CoreImage) -> dict[str, int]:
     return strengths | entry | {"neurons": core.neurons, "strengths": len(core.strengths)}
 
 
-def walk(core: CoreImage, sums: Sequence[int] = (), ready: Callable[[int], bool] = lambda _: True) -> Walked:
+def walk(
+    core: CoreImage,
+    sums: Sequence[int] = (),
+    ready: Callable[[int], bool] = lambda _: True,
+    spec: SystemSpec = SPEC,
+) -> Walked:
     """Walk over the neurons of a core once; ``ready`` says in which cycles a packet may leave."""
-    bench = Bench(Walk(SPEC), [*WATCH, "o.payload", "inspect.data"], hold=registers(core))
-    load = program_rows(core, SPEC, Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.POTENTIAL)
+    bench = Bench(Walk(spec), [*WATCH, "o.payload", "inspect.data"], hold=registers(core))
+    load = program_rows(core, spec, Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.STATE)
     got = Walked()
 
     def rows() -> Iterator[Row]:
@@ -54,12 +72,13 @@ def walk(core: CoreImage, sums: Sequence[int] = (), ready: Callable[[int], bool]
             shown = (list(sums) + [0] * 40)[last["column"]] if last["look"] else shown
             yield {"sum": shown, "o.ready": ready(now)}
             now += 1
+            assert now < LONGEST, "the walk must end"
             note(got, bench.trace[-1], ready(now - 1))
         yield from [{"inspect.enable": 1, "inspect.address": i} for i in range(core.neurons)]
         yield {}
 
     trace = bench.run(rows())
-    bits = SPEC.core.potential_bits
+    bits = spec.core.potential_bits
     read = [c["inspect.data"] & ((1 << bits) - 1) for c in trace[-core.neurons :]]
     got.potentials = [v - (1 << bits) if v >> (bits - 1) else v for v in read]
     assert not any(
@@ -74,7 +93,7 @@ def note(got: Walked, cycle: dict[str, int], ready: bool) -> None:
     got.emitting += cycle["emitting"]
     assert cycle["emitting"] == cycle["o.valid"]
     if cycle["stored"]:
-        got.beats.append((cycle["neuron"], cycle["potential"], cycle["count"]))
+        got.beats.append((cycle["neuron"], cycle["state.potential"], cycle["count"]))
     if cycle["o.valid"] and ready:
         values = parse(SPEC, cycle["o.payload"])
         axon, payload = values["data"] & 0xFFF, (values["data"] >> 12 ^ 8) - 8
@@ -137,6 +156,54 @@ def test_drive_is_the_sum_of_strength_times_column_sum(
 def test_membrane_saturates_both_ways(start: int, bias: int, total: int, stored: int, clipped: int) -> None:
     got = one([total], potential=start, bias=bias, schedule=entry(fire=0))
     assert (got.beats, got.clipped) == ([(0, stored, 0)], clipped)
+
+
+DEEP = SystemSpec(
+    core=CoreSpec(
+        axons=2,
+        columns=8,
+        lanes=8,
+        payload_bits=2,
+        potential_bits=32,
+        strengths=1,
+        thresholds=2,
+        fanouts=2,
+        schedule=2,
+    ),
+    width=1,
+    height=1,
+)
+"""Potentials far wider than drives: what base and bias need, the drive does not hide."""
+
+TOP, BOTTOM = DEEP.core.potential_max, DEEP.core.potential_min
+
+
+def test_potentials_of_the_deep_core_are_wider_than_its_drives() -> None:
+    assert DEEP.core.potential_bits > DEEP.core.drive_bits + 2
+
+
+@pytest.mark.parametrize(
+    ("start", "bias", "drive", "stored", "clipped"),
+    [
+        (TOP, TOP, 512, TOP, 1),
+        (BOTTOM, BOTTOM, -512, BOTTOM, 1),
+        (TOP, TOP, 2, TOP, 1),
+        (BOTTOM, BOTTOM, -1, BOTTOM, 1),
+        (TOP, TOP, 0, TOP, 1),
+        (BOTTOM, BOTTOM, 0, BOTTOM, 1),
+        (TOP, 1, 0, TOP, 1),
+        (BOTTOM, -1, 0, BOTTOM, 1),
+        (TOP, BOTTOM, 1, 0, 0),
+        (BOTTOM, TOP, -512, -513, 0),
+    ],
+)
+def test_membrane_of_wide_potentials_saturates_both_ways(
+    start: int, bias: int, drive: int, stored: int, clipped: int
+) -> None:
+    strength = -128 if drive % 128 == 0 else 1
+    core = make_core([[0]], strengths=[strength], potential=start, bias=bias, schedule=entry(fire=0))
+    got = walk(core, [drive // strength], spec=DEEP)
+    assert (got.beats, got.potentials, got.clipped) == ([(0, stored, 0)], [stored], clipped)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -211,6 +278,12 @@ def test_unary_emission_sends_one_packet_for_each_crossing() -> None:
     assert (got.cycles, got.emitting) == (1 + 3 + 3 + 6, 6)
 
 
+@pytest.mark.parametrize("crossed", [7, 8, 9, 20, 127, 128])
+def test_unary_emission_of_many_crossings(crossed: int) -> None:
+    got = one([3], thresholds=[3] * crossed, fanout=FANOUT, schedule=entry(count=crossed))
+    assert got.packets == [(1, 1, 0, 0, 30 + copy, 1) for copy in range(crossed)]
+
+
 def test_count_emission_sends_the_count_once() -> None:
     thresholds = list(range(1, 8))
     got = one(
@@ -273,22 +346,27 @@ def test_all_columns_may_be_neurons() -> None:
 
 def test_walk_can_be_started_again() -> None:
     core = make_core([[0, 0]], bias=[1, 2], schedule=entry(fire=0))
-    load = program_rows(core, SPEC, Section.NEURON, Section.POTENTIAL)
+    load = program_rows(core, SPEC, Section.NEURON, Section.STATE)
     rows = [*load, {"start": 1}, *[{}] * 10, {"start": 1}, *[{}] * 10]
-    cycles = play(Walk(SPEC), rows, ["stored", "neuron", "potential", "done"], hold=registers(core))
-    assert [(c["neuron"], c["potential"]) for c in cycles if c["stored"]] == [(0, 1), (1, 2), (0, 2), (1, 4)]
+    cycles = play(Walk(SPEC), rows, ["stored", "neuron", "state.potential", "done"], hold=registers(core))
+    assert [(c["neuron"], c["state.potential"]) for c in cycles if c["stored"]] == [
+        (0, 1),
+        (1, 2),
+        (0, 2),
+        (1, 4),
+    ]
     assert sum(c["done"] for c in cycles) == 2
 
 
 @pytest.mark.parametrize("change", [{"program.strobe": 0}, {"program.section": Section.COUNTER}])
 def test_walk_ignores_writes_that_are_not_for_it(change: dict[str, int]) -> None:
     core = make_core([[0]], bias=5, potential=7, thresholds=[3], schedule=entry())
-    sections = (Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.POTENTIAL)
+    sections = (Section.NEURON, Section.THRESHOLD, Section.FANOUT, Section.STATE)
     load = program_rows(core, SPEC, *sections)
     noise = [dict(row) | change | {"program.chunk": 0xFFFF} for row in load]
     rows = [*load, *noise, {"start": 1}, *[{}] * 8]
-    cycles = play(Walk(SPEC), rows, ["stored", "potential", "count"], hold=registers(core))
-    assert [(c["potential"], c["count"]) for c in cycles if c["stored"]] == [(9, 1)]
+    cycles = play(Walk(SPEC), rows, ["stored", "state.potential", "count"], hold=registers(core))
+    assert [(c["state.potential"], c["count"]) for c in cycles if c["stored"]] == [(9, 1)]
 
 
 def test_walk_sizes() -> None:
@@ -299,7 +377,7 @@ def test_walk_sizes() -> None:
         "column",
         "sum",
         "neuron",
-        "potential",
+        "state.potential",
         "count",
         "inspect.data",
     )

@@ -92,7 +92,7 @@ def test_read_replies_with_the_chunks_from_the_pointer_on() -> None:
 
 
 def test_read_leaves_the_pointer_behind_the_last_chunk() -> None:
-    rows = [*point(Section.POTENTIAL, 5), packet(Kind.READ, 3), *[IDLE] * 8, packet(Kind.WRITE, 1)]
+    rows = [*point(Section.STATE, 5), packet(Kind.READ, 3), *[IDLE] * 8, packet(Kind.WRITE, 1)]
     assert writes(rows) == [(6, 8, 1)]
 
 
@@ -118,7 +118,7 @@ def test_read_of_a_section_without_access_is_one_error_and_still_replies(section
     assert sum(c["reply.valid"] for c in cycles) == 2
 
 
-@pytest.mark.parametrize("section", [Section.POTENTIAL, Section.COUNTER, Section.STATUS])
+@pytest.mark.parametrize("section", [Section.STATE, Section.COUNTER, Section.STATUS])
 def test_read_of_a_section_with_access_is_no_error(section: Section) -> None:
     assert [errors(c) for c in run([*point(section, 0), packet(Kind.READ, 1), *[IDLE] * 3])] == [[]] * 6
 
@@ -128,7 +128,7 @@ def test_read_of_a_section_with_access_is_no_error(section: Section) -> None:
 def test_control_packet_at_another_time_is_an_error_and_changes_nothing(kind: Kind, busy: str) -> None:
     late = packet(kind, 0x7777) | ({"accepting": 0} if busy == "running" else {})
     reads = [packet(Kind.READ, 1)] if busy == "reading" else []
-    cycles = run([*point(Section.POTENTIAL, 4), *reads, late, *[IDLE] * 4, packet(Kind.WRITE, 1)])
+    cycles = run([*point(Section.STATE, 4), *reads, late, *[IDLE] * 4, packet(Kind.WRITE, 1)])
     assert [errors(c) for c in cycles if any(map(c.get, ERRORS))] == [["running"]]
     moved = 1 if busy == "reading" else 0
     assert [(c["program.section"], c["program.address"]) for c in cycles if c["program.strobe"]] == [

@@ -7,7 +7,7 @@ import pytest
 
 from emu.spec import SystemSpec, preset
 from emu.words import Kind
-from rtl.router import FED_BY, Fifo, Router
+from rtl.router import FED_BY, Router
 from sim_tests.bench.block_player import Row, flit, parse, play, widths
 
 SPEC = SystemSpec(core=preset("tiny"), width=3, height=3)
@@ -297,20 +297,6 @@ def test_counts_are_of_flits_that_leave_to_neighbours() -> None:
     held = run([send(W=spike(EAST)), stop("E"), tokens("NESWL") | stop("E"), {}, stop("NES"), stop("N"), {}])
     assert [c["hops"] for c in held] == [0, 0, 0, 1, 0, 0, 0]
     assert [c["token_hops"] for c in held] == [0, 0, 0, 0, 1, 2, 1]
-
-
-def test_fifo_passes_one_flit_a_cycle_in_order() -> None:
-    rows = [{"i.valid": 1, "i.payload": n, "o.ready": n > 1} for n in range(1, 6)]
-    cycles = play(Fifo(SPEC), [*rows, {"o.ready": 1}, {"o.ready": 1}], ["i.ready", "o.valid", "o.payload"])
-    assert [c["i.ready"] for c in cycles] == [1] * 7
-    assert [c["o.payload"] for c in cycles if c["o.valid"]] == [1, 2, 3, 4, 5]
-
-
-def test_fifo_fills_and_empties() -> None:
-    fill = [{"i.valid": 1, "i.payload": n} for n in (1, 2, 3)]
-    cycles = play(Fifo(SPEC), [*fill, *[{"o.ready": 1}] * 3], ["i.ready", "o.valid", "o.payload"])
-    assert [c["i.ready"] for c in cycles] == [1, 1, 0, 0, 1, 1]
-    assert [c["o.payload"] * c["o.valid"] for c in cycles] == [0, 1, 1, 1, 2, 0]
 
 
 def test_router_sizes() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sim_tests.conftest import engine_missing, require_engine
+from sim_tests.conftest import engine_missing, pytest_collection_modifyitems, require_engine
 
 
 @pytest.fixture
@@ -48,3 +48,37 @@ def test_failure_names_its_seed(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "repeat with: --seed 77" in result.stdout
     assert result.returncode == 1
+
+
+def test_hang_ends_the_test_alone(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntimeout = 1\n")
+    (tmp_path / "test_x.py").write_text(
+        "def test_x():\n    while True:\n        pass\n\ndef test_y(): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+    assert "Timeout" in result.stdout
+    assert "1 failed, 1 passed" in result.stdout
+
+
+@pytest.mark.parametrize(("mark", "seconds"), [("slow", 900), ("long", 7200), ("cosim", 900)])
+def test_marked_test_has_more_time(mark: str, seconds: int) -> None:
+    item = _Item(mark)
+    pytest_collection_modifyitems([item])  # type: ignore[list-item]
+    assert item.added == [pytest.mark.timeout(seconds)]
+    item = _Item("timeout", mark)
+    pytest_collection_modifyitems([item])  # type: ignore[list-item]
+    assert item.added == []
+
+
+class _Item:
+    """A collected test with marks."""
+
+    def __init__(self, *marks: str) -> None:
+        self._marks, self.added = marks, list[pytest.MarkDecorator]()
+
+    def get_closest_marker(self, name: str) -> str | None:
+        return name if name in self._marks else None
+
+    def add_marker(self, mark: pytest.MarkDecorator) -> None:
+        self.added.append(mark)

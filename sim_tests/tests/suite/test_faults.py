@@ -20,8 +20,11 @@ BLOCKS = {
         f"rtl/{name}.py"
         for name in ("memory", "crossbar", "events", "neuron", "schedule", "program", "counters")
     ),
-    *(f"rtl/{name}.py" for name in ("core", "router", "gateway", "chip", "export", "layouts")),
-    *(f"emu/{name}.py" for name in ("words", "image", "container", "trace", "host", "machine")),
+    *(
+        f"rtl/{name}.py"
+        for name in ("core", "router", "arbiter", "fifo", "gateway", "chip", "export", "layouts")
+    ),
+    *(f"emu/{name}.py" for name in ("bits", "words", "image", "container", "trace", "host", "machine")),
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"

@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The timing diagrams of `docs/reference/example.md` are what the oracle does."""
+"""What every core and every port does in every cycle of a run of the naive oracle."""
 
-import doctest
-import re
-from pathlib import Path
-from typing import Any
-
-import pytest
+from __future__ import annotations
 
 from emu.image import SystemImage
 from emu.trace import Stimulus
@@ -14,13 +9,17 @@ from sim_tests.oracle.cycles import Chip
 from sim_tests.oracle.machine import stimulus_flits
 from sim_tests.oracle.rules import Core, Flit, Mesh
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "example.md"
+__all__ = ["PHASES", "PORTS", "record"]
+
 PORTS = "NESWL"
+"""Ports in the order of their numbers."""
+
 PHASES = {"INTEGRATE": "I", "FETCH": "F", "DRIVE": "D", "MEMBRANE": "M", "COMPARE": "C", "STORE": "S"}
 PHASES |= {"EMIT": "E", "TOKEN": "T"}
+"""Phase -> its letter; WAIT is ``w``, and every cycle of a paused core ``p``."""
 
 
-class Recorder(Chip):
+class _Recorder(Chip):
     """A chip that writes down what every core and port does in every cycle."""
 
     def __init__(self, image: SystemImage) -> None:
@@ -61,50 +60,14 @@ class Recorder(Chip):
 
 
 def record(image: SystemImage, stimulus: Stimulus) -> tuple[dict[str, str], int]:
-    """Return the rows of a timing diagram, cycles 0 to the last, and the elapsed cycles."""
-    chip = Recorder(image)
+    """Return the rows of a timing diagram, cycles 0 to the last, and the elapsed cycles.
+
+    The rows are ``core 0``, one letter of `PHASES` a cycle; ``router 0 in W``, the cycle in which a token
+    (``K``) or a spike (``s``) is removed from that input; ``router 0 out S``, the cycle in which it leaves.
+    Any other cycle is a dot.
+    """
+    chip = _Recorder(image)
     chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
-    assert chip.elapsed is not None
-    return {
-        n: "".join(r.get(c, ".") for c in range(chip.elapsed)) for n, r in chip.rows.items()
-    }, chip.elapsed
-
-
-@pytest.fixture(scope="module")
-def page() -> dict[str, Any]:
-    """Return the names that the code of the page defines."""
-    test = doctest.DocTestParser().get_doctest(PAGE.read_text(encoding="utf-8"), {}, PAGE.name, None, 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    runner.run(test, clear_globs=False)
-    assert (runner.failures, runner.tries > 20) == (0, True)
-    return test.globs
-
-
-def drawn(block: int) -> dict[str, str]:
-    """Return the rows of a diagram of the page."""
-    text = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[block]
-    lines = [line for line in text.splitlines() if not line.startswith(("cycle", " "))]
-    return {line[:16].strip(): line[16:] for line in lines}
-
-
-def test_diagram_of_the_example_is_what_the_oracle_does(page: dict[str, Any]) -> None:
-    rows, elapsed = record(page["image"], page["stimulus"])
-    expected = drawn(0)
-    assert set(expected) == set(rows)
-    for name, row in expected.items():
-        assert (name, row) == (name, rows[name])
-        assert len(row) == elapsed
-
-
-def test_diagram_of_the_contention_is_what_the_oracle_does(page: dict[str, Any]) -> None:
-    for name, first in (("alone, out S", False), ("both, out S", True)):
-        rows, _ = record(page["crowd"](first, True), page["make_stimulus"](1))
-        shown = drawn(1)[name]
-        assert re.sub("[LE]", "s", shown) == rows["router 0 out S"][10 : 10 + len(shown)]
-        east = rows["router 0 in E"][10 : 10 + len(shown)]  # its head leaves by S in the same cycle
-        assert all((mark == "E") == (head == "s") for mark, head in zip(shown, east, strict=True))
-
-
-def test_diagram_check_finds_a_moved_mark(page: dict[str, Any]) -> None:
-    rows, _ = record(page["crowd"](False, True), page["make_stimulus"](1))
-    assert rows != record(page["crowd"](True, True), page["make_stimulus"](1))[0]
+    elapsed = chip.elapsed
+    assert elapsed is not None
+    return {n: "".join(r.get(c, ".") for c in range(elapsed)) for n, r in chip.rows.items()}, elapsed

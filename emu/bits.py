@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words as runs of bits: fields, packing and unpacking, and the chunks in which a memory is written.
+
+Which words there are, `emu.words` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.spec import CHUNK_BITS, chunks_for
+
+__all__ = [
+    "Field",
+    "Layout",
+    "chunks_of",
+    "layout_bits",
+    "limits",
+    "pack",
+    "places",
+    "reader",
+    "unpack",
+    "words_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A run of bits in a word: its name, width and whether it is two's complement."""
+
+    name: str
+    bits: int
+    signed: bool = False
+
+
+Layout = tuple[Field, ...]
+"""The fields of a word, lowest bit first."""
+
+
+def layout_bits(layout: Layout) -> int:
+    """Return the width of a word."""
+    return sum(field.bits for field in layout)
+
+
+def places(layout: Layout) -> dict[str, int]:
+    """Return the lowest bit of every field.
+
+    >>> places((Field("a", 3), Field("b", 4)))
+    {'a': 0, 'b': 3}
+    """
+    return {field.name: sum(f.bits for f in layout[:at]) for at, field in enumerate(layout)}
+
+
+def limits(field: Field) -> tuple[int, int]:
+    """Return the least and the greatest value that fit a field.
+
+    >>> limits(Field("a", 3)), limits(Field("b", 4, True))
+    ((0, 7), (-8, 7))
+    """
+    half = 1 << field.bits >> 1
+    return (-half, half - 1) if field.signed else (0, (1 << field.bits) - 1)
+
+
+def _misfit(field: Field, value: object) -> ValueError:
+    low, high = limits(field)
+    return ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {value}")
+
+
+def pack(layout: Layout, values: Mapping[str, int]) -> int:
+    """Return the word with the given field values.
+
+    >>> pack((Field("a", 3), Field("b", 4, True)), {"a": 5, "b": -1})
+    125
+
+    Raises
+    ------
+    ValueError : a value does not fit its field.
+    """
+    word = shift = 0
+    for field in layout:
+        value = int(values[field.name])
+        low, high = limits(field)
+        if not low <= value <= high:
+            raise _misfit(field, value)
+        word |= (value & ((1 << field.bits) - 1)) << shift
+        shift += field.bits
+    return word
+
+
+def unpack(layout: Layout, word: int) -> dict[str, int]:
+    """Return the field values of a word; the inverse of `pack`."""
+    values = {}
+    for field in layout:
+        value = word & ((1 << field.bits) - 1)
+        if field.signed and value >> (field.bits - 1):
+            value -= 1 << field.bits
+        values[field.name] = value
+        word >>= field.bits
+    return values
+
+
+def reader(layout: Layout, names: Sequence[str]) -> Callable[[int], list[int]]:
+    """Return a function from a word to the named fields: a fast `unpack`; a field that is absent reads 0.
+
+    >>> reader((Field("a", 3), Field("b", 4, True)), ("b", "c", "a"))(125)
+    [-1, 0, 5]
+    """
+    at, fields = places(layout), {field.name: field for field in layout}
+    parts = [
+        (at[name], (1 << fields[name].bits) - 1, (1 << fields[name].bits >> 1) if fields[name].signed else 0)
+        if name in fields
+        else (0, 0, 0)
+        for name in names
+    ]
+    return lambda word: [(word >> shift & mask ^ sign) - sign for shift, mask, sign in parts]
+
+
+def chunks_of(layout: Layout, rows: Mapping[str, NDArray[np.int64]]) -> NDArray[np.uint16]:
+    """Return memory words as chunks, low chunk first, each word padded to a power of two of chunks.
+
+    Parameters
+    ----------
+    layout : the word.
+    rows : field name -> values, shape (words,), integer.
+
+    Returns
+    -------
+    uint16, shape (words * chunks,)
+    """
+    words = len(next(iter(rows.values())))
+    chunks = chunks_for(layout_bits(layout))
+    out = np.zeros((words, chunks * CHUNK_BITS), np.uint8)
+    shift = 0
+    for field in layout:
+        values = np.asarray(rows[field.name], np.int64)
+        low, high = limits(field)
+        wrong = values[(values < low) | (values > high)]
+        if wrong.size:
+            raise _misfit(field, wrong[0])
+        for bit in range(field.bits):
+            out[:, shift + bit] = (values >> bit) & 1
+        shift += field.bits
+    return (
+        np.packbits(out.reshape(words * chunks, CHUNK_BITS), axis=1, bitorder="little")
+        .view("<u2")
+        .reshape(-1)
+    )
+
+
+def words_of(layout: Layout, chunks: Sequence[int]) -> list[dict[str, int]]:
+    """Return the fields of each of the words that come back as chunks; the inverse of `chunks_of`."""
+    size = chunks_for(layout_bits(layout))
+    return [
+        unpack(layout, sum(chunk << CHUNK_BITS * part for part, chunk in enumerate(chunks[at : at + size])))
+        for at in range(0, len(chunks), size)
+    ]

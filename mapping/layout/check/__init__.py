@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prove that an image computes a network: follow every packet, compare every synapse, threshold and step.
+
+The check reads the network and the image and shares no code with what made the one from the other: paths
+follow `docs/reference/network.md`, and what a core must hold comes from the layer's own index arithmetic.
+A contract of the import linter keeps it so.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from emu.image import SystemImage
+from mapping.errors import MappingError
+from mapping.layout.check.arrivals import arrivals_of, list_violations, output_violations, packets_of
+from mapping.layout.check.frame import Frame
+from mapping.layout.check.layers import LayerRule
+from mapping.layout.check.neurons import neuron_violations
+from mapping.layout.check.synapses import Synapses, feeds_of
+from mapping.layout.check.tables import placed_cores, table_violations
+from mapping.layout.check.violation import KINDS, Violation
+from mapping.layout.packet_path import GATEWAY
+from mapping.spiking.network import SpikingNetwork
+
+__all__ = ["KINDS", "Violation", "check", "require"]
+
+
+def check(image: SystemImage, spiking: SpikingNetwork) -> list[Violation]:
+    """Return every way in which an image differs from its network; an empty list is a proof.
+
+    Parameters
+    ----------
+    image : SystemImage
+        An image made by `mapping.layout.emit.emit`.
+    spiking : SpikingNetwork
+        The network it must compute.
+    """
+    frame = Frame.of(spiking)
+    return list(table_violations(image, frame)) or list(_violations(image, frame))
+
+
+def require(image: SystemImage, spiking: SpikingNetwork) -> None:
+    """Do nothing if `check` finds nothing.
+
+    Raises
+    ------
+    MappingError
+        With the first violation and their number.
+    """
+    found = check(image, spiking)
+    if found:
+        raise MappingError(
+            f"The image differs from its network in {len(found)} places, the first is {found[0]}; "
+            "compile the model again."
+        )
+
+
+def _violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
+    """Compare everything that the tables tell apart."""
+    cores = placed_cores(image)
+    yield from list_violations(cores)
+    arrivals, lost = arrivals_of(image, frame, packets_of(image, frame, cores))
+    yield from lost
+    yield from output_violations(frame, arrivals.of(np.array([GATEWAY])))
+    for order, layer in enumerate(frame.spiking.layers):
+        own = [core for core in cores if core.layer == order]
+        feeds = feeds_of(frame, layer, arrivals.of(np.array([core.index for core in own])))
+        rule = LayerRule(layer)
+        for core in own:
+            block = rule.block(core.elements)
+            synapses = Synapses(
+                layer=layer, index=core.index, core=core.core, block=block, feeds=feeds.of(core.index)
+            )
+            yield from synapses.violations(frame)
+            yield from neuron_violations(frame, core, block, image.spec.core)

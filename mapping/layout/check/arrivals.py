@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follow every packet of an image and note whose packets arrive where."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import CoreImage, SystemImage
+from emu.words import RECTANGLE, Section, column
+from mapping.layout.check.frame import Frame
+from mapping.layout.check.tables import Placed
+from mapping.layout.check.violation import Violation
+from mapping.layout.packet_path import GATEWAY, Paths, follow
+
+__all__ = ["Arrivals", "Packets", "arrivals_of", "list_violations", "output_violations", "packets_of"]
+
+Integers = NDArray[np.int64]
+
+_TARGET = [column(Section.FANOUT, name) for name in (*RECTANGLE, "axon")]
+"""Columns of a fan-out entry that say where a packet goes; the host's packets have only these."""
+
+_DISABLED = -1
+"""Stands for the number of axons of a disabled core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Packets:
+    """Every packet that an image can send: its source, the core that sends it, its rectangle and axon.
+
+    ``source``, ``start`` and ``axon`` are int64 (packets,), ``rectangle`` is int64 (packets, 4); ``start``
+    is `GATEWAY` for those of the host.
+    """
+
+    source: Integers
+    start: Integers
+    rectangle: Integers
+    axon: Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arrivals:
+    """Whose packets arrive, by axon.
+
+    Parameters
+    ----------
+    core, axon : int64 (axons,)
+        Every axon at which something arrives, sorted; the core may be `GATEWAY`.
+    begin : int64 (axons + 1,)
+        Where in ``source`` those of each axon begin.
+    source, times : int64 (n,)
+        The different sources of each axon, ascending, and how many packets each one sends to it.
+    """
+
+    core: Integers
+    axon: Integers
+    begin: Integers
+    source: Integers
+    times: Integers
+
+    def part(self, low: int, high: int) -> "Arrivals":
+        """Return the axons from row ``low`` up to ``high``."""
+        first, last = self.begin[[low, high]].tolist()
+        return Arrivals(
+            core=self.core[low:high],
+            axon=self.axon[low:high],
+            begin=self.begin[low : high + 1] - first,
+            source=self.source[first:last],
+            times=self.times[first:last],
+        )
+
+    def of(self, cores: Integers) -> "Arrivals":
+        """Return the axons of some cores."""
+        rows = np.flatnonzero(np.isin(self.core, cores))
+        size = np.diff(self.begin)[rows]
+        at = _ranges(self.begin[rows], size)
+        return Arrivals(
+            core=self.core[rows],
+            axon=self.axon[rows],
+            begin=np.concatenate(([0], np.cumsum(size))),
+            source=self.source[at],
+            times=self.times[at],
+        )
+
+
+def _ranges(begin: Integers, size: Integers) -> Integers:
+    """Return begin, begin + 1, ... of every range, one after the other.
+
+    >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    before = np.cumsum(size) - size
+    result: Integers = np.arange(int(size.sum())) + np.repeat(begin - before, size)
+    return result
+
+
+def _lists(core: CoreImage) -> tuple[Integers, Integers, Integers]:
+    """Return the connected neurons of a core, and where the list of each one begins and how long it is."""
+    neurons = np.flatnonzero(core.connected)
+    begin = core.fanout_base[neurons].astype(np.int64)
+    last = np.flatnonzero(core.columns(Section.FANOUT)["last"])
+    return neurons, begin, last[np.searchsorted(last, begin)] - begin + 1
+
+
+def packets_of(image: SystemImage, frame: Frame, cores: Sequence[Placed]) -> Packets:
+    """Return the packets of the host and of every connected neuron."""
+    rows = [image.input_packet]
+    sources = [image.input_element.astype(np.int64)]
+    starts = [np.full(len(image.input_element), GATEWAY)]
+    for placed in cores:
+        neurons, begin, size = _lists(placed.core)
+        rows.append(placed.core.fanout[_ranges(begin, size)][:, _TARGET])
+        sources.append(np.repeat(frame.first[placed.layer + 1] + placed.elements[neurons], size))
+        starts.append(np.full(len(rows[-1]), placed.index))
+    table = np.concatenate(rows).astype(np.int64)
+    return Packets(
+        source=np.concatenate(sources),
+        start=np.concatenate(starts),
+        rectangle=table[:, :-1],
+        axon=table[:, -1],
+    )
+
+
+def list_violations(cores: Sequence[Placed]) -> Iterator[Violation]:
+    """Demand that no neuron's list of entries runs on into another one's."""
+    message = "its list of entries runs on into another neuron's"
+    for placed in cores:
+        neurons, begin, size = _lists(placed.core)
+        others = np.append(np.unique(begin), np.iinfo(np.int64).max)
+        after = others[np.searchsorted(others, begin, side="right")]
+        for neuron in neurons[after < begin + size].tolist():
+            yield Violation(kind="unterminated-list", message=message, core=placed.index, neuron=neuron)
+
+
+def _paths(image: SystemImage, packets: Packets) -> tuple[Paths, Integers]:
+    """Follow every different packet once; return the paths and the path of each packet."""
+    width, height = image.spec.width, image.spec.height
+    sizes = (image.spec.cores + 1, width, width, height + 1, height + 1)
+    places = np.column_stack((packets.start - GATEWAY, packets.rectangle))
+    key = np.ravel_multi_index(tuple(places.T), sizes)
+    _, one, path = np.unique(key, return_index=True, return_inverse=True)
+    return follow(width, height, packets.start[one], packets.rectangle[one]), path
+
+
+def arrivals_of(image: SystemImage, frame: Frame, packets: Packets) -> tuple[Arrivals, list[Violation]]:
+    """Follow all packets; return what arrives, and a violation for each that arrives nowhere in use."""
+    paths, path = _paths(image, packets)
+    copies = np.bincount(paths.packet, minlength=len(paths.sunk))
+    lost = ((paths.sunk > 0) | (copies == 0))[path]
+    packet = np.repeat(np.arange(len(path)), copies[path])
+    core = paths.core[_ranges((np.cumsum(copies) - copies)[path], copies[path])]
+    used = np.array([_DISABLED if program is None else program.axons for program in image.cores])
+    axon = packets.axon[packet]
+    sound = (core == GATEWAY) | (axon < used[core])
+    found = [
+        *_lost(frame, packets, np.flatnonzero(lost)),
+        *_refused(frame, packets, packet[~sound], core[~sound], used),
+    ]
+    return _gathered(core[sound], axon[sound], packets.source[packet[sound]]), found
+
+
+def _gathered(core: Integers, axon: Integers, source: Integers) -> Arrivals:
+    """Sort deliveries by core, axon and source."""
+    order = np.lexsort((source, axon, core))
+    core, axon, source = core[order], axon[order], source[order]
+    fresh = np.ones(len(core), np.bool_)
+    fresh[1:] = (core[1:] != core[:-1]) | (axon[1:] != axon[:-1])
+    other = fresh.copy()
+    other[1:] |= source[1:] != source[:-1]
+    different = np.flatnonzero(other)
+    return Arrivals(
+        core=core[fresh],
+        axon=axon[fresh],
+        begin=np.append(np.flatnonzero(fresh[different]), len(different)),
+        source=source[different],
+        times=np.diff(np.append(different, len(source))),
+    )
+
+
+def _lost(frame: Frame, packets: Packets, rows: Integers) -> Iterator[Violation]:
+    """Name the packets that leave the mesh or arrive nowhere."""
+    for row in rows.tolist():
+        x0, x1, y0, y1 = packets.rectangle[row].tolist()
+        text, start = frame.text(int(packets.source[row])), int(packets.start[row])
+        yield Violation(
+            kind="outside-mesh",
+            message=f"the rectangle x {x0}..{x1}, y {y0}..{y1} of {text} leaves the mesh",
+            core=None if start == GATEWAY else start,
+            axon=int(packets.axon[row]),
+        )
+
+
+def _refused(
+    frame: Frame, packets: Packets, packet: Integers, core: Integers, used: Integers
+) -> Iterator[Violation]:
+    """Name the packets that reach a core that is disabled, or does not use their axon."""
+    for row, index in zip(packet.tolist(), core.tolist(), strict=True):
+        text, axon = frame.text(int(packets.source[row])), int(packets.axon[row])
+        if used[index] == _DISABLED:
+            message = f"a packet of {text} reaches this disabled core"
+            yield Violation(kind="disabled-destination", message=message, core=index, axon=axon)
+        else:
+            message = f"a packet of {text} names an axon beyond the {used[index]} in use"
+            yield Violation(kind="axon-out-of-range", message=message, core=index, axon=axon)
+
+
+def output_violations(frame: Frame, gateway: Arrivals) -> Iterator[Violation]:
+    """Demand that what the decoder reads reaches the gateway, each element once under its own axon."""
+    axon = np.repeat(gateway.axon, np.diff(gateway.begin))
+    known = axon < len(frame.outputs)
+    right = np.zeros(len(axon), np.bool_)
+    right[known] = frame.outputs[axon[known]] == gateway.source[known]
+    for absent in np.setdiff1d(np.arange(len(frame.outputs)), axon[right]).tolist():
+        message = f"{frame.text(int(frame.outputs[absent]))} does not reach the gateway"
+        yield Violation(kind="output-missing", message=message, axon=absent)
+    for row in np.flatnonzero(~right | (gateway.times > 1)).tolist():
+        message = f"{frame.text(int(gateway.source[row]))} reaches the gateway too"
+        if right[row]:
+            yield Violation(kind="output-duplicate", message=message, axon=int(axon[row]))
+        else:
+            yield Violation(kind="output-extra", message=message, axon=int(axon[row]))

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cores of a layer must hold, from the layer's own index arithmetic.
+
+A convolution joins input (c, i, j) to output (o, y, x) by the kernel tap (k, l) for which
+
+    i + pad top = y stride + k dilation,    j + pad left = x stride + l dilation
+
+if both channels lie in one group. Conversion asks which places a tap joins; here the question is which tap
+joins two places, so the two have no formula in common. A dense layer is a convolution of maps of one pixel.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.spiking.network import Pool, SpikingLayer
+
+__all__ = ["Block", "LayerRule", "pooled_sources"]
+
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Weights = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """The weights of some outputs.
+
+    Parameters
+    ----------
+    inputs : int64 (m,)
+        Every input element that may have a weight for them, ascending.
+    weights : int8 (m, outputs)
+        The weights.
+    needed : bool (m,)
+        Whether an input has a weight that is not zero.
+    low, high : int64 (outputs,)
+        The smallest and the largest sum that a neuron can reach.
+    thresholds : int64 (outputs, levels)
+        The thresholds of the outputs.
+    """
+
+    inputs: Integers
+    weights: Weights
+    needed: Flags
+    low: Integers
+    high: Integers
+    thresholds: Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Weights:
+    """The part of a block that does not depend on where in the map its outputs lie; see `Block`."""
+
+    weights: Weights
+    needed: Flags
+    negative: Integers
+    positive: Integers
+
+
+class LayerRule:
+    """The index arithmetic of one layer.
+
+    Parameters
+    ----------
+    layer : SpikingLayer
+        The layer.
+    """
+
+    def __init__(self, layer: SpikingLayer) -> None:
+        rows, fan_in = layer.weight.shape[:2]
+        height, width = layer.weight.shape[2:] or (1, 1)
+        inputs, outputs = (shape[1:] or (1, 1) for shape in (layer.input_shape, layer.output_shape))
+        self._layer = layer
+        self._fan_in, self._per_group = fan_in, rows // layer.groups
+        self._kernel, self._width = layer.weight.reshape(rows, fan_in, -1), int(width)
+        self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
+        self._down = _taps(layer, 0, inputs[0], outputs[0], height)
+        self._across = _taps(layer, 1, inputs[1], outputs[1], width)
+        self._known: dict[tuple[bytes, ...], _Weights] = {}
+
+    def block(self, outputs: Integers) -> Block:
+        """Return the weights of some output elements; equal ones are computed once."""
+        channel, pixel = np.divmod(outputs, self._pixels_out)
+        pixel, at = np.unique(pixel, return_inverse=True)
+        taps = self._pixel_taps(pixel)
+        seen = np.flatnonzero((taps >= 0).any(axis=1))
+        taps = taps[seen]
+        key = tuple(array.tobytes() for array in (channel, at, taps))
+        if key not in self._known:
+            self._known[key] = self._weights(channel, at, taps)
+        known, sources = self._known[key], self._channels(channel)
+        levels = self._layer.source_levels
+        return Block(
+            inputs=(sources[:, None] * self._pixels_in + seen).reshape(-1),
+            weights=known.weights,
+            needed=known.needed,
+            low=-known.negative * levels,
+            high=known.positive * levels,
+            thresholds=self._layer.thresholds[channel],
+        )
+
+    def _pixel_taps(self, pixel: Integers) -> Integers:
+        """Return the tap that joins every input pixel to some output pixels, -1 where none does."""
+        y, x = np.divmod(pixel, self._columns)
+        down, across = self._down[:, None, y], self._across[None, :, x]
+        taps = np.where((down >= 0) & (across >= 0), down * self._width + across, -1)
+        return taps.reshape(-1, len(pixel))
+
+    def _channels(self, channel: Integers) -> Integers:
+        """Return the input channels of all groups that some output channels belong to."""
+        groups = np.unique(channel // self._per_group)
+        channels: Integers = groups[:, None] * self._fan_in + np.arange(self._fan_in)
+        return channels.reshape(-1)
+
+    def _weights(self, channel: Integers, at: Integers, taps: Integers) -> _Weights:
+        """Return weights (input channel and pixel, output); ``at`` picks each output's column of taps."""
+        sources = self._channels(channel)
+        rows, row = np.unique(channel, return_inverse=True)
+        joined = (rows // self._per_group)[:, None] == sources // self._fan_in
+        cells = self._kernel[rows[:, None], sources % self._fan_in] * joined[..., None]
+        # (tap, input channel, output channel), with one more tap: tap -1, the last one, joins nothing
+        planes = np.concatenate((cells, np.zeros((*cells.shape[:2], 1), np.int8)), axis=2).transpose(2, 1, 0)
+        planes = np.ascontiguousarray(planes).reshape(-1)
+        start = np.arange(len(sources))[:, None, None] * len(rows)
+        place = taps[:, at] % (cells.shape[2] + 1) * (len(sources) * len(rows)) + row
+        weights = planes[start + place].reshape(-1, len(channel))
+        positive, negative = np.count_nonzero(weights > 0, axis=0), np.count_nonzero(weights < 0, axis=0)
+        return _Weights(weights=weights, needed=weights.any(axis=1), negative=negative, positive=positive)
+
+
+def _taps(layer: SpikingLayer, axis: int, inputs: int, outputs: int, kernel: int) -> Integers:
+    """Return along one axis the tap that joins every input to every output, -1 where none does."""
+    reach = np.arange(inputs)[:, None] + layer.pads[axis] - np.arange(outputs) * layer.stride[axis]
+    tap, between = np.divmod(reach, layer.dilation[axis])
+    return np.where((between == 0) & (tap >= 0) & (tap < kernel), tap, -1)
+
+
+def _windows(size: int, pool: Pool, axis: int) -> Flags:
+    """Return along one axis which inputs every output of a pool is the maximum over."""
+    before, after, kernel = pool.pads[axis], pool.pads[axis + 2], pool.kernel[axis]
+    outputs = (size + before + after - kernel) // pool.stride[axis] + 1
+    offset = np.arange(size) + before - np.arange(outputs)[:, None] * pool.stride[axis]
+    return (offset >= 0) & (offset < kernel)
+
+
+def pooled_sources(layer: SpikingLayer) -> tuple[Integers, Integers]:
+    """Return what the inputs of a layer are the maximum over, after all its pools.
+
+    Returns
+    -------
+    begin : int64 (inputs + 1,)
+        Where the source elements of each input begin.
+    source : int64 (n,)
+        The source elements, ascending for each input.
+    """
+    if not layer.pools:
+        every = np.arange(math.prod(layer.source_shape))
+        return np.arange(len(every) + 1), every
+    channels, *sizes = layer.source_shape
+    down, across = (np.eye(size, dtype=np.bool_) for size in sizes)
+    for pool in layer.pools:
+        down = _windows(len(down), pool, 0) @ down
+        across = _windows(len(across), pool, 1) @ across
+    members = np.einsum("yi,xj->yxij", down, across).reshape(len(down) * len(across), -1)
+    pixel, element = np.nonzero(members)
+    size = np.tile(np.bincount(pixel, minlength=len(members)), channels)
+    source = (np.arange(channels)[:, None] * members.shape[1] + element).reshape(-1)
+    return np.concatenate(([0], np.cumsum(size))), source

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Situations that a mesh bench must be in: a slow host, control packets at illegal times, many crossings."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emu.image import SystemImage
+from emu.machine import Machine
+from emu.spec import SystemSpec, preset
+from emu.trace import HostPace, RunResult, Stimulus, diff
+from emu.words import ErrorCause, Kind
+from sim_tests.bench.amaranth_engine import run_pysim
+from sim_tests.bench.job import prepare
+from sim_tests.bench.prelude import _Knock
+from sim_tests.bench.session import BenchError, Session
+from sim_tests.bench.status import expected_status, status_fault
+from sim_tests.generators.systems import FULL, make_core, make_system
+from sim_tests.oracle.machine import run_oracle
+
+ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
+TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
+
+
+def busy(spec: SystemSpec) -> SystemImage:
+    """Return cores that send to all and to the host in every step."""
+    everywhere = [0, spec.width - 1, 0, spec.height - 1]
+    fanout = [[*everywhere, 0, False], [0, 0, spec.height, spec.height, 0, True]]
+    core = make_core(
+        [[1, 1, -1]], bias=5, fanout=fanout, schedule=[[2, 0, 1, 1, 1, 0, 1], [1, 1, 1, 1, 1, 0, 1]]
+    )
+    return make_system(spec, *[core] * spec.cores)
+
+
+def verified(image: SystemImage, stimulus: Stimulus) -> RunResult:
+    """Return what oracle, emulator and hardware agree on."""
+    expected = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert diff(run_oracle(image, stimulus, cycles=True), expected) is None
+    assert (
+        diff(run_oracle(image, stimulus, cycles=False), Machine(image).run(stimulus, potentials=True)) is None
+    )
+    result = run_pysim(prepare(image, stimulus, expected, phases=2))
+    assert not isinstance(result, BenchError), result
+    assert diff(expected, result) is None
+    return result
+
+
+@pytest.mark.parametrize("spec", [ONE, TWO])
+@pytest.mark.parametrize(("period", "taken"), [(2, 1), (5, 1), (4, 3)])
+def test_slow_host_costs_cycles_and_nothing_else(spec: SystemSpec, period: int, taken: int) -> None:
+    image, none = busy(spec), np.zeros((0, 6), np.int64)
+    fast = Stimulus(steps=6, step=none[:, 0], packet=none)
+    slow = dataclasses.replace(fast, host=HostPace(period=period, taken=taken))
+    quick, late = verified(image, fast), verified(image, slow)
+    assert late.elapsed is not None
+    assert quick.elapsed is not None
+    assert late.elapsed > quick.elapsed
+    assert np.array_equal(late.outputs, quick.outputs)
+    assert np.array_equal(late.spikes, quick.spikes)
+
+
+def strays(*rows: tuple[int, int, int, int]) -> Stimulus:
+    """Return control packets, each of a step, x0, x1 and kind."""
+    table = np.array([(step, x0, x1, 0, 0, 3, 1) for step, x0, x1, _ in rows], np.int64)
+    return Stimulus(steps=4, step=table[:, 0], packet=table[:, 1:], kind=np.array([row[3] for row in rows]))
+
+
+@pytest.mark.parametrize("kind", [2, 3, 4, 5, 7])
+def test_control_packet_right_behind_a_token_is_an_error(kind: int) -> None:
+    stimulus = strays((1, 0, 0, kind), (2, 0, 1, kind))
+    result = verified(busy(TWO), stimulus)
+    assert result.counters["errors"].tolist() == [2, 1]
+    status = expected_status(busy(TWO), stimulus, result)
+    cause = ErrorCause.KIND if kind == 7 else ErrorCause.RUNNING
+    assert status[:, 0].tolist() == [1 << cause] * 2
+
+
+def test_control_packet_to_nowhere_is_lost_at_a_router() -> None:
+    result = verified(busy(TWO), strays((1, 1, 0, Kind.WRITE)))
+    assert (result.counters["errors"].tolist(), result.total("router_errors")) == ([0, 0], 1)
+
+
+def test_stimulus_with_impossible_control_packets_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^kind must be 0, 2\.\.5 or 7, not 6$"):
+        strays((1, 0, 0, 6))
+    with pytest.raises(ValueError, match=r"^step of a control packet must be at least 1, not 0$"):
+        strays((0, 0, 0, 4))
+    with pytest.raises(ValueError, match=r"^kind must have 1 entries, one a packet, not 2$"):
+        dataclasses.replace(strays((1, 0, 0, 4)), kind=np.array([4, 4]))
+    out = dataclasses.replace(strays((1, 0, 0, 4)), packet=np.array([[0, 0, 0, 1, 0, 0]]))
+    with pytest.raises(ValueError, match=r"^stimulus packet 0: a control packet must not go to the gateway$"):
+        Machine(busy(TWO)).run(out)
+    with pytest.raises(ValueError, match=r"^taken must be 1\.\.3, the period, not 4$"):
+        HostPace(period=3, taken=4)
+
+
+@pytest.mark.parametrize("crossings", [7, 8, 20, 127, 128, 255])
+def test_neuron_crosses_any_number_of_thresholds(crossings: int) -> None:
+    spec = SystemSpec(core=FULL, width=1, height=1)
+    core = make_core(
+        [[1]],
+        bias=crossings,
+        reset=0,
+        count_emission=True,
+        thresholds=range(1, 256),
+        fanout=[[0, 0, 1, 1, 0, True]],
+        schedule=[[1, 0, 1, 1, 1, 0, 255]],
+    )
+    none = np.zeros((0, 6), np.int64)
+    result = verified(make_system(spec, core), Stimulus(steps=2, step=none[:, 0], packet=none))
+    assert result.spikes[:, 3].tolist() == [crossings] * 2
+    assert result.outputs[:, 2].tolist() == [crossings] * 2
+
+
+def test_status_that_differs_is_told() -> None:
+    expected = [1 << ErrorCause.AXON | 1 << ErrorCause.RUNNING, 1 << ErrorCause.NONE, 1, 0]
+    assert status_fault(2, expected, [ErrorCause.RUNNING, 0, 1, 0]) is None
+    told = status_fault(2, expected, [ErrorCause.KIND, 0, 1, 0])
+    assert told == "core 2 tells the first cause 2, expected axon or running"
+    told = status_fault(2, expected, [ErrorCause.AXON, ErrorCause.DESTINATION, 1, 0])
+    assert told == "router 2 tells the first cause 5, expected none"
+    told = status_fault(2, expected, [ErrorCause.AXON, 0, 1, 1])
+    assert told == "core 2 is at schedule entry and repetition [1, 1], not [1, 0]"
+    assert status_fault(2, [*expected[:2], -1, -1], [ErrorCause.AXON, 0, 3, 3]) is None
+
+
+def test_position_of_a_schedule_is_read_back() -> None:
+    image, none = busy(ONE), np.zeros((0, 6), np.int64)
+    for steps, position in ((1, [0, 1]), (2, [1, 0]), (3, [0, 0]), (7, [0, 1])):
+        stimulus = Stimulus(steps=steps, step=none[:, 0], packet=none)
+        assert expected_status(image, stimulus, verified(image, stimulus))[0, 2:].tolist() == position
+
+
+@pytest.mark.parametrize("told", [(0, 0, 0, 0, 0), (1, 0, 0, 2, 0), (1, 0, 0, 1, 5)])
+def test_knock_refuses_a_wrong_answer(told: tuple[int, ...]) -> None:
+    answers = [list(told[:3]), list(told[3:])]
+
+    def read(*_: Any) -> Any:
+        session.gateway.replies = answers.pop(0)
+        yield from ()
+
+    job = SimpleNamespace(spec=TWO, seed=0)
+    session: Any = SimpleNamespace(
+        job=job, gateway=SimpleNamespace(replies=[]), read=read, failure=BenchError
+    )
+    with pytest.raises(BenchError, match=r"^after reset core \d tells errors and causes "):
+        list(_Knock(session)._ask(1, 0, 0, ErrorCause.AXON, 0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_membrane_holds_potential_bias_and_drive_together(sign: int) -> None:
+    spec = SystemSpec(core=FULL, width=1, height=1)
+    extreme = FULL.potential_max if sign > 0 else FULL.potential_min
+    strengths = [127, 127, 127] if sign > 0 else [-128, -128, -128]
+    core = make_core(
+        [[1, 1, 1]], strengths=strengths, bias=extreme, potential=extreme, thresholds=[FULL.never]
+    )
+    packet = np.array([[0, 0, 0, 0, 0, FULL.payload_max]])
+    result = verified(make_system(spec, core), Stimulus(steps=1, step=np.zeros(1, np.int64), packet=packet))
+    assert (result.state["potential"].tolist(), result.total("saturations")) == ([extreme], 1)
+
+
+def test_neuron_sends_a_packet_for_each_of_twenty_crossings() -> None:
+    core = make_core(
+        [[1]],
+        bias=20,
+        reset=0,
+        thresholds=range(1, 25),
+        fanout=[[0, 0, 1, 1, 0, True]],
+        schedule=[[1, 0, 1, 1, 1, 0, 24]],
+    )
+    none = np.zeros((0, 6), np.int64)
+    result = verified(make_system(ONE, core), Stimulus(steps=1, step=none[:, 0], packet=none))
+    assert result.outputs[:, 1].tolist() == list(range(20))
+
+
+def test_spikes_that_the_chip_miscounted_are_told() -> None:
+    image, stimulus = busy(ONE), strays((1, 0, 0, 5))
+    session = Session(prepare(image, stimulus, Machine(image).run(stimulus, cycles=True, potentials=True)))
+    session._passed = 1 | 2 << 48
+    with pytest.raises(
+        BenchError, match=r"^the chip counted \(1, 2\) spikes in and out since reset, not \(0, 0\)$"
+    ):
+        session._check_passed()
