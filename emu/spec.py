@@ -7,7 +7,18 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CHUNK_BITS", "COUNTER_BITS", "FIFO_DEPTH", "PRESETS", "CoreSpec", "SystemSpec", "preset"]
+from emu.errors import SpikeloomError
+
+__all__ = [
+    "CHUNK_BITS",
+    "COUNTER_BITS",
+    "FIFO_DEPTH",
+    "PRESETS",
+    "CoreSpec",
+    "SpecError",
+    "SystemSpec",
+    "preset",
+]
 
 CHUNK_BITS = 16
 """Bits of memory that one programming packet carries."""
@@ -20,6 +31,10 @@ FIFO_DEPTH = 2
 
 STRENGTH_BITS = 8
 PRESENCE_WORD = 32
+
+
+class SpecError(SpikeloomError, ValueError):
+    """A size breaks a limit of the machine; the sentence names the size, the limit and the value."""
 
 
 def bits_for(count: int) -> int:
@@ -58,7 +73,7 @@ def _require_integers(**values: object) -> None:
 
 def _require(condition: bool, noun: str, rule: str, value: object) -> None:
     if not condition:
-        raise ValueError(f"{noun} must be {rule}, not {value!r}")
+        raise SpecError(f"{noun} must be {rule}, not {value!r}")
 
 
 def _power_of_two(value: int) -> bool:
@@ -280,5 +295,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise ValueError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
     return PRESETS[name]

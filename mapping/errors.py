@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of the mapping package: one root, and one sentence each."""
+"""Errors of the mapping package: one sentence each."""
 
-from emu.image import printable
+from emu.errors import SpikeloomError
 
 __all__ = ["InfeasibleError", "MappingError", "UnsupportedModelError"]
 
 
-class MappingError(Exception):
-    """Root of every error that `mapping` raises on purpose; its text is one sentence on one line."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
+class MappingError(SpikeloomError):
+    """Root of every error that `mapping` raises on purpose."""
 
 
 class UnsupportedModelError(MappingError):

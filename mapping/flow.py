@@ -4,7 +4,7 @@
 from dataclasses import replace
 from importlib.metadata import version
 
-from emu.spec import PRESETS, preset
+from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.convert import convert
 from mapping.datasets.load import check_scale
@@ -67,8 +67,9 @@ def compile_network(
     name = core or target.preset
     if name not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
-    spiking = convert(network, fits(preset(name)), strict=strict)
-    partition, placement, routes = fit(spiking, preset(name), mesh=mesh or _mesh(target), seed=seed)
+    spec = preset(name)
+    spiking = convert(network, fits(spec), strict=strict)
+    partition, placement, routes = fit(spiking, spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
     image = emit(spiking, partition, placement, routes, name=network.name)
     meta = {
         **image.meta,
@@ -88,3 +89,15 @@ def _mesh(target: Target) -> tuple[int, int] | None:
         return None
     width, height = target.mesh.split("x")
     return int(width), int(height)
+
+
+def _buildable(core: CoreSpec, mesh: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return a mesh that a chip can have, before any work for it is done."""
+    if mesh is not None:
+        try:
+            SystemSpec(core=core, width=mesh[0], height=mesh[1])
+        except SpecError as error:
+            raise MappingError(
+                f"A mesh of {mesh[0]}x{mesh[1]} cores cannot be built: {error}; choose another one."
+            ) from error
+    return mesh

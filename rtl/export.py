@@ -10,6 +10,7 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 
 from emu.bits import layout_bits
+from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
 from emu.words import TABLES, Section, flit_layout, section_layout, section_words
 from rtl.chip import Chip
@@ -19,7 +20,7 @@ from rtl.router import Router
 __all__ = ["SIDECAR", "VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
 
 
-class VerilogError(RuntimeError):
+class VerilogError(SpikeloomError, RuntimeError):
     """The generator of Verilog is missing or broke down; one sentence with the way out."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from emu.container import load_image
+from emu.errors import SpikeloomError
 from emu.spec import SystemSpec, preset
 from mapping.chip import open_chip
 from mapping.datasets.load import load_data
@@ -31,7 +32,7 @@ GRACE_SECONDS = 10.0
 """Time that an interrupted program has to end its simulators and remove its files."""
 
 
-class BenchEnvironmentError(RuntimeError):
+class BenchEnvironmentError(SpikeloomError, RuntimeError):
     """Something outside the input is missing or broken; the sentence says what to do."""
 
 

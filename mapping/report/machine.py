@@ -6,9 +6,9 @@ Counts and cycles are verified (the emulator equals the hardware); joules are mo
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -18,15 +18,16 @@ from emu.words import COUNTERS
 from mapping.chip import Chip
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, scaled
-from mapping.errors import MappingError
+from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.model.network import Network
-from mapping.report.activity import Activity, RunTotals, observe
-from mapping.report.closed_form import report_closed_form
+from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe
+from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import estimate_energy, scale_leakage
 from mapping.targets.files import Quantity, Target, load_target
+from mapping.targets.patches import Patches
 
 __all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
 
@@ -50,6 +51,8 @@ class Report:
         Seed of the placer.
     targets : sequence of mapping
         One mapping with `TARGET_KEYS` per target; means per inference.
+    float32 : SingleDifferences
+        How the float network differs from these figures where it is evaluated in float32.
     verification : mapping, optional
         What was compared with the hardware, and on which simulator.
     """
@@ -59,8 +62,14 @@ class Report:
     input: str
     seed: int
     targets: Sequence[Mapping[str, Any]]
+    float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
+
+    @property
+    def accepted(self) -> list[Mapping[str, Any]]:
+        """The targets that take the model."""
+        return [target for target in self.targets if target["refusal"] is None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -71,6 +80,7 @@ class Report:
             "input": self.input,
             "seed": self.seed,
             "version": self.version,
+            "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
         return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
@@ -149,6 +159,8 @@ def _require_equal(totals: RunTotals, activity: Activity) -> None:
             raise MappingError(
                 f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
             )
+    if totals.answers != activity.answers:
+        raise MappingError("The emulated chip and its network differ in their answers: please report it.")
 
 
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
@@ -211,10 +223,13 @@ def estimate(
     core: str | None = None,
     seed: int = 0,
     how: str = "auto",
+    patches: str | None = None,
     strict: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a network costs on some targets, in their order.
+
+    A target that cannot take the network has only its name and a ``refusal`` in the report.
 
     Parameters
     ----------
@@ -230,6 +245,8 @@ def estimate(
         Seed of the placer.
     how : str
         How pixels are scaled, see `mapping.datasets.load.scaled`.
+    patches : {"best", "article"}, optional
+        Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
     progress : callable, optional
@@ -238,9 +255,10 @@ def estimate(
     Raises
     ------
     MappingError
-        If the model, the data or a target cannot be used; says which and why.
+        If the model, the data or an option cannot be used, or every target refuses the network.
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
+    chooser = _chooser(patches, loaded)
     data, chosen = scaled(data, how, network)
     say = progress or (lambda _: None)
     seen: dict[tuple[str, ...], Activity] = {}
@@ -253,18 +271,54 @@ def estimate(
             seen[layers] = observe(spiking, data)
         return seen[layers]
 
-    parts = []
-    for target in loaded:
-        if target.kind == "cycle-exact":
-            say(f"{target.name}: compiling")
-            chip = compile_network(
-                network, target=target, core=core, seed=seed, scaling=chosen, strict=strict
-            )
-            activity = observed(chip.spiking)
-            say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
-            parts.append(report_machine(chip, data, target, activity))
-        else:
+    def report(target: Target) -> dict[str, Any]:
+        if target.kind != "cycle-exact":
             say(f"{target.name}: closed form")
-            spiking = convert(network, strict=strict)
-            parts.append(report_closed_form(spiking, observed(spiking), target))
-    return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts)
+            spiking = convert(network, fits_closed_form(target, chooser), strict=strict)
+            return report_closed_form(spiking, observed(spiking), target, patches=chooser)
+        say(f"{target.name}: compiling")
+        chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen, strict=strict)
+        activity = observed(chip.spiking)
+        say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
+        return report_machine(chip, data, target, activity)
+
+    parts, refusals = _each(loaded, report)
+    if len(refusals) == len(parts):
+        raise _refused(parts, refusals)
+    single = next(iter(seen.values())).single
+    return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=single)
+
+
+def _each(
+    targets: Sequence[Target], report: Callable[[Target], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[MappingError]]:
+    """Return the report of every target, and the refusals; one that refuses the network keeps its name."""
+    parts: list[dict[str, Any]] = []
+    refusals: list[MappingError] = []
+    for target in targets:
+        try:
+            parts.append(report(target))
+        except (InfeasibleError, UnsupportedModelError) as error:
+            refusals.append(error)
+            parts.append(ordered({"target": target.name, "refusal": str(error)}))
+    return parts, refusals
+
+
+def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:
+    """Return who chooses the patches, of the targets that have any."""
+    if patches is not None and all(target.kind == "cycle-exact" for target in targets):
+        raise MappingError(
+            f"Patches {patches} are a choice of closed-form targets: add kuang2021 or leave it out."
+        )
+    for known in get_args(Patches):
+        if patches in (None, known):
+            return cast("Patches", known)
+    raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")
+
+
+def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[MappingError]) -> MappingError:
+    """Return what to raise when no target is left: the one refusal, or all in one sentence."""
+    if len({str(refusal) for refusal in refusals}) == 1:
+        return refusals[0]
+    told = " ".join(f"{part['target']}: {part['refusal']}" for part in parts)
+    return MappingError(f"Every target refuses the network. {told}")

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from emu.errors import SpikeloomError
 from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
@@ -38,7 +39,7 @@ ENGINES = ("verilator", "icarus", "pysim")
 """Engines, the preferred first."""
 
 
-class EngineError(RuntimeError):
+class EngineError(SpikeloomError, RuntimeError):
     """An engine is missing or broke down; the sentence says what to install."""
 
 
