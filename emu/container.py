@@ -21,7 +21,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from emu.image import FIELDS, CoreImage, ImageError, SystemImage, printable
+from emu.errors import printable
+from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.spec import SystemSpec
 
 __all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]

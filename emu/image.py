@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import Field, chunks_of, limits
+from emu.errors import SpikeloomError
 from emu.spec import STRENGTH_BITS, CoreSpec, SystemSpec
 from emu.words import (
     CONTROL_STRENGTHS,
@@ -28,7 +29,7 @@ from emu.words import (
     spike_layout,
 )
 
-__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks", "printable"]
+__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks"]
 
 _PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.STATE) for c in TABLES[section]}
 _LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule"}
@@ -44,20 +45,8 @@ FIELDS: dict[str, tuple[str, int]] = {
 """Field name -> dtype and number of dimensions of a core's arrays."""
 
 
-def printable(text: str) -> str:
-    r"""Return a text on one line, as names from a file may hold anything.
-
-    >>> print(printable("member a\nb\x1b[2J is foreign"))
-    member a\nb\x1b[2J is foreign
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class ImageError(ValueError):
+class ImageError(SpikeloomError, ValueError):
     """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,18 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CHUNK_BITS", "COUNTER_BITS", "FIFO_DEPTH", "PRESETS", "CoreSpec", "SystemSpec", "preset"]
+from emu.errors import SpikeloomError
+
+__all__ = [
+    "CHUNK_BITS",
+    "COUNTER_BITS",
+    "FIFO_DEPTH",
+    "PRESETS",
+    "CoreSpec",
+    "SpecError",
+    "SystemSpec",
+    "preset",
+]
 
 CHUNK_BITS = 16
 """Bits of memory that one programming packet carries."""
@@ -20,6 +31,10 @@ FIFO_DEPTH = 2
 
 STRENGTH_BITS = 8
 PRESENCE_WORD = 32
+
+
+class SpecError(SpikeloomError, ValueError):
+    """A size breaks a limit of the machine; the sentence names the size, the limit and the value."""
 
 
 def bits_for(count: int) -> int:
@@ -58,7 +73,7 @@ def _require_integers(**values: object) -> None:
 
 def _require(condition: bool, noun: str, rule: str, value: object) -> None:
     if not condition:
-        raise ValueError(f"{noun} must be {rule}, not {value!r}")
+        raise SpecError(f"{noun} must be {rule}, not {value!r}")
 
 
 def _power_of_two(value: int) -> bool:
@@ -78,6 +93,8 @@ class CoreSpec:
     potential_bits : width of the membrane potential, 8..32.
     strengths : most columns that one neuron may join (k), 1..8.
     thresholds, fanouts, schedule : words of the threshold, fan-out and schedule memories.
+    gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
+        has anyway, up to 2^24. A wider flit is the only consequence.
 
     Raises
     ------
@@ -93,6 +110,7 @@ class CoreSpec:
     thresholds: int
     fanouts: int
     schedule: int
+    gateway_axons: int = 0
 
     def __post_init__(self) -> None:
         _require_integers(**dataclasses.asdict(self))
@@ -107,6 +125,7 @@ class CoreSpec:
         _require(2 <= self.thresholds <= 65536, "thresholds", "2..65536", self.thresholds)
         _require(2 <= self.fanouts <= 65536, "fanouts", "2..65536", self.fanouts)
         _require(2 <= self.schedule <= 256, "schedule", "2..256", self.schedule)
+        _require(0 <= self.gateway_axons <= 1 << 24, "gateway_axons", "0..16777216", self.gateway_axons)
 
     @property
     def axon_bits(self) -> int:
@@ -167,7 +186,8 @@ class CoreSpec:
     @property
     def data_bits(self) -> int:
         """Data bits of a flit: a chunk, or an axon and a payload."""
-        return max(CHUNK_BITS, self.axon_bits + self.payload_bits)
+        axon_bits = max(self.axon_bits, bits_for(self.gateway_axons))
+        return max(CHUNK_BITS, axon_bits + self.payload_bits)
 
     @property
     def flit_axon_bits(self) -> int:
@@ -214,8 +234,14 @@ class SystemSpec:
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data; `from_dict` reads them back."""
-        return dataclasses.asdict(self)
+        """Return the sizes as plain data; `from_dict` reads them back.
+
+        A flit of the usual width is not mentioned, so that images keep their digest.
+        """
+        sizes = dataclasses.asdict(self)
+        if not self.core.gateway_axons:
+            del sizes["core"]["gateway_axons"]
+        return sizes
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
@@ -269,5 +295,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise ValueError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
     return PRESETS[name]

@@ -21,6 +21,7 @@ from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, accuracy, scaled
 from mapping.errors import MappingError
+from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
@@ -182,7 +183,7 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
     """
     network = network_from_arrays(image.attachments)
     try:
-        return convert(network)
+        return convert(network, fits(image.spec.core))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise MappingError(
             f"The network that {path} carries for the host is damaged ({type(error).__name__}: "

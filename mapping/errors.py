@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of the mapping package: one root, and one sentence each."""
+"""Errors of the mapping package: one sentence each."""
 
-from emu.image import printable
+from emu.errors import SpikeloomError
 
 __all__ = ["InfeasibleError", "MappingError", "UnsupportedModelError"]
 
 
-class MappingError(Exception):
-    """Root of every error that `mapping` raises on purpose; its text is one sentence on one line."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
+class MappingError(SpikeloomError):
+    """Root of every error that `mapping` raises on purpose."""
 
 
 class UnsupportedModelError(MappingError):
@@ -30,6 +27,11 @@ class InfeasibleError(MappingError):
         What the layer needs and what the limit grants, in the same unit.
     remedy : str
         What the user can do, as a phrase that completes the sentence.
+
+    Attributes
+    ----------
+    reason : str
+        What is wrong without layer and remedy, as the end of a sentence that begins with "because".
     """
 
     def __init__(self, *, layer: str, limit: str, demand: int | str, allowed: int | str, remedy: str) -> None:
@@ -38,4 +40,5 @@ class InfeasibleError(MappingError):
         self.demand = demand
         self.allowed = allowed
         self.remedy = remedy
+        self.reason = f"it needs {demand} {limit} but {allowed} are allowed"
         super().__init__(f"Layer {layer!r} needs {demand} {limit} but {allowed} are allowed: {remedy}.")

@@ -4,11 +4,12 @@
 from dataclasses import replace
 from importlib.metadata import version
 
-from emu.spec import PRESETS, preset
+from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.convert import convert
 from mapping.datasets.load import check_scale
 from mapping.errors import MappingError
+from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.route import fit
@@ -27,6 +28,7 @@ def compile_network(
     mesh: tuple[int, int] | None = None,
     seed: int = 0,
     scaling: str | None = None,
+    strict: bool = False,
 ) -> Chip:
     """Convert, partition, place, route, emit and check: a float network becomes a chip.
 
@@ -44,11 +46,15 @@ def compile_network(
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
         How `scaled` scales pixels for this network, kept for whoever runs the image.
+    strict : bool
+        Refuse a network with convolutions or dense layers on the host.
 
     Raises
     ------
+    UnsupportedModelError
+        If no layer fits a core, or with ``strict`` not all.
     InfeasibleError
-        If a layer does not fit: names layer, limit, demand and remedy.
+        If the layers that fit a core do not fit the mesh: names layer, limit, demand and remedy.
     MappingError
         If the target has no core to compile for, or the check finds a fault.
     """
@@ -61,8 +67,9 @@ def compile_network(
     name = core or target.preset
     if name not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
-    spiking = convert(network)
-    partition, placement, routes = fit(spiking, preset(name), mesh=mesh or _mesh(target), seed=seed)
+    spec = preset(name)
+    spiking = convert(network, fits(spec), strict=strict)
+    partition, placement, routes = fit(spiking, spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
     image = emit(spiking, partition, placement, routes, name=network.name)
     meta = {
         **image.meta,
@@ -82,3 +89,15 @@ def _mesh(target: Target) -> tuple[int, int] | None:
         return None
     width, height = target.mesh.split("x")
     return int(width), int(height)
+
+
+def _buildable(core: CoreSpec, mesh: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return a mesh that a chip can have, before any work for it is done."""
+    if mesh is not None:
+        try:
+            SystemSpec(core=core, width=mesh[0], height=mesh[1])
+        except SpecError as error:
+            raise MappingError(
+                f"A mesh of {mesh[0]}x{mesh[1]} cores cannot be built: {error}; choose another one."
+            ) from error
+    return mesh

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from emu.container import load_image
+from emu.errors import SpikeloomError
 from emu.spec import SystemSpec, preset
 from mapping.chip import open_chip
 from mapping.datasets.load import load_data
@@ -31,7 +32,7 @@ GRACE_SECONDS = 10.0
 """Time that an interrupted program has to end its simulators and remove its files."""
 
 
-class BenchEnvironmentError(RuntimeError):
+class BenchEnvironmentError(SpikeloomError, RuntimeError):
     """Something outside the input is missing or broken; the sentence says what to do."""
 
 
@@ -108,12 +109,14 @@ def export_verilog(
     preset_name: str,
     mesh: tuple[int, int],
     changes: Mapping[str, int],
+    initial: bool = True,
 ) -> list[Path]:
     """Write a chip's Verilog and its bench; return the files.
 
     Parameters
     ----------
     image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
+    initial : declare the registers' start values.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def export_verilog(
             raise MappingError(f"The chip cannot be built: {error}.") from None
     with _stage(directory) as stage:
         try:
-            write_verilog(spec, stage)
+            write_verilog(spec, stage, initial=initial)
         except VerilogError as error:
             raise BenchEnvironmentError(str(error)) from error
         _write_bench(stage, directory)

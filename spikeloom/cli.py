@@ -10,9 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emu.image import ImageError
-from mapping.errors import MappingError
-from mapping.targets.files import TargetError
+from emu.errors import SpikeloomError
 from spikeloom.commands import compile as compile_
 from spikeloom.commands import demo, doctor, estimate, inspect, run, targets, train, verify, verilog
 from spikeloom.ending import EXIT_INTERRUPTED, complain
@@ -53,12 +51,10 @@ def _root(
 
 def command(arguments: list[str] | None) -> int:
     """Run a command and return its exit code; what nobody foresaw is raised."""
-    from spikeloom.bench import BenchEnvironmentError
-
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     try:
         code = app(args=arguments, standalone_mode=False)
-    except (MappingError, TargetError, ImageError, BenchEnvironmentError) as error:
+    except SpikeloomError as error:
         return complain(str(error))
     except typer.Abort:
         return EXIT_INTERRUPTED

@@ -23,7 +23,7 @@ from mapping.spiking.simulate import Comparison, compare
 from mapping.targets.files import load_target
 from spikeloom.bench import export_verilog, verify_image
 from spikeloom.files import write_text
-from spikeloom.terminal import console, layer_table, report_table, status
+from spikeloom.terminal import console, layer_table, report_notes, report_table, status
 
 __all__ = ["CORE", "run_demo"]
 
@@ -65,6 +65,8 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     write_text(out / "report.json", report.to_json())
     console.print(f"7 report   {out / 'report.json'}")
     console.print(report_table(report))
+    for note in report_notes(report):
+        console.print(note)
     console.print(layer_table(report.targets[0]))
     return 0
 
@@ -130,5 +132,6 @@ def _report(emulated: _Emulated, verification: Mapping[str, Any]) -> Report:
         input=emulated.scale,
         seed=0,
         targets=parts,
+        float32=activity.single,
         verification=verification,
     )

@@ -9,11 +9,21 @@ from typing import Any
 
 from rich.console import Console
 
+from mapping.report.keys import MODELLED
 from mapping.report.machine import Report
 from mapping.targets.files import Target
 from spikeloom.table import Table
 
-__all__ = ["console", "errors", "host_line", "layer_table", "report_table", "status", "target_table"]
+__all__ = [
+    "console",
+    "errors",
+    "host_line",
+    "layer_table",
+    "report_notes",
+    "report_table",
+    "status",
+    "target_table",
+]
 
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -49,10 +59,21 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
+def per_second(value: float | None) -> str:
+    """Return a rate."""
+    return "-" if value is None else f"{number(round(value))} /s"
+
+
+def span(low: float | None, high: float | None, unit: str) -> str:
+    """Return a range of quantities."""
+    return "-" if low is None else f"{quantity(low, unit)} .. {quantity(high, unit)}"
+
+
 _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("accuracy (spiking)", lambda t: share(t["accuracy"])),
     ("accuracy (network, float64)", lambda t: share(t["ann_accuracy"])),
-    ("simulated", lambda t: str(t["simulated"])),
+    ("agreement of the two", lambda t: share(t["agreement"])),
+    ("simulated", lambda t: t["simulated"] or "refused"),
     ("samples", lambda t: number(t["samples"])),
     ("cores", lambda t: number(t["cores"])),
     ("chips", lambda t: number(t["chips"])),
@@ -65,13 +86,11 @@ _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("synaptic operations, logical", lambda t: number(t["synaptic_operations_logical"])),
     ("synaptic operations, dense", lambda t: number(t["synaptic_operations_dense"])),
     ("latency, one input alone", lambda t: quantity(t["latency_s"], "s")),
-    ("throughput, not pipelined", lambda t: f"{number(round(t['throughput_per_s']))} /s"),
+    ("throughput, not pipelined", lambda t: per_second(t["throughput_per_s"])),
     ("multiply-adds on the host", lambda t: share(t["host_share"])),
     ("energy", lambda t: quantity(t["energy_j"], "J")),
-    (
-        "energy, low .. high",
-        lambda t: f"{quantity(t['energy_j_low'], 'J')} .. {quantity(t['energy_j_high'], 'J')}",
-    ),
+    ("energy, low .. high", lambda t: span(t["energy_j_low"], t["energy_j_high"], "J")),
+    ("energy, static share", lambda t: share(t["energy_static_share"])),
     ("power", lambda t: quantity(t["power_w"], "W")),
 )
 
@@ -84,6 +103,22 @@ def report_table(report: Report) -> Table:
         rows=[[name, *(show(target) for target in report.targets)] for name, show in _ROWS],
         by_column=True,
     )
+
+
+def report_notes(report: Report) -> list[str]:
+    """Return what is to be said below `report_table`, a line each: refusals, float32, energy."""
+    single, samples = report.float32, report.accepted[0]["samples"]
+    float32 = (
+        f"A float32 runtime gives another count for {number(single.activations)} of "
+        f"{number(single.compared)} activations and another answer on {number(single.answers)} of "
+        f"{number(samples)} samples; the figures are those of float64."
+    )
+    refused = [target for target in report.targets if target["refusal"] is not None]
+    return [
+        *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
+        *([float32] if single.activations or single.answers else []),
+        f"Joules are {MODELLED}, not measured: counts times the table of 'spikeloom targets show NAME'.",
+    ]
 
 
 def host_line(names: Sequence[str], work: float | None) -> str:

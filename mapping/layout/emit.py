@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from emu.image import CoreImage, SystemImage
 from emu.spec import SystemSpec
 from emu.words import RECTANGLE, Reset, Section, table_of
-from mapping.layout.partition import CorePart, LayerPart, Partition, clamped_thresholds
+from mapping.layout.capacity import clamped_thresholds
+from mapping.layout.cut import CorePart
+from mapping.layout.partition import LayerPart, Partition
 from mapping.layout.place import Placement
 from mapping.layout.route import Entry, Routes
 from mapping.spiking.matrices import layer_matrix, pool_matrix

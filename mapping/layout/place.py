@@ -8,14 +8,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
-from mapping.layout.partition import LayerPart, Partition, deliveries
-from mapping.spiking.network import INPUT
+from mapping.layout.capacity import MAX_CORES, MAX_HEIGHT, MAX_WIDTH, misfit, preset_for
+from mapping.layout.cut import deliveries
+from mapping.layout.partition import LayerPart, Partition
+from mapping.layout.partition import partition as partition_of
+from mapping.spiking.network import INPUT, SpikingNetwork
 
-__all__ = ["MAX_HEIGHT", "MAX_WIDTH", "Placement", "Placer", "place", "smallest_mesh"]
-
-MAX_WIDTH, MAX_HEIGHT = 64, 63
-"""Largest mesh of one chip."""
+__all__ = ["Placement", "Placer", "place", "smallest_mesh"]
 
 Integers = NDArray[np.int64]
 
@@ -72,7 +73,7 @@ def smallest_mesh(partition: Partition) -> tuple[int, int]:
         if width * height >= count
     ]
     if not sizes:
-        raise _too_many(partition, MAX_WIDTH * MAX_HEIGHT, "use a core with more axons and columns")
+        raise _too_many(partition, MAX_CORES)
     return min(sizes)[2:]
 
 
@@ -90,7 +91,7 @@ def place(partition: Partition, width: int, height: int, *, seed: int = 0) -> Pl
         If the mesh has fewer cores than the partition.
     """
     if width * height < len(partition.cores):
-        raise _too_many(partition, width * height, "use a larger mesh")
+        raise _too_many(partition, width * height)
     random = np.random.default_rng(seed)
     position = np.full((len(partition.cores), 2), -1, np.int64)
     free = np.ones((height, width), np.bool_)
@@ -104,15 +105,29 @@ def place(partition: Partition, width: int, height: int, *, seed: int = 0) -> Pl
     return Placement(width=width, height=height, position=position)
 
 
-def _too_many(partition: Partition, cores: int, remedy: str) -> InfeasibleError:
+def _too_many(partition: Partition, cores: int) -> InfeasibleError:
     layer = next(layer for layer in partition.layers if layer.first + layer.cores > cores)
+    count = len(partition.cores)
+    if count <= MAX_CORES:
+        width, height = smallest_mesh(partition)
+        remedy = f"choose the mesh {width}x{height}, or leave its size out"
+    else:
+        remedy = preset_for(lambda spec: _cores_on(partition.spiking, spec) <= MAX_CORES)
+        remedy = remedy or "leave it and the layers behind it to the host by training them with float weights"
     return InfeasibleError(
         layer=layer.name,
         limit="cores with the layers before it",
-        demand=len(partition.cores),
+        demand=layer.first + layer.cores,
         allowed=cores,
         remedy=remedy,
     )
+
+
+def _cores_on(spiking: SpikingNetwork, spec: CoreSpec) -> int:
+    """Return how many cores of a size a network takes, more than a chip has if a layer does not fit."""
+    if any(misfit(layer, spec) for layer in spiking.layers):
+        return MAX_CORES + 1
+    return len(partition_of(spiking, spec).cores)
 
 
 def _cost(partition: Partition, layer: LayerPart, position: Integers, width: int, height: int) -> _Cost:

@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
-from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, deliveries, partition
+from mapping.layout.capacity import with_gateway
+from mapping.layout.cut import deliveries
+from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement, Placer, place, smallest_mesh
 from mapping.spiking.network import INPUT, SpikingNetwork
 
@@ -84,7 +86,7 @@ def route(partition: Partition, placement: Placement) -> Routes:
     Raises
     ------
     InfeasibleError
-        If a core needs more entries than its memory has, or the outputs more axons than a flit names.
+        If a core needs more entries than its memory has.
     """
     spiking = partition.spiking
     outputs = _output_offsets(partition)
@@ -112,18 +114,9 @@ def route(partition: Partition, placement: Placement) -> Routes:
 def _output_offsets(partition: Partition) -> dict[str, int]:
     """Return the first gateway axon of each layer that the decoder reads."""
     outputs, total = {}, 0
-    limit = 1 << partition.spec.flit_axon_bits
     for name in partition.spiking.outputs:
         outputs[name] = total
         total += math.prod(partition.spiking.shape(name))
-        if total > limit:
-            raise InfeasibleError(
-                layer=name,
-                limit="gateway axons with the outputs before it",
-                demand=total,
-                allowed=limit,
-                remedy="use a core with more axons, which widens a flit, or read fewer neurons",
-            )
     return outputs
 
 
@@ -146,14 +139,9 @@ def _check_memory(partition: Partition, layer: LayerPart, table: tuple[tuple[Ent
     """Demand room for the entries of each core; equal lists are stored once."""
     for part in partition.of(layer):
         demand = sum(len(entries) for entries in {table[element] for element in part.outputs.tolist()})
-        if demand > partition.spec.fanouts:
-            raise InfeasibleError(
-                layer=layer.name,
-                limit=FANOUT_LIMIT,
-                demand=demand,
-                allowed=partition.spec.fanouts,
-                remedy="use a core with a larger fan-out memory or a larger mesh",
-            )
+        broken = overfull(layer.name, demand, partition.spec)
+        if broken is not None:
+            raise broken
 
 
 def fit(
@@ -164,7 +152,7 @@ def fit(
     seed: int = 0,
     placer: Placer = place,
 ) -> tuple[Partition, Placement, Routes]:
-    """Partition, place and route.
+    """Partition, place and route, with flits as wide as the outputs need.
 
     When the fan-out memory of a core overflows, the layer gets fewer neurons a core and all is done again.
 
@@ -187,6 +175,7 @@ def fit(
         If a layer breaks a limit of the core, or the network needs more cores than the mesh has.
     """
     caps: dict[str, int] = {}
+    spec = with_gateway(spec, spiking)
     while True:
         parts = partition(spiking, spec, caps=caps)
         width, height = mesh or smallest_mesh(parts)

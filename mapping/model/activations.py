@@ -43,7 +43,7 @@ MOVES = frozenset({"Flatten", "Permute", "Reshape"})
 SAME_VALUES = MOVES | {"MaxPool", "Take"}
 """Operations of one input that write none but its values."""
 
-_AFFINE = frozenset({"Add", "BatchNormalization", "Div", "Mul"})
+_RISING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Quantise", "Relu", "Round"})
 _FIXED: Mapping[str, Range] = {
     "Abs": (0.0, math.inf),
     "Erf": (-1.0, 1.0),
@@ -97,7 +97,8 @@ def interval(node: Node, low: float, high: float) -> Range:
     positive = node.op in {"Conv", "Dense"} and bool((node.constants["weight"] >= 0).all())
     if low >= 0 and (positive or node.op == "Reduce"):
         return 0.0, math.inf  # sums of what is never negative
-    if not by_channel(node) or not (node.op in _AFFINE or rises(node)):
+    affine = scalar(node) is not None
+    if not affine and not (node.op in _RISING and by_channel(node) and rises(node)):
         return _UNBOUNDED
     with np.errstate(all="ignore"):
         ends = apply_elementwise(node, np.array([[low, high]]), axis=0)

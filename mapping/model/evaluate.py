@@ -245,7 +245,7 @@ def run(
         if len(wrong):
             raise MappingError(
                 f"Tensor {tensor!r} is not a number for sample {wrong[0][0]}: an operation before it leaves "
-                "the range of float64 or has no value there; scale the data or the weights down."
+                "the range of float64 or has no value there; keep data and weights inside."
             )
     return computed
 

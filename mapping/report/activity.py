@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over samples, added batch by batch: of any number of samples one batch is in memory at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,12 +9,21 @@ from numpy.typing import NDArray
 
 from emu.trace import RunResult
 from mapping.datasets.load import Dataset, correct
-from mapping.model.evaluate import infer
+from mapping.model.evaluate import infer, run_single
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
 
-__all__ = ["BATCH", "Activity", "LayerActivity", "RunTotals", "batches", "observe"]
+__all__ = [
+    "BATCH",
+    "Activity",
+    "LayerActivity",
+    "RunTotals",
+    "SingleDifferences",
+    "batches",
+    "largest",
+    "observe",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -40,6 +49,8 @@ class RunTotals:
         How many of each.
     correct : int or None
         Samples whose largest output is the label; None without labels.
+    answers : list of int
+        By sample, index of the largest output.
     elapsed : int or None
         Cycles of all runs; None in functional mode.
     counters : mapping
@@ -51,6 +62,7 @@ class RunTotals:
     samples: int = 0
     steps: int = 0
     correct: int | None = None
+    answers: list[int] = field(default_factory=list)
     elapsed: int | None = None
     counters: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -61,6 +73,7 @@ class RunTotals:
         self.samples += len(data.x)
         self.steps += result.steps
         self.correct = _sum(self.correct, correct(logits, data.y))
+        self.answers += largest(logits).tolist()
         self.elapsed = _sum(self.elapsed, result.elapsed)
         for name, values in result.counters.items():
             self.counters[name] = self.counters.get(name, 0) + values
@@ -79,14 +92,60 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
+def largest(logits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index of the largest output of every sample, the lowest on ties."""
+    answers: NDArray[np.int64] = np.argmax(logits.reshape(len(logits), -1), axis=1)
+    return answers
+
+
+@dataclass(slots=True, kw_only=True)
+class SingleDifferences:
+    """How a network differs where a runtime evaluates it in float32.
+
+    Parameters
+    ----------
+    compared, activations : int
+        Quantised activations, the encoder's included, and how many of them have another count.
+    answers : int
+        Samples of which another output is the largest.
+    """
+
+    compared: int = 0
+    activations: int = 0
+    answers: int = 0
+
+    def add(
+        self,
+        spiking: SpikingNetwork,
+        x: NDArray[np.float64],
+        counts: Mapping[str, NDArray[np.int32]],
+        answers: NDArray[np.int64],
+    ) -> None:
+        """Evaluate more samples; ``counts`` by layer and ``answers`` are those of float64."""
+        scales = {INPUT: (spiking.encoder_output, spiking.input_scale)}
+        scales |= {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
+        output = spiking.network.output
+        single = run_single(spiking.network, x, [*{tensor for tensor, _ in scales.values()} | {output}])
+        for name, (tensor, scale) in scales.items():
+            with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
+                self.activations += int(np.count_nonzero(np.rint(single[tensor] / scale) != counts[name]))
+            self.compared += counts[name].size
+        self.answers += int(np.count_nonzero(largest(single[output]) != answers))
+
+
 @dataclass(slots=True, kw_only=True)
 class LayerActivity:
-    """What the neurons of one layer did; `silent` of its activations were zero."""
+    """What the neurons of one layer did.
+
+    ``silent`` of its activations were zero, ``largest`` is the largest count that it read.
+    """
 
     spikes: int = 0
     logical: int = 0
+    effective: int = 0
     dense: int = 0
     silent: int = 0
+    largest: int = 0
     neurons: int = 0
 
 
@@ -100,6 +159,10 @@ class Activity:
         Samples; spikes that entered the chip.
     correct, float_correct : int or None
         Samples that the spiking network, and the float network in float64, get right; None without labels.
+    answers, float_answers : list of int
+        By sample, index of the largest output of the spiking network, and of the float network in float64.
+    single : SingleDifferences
+        How the float network differs where it is evaluated in float32.
     layers : mapping
         By name, in the order of the network.
     """
@@ -108,6 +171,9 @@ class Activity:
     input_spikes: int = 0
     correct: int | None = None
     float_correct: int | None = None
+    answers: list[int] = field(default_factory=list)
+    float_answers: list[int] = field(default_factory=list)
+    single: SingleDifferences = field(default_factory=SingleDifferences)
     layers: dict[str, LayerActivity] = field(default_factory=dict)
 
     def add(self, spiking: SpikingNetwork, data: Dataset) -> None:
@@ -115,13 +181,19 @@ class Activity:
         counts = simulate(spiking, encode(spiking, data.x))
         self.samples += len(data.x)
         self.input_spikes += int(counts[INPUT].sum(dtype=np.int64))
-        self.correct = _sum(self.correct, correct(decode(spiking, counts, data.x), data.y))
-        self.float_correct = _sum(self.float_correct, correct(infer(spiking.network, data.x), data.y))
+        logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
+        self.correct = _sum(self.correct, correct(logits, data.y))
+        self.float_correct = _sum(self.float_correct, correct(truth, data.y))
+        self.answers += largest(logits).tolist()
+        self.float_answers += largest(truth).tolist()
+        self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
             layer.spikes += int(operations.spikes.sum())
+            layer.effective += int(operations.effective.sum())
             layer.logical += int(operations.logical.sum())
             layer.dense += int(operations.dense.sum())
+            layer.largest = max(layer.largest, int(operations.largest.max()))
             layer.silent += int(np.count_nonzero(counts[name] == 0))
             layer.neurons += int(np.size(counts[name]))
 
@@ -134,6 +206,12 @@ class Activity:
     def float_accuracy(self) -> float | None:
         """Share of samples that the float network gets right; None without labels."""
         return None if self.float_correct is None else self.float_correct / self.samples
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of samples on which spiking and float network answer the same."""
+        same = sum(a == b for a, b in zip(self.answers, self.float_answers, strict=True))
+        return same / self.samples if self.samples else None
 
     def mean(self, name: str, what: str) -> float:
         """Return the mean per sample of one sum of a layer."""

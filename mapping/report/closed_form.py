@@ -2,13 +2,15 @@
 """A closed-form target's part of the report."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from mapping.report.activity import Activity
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
-from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.network import SpikingLayer, SpikingNetwork
 from mapping.targets.files import Target
-from mapping.targets.kuang import LayerShape, estimate_kuang
+from mapping.targets.kuang import estimate_kuang
+from mapping.targets.patches import LayerShape, Patches
 
 __all__ = ["layer_shapes", "report_closed_form"]
 
@@ -19,53 +21,65 @@ def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
-    """Return the layers on the chip as the closed form wants them; a max-pool is a layer of its own there."""
-    shapes = []
-    for layer in spiking.layers:
-        size = layer.source_shape
-        for number, pool in enumerate(layer.pools):
-            _, height, width = size
-            top, left, bottom, right = pool.pads
-            rows = (height + top + bottom - pool.kernel[0]) // pool.stride[0] + 1
-            columns = (width + left + right - pool.kernel[1]) // pool.stride[1] + 1
-            after = (size[0], rows, columns)
-            name = f"{layer.name}.pool{number}"
-            shapes.append(
-                LayerShape(
-                    name=name,
-                    kind="pool",
-                    input=_shape(size),
-                    output=_shape(after),
-                    kernel=pool.kernel,
-                    stride=pool.stride,
-                )
-            )
-            size = after
-        if layer.kind == "dense":
-            shapes.append(
-                LayerShape(name=layer.name, kind="fc", input=_shape(size), output=_shape(layer.output_shape))
-            )
-        else:
-            window = (layer.weight.shape[2], layer.weight.shape[3])
-            shapes.append(
-                LayerShape(
-                    name=layer.name,
-                    kind="conv",
-                    input=_shape(size),
-                    output=_shape(layer.output_shape),
-                    kernel=window,
-                    stride=layer.stride,
-                )
-            )
-    return shapes
+    """Return the layers on the chip as the closed form takes them; there a max-pool is a layer of its own."""
+    return [shape for layer in spiking.layers for shape in (*_pools(layer), _own_shape(layer))]
 
 
-def report_closed_form(spiking: SpikingNetwork, activity: Activity, target: Target) -> dict[str, Any]:
-    """Return a closed-form target's part of the report; its spikes come from the spiking network."""
+def _pools(layer: SpikingLayer) -> Iterator[LayerShape]:
+    """Yield the max-pools before a layer; they pass levels on as they are."""
+    size = layer.source_shape
+    for number, pool in enumerate(layer.pools):
+        channels, *sides = size
+        ends = zip(sides, pool.pads[:2], pool.pads[2:], pool.kernel, pool.stride, strict=True)
+        after = (channels, *((side + a + b - window) // step + 1 for side, a, b, window, step in ends))
+        yield LayerShape(
+            name=f"{layer.name}.pool{number}",
+            kind="pool",
+            input=_shape(size),
+            output=_shape(after),
+            kernel=pool.kernel,
+            stride=pool.stride,
+            pads=pool.pads,
+            source_levels=layer.source_levels,
+            levels=layer.source_levels,
+        )
+        size = after
+
+
+def _own_shape(layer: SpikingLayer) -> LayerShape:
+    """Return a layer without its pools."""
+    dense = layer.kind == "dense"
+    height, width = (1, 1) if dense else layer.weight.shape[2:]
+    return LayerShape(
+        name=layer.name,
+        kind="fc" if dense else "conv",
+        input=_shape(layer.input_shape),
+        output=_shape(layer.output_shape),
+        kernel=(height, width),
+        stride=layer.stride,
+        dilation=layer.dilation,
+        pads=layer.pads,
+        source_levels=layer.source_levels,
+        levels=layer.levels,
+    )
+
+
+def report_closed_form(
+    spiking: SpikingNetwork, activity: Activity, target: Target, *, patches: Patches = "best"
+) -> dict[str, Any]:
+    """Return a closed-form target's part of the report; its spikes come from the spiking network.
+
+    Raises
+    ------
+    InfeasibleError
+        If a layer fits no core of the target, however it is cut.
+    """
     shared = common(spiking, activity)
-    k_rep = max(spiking.input_levels, *(layer.levels for layer in spiking.layers))
     form = estimate_kuang(
-        layer_shapes(spiking), k_rep=k_rep, sop_dense=shared["synaptic_operations_dense"], target=target
+        layer_shapes(spiking),
+        sop_dense=shared["synaptic_operations_dense"],
+        target=target,
+        patches=patches,
     )
     return ordered(
         {
@@ -86,6 +100,7 @@ def report_closed_form(spiking: SpikingNetwork, activity: Activity, target: Targ
                 "loading": None,
                 "layers": layer_rows(spiking, activity, None),
                 "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
+                "patches": patches,
             },
             "neurobench": neurobench(spiking, activity, None),
         }

@@ -2,21 +2,26 @@
 """What the reports of all kinds of targets share: the keys, and what does not depend on the target."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mapping.report.activity import Activity
-from mapping.spiking.matrices import layer_matrix
-from mapping.spiking.network import SpikingLayer, SpikingNetwork
+from mapping.spiking.matrices import connections
+from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import EnergyBreakdown
 
-__all__ = ["TARGET_KEYS", "common", "energy_keys", "layer_rows", "neurobench", "ordered"]
+__all__ = ["CODE", "MODELLED", "TARGET_KEYS", "common", "energy_keys", "layer_rows", "neurobench", "ordered"]
 
 TARGET_KEYS = (
     "target",
+    "refusal",
+    "code",
     "simulated",
     "accuracy",
     "ann_accuracy",
+    "agreement",
     "samples",
     "timesteps",
     "cores",
@@ -34,6 +39,8 @@ TARGET_KEYS = (
     "energy_j",
     "energy_j_low",
     "energy_j_high",
+    "energy_static_share",
+    "energy_kind",
     "power_w",
     "edp_js",
     "breakdown",
@@ -44,6 +51,13 @@ TARGET_KEYS = (
     "neurobench",
 )
 """Keys of every target in the JSON report; one that does not apply is null."""
+
+
+CODE = "scatter-and-gather"
+"""The spike code: an activation is a count of spikes, fired in the one step of its layer."""
+
+MODELLED = "modelled"
+"""Kind of every energy: counts times a table. A measured one would be called so."""
 
 
 def ordered(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,35 +83,41 @@ def layer_rows(
 
 
 def neurobench(spiking: SpikingNetwork, activity: Activity, footprint: int | None) -> dict[str, Any]:
-    """Return the NeuroBench metrics (Yik et al. 2025) of the part on the chip."""
-    weights = sum(math.prod(layer.output_shape) * _fan_in(layer) for layer in spiking.layers)
-    zeros = sum(
-        math.prod(layer.output_shape) * _fan_in(layer) - layer_matrix(layer).nnz for layer in spiking.layers
-    )
+    """Return the NeuroBench metrics (Yik et al. 2025) of the part on the chip.
+
+    An operation is effective if activation and weight are not zero. It accumulates in a layer that read
+    counts of 0 and 1 alone on these samples, else it multiplies and accumulates.
+    """
     parts = activity.layers.values()
+    binary = {name for name, layer in activity.layers.items() if layer.largest <= 1}
+    effective = {name: activity.mean(name, "effective") for name in activity.layers}
     return {
         "footprint": footprint,
-        "connection_sparsity": zeros / weights,
+        "connection_sparsity": 1.0 - _stored(spiking, np.count_nonzero) / _stored(spiking, np.size),
         "activation_sparsity": sum(part.silent for part in parts) / sum(part.neurons for part in parts),
         "synaptic_operations": {
-            "dense": weights,
-            "effective_macs": 0.0,
-            "effective_acs": activity.total("logical"),
+            "dense": sum(connections(layer, dense=True) for layer in spiking.layers),
+            "effective_macs": math.fsum(mean for name, mean in effective.items() if name not in binary),
+            "effective_acs": math.fsum(mean for name, mean in effective.items() if name in binary),
         },
     }
 
 
-def _fan_in(layer: SpikingLayer) -> int:
-    return math.prod(layer.weight.shape[1:])
+def _stored(spiking: SpikingNetwork, count: Callable[[Any], int]) -> int:
+    """Return a count over the stored weights, each once however often a convolution uses it."""
+    return sum(int(count(layer.weight)) for layer in spiking.layers)
 
 
 def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
-    """Return what does not depend on the target."""
+    """Return what does not depend on the target; a network with one output names no class to agree on."""
+    outputs = spiking.network.shapes[spiking.network.output]
     return {
+        "code": CODE,
+        "agreement": activity.agreement if math.prod(outputs) > 1 else None,
         "ann_accuracy": activity.float_accuracy,
         "samples": activity.samples,
         "neurons": sum(math.prod(layer.output_shape) for layer in spiking.layers),
-        "synapses": sum(int(layer_matrix(layer).nnz) for layer in spiking.layers),
+        "synapses": sum(connections(layer) for layer in spiking.layers),
         "spikes": activity.total("spikes"),
         "spikes_input": activity.input_spikes / activity.samples,
         "synaptic_operations_logical": activity.total("logical"),
@@ -107,7 +127,7 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
     }
 
 
-def energy_keys(energy: EnergyBreakdown, latency_s: float, throughput: float) -> dict[str, float]:
+def energy_keys(energy: EnergyBreakdown, latency_s: float, throughput: float) -> dict[str, Any]:
     """Return time, energy and power of one inference."""
     return {
         "latency_s": latency_s,
@@ -115,6 +135,8 @@ def energy_keys(energy: EnergyBreakdown, latency_s: float, throughput: float) ->
         "energy_j": energy.total_j,
         "energy_j_low": energy.low_j,
         "energy_j_high": energy.high_j,
+        "energy_static_share": energy.static_share,
+        "energy_kind": MODELLED,
         "power_w": energy.total_j * throughput,
         "edp_js": energy.total_j * latency_s,
     }

@@ -6,9 +6,9 @@ Counts and cycles are verified (the emulator equals the hardware); joules are mo
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -18,14 +18,16 @@ from emu.words import COUNTERS
 from mapping.chip import Chip
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, scaled
-from mapping.errors import MappingError
+from mapping.errors import InfeasibleError, MappingError
 from mapping.flow import compile_network
 from mapping.model.network import Network
-from mapping.report.activity import Activity, RunTotals, observe
+from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe
 from mapping.report.closed_form import report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import estimate_energy, scale_leakage
 from mapping.targets.files import Quantity, Target, load_target
+from mapping.targets.patches import Patches
 
 __all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
 
@@ -49,6 +51,8 @@ class Report:
         Seed of the placer.
     targets : sequence of mapping
         One mapping with `TARGET_KEYS` per target; means per inference.
+    float32 : SingleDifferences
+        How the float network differs from these figures where it is evaluated in float32.
     verification : mapping, optional
         What was compared with the hardware, and on which simulator.
     """
@@ -58,8 +62,14 @@ class Report:
     input: str
     seed: int
     targets: Sequence[Mapping[str, Any]]
+    float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
+
+    @property
+    def accepted(self) -> list[Mapping[str, Any]]:
+        """The targets that take the model."""
+        return [target for target in self.targets if target["refusal"] is None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -70,6 +80,7 @@ class Report:
             "input": self.input,
             "seed": self.seed,
             "version": self.version,
+            "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
         return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
@@ -148,6 +159,8 @@ def _require_equal(totals: RunTotals, activity: Activity) -> None:
             raise MappingError(
                 f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
             )
+    if totals.answers != activity.answers:
+        raise MappingError("The emulated chip and its network differ in their answers: please report it.")
 
 
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
@@ -210,9 +223,13 @@ def estimate(
     core: str | None = None,
     seed: int = 0,
     how: str = "auto",
+    strict: bool = False,
+    patches: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a network costs on some targets, in their order.
+
+    A target that cannot take the network has only its name and a ``refusal`` in the report.
 
     Parameters
     ----------
@@ -228,28 +245,113 @@ def estimate(
         Seed of the placer.
     how : str
         How pixels are scaled, see `mapping.datasets.load.scaled`.
+    strict : bool
+        Refuse a network with convolutions or dense layers on the host.
+    patches : {"best", "article"}, optional
+        Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     progress : callable, optional
         Told what is being done.
 
     Raises
     ------
     MappingError
-        If the model, the data or a target cannot be used; says which and why.
+        If the model, the data or an option cannot be used, or every target refuses the network.
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
+    chooser = _chooser(patches, loaded)
     data, chosen = scaled(data, how, network)
-    say = progress or (lambda _: None)
-    say(f"running the network on {len(data.x)} samples")
-    spiking = convert(network)
-    activity = observe(spiking, data)
-    parts = []
+    run = _Estimation(
+        network=network,
+        data=data,
+        scaling=chosen,
+        core=core,
+        seed=seed,
+        strict=strict,
+        patches=chooser,
+        say=progress or (lambda _: None),
+    )
+    parts, refusals = [], []
     for target in loaded:
-        if target.kind == "cycle-exact":
-            say(f"{target.name}: compiling")
-            chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen)
-            say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
-            parts.append(report_machine(chip, data, target, activity))
-        else:
-            say(f"{target.name}: closed form")
-            parts.append(report_closed_form(spiking, activity, target))
-    return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts)
+        try:
+            parts.append(run.part(target))
+        except InfeasibleError as error:
+            refusals.append(error)
+            parts.append(ordered({"target": target.name, "refusal": str(error)}))
+    if len(refusals) == len(parts):
+        raise _refused(parts, refusals)
+    return Report(
+        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Estimation:
+    """What the parts of a report have in common, and what was observed for them so far."""
+
+    network: Network
+    data: Dataset
+    scaling: str
+    core: str | None
+    seed: int
+    strict: bool
+    patches: Patches
+    say: Callable[[str], None]
+    seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
+
+    def part(self, target: Target) -> dict[str, Any]:
+        """Return the report's part of one target.
+
+        Raises
+        ------
+        InfeasibleError
+            If the target cannot take the network.
+        """
+        if target.kind != "cycle-exact":
+            self.say(f"{target.name}: closed form")
+            spiking = convert(self.network, strict=self.strict)
+            return report_closed_form(spiking, self._observed(spiking), target, patches=self.patches)
+        self.say(f"{target.name}: compiling")
+        chip = compile_network(
+            self.network,
+            target=target,
+            core=self.core,
+            seed=self.seed,
+            scaling=self.scaling,
+            strict=self.strict,
+        )
+        activity = self._observed(chip.spiking)
+        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+        return report_machine(chip, self.data, target, activity)
+
+    def _observed(self, spiking: SpikingNetwork) -> Activity:
+        """Run the network once for all targets that take the same layers."""
+        layers = (spiking.encoder_output, *(layer.name for layer in spiking.layers))
+        if layers not in self.seen:
+            self.say(f"running the network on {len(self.data.x)} samples")
+            self.seen[layers] = observe(spiking, self.data)
+        return self.seen[layers]
+
+    @property
+    def single(self) -> SingleDifferences:
+        """Where float32 differs, on the layers of the first target that took the network."""
+        return next(iter(self.seen.values())).single
+
+
+def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:
+    """Return who chooses the patches, of the targets that have any."""
+    if patches is not None and all(target.kind == "cycle-exact" for target in targets):
+        raise MappingError(
+            f"Patches {patches} are a choice of closed-form targets: add kuang2021 or leave it out."
+        )
+    for known in get_args(Patches):
+        if patches in (None, known):
+            return cast("Patches", known)
+    raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")
+
+
+def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[InfeasibleError]) -> MappingError:
+    """Return what to raise when no target is left: the one refusal, or all in one sentence."""
+    if len(refusals) == 1:
+        return refusals[0]
+    told = " ".join(f"{part['target']}: {part['refusal']}" for part in parts)
+    return MappingError(f"Every target refuses the network. {told}")

@@ -12,7 +12,15 @@ from scipy import sparse
 from mapping.spiking.network import Pool, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import layer_input
 
-__all__ = ["K_WEI", "LayerOperations", "layer_matrix", "operation_counts", "pool_matrix", "pool_members"]
+__all__ = [
+    "K_WEI",
+    "LayerOperations",
+    "connections",
+    "layer_matrix",
+    "operation_counts",
+    "pool_matrix",
+    "pool_members",
+]
 
 K_WEI = 2
 """Columns per ternary weight in the dense convention of Zou et al. 2021: strengths -1 and +1."""
@@ -24,15 +32,18 @@ Integers = NDArray[np.int64]
 class LayerOperations:
     """Counts of one layer, each (images,).
 
-    ``input_spikes`` are the counts it reads, after its pools, and ``spikes`` those it fires. ``logical``
-    takes one operation per input spike and non-zero weight it meets. ``dense`` is the convention of Zou et
-    al. 2021: input spikes in every receptive field x output channels x k_wei x k_rep, with k_wei = 2
-    and k_rep the layer's levels.
+    ``input_spikes`` is the sum and ``largest`` the largest of the counts it reads, after its pools;
+    ``spikes`` is the sum of those it fires. ``logical`` takes one operation per input spike and non-zero
+    weight it meets, ``effective`` one per non-zero input and non-zero weight, whatever the count. ``dense``
+    is the convention of Zou et al. 2021: input spikes in every receptive field x output channels x k_wei x
+    k_rep, with k_wei = 2 and k_rep the layer's levels.
     """
 
     input_spikes: Integers
+    largest: Integers
     spikes: Integers
     logical: Integers
+    effective: Integers
     dense: Integers
 
 
@@ -133,6 +144,14 @@ def _fan_out(layer: SpikingLayer, *, dense: bool) -> Integers:
     return result.reshape(-1)
 
 
+def connections(layer: SpikingLayer, *, dense: bool = False) -> int:
+    """Return how many pairs of an input and an output a non-zero weight joins, or with ``dense`` any weight.
+
+    Padding is no input.
+    """
+    return int(_fan_out(layer, dense=dense).sum())
+
+
 def operation_counts(
     spiking: SpikingNetwork, counts: Mapping[str, NDArray[np.int32]]
 ) -> dict[str, LayerOperations]:
@@ -145,10 +164,13 @@ def operation_counts(
         read = (
             layer_input(layer, counts[layer.source]).reshape(len(counts[layer.source]), -1).astype(np.int64)
         )
+        present = _fan_out(layer, dense=False)
         result[layer.name] = LayerOperations(
             input_spikes=read.sum(axis=1),
+            largest=read.max(axis=1),
             spikes=counts[layer.name].reshape(len(read), -1).sum(axis=1, dtype=np.int64),
-            logical=read @ _fan_out(layer, dense=False),
+            logical=read @ present,
+            effective=(read > 0).astype(np.int64) @ present,
             dense=read @ _fan_out(layer, dense=True) * K_WEI * layer.levels,
         )
     return result

@@ -59,6 +59,11 @@ class EnergyBreakdown:
     per_unit_j: Mapping[str, float]
     per_layer_j: Mapping[str, float]
 
+    @property
+    def static_share(self) -> float | None:
+        """Share of ``total_j`` that is drawn whatever the activity; None if there is no energy at all."""
+        return self.per_unit_j["static"] / self.total_j if self.total_j else None
+
 
 def estimate_energy(
     counts: Mapping[str, int | float],

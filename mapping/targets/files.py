@@ -8,7 +8,6 @@ A target file has the sections ``[target]``, ``[geometry]``, ``[timing]`` and ``
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,8 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from emu.image import printable
 from emu.spec import PRESETS
+from mapping.errors import MappingError
 
 __all__ = [
     "MAX_TARGET_BYTES",
@@ -34,6 +33,7 @@ MAX_TARGET_BYTES = 65536
 """Largest target file that is read, in bytes."""
 
 _VERSION = 1
+_SMALLEST, _LARGEST = 1e-30, 1e30  # products of a few such numbers stay finite
 _SHIPPED = Path(__file__).parent / "data"
 _PROVENANCE = ("measured", "published", "assumed")
 _PRESETS = tuple(PRESETS)
@@ -85,7 +85,7 @@ _SCHEMA: dict[str, dict[str, dict[str, str]]] = {
 }
 
 
-class TargetError(ValueError):
+class TargetError(MappingError, ValueError):
     """A target file is missing or breaks a rule.
 
     Parameters
@@ -97,7 +97,7 @@ class TargetError(ValueError):
     """
 
     def __init__(self, message: str, *, key: str = "") -> None:
-        super().__init__(printable(message))
+        super().__init__(message)
         self.key = key
 
 
@@ -373,8 +373,8 @@ class _Reader:
     def number(self, key: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail(key, "a number", value, "write it without quotes")
-        if not (0 <= value < 1e300 and math.isfinite(value)):
-            raise self.fail(key, "finite and not negative", value, "correct it")
+        if not (value == 0 or _SMALLEST <= value <= _LARGEST):
+            raise self.fail(key, f"0 or {_SMALLEST:g} to {_LARGEST:g}", value, "correct it")
         return float(value)
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from rich.console import Console
 
+from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
-from rtl.export import VerilogError, chip_verilog
-from sim_tests.bench.engines import ENGINES, EngineError, choose, run_jobs
+from rtl.export import chip_verilog
+from sim_tests.bench.engines import ENGINES, choose, run_jobs
 from sim_tests.bench.exported import export_bench, read_design
 from sim_tests.bench.reports import geometry, json_report, junit_report, verdict, write_whole
 from sim_tests.bench.systems import (
@@ -234,5 +235,5 @@ def verification(arguments: Sequence[str] | None) -> int:
         _check(options)
         teller = _Teller()
         return _export(options, teller) if options.export_bench is not None else _verify(options, teller)
-    except (VerifyError, EngineError, VerilogError) as error:
+    except SpikeloomError as error:
         return complain(str(error))

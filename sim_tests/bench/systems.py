@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from emu.container import load_image
-from emu.image import ImageError, SystemImage, printable
+from emu.errors import SpikeloomError
+from emu.image import ImageError, SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus, compared, diff
@@ -48,11 +49,8 @@ _PHASES = 2
 """Phases in which a chip is reset before each random system; before an image it is reset in all of them."""
 
 
-class VerifyError(ValueError):
+class VerifyError(SpikeloomError, ValueError):
     """The input or the environment does not allow a verification; one sentence with the way out."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

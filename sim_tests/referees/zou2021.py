@@ -5,7 +5,9 @@ The tables hold what was printed, misprints included; each known difference stan
 its reason.
 """
 
-from mapping.targets.kuang import LayerShape
+from dataclasses import replace
+
+from mapping.targets.patches import LayerShape
 
 __all__ = [
     "BETTER",
@@ -19,6 +21,7 @@ __all__ = [
     "SPIKES",
     "STEPS",
     "VGG",
+    "layers",
     "pool",
     "printed",
 ]
@@ -70,6 +73,12 @@ VGG = (
     dense("10FC", 1, 512, 10),
 )
 NETWORKS = {"lenet": LENET, "vgg": VGG}
+
+
+def layers(network: str, spikes: int) -> tuple[LayerShape, ...]:
+    """Return the layers of a network of which every activation has so many spikes, k_rep."""
+    return tuple(replace(shape, source_levels=spikes, levels=spikes) for shape in NETWORKS[network])
+
 
 # Tables 7 and 8: input patch, output patch, f, axon, neuron and synapse density, as printed.
 PATCHES = {

@@ -241,7 +241,7 @@ def _read_target(path: Path) -> str:
         if target.kind == "cycle-exact"
         else report_closed_form(small_chip().spiking, activity, target)
     )
-    Report(model="m", data="d", input="raw", seed=0, targets=[part]).to_json()
+    Report(model="m", data="d", input="raw", seed=0, targets=[part], float32=activity.single).to_json()
     assert part["energy_j_low"] <= part["energy_j"] <= part["energy_j_high"], "low..high does not hold energy"
     return "accepted"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mapping.errors import MappingError
-from spikeloom.commands.options import Core, Input, Model, Seed, examples, mesh_size
+from spikeloom.commands.options import Core, Input, Model, Seed, Strict, examples, mesh_size
 
 if TYPE_CHECKING:
     from mapping.chip import Chip
@@ -42,6 +42,7 @@ def compile_(
     core: Core = None,
     mesh: Mesh = None,
     seed: Seed = 0,
+    strict: Strict = False,
     data: DataOfScale = None,
     scale: Input = None,
 ) -> None:
@@ -60,7 +61,9 @@ def compile_(
     with status("compiling"):
         network = load_network(model)
         scale, told = _scale(network, data, scale)
-        chip = compile_network(network, target=target, core=core, mesh=size, seed=seed, scaling=scale)
+        chip = compile_network(
+            network, target=target, core=core, mesh=size, seed=seed, scaling=scale, strict=strict
+        )
         chip.save(output)
     console.print(f"{output}: {_summary(chip)}")
     console.print(host_line(chip.spiking.host_layers, chip.spiking.host_share))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, examples
+from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, Strict, examples
 
 if TYPE_CHECKING:
     from mapping.report.machine import Report
@@ -20,12 +20,21 @@ Targets = Annotated[
     list[str] | None,
     typer.Option("--target", help="Target name or TOML file; may be given several times. Default: loom."),
 ]
+Patches = Annotated[
+    str | None,
+    typer.Option(
+        "--patches",
+        help="Who cuts the layers for kuang2021: best, the fewest cores (default), or article, the plan that "
+        "Zou et al. 2021 published.",
+    ),
+]
 
 
 @app.command(
     epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
 def estimate(
@@ -34,9 +43,11 @@ def estimate(
     *,
     target: Targets = None,
     core: Core = None,
+    patches: Patches = None,
     scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
+    strict: Strict = False,
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
@@ -49,8 +60,17 @@ def estimate(
     check_places(json)
     with status("reading the model") as say:
         chosen = load_data(data).first(samples)
-        network, names = load_network(model), target or ["loom"]
-        report = run_estimate(network, chosen, names, core=core, seed=seed, how=scale or "auto", progress=say)
+        report = run_estimate(
+            load_network(model),
+            chosen,
+            target or ["loom"],
+            core=core,
+            seed=seed,
+            how=scale or "auto",
+            strict=strict,
+            patches=patches,
+            progress=say,
+        )
     if json is not None:
         write_text(json, report.to_json())
     console.print(f"Input: {scale_text(chosen, report.input)}")
@@ -60,10 +80,12 @@ def estimate(
 
 
 def _show(report: Report) -> None:
-    from spikeloom.terminal import console, host_line, layer_table, report_table
+    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
     console.print(report_table(report))
-    for part in report.targets:
+    for note in report_notes(report):
+        console.print(note)
+    for part in report.accepted:
         console.print(layer_table(part))
-    for line in dict.fromkeys(host_line(part["host_layers"], part["host_share"]) for part in report.targets):
+    for line in dict.fromkeys(host_line(part["host_layers"], part["host_share"]) for part in report.accepted):
         console.print(line)

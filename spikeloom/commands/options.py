@@ -19,9 +19,11 @@ __all__ = [
     "Junit",
     "MaybeImage",
     "Model",
+    "Patches",
     "Samples",
     "Seed",
     "Sim",
+    "Strict",
     "Waves",
     "examples",
     "mesh_size",
@@ -71,8 +73,20 @@ Input = Annotated[
 Core = Annotated[
     str | None, typer.Option("--core", help="Core size instead of the target's: tiny, small, reference.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a model whose convolutions or dense layers need the host."),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed; equal arguments give equal bytes.")]
 Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use only the first N samples.")]
+Patches = Annotated[
+    str | None,
+    typer.Option(
+        "--patches",
+        help="Who cuts the layers on kuang2021: best, the fewest cores (default), or article, the plan that "
+        "Zou et al. 2021 published.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
 Waves = Annotated[Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")]

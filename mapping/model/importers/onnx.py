@@ -90,7 +90,7 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         tensor.
     """
     _check_names(model.graph)
-    _check_opset(model)
+    opset = _check_opset(model)
     constants = _initializers(model.graph)
     input_name, batch, shape = _input(model.graph, constants)
     if len(model.graph.output) != 1:
@@ -99,7 +99,14 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
             f"The model must have one output, not {len(model.graph.output)} ({names})."
         )
     output = model.graph.output[0].name
-    graph = Graph(input_name=input_name, input_shape=shape, batch=batch, constants=constants, output=output)
+    graph = Graph(
+        input_name=input_name,
+        input_shape=shape,
+        batch=batch,
+        constants=constants,
+        output=output,
+        opset=opset,
+    )
     _reorder_input(model.graph, graph)
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
@@ -149,7 +156,8 @@ def _check_names(graph: onnx.GraphProto) -> None:
             )
 
 
-def _check_opset(model: onnx.ModelProto) -> None:
+def _check_opset(model: onnx.ModelProto) -> int:
+    """Return the operator set, which must be one that is understood."""
     first, last = OPSETS
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not first <= versions[0] <= last:
@@ -158,6 +166,7 @@ def _check_opset(model: onnx.ModelProto) -> None:
             f"The model must use one ONNX operator set from {first} to {last}, not {shown}; "
             "export it with opset 17."
         )
+    return int(versions[0])
 
 
 def _array(tensor: TensorProto, name: str) -> NDArray[np.generic]:

@@ -139,6 +139,7 @@ class Graph:
     integers: dict[str, Integers] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     output: str = ""
+    opset: int = 13
 
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape
@@ -156,22 +157,23 @@ class Graph:
     def _known(self) -> tuple[Mapping[str, object], ...]:
         return self.constants, self.shapes, self.aliases, self.integers, self.views
 
-    def _fresh(self, operator: Operator, tensor: str) -> str:
+    def fresh(self, operator: Operator, tensor: str) -> str:
+        """Return the name of a tensor that an operator writes, which must be a new one."""
         if not tensor or any(tensor in known for known in self._known()):
             raise operator.bad(f"writes tensor {tensor!r}, which is empty or exists already")
         return tensor
 
     def define(self, operator: Operator, value: NDArray[np.generic]) -> None:
         """Record the constant an operator writes."""
-        self.constants[self._fresh(operator, operator.outputs[0])] = value
+        self.constants[self.fresh(operator, operator.outputs[0])] = value
 
     def define_integers(self, operator: Operator, integers: Integers) -> None:
         """Record the integers an operator writes."""
-        self.integers[self._fresh(operator, operator.outputs[0])] = integers
+        self.integers[self.fresh(operator, operator.outputs[0])] = integers
 
     def alias(self, operator: Operator) -> None:
         """Record that the output of an operator is its input."""
-        self.aliases[self._fresh(operator, operator.outputs[0])] = self._named(operator, 0)
+        self.aliases[self.fresh(operator, operator.outputs[0])] = self._named(operator, 0)
 
     def _named(self, operator: Operator, index: int) -> str:
         tensor = operator.inputs[index] if index < len(operator.inputs) else ""
@@ -210,7 +212,7 @@ class Graph:
     def define_view(self, operator: Operator, tensor: str, order: NDArray[np.int64]) -> None:
         """Record the view an operator writes, or another name if it is the tensor itself."""
         output, view = (
-            self._fresh(operator, operator.outputs[0]),
+            self.fresh(operator, operator.outputs[0]),
             View(tensor=tensor, shape=order.shape, order=order),
         )
         if view.shape == self.shapes[view.tensor] and view.in_order():
@@ -252,18 +254,41 @@ class Graph:
             raise operator.bad(f"reads the constant {tensor!r}, which is not numeric")
         return self.channels(operator, self.finite(tensor, value), view)
 
+    def per_element(self, operator: Operator, tensor: str, view: View) -> NDArray[np.float64]:
+        """Return a constant as `per_channel` does, or in the shape of the tensor that holds the view."""
+        value = self.constants[tensor]
+        if value.dtype.kind not in "biuf":
+            raise operator.bad(f"reads the constant {tensor!r}, which is not numeric")
+        placed = self._spread(self.finite(tensor, value), view)
+        if placed is None:
+            raise operator.bad(
+                f"has a constant of shape {value.shape} on an input of shape {view.shape}, over which it "
+                "cannot be spread"
+            )
+        if value.size == 1:
+            return np.array(placed.reshape(-1)[0])
+        shape = self.shapes[view.tensor]
+        rows = placed.reshape(shape[0], -1)
+        return rows[:, 0] if (rows == rows[:, :1]).all() else placed.reshape(shape)
+
+    def _spread(self, value: NDArray[np.float64], view: View) -> NDArray[np.float64] | None:
+        """Return values of a view in the order of the tensor that holds it; None if they do not fit it."""
+        if value.size == 1:
+            return np.full(view.shape, float(value.reshape(-1)[0]))
+        if value.ndim > len(view.shape) + 1:
+            return None
+        full = value.reshape((1,) * (len(view.shape) + 1 - value.ndim) + value.shape)
+        if any(n not in (1, m) for n, m in zip(full.shape, (1, *view.shape), strict=True)):
+            return None
+        return self._placed(full[0], view)
+
     def channels(self, operator: Operator, value: NDArray[np.float64], view: View) -> NDArray[np.float64]:
         """Return values, broadcast to a view, as () or (channels,) of the tensor it is a view of."""
         if value.size == 1:
             return value.reshape(())
-        shape, full = (
-            self.shapes[view.tensor],
-            value.reshape((1,) * (len(view.shape) + 1 - value.ndim) + value.shape),
-        )
-        if full.ndim == len(view.shape) + 1 and all(
-            n in (1, m) for n, m in zip(full.shape, (1, *view.shape), strict=True)
-        ):
-            rows = self._placed(full[0], view).reshape(shape[0], -1)
+        placed = self._spread(value, view)
+        if placed is not None:
+            rows = placed.reshape(self.shapes[view.tensor][0], -1)
             if (rows == rows[:, :1]).all():
                 return rows[:, 0]
         raise operator.bad(
@@ -298,15 +323,15 @@ class Graph:
         if view.order is None:
             self.chain(operator, steps)
             return
-        output = self._fresh(operator, f"{operator.outputs[0]}.held")
+        output = self.fresh(operator, f"{operator.outputs[0]}.held")
         self._append(operator, view.tensor, output, steps)
         self.define_view(operator, output, view.order)
 
     def _append(self, operator: Operator, tensor: str, output: str, steps: list[Step]) -> None:
-        self._fresh(operator, output)
+        self.fresh(operator, output)
         for i, (suffix, op, attributes, constants) in enumerate(steps):
             last = i == len(steps) - 1
-            target = output if last else self._fresh(operator, f"{output}.before{steps[i + 1][0]}")
+            target = output if last else self.fresh(operator, f"{output}.before{steps[i + 1][0]}")
             name = operator.name + suffix
             self.add(make_node(name, op, [tensor], target, attributes=attributes, constants=constants))
             tensor = target

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.model.importers.onnx_functions import FUNCTION_RULES, softmax
 from mapping.model.importers.onnx_graph import FLOAT_TYPES, Graph, Integers, Operator, Step
 from mapping.model.importers.onnx_layout import (
     concat,
@@ -30,6 +31,7 @@ from mapping.model.importers.onnx_windows import (
     average_pool,
     conv,
     global_average,
+    global_max,
     max_pool,
     pad,
     reduce_mean,
@@ -100,26 +102,49 @@ def _add(operator: Operator, graph: Graph) -> None:
     tensor, other, _ = _two_inputs(operator, graph)
     if other in graph.constants:
         _with_constant(operator, graph, (tensor, other), op="Add")
-        return
+    else:
+        _join(operator, graph, "Add")
+
+
+def _join(operator: Operator, graph: Graph, op: str) -> None:
+    """Append a node of two activations; equal views of two tensors stay a view."""
     views = graph.view(operator, 0), graph.view(operator, 1)
     if views[0].order is None or not np.array_equal(views[0].places(), views[1].places()):
         inputs = [graph.activation(operator, 0), graph.activation(operator, 1)]
-        graph.add(make_node(operator.name, "Add", inputs, operator.outputs[0]))
+        graph.add(make_node(operator.name, op, inputs, graph.fresh(operator, operator.outputs[0])))
         return
     held = f"{operator.outputs[0]}.held"
-    graph.add(make_node(operator.name, "Add", [view.tensor for view in views], held))
+    graph.add(make_node(operator.name, op, [view.tensor for view in views], held))
     graph.define_view(operator, held, views[0].places())
+
+
+def _sum(operator: Operator, graph: Graph) -> None:
+    """Add any number of activations, one after the other."""
+    operator.allow()
+    if len(operator.inputs) == 1:
+        graph.alias(operator)
+        return
+    first, *others = operator.inputs
+    for index, other in enumerate(others, start=1):
+        last = index == len(others)
+        output = operator.outputs[0] if last else f"{operator.outputs[0]}.{index}"
+        name = operator.name if last else f"{operator.name}.{index}"
+        _add(replace(operator, name=name, inputs=(first, other), outputs=(output,)), graph)
+        first = output
 
 
 def _sub(operator: Operator, graph: Graph) -> None:
     tensor, other, swapped = _two_inputs(operator, graph)
     if other not in graph.constants:
-        raise operator.bad("is supported only between an activation and a constant")
+        negative = f"{operator.outputs[0]}.negative"
+        _neg(replace(operator, name=f"{operator.name}.neg", inputs=(other,), outputs=(negative,)), graph)
+        _join(replace(operator, inputs=(tensor, negative)), graph, "Add")
+        return
     if not swapped:
         _with_constant(operator, graph, (tensor, other), op="Add", change=np.negative)
         return
     reading = replace(operator, inputs=(tensor,))
-    value = graph.per_channel(operator, other, graph.view(reading, 0))
+    value = graph.per_element(operator, other, graph.view(reading, 0))
     negated: Step = ("", "Mul", {}, {"value": np.array(-1.0)})
     graph.elementwise(reading, [negated, (".minuend", "Add", {}, {"value": value})])
 
@@ -132,14 +157,18 @@ def _neg(operator: Operator, graph: Graph) -> None:
 def _mul(operator: Operator, graph: Graph) -> None:
     tensor, other, _ = _two_inputs(operator, graph)
     if other not in graph.constants:
-        raise operator.bad("is supported only with a constant factor")
+        _join(operator, graph, "Mul")
+        return
     _with_constant(operator, graph, (tensor, other), op="Mul")
 
 
 def _div(operator: Operator, graph: Graph) -> None:
     tensor, other, swapped = _two_inputs(operator, graph)
-    if swapped or other not in graph.constants:
-        raise operator.bad("is supported only with a constant divisor")
+    if swapped:
+        raise operator.bad("is not supported with a constant dividend")
+    if other not in graph.constants:
+        _join(operator, graph, "Div")
+        return
     divisor = graph.constants[other]
     exact = divisor.dtype.kind == "f" and bool((np.abs(np.frexp(divisor)[0]) == 0.5).all())
     if exact:  # a power of two divides as its reciprocal multiplies
@@ -150,9 +179,12 @@ def _div(operator: Operator, graph: Graph) -> None:
 
 def _bound(operator: Operator, graph: Graph) -> None:
     tensor, other, _ = _two_inputs(operator, graph)
-    value = graph.constants.get(other)
-    if value is None or value.size != 1 or value.dtype.kind not in "biuf":
-        raise operator.bad("is supported only of an activation and one number")
+    if other not in graph.constants:
+        _join(operator, graph, operator.op)
+        return
+    value = graph.constants[other]
+    if value.size != 1 or value.dtype.kind not in "biuf":
+        raise operator.bad("is supported only of two activations, or of one and a number")
     ends: dict[str, Attribute] = {"low": -math.inf, "high": math.inf}
     ends["low" if operator.op == "Max" else "high"] = float(graph.finite(other, value).reshape(()))
     graph.elementwise(replace(operator, inputs=(tensor,)), [("", "Clip", ends, {})])
@@ -167,7 +199,7 @@ def _with_constant(
     change: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.positive,
 ) -> None:
     reading = replace(operator, inputs=tensors[:1])
-    value = change(graph.per_channel(operator, tensors[1], graph.view(reading, 0)))
+    value = change(graph.per_element(operator, tensors[1], graph.view(reading, 0)))
     graph.elementwise(reading, [("", op, {}, {"value": value})])
 
 
@@ -238,19 +270,27 @@ def _cast(operator: Operator, graph: Graph) -> None:
 
 
 def _last(operator: Operator, graph: Graph) -> None:
-    """Leave out an operator at the output that does not change which class is the largest."""
+    """Leave out an operator at the output that does not change which class is the largest.
+
+    The host evaluates the others, but for an ``ArgMax``, whose classes are no real numbers.
+    """
     operator.allow("axis", "keepdims", "select_last_index")
     operator.require("select_last_index", 0)
     shape = graph.view(operator, 0).shape
-    if operator.outputs[0] != graph.output or operator.outputs[1:]:
-        raise operator.bad("is supported only at the output of the model")
     # in old operator sets the default axis is the first, and everything behind it is one axis
-    if len(shape) != 1 or operator.integer("axis", 1) not in (1, -1):
-        raise operator.bad(f"is supported only over classes in one axis, not over shape {shape}")
-    graph.alias(operator)
+    classes = len(shape) == 1 and operator.integer("axis", 1) in (1, -1)
+    if operator.outputs == (graph.output,) and classes:
+        graph.alias(operator)
+    elif operator.op == "ArgMax":
+        raise operator.bad("is supported only at the output of the model, over classes in one axis")
+    elif operator.op == "Sigmoid":
+        graph.elementwise(operator, [("", "Sigmoid", {}, {})])
+    else:
+        softmax(operator, graph)
 
 
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
+    **FUNCTION_RULES,
     "Add": _add,
     "ArgMax": _last,
     "AveragePool": average_pool,
@@ -267,6 +307,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Floor": _plain,
     "Gemm": _gemm,
     "GlobalAveragePool": global_average,
+    "GlobalMaxPool": global_max,
     "Identity": _identity,
     "IntQuant": quantise_qonnx,
     "LogSoftmax": _last,
@@ -287,7 +328,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Softmax": _last,
     "Squeeze": squeeze,
     "Sub": _sub,
-    "Sum": _add,
+    "Sum": _sum,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }
@@ -295,7 +336,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
 QONNX = frozenset({"BipolarQuant", "IntQuant", "Quant"})
 """Operators that are understood in the domains of QONNX only."""
 
-SUPPORTED = tuple(name for name in _RULES if name != "BipolarQuant")
+SUPPORTED = tuple(sorted(name for name in _RULES if name != "BipolarQuant"))
 """The operators that are understood on activations."""
 
 

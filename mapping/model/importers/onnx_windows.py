@@ -8,12 +8,16 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mapping.model.importers.onnx_functions import reduce
 from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import axes_of, reshaped, transposed
 from mapping.model.network import Attribute, Shape
 
-__all__ = ["average_pool", "conv", "global_average", "max_pool", "pad", "reduce_mean"]
+Integers = NDArray[np.int64]
+
+__all__ = ["average_pool", "conv", "global_average", "global_max", "max_pool", "pad", "reduce_mean"]
 
 
 def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
@@ -111,7 +115,7 @@ def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: 
 
 
 def average_pool(operator: Operator, graph: Graph) -> None:
-    """Translate an ``AveragePool`` whose windows all have the same number of elements."""
+    """Translate an ``AveragePool``: sums and a division, by fewer where a window crosses the border."""
     operator.allow(
         "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"
     )
@@ -120,13 +124,34 @@ def average_pool(operator: Operator, graph: Graph) -> None:
     shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
     stride = operator.integers("strides", (1, 1))
     pads = _pads(operator, shape, kernel, stride, (1, 1))
-    varies = any(pads) and not operator.integer("count_include_pad", 0)
-    if varies or _ceiled(operator, shape, kernel, stride, pads) != pads:
-        raise operator.bad(
-            "averages fewer elements at the border; export it with count_include_pad = 1 and ceil_mode = 0, "
-            "or without pads"
+    ceiled = _ceiled(operator, shape, kernel, stride, pads)
+    included = pads if operator.integer("count_include_pad", 0) else (0, 0, 0, 0)
+    if min(kernel) < 1 or min(stride) < 1 or min(pads) < 0 or ceiled == included:
+        _mean(operator, graph, kernel, stride, ceiled)
+        return
+    rows, columns = (
+        _inside(
+            shape[i + 1], kernel[i], stride[i], (ceiled[i], ceiled[i + 2]), (included[i], included[i + 2])
         )
-    _mean(operator, graph, kernel, stride, pads)
+        for i in (0, 1)
+    )
+    numbers = np.broadcast_to(np.outer(rows, columns), (shape[0], len(rows), len(columns)))
+    divide: Step = (".mean", "Div", {}, {"value": numbers.astype(np.float64)})
+    graph.chain(operator, [_ones(shape[0], kernel, stride, ceiled), divide])
+
+
+def _inside(size: int, kernel: int, stride: int, pads: Shape, included: Shape) -> Integers:
+    """Return of every window along one axis how many elements count: the map's and the included pads'."""
+    at = np.arange(0, size + sum(pads) - kernel + 1, stride) - pads[0]
+    return np.minimum(at + kernel, size + included[1]) - np.maximum(at, -included[0])
+
+
+def global_max(operator: Operator, graph: Graph) -> None:
+    """Translate a ``GlobalMaxPool``."""
+    operator.allow()
+    kernel = _map_shape(operator, graph)[1:]
+    attributes: dict[str, Attribute] = {"kernel": kernel, "stride": (1, 1), "pads": (0, 0, 0, 0)}
+    graph.chain(operator, [("", "MaxPool", attributes, {})])
 
 
 def global_average(operator: Operator, graph: Graph) -> None:
@@ -136,12 +161,13 @@ def global_average(operator: Operator, graph: Graph) -> None:
 
 
 def reduce_mean(operator: Operator, graph: Graph) -> None:
-    """Translate a ``ReduceMean`` over height and width, channels first or last."""
+    """Translate a ``ReduceMean``; over height and width, channels first or last, it is an average pool."""
     operator.allow("axes", "keepdims", "noop_with_empty_axes")
     view, keep = graph.view(operator, 0), operator.integer("keepdims", 1)
     axes = axes_of(operator, graph, len(view.shape) + 1)
     if len(view.shape) != 3 or axes not in {(2, 3), (1, 2)}:
-        raise operator.bad("is supported only over height and width of a map")
+        reduce(operator, graph)
+        return
     first, mean = f"{operator.outputs[0]}.first", f"{operator.outputs[0]}.mean"
     order = (0, 1, 2, 3) if axes == (2, 3) else (0, 3, 1, 2)
     transposed(replace(operator, outputs=(first,)), graph, order)

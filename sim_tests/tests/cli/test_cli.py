@@ -147,7 +147,7 @@ BAD: tuple[tuple[list[str], str], ...] = (
         ["compile", "digits", "-o", "x.spikeloom", "--core", "huge"],
         "Core must be one of tiny, small, reference, not 'huge'",
     ),
-    (["compile", "digits", "-o", "x.spikeloom", "--core", "tiny"], "needs 150 axons"),
+    (["compile", "digits", "-o", "x.spikeloom", "--core", "tiny"], "needs 57 axons"),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
     (["compile", "digits", "-o", "x.spikeloom", "--core", "small", "--mesh", "2x2"], "cores"),
     (

@@ -2,6 +2,7 @@
 """Random programs on every geometry of the pool and every simulator: hardware == emulator."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -45,3 +46,11 @@ def test_random_systems_equal_on_icarus(spec: SystemSpec, seed: int) -> None:
 
 def test_random_system_equals_on_pysim(seed: int) -> None:
     demand_equal(verify(POOL[1], [seed + 200], "pysim"))
+
+
+@pytest.mark.parametrize("bits", [13, 24])
+def test_random_systems_with_wide_flits_equal_on_icarus(bits: int, seed: int) -> None:
+    require_engine("icarus")
+    core = replace(POOL[1].core, gateway_axons=1 << bits)
+    assert core.flit_axon_bits == bits
+    demand_equal(verify(replace(POOL[1], core=core), range(seed + 300, seed + 302), "icarus"))

@@ -3,7 +3,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -105,3 +105,22 @@ def test_public_names_resolve() -> None:
     assert all(getattr(emu, name) is not None for name in emu.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         emu.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(("axons", "bits"), [(0, 12), (4096, 12), (4097, 13), (1 << 24, 24)])
+def test_gateway_axons_widen_a_flit_only_where_they_must(axons: int, bits: int) -> None:
+    core = replace(PRESETS["tiny"], gateway_axons=axons)
+    assert (core.flit_axon_bits, core.data_bits) == (bits, bits + 4)
+
+
+def test_flit_of_the_usual_width_is_not_mentioned() -> None:
+    spec = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
+    assert "gateway_axons" not in spec.to_dict()["core"]
+    wide = SystemSpec(core=replace(spec.core, gateway_axons=5000), width=2, height=1)
+    assert wide.to_dict()["core"]["gateway_axons"] == 5000
+    assert SystemSpec.from_dict(wide.to_dict()) == wide
+
+
+def test_more_gateway_axons_than_a_flit_ever_names_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^gateway_axons must be 0\.\.16777216, not 16777217$"):
+        replace(PRESETS["tiny"], gateway_axons=(1 << 24) + 1)

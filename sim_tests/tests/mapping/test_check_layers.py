@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mapping import flow
 from mapping.errors import MappingError
-from mapping.layout import emit, partition, route
+from mapping.layout import capacity, emit, route
 from mapping.layout.check import check
 from mapping.layout.check.layers import LayerRule, pooled_sources
 from mapping.spiking import matrices
@@ -277,9 +277,9 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     ),
     "thresholds one higher": (
         conv,
-        partition.clamped_thresholds,
-        "np.clip(theta,",
-        "np.clip(theta + 1,",
+        capacity.clamped_thresholds,
+        "np.clip(layer.thresholds,",
+        "np.clip(layer.thresholds + 1,",
         "thresholds",
     ),
     "layers fire in the reverse order": (

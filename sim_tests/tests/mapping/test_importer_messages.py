@@ -19,11 +19,14 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("LSTM", "x", name="lstm"),
         (
-            "Node 'lstm' has the operator LSTM, which is not supported; supported are Add, ArgMax, "
-            "AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, DequantizeLinear, Div, Dropout, "
-            "Flatten, Floor, Gemm, GlobalAveragePool, Identity, IntQuant, LogSoftmax, MatMul, Max, MaxPool, "
-            "Min, Mul, Neg, Pad, Quant, QuantizeLinear, ReduceMean, Relu, Reshape, Round, Sigmoid, Softmax, "
-            "Squeeze, Sub, Sum, Transpose, Unsqueeze."
+            "Node 'lstm' has the operator LSTM, which is not supported; supported are Abs, Add, ArgMax, "
+            "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, DequantizeLinear, Div, "
+            "Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalMaxPool, "
+            "HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, LogSoftmax, MatMul, Max, MaxPool, Min, "
+            "Mish, Mul, Neg, PRelu, Pad, Pow, Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, "
+            "ReduceSum, Relu, Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, Softplus, "
+            "Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, "
+            "Upsample."
         ),
     ),
     (
@@ -34,12 +37,52 @@ MESSAGES: list[tuple[Build, str]] = [
         ),
     ),
     (
-        lambda b: b.op("Relu", b.op("Softmax", b.op("Flatten", "x"), name="soft")),
-        "Node 'soft' (Softmax) is supported only at the output of the model.",
+        lambda b: b.op("Relu", b.op("ArgMax", b.op("Flatten", "x"), axis=1, name="top")),
+        "Node 'top' (ArgMax) is supported only at the output of the model, over classes in one axis.",
     ),
     (
-        lambda b: b.op("Softmax", "x", name="soft"),
-        "Node 'soft' (Softmax) is supported only over classes in one axis, not over shape (2, 6, 6).",
+        lambda b: b.op("Softmax", "x", axis=0, name="soft"),
+        "Node 'soft' (Softmax) has an axis that is not supported over an input of shape (2, 6, 6).",
+    ),
+    (
+        lambda b: b.op("Celu", "x", alpha=0.0, name="c"),
+        "Node 'c' (Celu) has alpha = 0, by which it divides.",
+    ),
+    (
+        lambda b: b.op("Gelu", "x", approximate="fine", name="g"),
+        "Node 'g' (Gelu) has approximate = 'fine', supported are 'none' and 'tanh'.",
+    ),
+    (
+        lambda b: b.op("Pow", "x", b.constant([1.0, 2.0]), name="p"),
+        "Node 'p' (Pow) is supported only with one exponent.",
+    ),
+    (
+        lambda b: b.op("PRelu", "x", b.constant(["a"], np.object_), name="p"),
+        "Node 'p' (PRelu) needs a numeric constant as its slope.",
+    ),
+    (
+        lambda b: b.op("Split", "x", axis=0, name="s"),
+        "Node 's' (Split) splits the batch; supported are axes behind it.",
+    ),
+    (
+        lambda b: b.op("Split", "x", axis=1, split=[1], name="s"),
+        "Node 's' (Split) splits 2 elements into parts of [1].",
+    ),
+    (
+        lambda b: b.op("Gather", "x", b.constant([0], np.int64), axis=0, name="g"),
+        "Node 'g' (Gather) is supported only with constant indices along an axis behind the batch.",
+    ),
+    (
+        lambda b: b.op("Gather", "x", b.constant([2], np.int64), axis=1, name="g"),
+        "Node 'g' (Gather) reads an element beyond the 2 of its input.",
+    ),
+    (
+        lambda b: b.op("Upsample", "x", b.constant([1.0, 1.0, 1.5, 2.0]), name="u"),
+        "Node 'u' (Upsample) is supported only as a repetition of elements, by whole factors.",
+    ),
+    (
+        lambda b: b.op("Slice", "x", *(b.constant([n], np.int64) for n in (3, 3, 2)), name="s"),
+        "Node 's' (Slice) leaves nothing of its input.",
     ),
     (
         lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), b.constant(0.5), name="p"),
@@ -62,15 +105,8 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'p' (Conv) has a kernel, stride or dilation below 1 or a negative pad.",
     ),
     (
-        lambda b: b.op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], name="a"),
-        (
-            "Node 'a' (AveragePool) averages fewer elements at the border; export it with "
-            "count_include_pad = 1 and ceil_mode = 0, or without pads."
-        ),
-    ),
-    (
-        lambda b: b.op("ReduceMean", "x", axes=[1], name="m"),
-        "Node 'm' (ReduceMean) is supported only over height and width of a map.",
+        lambda b: b.op("ReduceMean", "x", axes=[0, 1], name="m"),
+        "Node 'm' (ReduceMean) is supported only over axes behind the batch.",
     ),
     (
         lambda b: b.op("ReduceMean", "x", axes=[9], name="m"),
@@ -94,7 +130,7 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: b.op("Max", "x", b.constant([1.0, 2.0]), name="m"),
-        "Node 'm' (Max) is supported only of an activation and one number.",
+        "Node 'm' (Max) is supported only of two activations, or of one and a number.",
     ),
     (
         lambda b: b.op("Reshape", "x", b.op("ConstantOfShape", b.constant([2**40], np.int64), name="k")),
@@ -113,7 +149,7 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op(
             "Relu", b.op("Slice", "x", b.constant([0], np.int64), b.constant([1], np.int64), name="s")
         ),
-        "Node 's' (Slice) is supported only on constants.",
+        ("Node 's' (Slice) is supported only with a start, an end and a step for axes behind the batch."),
     ),
     (
         lambda b: b.conv("x", np.full((2, 2, 3, 3), np.nan)),
@@ -124,19 +160,17 @@ MESSAGES: list[tuple[Build, str]] = [
         "Tensor 'bias' has NaN or infinite values; train the model again.",
     ),
     (
-        lambda b: b.op("Add", "x", b.constant(np.arange(6.0))),
+        lambda b: b.op("Add", "x", b.constant(np.arange(5.0))),
         (
-            "Node 'add0' (Add) has a constant of shape (6,) on an input of shape (2, 6, 6); "
-            "supported are one value per tensor or per channel."
+            "Node 'add0' (Add) has a constant of shape (5,) on an input of shape (2, 6, 6), over which it "
+            "cannot be spread."
         ),
     ),
     (lambda b: b.op("Add", "x", "q"), "Node 'add0' (Add) reads tensor 'q', which no earlier node writes."),
-    (lambda b: b.op("Mul", "x", "x"), "Node 'mul0' (Mul) is supported only with a constant factor."),
     (
-        lambda b: b.op("Sub", "x", "x"),
-        "Node 'sub0' (Sub) is supported only between an activation and a constant.",
+        lambda b: b.op("Div", b.constant(1.0), "x"),
+        "Node 'div0' (Div) is not supported with a constant dividend.",
     ),
-    (lambda b: b.op("Div", "x", "x"), "Node 'div0' (Div) is supported only with a constant divisor."),
     (
         lambda b: b.op("Div", "x", b.constant(0.0)),
         "Node 'div0' (Div) divides by zero.",

@@ -9,7 +9,8 @@ import pytest
 
 from emu.spec import preset
 from mapping.errors import InfeasibleError
-from mapping.layout.partition import Partition, clamped_thresholds, depths, partition
+from mapping.layout.capacity import clamped_thresholds
+from mapping.layout.partition import Partition, depths, partition
 from mapping.spiking.matrices import layer_matrix
 from sim_tests.generators.mapping_networks import Draft, core_spec, digits_like, random_network
 
@@ -128,32 +129,23 @@ def _dense(levels: int = 3, source_levels: int = 3) -> Draft:
             {"axons": 16},
             (
                 "Layer 'dense0' needs 20 axons for the inputs of one neuron but 16 are allowed: "
-                "use a core with more axons or a layer with fewer non-zero weights."
+                "choose the core size tiny."
             ),
         ),
         (
             _dense(source_levels=9),
             {},
-            (
-                "Layer 'input' needs 9 spikes per value but 7 are allowed: "
-                "use a core with a wider payload or fewer levels."
-            ),
+            ("Layer 'dense0' needs 9 spikes per input value but 7 are allowed: choose the core size small."),
         ),
         (
             _dense(levels=8),
             {},
-            (
-                "Layer 'dense0' needs 8 spikes per neuron but 7 are allowed: "
-                "use a core with a wider payload or fewer levels."
-            ),
+            ("Layer 'dense0' needs 8 spikes per neuron but 7 are allowed: choose the core size small."),
         ),
         (
             _dense(levels=5),
             {"thresholds": 4},
-            (
-                "Layer 'dense0' needs 5 thresholds on one core but 4 are allowed: "
-                "use a core with more thresholds or fewer levels."
-            ),
+            ("Layer 'dense0' needs 5 thresholds on one core but 4 are allowed: choose the core size tiny."),
         ),
     ],
 )
@@ -170,7 +162,7 @@ def test_partition_refuses_a_schedule_that_is_too_long() -> None:
     with pytest.raises(InfeasibleError) as error:
         partition(draft.network(), core_spec(schedule=2))
     assert str(error.value) == (
-        "Layer 'dense1' needs 3 schedule entries but 2 are allowed: use a core with a longer schedule."
+        "Layer 'dense1' needs 3 schedule entries but 2 are allowed: choose the core size tiny."
     )
 
 
@@ -180,7 +172,7 @@ def test_partition_refuses_a_network_of_too_many_layers(monkeypatch: pytest.Monk
         partition(_dense().network(), core_spec())
     assert str(error.value) == (
         "Layer 'dense0' needs 4096 timesteps between its steps but 4095 are allowed: "
-        "use a network of fewer layers."
+        "use a network of at most 4096 layers in a row."
     )
 
 
@@ -192,8 +184,7 @@ def test_partition_refuses_a_neuron_with_too_many_readers() -> None:
     with pytest.raises(InfeasibleError) as error:
         partition(draft.network(), core_spec(fanouts=2))
     assert str(error.value) == (
-        "Layer 'dense0' needs 3 fan-out entries on one core but 2 are allowed: "
-        "use a core with a larger fan-out memory."
+        "Layer 'dense0' needs 3 fan-out entries on one core but 2 are allowed: choose the core size tiny."
     )
 
 
@@ -206,7 +197,7 @@ def test_partition_refuses_a_threshold_wider_than_the_potential() -> None:
     with pytest.raises(InfeasibleError) as error:
         partition(draft.network(), core_spec(potential_bits=8))
     assert str(error.value) == (
-        "Layer 'dense0' needs 9 potential bits but 8 are allowed: use a core with a wider potential."
+        "Layer 'dense0' needs 9 potential bits but 8 are allowed: choose the core size small."
     )
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from emu.spec import preset
 from mapping.errors import InfeasibleError
-from mapping.layout.partition import Partition, deliveries, partition
-from mapping.layout.place import Placement, place, smallest_mesh
+from mapping.layout.cut import deliveries
+from mapping.layout.partition import Partition, partition
+from mapping.layout.place import Placement, place
 from mapping.layout.route import cover, fit, route
 from mapping.spiking.network import INPUT
 from sim_tests.generators.mapping_networks import Draft, core_spec, digits_like, random_network
@@ -75,16 +76,23 @@ def test_routes_number_the_outputs_one_after_the_other() -> None:
     assert dict(routes.outputs) == {"dense3": 0, "conv2": sizes[0]}
 
 
-def test_route_refuses_more_outputs_than_a_flit_names() -> None:
+def test_outputs_that_a_usual_flit_cannot_name_widen_it() -> None:
     draft = Draft(shape=(1,), levels=1)
     draft.dense(300, levels=1)
-    parts = partition(draft.network(), core_spec(payload_bits=9, columns=64))
-    with pytest.raises(InfeasibleError) as error:
-        route(parts, place(parts, *smallest_mesh(parts)))
-    assert str(error.value) == (
-        "Layer 'dense0' needs 300 gateway axons with the outputs before it but 128 are allowed: "
-        "use a core with more axons, which widens a flit, or read fewer neurons."
-    )
+    spec = core_spec(payload_bits=9, columns=64)
+    assert spec.flit_axon_bits == 7
+    parts, _, routes = fit(draft.network(), spec)
+    assert (parts.spec.gateway_axons, parts.spec.flit_axon_bits) == (300, 9)
+    assert [entries[-1][-1] for entries in routes.entries["dense0"]] == list(range(300))
+
+
+@pytest.mark.parametrize(("outputs", "wider"), [(128, False), (129, True)])
+def test_flit_is_as_usual_where_it_can_be(outputs: int, wider: bool) -> None:
+    draft = Draft(shape=(1,), levels=1)
+    draft.dense(outputs, levels=1)
+    spec = core_spec(payload_bits=9, columns=64)
+    parts, _, _ = fit(draft.network(), spec)
+    assert (parts.spec != spec) is wider
 
 
 def _scattered() -> Draft:
@@ -100,8 +108,7 @@ def test_route_refuses_more_entries_than_the_memory_has() -> None:
     with pytest.raises(InfeasibleError) as error:
         route(parts, place(parts, 2, 2))
     assert str(error.value) == (
-        "Layer 'dense0' needs 16 fan-out entries on one core but 8 are allowed: "
-        "use a core with a larger fan-out memory or a larger mesh."
+        "Layer 'dense0' needs 16 fan-out entries on one core but 8 are allowed: choose the core size tiny."
     )
 
 

@@ -159,7 +159,7 @@ BROKEN = [
         'value = 10.4\nunit = "pJ"\n',
         'value = nan\nunit = "pJ"\n',
         "energy.hops.value",
-        "finite and not negative, not nan; correct it.",
+        "0 or 1e-30 to 1e+30, not nan; correct it.",
     ),
     (
         'value = 10.4\nunit = "pJ"\n',
@@ -177,7 +177,19 @@ BROKEN = [
         "low = 3.0\nhigh = 31.2",
         "low = -3.0\nhigh = 31.2",
         "energy.hops.low",
-        "finite and not negative, not -3.0; correct it.",
+        "0 or 1e-30 to 1e+30, not -3.0; correct it.",
+    ),
+    (
+        "high = 31.2\n",
+        "high = 1e31\n",
+        "energy.hops.high",
+        "0 or 1e-30 to 1e+30, not 1e+31; correct it.",
+    ),
+    (
+        "low = 100_000_000\n",
+        "low = 1e-31\n",
+        "timing.clock_hz.low",
+        "0 or 1e-30 to 1e+30, not 1e-31; correct it.",
     ),
     ("low = 100_000_000\n", "low = 0\n", "timing.clock_hz.low", "above zero, not 0; correct it."),
 ]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A layer that no core of a size takes is the host's; the others stay, and any map may leave the chip."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from emu.spec import PRESETS, preset
+from mapping.chip import open_chip
+from mapping.codes.convert import convert
+from mapping.datasets.load import Dataset
+from mapping.errors import UnsupportedModelError
+from mapping.flow import compile_network
+from mapping.layout.capacity import fits, misfit
+from mapping.layout.partition import partition
+from mapping.model.evaluate import infer
+from mapping.model.network import Network
+from mapping.report.machine import estimate
+from mapping.spiking.matrices import layer_matrix
+from sim_tests.generators.mapping_networks import core_spec, random_network
+from sim_tests.generators.model_builder import ModelBuilder
+
+
+def wide(inputs: int = 4096, levels: float = 3.0) -> Network:
+    """A map of 4 x 32 x 32, a dense layer that reads all of it, and one more."""
+    b = ModelBuilder((2, 32, 32), seed=1)
+    y = b.quantise(b.conv(b.quantise("x"), b.ternary(4, 2, 3, 3), pads=[1] * 4, name="c1"))
+    y = b.op("Flatten", y)
+    if inputs < 4096:
+        y = b.op("Flatten", b.op("MaxPool", b.nodes[-2].output[0], kernel_shape=[4, 4], strides=[4, 4]))
+    y = b.quantise(b.dense(y, b.ternary(32, inputs) / 64, name="fc1"))
+    return b.network(b.quantise(b.dense(y, b.ternary(10, 32), name="fc2"), 0, levels))
+
+
+@pytest.mark.parametrize("core", PRESETS)
+def test_layer_of_4096_inputs_is_the_hosts_and_its_whole_input_leaves_the_chip(core: str) -> None:
+    network, x = wide(), np.random.default_rng(0).normal(0.5, 0.5, (2, 2, 32, 32))
+    chip = compile_network(network, core=core)
+    assert [layer.name for layer in chip.spiking.layers] == ["c1"]
+    assert chip.spiking.outputs == ("c1",)
+    reasons = {layer.name: layer.reason for layer in chip.spiking.host}
+    assert reasons["fc1"].endswith(f"axons for the inputs of one neuron but {preset(core).axons} are allowed")
+    assert chip.image.spec.core.flit_axon_bits == 12
+    assert (chip.run(x).logits == infer(network, x)).all()
+
+
+def test_image_with_layers_on_the_host_opens_as_it_was_compiled(tmp_path: object) -> None:
+    file = f"{tmp_path}/wide.spikeloom"
+    chip = compile_network(wide(), core="small")
+    chip.save(file)
+    again = open_chip(file)
+    assert again.spiking.host == chip.spiking.host
+    assert again.image.digest == chip.image.digest
+
+
+@pytest.mark.parametrize("core", PRESETS)
+def test_strict_refuses_what_a_core_cannot_hold(core: str) -> None:
+    with pytest.raises(
+        UnsupportedModelError, match=r"^Layer 'fc1' would run on the host because it needs .* axons"
+    ):
+        compile_network(wide(), core=core, strict=True)
+
+
+def test_run_depends_on_the_size_of_the_core() -> None:
+    network = wide(256, levels=31.0)
+    runs = {core: [layer.name for layer in convert(network, fits(preset(core))).layers] for core in PRESETS}
+    assert runs == {"tiny": ["c1"], "small": ["c1", "fc1", "fc2"], "reference": ["c1", "fc1", "fc2"]}
+    compile_network(network, core="small", strict=True)
+
+
+def test_report_gives_every_target_its_own_layers() -> None:
+    data = Dataset(name="random", x=np.random.default_rng(0).normal(0.5, 0.5, (2, 2, 32, 32)), y=None)
+    report = estimate(wide(), data, ("loom",), core="tiny")
+    (target,) = report.targets
+    work = 4096 * 18, 32 * 4096, 320
+    assert target["host_layers"][-2:] == ["fc1", "fc2"]
+    assert target["host_share"] == (work[1] + work[2]) / sum(work)
+    with pytest.raises(UnsupportedModelError, match="would run on the host"):
+        estimate(wide(), data, ("loom",), core="tiny", strict=True)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layers_that_fit_are_cut_and_others_are_not(seed: int) -> None:
+    """The predicate is as strict as the cut: it takes a layer just where every neuron finds a core."""
+    spiking, spec = random_network(seed), core_spec(axons=10, columns=16)
+    for layer in spiking.layers:
+        matrix = layer_matrix(layer)
+        most = int(np.diff(matrix.indptr).max())
+        found = misfit(layer, spec)
+        assert (found is not None and found.limit.startswith("axons")) is (most > spec.axons)
+    if not any(misfit(layer, spec) for layer in spiking.layers):
+        assert len(partition(spiking, spec).cores) > 0
+
+
+def nothing(build: Callable[[ModelBuilder], str]) -> str:
+    b = ModelBuilder((2, 6, 6))
+    with pytest.raises(UnsupportedModelError) as error:
+        compile_network(b.network(build(b)), core="tiny")
+    return str(error.value)
+
+
+def test_network_without_a_layer_that_fits_is_refused_with_the_layer_that_is_nearest() -> None:
+    assert nothing(
+        lambda b: b.quantise(b.dense(b.op("Flatten", b.quantise("x")), b.ternary(5, 72) * 0 + 1, name="fc"))
+    ) == (
+        "No layer can run on the chip: layer 'fc' cannot because it needs 72 axons for the inputs of one "
+        "neuron but 32 are allowed; choose the core size small."
+    )
+
+
+def test_conversion_itself_knows_no_core() -> None:
+    assert [layer.name for layer in convert(wide()).layers] == ["c1", "fc1", "fc2"]
