@@ -89,16 +89,18 @@ def neurobench(spiking: SpikingNetwork, activity: Activity, footprint: int | Non
     counts of 0 and 1 alone on these samples, else it multiplies and accumulates.
     """
     parts = activity.layers.values()
-    binary = {name for name, layer in activity.layers.items() if layer.largest <= 1}
-    effective = {name: activity.mean(name, "effective") for name in activity.layers}
+    effective = {
+        binary: sum(part.effective for part in parts if (part.largest <= 1) == binary)
+        for binary in (False, True)
+    }
     return {
         "footprint": footprint,
         "connection_sparsity": 1.0 - _stored(spiking, np.count_nonzero) / _stored(spiking, np.size),
         "activation_sparsity": sum(part.silent for part in parts) / sum(part.neurons for part in parts),
         "synaptic_operations": {
             "dense": sum(connections(layer, dense=True) for layer in spiking.layers),
-            "effective_macs": math.fsum(mean for name, mean in effective.items() if name not in binary),
-            "effective_acs": math.fsum(mean for name, mean in effective.items() if name in binary),
+            "effective_macs": effective[False] / activity.samples,
+            "effective_acs": effective[True] / activity.samples,
         },
     }
 
