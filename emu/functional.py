@@ -69,7 +69,8 @@ def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
         raise ValueError(
             f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
         )
-    out = stimulus.strays & (stimulus.packet[:, 0] == 0) & (stimulus.packet[:, 3] >= spec.height)
+    x0, _, _, y1 = stimulus.packet.T[: len(RECTANGLE)]
+    out = stimulus.strays & (x0 == 0) & (y1 >= spec.height)
     if out.any():
         raise ValueError(
             f"stimulus packet {int(np.flatnonzero(out)[0])}: a control packet must not go to the gateway"
@@ -79,7 +80,7 @@ def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
 
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
     """Count the control packets of a functional run: each is an error at every core it comes to."""
-    rectangles = stimulus.packet[stimulus.strays, :4]
+    rectangles = stimulus.packet[stimulus.strays, : len(RECTANGLE)]
     if not len(rectangles):
         return
     met = state._replace(counters=np.zeros_like(state.counters), sent=np.zeros_like(state.sent))

@@ -64,9 +64,15 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
+_ZERO: Any = object()
+"""Stands for a field of the neurons that is not given: zero for each of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CoreImage:
     """The program of one core; arrays as listed in `docs/reference/image.md`, made read-only.
+
+    A field of the neurons that has a default is zero for each of them if it is not given.
 
     Raises
     ------
@@ -76,8 +82,8 @@ class CoreImage:
     crossbar: NDArray[np.int8]
     strengths: NDArray[np.int16]
     bias: NDArray[np.int64]
-    v0: NDArray[np.int64]
-    potential: NDArray[np.int64]
+    v0: NDArray[np.int64] = _ZERO
+    potential: NDArray[np.int64] = _ZERO
     reset: NDArray[np.uint8]
     count_emission: NDArray[np.bool_]
     connected: NDArray[np.bool_]
@@ -90,7 +96,8 @@ class CoreImage:
 
     def __post_init__(self) -> None:
         for name, (dtype, dimensions) in FIELDS.items():
-            array = np.ascontiguousarray(getattr(self, name), dtype)
+            given = getattr(self, name)
+            array = np.ascontiguousarray(np.zeros(len(self.bias)) if given is _ZERO else given, dtype)
             if array.ndim != dimensions:
                 raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
             object.__setattr__(self, name, _frozen(array))

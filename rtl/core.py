@@ -20,7 +20,9 @@ __all__ = ["ControlRegisters", "Neurocore"]
 
 
 class ControlRegisters(Component):
-    """The registers of `Section.CONTROL`; reset disables the core.
+    """The registers of `Section.CONTROL`; reset disables the core and refuses all axons.
+
+    The other registers keep what they hold: whoever enables the core writes them first.
 
     Members
     -------
@@ -47,14 +49,16 @@ class ControlRegisters(Component):
     def elaborate(self, platform: object) -> Module:
         """One register per address."""
         m = Module()
-        registers = {
-            Control.ENABLE: self.enable,
-            Control.AXONS: self.axons,
+        registers: dict[int, Signal] = {Control.ENABLE: self.enable, Control.AXONS: self.axons}
+        written = {
             Control.NEURONS: self.neurons,
             Control.STRENGTHS: self.strengths,
             Control.SCHEDULE: self.schedule,
             Control.WORDS: self.words,
         } | {CONTROL_STRENGTHS + i: self.strength[i] for i in range(self._strengths)}
+        for address, output in written.items():
+            registers[address] = Signal.like(output, name=f"{output.name}_register", reset_less=True)
+            m.d.comb += output.eq(registers[address])
         with (
             m.If(self.program.strobe & (self.program.section == Section.CONTROL)),
             m.Switch(self.program.address),
@@ -97,7 +101,8 @@ class Neurocore(Component):
         self._programmer = Programmer()
         self._counters = CounterFile(spec)
         self._cause, self._router_cause = StickyCause(), StickyCause()
-        self._go, self._pausing, self._paused = Signal(), Signal(), Signal(init=1)
+        self._go, self._paused = Signal(name="go"), Signal(init=1, name="paused")
+        self._pausing = Signal(reset_less=True, name="pausing")
 
     def elaborate(self, platform: object) -> Module:
         """Attach the parts, connect program and spikes, and let the phases drive them."""
@@ -245,7 +250,8 @@ class Neurocore(Component):
     def _inspection(self, m: Module) -> None:
         """Answer reads of state words, counters and status."""
         program, walk = self._programmer.program, self._walk
-        section, address = Signal.like(program.section), Signal.like(program.address)
+        section = Signal.like(program.section, reset_less=True)
+        address = Signal.like(program.address, reset_less=True)
         chunks = len(walk.inspect.data) // CHUNK_BITS
         low = chunks.bit_length() - 1
         status = {

@@ -15,6 +15,8 @@ __all__ = ["CounterFile", "StickyCause"]
 class CounterFile(Component):
     """48-bit counters, read as chunks (four addresses each, the last reads zero) and cleared together.
 
+    Reset leaves them: the host clears them when it loads a program.
+
     Members
     -------
     meter : In(MeterSignature), increments of this cycle.
@@ -37,17 +39,19 @@ class CounterFile(Component):
         m = Module()
         chunks = []
         for name in COUNTERS:
-            counter = Signal(COUNTER_BITS, name=name)
+            counter = Signal(COUNTER_BITS, name=name, reset_less=True)
             m.d.sync += counter.eq(counter + getattr(self.meter, name))
             with m.If(self.clear):
                 m.d.sync += counter.eq(0)
             chunks += [counter.word_select(i, CHUNK_BITS) for i in range(3)] + [Const(0, CHUNK_BITS)]
-        m.d.sync += self.chunk.eq(Array(chunks)[self.address])
+        chunk = Signal(CHUNK_BITS, reset_less=True)
+        m.d.sync += chunk.eq(Array(chunks)[self.address])
+        m.d.comb += self.chunk.eq(chunk)
         return m
 
 
 class StickyCause(Component):
-    """Keep the first error cause until cleared.
+    """Keep the first error cause until cleared; reset leaves it.
 
     Members
     -------
@@ -62,8 +66,10 @@ class StickyCause(Component):
     def elaborate(self, platform: object) -> Module:
         """A register that is written once."""
         m = Module()
+        first = Signal.like(self.first, reset_less=True)
+        m.d.comb += self.first.eq(first)
         with m.If(self.clear):
-            m.d.sync += self.first.eq(0)
-        with m.Elif(self.strobe & (self.first == 0)):
-            m.d.sync += self.first.eq(self.cause)
+            m.d.sync += first.eq(0)
+        with m.Elif(self.strobe & (first == 0)):
+            m.d.sync += first.eq(self.cause)
         return m

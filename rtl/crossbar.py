@@ -55,7 +55,8 @@ class Crossbar(Component):
         core, lane_bits = self._core, bits_for(self._core.lanes)
         m.submodules.cells = cells = self._cells
         m.submodules.sums = sums = self._sums
-        touched, busy, word, lane = Signal(core.words), Signal(), Signal.like(self.word), Signal(lane_bits)
+        touched, busy = Signal(core.words, reset_less=True), Signal(reset_less=True)
+        word, lane = Signal.like(self.word, reset_less=True), Signal(lane_bits, reset_less=True)
         looked = Signal.like(self.word)
         write_chunks(m, cells, self.program, Section.CROSSBAR)
         m.d.comb += [

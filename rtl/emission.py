@@ -49,7 +49,8 @@ class Emitter(Component):
         layout = section_struct(self._spec, Section.FANOUT)
         m.submodules.memory = memory = self._memory
         target = data.View(layout, memory.read.data[: layout.size])
-        entry, copy, final = Signal.like(memory.read.address), Signal(COUNT_BITS), Signal()
+        entry = Signal.like(memory.read.address, reset_less=True)
+        copy, final = Signal(COUNT_BITS, reset_less=True), Signal()
         write_chunks(m, memory, self.program, Section.FANOUT)
         m.d.comb += final.eq(self.count_emission | (copy + 1 == self.count))
         with m.If(self.look):

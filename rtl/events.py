@@ -89,8 +89,10 @@ class EventScheduler(Component):
             values.read[0].enable.eq(1),
             values.read[0].address.eq(Cat(self.axon[:bits], collecting)),
         ]
-        pending, bank, axon = Signal(), Signal(), Signal(bits)
-        payload, old = Signal(signed(self._payload_bits)), Signal(signed(self._payload_bits))
+        pending = Signal()
+        bank, axon = Signal(reset_less=True), Signal(bits, reset_less=True)
+        payload = Signal(signed(self._payload_bits), reset_less=True)
+        old = Signal(signed(self._payload_bits))
         m.d.sync += [
             pending.eq(self.delivered),
             bank.eq(collecting),

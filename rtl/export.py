@@ -16,6 +16,7 @@ from emu.words import TABLES, Section, flit_layout, section_layout, section_word
 from rtl.chip import Chip
 from rtl.core import Neurocore
 from rtl.router import Router
+from rtl.start_values import without_start_values
 
 __all__ = ["SIDECAR", "VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
 
@@ -98,9 +99,18 @@ def describe(spec: SystemSpec) -> dict[str, object]:
     }
 
 
-def write_verilog(spec: SystemSpec, directory: Path) -> list[Path]:
-    """Write the chip's files and, last, its sidecar into a directory; return them."""
-    texts = {**chip_verilog(spec), SIDECAR: json.dumps(describe(spec), indent=2) + "\n"}
+def write_verilog(spec: SystemSpec, directory: Path, *, initial: bool = True) -> list[Path]:
+    """Write the chip's files and, last, its sidecar into a directory; return them.
+
+    Parameters
+    ----------
+    initial : declare the registers' start values, which a simulator and most FPGAs honour; the design needs
+        none, it needs a cycle of reset.
+    """
+    design = chip_verilog(spec)
+    if not initial:
+        design = {name: without_start_values(text) for name, text in design.items()}
+    texts = {**design, SIDECAR: json.dumps(describe(spec), indent=2) + "\n"}
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (directory / name).write_text(text)

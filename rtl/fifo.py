@@ -26,12 +26,14 @@ class Fifo(Component):
     def __init__(self, shape: ShapeLike) -> None:
         self._shape = shape
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        self._second = Signal(shape, reset_less=True, name="second")
+        self._level = Signal(2, name="level")
 
     def elaborate(self, platform: object) -> Module:
         """Shift register of two words: the head is always in the same place."""
         m = Module()
-        head, second = (Signal(self._shape, name=name, reset_less=True) for name in ("head", "second"))
-        level = Signal(2)
+        second, level = self._second, self._level
+        head = Signal(self._shape, reset_less=True)
         push, pop = self.i.valid & self.i.ready, self.o.valid & self.o.ready
         m.d.comb += [self.i.ready.eq(level != 2), self.o.valid.eq(level != 0), self.o.payload.eq(head)]
         m.d.sync += level.eq(level + push - pop)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The neuron datapath: one walk over the neurons of a core (rules 5 to 7 of `docs/reference/machine.md`)."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,11 @@ from rtl.layouts import ProgramSignature, flit_stream, section_struct
 from rtl.memory import ChunkMemory, ReadPort, section_memory, write_chunks
 
 __all__ = ["Walk"]
+
+
+def _register(shape: ShapeLike) -> Signal:
+    """Return a register that the walk writes before it reads it: reset leaves it."""
+    return Signal(shape, reset_less=True)
 
 
 class Walk(Component):
@@ -82,12 +87,12 @@ class Walk(Component):
         self._emission(m, word)
         fetch = Signal()
         before = self._state_memory(m, fetch)
-        drive, v = Signal(signed(core.drive_bits)), Signal(signed(core.potential_bits))
-        last = Signal(signed(core.threshold_bits))
-        at, index = Signal(range(core.strengths)), Signal(COUNT_BITS)
-        column, neuron = Signal(range(core.columns + 1)), Signal(range(core.columns))
-        threshold = Signal.like(thresholds.read.address)
-        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
+        drive, v = _register(signed(core.drive_bits)), _register(signed(core.potential_bits))
+        last = _register(signed(core.threshold_bits))
+        at, index, count = _register(range(core.strengths)), _register(COUNT_BITS), _register(COUNT_BITS)
+        column, neuron = _register(range(core.columns + 1)), _register(range(core.columns))
+        threshold = Signal.like(thresholds.read.address, reset_less=True)
+        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column), self.count.eq(count)]
         m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
@@ -108,7 +113,7 @@ class Walk(Component):
                 self._membrane(m, word, before, drive, v)
                 m.d.comb += thresholds.read.enable.eq(1)
                 m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
-                m.d.sync += [index.eq(0), self.count.eq(0), threshold.eq(thresholds.read.address + 1)]
+                m.d.sync += [index.eq(0), count.eq(0), threshold.eq(thresholds.read.address + 1)]
                 m.next = "STORE"
                 with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
                     m.next = "COMPARE"
@@ -116,7 +121,7 @@ class Walk(Component):
                 m.d.comb += [thresholds.read.enable.eq(1), thresholds.read.address.eq(threshold)]
                 m.d.sync += [index.eq(index + 1), threshold.eq(threshold + 1)]
                 with m.If(v >= theta.threshold):
-                    m.d.sync += [self.count.eq(self.count + 1), last.eq(theta.threshold)]
+                    m.d.sync += [count.eq(count + 1), last.eq(theta.threshold)]
                 with m.If(index + 1 == self.entry.threshold_count):
                     m.next = "STORE"
             with m.State("STORE"):

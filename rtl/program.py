@@ -55,7 +55,8 @@ class Programmer(Component):
     def elaborate(self, platform: object) -> Module:
         """Decode, point, and walk through the chunks of a read."""
         m = Module()
-        pointer, left, shown = Signal(2 * CHUNK_BITS), Signal(CHUNK_BITS), Signal()
+        pointer = Signal(2 * CHUNK_BITS, reset_less=True)
+        left, shown = Signal(CHUNK_BITS, name="left"), Signal(name="shown")
         place = data.View(pointer_struct(), pointer)
         legal, known = Signal(), Signal()
         m.d.comb += [

@@ -69,7 +69,7 @@ class InputPort(Component):
                 "errors": Out(3),
             }
         )
-        self._fifo = Fifo(flit_struct(spec))
+        self._fifo, self._served = Fifo(flit_struct(spec)), Signal(5, name="served")
 
     def _route(self) -> Value:
         """Return the outputs (5 bits) that the head wants; never one that this input does not feed."""
@@ -88,7 +88,7 @@ class InputPort(Component):
         m.submodules.fifo = self._fifo
         wiring.connect(m, wiring.flipped(self.i), self._fifo.i)
         first = self._fifo.o
-        want, served = Signal(5), Signal(5)
+        want, served = Signal(5), self._served
         token, reply = self.head.kind == Kind.TOKEN, self.head.kind == Kind.REPLY
         packet = first.valid & ~token
         waits, absent = want & ~served & self.present_out, want & ~self.present_out
@@ -140,13 +140,15 @@ class OutputPort(Component):
                 "o": Out(flit_stream(spec)),
             }
         )
+        self._pause = Signal(name="pause")
         self._turns = RoundRobin(5)
 
     def elaborate(self, platform: object) -> Module:
         """Rules 2, 3 and 5: collect tokens; send the step's token or the head whose turn it is."""
         m = Module()
         m.submodules.turns = turns = self._turns
-        pause, complete, feeders = Signal(), Signal(), Const(sum(1 << i for i in self._feeders), 5)
+        pause, complete = self._pause, Signal()
+        feeders = Const(sum(1 << i for i in self._feeders), 5)
         taking = self.intake & feeders
         pausing = Cat(taking[i] & self.heads[i].data[0] for i in self._feeders).any()
         m.d.comb += [

@@ -19,7 +19,8 @@ class Schedule(Component):
 
     Members
     -------
-    program : In, writes; any write to the control or schedule memory returns the position to zero.
+    program : In, writes; any write to the control or schedule memory returns the position to zero,
+        and reset does not: a core is enabled by such a write.
     length : In, entries in use.
     advance : In, the step has ended.
     entry : Out, the current entry.
@@ -45,6 +46,8 @@ class Schedule(Component):
         m = Module()
         m.submodules.memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data[: self._layout.size])
+        position = Signal.like(self.position, reset_less=True)
+        repetition = Signal.like(self.repetition, reset_less=True)
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
         write_chunks(m, memory, self.program, Section.SCHEDULE)
@@ -52,14 +55,16 @@ class Schedule(Component):
             memory.read.enable.eq(1),
             memory.read.address.eq(self.position),
             self.entry.eq(entry),
+            self.position.eq(position),
+            self.repetition.eq(repetition),
             rewind.eq(self.program.strobe & (control | schedule)),
         ]
         with m.If(rewind):
-            m.d.sync += [self.position.eq(0), self.repetition.eq(0)]
+            m.d.sync += [position.eq(0), repetition.eq(0)]
         with m.Elif(self.advance):
-            m.d.sync += self.repetition.eq(self.repetition + 1)
-            with m.If(self.repetition + 1 == entry.repeat):
-                m.d.sync += [self.repetition.eq(0), self.position.eq(self.position + 1)]
-                with m.If(self.position + 1 == self.length):
-                    m.d.sync += self.position.eq(0)
+            m.d.sync += repetition.eq(repetition + 1)
+            with m.If(repetition + 1 == entry.repeat):
+                m.d.sync += [repetition.eq(0), position.eq(position + 1)]
+                with m.If(position + 1 == self.length):
+                    m.d.sync += position.eq(0)
         return m

@@ -109,12 +109,14 @@ def export_verilog(
     preset_name: str,
     mesh: tuple[int, int],
     changes: Mapping[str, int],
+    initial: bool = True,
 ) -> list[Path]:
     """Write a chip's Verilog and its bench; return the files.
 
     Parameters
     ----------
     image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
+    initial : declare the registers' start values.
 
     Raises
     ------
@@ -130,7 +132,7 @@ def export_verilog(
             raise MappingError(f"The chip cannot be built: {error}.") from None
     with _stage(directory) as stage:
         try:
-            write_verilog(spec, stage)
+            write_verilog(spec, stage, initial=initial)
         except VerilogError as error:
             raise BenchEnvironmentError(str(error)) from error
         _write_bench(stage, directory)

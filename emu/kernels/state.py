@@ -210,7 +210,7 @@ def make_record(*, rows: int, outputs: int, visits: bool, lanes: int = 1) -> Rec
     return _started(
         Record(
             spikes=np.empty(lanes * rows, np.int64),
-            visits=np.empty((lanes * rows if visits else 0, VISIT_COLUMNS), np.int64),
+            visits=np.zeros((lanes * rows if visits else 0, VISIT_COLUMNS), np.int64),
             outputs=np.empty((lanes * outputs, 3), np.int64),
             used=np.zeros(USED_KINDS * lanes, np.int64),
         )

@@ -150,13 +150,10 @@ def _core(
     )
     targets = np.array(fanout, np.int32).reshape(-1, len(_ENTRY)).T
     connected = np.array([bool(own) for own in entries])
-    zero = np.zeros(len(rows), np.int64)
     return CoreImage(
         crossbar=crossbar,
         strengths=np.ones(1, np.int16),
-        bias=zero,
-        v0=zero,
-        potential=zero,
+        bias=np.zeros(len(rows), np.int64),
         reset=np.full(len(rows), Reset.CLEAR, np.uint8),
         count_emission=np.ones(len(rows), np.bool_),
         connected=connected,

@@ -85,12 +85,11 @@ def layer_rows(
 def neurobench(spiking: SpikingNetwork, activity: Activity, footprint: int | None) -> dict[str, Any]:
     """Return the NeuroBench metrics (Yik et al. 2025) of the part on the chip.
 
-    An operation is effective if activation and weight are not zero. Those of a layer that reads counts of 0
-    and 1 accumulate, those of one that reads larger counts multiply and accumulate; ternary weights multiply
-    nothing.
+    An operation is effective if activation and weight are not zero. It accumulates in a layer that read
+    counts of 0 and 1 alone on these samples, else it multiplies and accumulates.
     """
     parts = activity.layers.values()
-    binary = {layer.name for layer in spiking.layers if layer.source_levels == 1}
+    binary = {name for name, layer in activity.layers.items() if layer.largest <= 1}
     effective = {name: activity.mean(name, "effective") for name in activity.layers}
     return {
         "footprint": footprint,

@@ -223,8 +223,8 @@ def estimate(
     core: str | None = None,
     seed: int = 0,
     how: str = "auto",
-    patches: str | None = None,
     strict: bool = False,
+    patches: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a network costs on some targets, in their order.
@@ -245,10 +245,10 @@ def estimate(
         Seed of the placer.
     how : str
         How pixels are scaled, see `mapping.datasets.load.scaled`.
-    patches : {"best", "article"}, optional
-        Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
+    patches : {"best", "article"}, optional
+        Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     progress : callable, optional
         Told what is being done.
 
@@ -260,48 +260,82 @@ def estimate(
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = _chooser(patches, loaded)
     data, chosen = scaled(data, how, network)
-    say = progress or (lambda _: None)
-    seen: dict[tuple[str, ...], Activity] = {}
-
-    def observed(spiking: SpikingNetwork) -> Activity:
-        """Run the network once for all targets that take the same layers."""
-        layers = (spiking.encoder_output, *(layer.name for layer in spiking.layers))
-        if layers not in seen:
-            say(f"running the network on {len(data.x)} samples")
-            seen[layers] = observe(spiking, data)
-        return seen[layers]
-
-    def report(target: Target) -> dict[str, Any]:
-        if target.kind != "cycle-exact":
-            say(f"{target.name}: closed form")
-            spiking = convert(network, fits_closed_form(target, chooser), strict=strict)
-            return report_closed_form(spiking, observed(spiking), target, patches=chooser)
-        say(f"{target.name}: compiling")
-        chip = compile_network(network, target=target, core=core, seed=seed, scaling=chosen, strict=strict)
-        activity = observed(chip.spiking)
-        say(f"{target.name}: emulating {len(data.x)} samples, cycle-exact")
-        return report_machine(chip, data, target, activity)
-
-    parts, refusals = _each(loaded, report)
-    if len(refusals) == len(parts):
-        raise _refused(parts, refusals)
-    single = next(iter(seen.values())).single
-    return Report(model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=single)
-
-
-def _each(
-    targets: Sequence[Target], report: Callable[[Target], dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[MappingError]]:
-    """Return the report of every target, and the refusals; one that refuses the network keeps its name."""
+    run = _Estimation(
+        network=network,
+        data=data,
+        scaling=chosen,
+        core=core,
+        seed=seed,
+        strict=strict,
+        patches=chooser,
+        say=progress or (lambda _: None),
+    )
     parts: list[dict[str, Any]] = []
     refusals: list[MappingError] = []
-    for target in targets:
+    for target in loaded:
         try:
-            parts.append(report(target))
+            parts.append(run.part(target))
         except (InfeasibleError, UnsupportedModelError) as error:
             refusals.append(error)
             parts.append(ordered({"target": target.name, "refusal": str(error)}))
-    return parts, refusals
+    if len(refusals) == len(parts):
+        raise _refused(parts, refusals)
+    return Report(
+        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Estimation:
+    """What the parts of a report have in common, and what was observed for them so far."""
+
+    network: Network
+    data: Dataset
+    scaling: str
+    core: str | None
+    seed: int
+    strict: bool
+    patches: Patches
+    say: Callable[[str], None]
+    seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
+
+    def part(self, target: Target) -> dict[str, Any]:
+        """Return the report's part of one target.
+
+        Raises
+        ------
+        InfeasibleError
+            If the target cannot take the network.
+        """
+        if target.kind != "cycle-exact":
+            self.say(f"{target.name}: closed form")
+            spiking = convert(self.network, fits_closed_form(target, self.patches), strict=self.strict)
+            return report_closed_form(spiking, self._observed(spiking), target, patches=self.patches)
+        self.say(f"{target.name}: compiling")
+        chip = compile_network(
+            self.network,
+            target=target,
+            core=self.core,
+            seed=self.seed,
+            scaling=self.scaling,
+            strict=self.strict,
+        )
+        activity = self._observed(chip.spiking)
+        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+        return report_machine(chip, self.data, target, activity)
+
+    def _observed(self, spiking: SpikingNetwork) -> Activity:
+        """Run the network once for all targets that take the same layers."""
+        layers = (spiking.encoder_output, *(layer.name for layer in spiking.layers))
+        if layers not in self.seen:
+            self.say(f"running the network on {len(self.data.x)} samples")
+            self.seen[layers] = observe(spiking, self.data)
+        return self.seen[layers]
+
+    @property
+    def single(self) -> SingleDifferences:
+        """Where float32 differs, on the layers of the first target that took the network."""
+        return next(iter(self.seen.values())).single
 
 
 def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:

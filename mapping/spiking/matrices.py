@@ -32,14 +32,15 @@ Integers = NDArray[np.int64]
 class LayerOperations:
     """Counts of one layer, each (images,).
 
-    ``input_spikes`` are the counts it reads, after its pools, and ``spikes`` those it fires. ``logical``
-    takes one operation per input spike and non-zero weight it meets, ``effective`` one per non-zero input and
-    non-zero weight, whatever the count. ``dense`` is the convention of Zou et
-    al. 2021: input spikes in every receptive field x output channels x k_wei x k_rep, with k_wei = 2
-    and k_rep the layer's levels.
+    ``input_spikes`` is the sum and ``largest`` the largest of the counts it reads, after its pools;
+    ``spikes`` is the sum of those it fires. ``logical`` takes one operation per input spike and non-zero
+    weight it meets, ``effective`` one per non-zero input and non-zero weight, whatever the count. ``dense``
+    is the convention of Zou et al. 2021: input spikes in every receptive field x output channels x k_wei x
+    k_rep, with k_wei = 2 and k_rep the layer's levels.
     """
 
     input_spikes: Integers
+    largest: Integers
     spikes: Integers
     logical: Integers
     effective: Integers
@@ -166,6 +167,7 @@ def operation_counts(
         present = _fan_out(layer, dense=False)
         result[layer.name] = LayerOperations(
             input_spikes=read.sum(axis=1),
+            largest=read.max(axis=1),
             spikes=counts[layer.name].reshape(len(read), -1).sum(axis=1, dtype=np.int64),
             logical=read @ present,
             effective=(read > 0).astype(np.int64) @ present,

@@ -23,17 +23,29 @@ from emu.errors import SpikeloomError
 from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
+from rtl.start_values import without_start_values
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import BenchJob, load_result
 from sim_tests.bench.session import BenchError
-from sim_tests.bench.start_values import RANDOM_START, without_start_values
 from sim_tests.bench.top import BENCH_FILE, bench_control, bench_verilog
 from spikeloom.files import whole, write_text
 
 if TYPE_CHECKING:
     from cocotb_tools.runner import Runner
 
-__all__ = ["ENGINES", "EngineError", "available", "cache_root", "check_spec", "choose", "run_jobs"]
+__all__ = [
+    "ENGINES",
+    "RANDOM_START",
+    "EngineError",
+    "available",
+    "cache_root",
+    "check_spec",
+    "choose",
+    "run_jobs",
+]
+
+RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+20210401")
+"""Arguments of a simulator that Verilator built: without them what has no start value is zero."""
 
 ENGINES = ("verilator", "icarus", "pysim")
 """Engines, the preferred first."""

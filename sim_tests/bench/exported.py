@@ -9,8 +9,9 @@ from pathlib import Path
 
 from emu.spec import SystemSpec
 from rtl.export import SIDECAR
+from rtl.start_values import PATTERN
+from sim_tests.bench.engines import RANDOM_START
 from sim_tests.bench.job import save_result
-from sim_tests.bench.start_values import PATTERN, RANDOM_START
 from sim_tests.bench.systems import System, VerifyError
 from sim_tests.bench.top import BENCH_FILE, bench_verilog
 

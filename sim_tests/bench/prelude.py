@@ -42,6 +42,9 @@ RESET_CYCLES = 3
 STEPS, PACKETS = 3, 4
 """Steps of the foreign run, and packets that the host feeds to all cores in each."""
 
+REPLIES = 24
+"""Chunks that the knock asks for: the answer takes longer than a token through the mesh and back."""
+
 Rng = np.random.Generator
 
 
@@ -132,10 +135,10 @@ def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
         run.append(flits(spec, Kind.SPIKE, place, spike_data(spec, axons, np.full(PACKETS, 1))))
         run.append(flits(spec, Kind.TOKEN, place, np.array([pause])))
     read, _ = read_request(spec, int(rng.integers(spec.cores)), Section.COUNTER, len(COUNTERS))
-    load = core_flits(spec, place, _foreign_core(rng, spec))
-    return Foreign(
-        load=np.concatenate(list(load)).tolist(), run=np.concatenate(run).tolist(), read=read.tolist()
-    )
+    load, zero = [*core_flits(spec, place, _foreign_core(rng, spec))], np.zeros(1, np.uint16)
+    for section in (Section.STATUS, Section.COUNTER):  # as every host does: reset leaves them
+        load += write_flits(spec, place, section, zero)
+    return Foreign(load=np.concatenate(load).tolist(), run=np.concatenate(run).tolist(), read=read.tolist())
 
 
 def read_flits(spec: SystemSpec, place: Place, section: Section, address: int, chunks: int) -> list[int]:
@@ -225,16 +228,16 @@ class _Knock:
         yield from session.send(self._registers())
         token, pause = (flits(self._spec, Kind.TOKEN, self._place(), np.array([p])).tolist() for p in (0, 1))
         session.gateway.replies.clear()
-        yield from session.send([*self._request(Section.COUNTER, 0, 3), *token * steps, *pause])
+        yield from session.send([*self._request(Section.COUNTER, 0, REPLIES), *token * steps, *pause])
         while len(session.gateway.tokens) < 2:  # the first is the one that every core sends at reset
             yield None
-        if (replies := len(session.gateway.replies)) != 3:
-            raise session.failure(f"core {self._core} ended a step with {replies} of 3 replies sent")
+        if (replies := len(session.gateway.replies)) != REPLIES:
+            raise session.failure(f"core {self._core} ended a step with {replies} of {REPLIES} replies sent")
         while not session.gateway.pauses:
             yield None
         yield from session.idle(session.settle)
         tokens, outputs = len(session.gateway.tokens), len(session.gateway.outputs)
-        if tokens != steps + 1 or outputs or len(session.gateway.replies) != 3:
+        if tokens != steps + 1 or outputs or len(session.gateway.replies) != REPLIES:
             raise session.failure(
                 f"after reset the chip put out {tokens} tokens and {outputs} spikes, not {steps + 1} and none"
             )

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.trace import RunResult, Stimulus
-from emu.words import ErrorCause, Kind, Section, columns_of
+from emu.words import RECTANGLE, ErrorCause, Kind, Section, Status, columns_of
 
 __all__ = ["WORDS", "expected_status", "status_fault"]
 
 Ints = NDArray[np.int64]
 
-WORDS = 4
+WORDS = len(Status)
 """Chunks of the section: first cause of the core, of its router, schedule entry, repetition."""
 
 
 def _causes(image: SystemImage, stimulus: Stimulus, expected: RunResult, core: int) -> int:
     """Return which first causes a core may tell, a bit for each: several errors come in any order."""
     x, y = core % image.spec.width, core // image.spec.width
-    place = stimulus.packet[stimulus.strays, :4]
-    here = (place[:, 0] <= x) & (x <= place[:, 1]) & (place[:, 2] <= y) & (y <= place[:, 3])
+    x0, x1, y0, y1 = stimulus.packet[stimulus.strays].T[: len(RECTANGLE)]
+    here = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)
     kinds = stimulus.kind[stimulus.strays][here]
     found = {ErrorCause.RUNNING if kind <= Kind.READ else ErrorCause.KIND for kind in kinds.tolist()}
     if int(expected.counters["errors"][core]) > len(kinds):

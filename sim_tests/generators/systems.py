@@ -84,8 +84,7 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     Parameters
     ----------
     crossbar : rows of cells, (axons, neurons x strengths).
-    fields : any field of `CoreImage`; ``bias``, ``v0``, ``potential``, ``reset``, ``count_emission``,
-        ``connected``, ``threshold_base`` and ``fanout_base`` may be one number for all neurons.
+    fields : any field of `CoreImage`; a field of the neurons may be one number for all of them.
 
     >>> make_core([[1, -1]], thresholds=[3]).neurons
     2
@@ -94,16 +93,9 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     strengths = fields.get("strengths", [1])
     neurons = cells.shape[1] // len(strengths)
     fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, len(TABLES[Section.FANOUT]))
-    each: dict[str, Any] = {
-        "bias": 0,
-        "v0": 0,
-        "potential": 0,
-        "reset": 2,
-        "count_emission": False,
-        "connected": len(fanout) > 0,
-        "threshold_base": 0,
-        "fanout_base": 0,
-    }
+    names = [c.name for section in (Section.NEURON, Section.STATE) for c in TABLES[section]]
+    each: dict[str, Any] = dict.fromkeys(names, 0)
+    each |= {"reset": Reset.SUBTRACT, "connected": len(fanout) > 0}
     shared: dict[str, Any] = {
         "strengths": strengths,
         "thresholds": [1],

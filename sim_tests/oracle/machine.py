@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import SystemImage
-from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus
-from emu.words import COUNTERS, Kind
+from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
+from emu.words import COUNTERS, STATE_FIELDS, Kind
 from sim_tests.oracle.cycles import Chip
 from sim_tests.oracle.rules import OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
 
@@ -50,6 +50,7 @@ def run_oracle(
         outputs = chip.outputs
     else:
         outputs = run_functional(mesh, cores, stimulus, shuffle)
+    state = {n: np.array([v for core in cores for v in core.state[n]], np.int64) for n in STATE_FIELDS}
     names = [name for name in COUNTERS if cycles or name not in ACTIVITY_COUNTERS]
     return RunResult(
         mode="cycle" if cycles else "functional",
@@ -57,8 +58,8 @@ def run_oracle(
         spikes=table([row for core in cores for row in core.spikes], 4),
         outputs=table(outputs, 3),
         counters={name: np.array([core.counts[name] for core in cores], np.int64) for name in names},
-        state={"potential": np.array([v for core in cores for v in core.V], np.int64)},
-        visits=table([row for core in cores for row in core.visits], 4) if potentials else None,
+        state=state,
+        visits=table([row for core in cores for row in core.visits], len(VISIT)) if potentials else None,
         finish=np.array(chip.finish, np.int64) if cycles else None,
         gateway=np.array(chip.gateway, np.int64) if cycles else None,
         elapsed=chip.elapsed if cycles else None,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from emu.words import Reset, Section
+from emu.words import STATE_FIELDS, Reset, Section
 
 __all__ = ["FEEDS", "OPPOSITE", "Core", "E", "Flit", "L", "Mesh", "N", "S", "W", "wanted"]
 
@@ -118,7 +118,7 @@ class Core:
             self.targets = words(program.columns(Section.FANOUT))
         self.axons = len(self.p["crossbar"]) if self.enabled else 0  # register after reset: 0
         self.neurons = len(self.p["bias"]) if self.enabled else 0
-        self.V: list[int] = list(self.p.get("potential", []))
+        self.state: dict[str, list[int]] = {name: list(self.p.get(name, [])) for name in STATE_FIELDS}
         self.entry = self.repetition = self.step = 0
         self.collecting: dict[int, int] = {}
         self.current: dict[int, int] = {}
@@ -172,7 +172,8 @@ class Core:
         """Rules 6 to 8 for neuron ``i``: its packets in order."""
         now, p = self.now(), self.p
         self.counts["neuron_updates"] += 1  # rule 5
-        base = p["v0"][i] if now["init"] else 0 if p["reset"][i] == Reset.CLEAR else self.V[i]  # rule 6
+        kept = 0 if p["reset"][i] == Reset.CLEAR else self.state["potential"][i]  # rule 6
+        base = p["v0"][i] if now["init"] else kept
         k = len(p["strengths"])
         drive = sum(p["strengths"][d] * self.sums[i * k + d] for d in range(k))
         v = self.sat(base + p["bias"][i] + drive) if now["update"] else base
@@ -184,8 +185,8 @@ class Core:
             v = 0
         if c > 0 and p["reset"][i] == Reset.SUBTRACT:
             v = self.sat(v - crossed[-1])
-        self.V[i] = v
-        self.visits.append((self.step - 1, self.index, i, v))
+        self.state["potential"][i] = v
+        self.visits.append((self.step - 1, self.index, i, *(self.state[name][i] for name in STATE_FIELDS)))
         self.counts["spikes"] += c
         if c > 0:
             self.spikes.append((self.step - 1, self.index, i, c))

@@ -67,8 +67,8 @@ def estimate(
             core=core,
             seed=seed,
             how=scale or "auto",
-            patches=patches,
             strict=strict,
+            patches=patches,
             progress=say,
         )
     if json is not None:

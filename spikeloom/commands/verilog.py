@@ -26,11 +26,16 @@ Lanes = Annotated[
     int | None, typer.Option("--lanes", help="Columns read in a cycle instead of the preset's.")
 ]
 
+NoInitial = Annotated[
+    bool, typer.Option("--no-initial", help="Leave out the registers' start values: silicon has none.")
+]
+
 
 @app.command(
     epilog=examples(
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
+        "spikeloom verilog --preset small --no-initial -o design/",
     )
 )
 def verilog(
@@ -42,6 +47,7 @@ def verilog(
     axons: Axons = None,
     columns: Columns = None,
     lanes: Lanes = None,
+    no_initial: NoInitial = False,
 ) -> None:
     """Write the Verilog of a chip, the same text for the same sizes, and the bench that verifies it."""
     from spikeloom.bench import export_verilog
@@ -52,7 +58,8 @@ def verilog(
     if image is not None and (preset or mesh or changes):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
     size = mesh_size(mesh) or (2, 2)
+    core = preset or "small"
     for path in export_verilog(
-        output, image=image, preset_name=preset or "small", mesh=size, changes=changes
+        output, image=image, preset_name=core, mesh=size, changes=changes, initial=not no_initial
     ):
         console.print(str(path))

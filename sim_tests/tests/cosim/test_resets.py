@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from rtl.export import chip_verilog
+from rtl.start_values import without_start_values
 from sim_tests.bench.engines import run_jobs
 from sim_tests.bench.prelude import Phase, draw_resets
-from sim_tests.bench.start_values import without_start_values
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.conftest import require_engine
 from sim_tests.generators.systems import POOL
@@ -22,13 +22,9 @@ SPEC = POOL[2]
 RESET = re.compile(r"    if \(rst\) begin\n      (?P<next>\S+) *= [^\n]+;\n    end\n")
 """The end of the block that computes a register's next value."""
 
-NEEDLESS = (
-    r"neurocore (\\\$signal\$27|\\\$like|\\address\$\d+)$|neurocore\.control (?!enable|axons)"
-    r"|neurocore\.(core_cause|router_cause|counters|crossbar|sequence|walk\.emitter) "
-    r"|neurocore\.events (\\\$signal(\$\d+)?|axon)$|neurocore\.programmer \\\$signal\$9$"
-    r"|neurocore\.walk (?!fsm_state)|router\.output_[NW]\.turns "
-)
-"""Registers that are reset although they are written before anything depends on them."""
+UNSEEN = ("neurocore.events pending", "router.output_N.turns turn", "router.output_W.turns turn")
+"""Registers whose reset no session shows, but a test of their block: `pending` needs a reset of one cycle,
+and in this mesh too few packets meet at two of the outputs."""
 
 DESIGN = chip_verilog(SPEC)
 SEEDS = (5, 6)
@@ -70,22 +66,23 @@ def names() -> list[str]:
 
 
 def test_every_reset_of_the_design_is_found() -> None:
-    assert len(names()) == sum(len(re.findall(r"if \(rst\) begin\n", text)) for text in DESIGN.values()) > 50
+    assert len(names()) == sum(len(re.findall(r"if \(rst\) begin\n", text)) for text in DESIGN.values()) > 30
+    assert set(UNSEEN) < set(names())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "neurocore.control enable",
-        "neurocore.control axons",
-        "neurocore.events present0_0",
-        "neurocore.events present1_0",
-        "router.input_L.fifo level",
-        "router.input_W served",
-        "router.output_E taken",
-    ],
-)
+SAMPLE = ("neurocore.control enable", "neurocore.control axons", "neurocore.events present0_0")
+"""Registers that the short suite looks at; `pytest -m long` looks at all."""
+
+
+@pytest.mark.parametrize("name", SAMPLE)
 def test_design_without_one_reset_fails(systems: list[System], name: str) -> None:
+    require_engine("icarus")
+    assert any(failures(unreset(name), systems, "icarus"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in names() if name not in (*UNSEEN, *SAMPLE)])
+def test_design_without_any_one_reset_fails(systems: list[System], name: str) -> None:
     require_engine("icarus")
     assert any(failures(unreset(name), systems, "icarus"))
 
@@ -104,13 +101,6 @@ def test_register_that_nobody_writes_is_not_zero(systems: list[System], engine: 
     core = core.replace("\n  reg enable", f"\n  reg [31:0] never{start};\n  reg enable", 1)
     assert (found, core.count("never")) == (1, 2)
     assert any(failures({**DESIGN, "neurocore.v": core}, systems, engine))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", [name for name in names() if not re.match(NEEDLESS, name)])
-def test_design_without_any_one_reset_fails(systems: list[System], name: str) -> None:
-    require_engine("icarus")
-    assert any(failures(unreset(name), systems, "icarus"))
 
 
 @pytest.mark.parametrize("engine", ["icarus", "verilator"])

@@ -16,7 +16,7 @@ from emu.words import ErrorCause, Kind
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import prepare
 from sim_tests.bench.prelude import _Knock
-from sim_tests.bench.session import BenchError
+from sim_tests.bench.session import BenchError, Session
 from sim_tests.bench.status import expected_status, status_fault
 from sim_tests.generators.systems import FULL, make_core, make_system
 from sim_tests.oracle.machine import run_oracle
@@ -148,3 +148,40 @@ def test_knock_refuses_a_wrong_answer(told: tuple[int, ...]) -> None:
     )
     with pytest.raises(BenchError, match=r"^after reset core \d tells errors and causes "):
         list(_Knock(session)._ask(1, 0, 0, ErrorCause.AXON, 0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_membrane_holds_potential_bias_and_drive_together(sign: int) -> None:
+    spec = SystemSpec(core=FULL, width=1, height=1)
+    extreme = FULL.potential_max if sign > 0 else FULL.potential_min
+    strengths = [127, 127, 127] if sign > 0 else [-128, -128, -128]
+    core = make_core(
+        [[1, 1, 1]], strengths=strengths, bias=extreme, potential=extreme, thresholds=[FULL.never]
+    )
+    packet = np.array([[0, 0, 0, 0, 0, FULL.payload_max]])
+    result = verified(make_system(spec, core), Stimulus(steps=1, step=np.zeros(1, np.int64), packet=packet))
+    assert (result.state["potential"].tolist(), result.total("saturations")) == ([extreme], 1)
+
+
+def test_neuron_sends_a_packet_for_each_of_twenty_crossings() -> None:
+    core = make_core(
+        [[1]],
+        bias=20,
+        reset=0,
+        thresholds=range(1, 25),
+        fanout=[[0, 0, 1, 1, 0, True]],
+        schedule=[[1, 0, 1, 1, 1, 0, 24]],
+    )
+    none = np.zeros((0, 6), np.int64)
+    result = verified(make_system(ONE, core), Stimulus(steps=1, step=none[:, 0], packet=none))
+    assert result.outputs[:, 1].tolist() == list(range(20))
+
+
+def test_spikes_that_the_chip_miscounted_are_told() -> None:
+    image, stimulus = busy(ONE), strays((1, 0, 0, 5))
+    session = Session(prepare(image, stimulus, Machine(image).run(stimulus, cycles=True, potentials=True)))
+    session._passed = 1 | 2 << 48
+    with pytest.raises(
+        BenchError, match=r"^the chip counted \(1, 2\) spikes in and out since reset, not \(0, 0\)$"
+    ):
+        session._check_passed()

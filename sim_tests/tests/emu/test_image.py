@@ -111,9 +111,10 @@ def test_fields_of_a_core_are_those_of_the_words() -> None:
     good = core()
     for section, columns in TABLES.items():
         assert list(good.columns(section)) == [c.name for c in columns]
-    for c in (*TABLES[Section.NEURON], *TABLES[Section.STATE]):
-        assert FIELDS[c.name] == (c.dtype, 1)
-        assert good.columns(Section.NEURON).get(c.name, good.potential) is getattr(good, c.name)
+    for section in (Section.NEURON, Section.STATE):
+        for c in TABLES[section]:
+            assert FIELDS[c.name] == (c.dtype, 1)
+            assert good.columns(section)[c.name] is getattr(good, c.name)
 
 
 def test_arrays_are_read_only_copies() -> None:
@@ -123,6 +124,14 @@ def test_arrays_are_read_only_copies() -> None:
     assert image.bias.tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="read-only"):
         image.bias[0] = 1
+
+
+def test_state_that_is_not_given_is_zero() -> None:
+    good = core(v0=5, potential=7)
+    fields = {name: getattr(good, name) for name in CoreImage.__slots__ if name not in {"v0", "potential"}}
+    plain = CoreImage(**fields)
+    assert (plain.v0.tolist(), plain.potential.tolist()) == ([0] * 3, [0] * 3)
+    assert plain.v0.dtype == good.v0.dtype
 
 
 def test_caller_keeps_a_writeable_array() -> None:

@@ -115,6 +115,13 @@ def test_numpy_counts_are_numbers() -> None:
     assert energy.total_j == near(12e-12)
 
 
+def test_static_share_is_the_leakage_of_the_central_value() -> None:
+    counts = {"synaptic_operations": 1000, "spikes": 10, "hops": 2}
+    assert estimate_energy(counts, 1e-6, 3, TABLE).static_share == near(30000 / 36540)
+    assert estimate_energy({"spikes": 1}, 0.0, 3, TABLE).static_share == 0.0
+    assert estimate_energy({}, 0.0, 3, TABLE).static_share is None
+
+
 def test_result_is_read_only() -> None:
     energy = estimate_energy({"spikes": 1}, 0.0, 0, TABLE)
     with pytest.raises(TypeError):

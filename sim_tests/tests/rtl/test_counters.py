@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counters of 48 bits, read in chunks; error registers that keep the first cause."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
@@ -13,6 +13,16 @@ from emu.words import COUNTERS
 from rtl.counters import CounterFile, StickyCause
 from rtl.layouts import MeterSignature, meter_bits
 from sim_tests.bench.block_player import Row, play, widths
+
+
+def begun(value: int) -> Callable[..., Signal]:
+    """Return a maker of signals, whose counters begin with a value."""
+
+    def make(shape: int, *, name: str = "", **options: Any) -> Signal:
+        return Signal(shape, name=name, init=value, **options) if name else Signal(shape, **options)
+
+    return make
+
 
 SPEC = SystemSpec(core=preset("tiny"), width=1, height=1)
 
@@ -42,12 +52,12 @@ def test_clear_empties_all_counters_and_wins() -> None:
 
 
 def test_counter_has_three_chunks_low_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtl.counters, "Signal", partial(Signal, init=0x123456789ABC))
+    monkeypatch.setattr(rtl.counters, "Signal", begun(0x123456789ABC))
     assert read([]) == [0x123456789ABC] * 16
 
 
 def test_counter_carries_and_wraps_at_48_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtl.counters, "Signal", partial(Signal, init=(1 << 48) - 2))
+    monkeypatch.setattr(rtl.counters, "Signal", begun((1 << 48) - 2))
     assert read([{"meter.spikes": 1}])[0] == (1 << 48) - 1
     assert read([{"meter.spikes": 3}])[0] == 1
 

@@ -171,3 +171,14 @@ def test_write_verilog_writes_the_design_and_its_sidecar(
     assert write_verilog(SPEC, tmp_path / "new") == [tmp_path / "new" / name for name in names]
     assert json.loads((tmp_path / "new/chip.json").read_text()) == describe(SPEC)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
+
+
+def test_design_without_start_values_declares_none(tmp_path: Path) -> None:
+    write_verilog(SPEC, tmp_path / "with")
+    write_verilog(SPEC, tmp_path / "without", initial=False)
+    declared = re.compile(r"^ *(output )?reg [^;]*=|^ *initial\b", re.MULTILINE)
+    for name in VERILOG_FILES:
+        plain, bare = ((tmp_path / place / name).read_text() for place in ("with", "without"))
+        assert declared.search(plain)
+        assert not declared.search(bare)
+    assert (tmp_path / "with" / "chip.json").read_text() == (tmp_path / "without" / "chip.json").read_text()

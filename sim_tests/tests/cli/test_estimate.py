@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom estimate`: targets that refuse, the article's patches, and what it says of its figures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from mapping.report.keys import TARGET_KEYS
+from sim_tests.generators.article_models import article_model, article_samples
+from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.referees.zou2021 import BETTER, CORES, MISPRINTED_CORES, NETWORKS, STEPS
+from spikeloom.cli import main
+
+FINISHED = "Joules are modelled, not measured: counts times the table of 'spikeloom targets show NAME'."
+
+
+def estimate(model: onnx.ModelProto, x: np.ndarray[Any, Any], folder: Path, *options: str) -> int:
+    """Estimate a model on samples, with m.json in the folder; return the exit code."""
+    onnx.save(model, folder / "m.onnx")
+    np.savez(folder / "m.npz", x=x)
+    files = [str(folder / "m.onnx"), "--data", str(folder / "m.npz"), "--json", str(folder / "m.json")]
+    return main(["estimate", *files, *options])
+
+
+def report(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "m.json").read_text(encoding="utf-8"))
+    return result
+
+
+def wide() -> tuple[onnx.ModelProto, np.ndarray[Any, Any]]:
+    """Return a dense layer of 700 inputs with 31 levels, which needs more axons than kuang2021 has."""
+    b = ModelBuilder((700,), seed=1)
+    x = b.dense(b.quantise("x", 5, 31 / 32), b.ternary(20, 700), name="fc1")
+    return b.model(b.quantise(x, 2, 31 / 4)), np.random.default_rng(2).random((3, 700)).astype(np.float32)
+
+
+REFUSAL = (
+    "No layer can run on the chip: layer 'fc1' cannot because it needs 21700 axons for one output point but "
+    "18432 are allowed; use fewer inputs or fewer levels of its activations."
+)
+
+
+@pytest.mark.parametrize("order", [("loom", "kuang2021"), ("kuang2021", "loom")])
+def test_refusal_is_a_row_and_the_other_target_is_kept(
+    order: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert estimate(*wide(), tmp_path, "--target", "loom") == 0
+    alone = report(tmp_path)["targets"]
+    capsys.readouterr()
+    assert estimate(*wide(), tmp_path, "--target", order[0], "--target", order[1]) == 0
+    parts = {part["target"]: part for part in report(tmp_path)["targets"]}
+    assert tuple(parts) == order
+    assert [parts["loom"]] == alone
+    kuang = parts["kuang2021"]
+    assert tuple(kuang) == TARGET_KEYS
+    assert {key: value for key, value in kuang.items() if value is not None} == {
+        "target": "kuang2021",
+        "refusal": REFUSAL,
+    }
+    out, err = capsys.readouterr()
+    assert f"Refused by kuang2021: {REFUSAL}\n{FINISHED}\n" in out
+    assert "Layers on chip (loom)" in out
+    assert "Layers on chip (kuang2021)" not in out
+    assert err == ""
+
+
+def test_one_target_that_refuses_ends_with_its_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert estimate(*wide(), tmp_path, "--target", "kuang2021") == 2
+    assert capsys.readouterr() == ("", f"spikeloom: {REFUSAL}\n")
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_all_targets_that_refuse_alike_end_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["targets", "show", "kuang2021"]) == 0
+    own = tmp_path / "own.toml"
+    own.write_text(capsys.readouterr().out.replace('name = "kuang2021"', 'name = "mine"'), encoding="utf-8")
+    assert estimate(*wide(), tmp_path, "--target", "kuang2021", "--target", str(own)) == 2
+    assert capsys.readouterr() == ("", f"spikeloom: {REFUSAL}\n")
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_targets_that_refuse_for_different_reasons_end_with_all_sentences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--target", "kuang2021", "--target", "loom", "--core", "tiny"]
+    assert estimate(*wide(), tmp_path, *options) == 2
+    other = "because it needs 31 spikes per input value but 7 are allowed; choose the core size reference."
+    told = f"No layer can run on the chip: layer 'fc1' cannot {other}"
+    expected = f"spikeloom: Every target refuses the network. kuang2021: {REFUSAL} loom: {told}\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize(("network", "spikes"), list(CORES))
+def test_article_patches_give_the_printed_cores_and_latencies(
+    network: str, spikes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = article_samples(network, 1)
+    flags = ["--target", "kuang2021", "--patches", "article"]
+    assert estimate(article_model(network, spikes), x, tmp_path, *flags) == 0
+    (part,) = report(tmp_path)["targets"]
+    printed, total, milliseconds = CORES[network, spikes]
+    names = [shape.name for shape in NETWORKS[network][:-1]]
+    cores, breakdown = dict(zip(names, printed, strict=True)), part["breakdown"]
+    for (net, k, layer), (wrong, right) in MISPRINTED_CORES.items():
+        if (net, k) == (network, spikes):  # the printed number contradicts the printed patch of the layer
+            assert cores[layer] == wrong
+            cores[layer], total = right, total - wrong + right
+    assert (breakdown["cores"], breakdown["patches"]) == (cores, "article")
+    assert (part["cores"], part["timesteps"]) == (total, STEPS[network, spikes])
+    # The printed totals are sums of rows that were rounded to four digits first.
+    assert part["latency_s"] * 1e3 == pytest.approx(milliseconds, abs=0.0006)
+    assert f"│ {total:,} │".replace(" ", "") in capsys.readouterr().out.replace(" ", "")
+
+
+def test_best_patches_need_no_more_cores_than_the_article(tmp_path: Path) -> None:
+    model, x = article_model("lenet", 1), article_samples("lenet", 1)
+    totals = {}
+    for patches in ("best", "article"):
+        assert estimate(model, x, tmp_path, "--target", "kuang2021", "--patches", patches) == 0
+        totals[patches] = report(tmp_path)["targets"][0]["cores"]
+    ((article, best),) = BETTER.values()
+    assert totals["article"] - totals["best"] == article - best
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ["--patches", "article"],
+            "Patches article are a choice of closed-form targets: add kuang2021 or leave it out.",
+        ),
+        (
+            ["--patches", "cores", "--target", "kuang2021"],
+            "Patches must be best or article, not 'cores'.",
+        ),
+    ],
+)
+def test_patches_that_mean_nothing_are_refused(
+    options: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert estimate(*wide(), tmp_path, *options) == 2
+    assert capsys.readouterr() == ("", f"spikeloom: {sentence}\n")
+
+
+def rounded() -> tuple[onnx.ModelProto, np.ndarray[Any, Any]]:
+    """Return a model and inputs of which float32 and float64 see different sides of a threshold.
+
+    In float32 x / 3 x 3 of the second sample rounds up to the next integer; in float64 it stays below.
+    """
+    b = ModelBuilder((2,), seed=0)
+    x = b.op("Mul", "x", b.constant(1 / 3))
+    x = b.quantise(b.op("Mul", x, b.constant(3.0)), 0, 3.0)
+    x = b.quantise(b.dense(x, [[1.0, 0.0], [0.0, 1.0]], name="fc"), 0, 3.0)
+    return b.model(x), np.array([[1.0, 2.0], [2.0, 2.5 - 1e-7]], np.float64)
+
+
+def test_float32_differences_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert estimate(*rounded(), tmp_path) == 0
+    found = report(tmp_path)["float32"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "A float32 runtime" in line]
+    assert found == {"compared": 8, "activations": 2, "answers": 1}
+    told = "A float32 runtime gives another count for 2 of 8 activations and another answer on 1 of 2 samples"
+    assert lines == [f"{told}; the figures are those of float64."]
+
+
+def test_no_line_where_float32_gives_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert estimate(*wide(), tmp_path, "--target", "loom") == 0
+    assert report(tmp_path)["float32"] | {"compared": 0} == {"compared": 0, "activations": 0, "answers": 0}
+    assert "A float32 runtime" not in capsys.readouterr().out
+
+
+def test_energy_is_called_modelled_and_its_static_share_stands_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.json"
+    flags = ["--core", "small", "--samples", "5", "--target", "loom", "--target", "kuang2021"]
+    assert main(["estimate", "digits", "--data", "digits", "--json", str(out), *flags]) == 0
+    text = capsys.readouterr().out
+    assert text.count("Joules are modelled") == 1
+    for part in json.loads(out.read_text())["targets"]:
+        share = part["breakdown"]["units"]["static"] / part["energy_j"]
+        assert (part["energy_kind"], part["energy_static_share"]) == ("modelled", share)
+        assert 0.5 < share < 1
+        assert f"{100 * share:.2f} %" in next(line for line in text.splitlines() if "static share" in line)
+        assert part["code"] == "scatter-and-gather"
+        assert part["agreement"] == 1.0
