@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who goes first when several want the same thing."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from rtl.component import Component
@@ -42,7 +42,9 @@ class RoundRobin(Component):
     def elaborate(self, platform: object) -> Module:
         """Try the requesters in the order that begins with the turn."""
         m = Module()
-        with m.Switch(self.turn):
+        turn = Signal(range(self._count), name="turn_register")
+        m.d.comb += self.turn.eq(turn)
+        with m.Switch(turn):
             for first in range(self._count):
                 with m.Case(first):
                     for place in reversed(range(self._count)):
@@ -51,7 +53,7 @@ class RoundRobin(Component):
                             m.d.comb += self.grant.eq(1 << requester)
         for requester in range(self._count):
             with m.If(self.advance & self.grant[requester]):
-                m.d.sync += self.turn.eq((requester + 1) % self._count)
+                m.d.sync += turn.eq((requester + 1) % self._count)
         with m.If(self.restart):
-            m.d.sync += self.turn.eq(0)
+            m.d.sync += turn.eq(0)
         return m

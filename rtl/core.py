@@ -49,15 +49,18 @@ class ControlRegisters(Component):
     def elaborate(self, platform: object) -> Module:
         """One register per address."""
         m = Module()
-        registers: dict[int, Signal] = {Control.ENABLE: self.enable, Control.AXONS: self.axons}
-        written = {
+        registers: dict[int, Signal] = {}
+        outputs = {
+            Control.ENABLE: self.enable,
+            Control.AXONS: self.axons,
             Control.NEURONS: self.neurons,
             Control.STRENGTHS: self.strengths,
             Control.SCHEDULE: self.schedule,
             Control.WORDS: self.words,
         } | {CONTROL_STRENGTHS + i: self.strength[i] for i in range(self._strengths)}
-        for address, output in written.items():
-            registers[address] = Signal.like(output, name=f"{output.name}_register", reset_less=True)
+        for address, output in outputs.items():
+            kept = address not in (Control.ENABLE, Control.AXONS)
+            registers[address] = Signal.like(output, name=f"{output.name}_register", reset_less=kept)
             m.d.comb += output.eq(registers[address])
         with (
             m.If(self.program.strobe & (self.program.section == Section.CONTROL)),
@@ -101,7 +104,8 @@ class Neurocore(Component):
         self._programmer = Programmer()
         self._counters = CounterFile(spec)
         self._cause, self._router_cause = StickyCause(), StickyCause()
-        self._go, self._paused = Signal(name="go"), Signal(init=1, name="paused")
+        self._go = Signal(name="go")
+        self._paused = Signal(init=1, name="paused")
         self._pausing = Signal(reset_less=True, name="pausing")
 
     def elaborate(self, platform: object) -> Module:

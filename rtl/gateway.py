@@ -43,5 +43,7 @@ class Gateway(Component):
             wiring.connect(m, wiring.flipped(source), wiring.flipped(sink))
             spike = Signal()
             m.d.comb += spike.eq(source.valid & source.ready & (source.payload.kind == Kind.SPIKE))
-            m.d.sync += counter.eq(counter + spike)
+            count = Signal.like(counter, name=f"{counter.name}_register")
+            m.d.sync += count.eq(count + spike)
+            m.d.comb += counter.eq(count)
         return m

@@ -56,7 +56,8 @@ class Programmer(Component):
         """Decode, point, and walk through the chunks of a read."""
         m = Module()
         pointer = Signal(2 * CHUNK_BITS, reset_less=True)
-        left, shown = Signal(CHUNK_BITS, name="left"), Signal(name="shown")
+        left = Signal(CHUNK_BITS, name="left")
+        shown = Signal(name="shown")
         place = data.View(pointer_struct(), pointer)
         legal, known = Signal(), Signal()
         m.d.comb += [

@@ -69,7 +69,8 @@ class InputPort(Component):
                 "errors": Out(3),
             }
         )
-        self._fifo, self._served = Fifo(flit_struct(spec)), Signal(5, name="served")
+        self._fifo = Fifo(flit_struct(spec))
+        self._served = Signal(5, name="served")
 
     def _route(self) -> Value:
         """Return the outputs (5 bits) that the head wants; never one that this input does not feed."""
@@ -147,12 +148,13 @@ class OutputPort(Component):
         """Rules 2, 3 and 5: collect tokens; send the step's token or the head whose turn it is."""
         m = Module()
         m.submodules.turns = turns = self._turns
-        pause, complete = self._pause, Signal()
+        taken, pause, complete = Signal(5, name="taken_register"), self._pause, Signal()
         feeders = Const(sum(1 << i for i in self._feeders), 5)
         taking = self.intake & feeders
         pausing = Cat(taking[i] & self.heads[i].data[0] for i in self._feeders).any()
         m.d.comb += [
-            complete.eq(self.present & (self.taken | ~self.present_in | ~feeders).all()),
+            self.taken.eq(taken),
+            complete.eq(self.present & (taken | ~self.present_in | ~feeders).all()),
             turns.requests.eq(self.requests),
         ]
         with m.If(complete):
@@ -163,7 +165,7 @@ class OutputPort(Component):
                 turns.restart.eq(self.o.ready),
             ]
             with m.If(self.o.ready):
-                m.d.sync += [self.taken.eq(0), pause.eq(0)]
+                m.d.sync += [taken.eq(0), pause.eq(0)]
         with m.Else():
             m.d.comb += [
                 self.o.valid.eq(self.requests.any()),
@@ -174,7 +176,7 @@ class OutputPort(Component):
                 with m.If(turns.grant[i]):
                     m.d.comb += self.o.payload.eq(self.heads[i])
             with m.If(self.present):
-                m.d.sync += [self.taken.eq(self.taken | taking), pause.eq(pause | pausing)]
+                m.d.sync += [taken.eq(taken | taking), pause.eq(pause | pausing)]
         return m
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from amaranth.hdl import Value
+from amaranth.hdl import ResetInserter, Signal, Value
 from amaranth.sim import Simulator
 
 from emu.bits import pack, unpack
@@ -39,8 +39,8 @@ def play(
     Parameters
     ----------
     component : a block with one clock; simulation begins with its reset state.
-    rows : inputs, one mapping a cycle. A generator may look at the list that this function fills:
-        it is asked for a row when all earlier cycles are over; see ``trace`` of `Bench`.
+    rows : inputs, one mapping a cycle; ``rst`` is the reset. A generator may look at the list that this
+        function fills: it is asked for a row when all earlier cycles are over; see ``trace`` of `Bench`.
     watch : paths of the signals to write down.
     hold : inputs that keep a value unless a row names them.
     """
@@ -62,7 +62,8 @@ class Bench:
         ------
         AssertionError : there are more than `LONGEST` rows.
         """
-        targets = {path: member(self._component, path) for path in self._hold}
+        reset = Signal()
+        targets = {"rst": reset} | {path: member(self._component, path) for path in self._hold}
 
         async def process(context: Any) -> None:
             driven: dict[str, int] = {}
@@ -79,7 +80,7 @@ class Bench:
                 self.trace.append({path: context.get(signal) for path, signal in self._watch.items()})
                 await context.tick()
 
-        simulator: Any = Simulator(self._component)
+        simulator: Any = Simulator(ResetInserter(reset)(self._component))
         simulator.add_clock(1e-6)
         simulator.add_testbench(process)
         simulator.run()

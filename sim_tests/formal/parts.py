@@ -266,13 +266,9 @@ class HonestInput(Component):
             Assert((copied == 0) | (head.valid & ~token & ((copied & ~wanted) == 0))),
             Cover(leaves & ~token & (copied != 0)),
             Cover(dut.intake),
-            *self._served(copied),
+            Assert((dut._served & self.present_out) == copied),
             Assert(dut._fifo._level <= 2),
             Assert((head.valid & ~token) | (dut._served == 0)),
             Assert((dut._served & ~self._way()) == 0),
         ]
         return m
-
-    def _served(self, copied: Value) -> list[Assert]:
-        """The part's own note of what was served says the same as ours, where an output is present."""
-        return [Assert((self._dut._served & self.present_out) == copied)]

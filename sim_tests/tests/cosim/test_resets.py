@@ -3,12 +3,14 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from rtl.export import chip_verilog
+from rtl.export import chip_verilog, write_verilog
 from rtl.start_values import without_start_values
 from sim_tests.bench.engines import run_jobs
+from sim_tests.bench.exported import read_design
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.conftest import require_engine
@@ -22,7 +24,11 @@ SPEC = POOL[2]
 RESET = re.compile(r"    if \(rst\) begin\n      (?P<next>\S+) *= [^\n]+;\n    end\n")
 """The end of the block that computes a register's next value."""
 
-UNSEEN = ("neurocore.events pending", "router.output_N.turns turn", "router.output_W.turns turn")
+UNSEEN = (
+    "neurocore.events pending",
+    "router.output_N.turns turn",
+    "router.output_W.turns turn",
+)
 """Registers whose reset no session shows, but a test of their block: `pending` needs a reset of one cycle,
 and in this mesh too few packets meet at two of the outputs."""
 
@@ -70,8 +76,13 @@ def test_every_reset_of_the_design_is_found() -> None:
     assert set(UNSEEN) < set(names())
 
 
-SAMPLE = ("neurocore.control enable", "neurocore.control axons", "neurocore.events present0_0")
-"""Registers that the short suite looks at; `pytest -m long` looks at all."""
+SAMPLE = (
+    "neurocore fsm_state",
+    "neurocore.walk fsm_state",
+    "neurocore.control enable",
+    "neurocore.events collecting",
+)
+"""Registers that the short suite looks at; `pytest -m long` looks at all. The others have tests of blocks."""
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -101,6 +112,18 @@ def test_register_that_nobody_writes_is_not_zero(systems: list[System], engine: 
     core = core.replace("\n  reg enable", f"\n  reg [31:0] never{start};\n  reg enable", 1)
     assert (found, core.count("never")) == (1, 2)
     assert any(failures({**DESIGN, "neurocore.v": core}, systems, engine))
+
+
+@pytest.mark.parametrize("engine", ["icarus", "verilator"])
+def test_design_exported_without_start_values_passes(
+    systems: list[System], engine: str, tmp_path: Path
+) -> None:
+    """Icarus begins with unknown values, Verilator with random ones."""
+    require_engine(engine)
+    write_verilog(SPEC, tmp_path, initial=False)
+    spec, design = read_design(tmp_path)
+    assert spec == SPEC
+    assert failures(design, systems, engine) == [None] * len(SEEDS)
 
 
 @pytest.mark.parametrize("engine", ["icarus", "verilator"])
