@@ -89,6 +89,17 @@ def test_all_targets_that_refuse_end_with_all_sentences(
     assert not (tmp_path / "m.json").exists()
 
 
+def test_mesh_of_a_target_that_no_chip_has_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["targets", "show", "loom"]) == 0
+    own = tmp_path / "own.toml"
+    own.write_text(capsys.readouterr().out.replace('mesh = "auto"', 'mesh = "100x4"'), encoding="utf-8")
+    assert estimate(*wide(), tmp_path, "--target", str(own)) == 2
+    expected = "spikeloom: A mesh of 100x4 cores cannot be built: width must be 1..64, not 100.\n"
+    assert capsys.readouterr() == ("", expected)
+
+
 @pytest.mark.parametrize(("network", "spikes"), list(CORES))
 def test_article_patches_give_the_printed_cores_and_latencies(
     network: str, spikes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
