@@ -69,20 +69,17 @@ def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
         raise ValueError(
             f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
         )
-    x0, _, _, y1 = stimulus.packet.T[: len(RECTANGLE)]
-    out = stimulus.strays & (x0 == 0) & (y1 >= spec.height)
-    if out.any():
-        raise ValueError(
-            f"stimulus packet {int(np.flatnonzero(out)[0])}: a control packet must not go to the gateway"
-        )
+    strays = np.flatnonzero(stimulus.strays)
+    x0, _, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
+    out = strays[(x0 == 0) & (y1 >= spec.height)]
+    if len(out):
+        raise ValueError(f"stimulus packet {out[0]}: a control packet must not go to the gateway")
     return leaving
 
 
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
     """Count the control packets of a functional run: each is an error at every core it comes to."""
     rectangles = stimulus.packet[stimulus.strays, : len(RECTANGLE)]
-    if not len(rectangles):
-        return
     met = state._replace(counters=np.zeros_like(state.counters), sent=np.zeros_like(state.sent))
     routes.count_routes(program, met, np.ascontiguousarray(rectangles), np.ones(len(rectangles), np.int64))
     state.counters[arrays.ERRORS] += met.counters[arrays.DELIVERIES]

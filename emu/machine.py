@@ -79,7 +79,8 @@ class Machine:
         spikes = stimulus.spikes()
         job = Job(source=self._source, stimulus=spikes, leaving=leaving, visits=potentials)
         state, pieces = run_functional(job, threads=threads, progress=progress)
-        sink_strays(self._program, state, stimulus)
+        if spikes is not stimulus:
+            sink_strays(self._program, state, stimulus)
         outs = mesh.make_mesh(self._program.width, self._program.height).outs
         state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (
             stimulus.steps + 1

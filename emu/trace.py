@@ -116,13 +116,11 @@ class Stimulus:
         return strays
 
     def spikes(self) -> Stimulus:
-        """Return the stimulus without its strays."""
+        """Return the stimulus without its strays: itself if it has none."""
+        if not self.strays.any():
+            return self
         keep = ~self.strays
-        return (
-            self
-            if keep.all()
-            else Stimulus(steps=self.steps, step=self.step[keep], packet=self.packet[keep], host=self.host)
-        )
+        return Stimulus(steps=self.steps, step=self.step[keep], packet=self.packet[keep], host=self.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,7 +5,7 @@ The only module of `mapping` that runs the machine.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,13 +121,33 @@ class Chip:
         cycles, progress
             As of `run`.
         """
-        totals, steps = RunTotals(), len(data.x) * self.period
-        for part in batches(data):
-            before = totals.steps
-            tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
-            run = self.run(part.x, cycles=cycles, progress=tell)
-            totals.add(part, run.result, run.logits)
+        totals = RunTotals()
+        for part, inference in self.runs(data, cycles=cycles, progress=progress):
+            totals.add(part, inference.result, inference.logits)
         return totals
+
+    def runs(
+        self,
+        data: Dataset,
+        *,
+        batch: int | None = None,
+        cycles: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[Dataset, "Inference"]]:
+        """Emulate the image batch by batch, one in memory at a time; give each batch and what became of it.
+
+        Parameters
+        ----------
+        data, cycles, progress
+            As of `totals`.
+        batch : int, optional
+            Samples of one run instead of `BATCH`.
+        """
+        before, steps = 0, len(data.x) * self.period
+        for part in batches(data, batch):
+            tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
+            yield part, self.run(part.x, cycles=cycles, progress=tell)
+            before += len(part.x) * self.period
 
     def save(self, path: str | Path) -> None:
         """Write the image file, whole or not at all."""

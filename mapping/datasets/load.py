@@ -29,6 +29,7 @@ __all__ = [
     "Dataset",
     "accuracy",
     "check_scale",
+    "classes",
     "correct",
     "load_data",
     "scale_text",
@@ -124,17 +125,29 @@ class Dataset:
 
 
 def correct(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> int | None:
-    """Return of how many samples the largest output (the lowest index on ties) is the label.
-
-    None without labels.
-    """
-    if labels is None:
+    """Return of how many samples the `classes` are the labels; None without labels or classes."""
+    found = classes(logits)
+    if labels is None or found is None:
         return None
-    return int(np.count_nonzero(np.argmax(logits.reshape(len(logits), -1), axis=1) == labels))
+    return int(np.count_nonzero(found == labels))
+
+
+def classes(logits: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """Return the index of the largest output of each sample, the lowest on ties.
+
+    None if the network has a single output: it gives a value, no class.
+
+    Parameters
+    ----------
+    logits : float64 (samples, ...)
+        Outputs of a network.
+    """
+    flat = logits.reshape(len(logits), math.prod(logits.shape[1:]))
+    return None if flat.shape[1] < 2 else np.argmax(flat, axis=1).astype(np.int64)
 
 
 def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
-    """Return the share of samples that are `correct`; None without labels."""
+    """Return the share of samples that are `correct`; None without labels or classes."""
     right = correct(logits, labels)
     return None if right is None else right / len(logits)
 
@@ -152,7 +165,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
         of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference.
     network : Network
-        The network to evaluate, in float64.
+        The network to evaluate, in float64. Where it has a single output, a value and no class, labels are
+        dropped.
 
     Raises
     ------
@@ -160,7 +174,10 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         If ``how`` is none of these, sizes do not agree, or a label is no output of the network.
     """
     shaped = data.shaped(network.shapes[network.input])
-    _check_labels(shaped, math.prod(network.shapes[network.output]))
+    outputs = math.prod(network.shapes[network.output])
+    if outputs < 2:
+        shaped = replace(shaped, y=None)
+    _check_labels(shaped, outputs)
     chosen = check_scale(how)
     if chosen == "auto":
         chosen = _best_scale(shaped, network)
@@ -168,10 +185,10 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
 
 
 def scale_text(data: Dataset, how: str) -> str:
-    """Return what a way to scale pixels did to data, in words: only `MEAN,STD` changes what are no bytes."""
+    """Return a way to scale pixels, and that it changed nothing where the data are no bytes of pixels."""
     if data.pixels or how not in {"raw", "unit"}:
         return how
-    return "as it is (values, no bytes of pixels)"
+    return f"{how} (values, no bytes of pixels: taken as they are)"
 
 
 def check_scale(how: object) -> str:
@@ -223,14 +240,14 @@ def _best_scale(data: Dataset, network: Network) -> str:
     return "raw" if raw > unit else "unit"
 
 
-def _check_labels(data: Dataset, classes: int) -> None:
+def _check_labels(data: Dataset, outputs: int) -> None:
     if data.y is None:
         return
-    wrong = np.flatnonzero((data.y < 0) | (data.y >= classes))
+    wrong = np.flatnonzero((data.y < 0) | (data.y >= outputs))
     if len(wrong):
         raise MappingError(
             f"Data {data.name} have the label {data.y[wrong[0]]} at sample {wrong[0]}, "
-            f"the network has outputs 0..{classes - 1}."
+            f"the network has outputs 0..{outputs - 1}."
         )
 
 

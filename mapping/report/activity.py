@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over samples, added batch by batch: of any number of samples one batch is in memory at a time."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -31,10 +32,11 @@ BATCH = 500
 """Samples of one run of the chip."""
 
 
-def batches(data: Dataset) -> Iterator[Dataset]:
-    """Return data in pieces of `BATCH` samples, the last one shorter."""
-    for start in range(0, len(data.x), BATCH):
-        yield data.part(start, start + BATCH)
+def batches(data: Dataset, size: int | None = None) -> Iterator[Dataset]:
+    """Return data in pieces of ``size`` samples (by default `BATCH`), the last one shorter."""
+    size = size or BATCH
+    for start in range(0, len(data.x), size):
+        yield data.part(start, start + size)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class RunTotals:
     runs, samples, steps : int
         How many of each.
     correct : int or None
-        Samples whose largest output is the label; None without labels.
+        Samples whose largest output is the label; None without labels or classes.
     answers : list of int
         By sample, index of the largest output.
     elapsed : int or None
@@ -80,7 +82,7 @@ class RunTotals:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of correct samples; None without labels."""
+        """Share of correct samples; None without labels or classes."""
         return None if self.correct is None else self.correct / self.samples
 
     def total(self, counter: str) -> int:
@@ -158,9 +160,12 @@ class Activity:
     samples, input_spikes : int
         Samples; spikes that entered the chip.
     correct, float_correct : int or None
-        Samples that the spiking network, and the float network in float64, get right; None without labels.
+        Samples that the spiking network, and the float network in float64, get right; None without labels or
+        classes.
     answers, float_answers : list of int
         By sample, index of the largest output of the spiking network, and of the float network in float64.
+    classes : bool
+        Whether there are several outputs: a single one is a value, no class.
     single : SingleDifferences
         How the float network differs where it is evaluated in float32.
     layers : mapping
@@ -173,6 +178,7 @@ class Activity:
     float_correct: int | None = None
     answers: list[int] = field(default_factory=list)
     float_answers: list[int] = field(default_factory=list)
+    classes: bool = True
     single: SingleDifferences = field(default_factory=SingleDifferences)
     layers: dict[str, LayerActivity] = field(default_factory=dict)
 
@@ -184,6 +190,7 @@ class Activity:
         logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
         self.correct = _sum(self.correct, correct(logits, data.y))
         self.float_correct = _sum(self.float_correct, correct(truth, data.y))
+        self.classes = math.prod(logits.shape[1:]) > 1
         self.answers += largest(logits).tolist()
         self.float_answers += largest(truth).tolist()
         self.single.add(spiking, data.x, counts, largest(truth))
@@ -199,17 +206,19 @@ class Activity:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of samples that the spiking network gets right; None without labels."""
+        """Share of samples that the spiking network gets right; None without labels or classes."""
         return None if self.correct is None else self.correct / self.samples
 
     @property
     def float_accuracy(self) -> float | None:
-        """Share of samples that the float network gets right; None without labels."""
+        """Share of samples that the float network gets right; None without labels or classes."""
         return None if self.float_correct is None else self.float_correct / self.samples
 
     @property
     def agreement(self) -> float | None:
-        """Share of samples on which spiking and float network answer the same."""
+        """Share of samples on which spiking and float network answer the same; None without classes."""
+        if not self.classes:
+            return None
         same = sum(a == b for a, b in zip(self.answers, self.float_answers, strict=True))
         return same / self.samples if self.samples else None
 

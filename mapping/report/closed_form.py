@@ -5,14 +5,16 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from mapping.codes.obstacles import Fits, Obstacle
+from mapping.errors import InfeasibleError
 from mapping.report.activity import Activity
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
 from mapping.targets.files import Target
 from mapping.targets.kuang import estimate_kuang
-from mapping.targets.patches import LayerShape, Patches
+from mapping.targets.patches import LayerShape, Patches, map_layer
 
-__all__ = ["layer_shapes", "report_closed_form"]
+__all__ = ["fits_closed_form", "layer_shapes", "report_closed_form"]
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -22,7 +24,25 @@ def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
     """Return the layers on the chip as the closed form takes them; there a max-pool is a layer of its own."""
-    return [shape for layer in spiking.layers for shape in (*_pools(layer), _own_shape(layer))]
+    return [shape for layer in spiking.layers for shape in _shapes(layer)]
+
+
+def fits_closed_form(target: Target, patches: Patches) -> Fits:
+    """Return a closed-form target's chip as conversion sees it."""
+
+    def obstacle(layer: SpikingLayer) -> Obstacle | None:
+        try:
+            for shape in _shapes(layer):
+                map_layer(shape, target=target, patches=patches)
+        except InfeasibleError as error:
+            return Obstacle(reason=error.reason, remedy=error.remedy)
+        return None
+
+    return obstacle
+
+
+def _shapes(layer: SpikingLayer) -> list[LayerShape]:
+    return [*_pools(layer), _own_shape(layer)]
 
 
 def _pools(layer: SpikingLayer) -> Iterator[LayerShape]:

@@ -18,11 +18,11 @@ from emu.words import COUNTERS
 from mapping.chip import Chip
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, scaled
-from mapping.errors import InfeasibleError, MappingError
+from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe
-from mapping.report.closed_form import report_closed_form
+from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import estimate_energy, scale_leakage
@@ -270,11 +270,12 @@ def estimate(
         patches=chooser,
         say=progress or (lambda _: None),
     )
-    parts, refusals = [], []
+    parts: list[dict[str, Any]] = []
+    refusals: list[MappingError] = []
     for target in loaded:
         try:
             parts.append(run.part(target))
-        except InfeasibleError as error:
+        except (InfeasibleError, UnsupportedModelError) as error:
             refusals.append(error)
             parts.append(ordered({"target": target.name, "refusal": str(error)}))
     if len(refusals) == len(parts):
@@ -308,7 +309,7 @@ class _Estimation:
         """
         if target.kind != "cycle-exact":
             self.say(f"{target.name}: closed form")
-            spiking = convert(self.network, strict=self.strict)
+            spiking = convert(self.network, fits_closed_form(target, self.patches), strict=self.strict)
             return report_closed_form(spiking, self._observed(spiking), target, patches=self.patches)
         self.say(f"{target.name}: compiling")
         chip = compile_network(
@@ -349,9 +350,9 @@ def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:
     raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")
 
 
-def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[InfeasibleError]) -> MappingError:
+def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[MappingError]) -> MappingError:
     """Return what to raise when no target is left: the one refusal, or all in one sentence."""
-    if len(refusals) == 1:
+    if len({str(refusal) for refusal in refusals}) == 1:
         return refusals[0]
     told = " ".join(f"{part['target']}: {part['refusal']}" for part in parts)
     return MappingError(f"Every target refuses the network. {told}")

@@ -87,5 +87,7 @@ def _show(report: Report) -> None:
         console.print(note)
     for part in report.accepted:
         console.print(layer_table(part))
-    for line in dict.fromkeys(host_line(part["host_layers"], part["host_share"]) for part in report.accepted):
-        console.print(line)
+    lines = {part["target"]: host_line(part["host_layers"], part["host_share"]) for part in report.accepted}
+    same = len(set(lines.values())) == 1
+    for target, line in list(lines.items())[: 1 if same else None]:
+        console.print(line if same else f"{target}: {line}")

@@ -13,6 +13,9 @@ from spikeloom.commands.options import Data, Image, Input, Json, Samples, exampl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mapping.chip import Chip
     from mapping.datasets.load import Dataset
     from mapping.report.activity import RunTotals
@@ -26,11 +29,18 @@ Trace = Annotated[
     Path | None,
     typer.Option("--trace", help="Write spikes, outputs, cycles and counters to this npz file."),
 ]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions", help="Write outputs, class and label of every sample to this .npz or .csv file."
+    ),
+]
 
 
 @app.command(
     epilog=examples(
         "spikeloom run digits.spikeloom --data digits",
+        "spikeloom run digits.spikeloom --data digits --predictions digits.csv",
         "spikeloom run digits.spikeloom --data digits --cycles --trace run.npz --json run.json",
     )
 )
@@ -42,21 +52,26 @@ def run(
     scale: Input = None,
     samples: Samples = None,
     trace: Trace = None,
+    predictions: Predictions = None,
     json: Json = None,
 ) -> None:
     """Emulate an image on data."""
     from mapping.chip import open_chip
     from mapping.datasets.load import load_data, scale_text
     from spikeloom.files import check_places, write_text
+    from spikeloom.predictions import check_suffix, write_predictions
     from spikeloom.results import run_json, run_table
     from spikeloom.terminal import console, status
 
-    check_places(trace, json)
+    check_suffix(predictions)
+    check_places(trace, predictions, json)
     with status("reading the image") as say:
         chip = open_chip(image)
         given = load_data(data).first(samples)
         chosen, scale = chip.prepare(given, scale)
-        totals = _emulate(chip, chosen, cycles=cycles, trace=trace, say=say)
+        totals, outputs = _emulate(chip, chosen, cycles=cycles, trace=trace, say=say)
+    if predictions is not None:
+        write_predictions(predictions, outputs, given.y)
     if json is not None:
         write_text(json, run_json(image, chip, chosen.name, scale, totals))
     console.print(f"Input: {scale_text(given, scale)}")
@@ -65,8 +80,10 @@ def run(
 
 def _emulate(
     chip: Chip, data: Dataset, *, cycles: bool, trace: Path | None, say: Callable[[str], None]
-) -> RunTotals:
-    """Run the chip on all samples, batch by batch, or in one run that is written as a trace."""
+) -> tuple[RunTotals, NDArray[np.float64]]:
+    """Return sums and outputs of all samples, run batch by batch, or at once if a trace is written."""
+    import numpy as np
+
     from mapping.report.activity import RunTotals
     from spikeloom.files import write_trace
 
@@ -75,9 +92,11 @@ def _emulate(
     def tell(done: int, steps: int) -> None:
         say(f"step {done} of {steps}")
 
-    if trace is None:
-        return chip.totals(data, cycles=cycles, progress=tell)
-    inference, totals = chip.run(data.x, cycles=cycles, progress=tell), RunTotals()
-    totals.add(data, inference.result, inference.logits)
-    write_trace(trace, inference.result)
-    return totals
+    totals, outputs = RunTotals(), []
+    batch = None if trace is None else len(data.x)
+    for part, inference in chip.runs(data, batch=batch, cycles=cycles, progress=tell):
+        totals.add(part, inference.result, inference.logits)
+        outputs.append(inference.logits)
+        if trace is not None:
+            write_trace(trace, inference.result)
+    return totals, np.concatenate(outputs)

@@ -40,8 +40,8 @@ def wide() -> tuple[onnx.ModelProto, np.ndarray[Any, Any]]:
 
 
 REFUSAL = (
-    "Layer 'fc1' needs 21700 axons for one output point but 18432 are allowed: use fewer inputs or fewer "
-    "levels of its activations."
+    "Layer 'fc1' would run on the host because it needs 21700 axons for one output point but 18432 are "
+    "allowed; use fewer inputs or fewer levels of its activations, or leave strict out."
 )
 
 
@@ -49,10 +49,10 @@ REFUSAL = (
 def test_refusal_is_a_row_and_the_other_target_is_kept(
     order: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert estimate(*wide(), tmp_path, "--target", "loom") == 0
+    assert estimate(*wide(), tmp_path, "--strict", "--target", "loom") == 0
     alone = report(tmp_path)["targets"]
     capsys.readouterr()
-    assert estimate(*wide(), tmp_path, "--target", order[0], "--target", order[1]) == 0
+    assert estimate(*wide(), tmp_path, "--strict", "--target", order[0], "--target", order[1]) == 0
     parts = {part["target"]: part for part in report(tmp_path)["targets"]}
     assert tuple(parts) == order
     assert [parts["loom"]] == alone
@@ -72,7 +72,19 @@ def test_refusal_is_a_row_and_the_other_target_is_kept(
 def test_one_target_that_refuses_ends_with_its_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert estimate(*wide(), tmp_path, "--target", "kuang2021") == 2
+    assert estimate(*wide(), tmp_path, "--strict", "--target", "kuang2021") == 2
+    assert capsys.readouterr() == ("", f"spikeloom: {REFUSAL}\n")
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_all_targets_that_refuse_for_one_reason_end_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["targets", "show", "kuang2021"]) == 0
+    own = tmp_path / "own.toml"
+    own.write_text(capsys.readouterr().out.replace('name = "kuang2021"', 'name = "mine"'), encoding="utf-8")
+    flags = ["--strict", "--target", "kuang2021", "--target", str(own)]
+    assert estimate(*wide(), tmp_path, *flags) == 2
     assert capsys.readouterr() == ("", f"spikeloom: {REFUSAL}\n")
     assert not (tmp_path / "m.json").exists()
 
@@ -80,12 +92,12 @@ def test_one_target_that_refuses_ends_with_its_sentence(
 def test_all_targets_that_refuse_end_with_all_sentences(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["targets", "show", "kuang2021"]) == 0
-    own = tmp_path / "own.toml"
-    own.write_text(capsys.readouterr().out.replace('name = "kuang2021"', 'name = "mine"'), encoding="utf-8")
-    assert estimate(*wide(), tmp_path, "--target", "kuang2021", "--target", str(own)) == 2
-    expected = f"spikeloom: Every target refuses the network. kuang2021: {REFUSAL} mine: {REFUSAL}\n"
-    assert capsys.readouterr() == ("", expected)
+    flags = ["--strict", "--core", "tiny", "--target", "kuang2021", "--target", "loom"]
+    assert estimate(*wide(), tmp_path, *flags) == 2
+    out, err = capsys.readouterr()
+    said = f"Every target refuses the network. kuang2021: {REFUSAL} loom: No layer can run on the chip"
+    assert err.startswith(f"spikeloom: {said}")
+    assert out == ""
     assert not (tmp_path / "m.json").exists()
 
 
@@ -174,7 +186,7 @@ def test_float32_differences_are_told_in_one_line(tmp_path: Path, capsys: pytest
 
 
 def test_no_line_where_float32_gives_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert estimate(*wide(), tmp_path, "--target", "loom") == 0
+    assert estimate(*wide(), tmp_path, "--strict", "--target", "loom") == 0
     assert report(tmp_path)["float32"] | {"compared": 0} == {"compared": 0, "activations": 0, "answers": 0}
     assert "A float32 runtime" not in capsys.readouterr().out
 

@@ -188,7 +188,7 @@ def test_model_in_place_of_an_image_gets_the_command_that_compiles_it(
 def test_data_without_pixels_are_said_to_be_taken_as_they_are(fill: dict[str, str], capsys: Out) -> None:
     assert main(["run", fill["image"], "--data", fill["data"]]) == 0
     told = capsys.readouterr().out
-    assert "Input: as it is (values, no bytes of pixels)" in told
+    assert "Input: unit (values, no bytes of pixels: taken as they are)" in told
     assert "timesteps (2 an inference)" in told
 
 

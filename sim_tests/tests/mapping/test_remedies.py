@@ -319,6 +319,7 @@ OTHER = {
     "use a network of at most ",  # 4096 layers in a row: by its number alone
     "train with ternary weights and quantised activations before and after them.",  # of a model without any
     "use it with estimate, or compile for loom.",
+    "choose another one.",  # of a mesh: any smaller one
 }
 
 
