@@ -112,6 +112,14 @@ def test_mesh_of_a_target_that_no_chip_has_is_refused(
     assert capsys.readouterr() == ("", expected)
 
 
+def test_network_with_one_output_has_no_class_to_agree_on(tmp_path: Path) -> None:
+    b = ModelBuilder((4,))
+    model = b.model(b.quantise(b.dense(b.quantise("x", 0, 3.0), b.ternary(1, 4), name="fc"), 0, 3.0))
+    x = np.random.default_rng(4).uniform(0, 3, (3, 4)).astype(np.float32)
+    assert estimate(model, x, tmp_path, "--target", "kuang2021") == 0
+    assert report(tmp_path)["targets"][0]["agreement"] is None
+
+
 @pytest.mark.parametrize(("network", "spikes"), list(CORES))
 def test_article_patches_give_the_printed_cores_and_latencies(
     network: str, spikes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
