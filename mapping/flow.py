@@ -97,7 +97,5 @@ def _buildable(core: CoreSpec, mesh: tuple[int, int] | None) -> tuple[int, int] 
         try:
             SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except SpecError as error:
-            raise MappingError(
-                f"A mesh of {mesh[0]}x{mesh[1]} cores cannot be built: {error}; choose another one."
-            ) from error
+            raise MappingError(f"A mesh of {mesh[0]}x{mesh[1]} cores cannot be built: {error}.") from error
     return mesh

@@ -15,7 +15,6 @@ UNWRAPPED = {
     "README.md",
     "docs/reference/cli.md",
     "docs/reference/inspect.md",
-    "docs/reference/report.md",
     "docs/reference/results.md",
     "docs/systems.md",
     "docs/tutorial.md",
