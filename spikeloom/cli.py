@@ -71,7 +71,7 @@ def _misused(error: Any) -> int:
     if not text:
         error.show()
         return int(error.exit_code)
-    found = getattr(error.__context__, "errors", list)()  # what pydantic says of a value
+    found: list[dict[str, Any]] = getattr(error.__context__, "errors", list)()  # of pydantic
     value = f", not {str(found[0]['input'])[:100]!r}" if found else ""
     inner = error.ctx is not None and error.ctx.parent is not None
     name = f" {error.ctx.info_name}" if inner else ""

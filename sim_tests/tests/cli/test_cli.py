@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -244,12 +245,13 @@ def test_console_and_json_tell_the_same_input(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command, source in (("run", str(image)), ("inspect", str(image)), ("estimate", "digits")):
-        out = tmp_path / f"{command}.json"
-        words = ["--data", "digits", "--samples", "3", "--input", "0,255", "--json", str(out)]
-        assert main([command, source, *words]) == 0
-        told = capsys.readouterr().out
-        assert json.loads(out.read_text())["input"] == "0,255"
-        assert "Input: 0,255" in told
+        for choice, expected in (([], "unit"), (["--input", "raw"], "raw"), (["--input", "0,255"], "0,255")):
+            out = tmp_path / f"{command}.json"
+            words = ["--data", "digits", "--samples", "3", *choice, "--json", str(out)]
+            assert main([command, source, *words]) == 0
+            told = capsys.readouterr().out
+            assert json.loads(out.read_text())["input"] == expected
+            assert re.search(rf"^Input: {expected}(?: \(|$)", told, re.MULTILINE)
 
 
 def test_program_runs_as_a_module() -> None:
