@@ -120,6 +120,51 @@ def test_network_with_one_output_has_no_class_to_agree_on(tmp_path: Path) -> Non
     assert report(tmp_path)["targets"][0]["agreement"] is None
 
 
+def fan_in(layers: int) -> tuple[onnx.ModelProto, np.ndarray[Any, Any]]:
+    """Return one or two dense layers; the first has 4800 inputs, and loom's cores hold those of 1152."""
+    b = ModelBuilder((4800,), seed=1)
+    x = b.dense(b.quantise("x", 0, 1), b.ternary(20, 4800), name="fc1")
+    if layers == 2:
+        x = b.dense(b.quantise(x, 0, 1), b.ternary(10, 20), name="fc2")
+    x = b.quantise(x, 0, 1)
+    return b.model(x), np.random.default_rng(2).random((3, 4800)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("layers", "options", "refusal"),
+    [
+        (1, [], "No layer can run on the chip: layer 'fc1' cannot because it needs "),
+        (2, ["--strict"], "Layer 'fc1' would run on the host because it needs "),
+    ],
+)
+@pytest.mark.parametrize("order", [("loom", "kuang2021"), ("kuang2021", "loom")])
+def test_target_without_a_layer_on_its_cores_is_a_row(
+    layers: int, options: list[str], refusal: str, order: tuple[str, str], tmp_path: Path
+) -> None:
+    model = fan_in(layers)
+    assert estimate(*model, tmp_path, *options, "--target", "kuang2021") == 0
+    (alone,) = report(tmp_path)["targets"]
+    assert estimate(*model, tmp_path, *options, "--target", order[0], "--target", order[1]) == 0
+    parts = {part["target"]: part for part in report(tmp_path)["targets"]}
+    assert tuple(parts) == order
+    assert parts["kuang2021"] == alone
+    assert parts["loom"]["refusal"].startswith(refusal)
+    assert parts["loom"]["cores"] is None
+
+
+def test_model_that_no_target_can_take_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    b = ModelBuilder((4,), seed=1)
+    model = b.model(b.quantise("x", 0, 1))
+    assert estimate(model, np.ones((2, 4), np.float32), tmp_path, "--target", "loom") == 2
+    sentence = capsys.readouterr().err
+    assert sentence.startswith("spikeloom: The model has no convolution and no dense layer")
+    flags = ["--target", "loom", "--target", "kuang2021"]
+    assert estimate(model, np.ones((2, 4), np.float32), tmp_path, *flags) == 2
+    assert capsys.readouterr().err == sentence
+
+
 @pytest.mark.parametrize(("network", "spikes"), list(CORES))
 def test_article_patches_give_the_printed_cores_and_latencies(
     network: str, spikes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
