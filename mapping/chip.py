@@ -19,13 +19,12 @@ from emu.image import SystemImage
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
-from mapping.datasets.load import Dataset, accuracy, scaled
+from mapping.datasets.load import Dataset, accuracy, batches, scaled
 from mapping.errors import MappingError
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
-from mapping.report.activity import RunTotals, batches
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
@@ -111,21 +110,6 @@ class Chip:
             outputs[INPUT] = counts
         return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
 
-    def totals(self, data: Dataset, *, cycles: bool = False, progress: Progress | None = None) -> RunTotals:
-        """Emulate the image on any number of samples, batch by batch, and return the sums.
-
-        Parameters
-        ----------
-        data : Dataset
-            Samples in the shape and scale of the network, see `prepare`.
-        cycles, progress
-            As of `run`.
-        """
-        totals = RunTotals()
-        for part, inference in self.runs(data, cycles=cycles, progress=progress):
-            totals.add(part, inference.result, inference.logits)
-        return totals
-
     def runs(
         self,
         data: Dataset,
@@ -138,10 +122,12 @@ class Chip:
 
         Parameters
         ----------
-        data, cycles, progress
-            As of `totals`.
+        data : Dataset
+            Samples in the shape and scale of the network, see `prepare`.
         batch : int, optional
-            Samples of one run instead of `BATCH`.
+            Samples of one run instead of `mapping.datasets.load.BATCH`.
+        cycles, progress
+            As of `run`.
         """
         before, steps = 0, len(data.x) * self.period
         for part in batches(data, batch):

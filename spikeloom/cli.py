@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,10 +60,22 @@ def command(arguments: list[str] | None) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the option parser
-            error.show()
-            return int(error.exit_code)
+            return _misused(error)
         raise
     return int(code or 0)
+
+
+def _misused(error: Any) -> int:
+    """Say in one sentence what the option parser refuses; without any command, show the help."""
+    text = error.format_message().rstrip(".")
+    if not text:
+        error.show()
+        return int(error.exit_code)
+    found: list[dict[str, Any]] = getattr(error.__context__, "errors", list)()  # of pydantic
+    value = f", not {str(found[0]['input'])[:100]!r}" if found else ""
+    inner = error.ctx is not None and error.ctx.parent is not None
+    name = f" {error.ctx.info_name}" if inner else ""
+    return complain(f"{text}{value}; 'spikeloom{name} --help' lists what can be given.")
 
 
 def main(arguments: list[str] | None = None) -> int:

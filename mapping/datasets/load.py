@@ -3,6 +3,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +27,10 @@ from mapping.model.network import Network
 
 __all__ = [
     "AUTO_SAMPLES",
+    "BATCH",
     "Dataset",
     "accuracy",
+    "batches",
     "check_scale",
     "classes",
     "correct",
@@ -38,6 +41,9 @@ __all__ = [
 
 AUTO_SAMPLES = 256
 """Labelled samples on which ``auto`` compares the scales of pixels."""
+
+BATCH = 500
+"""Samples of one run of the chip."""
 
 DIGITS_TEST = 1437
 """First of the digits that no training has seen; they were written by other people than the ones before."""
@@ -122,6 +128,13 @@ class Dataset:
         wanted = tuple(n for n in shape if n != 1)
         one_channel = (tuple(n for n in own[1:] if n != 1), (math.prod(own[1:]),))
         return self.x.sum(axis=1, keepdims=True) if own != shape and wanted in one_channel else self.x
+
+
+def batches(data: Dataset, size: int | None = None) -> Iterator[Dataset]:
+    """Return data in pieces of ``size`` samples (by default `BATCH`), the last one shorter."""
+    size = size or BATCH
+    for start in range(0, len(data.x), size):
+        yield data.part(start, start + size)
 
 
 def correct(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> int | None:

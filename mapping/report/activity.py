@@ -2,41 +2,34 @@
 """Sums over samples, added batch by batch: of any number of samples one batch is in memory at a time."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.trace import RunResult
-from mapping.datasets.load import Dataset, correct
+from mapping.datasets.load import Dataset, batches, correct
 from mapping.model.evaluate import infer, run_single
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
 
+if TYPE_CHECKING:
+    from mapping.chip import Chip
+
 __all__ = [
-    "BATCH",
     "Activity",
     "LayerActivity",
     "RunTotals",
     "SingleDifferences",
-    "batches",
     "largest",
     "observe",
+    "total_of_runs",
 ]
 
 Progress = Callable[[int, int], None]
-
-BATCH = 500
-"""Samples of one run of the chip."""
-
-
-def batches(data: Dataset, size: int | None = None) -> Iterator[Dataset]:
-    """Return data in pieces of ``size`` samples (by default `BATCH`), the last one shorter."""
-    size = size or BATCH
-    for start in range(0, len(data.x), size):
-        yield data.part(start, start + size)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +81,26 @@ class RunTotals:
     def total(self, counter: str) -> int:
         """Return the sum of a counter over the cores."""
         return int(self.counters[counter].sum())
+
+
+def total_of_runs(
+    chip: "Chip", data: Dataset, *, cycles: bool = False, progress: Progress | None = None
+) -> RunTotals:
+    """Emulate a chip on any number of samples, batch by batch, and return the sums.
+
+    Parameters
+    ----------
+    chip : Chip
+        The chip to emulate.
+    data : Dataset
+        Samples in the shape and scale of the network, see `mapping.chip.Chip.prepare`.
+    cycles, progress
+        As of `mapping.chip.Chip.run`.
+    """
+    totals = RunTotals()
+    for part, inference in chip.runs(data, cycles=cycles, progress=progress):
+        totals.add(part, inference.result, inference.logits)
+    return totals
 
 
 def _sum(a: int | None, b: int | None) -> int | None:

@@ -21,7 +21,7 @@ from mapping.datasets.load import Dataset, scaled
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.model.network import Network
-from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe
+from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking.network import SpikingNetwork
@@ -110,7 +110,7 @@ def report_machine(
     MappingError
         If the chip fired other spikes than the network, or was right on other samples.
     """
-    totals = totals or chip.totals(data, cycles=True)
+    totals = totals or total_of_runs(chip, data, cycles=True)
     if totals.elapsed is None:
         raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
     _require_equal(totals, activity)

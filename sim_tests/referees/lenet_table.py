@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from mapping.chip import Chip
-from mapping.datasets.load import Dataset, load_data, scaled
+from mapping.datasets.load import Dataset, batches, load_data, scaled
 from mapping.flow import compile_network
 from mapping.layout.host_tables import counts_of
 from mapping.model.importers.onnx import load_onnx
-from mapping.report.activity import Activity, RunTotals, batches
+from mapping.report.activity import Activity, RunTotals
 from mapping.report.closed_form import report_closed_form
 from mapping.spiking.simulate import compare, simulate
 from mapping.targets.files import load_target

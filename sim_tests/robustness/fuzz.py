@@ -40,7 +40,7 @@ from mapping.errors import MappingError
 from mapping.model.evaluate import infer
 from mapping.model.load import load_network
 from mapping.model.network import Network
-from mapping.report.activity import Activity, RunTotals, observe
+from mapping.report.activity import Activity, RunTotals, observe, total_of_runs
 from mapping.report.closed_form import report_closed_form
 from mapping.report.machine import Report, report_machine
 from mapping.spiking.simulate import compare
@@ -230,7 +230,7 @@ def _read_stimulus(path: Path) -> str:
 def _machine_run() -> tuple[Dataset, RunTotals, Activity]:
     x = np.random.default_rng(3).normal(0.8, 1.0, (2, *small_chip().input_shape))
     data = Dataset(name="random", x=x, y=np.array([0, 2]))
-    return data, small_chip().totals(data, cycles=True), observe(small_chip().spiking, data)
+    return data, total_of_runs(small_chip(), data, cycles=True), observe(small_chip().spiking, data)
 
 
 def _read_target(path: Path) -> str:

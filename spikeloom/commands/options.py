@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,9 @@ __all__ = [
     "examples",
     "mesh_size",
 ]
+
+
+_MESH = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 
 
 def _image_file(path: Path | None) -> Path | None:
@@ -107,7 +111,7 @@ def mesh_size(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text!r}.")
-    return int(width), int(height)
+    size = _MESH.fullmatch(text)
+    if size is None:
+        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text[:100]!r}.")
+    return int(size[1]), int(size[2])

@@ -23,6 +23,7 @@ app = typer.Typer(
     name="train",
     help="Train a network with quantised activations and ternary weights (needs the extra [bold]train[/]).",
     no_args_is_help=True,
+    epilog=examples("spikeloom train digits -o digits.onnx", "spikeloom train lenet --data mnist"),
 )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from emu.container import load_image
 from mapping.report.keys import TARGET_KEYS
-from spikeloom.cli import main
+from spikeloom.cli import COMMANDS, main
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,27 @@ BAD: tuple[tuple[list[str], str], ...] = (
     (["verilog", "-o", "x", "--preset", "huge"], "'huge'"),
     (["verilog", "-o", "x", "--axons", "1"], "axons must be 2..4096, not 1"),
     (["targets", "show", "nosuch"], "nosuch"),
+    (["targets", "show", "nosuch.toml"], "Target file nosuch.toml must be readable"),
+    (["compile", "net.nir", "-o", "x.spikeloom"], "a file ending in .onnx, not 'net.nir'"),
+    (["inspect", "net.nir"], "a file ending in .onnx, not 'net.nir'"),
+    (["inspect", "."], "a file ending in .onnx, not '.'"),
+    (["run", ".", "--data", "digits"], "it is a folder, name a file in it"),
+    (["compile", "digits", "-o", "x.spikeloom", "--mesh", "0x0"], "width must be 1..64, not 0"),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--mesh", "\N{SUPERSCRIPT TWO}x1"],
+        "Mesh must be WxH, for example 4x3, not '\N{SUPERSCRIPT TWO}x1'",
+    ),
+    (["verilog", "-o", "x", "--mesh", "0x0"], "width must be 1..64, not 0"),
+    (
+        ["estimate", "digits", "--data", "digits", "--samples", "0"],
+        "Invalid value for '--samples': Input should be greater than or equal to 1, not '0'; 'spikeloom",
+    ),
+    (["verify", "--random", "1", "--seed", "-1"], "greater than or equal to 0, not '-1'; 'spikeloom verify"),
+    (["verify", "--random", "one"], "Input should be a valid integer"),
+    (["run", "a.spikeloom"], "Missing option '--data'; 'spikeloom run --help' lists what can be given."),
+    (["nosuch"], "No such command 'nosuch'; 'spikeloom --help' lists what can be given."),
+    (["run", "a.spikeloom", "--data", "digits", "--nosuch"], "No such option: --nosuch"),
+    (["estimate", "digits", "--data", "digits", "--input", "loud"], "Input must be auto, raw, unit"),
 )
 
 
@@ -203,6 +225,33 @@ def test_unwritable_output_is_exit_code_2(tmp_path: Path, capsys: pytest.Capture
     blocked.write_text("")
     assert main(["compile", "digits", "-o", str(blocked / "x.spikeloom"), "--core", "small"]) == 2
     assert "file" in capsys.readouterr().err
+
+
+def test_output_in_a_folder_that_is_not_there_makes_it(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "deep" / "report.json"
+    words = ["--target", "kuang2021", "--samples", "2", "--json", str(out)]
+    assert main(["estimate", "digits", "--data", "digits", *words]) == 0
+    assert json.loads(out.read_text())["schema"] == "spikeloom.report/1"
+
+
+@pytest.mark.parametrize("name", [module.__name__.rpartition(".")[2] for module in COMMANDS])
+def test_help_of_every_command_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"spikeloom {name}" in out.partition("Examples")[2]
+
+
+def test_console_and_json_tell_the_same_input(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command, source in (("run", str(image)), ("inspect", str(image)), ("estimate", "digits")):
+        for choice, expected in (([], "unit"), (["--input", "raw"], "raw"), (["--input", "0,255"], "0,255")):
+            out = tmp_path / f"{command}.json"
+            words = ["--data", "digits", "--samples", "3", *choice, "--json", str(out)]
+            assert main([command, source, *words]) == 0
+            told = capsys.readouterr().out
+            assert json.loads(out.read_text())["input"] == expected
+            assert re.search(rf"^Input: {expected}(?: \(|$)", told, re.MULTILINE)
 
 
 def test_program_runs_as_a_module() -> None:

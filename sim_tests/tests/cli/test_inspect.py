@@ -3,7 +3,6 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from numpy.typing import NDArray
 from emu.container import save_image
 from emu.image import CoreImage, SystemImage
 from mapping.codes.convert import convert
-from mapping.datasets.load import Dataset, load_data, scaled
+from mapping.datasets.load import Dataset, load_data
 from mapping.diagnosis.difference import First
 from mapping.diagnosis.findings import WARNING, Finding, find
-from mapping.diagnosis.input_scale import FACTORS, Scaling, check_input_scale
 from mapping.diagnosis.layers import Diagnosis, diagnose
 from mapping.flow import compile_network
 from mapping.model.load import load_network
@@ -254,78 +252,6 @@ def test_output_that_cannot_be_read_is_a_finding(sound: SystemImage, tmp_path: P
     assert result["image_output"] is result["image_accuracy"] is None
 
 
-@pytest.mark.parametrize("factor", FACTORS[1:])
-def test_planted_wrong_input_scale_is_named(digits: SpikingNetwork, data: Dataset, factor: float) -> None:
-    scale = check_input_scale(digits, data.x * factor, data.y)
-    assert scale.better is not None
-    assert scale.better.factor == pytest.approx(1 / factor)
-    assert scale.better.accuracy is not None
-    assert scale.better.accuracy >= 0.97
-
-
-@pytest.mark.parametrize("factor", [1 / 255, 16.0, 255.0])
-def test_wrong_input_scale_is_found_without_labels(
-    digits: SpikingNetwork, data: Dataset, factor: float
-) -> None:
-    scale = check_input_scale(digits, data.x * factor, None)
-    assert scale.better is not None
-    assert scale.better.factor == pytest.approx(1 / factor)
-
-
-@pytest.mark.parametrize(("k", "factor"), [(2, 255.0), (2, 1 / 255), (0, 1 / 255)])
-def test_wrong_input_scale_of_a_quantised_input_is_found_without_labels(k: int, factor: float) -> None:
-    b = ModelBuilder((64,))
-    y = b.quantise(b.dense(b.quantise("x", k, 1.0), b.ternary(4, 64)))
-    spiking = convert(b.network(b.head(y, 4)))
-    x = np.clip(np.random.default_rng(1).normal(0.0, 0.5, (50, 64)), 0, 1)  # more than half are black
-    assert check_input_scale(spiking, x, None).better is None
-    assert not check_input_scale(spiking, x, None).stuck
-    better = check_input_scale(spiking, x * factor, None).better
-    assert better is not None
-    assert better.factor == pytest.approx(1 / factor)
-
-
-def test_wrong_input_scale_gives_both_accuracies_and_the_choice(
-    digits: SpikingNetwork, data: Dataset
-) -> None:
-    found = warnings(diagnose(digits, data.x / 255, data.y))
-    assert [finding.kind for finding in found] == ["input-scale"]
-    assert found[0].text == (
-        "The data seem to have the wrong scale for this model: on the first 60 samples accuracy is 8.33 % as "
-        "they are, and accuracy is 100.00 % times 255; try --input 0,0.00392156862745."
-    )
-
-
-def test_crowded_encoder_gives_accuracies_and_activations(digits: SpikingNetwork, data: Dataset) -> None:
-    found = warnings(diagnose(digits, data.x * 255, data.y))
-    assert re.search(r"accuracy is 100.00 % and 9\d\.\d\d % of the encoder's activations", found[0].text)
-    assert found[0].text.endswith("times 1/255; try --input 0,255.")
-
-
-@pytest.mark.parametrize("factor", FACTORS[1:])
-@pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("how", ["raw", "unit", "3,0.25"])
-def test_choice_of_input_scale_multiplies_the_data(
-    digits: SpikingNetwork, data: Dataset, how: str, pixels: bool, factor: float
-) -> None:
-    given = dataclasses.replace(data, pixels=pixels)
-    now, _ = scaled(given, how, digits.network)
-    then, _ = scaled(given, Scaling(how=how, pixels=pixels).times(factor), digits.network)
-    assert then.x == pytest.approx(now.x * factor, rel=1e-9, abs=1e-9)
-
-
-def test_input_option_is_used_and_told(tmp_path: Path) -> None:
-    result = inspect(tmp_path, "digits", "--input", "0,255")
-    assert (result["input"], result["input_scale"]["choice"]) == ("0,255", "0,1")
-    assert [f["kind"] for f in result["findings"] if f["level"] == "warning"] == ["input-scale"]
-
-
-def test_input_scale_beyond_all_candidates_is_still_noticed(digits: SpikingNetwork, data: Dataset) -> None:
-    found = warnings(diagnose(digits, data.x * 1e-5, data.y))
-    assert found[0].text.startswith("The data seem to have the wrong scale for this model: on the first 60")
-    assert "100.00 % of its neurons never change, and no factor tried is better" in found[0].text
-
-
 def constant_layer(bias: float) -> SpikingNetwork:
     """A network whose second ternary layer is pushed far beyond all its thresholds."""
     b = ModelBuilder((6,))
@@ -400,6 +326,37 @@ def test_model_is_compiled_for_a_core_size_and_emulated(tmp_path: Path) -> None:
     result = inspect(tmp_path, "digits", "--core", "small")
     assert result["image"]["different"] == 0
     assert result["violations"]["count"] == 0
+
+
+def test_input_option_is_used_and_told(tmp_path: Path) -> None:
+    result = inspect(tmp_path, "digits", "--input", "0,255")
+    assert (result["input"], result["input_scale"]["choice"]) == ("0,255", "0,1")
+    assert [f["kind"] for f in result["findings"] if f["level"] == "warning"] == ["input-scale"]
+
+
+@pytest.mark.parametrize(
+    ("core", "parts"),
+    [
+        ("small", ("10 of 4 x 3 cores", "240 / 256", "fullest core: 100.00 % of its columns")),
+        ("reference", ("3 of 2 x 2 cores", "640 / 1,152", "fullest core: 75.00 % of its columns")),
+    ],
+)
+def test_core_size_decides_what_is_shown(
+    core: str, parts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", "digits", "--core", core]) == 0
+    told = capsys.readouterr().out
+    assert [part for part in parts if part not in told] == []
+
+
+def test_core_too_small_for_every_layer_is_refused_with_one_that_works(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["inspect", "digits", "--core", "tiny"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        "needs 57 axons for the inputs of one neuron but 32 are allowed; choose the core size small." in told
+    )
 
 
 def test_json_without_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,12 +12,7 @@ COLUMNS = 100
 TARGET = re.compile(r"\]\([^)]*\)")
 
 UNWRAPPED = {
-    "README.md",
-    "docs/reference/cli.md",
-    "docs/reference/inspect.md",
-    "docs/reference/results.md",
     "docs/systems.md",
-    "docs/tutorial.md",
 }
 """Pages whose prose is not wrapped yet: take a name out with the last line that is too wide."""
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from mapping.chip import Chip
-from mapping.datasets.load import Dataset, load_data, scaled
+from mapping.datasets import load as module
+from mapping.datasets.load import Dataset, batches, load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.load import load_network
-from mapping.report import activity as module
-from mapping.report.activity import Activity, batches, observe
+from mapping.report.activity import Activity, observe, total_of_runs
 from mapping.report.machine import report_machine
 from mapping.targets.files import load_target
 
@@ -48,7 +48,7 @@ def test_batches_are_all_samples_in_order(data: Dataset) -> None:
 @pytest.mark.parametrize("cycles", [False, True])
 def test_totals_of_batches_are_those_of_one_run(chip: Chip, data: Dataset, *, cycles: bool) -> None:
     whole, steps = chip.run(data.x, cycles=cycles), []
-    got = chip.totals(data, cycles=cycles, progress=lambda done, every: steps.append((done, every)))
+    got = total_of_runs(chip, data, cycles=cycles, progress=lambda done, every: steps.append((done, every)))
     assert (got.samples, got.runs, got.steps, got.mode) == (SAMPLES, 4, whole.result.steps, whole.result.mode)
     assert got.accuracy == whole.accuracy(data.y)
     assert steps[-1] == (whole.result.steps, whole.result.steps)
@@ -74,7 +74,7 @@ def test_activity_of_batches_is_that_of_all_samples(
 
 def test_samples_without_labels_have_no_accuracy(chip: Chip, data: Dataset) -> None:
     unlabelled = Dataset(name=data.name, x=data.x[:2], y=None)
-    activity, totals = observe(chip.spiking, unlabelled), chip.totals(unlabelled)
+    activity, totals = observe(chip.spiking, unlabelled), total_of_runs(chip, unlabelled)
     assert (activity.accuracy, activity.float_accuracy, totals.accuracy) == (None, None, None)
 
 
@@ -93,7 +93,7 @@ def test_report_refuses_a_chip_that_differs_from_its_network(
     chip: Chip, data: Dataset, fault: object, what: str
 ) -> None:
     activity = observe(chip.spiking, data)
-    totals = chip.totals(data, cycles=True)
+    totals = total_of_runs(chip, data, cycles=True)
     assert report_machine(chip, data, load_target("loom"), activity, totals=totals)["samples"] == SAMPLES
     wrong = deepcopy(activity)
     assert callable(fault)
@@ -108,4 +108,6 @@ def test_report_wants_cycles(chip: Chip, data: Dataset) -> None:
     with pytest.raises(
         ValueError, match="totals must be those of runs in cycle mode, not of functional ones"
     ):
-        report_machine(chip, data, load_target("loom"), observe(chip.spiking, data), totals=chip.totals(data))
+        report_machine(
+            chip, data, load_target("loom"), observe(chip.spiking, data), totals=total_of_runs(chip, data)
+        )
