@@ -28,7 +28,7 @@ def joined(parts: Sequence[NDArray[np.generic]], shape: tuple[int, ...] = (0,)) 
     return np.concatenate([np.zeros(shape, np.int64), *(np.asarray(part, np.int64) for part in parts)])
 
 
-def _offsets(sizes: Sequence[int]) -> Ints:
+def _offsets(sizes: Sequence[int] | Ints) -> Ints:
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64))])[:-1].astype(np.int64)
 
 
@@ -82,21 +82,27 @@ def _per_neuron(cores: Sequence[CoreImage | None], name: str, begin: Ints | None
     )
 
 
+def _sizes(cores: Sequence[CoreImage | None], name: str) -> Ints:
+    """Return the rows of an array of every core, 0 for a disabled one."""
+    return np.array([0 if core is None else len(getattr(core, name)) for core in cores], np.int64)
+
+
+def _strengths(cores: Sequence[CoreImage | None], spec: SystemSpec) -> Ints:
+    """Return the strengths of every core, shape (cores, strengths of the spec), zero where none is used."""
+    table = np.zeros((len(cores), spec.core.strengths), np.int64)
+    for row, core in zip(table, cores, strict=True):
+        if core is not None:
+            row[: len(core.strengths)] = core.strengths
+    return table
+
+
 def program_of(image: SystemImage) -> Program:
     """Return an image as the arrays that the kernels read."""
     spec, cores = image.spec, image.cores
     used = [core for core in cores if core is not None]
-    axons = [0 if core is None else core.axons for core in cores]
-    neurons = [0 if core is None else core.neurons for core in cores]
-    strengths = np.zeros((len(cores), spec.core.strengths), np.int64)
-    for row, core in zip(strengths, cores, strict=True):
-        if core is not None:
-            row[: len(core.strengths)] = core.strengths
-    columns = np.array([0 if core is None else len(core.strengths) for core in cores], np.int64)
-    threshold_at = _offsets([0 if core is None else len(core.thresholds) for core in cores])
-    fanouts = [0 if core is None else len(core.fanout) for core in cores]
-    schedules = [0 if core is None else len(core.schedule) for core in cores]
-    fanout_at = _offsets(fanouts)
+    axons, neurons, columns = (_sizes(cores, name) for name in ("crossbar", "bias", "strengths"))
+    thresholds, fanouts, schedules = (_sizes(cores, name) for name in ("thresholds", "fanout", "schedule"))
+    threshold_at, fanout_at = _offsets(thresholds), _offsets(fanouts)
     cells, cell_at, planes, plane_at = _crossbars(cores)
     fanout = joined([_targets(core) for core in used], (0, len(TARGET)))
     bases = {"threshold_base": threshold_at, "fanout_base": fanout_at}
@@ -108,23 +114,23 @@ def program_of(image: SystemImage) -> Program:
         low=spec.core.potential_min,
         high=spec.core.potential_max,
         enabled=np.array([core is not None for core in cores], np.int64),
-        axons=np.array(axons, np.int64),
-        neurons=np.array(neurons, np.int64),
+        axons=axons,
+        neurons=neurons,
         columns=columns,
-        words=-(-np.array(neurons, np.int64) * columns // spec.core.lanes),
+        words=-(-neurons * columns // spec.core.lanes),
         axon_at=_offsets(axons),
         cell_at=cell_at,
         plane_at=plane_at,
         neuron_at=_offsets(neurons),
         fanout_at=fanout_at,
-        fanouts=np.array(fanouts, np.int64),
+        fanouts=fanouts,
         kept=np.array([int(_is_kept(core)) for core in cores], np.int64),
         schedule_at=_offsets(schedules),
-        schedule_length=np.array(schedules, np.int64),
+        schedule_length=schedules,
         cells=cells,
         planes=planes,
         row_cells=joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
-        strengths=strengths,
+        strengths=_strengths(cores, spec),
         **{c.name: _per_neuron(cores, c.name, bases.get(c.name)) for c in TABLES[Section.NEURON]},
         thresholds=joined([core.thresholds for core in used]),
         fanout=fanout,

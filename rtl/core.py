@@ -198,16 +198,20 @@ class Neurocore(Component):
                 with m.If(walk.done):
                     m.next = "TOKEN"
             with m.State("TOKEN"):
-                waiting = Mux(self.o.ready, Activity.TOKEN_WAIT, Activity.SEND_STALL)
-                m.d.comb += [
-                    activity.eq(Mux(self._paused, Activity.PAUSED, waiting)),
-                    self.o.valid.eq(1),
-                    self.o.payload.kind.eq(Kind.TOKEN),
-                ]
-                with m.If(self.o.ready):
-                    m.d.comb += self.observe.finished.eq(1)
-                    m.d.comb += self._schedule.advance.eq(self._control.enable & ~self._paused)
-                    m.next = "WAIT"
+                self._send_token(m)
+
+    def _send_token(self, m: Module) -> None:
+        """Offer the token until the router takes it; then the step is over."""
+        waiting = Mux(self.o.ready, Activity.TOKEN_WAIT, Activity.SEND_STALL)
+        m.d.comb += [
+            self.observe.activity.eq(Mux(self._paused, Activity.PAUSED, waiting)),
+            self.o.valid.eq(1),
+            self.o.payload.kind.eq(Kind.TOKEN),
+        ]
+        with m.If(self.o.ready):
+            m.d.comb += self.observe.finished.eq(1)
+            m.d.comb += self._schedule.advance.eq(self._control.enable & ~self._paused)
+            m.next = "WAIT"
 
     def _begin(self, m: Module, walks: Signal) -> None:
         """A step token was seen: empty the sums, keep or discard the events, choose the first phase."""

@@ -81,49 +81,21 @@ class Walk(Component):
     def elaborate(self, platform: object) -> Module:
         """Attach memories and emitter; build the arithmetic and the walk's state machine."""
         m = Module()
-        core, neurons, thresholds = self._core, self._neurons, self._thresholds
+        core, neurons = self._core, self._neurons
         word = self._attach(m, neurons, Section.NEURON)
-        theta = self._attach(m, thresholds, Section.THRESHOLD)
         self._emission(m, word)
         fetch = Signal()
         before = self._state_memory(m, fetch)
         drive, v = _register(signed(core.drive_bits)), _register(signed(core.potential_bits))
-        last = _register(signed(core.threshold_bits))
-        at, index, count = _register(range(core.strengths)), _register(COUNT_BITS), _register(COUNT_BITS)
         column, neuron = _register(range(core.columns + 1)), _register(range(core.columns))
-        threshold = Signal.like(thresholds.read.address, reset_less=True)
-        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column), self.count.eq(count)]
+        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
         m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [neuron.eq(0), column.eq(0)]
                 m.next = "FETCH"
-            with m.State("FETCH"):
-                m.d.comb += [fetch.eq(1), self.look.eq(1)]
-                m.d.sync += [column.eq(column + 1), at.eq(0), drive.eq(0)]
-                m.next = "DRIVE"
-            with m.State("DRIVE"):
-                m.d.sync += [drive.eq(drive + self.sum * Array(self.strength)[at]), at.eq(at + 1)]
-                with m.If(at + 1 == self.strengths):
-                    m.next = "MEMBRANE"
-                with m.Else():
-                    m.d.comb += self.look.eq(1)
-                    m.d.sync += column.eq(column + 1)
-            with m.State("MEMBRANE"):
-                self._membrane(m, word, before, drive, v)
-                m.d.comb += thresholds.read.enable.eq(1)
-                m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
-                m.d.sync += [index.eq(0), count.eq(0), threshold.eq(thresholds.read.address + 1)]
-                m.next = "STORE"
-                with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
-                    m.next = "COMPARE"
-            with m.State("COMPARE"):
-                m.d.comb += [thresholds.read.enable.eq(1), thresholds.read.address.eq(threshold)]
-                m.d.sync += [index.eq(index + 1), threshold.eq(threshold + 1)]
-                with m.If(v >= theta.threshold):
-                    m.d.sync += [count.eq(count + 1), last.eq(theta.threshold)]
-                with m.If(index + 1 == self.entry.threshold_count):
-                    m.next = "STORE"
+            self._drive(m, fetch, column, drive)
+            last = self._compare(m, word, before, drive, v)
             with m.State("STORE"):
                 self._reset(m, word, v, last)
                 m.d.comb += [self.stored.eq(1), self._emitter.look.eq(1)]
@@ -136,6 +108,46 @@ class Walk(Component):
                 with m.If(self._emitter.done):
                     self._advance(m, neuron)
         return m
+
+    def _drive(self, m: Module, fetch: Signal, column: Signal, drive: Signal) -> None:
+        """Fetch the words of a neuron, then add one column sum times its strength a cycle (rule 6)."""
+        at = _register(range(self._core.strengths))
+        with m.State("FETCH"):
+            m.d.comb += [fetch.eq(1), self.look.eq(1)]
+            m.d.sync += [column.eq(column + 1), at.eq(0), drive.eq(0)]
+            m.next = "DRIVE"
+        with m.State("DRIVE"):
+            m.d.sync += [drive.eq(drive + self.sum * Array(self.strength)[at]), at.eq(at + 1)]
+            with m.If(at + 1 == self.strengths):
+                m.next = "MEMBRANE"
+            with m.Else():
+                m.d.comb += self.look.eq(1)
+                m.d.sync += column.eq(column + 1)
+
+    def _compare(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> Signal:
+        """Compute V, then compare it with one threshold a cycle (rule 7); return the last one crossed."""
+        thresholds = self._thresholds
+        theta = self._attach(m, thresholds, Section.THRESHOLD)
+        last = _register(signed(self._core.threshold_bits))
+        threshold = Signal.like(thresholds.read.address, reset_less=True)
+        index, count = _register(COUNT_BITS), _register(COUNT_BITS)
+        m.d.comb += self.count.eq(count)
+        with m.State("MEMBRANE"):
+            self._membrane(m, word, before, drive, v)
+            m.d.comb += thresholds.read.enable.eq(1)
+            m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
+            m.d.sync += [index.eq(0), count.eq(0), threshold.eq(thresholds.read.address + 1)]
+            m.next = "STORE"
+            with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
+                m.next = "COMPARE"
+        with m.State("COMPARE"):
+            m.d.comb += [thresholds.read.enable.eq(1), thresholds.read.address.eq(threshold)]
+            m.d.sync += [index.eq(index + 1), threshold.eq(threshold + 1)]
+            with m.If(v >= theta.threshold):
+                m.d.sync += [count.eq(count + 1), last.eq(theta.threshold)]
+            with m.If(index + 1 == self.entry.threshold_count):
+                m.next = "STORE"
+        return last
 
     def _emission(self, m: Module, word: data.View) -> None:
         """Tell the emitter of the neuron that the walk is at."""

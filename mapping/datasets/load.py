@@ -34,6 +34,7 @@ __all__ = [
     "check_scale",
     "classes",
     "correct",
+    "largest",
     "load_data",
     "scale_text",
     "scaled",
@@ -155,8 +156,13 @@ def classes(logits: NDArray[np.float64]) -> NDArray[np.int64] | None:
     logits : float64 (samples, ...)
         Outputs of a network.
     """
-    flat = logits.reshape(len(logits), math.prod(logits.shape[1:]))
-    return None if flat.shape[1] < 2 else np.argmax(flat, axis=1).astype(np.int64)
+    return None if math.prod(logits.shape[1:]) < 2 else largest(logits)
+
+
+def largest(logits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index of the largest output of every sample, the lowest on ties."""
+    answers: NDArray[np.int64] = np.argmax(logits.reshape(len(logits), -1), axis=1)
+    return answers
 
 
 def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:

@@ -4,27 +4,23 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.trace import RunResult
-from mapping.datasets.load import Dataset, batches, correct
+from mapping.chip import Chip
+from mapping.datasets.load import Dataset, batches, correct, largest
 from mapping.model.evaluate import infer, run_single
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
-
-if TYPE_CHECKING:
-    from mapping.chip import Chip
 
 __all__ = [
     "Activity",
     "LayerActivity",
     "RunTotals",
     "SingleDifferences",
-    "largest",
     "observe",
     "total_of_runs",
 ]
@@ -84,7 +80,7 @@ class RunTotals:
 
 
 def total_of_runs(
-    chip: "Chip", data: Dataset, *, cycles: bool = False, progress: Progress | None = None
+    chip: Chip, data: Dataset, *, cycles: bool = False, progress: Progress | None = None
 ) -> RunTotals:
     """Emulate a chip on any number of samples, batch by batch, and return the sums.
 
@@ -105,12 +101,6 @@ def total_of_runs(
 
 def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
-
-
-def largest(logits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the index of the largest output of every sample, the lowest on ties."""
-    answers: NDArray[np.int64] = np.argmax(logits.reshape(len(logits), -1), axis=1)
-    return answers
 
 
 @dataclass(slots=True, kw_only=True)

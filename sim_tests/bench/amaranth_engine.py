@@ -11,7 +11,8 @@ from emu.spec import COUNTER_BITS
 from emu.trace import RunResult
 from emu.words import beat_layout
 from sim_tests.bench.job import BenchJob
-from sim_tests.bench.session import BenchError, Session
+from sim_tests.bench.scoreboard import BenchError
+from sim_tests.bench.session import Session
 from sim_tests.bench.top import Sample
 
 __all__ = ["play", "run_pysim"]

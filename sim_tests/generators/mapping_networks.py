@@ -240,14 +240,9 @@ def interpret(image: SystemImage, stimulus: Stimulus) -> RunResult:
             entry = _entry(core, step)
             if not entry["fire"]:
                 continue
-            sums = sum(
-                (
-                    core.crossbar[axon].astype(np.int64) * value
-                    for (at, axon), value in current.items()
-                    if at == index
-                ),
-                start=np.zeros(core.neurons, np.int64),
-            )
+            values = {axon: value for (at, axon), value in current.items() if at == index}
+            rows = (core.crossbar[axon].astype(np.int64) * value for axon, value in values.items())
+            sums = sum(rows, start=np.zeros(core.neurons, np.int64))
             for neuron in range(core.neurons):
                 base = core.threshold_base[neuron] + entry["threshold_first"]
                 count = int((sums[neuron] >= core.thresholds[base : base + entry["threshold_count"]]).sum())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random systems and stimuli that reach every corner of the contract, and the proof that a batch did.
+"""Random systems and stimuli that reach every corner of the contract; `coverage` proves that a batch did.
 
 All choices come from one NumPy generator: the same seed gives the same image and stimulus.
 """
@@ -14,18 +14,15 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import PRESETS, CoreSpec, SystemSpec
-from emu.trace import STRAYS, HostPace, RunResult, Stimulus
+from emu.trace import STRAYS, HostPace, Stimulus
 from emu.words import PACKET, RECTANGLE, TABLES, Kind, Reset, Section, columns_of, table_of
 
 __all__ = [
     "POOL",
-    "coverage",
     "make_core",
     "make_stimulus",
     "make_system",
     "random_system",
-    "require_coverage",
-    "unreachable",
 ]
 
 WIDE = CoreSpec(
@@ -332,98 +329,3 @@ def _with_strays(
         at = first + int(rng.integers(0, len(of_step) + 1)) * int(rng.integers(2))
         marked.insert(at, ((step, x0, x1, y0, y1, *data), int(rng.choice(np.array(STRAYS, np.int64)))))
     return [row for row, _ in marked], [kind for _, kind in marked]
-
-
-def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[str, float]:
-    """Return for each corner of the contract the share of the run that was in it.
-
-    Parameters
-    ----------
-    image, stimulus : what was run.
-    result : of a run with cycles and potentials.
-
-    Returns
-    -------
-    Shares of steps (spikes, idle, output), of cores (contention: a core that had to wait for its router at
-    least once, which needs a full FIFO and so a refused grant behind it; merges, saturation, errors, router
-    errors, disabled, empty), of stored potentials (negative), of packets and fan-out entries (multicast), of
-    rows of spikes (count, unary with c > 1, each reset, crossings), of steps of a schedule (windows), of
-    systems (all others).
-    """
-    assert result.potentials is not None
-    rows = [(step, image.cores[core], neuron, c) for step, core, neuron, c in result.spikes.tolist()]
-    spikes = [(core, neuron, c) for _, core, neuron, c in rows if core is not None]
-    sent = [(core.count_emission[i], c) for core, i, c in spikes if core.connected[i]]
-    programs = [core for core in image.cores if core is not None]
-    rectangles = [row for core in programs for row in core.fanout.tolist()] + stimulus.packet.tolist()
-    active = {row[0] for row in rows} | set(stimulus.step.tolist())
-    shares: dict[str, Sequence[bool] | NDArray[np.bool_]] = {
-        "spikes": [step in {row[0] for row in rows} for step in range(result.steps)],
-        "idle steps": [step not in active for step in range(result.steps)],
-        "outputs": [step in result.outputs[:, 0] for step in range(result.steps)],
-        "negative potentials": result.potentials[:, 3] < 0,
-        "multicast": [r[0] < r[1] or r[2] < r[3] for r in rectangles],
-        "count emission": [count for count, _ in sent],
-        "unary emission with c > 1": [not count and c > 1 for count, c in sent],
-        "disabled cores": [core is None for core in image.cores],
-        "cores without neurons": [core.neurons == 0 for core in programs],
-        "schedules with several entries": [any(len(core.schedule) > 1 for core in programs)],
-    }
-    after_token = [
-        stray and step not in stimulus.step[:at]
-        for at, (step, stray) in enumerate(zip(stimulus.step.tolist(), stimulus.strays.tolist(), strict=True))
-    ]
-    shares |= {
-        "control packets while running": stimulus.strays,
-        "reads right behind a token": [
-            a and k == Kind.READ for a, k in zip(after_token, stimulus.kind, strict=True)
-        ],
-        "a host that does not always take": [stimulus.host.taken < stimulus.host.period],
-    }
-    entries = [columns_of(Section.SCHEDULE, core.schedule) for core in programs]
-    windows = [g for entry in entries for g in entry["threshold_count"][entry["fire"] > 0].tolist()]
-    shares |= {f"windows of {g} thresholds": [window == g for window in windows] for g in (0, 1, 4, 5)}
-    shares |= {
-        "windows above 127 thresholds": [window > 127 for window in windows],
-        "crossings above 7": [c > 7 for _, _, c in spikes],
-        "crossings above 127": [c > 127 for _, _, c in spikes],
-    }
-    shares |= {name: [holds] for name, holds in _sizes(image.spec.core).items()}
-    shares |= {f"reset {r.name.lower()}": [core.reset[i] == r for core, i, _ in spikes] for r in Reset}
-    counters = {"contention": "send_stall", "merges": "merges", "saturation": "saturations"}
-    counters |= {"errors": "errors", "router errors": "router_errors"}
-    shares |= {name: result.counters[counter] > 0 for name, counter in counters.items()}
-    return {name: float(np.mean(share)) if len(share) else 0.0 for name, share in shares.items()}
-
-
-def _sizes(core: CoreSpec) -> dict[str, bool]:
-    """Return the corners that a core is in, or is not, whatever it runs."""
-    return {
-        "axon ids that fill the flit": core.flit_axon_bits == core.axon_bits,
-        "potentials wider than drives": core.potential_bits > core.drive_bits,
-        "potentials narrower than drives": core.potential_bits < core.drive_bits,
-    }
-
-
-def unreachable(core: CoreSpec) -> set[str]:
-    """Return the shares of `coverage` that are zero for every program of a core."""
-    names = {name for name, holds in _sizes(core).items() if not holds}
-    if min(core.thresholds, core.payload_max) <= 127:
-        names |= {"windows above 127 thresholds", "crossings above 127"}
-    return names
-
-
-def require_coverage(batch: Sequence[dict[str, float]]) -> None:
-    """Check that a batch of runs was in every corner at least once.
-
-    Parameters
-    ----------
-    batch : what `coverage` returned for each run.
-
-    Raises
-    ------
-    AssertionError : naming every share that is zero in all runs; also for an empty batch.
-    """
-    assert batch, "coverage needs at least one run"
-    missing = [name for name in batch[0] if not any(shares[name] for shares in batch)]
-    assert not missing, f"the batch must reach every corner, it missed: {', '.join(missing)}"

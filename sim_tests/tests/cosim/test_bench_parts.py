@@ -14,7 +14,8 @@ from emu.trace import diff
 from emu.words import Activity, Kind, Section, beat_layout
 from sim_tests.bench.block_player import flit
 from sim_tests.bench.job import BenchJob, load_result, prepare, save_result
-from sim_tests.bench.session import BenchError, CoreMonitor, GatewayMonitor, Scoreboard, Session
+from sim_tests.bench.scoreboard import BenchError, Scoreboard
+from sim_tests.bench.session import CoreMonitor, GatewayMonitor, Session
 from sim_tests.bench.top import Sample
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
 

@@ -14,7 +14,8 @@ from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.engines import EngineError, check_spec, choose, run_jobs
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase
-from sim_tests.bench.session import SPARE_CYCLES, BenchError, Scoreboard, Session
+from sim_tests.bench.scoreboard import BenchError, Scoreboard
+from sim_tests.bench.session import SPARE_CYCLES, Session
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.generators.systems import POOL
 

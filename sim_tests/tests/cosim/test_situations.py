@@ -16,7 +16,8 @@ from emu.words import ErrorCause, Kind
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import prepare
 from sim_tests.bench.prelude import _Knock
-from sim_tests.bench.session import BenchError, Session
+from sim_tests.bench.scoreboard import BenchError
+from sim_tests.bench.session import Session
 from sim_tests.bench.status import expected_status, status_fault
 from sim_tests.generators.systems import FULL, make_core, make_system
 from sim_tests.oracle.machine import run_oracle

@@ -10,14 +10,8 @@ import pytest
 from emu.image import CoreImage, SystemImage
 from emu.spec import SystemSpec, preset
 from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus, diff
-from sim_tests.generators.systems import (
-    coverage,
-    make_core,
-    make_stimulus,
-    make_system,
-    random_system,
-    require_coverage,
-)
+from sim_tests.generators.coverage import coverage, require_coverage
+from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.cycles import Chip, CoreMachine, Router
 from sim_tests.oracle.machine import run_oracle, stimulus_flits
 from sim_tests.oracle.rules import Core, E, Flit, L, Mesh, N, S, W, wanted

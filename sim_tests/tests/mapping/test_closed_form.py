@@ -52,9 +52,6 @@ def test_layers_take_their_own_levels_padding_and_dilation() -> None:
         input=(1, 1, 32),
         output=(1, 1, 5),
         kernel=(1, 1),
-        stride=(1, 1),
-        dilation=(1, 1),
-        pads=(0, 0, 0, 0),
         source_levels=1,
         levels=7,
     )

@@ -18,7 +18,7 @@ from emu.spec import SystemSpec, preset
 from rtl import export
 from rtl.chip import Chip
 from rtl.export import VERILOG_FILES, chip_verilog, describe, write_verilog
-from sim_tests.bench.engines import _verilator_environment
+from sim_tests.bench.runner import verilator_environment
 from sim_tests.conftest import require_engine
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=1)
@@ -110,7 +110,7 @@ def test_observation_is_off_in_exports(design: dict[str, str]) -> None:
 
 def test_verilator_accepts_the_design(folder: Path) -> None:
     require_engine("verilator")
-    environment = _verilator_environment()
+    environment = verilator_environment()
     command = ["verilator", "--lint-only", "-Wno-fatal", "--top-module", "chip", *VERILOG_FILES]
     assert "%Error" not in run(command, folder, **environment)
 

@@ -12,7 +12,7 @@ import pytest
 
 from emu.machine import Machine
 from emu.trace import RunResult
-from sim_tests.bench.session import BenchError
+from sim_tests.bench.scoreboard import BenchError
 from sim_tests.benchmarks import cycle
 from sim_tests.benchmarks.measure import Options, Row
 

@@ -30,7 +30,7 @@ BLOCKS = {
         f"emu/kernels/{name}.py"
         for name in ("crossbar", "neuron", "fabric", "routes", "mesh", "cycle", "inject", "state")
     ),
-    *(f"sim_tests/bench/{name}.py" for name in ("session", "job")),
+    *(f"sim_tests/bench/{name}.py" for name in ("scoreboard", "session", "job")),
 }
 NOTICED = re.compile(r"^E +(assert |AssertionError|Failed|\S*BenchError)", re.MULTILINE)
 BROKEN = re.compile(r"\d+ errors? in ")

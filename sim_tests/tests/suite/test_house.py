@@ -18,6 +18,7 @@ PUBLIC_SOURCES = [path for path in SOURCES if not path.name.startswith("test_")]
 TARGETS = ("demo", "test", "lint", "docs", "bench", "clean", "help")
 OPTIONAL_PACKAGES = {"torch"}
 FIRST_LINE = "# SPDX-License-Identifier: Apache-2.0"
+FUNCTION_LINES, FILE_LINES = 40, 400
 MACHINE_PATH = re.compile(r"(?<![\w/.])/(?:work|home|root|tmp)/[\w.]")
 
 
@@ -63,6 +64,19 @@ def machine_paths(text: str) -> list[str]:
     return [line for line in text.splitlines() if MACHINE_PATH.search(line)]
 
 
+def long_functions(tree: ast.Module) -> list[str]:
+    """Name the functions of more than `FUNCTION_LINES` lines; their docstrings do not count."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            text = first.end_lineno or 0 if ast.get_docstring(node) else first.lineno - 1
+            heading = first.lineno - node.lineno
+            if heading + (node.end_lineno or 0) - text > FUNCTION_LINES:
+                found.append(node.name)
+    return found
+
+
 @pytest.fixture(scope="module")
 def checkout() -> Path:
     """Return the root of the checkout; skip where the suite runs from an installed wheel."""
@@ -92,6 +106,13 @@ def test_module_says_what_is_public(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert exported(tree), f"{relative(path)} must assign __all__"
     assert undocumented(tree) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert long_functions(ast.parse(text)) == []
+    assert len(text.splitlines()) <= FILE_LINES, f"{relative(path)} is longer than {FILE_LINES} lines"
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if relative(p).startswith("rtl/")], ids=relative)
@@ -177,6 +198,14 @@ def test_undocumented_finds_a_planted_one() -> None:
         "@dataclass\nclass A:\n    x: int\ndef f():\n    'Doc.'\ndef _g(): pass\nasync def h(): pass\n"
     )
     assert undocumented(tree) == ["A", "h"]
+
+
+def test_long_functions_finds_a_planted_one() -> None:
+    body = "    x = 1\n" * (FUNCTION_LINES - 1)
+    text = "    '''Line.\n\n    More.\n    '''\n"
+    assert long_functions(ast.parse(f"def f():\n{text}{body}")) == []
+    assert long_functions(ast.parse(f"def f():\n{text}{body}    x = 2\n")) == ["f"]
+    assert long_functions(ast.parse(f"async def g():\n{body}    x = 2\n")) == ["g"]
 
 
 def test_exported_finds_both_spellings() -> None:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run reached: the share of every corner of the contract, and the proof that a batch reached all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import SystemImage
+from emu.spec import CoreSpec
+from emu.trace import RunResult, Stimulus
+from emu.words import Kind, Reset, Section, columns_of
+
+__all__ = ["coverage", "require_coverage", "unreachable"]
+
+Shares = Sequence[bool] | NDArray[np.bool_]
+
+_COUNTED = {
+    "contention": "send_stall",
+    "merges": "merges",
+    "saturation": "saturations",
+    "errors": "errors",
+    "router errors": "router_errors",
+}
+"""Corners that a counter of a core tells, when it is not zero."""
+
+
+def coverage(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[str, float]:
+    """Return for each corner of the contract the share of the run that was in it.
+
+    Parameters
+    ----------
+    image, stimulus : what was run.
+    result : of a run with cycles and potentials.
+
+    Returns
+    -------
+    Shares of steps (spikes, idle, output), of cores (contention: a core that had to wait for its router at
+    least once, which needs a full FIFO and so a refused grant behind it; merges, saturation, errors, router
+    errors, disabled, empty), of stored potentials (negative), of packets and fan-out entries (multicast), of
+    rows of spikes (count, unary with c > 1, each reset, crossings), of steps of a schedule (windows), of
+    systems (all others).
+    """
+    shares: dict[str, Shares] = {
+        **_of_run(image, stimulus, result),
+        **_of_stimulus(stimulus),
+        **_of_windows(image),
+        **_of_spikes(image, result),
+        **{name: [holds] for name, holds in _sizes(image.spec.core).items()},
+        **{name: result.counters[counter] > 0 for name, counter in _COUNTED.items()},
+    }
+    return {name: float(np.mean(share)) if len(share) else 0.0 for name, share in shares.items()}
+
+
+def _of_run(image: SystemImage, stimulus: Stimulus, result: RunResult) -> dict[str, Shares]:
+    """Return what steps, potentials, rectangles and programs were."""
+    assert result.potentials is not None
+    fired, steps = set(result.spikes[:, 0].tolist()), range(result.steps)
+    active = fired | set(stimulus.step.tolist())
+    programs = [core for core in image.cores if core is not None]
+    rectangles = [row for core in programs for row in core.fanout.tolist()] + stimulus.packet.tolist()
+    return {
+        "spikes": [step in fired for step in steps],
+        "idle steps": [step not in active for step in steps],
+        "outputs": [step in result.outputs[:, 0] for step in steps],
+        "negative potentials": result.potentials[:, 3] < 0,
+        "multicast": [r[0] < r[1] or r[2] < r[3] for r in rectangles],
+        "disabled cores": [core is None for core in image.cores],
+        "cores without neurons": [core.neurons == 0 for core in programs],
+        "schedules with several entries": [any(len(core.schedule) > 1 for core in programs)],
+    }
+
+
+def _of_stimulus(stimulus: Stimulus) -> dict[str, Shares]:
+    """Return which control packets came at illegal times, and how the host took flits."""
+    rows = zip(stimulus.step.tolist(), stimulus.strays.tolist(), strict=True)
+    after_token = [stray and step not in stimulus.step[:at] for at, (step, stray) in enumerate(rows)]
+    return {
+        "control packets while running": stimulus.strays,
+        "reads right behind a token": [
+            after and kind == Kind.READ for after, kind in zip(after_token, stimulus.kind, strict=True)
+        ],
+        "a host that does not always take": [stimulus.host.taken < stimulus.host.period],
+    }
+
+
+def _of_windows(image: SystemImage) -> dict[str, Shares]:
+    """Return how many thresholds the entries of the schedules compare."""
+    entries = [columns_of(Section.SCHEDULE, core.schedule) for core in image.cores if core is not None]
+    windows = [g for entry in entries for g in entry["threshold_count"][entry["fire"] > 0].tolist()]
+    return {
+        **{f"windows of {g} thresholds": [window == g for window in windows] for g in (0, 1, 4, 5)},
+        "windows above 127 thresholds": [window > 127 for window in windows],
+    }
+
+
+def _of_spikes(image: SystemImage, result: RunResult) -> dict[str, Shares]:
+    """Return how neurons that fired emit and reset, and how many thresholds they crossed."""
+    rows = [(image.cores[core], neuron, c) for _, core, neuron, c in result.spikes.tolist()]
+    spikes = [(core, neuron, c) for core, neuron, c in rows if core is not None]
+    sent = [(core.count_emission[i], c) for core, i, c in spikes if core.connected[i]]
+    return {
+        "count emission": [count for count, _ in sent],
+        "unary emission with c > 1": [not count and c > 1 for count, c in sent],
+        "crossings above 7": [c > 7 for _, _, c in spikes],
+        "crossings above 127": [c > 127 for _, _, c in spikes],
+        **{f"reset {r.name.lower()}": [core.reset[i] == r for core, i, _ in spikes] for r in Reset},
+    }
+
+
+def _sizes(core: CoreSpec) -> dict[str, bool]:
+    """Return the corners that a core is in, or is not, whatever it runs."""
+    return {
+        "axon ids that fill the flit": core.flit_axon_bits == core.axon_bits,
+        "potentials wider than drives": core.potential_bits > core.drive_bits,
+        "potentials narrower than drives": core.potential_bits < core.drive_bits,
+    }
+
+
+def unreachable(core: CoreSpec) -> set[str]:
+    """Return the shares of `coverage` that are zero for every program of a core."""
+    names = {name for name, holds in _sizes(core).items() if not holds}
+    if min(core.thresholds, core.payload_max) <= 127:
+        names |= {"windows above 127 thresholds", "crossings above 127"}
+    return names
+
+
+def require_coverage(batch: Sequence[dict[str, float]]) -> None:
+    """Check that a batch of runs was in every corner at least once.
+
+    Parameters
+    ----------
+    batch : what `coverage` returned for each run.
+
+    Raises
+    ------
+    AssertionError : naming every share that is zero in all runs; also for an empty batch.
+    """
+    assert batch, "coverage needs at least one run"
+    missing = [name for name in batch[0] if not any(shares[name] for shares in batch)]
+    assert not missing, f"the batch must reach every corner, it missed: {', '.join(missing)}"
