@@ -16,7 +16,7 @@ def without_start_values(text: str) -> str:
 
     Values without a width stay: in designs of others the generator wakes combinational blocks with them.
 
-    >>> without_start_values("  reg [3:0] \\level  = 4'h0;\n  reg wake = 0;\n  wire a = 1'h0;\n")
-    '  reg [3:0] \\level ;\n  reg wake = 0;\n  wire a = 1\'h0;\n'
+    >>> without_start_values("  reg [3:0] level  = 4'h0;\n  reg wake = 0;\n  wire a = 1'h0;\n")
+    "  reg [3:0] level ;\n  reg wake = 0;\n  wire a = 1'h0;\n"
     """
     return _REGISTER.sub(r"\1 ;", text)
