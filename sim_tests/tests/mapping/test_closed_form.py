@@ -16,6 +16,9 @@ from mapping.targets.patches import LayerShape
 from sim_tests.generators.mapping_networks import Draft, random_network
 from sim_tests.generators.model_builder import ModelBuilder
 
+ONE: dict[str, Any] = {"kernel": (1, 1), "stride": (1, 1), "dilation": (1, 1), "pads": (0, 0, 0, 0)}
+"""A window of one place."""
+
 
 def test_layers_take_their_own_levels_padding_and_dilation() -> None:
     draft = Draft(shape=(2, 9, 8), levels=3)
@@ -51,9 +54,9 @@ def test_layers_take_their_own_levels_padding_and_dilation() -> None:
         kind="fc",
         input=(1, 1, 32),
         output=(1, 1, 5),
-        kernel=(1, 1),
         source_levels=1,
         levels=7,
+        **ONE,
     )
 
 
