@@ -29,8 +29,11 @@ COUNTER_BITS = 48
 FIFO_DEPTH = 2
 """Flits that one router input holds; two sustain one flit a cycle."""
 
-STRENGTH_BITS = 8
-PRESENCE_WORD = 32
+STRENGTH_BITS = 12
+DELTA_BITS = 13
+PRESENCE_WORD = 64
+THRESHOLDS_A_WORD = 4
+MOST_AXONS = 1 << 17
 
 
 class SpecError(SpikeloomError, ValueError):
@@ -71,6 +74,16 @@ def _require_integers(**values: object) -> None:
             raise TypeError(f"{name} must be an integer, not {value!r}")
 
 
+OPTIONS = ("axon_shifts", "ladder", "signed_ladder", "synaptic_current", "decay")
+"""Options that a core has or has not; ``max_extension`` and ``refractory_bits`` are options with a size."""
+
+
+def _require_truths(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be true or false, not {value!r}")
+
+
 def _require(condition: bool, noun: str, rule: str, value: object) -> None:
     if not condition:
         raise SpecError(f"{noun} must be {rule}, not {value!r}")
@@ -88,13 +101,22 @@ class CoreSpec:
     ----------
     axons : crossbar rows, 2..4096.
     columns : crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
-    lanes : columns read in one cycle, a power of two, 8..64.
+    lanes : columns read in one cycle, a power of two, 8..128.
     payload_bits : width of a packet's signed payload, 2..9.
-    potential_bits : width of the membrane potential, 8..32.
+    potential_bits : width of membrane potential and synaptic current, 8..32.
     strengths : most columns that one neuron may join (k), 1..8.
-    thresholds, fanouts, schedule : words of the threshold, fan-out and schedule memories.
+    thresholds : of the threshold memory, a multiple of 4: a word holds four.
+    fanouts, schedule, profiles : words of the fan-out, schedule and profile memories.
     gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
         has anyway, up to 2^24. A wider flit is the only consequence.
+    sum_bits : width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
+    max_extension : option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
+    axon_shifts : option; a row's values may be shifted left by 0..7 bits.
+    ladder : option; thresholds of one step width, found without a list.
+    signed_ladder : option; ladders that count below zero. Needs ``ladder``.
+    synaptic_current : option; a neuron has a second state variable U.
+    decay : option; V loses a share of itself in every update. U's own decay belongs to the synaptic current.
+    refractory_bits : option; width of the refractory counter, 2..8; 0 leaves it out.
 
     Raises
     ------
@@ -110,27 +132,69 @@ class CoreSpec:
     thresholds: int
     fanouts: int
     schedule: int
+    profiles: int = 8
     gateway_axons: int = 0
+    sum_bits: int = 0
+    max_extension: int = 1
+    axon_shifts: bool = False
+    ladder: bool = False
+    signed_ladder: bool = False
+    synaptic_current: bool = False
+    decay: bool = False
+    refractory_bits: int = 0
 
     def __post_init__(self) -> None:
-        _require_integers(**dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        options = {name: values.pop(name) for name in OPTIONS}
+        _require_integers(**values)
+        _require_truths(**options)
         _require(2 <= self.axons <= 4096, "axons", "2..4096", self.axons)
         _require(8 <= self.columns <= 4096, "columns", "8..4096", self.columns)
-        _require(_power_of_two(self.lanes) and 8 <= self.lanes <= 64, "lanes", "8, 16, 32 or 64", self.lanes)
+        lanes = _power_of_two(self.lanes) and 8 <= self.lanes <= 128
+        _require(lanes, "lanes", "8, 16, 32, 64 or 128", self.lanes)
         whole = self.columns % self.lanes == 0 and _power_of_two(self.columns // self.lanes)
         _require(whole, "columns", f"a power of two times the {self.lanes} lanes", self.columns)
         _require(2 <= self.payload_bits <= 9, "payload_bits", "2..9", self.payload_bits)
         _require(8 <= self.potential_bits <= 32, "potential_bits", "8..32", self.potential_bits)
         _require(1 <= self.strengths <= 8, "strengths", "1..8", self.strengths)
-        _require(2 <= self.thresholds <= 65536, "thresholds", "2..65536", self.thresholds)
+        fours = 4 <= self.thresholds <= 65536 and self.thresholds % THRESHOLDS_A_WORD == 0
+        _require(fours, "thresholds", "a multiple of 4, 4..65536", self.thresholds)
         _require(2 <= self.fanouts <= 65536, "fanouts", "2..65536", self.fanouts)
         _require(2 <= self.schedule <= 256, "schedule", "2..256", self.schedule)
+        _require(2 <= self.profiles <= 256, "profiles", "2..256", self.profiles)
         _require(0 <= self.gateway_axons <= 1 << 24, "gateway_axons", "0..16777216", self.gateway_axons)
+        self._check_options()
+
+    def _check_options(self) -> None:
+        widest = signed_bits(self.axons << (self.payload_bits - 1))
+        if self.sum_bits == 0:
+            object.__setattr__(self, "sum_bits", widest)
+        least = self.payload_bits + 1
+        _require(least <= self.sum_bits <= 40, "sum_bits", f"0 or {least}..40", self.sum_bits)
+        extension = _power_of_two(self.max_extension) and self.max_extension <= self.words
+        _require(
+            extension,
+            "max_extension",
+            f"a power of two, 1..{self.words} (columns / lanes)",
+            self.max_extension,
+        )
+        _require(self.extended_axons <= MOST_AXONS, "axons x max_extension", "1..131072", self.extended_axons)
+        _require(self.ladder or not self.signed_ladder, "signed_ladder", "false without ladder", True)
+        narrow = not self.ladder or 2 * self.payload_bits <= self.potential_bits
+        rule = f"at least twice the {self.payload_bits} payload bits with a ladder"
+        _require(narrow, "potential_bits", rule, self.potential_bits)
+        refractory = self.refractory_bits == 0 or 2 <= self.refractory_bits <= 8
+        _require(refractory, "refractory_bits", "0 or 2..8", self.refractory_bits)
+
+    @property
+    def extended_axons(self) -> int:
+        """Most axons of a core: crossbar rows times the largest extension."""
+        return self.axons * self.max_extension
 
     @property
     def axon_bits(self) -> int:
-        """Address bits of an axon row."""
-        return bits_for(self.axons)
+        """Address bits of an axon."""
+        return bits_for(self.extended_axons)
 
     @property
     def words(self) -> int:
@@ -148,15 +212,38 @@ class CoreSpec:
         return -(1 << (self.payload_bits - 1))
 
     @property
-    def sum_bits(self) -> int:
-        """Width of a column sum: holds axons x 2^(payload_bits - 1), so it cannot overflow."""
-        return signed_bits(self.axons << (self.payload_bits - 1))
+    def sum_max(self) -> int:
+        """Largest magnitude of a column sum."""
+        return (1 << (self.sum_bits - 1)) - 1
 
     @property
     def drive_bits(self) -> int:
         """Width of a drive: strengths x 2^(strength bits - 1) column sums of the largest size."""
-        largest = self.axons << (self.payload_bits - 1)
-        return signed_bits(self.strengths * (1 << (STRENGTH_BITS - 1)) * largest)
+        return signed_bits(self.strengths << (STRENGTH_BITS - 1 + self.sum_bits - 1))
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits of a ladder's step behind the point: F = 2 payload_bits."""
+        return 2 * self.payload_bits
+
+    @property
+    def refractory_max(self) -> int:
+        """Largest refractory count, which never decreases: fire once."""
+        return (1 << self.refractory_bits) - 1
+
+    @property
+    def integrate_fill(self) -> int:
+        """Cycles that a block's integration takes beyond one for each event (FI)."""
+        return 6
+
+    @property
+    def walk_fill(self) -> int:
+        """Cycles from the last cycle of integration to the first neuron at the emitter (FW).
+
+        A ladder adds a stage for each bit that it decides.
+        """
+        stages = self.payload_bits - (not self.signed_ladder)
+        return 9 + (stages if self.ladder else 0)
 
     @property
     def potential_max(self) -> int:
@@ -234,14 +321,8 @@ class SystemSpec:
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data; `from_dict` reads them back.
-
-        A flit of the usual width is not mentioned, so that images keep their digest.
-        """
-        sizes = dataclasses.asdict(self)
-        if not self.core.gateway_axons:
-            del sizes["core"]["gateway_axons"]
-        return sizes
+        """Return the sizes as plain data; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
