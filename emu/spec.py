@@ -331,6 +331,8 @@ class SystemSpec:
         return cls(core=CoreSpec(**data["core"]), **rest)
 
 
+_EVERY_OPTION: dict[str, Any] = dict.fromkeys(OPTIONS, True)
+
 PRESETS: dict[str, CoreSpec] = {
     "tiny": CoreSpec(
         axons=32,
@@ -342,6 +344,8 @@ PRESETS: dict[str, CoreSpec] = {
         thresholds=128,
         fanouts=64,
         schedule=8,
+        refractory_bits=3,
+        **_EVERY_OPTION,
     ),
     "small": CoreSpec(
         axons=256,
@@ -353,20 +357,56 @@ PRESETS: dict[str, CoreSpec] = {
         thresholds=1024,
         fanouts=1024,
         schedule=32,
+        refractory_bits=6,
+        **_EVERY_OPTION,
+    ),
+    "medium": CoreSpec(
+        axons=512,
+        columns=512,
+        lanes=32,
+        payload_bits=9,
+        potential_bits=24,
+        strengths=6,
+        thresholds=2048,
+        fanouts=4096,
+        schedule=64,
+        profiles=16,
+        max_extension=4,
+        refractory_bits=8,
+        **_EVERY_OPTION,
     ),
     "reference": CoreSpec(
         axons=1152,
         columns=1024,
-        lanes=32,
+        lanes=128,
         payload_bits=9,
         potential_bits=24,
         strengths=8,
         thresholds=4096,
         fanouts=8192,
         schedule=64,
+        profiles=16,
+        max_extension=8,
+        refractory_bits=8,
+        **_EVERY_OPTION,
+    ),
+    "article": CoreSpec(
+        axons=1152,
+        columns=1024,
+        lanes=16,
+        payload_bits=4,
+        potential_bits=24,
+        strengths=4,
+        thresholds=4096,
+        fanouts=8192,
+        schedule=64,
+        max_extension=64,
     ),
 }
-"""Named core sizes; ``small`` holds the demo, ``reference`` has the crossbar of Kuang et al. (2021)."""
+"""Named core sizes; ``small`` holds the demo and ``medium`` 8-bit networks of 5 digits.
+
+``reference`` has the crossbar of Kuang et al. (2021), ``article`` also its lanes and its extension.
+"""
 
 
 def preset(name: str) -> CoreSpec:
