@@ -25,7 +25,7 @@ from mapping.report.activity import Activity, RunTotals, SingleDifferences, obse
 from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking.network import SpikingNetwork
-from mapping.targets.energy import estimate_energy, scaled
+from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches
 
@@ -166,7 +166,7 @@ def _require_equal(totals: RunTotals, activity: Activity) -> None:
 
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
     """Return the energy table for this chip's core size."""
-    return scaled(target.energy, preset(target.preset), chip.image.spec.core)
+    return resized(target.energy, preset(target.preset), chip.image.spec.core)
 
 
 _OF_A_CORE = (

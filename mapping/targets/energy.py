@@ -17,7 +17,7 @@ from types import MappingProxyType
 from emu.spec import CoreSpec
 from mapping.targets.files import Quantity
 
-__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy", "scaled"]
+__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy", "resized"]
 
 UNIT_OF_EVENT: Mapping[str, str] = MappingProxyType(
     {
@@ -132,7 +132,7 @@ def estimate_energy(
     )
 
 
-def scaled(table: Mapping[str, Quantity], described: CoreSpec, own: CoreSpec) -> Mapping[str, Quantity]:
+def resized(table: Mapping[str, Quantity], described: CoreSpec, own: CoreSpec) -> Mapping[str, Quantity]:
     """Return an energy table for cores of another size.
 
     Parameters

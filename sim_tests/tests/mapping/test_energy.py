@@ -10,7 +10,7 @@ import pytest
 
 from emu.spec import preset
 from emu.words import COUNTERS
-from mapping.targets.energy import UNIT_OF_EVENT, estimate_energy, scaled
+from mapping.targets.energy import UNIT_OF_EVENT, estimate_energy, resized
 from mapping.targets.files import Quantity, list_targets, load_target
 
 # The absolute tolerance that pytest adds by default, 1e-12, is a picojoule: it would hide every fault.
@@ -84,10 +84,10 @@ def test_a_number_grows_with_the_sizes_that_it_names() -> None:
     small, reference = preset("small"), preset("reference")
     table = {**TABLE, "hops": replace(TABLE["hops"], scale=("lanes", "sum_bits"))}
     factor = small.lanes / reference.lanes * small.sum_bits / reference.sum_bits
-    own = scaled(table, reference, small)
+    own = resized(table, reference, small)
     assert (own["hops"].low, own["hops"].value, own["hops"].high) == near((factor, 3 * factor, 9 * factor))
     assert {key for key in table if own[key] != table[key]} == {"hops"}
-    assert scaled(table, small, small) == table
+    assert resized(table, small, small) == table
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_number_grows_with_the_sizes_that_it_names() -> None:
 )
 def test_the_table_meets_the_small_core_of_the_trial(event: str, low: float, high: float) -> None:
     """The trial gave ranges for both cores; scaling from one must land in that of the other."""
-    own = scaled(load_target("loom").energy, preset("reference"), preset("small"))[event]
+    own = resized(load_target("loom").energy, preset("reference"), preset("small"))[event]
     assert low <= own.value <= high
 
 
