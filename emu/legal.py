@@ -47,7 +47,7 @@ def narrow_limits(system: SystemSpec) -> dict[str, tuple[int, int]]:
         "reset": (0, len(Reset) - 1),
         "emission": (0, len(Emission) - 1),
         "potential_decay": (0, _MOST_DECAY),
-        "current_decay": (0, _MOST_DECAY),
+        "current_kept": (0, _MOST_DECAY),
         "threshold_base": (0, core.thresholds - 1),
         "fanout_base": (0, core.fanouts - 1),
         "repeat": (1, limits(TABLES[Section.SCHEDULE][0].field(system))[1]),

@@ -115,7 +115,7 @@ class CoreSpec:
     ladder : option; thresholds of one step width, found without a list.
     signed_ladder : option; ladders that count below zero. Needs ``ladder``.
     synaptic_current : option; a neuron has a second state variable U.
-    decay : option; V loses a share of itself in every update. U's own decay belongs to the synaptic current.
+    decay : option; V loses a share of itself in every update.
     refractory_bits : option; width of the refractory counter, 2..8; 0 leaves it out.
 
     Raises
@@ -170,7 +170,7 @@ class CoreSpec:
         if self.sum_bits == 0:
             object.__setattr__(self, "sum_bits", widest)
         least = self.payload_bits + 1
-        _require(least <= self.sum_bits <= 40, "sum_bits", f"0 or {least}..40", self.sum_bits)
+        _require(least <= self.sum_bits <= 32, "sum_bits", f"0 or {least}..32", self.sum_bits)
         extension = _power_of_two(self.max_extension) and self.max_extension <= self.words
         _require(
             extension,

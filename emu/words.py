@@ -285,7 +285,7 @@ TABLES: Mapping[Section, tuple[Column, ...]] = {
         Column("signed", lambda spec: int(spec.core.signed_ladder)),
         Column("refractory_period", lambda spec: spec.core.refractory_bits),
         Column("potential_decay", lambda spec: DELTA_BITS if spec.core.decay else 0),
-        Column("current_decay", lambda spec: DELTA_BITS if spec.core.synaptic_current else 0),
+        Column("current_kept", lambda spec: DELTA_BITS if spec.core.synaptic_current else 0),
     ),
     Section.NEURON: (
         Column("bias", _potential_bits, signed=True, dtype="int64"),

@@ -13,9 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.spec import PRESETS, CoreSpec, SystemSpec
+from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.trace import STRAYS, HostPace, Stimulus
-from emu.words import PACKET, RECTANGLE, TABLES, Kind, Reset, Section, columns_of, table_of
+from emu.words import (
+    PACKET,
+    RECTANGLE,
+    TABLES,
+    Emission,
+    Kind,
+    Reset,
+    Section,
+    columns_of,
+    table_of,
+)
+from sim_tests.generators.pool import POOL
 
 __all__ = [
     "POOL",
@@ -25,50 +36,15 @@ __all__ = [
     "random_system",
 ]
 
-WIDE = CoreSpec(
-    axons=40,
-    columns=64,
-    lanes=16,
-    payload_bits=5,
-    potential_bits=9,
-    strengths=3,
-    thresholds=64,
-    fanouts=48,
-    schedule=6,
-)
-"""A core whose axons are no power of two and whose potentials saturate soon."""
-
-FULL = CoreSpec(
-    axons=100,
-    columns=32,
-    lanes=8,
-    payload_bits=9,
-    potential_bits=28,
-    strengths=3,
-    thresholds=300,
-    fanouts=48,
-    schedule=6,
-)
-"""A core whose axon ids fill the flit, with potentials wider than any drive and 255 thresholds a step."""
-
 UNARY = 24
 """Most crossings of a neuron that sends one packet for each."""
-
-TINY = PRESETS["tiny"]
-POOL: tuple[SystemSpec, ...] = (
-    SystemSpec(core=TINY, width=1, height=1),
-    SystemSpec(core=TINY, width=2, height=1),
-    SystemSpec(core=TINY, width=2, height=2),
-    SystemSpec(core=TINY, width=3, height=2),
-    SystemSpec(core=TINY, width=3, height=3),
-    SystemSpec(core=WIDE, width=2, height=2),
-    SystemSpec(core=FULL, width=1, height=2),
-)
-"""The systems that `random_system` draws from: few, because a hardware build of each is kept."""
 
 Rng = np.random.Generator
 Rectangle = tuple[int, int, int, int]
 Ints = NDArray[np.int64]
+
+
+_PROFILE = tuple(c.name for c in TABLES[Section.PROFILE])
 
 
 def make_core(crossbar: Any, **fields: Any) -> CoreImage:
@@ -81,29 +57,54 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     Parameters
     ----------
     crossbar : rows of cells, (axons, neurons x strengths).
-    fields : any field of `CoreImage`; a field of the neurons may be one number for all of them.
+    fields : any field of `CoreImage` but the profiles; instead, any field of a profile. A field of the
+        neurons or of their profiles may be one number for all of them. Fields that a row of the schedule
+        leaves out at its end are 0.
 
-    >>> make_core([[1, -1]], thresholds=[3]).neurons
-    2
+    >>> make_core([[1, -1]], thresholds=[3], emission=Emission.COUNT).profiles.tolist()
+    [[2, 0, 0, 0, 0, 0]]
     """
     cells = np.array(crossbar, np.int8, ndmin=2)
     strengths = fields.get("strengths", [1])
     neurons = cells.shape[1] // len(strengths)
     fanout = np.array(fields.get("fanout", []), np.int32).reshape(-1, len(TABLES[Section.FANOUT]))
     names = [c.name for section in (Section.NEURON, Section.STATE) for c in TABLES[section]]
-    each: dict[str, Any] = dict.fromkeys(names, 0)
-    each |= {"reset": Reset.SUBTRACT, "connected": len(fanout) > 0}
+    each: dict[str, Any] = dict.fromkeys([*names, *_PROFILE], 0)
+    each |= {"reset": Reset.SUBTRACT, "emission": Emission.UNARY, "connected": len(fanout) > 0}
+    del each["profile"]
+    extension = int(fields.get("extension", 1))
     shared: dict[str, Any] = {
         "strengths": strengths,
-        "thresholds": [1],
+        "thresholds": [] if len(fields.get("ladders", [])) else [1],
+        "ladders": np.zeros((0, 4), np.int64),
         "schedule": [[1, 0, 1, 1, 1, 0, 1]],
         "pooled": np.zeros(len(cells), bool),
+        "extension": extension,
+        "shifts": np.zeros(-(-len(cells) // extension), np.uint8),
     }
     for name in set(fields) - set(each) - set(shared) - {"fanout"}:
         raise TypeError(f"a core has no field {name!r}; see docs/reference/image.md")
     per_neuron = {name: np.broadcast_to(fields.get(name, value), (neurons,)) for name, value in each.items()}
     lists = {name: np.asarray(fields.get(name, value)) for name, value in shared.items()}
-    return CoreImage(crossbar=cells, fanout=fanout, **per_neuron, **lists)
+    lists["schedule"] = _padded(lists["schedule"])
+    profiles, profile = _profiles([per_neuron.pop(name) for name in _PROFILE])
+    return CoreImage(crossbar=cells, fanout=fanout, profiles=profiles, profile=profile, **per_neuron, **lists)
+
+
+def _padded(schedule: NDArray[Any]) -> NDArray[np.int32]:
+    """Return a schedule with all columns; those that are not given are 0."""
+    table = np.zeros((len(schedule), len(TABLES[Section.SCHEDULE])), np.int32)
+    table[:, : schedule.shape[1]] = schedule
+    return table
+
+
+def _profiles(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the distinct profiles of neurons, at least one, and which of them each neuron has."""
+    rows = np.stack([np.asarray(column, np.int32) for column in columns], axis=1)
+    if not len(rows):
+        return np.zeros((1, len(columns)), np.int32), np.zeros(0, np.int32)
+    profiles, profile = np.unique(rows, axis=0, return_inverse=True)
+    return profiles, profile.reshape(-1).astype(np.int32)
 
 
 def make_system(spec: SystemSpec, *cores: CoreImage | None) -> SystemImage:
@@ -176,37 +177,104 @@ def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> 
     core = spec.core
     busy = meeting is not None or rng.random() < 0.2
     k = int(rng.integers(1, core.strengths + 1))
-    n = 0 if rng.random() < 0.06 else int(rng.integers(1, min(core.columns // k, 10) + 1))
-    n = core.columns // k if rng.random() < 0.05 else n
-    density = rng.choice([0.0, 0.1, 0.4, 0.7, 1.0])
-    cells = rng.choice([-1, 0, 1], (axons, n * k), p=[density * 0.4, 1 - density, density * 0.6])
-    low, high = core.potential_min, core.potential_max
-    long = min(core.thresholds, core.payload_max) >= 255
-    count = rng.random(n) < rng.choice([0.5, 1.0, 1.0] if long else [0.0, 0.5, 1.0])
-    thresholds = _thresholds(rng, core, long and bool(count.all())) - (120 if busy else 0)
-    thresholds = np.clip(thresholds, core.always, core.never)
-    schedule = _schedule(rng, core, len(thresholds), count)
-    entry = columns_of(Section.SCHEDULE, schedule)
-    reach = int((entry["threshold_first"] + entry["threshold_count"])[entry["fire"] > 0].max(initial=0))
+    extension = 1 << int(rng.integers(0, core.max_extension.bit_length()))
+    axons = int(rng.integers(1, core.axons * extension + 1)) if rng.random() < 0.5 else axons
+    cells, shifts = _cells(rng, core, k=k, axons=axons, extension=extension)
+    n = cells.shape[1] // k
+    ladder = core.ladder and rng.random() < 0.6
+    kinds = _kinds(rng, core, n, ladder)
+    quantiser = _ladders(rng, core, n) if ladder else _lists(rng, core, n, busy, kinds)
+    limit = core.payload_max if ladder else len(quantiser["thresholds"]) - int(quantiser.pop("reach"))
+    schedule = _schedule(rng, core, limit, kinds, quantiser["threshold_base"] if not ladder else None)
     fanout = _fanout(rng, spec, meeting)
     ends = int(np.flatnonzero(columns_of(Section.FANOUT, fanout)["last"])[-1])
-    largest = rng.choice([4, 127])
     return make_core(
         cells,
-        strengths=rng.integers(-largest - 1, largest + 1, k),
-        bias=np.where(rng.random(n) < 0.06, rng.choice([low, high], n), rng.integers(-20, 21, n)),
-        v0=np.where(rng.random(n) < 0.1, rng.integers(low, high + 1, n), rng.integers(-30, 31, n)),
-        potential=np.where(rng.random(n) < 0.1, rng.choice([low, high], n), rng.integers(-60, 61, n)),
-        reset=rng.integers(0, 3, n),
-        count_emission=count,
+        extension=extension,
+        shifts=shifts,
+        strengths=rng.integers(-(largest := int(rng.choice([5, 128, 2048]))), largest, k),
+        **_numbers(rng, core, n),
+        **kinds,
+        **quantiser,
         connected=rng.random(n) < 0.8,
-        threshold_base=rng.integers(0, len(thresholds) - reach + 1, n),
         fanout_base=rng.integers(0, ends + 1, n),
-        thresholds=thresholds,
         fanout=fanout,
         schedule=schedule,
         pooled=rng.random(axons) < 0.5,
     )
+
+
+def _cells(rng: Rng, core: CoreSpec, *, k: int, axons: int, extension: int) -> tuple[NDArray[np.int8], Ints]:
+    """Return the cells of a core and the shifts of its rows; no column can overflow."""
+    most = core.lanes // k * (core.words // extension)
+    n = 0 if rng.random() < 0.06 else int(rng.integers(1, min(most, 10) + 1))
+    n = most if rng.random() < 0.08 else n
+    density = rng.choice([0.0, 0.1, 0.4, 0.7, 1.0])
+    cells = rng.choice([-1, 0, 1], (axons, n * k), p=[density * 0.4, 1 - density, density * 0.6])
+    rows = -(-axons // extension)
+    shifts = rng.integers(0, 8, rows) * (rng.random(rows) < 0.5) * core.axon_shifts
+    weight = np.repeat(1 << shifts, extension)[:axons] << (core.payload_bits - 1)
+    reach = np.cumsum(weight[:, None] * (cells != 0), axis=0)
+    return np.where(reach <= core.sum_max, cells, 0).astype(np.int8), shifts
+
+
+def _numbers(rng: Rng, core: CoreSpec, n: int) -> dict[str, Ints]:
+    """Return biases and the states at the start, now and then extreme ones."""
+    low, high = core.potential_min, core.potential_max
+    current = np.where(rng.random(n) < 0.1, rng.choice([low, high], n), rng.integers(-60, 61, n))
+    return {
+        "bias": np.where(rng.random(n) < 0.06, rng.choice([low, high], n), rng.integers(-20, 21, n)),
+        "v0": np.where(rng.random(n) < 0.1, rng.integers(low, high + 1, n), rng.integers(-30, 31, n)),
+        "potential": np.where(rng.random(n) < 0.1, rng.choice([low, high], n), rng.integers(-60, 61, n)),
+        "current": current * core.synaptic_current,
+        "refractory": rng.integers(0, core.refractory_max + 1, n) * (rng.random(n) < 0.2),
+    }
+
+
+def _kinds(rng: Rng, core: CoreSpec, n: int, ladder: bool) -> dict[str, Ints]:
+    """Return the fields of up to four profiles for the neurons."""
+    signed = (rng.random(4) < 0.5) & (ladder and core.signed_ladder)
+    emission = rng.choice(list(Emission), 4, p=[0.5, 0.3, 0.2])
+    if min(core.thresholds, core.payload_max) >= 255 and rng.random() < 0.5:
+        emission[:] = Emission.COUNT  # a long window floods the mesh otherwise
+    emission = np.where(signed & (emission == Emission.UNARY), Emission.COUNT, emission)
+    decay = rng.choice([0, 1, 100, 2048, 4095, 4096], (2, 4))
+    kinds = {
+        "reset": rng.integers(0, len(Reset), 4),
+        "emission": emission,
+        "signed": signed,
+        "refractory_period": rng.choice([0, 1, 2, core.refractory_max], 4) % (core.refractory_max + 1),
+        "potential_decay": decay[0] * core.decay,
+        "current_kept": decay[1] * core.synaptic_current,
+    }
+    chosen = rng.integers(0, 4, n)
+    return {name: np.asarray(values, np.int64)[chosen] for name, values in kinds.items()}
+
+
+def _lists(rng: Rng, core: CoreSpec, n: int, busy: bool, kinds: dict[str, Ints]) -> dict[str, Any]:
+    """Return lists of thresholds and where each neuron's begins; its window may reach ``reach`` further."""
+    long = min(core.thresholds, core.payload_max) >= 255 and bool((kinds["emission"] == Emission.COUNT).all())
+    thresholds = np.clip(_thresholds(rng, core, long) - (120 if busy else 0), core.always, core.never)
+    words = len(thresholds) // THRESHOLDS_A_WORD
+    begins = rng.integers(0, min(words, 3) + 1, n) * THRESHOLDS_A_WORD if words else np.zeros(n, np.int64)
+    if rng.random() < 0.3:  # windows inside a word
+        begins = begins + rng.integers(0, THRESHOLDS_A_WORD, n)
+    begins = np.minimum(begins, max(0, len(thresholds) - 1))
+    return {"thresholds": thresholds, "threshold_base": begins, "reach": int(begins.max(initial=0))}
+
+
+def _ladders(rng: Rng, core: CoreSpec, n: int) -> dict[str, Any]:
+    """Return a few ladders of any step, ties to even or not, and which one each neuron has."""
+    words = min(core.thresholds // THRESHOLDS_A_WORD, 6)
+    fraction = core.fraction_bits
+    ties = rng.integers(0, 2, words)
+    step = rng.choice([0, 1, 7, 40], words) << fraction
+    step = np.maximum(step + rng.integers(0, 1 << fraction, words), ties << (fraction - core.payload_bits))
+    first = np.where(
+        rng.random(words) < 0.1, rng.choice([core.always, core.never], words), rng.integers(-60, 60, words)
+    )
+    ladders = np.stack([first, step, rng.integers(0, 1 << fraction, words), ties], axis=1)
+    return {"ladders": ladders, "threshold_base": THRESHOLDS_A_WORD * rng.integers(0, words, n)}
 
 
 def _thresholds(rng: Rng, core: CoreSpec, long: bool) -> Ints:
@@ -228,20 +296,49 @@ def _window(rng: Rng, most: int) -> int:
     return min(most, int(rng.choice([0, 1, 2, 3, 4, 5, 4, 5, most])))
 
 
-def _schedule(rng: Rng, core: CoreSpec, thresholds: int, count: NDArray[np.bool_]) -> Ints:
-    """Return the steps; few thresholds where a neuron does not ``count``: it would flood the mesh."""
+def _schedule(rng: Rng, core: CoreSpec, limit: int, kinds: dict[str, Ints], begins: Ints | None) -> Ints:
+    """Return the steps; few thresholds where a neuron is unary: it would flood the mesh.
+
+    Parameters
+    ----------
+    limit : thresholds that every neuron has.
+    kinds : fields of the neurons' profiles.
+    begins : where the list of each neuron begins; None with ladders.
+    """
+    emission, most = kinds["emission"], min(255, limit)
+    most = min(most, core.payload_max) if (emission == Emission.COUNT).any() else most
+    most = min(most, UNARY) if (emission == Emission.UNARY).any() else most
     rows: list[dict[str, int]] = []
-    most = min(thresholds, 255, core.payload_max if count.any() else 255, 255 if count.all() else UNARY)
     for index in range(int(rng.integers(1, min(core.schedule, 5) + 1))):
         init = rng.random() < (0.4 if index == 0 else 0.2)
         integrate, update, fire = rng.random(3) < 0.85
-        g = _window(rng, most)
-        first = int(rng.integers(0, min(255, thresholds - g) + 1))
+        first, g = _aligned(rng, limit, most, begins)
+        if begins is None:
+            first = int(rng.integers(0, -core.payload_min + 1))
         if not fire:  # the fields are not used then, whatever they hold
             first, g = (int(v) for v in rng.integers(0, 256, 2))
-        entry = {"repeat": int(rng.integers(1, 4)), "init": init, "integrate": integrate, "update": update}
-        rows.append(entry | {"fire": fire, "threshold_first": first, "threshold_count": g})
+        flags = {"init": init, "integrate": integrate and update, "update": update, "fire": fire}
+        numbers = {
+            "reset_value": int(
+                rng.integers(core.potential_min, core.potential_max + 1) >> rng.integers(0, 7)
+            ),
+            "emit": int(rng.integers(1, core.payload_max + 1) * rng.choice([-1, 1])),
+        }
+        entry = {"repeat": int(rng.integers(1, 4)), "threshold_first": first, "threshold_count": g}
+        rows.append({**entry, **flags, **numbers})
     return _table(Section.SCHEDULE, rows)
+
+
+def _aligned(rng: Rng, limit: int, most: int, begins: Ints | None) -> tuple[int, int]:
+    """Return first and count of a window that begins at a word or lies within one, for every neuron."""
+    g = _window(rng, most)
+    if begins is None:
+        return 0, g
+    first = int(rng.integers(0, min(255, limit - g) + 1))
+    places = (np.unique(begins) + first) % THRESHOLDS_A_WORD
+    if ((places != 0) & (places + g > THRESHOLDS_A_WORD)).any():
+        g = min(g, int((THRESHOLDS_A_WORD - places).min()))
+    return first, g
 
 
 def _table(section: Section, rows: Sequence[dict[str, int]]) -> Ints:
