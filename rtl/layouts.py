@@ -10,6 +10,7 @@ from emu.spec import CHUNK_BITS, SystemSpec
 from emu.words import (
     ACTIVITY_BITS,
     COUNT_BITS,
+    CROSSED_BITS,
     COUNTERS,
     POINTER,
     TOKEN,
@@ -126,8 +127,10 @@ class ObserveSignature(wiring.Signature):
 def meter_bits(spec: SystemSpec) -> dict[str, int]:
     """Return for every counter the width of its increment in one cycle."""
     wide = {
-        "spikes": COUNT_BITS,
+        "spikes": CROSSED_BITS,
         "synaptic_operations": spec.core.lanes.bit_length(),
+        "thresholds": COUNT_BITS + 1,
+        "saturations": 2,
         "errors": 2,
         "hops": 3,
         "token_hops": 3,
