@@ -3,7 +3,7 @@
 
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from emu.bits import Layout
 from emu.spec import CHUNK_BITS, SystemSpec
@@ -22,6 +22,7 @@ from emu.words import (
 )
 
 __all__ = [
+    "InspectSignature",
     "MeterSignature",
     "ObserveSignature",
     "ProgramSignature",
@@ -89,6 +90,22 @@ class ProgramSignature(wiring.Signature):
     def __init__(self) -> None:
         pointer = {field.name: Out(field.bits) for field in POINTER}
         super().__init__({"strobe": Out(1), **pointer, "chunk": Out(CHUNK_BITS)})
+
+
+class InspectSignature(wiring.Signature):
+    """One chunk read from a core while it is paused.
+
+    Members
+    -------
+    enable : Out(1), a chunk is asked for in this cycle.
+    section, address : Out, the memory (`emu.words.Section`) and the chunk address inside it.
+    chunk : In(16), the chunk, from the next cycle until another is asked for; zero from a part that does not
+        have the section, so that the answers of several parts can be ored.
+    """
+
+    def __init__(self) -> None:
+        pointer = {field.name: Out(field.bits) for field in POINTER}
+        super().__init__({"enable": Out(1), **pointer, "chunk": In(CHUNK_BITS)})
 
 
 def observed_bits(spec: SystemSpec) -> dict[str, int]:
