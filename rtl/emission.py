@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 from emu.spec import SystemSpec
 from emu.words import COUNT_BITS, RECTANGLE, Kind, Section
 from rtl.component import Component
-from rtl.layouts import ProgramSignature, flit_stream, section_struct, spike_struct
-from rtl.memory import section_memory, write_chunks
+from rtl.layouts import InspectSignature, ProgramSignature, flit_stream, section_struct, spike_struct
+from rtl.memory import join_sections, section_memory
 from rtl.visit import record
 
 __all__ = ["Emitter"]
@@ -24,7 +24,7 @@ class Emitter(Component):
 
     Members
     -------
-    program : In, writes into the fan-out memory.
+    program, inspect : In, write and read the fan-out memory while nothing is sent.
     coming, coming_base : In, a sender arrives in the next cycle if the walk moves on; its first entry.
     sender, base : In, a sender is here, until it is taken; its first entry.
     count, payload, unary : In, what it sends: so many packets for each entry if unary, else one.
@@ -43,6 +43,7 @@ class Emitter(Component):
         super().__init__(
             {
                 "program": In(ProgramSignature()),
+                "inspect": In(InspectSignature()),
                 "coming": In(1),
                 "coming_base": In(base),
                 "sender": In(1),
@@ -59,9 +60,8 @@ class Emitter(Component):
         """Attach the fan-out memory; go on with the sender at work, or begin with the one that is here."""
         m = Module()
         m.submodules.memory = memory = self._memory
-        write_chunks(m, memory, self.program, Section.FANOUT)
-        layout = section_struct(self._spec, Section.FANOUT)
-        target = data.View(layout, memory.read.data[: layout.size])
+        join_sections(m, self, [memory])
+        target = data.View(section_struct(self._spec, Section.FANOUT), memory.read.data)
         busy, kept = Signal(name="is_busy"), record(self._order, "kept")
         now = data.View(self._order, Signal(self._order.size, name="now"))
         active, final, done = Signal(name="active"), Signal(name="final"), Signal(name="done")

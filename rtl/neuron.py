@@ -5,17 +5,17 @@ from amaranth.hdl import EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec, bits_for
-from emu.words import COUNT_BITS, CROSSED_BITS, Section, section_chunks
+from emu.spec import STRENGTH_BITS, SystemSpec, bits_for
+from emu.words import COUNT_BITS, CROSSED_BITS, Section
 from rtl.component import Component
 from rtl.drive import Drive
 from rtl.emission import Emitter
 from rtl.fetch import Fetch
 from rtl.firing import Firing
 from rtl.issue import Issue
-from rtl.layouts import ProgramSignature, flit_stream, section_struct
+from rtl.layouts import InspectSignature, ProgramSignature, flit_stream, section_struct
 from rtl.membrane import Membrane
-from rtl.memory import ReadPort, section_memory, write_chunks
+from rtl.memory import join_sections, section_memory
 from rtl.quantiser import Quantiser
 
 __all__ = ["Walk"]
@@ -32,7 +32,7 @@ class Walk(Component):
     Members
     -------
     program : In, writes into the neuron, profile, threshold, fan-out and state memories.
-    inspect : In(ReadPort), reads state words while the walk is idle.
+    inspect : In, reads these memories while the walk is idle.
     start : In, the last cycle before the walk over a block.
     first, count : In, the block's first neuron and how many it has, at least one; valid with ``start``.
     strengths, strength, ladder : In, control registers: k, the table of strengths, compare with ladders.
@@ -51,7 +51,7 @@ class Walk(Component):
         super().__init__(
             {
                 "program": In(ProgramSignature()),
-                "inspect": In(ReadPort(core.columns, CHUNK_BITS * section_chunks(spec, Section.STATE))),
+                "inspect": In(InspectSignature()),
                 "start": In(1),
                 "first": In(range(core.columns)),
                 "count": In(range(core.lanes + 1)),
@@ -73,7 +73,7 @@ class Walk(Component):
                 "visited": Out(1),
             }
         )
-        self._memories = {section: section_memory(spec, section) for section in _MEMORIES}
+        self._memories = {s: section_memory(spec, s, dual=s == Section.STATE) for s in _MEMORIES}
         self._issue, self._drive, self._fetch = Issue(spec), Drive(spec), Fetch(spec)
         self._membrane, self._quantiser, self._firing = Membrane(spec), Quantiser(spec), Firing(spec)
         self._emitter = Emitter(spec)
@@ -86,6 +86,7 @@ class Walk(Component):
             m.submodules[name] = EnableInserter(moves)(getattr(self, f"_{name}"))
         m.submodules.emitter = self._emitter
         m.d.comb += moves.eq(~(self._firing.ready & self._firing.sender & self._emitter.busy))
+        join_sections(m, self, [*self._memories.values(), self._emitter])
         self._enter(m)
         self._read(m, moves)
         self._flow(m)
@@ -95,11 +96,10 @@ class Walk(Component):
 
     def _attach(self, m: Module, section: Section, enable: Value, address: Value) -> data.View:
         """Attach a memory that the stages read; return the word it shows."""
-        layout, memory = section_struct(self._spec, section), self._memories[section]
+        memory = self._memories[section]
         m.submodules[f"{section.name.lower()}_memory"] = memory
-        write_chunks(m, memory, self.program, section)
         m.d.comb += [memory.read.enable.eq(enable), memory.read.address.eq(address)]
-        return data.View(layout, memory.read.data[: layout.size])
+        return data.View(section_struct(self._spec, section), memory.read.data)
 
     def _enter(self, m: Module) -> None:
         """Issue the neurons, and their columns to the drive."""
@@ -112,16 +112,14 @@ class Walk(Component):
         m.d.comb += [mine.eq(given) for mine, given in zip(drive.strength, self.strength, strict=True)]
 
     def _read(self, m: Module, moves: Signal) -> None:
-        """Let the stages read their memories; a packet reads states while they are empty."""
-        issue, fetch, quantiser, inspect = self._issue, self._fetch, self._quantiser, self.inspect
+        """Let the stages read their memories."""
+        issue, fetch, quantiser = self._issue, self._fetch, self._quantiser
         asks = moves & issue.begins
         word = self._attach(m, Section.NEURON, asks, issue.neuron)
-        address = Mux(inspect.enable, inspect.address, issue.neuron)
-        state = self._attach(m, Section.STATE, asks | inspect.enable, address)
+        state = self._attach(m, Section.STATE, asks, issue.neuron)
         profile = self._attach(m, Section.PROFILE, moves & fetch.read_enable, fetch.read_address)
         thresholds = self._attach(m, Section.THRESHOLD, moves & quantiser.read_enable, quantiser.read_address)
         m.d.comb += [
-            inspect.data.eq(self._memories[Section.STATE].read.data),
             *(getattr(fetch, name).eq(getattr(issue, name)) for name in ("begins", "neuron", "tail")),
             fetch.word.eq(word),
             fetch.state.eq(state),
@@ -151,7 +149,6 @@ class Walk(Component):
     def _emit(self, m: Module, moves: Signal) -> None:
         """Give senders to the emitter."""
         firing, emitter = self._firing, self._emitter
-        wiring.connect(m, wiring.flipped(self.program), emitter.program)
         wiring.connect(m, wiring.flipped(self.o), emitter.o)
         m.d.comb += [
             emitter.coming.eq(moves & firing.sends),
