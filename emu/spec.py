@@ -255,7 +255,7 @@ class CoreSpec:
         A ladder adds a stage for each bit that it decides.
         """
         stages = self.payload_bits - (not self.signed_ladder)
-        return 9 + (stages if self.ladder else 0)
+        return 10 + (stages if self.ladder else 0)
 
     @property
     def potential_max(self) -> int:

@@ -17,6 +17,7 @@ from emu.words import (
     Section,
     beat_layout,
     flit_layout,
+    ladder_layout,
     section_layout,
     spike_layout,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "ProgramSignature",
     "flit_stream",
     "flit_struct",
+    "ladder_struct",
     "meter_bits",
     "observed_bits",
     "pointer_struct",
@@ -64,6 +66,11 @@ def pointer_struct() -> data.StructLayout:
 def section_struct(spec: SystemSpec, section: Section) -> data.StructLayout:
     """Return one word of a memory as a hardware structure."""
     return _struct(section_layout(spec, section))
+
+
+def ladder_struct(spec: SystemSpec) -> data.StructLayout:
+    """Return one word of the threshold memory of a core with ladders."""
+    return _struct(ladder_layout(spec))
 
 
 def flit_stream(spec: SystemSpec) -> stream.Signature:
