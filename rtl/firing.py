@@ -84,7 +84,10 @@ class Firing(Component):
         found, entry = self.found, self.entry
         shift = Mux(self.crossed < 0, -entry.reset_value, entry.reset_value)
         subtracts, by_value = Signal(name="subtracts"), Signal(name="by_value")
-        m.d.comb += [subtracts.eq(found.reset == Reset.SUBTRACT), by_value.eq(found.reset == Reset.SUBTRACT_VALUE)]
+        m.d.comb += [
+            subtracts.eq(found.reset == Reset.SUBTRACT),
+            by_value.eq(found.reset == Reset.SUBTRACT_VALUE),
+        ]
         total = Mux(by_value, found.potential - shift, self.left)
         kept, clipped = clip(m, total, self._core.potential_bits, "remainder")
         with m.If(self.valid & fired):

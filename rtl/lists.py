@@ -19,8 +19,8 @@ _LOW = bits_for(THRESHOLDS_A_WORD)
 class ListQuantiser(Component):
     """Read the words of a neuron's window, one a cycle, and count the thresholds that its potential crosses.
 
-    A word asked for in cycle t comes in t + 1, meets the potential in t + 2 and is counted in t + 3. In a core
-    with ladders each neuron reads one word, of which nothing is counted.
+    A word asked for in cycle t comes in t + 1, meets the potential in t + 2 and is counted in t + 3. In a
+    core with ladders each neuron reads one word, of which nothing is counted.
 
     Members
     -------
@@ -62,7 +62,11 @@ class ListQuantiser(Component):
         """Two stages from the address to the word, one to count."""
         m = Module()
         layout = data.StructLayout({"mask": THRESHOLDS_A_WORD, "begins": 1, "ends": 1})
-        asked, came, here = data.View(layout, Signal(layout.size)), record(layout, "came"), record(layout, "here")
+        asked, came, here = (
+            data.View(layout, Signal(layout.size)),
+            record(layout, "came"),
+            record(layout, "here"),
+        )
         now, came_valid, here_valid = Signal(name="now"), Signal(name="came_valid"), Signal(name="here_valid")
         word = register(self.word.shape().size, "here_word")
         self._window(m, now, asked)

@@ -92,7 +92,10 @@ class Membrane(Component):
             factors["share"] = DELTA_BITS
             flags["filters"] = 1
             products |= {"filtered": signed(core.potential_bits + DELTA_BITS), "filters": 1}
-        begun, multiplied = self._stage("begun", **word, **factors), self._stage("multiplied", **word, **products)
+        begun, multiplied = (
+            self._stage("begun", **word, **factors),
+            self._stage("multiplied", **word, **products),
+        )
         return begun, multiplied, self._stage("waiting", **word, **flags)
 
     def elaborate(self, platform: object) -> Module:

@@ -132,7 +132,10 @@ class Walk(Component):
         fetch, membrane, quantiser, firing = self._fetch, self._membrane, self._quantiser, self._firing
         m.d.comb += [
             *(getattr(membrane, name).eq(self.entry[name]) for name in ("init", "update", "fire")),
-            *(getattr(membrane, n).eq(getattr(fetch, f"its_{n}")) for n in ("word", "state", "neuron", "tail")),
+            *(
+                getattr(membrane, n).eq(getattr(fetch, f"its_{n}"))
+                for n in ("word", "state", "neuron", "tail")
+            ),
             membrane.fetched.eq(fetch.fetched),
             membrane.ready.eq(self._drive.whole),
             membrane.drive.eq(self._drive.drive),
@@ -143,7 +146,10 @@ class Walk(Component):
             quantiser.entry.eq(self.entry),
             quantiser.ladder.eq(self.ladder),
             firing.entry.eq(self.entry),
-            *(getattr(firing, name).eq(getattr(quantiser, name)) for name in ("valid", "found", "crossed", "left")),
+            *(
+                getattr(firing, name).eq(getattr(quantiser, name))
+                for name in ("valid", "found", "crossed", "left")
+            ),
         ]
 
     def _emit(self, m: Module, moves: Signal) -> None:

@@ -36,7 +36,9 @@ class Quantiser(Component):
         self._lists = lists = ListQuantiser(spec)
         self._ladder = Ladder(spec) if spec.core.ladder else None
         members = {name: lists.signature.members[name] for name in ("ask", "silent", "base")}
-        members |= {name: lists.signature.members[name] for name in ("read_enable", "read_address", "read_data")}
+        members |= {
+            name: lists.signature.members[name] for name in ("read_enable", "read_address", "read_data")
+        }
         super().__init__(
             {
                 **members,

@@ -12,7 +12,7 @@ from sim_tests.generators.systems import random_system
 from sim_tests.tests.rtl.walks import Ready, Step, always, play, predict
 
 SYSTEMS = list({spec.core: spec for spec in POOL}.values())
-SEEDS = range(4)
+SEEDS = range(5)
 
 
 def program(spec: SystemSpec, seed: int) -> CoreImage:

@@ -30,7 +30,7 @@ def always(_: int) -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """What a step brings: the column sums of each block, one for each column in use, and the cycles before it.
+    """What a step brings: the sums of each block's columns in use, and the cycles before each block.
 
     ``gaps`` are the cycles from the end of one walk to the last cycle before the next; 0 is none.
     """
@@ -72,7 +72,7 @@ def predict(program: CoreImage, spec: SystemSpec, steps: Sequence[Step], ready: 
         for block in range(core.blocks if core.walks() else 0):
             cycle += step.gaps[block]
             seen.starts.append((cycle, block))
-            cycle = _walk(core, spec, seen, ready, block, cycle)
+            cycle = _walk(core, seen, ready, block, cycle)
             seen.done.append(cycle)
         core.advance()
     names = ("spikes", "saturations", "thresholds", "neuron_updates")
@@ -81,10 +81,10 @@ def predict(program: CoreImage, spec: SystemSpec, steps: Sequence[Step], ready: 
     return seen
 
 
-def _walk(core: Core, spec: SystemSpec, seen: Seen, ready: Ready, block: int, begin: int) -> int:
+def _walk(core: Core, seen: Seen, ready: Ready, block: int, begin: int) -> int:
     """Walk over a block whose integration ends in cycle ``begin``; return the last cycle."""
     K, G = pace(core)
-    at, taken = begin + spec.core.walk_fill + K + G - 2, -1
+    at, taken = begin + core.spec.walk_fill + K + G - 2, -1
     first = block * core.block
     for i in range(first, min(first + core.block, core.neurons)):
         flits = core.visit(i)
