@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def _strengths(cores: Sequence[CoreImage | None], spec: SystemSpec) -> Ints:
     return table
 
 
-def _thresholds(cores: Sequence[CoreImage | None]) -> dict[str, Ints]:
+def _thresholds(cores: Sequence[CoreImage | None]) -> dict[str, Any]:
     """Return all lists and ladders, and where each neuron's begins among those of its kind."""
     used = [core for core in cores if core is not None]
     lists, ladders = (_offsets(_sizes(used, name)) for name in ("thresholds", "ladders"))
@@ -141,7 +142,7 @@ def _weights(cores: Sequence[CoreImage | None], spec: SystemSpec) -> tuple[NDArr
     return np.concatenate(parts), where
 
 
-def _sizes_of(spec: SystemSpec) -> dict[str, int]:
+def _sizes_of(spec: SystemSpec) -> dict[str, Any]:
     """Return the sizes that kernels read."""
     return {
         "width": spec.width,
@@ -162,7 +163,7 @@ def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], in
     return np.array([0 if core is None else value(core) for core in cores], np.int64)
 
 
-def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> dict[str, Ints]:
+def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> dict[str, Any]:
     """Return the fields of neuron words and profiles of all neurons; places in lists are of all cores."""
     fields = {name: joined([getattr(core, name) for core in cores]) for name in ("bias", "v0", "connected")}
     bases = [core.fanout_base + first for core, first in zip(cores, fanout_at, strict=True)]

@@ -158,7 +158,7 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
     operations, low, high = 0, 1 << 31, -1 << 31
     for i in range(events):
         axon = np.uint64(state.event[at + np.uint64(i)])
-        payload = np.int64(state.value[at + axon])
+        payload: int = state.value[at + axon] + 0  # in 64 bits
         state.value[at + axon] = ABSENT
         if shifted:
             payload <<= program.shift[own + axon]
