@@ -265,18 +265,20 @@ def section_memory(spec: SystemSpec, section: Section, *, dual: bool = False) ->
     return ChunkMemory(section, depth=section_words(spec, section), bits=bits, dual=dual)
 
 
-def join_sections(m: Module, part: Component, memories: Iterable[ChunkMemory]) -> None:
-    """Let the ``program`` and ``inspect`` members of a part, both In, reach its memories.
+_PINS = {"program": ("strobe", "section", "address", "chunk"), "inspect": ("enable", "section", "address")}
 
-    Parts among them may have such members of their own and hold memories in turn.
+
+def join_sections(m: Module, owner: Component, parts: Iterable[Component]) -> None:
+    """Let the chunks that an owner is told of, or tells of, reach its parts; or together what they answer.
+
+    All have members ``program`` (`ProgramSignature`), if they can be written, and ``inspect``
+    (`InspectSignature`).
     """
     chunks: Value = Const(0, CHUNK_BITS)
-    for memory_ in memories:
-        wiring.connect(m, wiring.flipped(part.program), memory_.program)
-        m.d.comb += [
-            memory_.inspect.enable.eq(part.inspect.enable),
-            memory_.inspect.section.eq(part.inspect.section),
-            memory_.inspect.address.eq(part.inspect.address),
-        ]
-        chunks = chunks | memory_.inspect.chunk
-    m.d.comb += part.inspect.chunk.eq(chunks)
+    for part in parts:
+        for pins, names in _PINS.items():
+            if pins in part.signature.members:
+                given, taken = getattr(owner, pins), getattr(part, pins)
+                m.d.comb += [getattr(taken, name).eq(getattr(given, name)) for name in names]
+        chunks = chunks | part.inspect.chunk
+    m.d.comb += owner.inspect.chunk.eq(chunks)

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit, popcount
-from emu.kernels.state import ABSENT, GROUPS, SYNAPTIC_OPERATIONS, WORD, Program, State
+from emu.kernels.state import (
+    ABSENT,
+    CROSSBAR_WORDS,
+    GROUPS,
+    SYNAPTIC_OPERATIONS,
+    WORD,
+    Program,
+    State,
+)
 
 __all__ = ["discard", "integrate"]
 
@@ -101,6 +109,18 @@ def _by_product(program: Program, state: State, core: int, events: int, at: int,
 
 
 @njit
+def _by_weight(program: Program, state: State, core: int, events: int, at: int, width: int) -> None:
+    """Add the folded rows of events: one weight a neuron in place of its digits."""
+    sums = state.sums[:width]
+    for i in range(events):
+        begin = program.weight_at[core] + state.event[at + i] * width
+        row = program.weights[begin : begin + width]
+        payload = np.int32(state.payload[i])
+        for column in range(width):
+            sums[column] += payload * row[column]
+
+
+@njit
 def _by_plane(program: Program, state: State, core: int, events: int, at: int, width: int, bits: int) -> None:
     """Count the positive and the negative cells under the events, one bit of the payloads after the other."""
     words = (program.axons[core] + WORD - 1) // WORD
@@ -134,19 +154,24 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
     own, rows = np.uint64(program.axon_at[core]), np.uint64(len(state.payload))
     at = np.uint64(bank * len(program.row_cells)) + own
     state.group[:] = 0
-    operations, low, high = 0, -ABSENT, ABSENT
+    shifted = program.shifted[core] != 0
+    operations, low, high = 0, 1 << 31, -1 << 31
     for i in range(events):
         axon = np.uint64(state.event[at + np.uint64(i)])
-        payload = state.value[at + axon]
+        payload: int = state.value[at + axon] + 0  # in 64 bits
         state.value[at + axon] = ABSENT
+        if shifted:
+            payload <<= program.shift[own + axon]
         state.payload[i] = payload
         group = np.uint64(payload) % np.uint64(GROUPS)
         count = np.uint64(state.group[group])
         state.picked[group * rows + count] = axon
         state.group[group] = count + np.uint64(1)
-        low, high = min(low, payload), max(high, payload)
+        low = min(low, payload)
+        high = max(high, payload)
         operations += program.row_cells[own + axon]
     state.counters[SYNAPTIC_OPERATIONS, core] += operations
+    state.counters[CROSSBAR_WORDS, core] += events * program.blocks[core]
     state.events[bank * len(program.enabled) + core] = 0
     return low, high
 
@@ -166,7 +191,9 @@ def integrate(program: Program, state: State, core: int, bank: int) -> int:
     while high >> bits > 0:
         bits += 1
     words = (program.axons[core] + WORD - 1) // WORD
-    if low >= 0 and events > ROWS_PER_PLANE * bits * words:
+    if program.weight_at[core] >= 0:
+        _by_weight(program, state, core, events, at, width)
+    elif low >= 0 and events > ROWS_PER_PLANE * bits * words:
         _by_plane(program, state, core, events, at, width, bits)
     elif high - low < GROUPS:
         _by_value(program, state, core, width, low, high)

@@ -45,6 +45,7 @@ from emu.kernels.state import (
     ROUTER_ERRORS,
     SEND_STALL,
     TOKEN_HOPS,
+    UPDATE,
     USED_OUTPUTS,
     USED_SPIKES,
     USED_VISITS,
@@ -124,7 +125,10 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
         if injector >= 0 and timing.since[injector] >= 0:
             soon = mesh.clock[NOW] + 1
             if injector < len(timing.halted) and not timing.halted[injector]:
-                state.counters[SEND_STALL, injector] += soon - timing.since[injector]
+                stalled = soon - timing.since[injector]
+                state.counters[SEND_STALL, injector] += stalled
+                if not timing.flit[injector] & TOKEN:  # its walk counts all cycles when it ends
+                    state.counters[UPDATE, injector] -= stalled
             timing.since[injector] = -1
             push_due(timing, soon, injector)
 
