@@ -23,7 +23,7 @@ SQUARE = SystemSpec(core=preset("tiny"), width=2, height=2)
 HIGH, LOW, NEVER = ONE.core.potential_max, ONE.core.potential_min, ONE.core.never
 SILENT = [1, 0, 1, 1, 0, 0, 0]
 FOUR = [0, 0, 1, 1, 0, True]
-SEEDS = range(30)
+SEEDS = range(60)
 
 
 def single(core: CoreImage | None, *events: tuple[int, int, int], steps: int = 1) -> RunResult:
