@@ -165,7 +165,9 @@ def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], in
 
 def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> dict[str, Any]:
     """Return the fields of neuron words and profiles of all neurons; places in lists are of all cores."""
-    fields = {name: joined([getattr(core, name) for core in cores]) for name in ("bias", "v0", "connected")}
+    fields: dict[str, Any] = {
+        name: joined([getattr(core, name) for core in cores]) for name in ("bias", "v0", "connected")
+    }
     bases = [core.fanout_base + first for core, first in zip(cores, fanout_at, strict=True)]
     profile = (c.name for c in TABLES[Section.PROFILE])
     return fields | {
@@ -174,48 +176,64 @@ def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> 
     }
 
 
-def program_of(image: SystemImage) -> Program:
-    """Return an image as the arrays that the kernels read."""
-    spec, cores = image.spec, image.cores
-    used = [core for core in cores if core is not None]
+def _places(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
+    """Return the sizes of every core, and where its part of each array begins."""
     axons, neurons, digits = (_sizes(cores, name) for name in ("crossbar", "bias", "strengths"))
     fanouts, schedules = (_sizes(cores, name) for name in ("fanout", "schedule"))
+    return {
+        "enabled": _per_core(cores, lambda _: 1),
+        "axons": axons,
+        "neurons": neurons,
+        "digits": digits,
+        "per_block": _per_core(cores, lambda core: core.neurons_per_block(spec)),
+        "blocks": _per_core(cores, lambda core: core.blocks(spec)),
+        "axon_at": _offsets(axons),
+        "neuron_at": _offsets(neurons),
+        "fanout_at": _offsets(fanouts),
+        "fanouts": fanouts,
+        "schedule_at": _offsets(schedules),
+        "schedule_length": schedules,
+        "kept": _per_core(cores, lambda core: int(_is_kept(core))),
+        "dynamic": _per_core(cores, lambda core: int(_is_dynamic(core))),
+        "shifted": _per_core(cores, lambda core: int(core.shifts.any())),
+    }
+
+
+def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
+    """Return cells, weights and strengths; a neuron whose digits are folded has one column of strength 1."""
     cells, cell_at, planes, plane_at = _crossbars(cores)
     weights, weight_at = _weights(cores, spec)
     strengths = _strengths(cores, spec)
     strengths[weight_at >= 0] = 0
     strengths[weight_at >= 0, 0] = 1
+    used = [core for core in cores if core is not None]
+    return {
+        "columns": np.where(weight_at >= 0, 1, _sizes(cores, "strengths")),
+        "cells": cells,
+        "cell_at": cell_at,
+        "planes": planes,
+        "plane_at": plane_at,
+        "weights": weights,
+        "weight_at": weight_at,
+        "strengths": strengths,
+        "row_cells": joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
+        "shift": joined([_shifts(core) for core in used]),
+    }
+
+
+def program_of(image: SystemImage) -> Program:
+    """Return an image as the arrays that the kernels read."""
+    spec, cores = image.spec, image.cores
+    used = [core for core in cores if core is not None]
+    places = _places(cores, spec)
     fanout = joined([_targets(core) for core in used], (0, len(TARGET)))
-    fanout_at = _offsets(fanouts)
+    fanout_at = places["fanout_at"][places["enabled"] > 0].tolist()
     return Program(
         **_sizes_of(spec),
-        enabled=_per_core(cores, lambda _: 1),
-        axons=axons,
-        neurons=neurons,
-        columns=np.where(weight_at >= 0, 1, digits),
-        digits=digits,
-        per_block=_per_core(cores, lambda core: core.neurons_per_block(spec)),
-        blocks=_per_core(cores, lambda core: core.blocks(spec)),
-        axon_at=_offsets(axons),
-        cell_at=cell_at,
-        weight_at=weight_at,
-        plane_at=plane_at,
-        neuron_at=_offsets(neurons),
-        fanout_at=fanout_at,
-        fanouts=fanouts,
-        kept=_per_core(cores, lambda core: int(_is_kept(core))),
-        dynamic=_per_core(cores, lambda core: int(_is_dynamic(core))),
-        shifted=_per_core(cores, lambda core: int(core.shifts.any())),
-        schedule_at=_offsets(schedules),
-        schedule_length=schedules,
-        cells=cells,
-        weights=weights,
-        planes=planes,
-        row_cells=joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
-        strengths=strengths,
-        shift=joined([_shifts(core) for core in used]),
+        **places,
+        **_synapses(cores, spec),
         **_thresholds(cores),
-        **_per_neuron_fields(used, fanout_at[[core is not None for core in cores]].tolist()),
+        **_per_neuron_fields(used, fanout_at),
         fanout=fanout,
         only=_only(fanout, spec),
         schedule=joined([core.schedule for core in used], (0, len(TABLES[Section.SCHEDULE]))),

@@ -158,17 +158,14 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
     operations, low, high = 0, 1 << 31, -1 << 31
     for i in range(events):
         axon = np.uint64(state.event[at + np.uint64(i)])
-        payload: int = state.value[at + axon] + 0  # in 64 bits
+        payload = state.value[at + axon] << (program.shift[own + axon] if shifted else 0)
         state.value[at + axon] = ABSENT
-        if shifted:
-            payload <<= program.shift[own + axon]
         state.payload[i] = payload
         group = np.uint64(payload) % np.uint64(GROUPS)
         count = np.uint64(state.group[group])
         state.picked[group * rows + count] = axon
         state.group[group] = count + np.uint64(1)
-        low = min(low, payload)
-        high = max(high, payload)
+        low, high = min(low, payload), max(high, payload)
         operations += program.row_cells[own + axon]
     state.counters[SYNAPTIC_OPERATIONS, core] += operations
     state.counters[CROSSBAR_WORDS, core] += events * program.blocks[core]
