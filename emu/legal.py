@@ -109,7 +109,7 @@ def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:
             )
     for name, lines in (
         ("strength", core.strengths),
-        ("schedule", core.schedule),
+        ("schedule entry", core.schedule),
         ("profile", core.profiles),
     ):
         if not len(lines):

@@ -232,9 +232,21 @@ class CoreSpec:
         return (1 << self.refractory_bits) - 1
 
     @property
+    def presence_levels(self) -> int:
+        """Levels of presence words below the summary of an event bank.
+
+        A bit of a word of a level above says whether a word of the level below holds any.
+        """
+        return 1 if self.extended_axons <= PRESENCE_WORD * PRESENCE_WORD else 2
+
+    @property
     def integrate_fill(self) -> int:
-        """Cycles that a block's integration takes beyond one for each event (FI)."""
-        return 6
+        """Cycles that a block's integration takes beyond one for each event (FI).
+
+        From the summary to the first event two cycles a level and one; two to its word of cells and into
+        the registers behind, one to add.
+        """
+        return 3 + 2 * self.presence_levels
 
     @property
     def walk_fill(self) -> int:
@@ -243,7 +255,7 @@ class CoreSpec:
         A ladder adds a stage for each bit that it decides.
         """
         stages = self.payload_bits - (not self.signed_ladder)
-        return 9 + (stages if self.ladder else 0)
+        return 10 + (stages if self.ladder else 0)
 
     @property
     def potential_max(self) -> int:

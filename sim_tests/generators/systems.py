@@ -235,7 +235,7 @@ def _kinds(rng: Rng, core: CoreSpec, n: int, ladder: bool) -> dict[str, Ints]:
     """Return the fields of up to four profiles for the neurons."""
     signed = (rng.random(4) < 0.5) & (ladder and core.signed_ladder)
     emission = rng.choice(list(Emission), 4, p=[0.5, 0.3, 0.2])
-    if min(core.thresholds, core.payload_max) >= 255 and rng.random() < 0.5:
+    if min(core.thresholds, core.payload_max) >= 255 and rng.random() < 0.7:
         emission[:] = Emission.COUNT  # a long window floods the mesh otherwise
     emission = np.where(signed & (emission == Emission.UNARY), Emission.COUNT, emission)
     decay = rng.choice([0, 1, 100, 2048, 4095, 4096], (2, 4))
@@ -293,7 +293,7 @@ def _thresholds(rng: Rng, core: CoreSpec, long: bool) -> Ints:
 
 def _window(rng: Rng, most: int) -> int:
     """Return how many thresholds are compared: 0, 1, 4, 5, any, and as many as there may be."""
-    return min(most, int(rng.choice([0, 1, 2, 3, 4, 5, 4, 5, most])))
+    return min(most, int(rng.choice([0, 1, 2, 3, 4, 5, 4, 5, *[most] * (4 if most > 127 else 1)])))
 
 
 def _schedule(rng: Rng, core: CoreSpec, limit: int, kinds: dict[str, Ints], begins: Ints | None) -> Ints:
@@ -335,6 +335,8 @@ def _aligned(rng: Rng, limit: int, most: int, begins: Ints | None) -> tuple[int,
     if begins is None:
         return 0, g
     first = int(rng.integers(0, min(255, limit - g) + 1))
+    if rng.random() < 0.8:
+        first -= first % THRESHOLDS_A_WORD
     places = (np.unique(begins) + first) % THRESHOLDS_A_WORD
     if ((places != 0) & (places + g > THRESHOLDS_A_WORD)).any():
         g = min(g, int((THRESHOLDS_A_WORD - places).min()))

@@ -9,11 +9,16 @@ import pytest
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
 from emu.words import TABLES, Section
+from sim_tests.generators.pool import PLAIN
 from sim_tests.generators.systems import make_core, make_system, random_system
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
 HERE = [0, 0, 0, 0, 1, 1]
 ENTRY = ("repeat", "init", "integrate", "update", "fire", "threshold_first", "threshold_count")
+ENTRY += ("reset_value", "emit")
+
+
+LADDER = [[0, 1 << 8, 0, 0]]
 
 
 def core(**fields: Any) -> CoreImage:
@@ -30,7 +35,7 @@ def core(**fields: Any) -> CoreImage:
         ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns (x0, x1, y0, y1, axon, last), not 5"),
         (
             {"schedule": np.zeros((1, 8))},
-            f"schedule must have 7 columns ({', '.join(ENTRY)}), not 8",
+            f"schedule must have 9 columns ({', '.join(ENTRY)}), not 8",
         ),
     ],
 )
@@ -47,9 +52,16 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"bias": 2048}, "bias must be -2048..2047, not 2048"),
         ({"v0": -2049}, "v0 must be -2048..2047, not -2049"),
         ({"potential": 2048}, "potential must be -2048..2047, not 2048"),
-        ({"thresholds": [2049]}, "threshold must be -2048..2048, not 2049"),
-        ({"reset": 3}, "reset must be 0..2, not 3"),
-        ({"strengths": [128]}, "strengths must be -128..127, not 128"),
+        ({"thresholds": [2049]}, "threshold0 must be -2048..2048, not 2049"),
+        ({"reset": 5}, "profile reset must be 0..4, not 5"),
+        ({"emission": 3}, "profile emission must be 0..2, not 3"),
+        ({"potential_decay": 4097}, "profile potential_decay must be 0..4096, not 4097"),
+        ({"current_kept": -1}, "profile current_kept must be 0..4096, not -1"),
+        ({"refractory_period": 8}, "profile refractory_period must be 0..7, not 8"),
+        ({"refractory": 8}, "refractory must be 0..7, not 8"),
+        ({"current": 2048}, "current must be -2048..2047, not 2048"),
+        ({"shifts": [0, 0, 8, 0]}, "shift must be 0..7, not 8"),
+        ({"strengths": [2048]}, "strengths must be -2048..2047, not 2048"),
         ({"fanout": [[0, 2, 0, 0, 1, 1]]}, "fan-out x1 must be 0..1, not 2"),
         ({"fanout": [[0, 0, 0, 2, 1, 1]]}, "fan-out y1 must be 0..1, not 2"),
         ({"fanout": [[0, 0, 0, 0, 4096, 1]]}, "fan-out axon must be 0..4095, not 4096"),
@@ -61,7 +73,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule fire must be 0..1, not 2"),
         ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold_first must be 0..255, not 256"),
         (
-            {"schedule": [[1, 0, 1, 1, 1, 0, 8]], "thresholds": range(8), "count_emission": True},
+            {"schedule": [[1, 0, 1, 1, 1, 0, 8]], "thresholds": range(8), "emission": 0},
             "threshold_count with count emission must be 0..7, not 8",
         ),
         (
@@ -72,7 +84,50 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
             {"thresholds": np.zeros(129)},
             "129 thresholds are more than the 128 of the core; use a larger core or split the layer",
         ),
-        ({"schedule": np.zeros((0, 7))}, "strengths and schedule need at least one entry"),
+        ({"schedule": np.zeros((0, 7))}, "a core needs at least one schedule entry"),
+        (
+            {"schedule": [[1, 0, 1, 0, 1, 0, 1]]},
+            "a schedule entry integrates without update: its sums would be lost",
+        ),
+        (
+            {"thresholds": range(8), "threshold_base": 2, "schedule": [[1, 0, 1, 1, 1, 0, 4]]},
+            (
+                "a window of thresholds must begin at a multiple of 4 or lie within four of them: "
+                "threshold_base 2 breaks this"
+            ),
+        ),
+        ({"emission": 2, "schedule": [[1, 0, 1, 1, 1, 0, 1, 0, 0]]}, "schedule emit must be 1..7, not 0"),
+        ({"emission": 2, "schedule": [[1, 0, 1, 1, 1, 0, 1, 0, -8]]}, "schedule emit must be 1..7, not 8"),
+        ({"signed": 1, "emission": 0}, "signed needs ladders; the core has lists of thresholds"),
+        (
+            {"signed": 1, "ladders": LADDER},
+            "unary emission cannot send a negative count; use count emission",
+        ),
+        (
+            {"signed": 1, "emission": 0, "ladders": LADDER, "schedule": [[1, 0, 1, 1, 1, 9, 1]]},
+            "threshold_first of a signed ladder must be 0..8, not 9",
+        ),
+        (
+            {"ladders": LADDER, "schedule": [[1, 0, 1, 1, 1, 0, 8]]},
+            "threshold_count of a ladder must be 0..7, not 8",
+        ),
+        ({"ladders": LADDER, "threshold_base": 2}, "threshold_base must be 0..0, not 2"),
+        (
+            {"ladders": LADDER * 2, "threshold_base": 2},
+            "threshold_base of a ladder must be a multiple of 4, not 2",
+        ),
+        ({"ladders": [[0, 15, 0, 1]]}, "step of ladder 0 must be at least 16, not 15"),
+        ({"ladders": [[0, 1 << 21, 0, 0]]}, "ladder step must be 0..2097151, not 2097152"),
+        ({"ladders": [[0, 1, 256, 0]]}, "ladder offset must be 0..255, not 256"),
+        ({"ladders": LADDER, "thresholds": [1]}, "a core has thresholds or ladders, not both"),
+        ({"extension": 2}, "extension must be a power of two, 1..1, not 2"),
+        (
+            {"shifts": [6, 0, 0, 0]},
+            (
+                "column 0 may sum to 536, more than the 511 of its sum; "
+                "split the layer or use a core with wider sums"
+            ),
+        ),
     ],
 )
 def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
@@ -180,3 +235,26 @@ def test_image_of_wrong_core_count_names_it() -> None:
             input_packet=np.zeros((0, 5), np.int32),
             output_element=np.zeros(0, np.int32),
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "noun"),
+    [
+        ({"current_kept": 1}, "profile current_kept must be 0, not 1"),
+        ({"potential_decay": 1}, "profile potential_decay must be 0, not 1"),
+        ({"refractory_period": 1}, "profile refractory_period must be 0, not 1"),
+        ({"signed": 1}, "profile signed must be 0, not 1"),
+        ({"current": 1}, "current must be 0, not 1"),
+        ({"refractory": 1}, "refractory must be 0, not 1"),
+        ({"shifts": [1]}, "shift must be 0, not 1"),
+    ],
+)
+def test_an_option_that_the_core_leaves_out_is_refused(change: dict[str, Any], noun: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], **change))
+    assert str(caught.value) == f"core 0 (0, 0): {noun}: the core leaves the option out"
+
+
+def test_ladders_of_a_core_without_them_are_refused() -> None:
+    with pytest.raises(ImageError, match=r"the core has no ladders; use a core with the option, or lists$"):
+        make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], ladders=LADDER))

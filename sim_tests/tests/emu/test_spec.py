@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes: every rule, its message, and the formulas of the widths."""
 
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -19,13 +20,13 @@ TINY = asdict(PRESETS["tiny"])
         ({"axons": 1}, "axons must be 2..4096, not 1"),
         ({"axons": 4097}, "axons must be 2..4096, not 4097"),
         ({"columns": 4}, "columns must be 8..4096, not 4"),
-        ({"lanes": 12}, "lanes must be 8, 16, 32 or 64, not 12"),
+        ({"lanes": 12}, "lanes must be 8, 16, 32, 64 or 128, not 12"),
         ({"columns": 24}, "columns must be a power of two times the 8 lanes, not 24"),
         ({"columns": 33}, "columns must be a power of two times the 8 lanes, not 33"),
         ({"payload_bits": 10}, "payload_bits must be 2..9, not 10"),
         ({"potential_bits": 7}, "potential_bits must be 8..32, not 7"),
         ({"strengths": 9}, "strengths must be 1..8, not 9"),
-        ({"thresholds": 1}, "thresholds must be 2..65536, not 1"),
+        ({"thresholds": 1}, "thresholds must be a multiple of 4, 4..65536, not 1"),
         ({"fanouts": 65537}, "fanouts must be 2..65536, not 65537"),
         ({"schedule": 257}, "schedule must be 2..256, not 257"),
     ],
@@ -69,8 +70,8 @@ def test_system_spec_round_trip() -> None:
 
 def test_widths_of_tiny_core() -> None:
     core = PRESETS["tiny"]
-    # 32 axons x 8 = 256 needs 9 digits and a sign; 4 strengths x 128 x 256 = 2^17 needs 18 and a sign.
-    assert (core.sum_bits, core.drive_bits, core.threshold_bits) == (10, 19, 13)
+    # 32 axons x 8 = 256 needs 9 digits and a sign; 4 strengths x 2^11 x 2^9 = 2^22 needs 23 and a sign.
+    assert (core.sum_bits, core.drive_bits, core.threshold_bits) == (10, 24, 13)
     assert (core.payload_min, core.payload_max, core.potential_min, core.potential_max) == (
         -8,
         7,
@@ -90,7 +91,9 @@ def test_gateway_coordinates_fit() -> None:
 def test_preset_unknown() -> None:
     with pytest.raises(ValueError, match="core preset") as caught:
         preset("huge")
-    assert str(caught.value) == "core preset must be one of tiny, small, reference, not 'huge'"
+    assert (
+        str(caught.value) == "core preset must be one of tiny, small, medium, reference, article, not 'huge'"
+    )
 
 
 def test_import_without_compiler() -> None:
@@ -113,12 +116,43 @@ def test_gateway_axons_widen_a_flit_only_where_they_must(axons: int, bits: int) 
     assert (core.flit_axon_bits, core.data_bits) == (bits, bits + 4)
 
 
-def test_flit_of_the_usual_width_is_not_mentioned() -> None:
-    spec = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
-    assert "gateway_axons" not in spec.to_dict()["core"]
-    wide = SystemSpec(core=replace(spec.core, gateway_axons=5000), width=2, height=1)
-    assert wide.to_dict()["core"]["gateway_axons"] == 5000
-    assert SystemSpec.from_dict(wide.to_dict()) == wide
+def test_sizes_survive_as_plain_data() -> None:
+    for core in PRESETS.values():
+        wide = SystemSpec(core=replace(core, gateway_axons=5000), width=2, height=1)
+        assert SystemSpec.from_dict(wide.to_dict()) == wide
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sum_bits": 3}, "sum_bits must be 0 or 5..32, not 3"),
+        ({"sum_bits": 33}, "sum_bits must be 0 or 5..32, not 33"),
+        ({"max_extension": 3}, "max_extension must be a power of two, 1..4 (columns / lanes), not 3"),
+        ({"max_extension": 8}, "max_extension must be a power of two, 1..4 (columns / lanes), not 8"),
+        ({"ladder": False}, "signed_ladder must be false without ladder, not True"),
+        (
+            {"payload_bits": 7},
+            "potential_bits must be at least twice the 7 payload bits with a ladder, not 12",
+        ),
+        ({"refractory_bits": 1}, "refractory_bits must be 0 or 2..8, not 1"),
+        ({"refractory_bits": 9}, "refractory_bits must be 0 or 2..8, not 9"),
+        ({"profiles": 1}, "profiles must be 2..256, not 1"),
+    ],
+)
+def test_options_outside_a_limit(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        replace(PRESETS["tiny"], **change)  # type: ignore[arg-type]
+
+
+def test_extended_axons_have_a_limit() -> None:
+    core = PRESETS["article"]
+    with pytest.raises(ValueError, match=r"^axons x max_extension must be 1\.\.131072, not 131136$"):
+        replace(core, axons=2049)
+
+
+def test_an_option_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match=r"^ladder must be true or false, not 1$"):
+        replace(PRESETS["tiny"], ladder=1)  # type: ignore[arg-type]
 
 
 def test_more_gateway_axons_than_a_flit_ever_names_are_refused() -> None:
