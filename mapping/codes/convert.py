@@ -143,6 +143,7 @@ def _host(
     nodes = [node for node in split.host if node.op in _LAYERS]
     if not any(node.op in _LAYERS for node in split.encoder):
         nodes = [node for node in split.encoder if node.op in _QUANTISERS] + nodes
+    nodes = list({node.name: node for node in nodes}.values())
     return tuple(_host_layer(node, obstacles.get(node.name), share.get(node.name, 0.0)) for node in nodes)
 
 
