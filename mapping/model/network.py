@@ -102,10 +102,8 @@ class Node:
     - ``Celu``, ``Elu``, ``Swish``, ``ThresholdedRelu``: ``alpha``. ``Selu``: ``alpha``, ``gamma``. ``Pow``:
       ``exponent``. ``Gelu``: ``approximate`` (``none`` or ``tanh``). ``PRelu``: constant ``slope``, as
       ``value`` above, the factor of negative values; a LeakyRelu is one.
-    - ``Foreign``: an ONNX ``operator`` that only the host has, as the text of a ``model`` of one node;
-      ``shape``, ``output`` (which one), and of the inputs ``kinds`` and ``whole``, whether they hold the
-      axis of the batch; ``work``, its multiply-adds, if they are known; the ``model``'s real constants. See
-      `mapping.model.importers.onnx_reference`.
+    - ``Foreign``: an ``operator`` that only ONNX knows, see `mapping.model.importers.onnx_reference`; its
+      ``shape``, and ``work``, its multiply-adds, if they are known.
     - ``Flatten``, ``Floor``, ``Relu``, ``Round`` (halves to even), all other functions: none.
     """
 
