@@ -19,10 +19,11 @@ from sim_tests.bench.prelude import _Knock
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
 from sim_tests.bench.status import expected_status, status_fault
-from sim_tests.generators.systems import FULL, make_core, make_system
+from sim_tests.generators.systems import FULL, WIDE, full_system, make_core, make_system
 from sim_tests.oracle.machine import run_oracle
 
 ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
+HIGH = SystemSpec(core=WIDE, width=1, height=1)
 TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
 
 
@@ -114,6 +115,18 @@ def test_neuron_crosses_any_number_of_thresholds(crossings: int) -> None:
     result = verified(make_system(spec, core), Stimulus(steps=2, step=none[:, 0], packet=none))
     assert result.spikes[:, 3].tolist() == [crossings] * 2
     assert result.outputs[:, 2].tolist() == [crossings] * 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "strengths"),
+    [(ONE, 1), (ONE, 4), (SystemSpec(core=FULL, width=1, height=1), 1), (HIGH, 3)],
+    ids=["tiny-1", "tiny-4", "full-1", "wide-3"],
+)
+def test_program_that_fills_every_memory(spec: SystemSpec, strengths: int, seed: int) -> None:
+    image, stimulus = full_system(seed, spec, strengths)
+    result = verified(image, stimulus)
+    assert image.cores[0] is not None
+    assert set(result.spikes[:, 2].tolist()) >= {0, image.cores[0].neurons - 1}
 
 
 def test_status_that_differs_is_told() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
-from emu.words import TABLES, Section
-from sim_tests.generators.systems import make_core, make_system, random_system
+from emu.words import TABLES, Section, section_chunks, section_words
+from sim_tests.generators.systems import full_system, make_core, make_system, random_system
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
 HERE = [0, 0, 0, 0, 1, 1]
@@ -17,7 +17,7 @@ ENTRY = ("repeat", "init", "integrate", "update", "fire", "threshold_first", "th
 
 
 def core(**fields: Any) -> CoreImage:
-    return make_core(np.ones((4, 3)), **{"fanout": [HERE]} | fields)
+    return make_core(**{"crossbar": np.ones((4, 3)), "fanout": [HERE]} | fields)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,53 @@ def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, None, core(**change))
     assert str(caught.value) == f"core 1 (1, 0): {message}"
+
+
+@pytest.mark.parametrize("strengths", [1, 2, 4])
+def test_image_that_fills_every_memory_is_legal(strengths: int, seed: int) -> None:
+    image, _ = full_system(seed, SPEC, strengths)
+    for full in image.cores:
+        assert full is not None
+        sizes = [full.axons, full.crossbar.shape[1], len(full.thresholds), len(full.fanout)]
+        assert sizes == [32, 32, 128, 64]
+        assert len(full.schedule) == 8
+        for section in (Section.CROSSBAR, Section.THRESHOLD, Section.FANOUT, Section.SCHEDULE):
+            chunks = section_words(SPEC, section) * section_chunks(SPEC, section)
+            assert len(core_chunks(full, SPEC)[section]) == chunks
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "limit", "change"),
+    [
+        ("axons", 33, 32, {"crossbar": np.ones((33, 3))}),
+        ("columns", 33, 32, {"crossbar": np.ones((4, 33))}),
+        ("strengths", 5, 4, {"crossbar": np.ones((4, 15)), "strengths": [1] * 5}),
+        ("thresholds", 129, 128, {"thresholds": np.zeros(129)}),
+        ("fan-out entries", 65, 64, {"fanout": [[0, 0, 0, 0, 1, 1]] * 65}),
+        ("schedule entries", 9, 8, {"schedule": [[1, 0, 1, 1, 1, 0, 1]] * 9}),
+    ],
+)
+def test_one_more_than_a_memory_holds_is_refused(
+    name: str, used: int, limit: int, change: dict[str, Any]
+) -> None:
+    why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
+    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
+        make_system(SPEC, core(**change), None)
+
+
+def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> None:
+    fields: dict[str, Any] = {"schedule": [[1, 0, 1, 1, 1, 0, 2]], "thresholds": [1, 2]}
+    for axon, emission, legal in (
+        (4094, [True, False, True], True),
+        (4095, [True, False, True], False),
+        (4095, [True, True, True], True),
+    ):
+        mixed = core(fanout=[[0, 0, 0, 0, axon, 1]], count_emission=emission, **fields)
+        if legal:
+            make_system(SPEC, mixed, None)
+        else:
+            with pytest.raises(ImageError, match=r"unary emission reaches axon 4096"):
+                make_system(SPEC, mixed, None)
 
 
 def test_crossbar_cell_over_a_limit() -> None:
