@@ -53,6 +53,18 @@ def test_flit_of_the_largest_system_holds_every_field_at_its_limits(payload_bits
             assert 0 <= flit < mesh.TOKEN
 
 
+def test_injectors_of_the_largest_chip_come_when_they_are_due(seed: int) -> None:
+    cores, none = 64 * 63, np.zeros(0, np.int64)
+    timing = inject.make_timing(cores, 1, none, none)
+    assert [inject.pop_due(timing) for _ in range(cores)] == list(range(cores))
+    cycles = np.random.default_rng(seed).integers(0, 99, cores + 1).tolist()
+    for injector, due in enumerate(cycles):
+        inject.push_due(timing, due, injector)
+    for due, injector in sorted((due, injector) for injector, due in enumerate(cycles)):
+        assert (inject.due_cycle(timing), inject.pop_due(timing)) == (due, injector)
+    assert timing.host[inject.HOST_QUEUE] == 0
+
+
 @pytest.mark.parametrize("events", range(5))
 def test_token_resets_the_pointers(events: int) -> None:
     """Cores 0 and 2 meet at core 1 in every second step; in the steps between core 2 sends alone.

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers of the contract as literals, and small runs worked out by hand: what a round trip cannot see."""
 
+import re
+
 import numpy as np
 import pytest
 
 from emu.bits import pack, unpack
-from emu.host import load_flits, read_request, run_flits
+from emu.host import load_flits, read_request, run_flits, spike_data
 from emu.image import core_chunks
 from emu.kernels import state as arrays
 from emu.machine import Machine
@@ -128,6 +130,26 @@ def test_run_is_stimulus_token_stimulus_token_pause() -> None:
     assert (words.tolist(), first) == (expected, 1)
 
 
+@pytest.mark.parametrize(
+    ("axon", "payload", "message"),
+    [
+        (0, -8, None),
+        (4095, 7, None),
+        (-1, 0, "stimulus axon must be 0..4095, not -1"),
+        (4096, 0, "stimulus axon must be 0..4095, not 4096"),
+        (0, -9, "stimulus payload must be -8..7, not -9"),
+        (0, 8, "stimulus payload must be -8..7, not 8"),
+    ],
+)
+def test_data_of_a_spike_must_fit(axon: int, payload: int, message: str | None) -> None:
+    rows = np.array([0, axon]), np.array([0, payload])
+    if message is None:
+        assert spike_data(TWO, *rows).tolist() == [0, axon | (payload & 15) << 12]
+    else:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            spike_data(TWO, *rows)
+
+
 def both(image: object, stimulus: object) -> RunResult:
     """Run in both modes, demand the same of them, return the cycle run."""
     machine = Machine(image)  # type: ignore[arg-type]
@@ -212,6 +234,16 @@ def test_state_is_a_copy() -> None:
     state = arrays.make_state(program, {"potential": potential})
     state.potential[0] = 9
     assert potential.tolist() == [5]
+
+
+def test_spike_of_the_largest_chip_fits_one_number() -> None:
+    largest = (1 << 30, 64 * 63 - 1, 4095, 255)
+    rows = np.array([[high if i == j else 0 for j, high in enumerate(largest)] for i in range(4)] + [largest])
+    places = (arrays.SPIKE_STEP, arrays.SPIKE_CORE, arrays.SPIKE_NEURON, 0)
+    spikes = sum(rows[:, i] << place for i, place in enumerate(places))
+    got = np.empty_like(rows)
+    arrays.unpack_spikes(np.asarray(spikes), got)
+    assert got.tolist() == rows.tolist()
 
 
 def test_record_is_empty_after_it_was_taken() -> None:
