@@ -57,6 +57,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0"),
         ({"fanout_base": 1}, "fanout_base must be 0..0, not 1"),
         ({"threshold_base": 1}, "threshold_base must be 0..0, not 1"),
+        ({"threshold_base": 1, "connected": False}, "threshold_base must be 0..0, not 1"),
         ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0"),
         ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule fire must be 0..1, not 2"),
         ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold_first must be 0..255, not 256"),
