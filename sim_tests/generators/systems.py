@@ -197,7 +197,8 @@ def full_system(seed: int, spec: SystemSpec, strengths: int) -> tuple[SystemImag
 def _full_core(rng: Rng, spec: SystemSpec, k: int) -> CoreImage:
     """Return a program without an unused word; the first and the last word of each list are used."""
     core, n = spec.core, spec.core.columns // k
-    each, window = core.fanouts // n, 4
+    each, window = core.fanouts // n, min(4, core.payload_max)
+    middle = np.clip(rng.integers(-40, 200, core.thresholds - 2), core.always, core.never)
     entries = {"repeat": 1, "integrate": 1, "update": 1, "fire": 1, "threshold_count": window}
     places = [_rectangle(rng, spec) for _ in range(core.fanouts)]
     targets = [
@@ -213,7 +214,8 @@ def _full_core(rng: Rng, spec: SystemSpec, k: int) -> CoreImage:
         v0=rng.integers(-30, 31, n),
         reset=rng.integers(0, 3, n),
         threshold_base=np.linspace(0, core.thresholds - window - (core.schedule - 1), n).astype(int),
-        thresholds=[core.always, *rng.integers(-40, 200, core.thresholds - 2), core.always],
+        count_emission=rng.random(n) < 0.5,
+        thresholds=[core.always, *middle, core.always],
         fanout_base=np.arange(n) * each,
         fanout=_table(Section.FANOUT, targets),
         schedule=_table(

@@ -110,6 +110,13 @@ def test_status_shows_the_schedule_position() -> None:
     ]
 
 
+def test_status_shows_a_long_repetition() -> None:
+    step: list[Row] = [TOKEN, *[{}] * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    rows = [*step * 2300, *asked]
+    assert replies(two(schedule=[[1, *[0] * 6], [4095, *[0] * 6]]), rows) == [1, 2299]
+
+
 def test_schedule_of_a_disabled_core_stands_still() -> None:
     schedule = [[2, 0, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]]
     step: list[Row] = [TOKEN, *[{}] * 25]
