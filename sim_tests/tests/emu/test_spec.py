@@ -71,9 +71,14 @@ def test_lanes_are_a_power_of_two(lanes: int) -> None:
 
 def test_system_spec_at_its_limits() -> None:
     for width, height in ((1, 1), (64, 63)):
-        spec = SystemSpec(core=PRESETS["tiny"], width=width, height=height)
-        assert spec.cores == width * height
-        assert (1 << spec.x_bits > width - 1, 1 << spec.y_bits > height) == (True, True)
+        assert SystemSpec(core=PRESETS["tiny"], width=width, height=height).cores == width * height
+
+
+@pytest.mark.parametrize("size", [*range(1, 10), 15, 16, 17, 31, 32, 33, 62, 63])
+def test_coordinates_of_the_last_core_and_of_the_gateway_fit(size: int) -> None:
+    spec = SystemSpec(core=PRESETS["tiny"], width=size, height=size)
+    assert spec.x_bits == max(1, (size - 1).bit_length())
+    assert spec.y_bits == spec.gateway[1].bit_length()
 
 
 @pytest.mark.parametrize("value", [1.0, True, "32"])
