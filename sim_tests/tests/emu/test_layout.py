@@ -14,6 +14,7 @@ from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, diff
 from emu.words import (
+    READABLE,
     Activity,
     Control,
     ErrorCause,
@@ -39,6 +40,7 @@ def test_numbers_of_the_contract() -> None:
     assert [s.name for s in sorted(Section)] == (
         ["CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "STATE", "COUNTER", "STATUS"]
     )
+    assert [s.name for s in READABLE] == ["STATE", "COUNTER", "STATUS"]
     assert [c.name for c in sorted(Control)] == [
         "ENABLE",
         "AXONS",
