@@ -87,6 +87,10 @@ def test_schedule_and_fanout_words_bit_by_bit() -> None:
         zip((f.name for f in section_layout(TWO, Section.FANOUT)), (0, 1, 1, 0, 0x123, 1), strict=True)
     )
     assert pack(section_layout(TWO, Section.FANOUT), target) == 0b0110 | 0x123 << 4 | 1 << 16
+    uneven = SystemSpec(core=TINY, width=9, height=2)  # x takes 4 bits and y 2
+    target |= {"x0": 8, "x1": 7, "y0": 1, "y1": 2}
+    word = pack(section_layout(uneven, Section.FANOUT), target)
+    assert word == 8 | 7 << 4 | 1 << 8 | 2 << 10 | 0x123 << 12 | 1 << 24
 
 
 def test_crossbar_chunks_bit_by_bit() -> None:
