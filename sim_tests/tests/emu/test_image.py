@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: every limit has its sentence, arrays cannot be changed, the digest sees the chip bytes only."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ def core(**fields: Any) -> CoreImage:
         ({"v0": np.zeros(2)}, "v0 must have one entry for each of the 3 neurons, not 2"),
         ({"crossbar": np.ones((4, 2))}, "crossbar must have 3 columns (neurons x strengths), not 2"),
         ({"pooled": np.zeros(3)}, "pooled must have one entry for each of the 4 axons, not 3"),
+        ({"v0": np.zeros(4)}, "v0 must have one entry for each of the 3 neurons, not 4"),
+        ({"pooled": np.zeros(5)}, "pooled must have one entry for each of the 4 axons, not 5"),
         ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns (x0, x1, y0, y1, axon, last), not 5"),
         (
             {"schedule": np.zeros((1, 8))},
@@ -56,6 +59,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"fanout": [[0, 0, 0, 0, 1, 2]]}, "fan-out last must be 0..1, not 2"),
         ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0"),
         ({"fanout_base": 1}, "fanout_base must be 0..0, not 1"),
+        ({"fanout_base": 64, "connected": False}, "fanout_base must be 0..63, not 64"),
         ({"threshold_base": 1}, "threshold_base must be 0..0, not 1"),
         ({"threshold_base": 1, "connected": False}, "threshold_base must be 0..0, not 1"),
         ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0"),
@@ -200,6 +204,24 @@ def test_digest_is_of_the_chip_bytes(seed: int) -> None:
     assert image.replace(meta={"name": "x"}).digest == image.digest
     assert make_system(SPEC, None, core()).digest != make_system(SPEC, core(), None).digest
     assert make_system(SPEC, None, core()).digest != make_system(SPEC, None, core(bias=1)).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fanouts": 63}, {"axons": 31}, {"thresholds": 127}, {"gateway_axons": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_digest_sees_sizes_that_leave_the_chunks_alone(change: dict[str, int]) -> None:
+    spec = dataclasses.replace(SPEC, core=dataclasses.replace(SPEC.core, **change))
+    images = [make_system(sizes, make_core(np.ones((4, 3))), None) for sizes in (SPEC, spec)]
+    assert images[0].digest != images[1].digest
+
+
+def test_digest_of_a_known_image_stays() -> None:
+    """A file of an older version names its digest: a change here makes every image foreign."""
+    assert make_system(SPEC, None, core(bias=[1, -2, 3])).digest == (
+        "0ee4d764e35632eb8ff8b5cecadeb3c37361400ab483713bf2ba293b031f42a1"
+    )
 
 
 def test_chunks_are_whole_rows() -> None:

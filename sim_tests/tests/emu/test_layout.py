@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from emu.bits import pack, unpack
-from emu.host import load_flits, read_request, run_flits, spike_data
+from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
 from emu.image import core_chunks
 from emu.kernels import state as arrays
 from emu.machine import Machine
@@ -116,6 +116,25 @@ def test_pointer_flits() -> None:
     ]
     assert (flits.tolist(), chunks) == (expected, 64)
     assert read_request(TWO, 0, Section.STATE, 3)[1] == 3
+
+
+def test_nothing_is_sent_where_nothing_is_written() -> None:
+    assert write_flits(TWO, (0, 0, 0, 0), Section.NEURON, np.zeros(0, np.uint16)) == []
+
+
+def test_widths_of_the_words_of_the_reference() -> None:
+    spec = SystemSpec(core=preset("reference"), width=40, height=20)
+    widths = {s: [f.bits for f in section_layout(spec, s)] for s in sorted(Section) if s != Section.CROSSBAR}
+    assert widths == {
+        Section.CONTROL: [16],
+        Section.SCHEDULE: [12, 1, 1, 1, 1, 8, 8],
+        Section.NEURON: [24, 24, 2, 1, 1, 12, 13],
+        Section.THRESHOLD: [25],
+        Section.FANOUT: [6, 6, 5, 5, 11, 1],
+        Section.STATE: [24],
+        Section.COUNTER: [48],
+        Section.STATUS: [16],
+    }
 
 
 def test_load_enables_each_core_last() -> None:
