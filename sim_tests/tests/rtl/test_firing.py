@@ -100,9 +100,12 @@ def test_resting_neuron_keeps_its_potential_but_not_its_current() -> None:
     assert states(one([6], **start, reset=Reset.CLEAR, schedule=entry(update=0))) == [(40, 8, 0)]
 
 
-def test_resting_neuron_takes_its_time() -> None:
-    core = make_core([[0, 0]], refractory=[1, 0], thresholds=[LOW] * 12, schedule=entry(count=12))
-    assert cycles(walk(core)) == [FILL + 2, FILL + 5]
+def test_resting_neuron_takes_its_time_and_crosses_nothing() -> None:
+    core = make_core(
+        [[0, 0]], refractory=[1, 0], thresholds=[LOW] * 12, reset=Reset.ZERO, schedule=entry(count=12)
+    )
+    got = walk(core)
+    assert (cycles(got), stored(got)) == ([FILL + 2, FILL + 5], [(0, 0), (0, 12)])
 
 
 def test_unary_emission_sends_one_packet_for_each_crossing() -> None:

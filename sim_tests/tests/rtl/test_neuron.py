@@ -26,6 +26,7 @@ from sim_tests.tests.rtl.walks import (
     FILL,
     HERE,
     LADDER,
+    LOW,
     PROGRAM,
     SPEC,
     Step,
@@ -71,6 +72,11 @@ def test_neuron_enters_every_max_of_strengths_and_words(k: int, count: int, pace
     )
     first = FILL + k + max(1, -(-count // 4)) - 2
     assert cycles(walk(core)) == [first + pace * j for j in range(per_block)]
+
+
+def test_step_that_does_not_fire_takes_a_cycle_a_neuron() -> None:
+    core = make_core([[0] * 4], thresholds=[LOW] * 20, schedule=entry(fire=0, count=20))
+    assert cycles(walk(core)) == [FILL, FILL + 1, FILL + 2, FILL + 3]
 
 
 def test_ladder_takes_a_cycle_whatever_its_count() -> None:
