@@ -11,6 +11,7 @@ from emu.kernels import cycle, inject
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
+from emu.words import STATE_FIELDS
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -64,7 +65,8 @@ def test_paused_network_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cycle, "run_cycles", record)
     run = Machine(system(2, 2, *[None] * 4)).run(make_stimulus(2), cycles=True)
     program, state, tape, network, timing, _ = calls[-1]
-    state.potential.flags.writeable = True
+    for name in STATE_FIELDS:
+        getattr(state, name).flags.writeable = True
     timing.step[:] = 0
     timing.host[[inject.HOST_STEP, inject.HOST_TOKENS]] = 0
     timing.host[inject.HOST_RELEASE] = -1
@@ -136,7 +138,7 @@ def test_busy_mesh_equals_the_oracle(copies: int) -> None:
         rows = [[*place, rng.integers(4), i % 2] for i, place in enumerate(np.repeat(places, copies, axis=0))]
         fields: dict[str, Any] = {
             "fanout_base": rng.integers(0, 8 * copies, 12),
-            "count_emission": rng.random(12) < 0.5,
+            "emission": rng.integers(0, 2, 12),
         }
         cells = rng.integers(-1, 2, (4, 12))
         cores.append(

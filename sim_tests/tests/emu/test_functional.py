@@ -48,7 +48,8 @@ def separable(seed: int) -> tuple[SystemImage, Stimulus]:
             continue
         busy = core.schedule.copy()[:3]
         busy[:, 0], busy[0, 1] = 1, True
-        rows = np.concatenate([busy, np.tile(np.array(IDLE, busy.dtype), (4 - len(busy), 1))])
+        rows = np.concatenate([busy, np.zeros((4 - len(busy), busy.shape[1]), busy.dtype)])
+        rows[len(busy) :, 0] = 1
         cores.append(dataclasses.replace(core, schedule=rows))
     return image.replace(cores=tuple(cores)), stimulus
 
@@ -83,7 +84,7 @@ def test_separable_systems_do_something() -> None:
 
 
 def test_mesh_with_too_many_rectangles_for_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, stimulus = random_system(5)
+    image, stimulus = random_system(3)
     expected = Machine(image).run(stimulus)
     assert expected.total("hops") > 0
     monkeypatch.setattr(arrays, "_MOST_RECTANGLES", 0)
@@ -110,6 +111,11 @@ BELOW, NEXT = [[0, 0, 1, 1, 0, 1]], [[0, 0, 0, 0, 0, 1]]
         (KEPT | {"schedule": [IDLE, [1, 1, 0, 0, 0, 0, 0], FIRE]}, 3),
         (KEPT | {"schedule": [IDLE, FIRE, [1, 1, 0, 0, 0, 0, 0]]}, None),
         (KEPT | {"schedule": [IDLE]}, 1),
+        (CLEAR | {"schedule": [FIRE], "current_kept": 1}, None),
+        (CLEAR | {"schedule": [FIRE], "refractory_period": 1}, None),
+        (CLEAR | {"schedule": [FIRE], "current": 1}, None),
+        (CLEAR | {"schedule": [FIRE], "refractory": 1}, None),
+        (CLEAR | {"schedule": [[1, 1, *FIRE[2:]]], "refractory_period": 1, "current": 1}, 1),
     ],
 )
 def test_period_of_an_image(fields: dict[str, Any], period: int | None) -> None:
