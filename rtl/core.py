@@ -2,7 +2,7 @@
 """The neurocore: composition of its parts, and the phases of a step."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, SystemSpec

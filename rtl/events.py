@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event banks: one collects packets for the next step, one is scanned for each block of this step."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 

@@ -31,9 +31,8 @@ def read(rows: Sequence[Row]) -> dict[str, int]:
     looks = [row for at in range(4 * len(COUNTERS)) for row in (ask(at), {}, {})]
     cycles = play(CounterFile(SPEC), [*rows, *looks], ["inspect.chunk"])[len(rows) :]
     chunks = [cycle["inspect.chunk"] for cycle in cycles[1::3]]
-    return {
-        name: sum(chunks[4 * i + part] << 16 * part for part in range(4)) for i, name in enumerate(COUNTERS)
-    }
+    words = [sum(chunks[at + part] << 16 * part for part in range(4)) for at in range(0, len(chunks), 4)]
+    return dict(zip(COUNTERS, words, strict=True))
 
 
 @pytest.mark.parametrize("name", COUNTERS)

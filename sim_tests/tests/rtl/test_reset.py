@@ -15,7 +15,8 @@ from emu.spec import SystemSpec, preset
 from emu.words import Kind, Section
 from rtl.arbiter import RoundRobin
 from rtl.component import Component
-from rtl.core import ControlRegisters, Neurocore
+from rtl.control import ControlRegisters
+from rtl.core import Neurocore
 from rtl.events import EventScheduler
 from rtl.fifo import Fifo
 from rtl.gateway import Gateway
