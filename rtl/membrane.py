@@ -43,7 +43,7 @@ class Membrane(Component):
     Members
     -------
     init, update, fire : In, of the schedule entry.
-    fetched : In, ``word`` and ``state``, ``neuron`` and ``tail`` (the last of its block) are valid.
+    fetched : In, ``word`` and ``state`` of a neuron are valid.
     profile : In, the word of the profile memory, in the same cycle.
     ready, drive : In, the drive of the neuron that waits is whole.
     silent, threshold_base : Out, of the neuron that waits.
@@ -63,8 +63,6 @@ class Membrane(Component):
                 "word": In(word),
                 "state": In(section_struct(spec, Section.STATE)),
                 "profile": In(section_struct(spec, Section.PROFILE)),
-                "neuron": In(self._visit.members["neuron"]),
-                "tail": In(1),
                 "ready": In(1),
                 "drive": In(signed(spec.core.drive_bits)),
                 "silent": Out(1),
@@ -129,8 +127,6 @@ class Membrane(Component):
         if core.decay:
             m.d.sync += begun.leak.eq(_WHOLE - self.profile.potential_decay)
         m.d.sync += [
-            visit.neuron.eq(self.neuron),
-            visit.tail.eq(self.tail),
             visit.silent.eq(~self.fire | rests),
             visit.clipped.eq(0),
             begun.rests.eq(rests),
