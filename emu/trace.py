@@ -13,8 +13,8 @@ from emu.words import COUNTERS, PACKET, STATE_FIELDS, Kind
 
 __all__ = [
     "ACTIVITY_COUNTERS",
-    "STRAYS",
     "PLURAL",
+    "STRAYS",
     "VISIT",
     "Divergence",
     "HostPace",

@@ -25,7 +25,7 @@ class Emitter(Component):
     Members
     -------
     program, inspect : In, write and read the fan-out memory while nothing is sent.
-    coming, coming_base : In, a sender arrives in the next cycle if the walk moves on; its first entry.
+    coming, coming_base : In, a sender arrives in the next cycle unless one waits here; its first entry.
     sender, base : In, a sender is here, until it is taken; its first entry.
     count, payload, unary : In, what it sends: so many packets for each entry if unary, else one.
     o : Out(stream), spike packets.

@@ -90,7 +90,7 @@ class Walk(Component):
         self._enter(m)
         self._read(m, moves)
         self._flow(m)
-        self._emit(m, moves)
+        self._emit(m)
         self._finish(m, moves)
         return m
 
@@ -152,12 +152,12 @@ class Walk(Component):
             ),
         ]
 
-    def _emit(self, m: Module, moves: Signal) -> None:
+    def _emit(self, m: Module) -> None:
         """Give senders to the emitter."""
         firing, emitter = self._firing, self._emitter
         wiring.connect(m, wiring.flipped(self.o), emitter.o)
         m.d.comb += [
-            emitter.coming.eq(moves & firing.sends),
+            emitter.coming.eq(firing.sends),
             emitter.coming_base.eq(firing.found.fanout_base),
             emitter.sender.eq(firing.ready & firing.sender),
             emitter.base.eq(firing.visit.fanout_base),

@@ -3,19 +3,51 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from emu.bits import unpack, words_of
 from emu.image import CoreImage
-from emu.spec import SystemSpec
+from emu.spec import SystemSpec, preset
 from emu.words import RECTANGLE, STATE_FIELDS, Kind, Section, section_chunks, section_layout, spike_layout
 from rtl.neuron import Walk
 from sim_tests.bench.block_player import Bench, parse, program_rows
+from sim_tests.generators.systems import make_core
 from sim_tests.oracle.rules import Core
 
-__all__ = ["PROGRAM", "Seen", "Step", "always", "play", "predict", "rows_of"]
+__all__ = [
+    "FANOUT",
+    "FILL",
+    "HERE",
+    "HIGH",
+    "LADDER",
+    "LOW",
+    "NEVER",
+    "PROGRAM",
+    "SPEC",
+    "Ready",
+    "Seen",
+    "Step",
+    "always",
+    "cycles",
+    "entry",
+    "one",
+    "play",
+    "predict",
+    "states",
+    "stored",
+    "walk",
+]
 
 AFTER = 40
 """Cycles that are watched after the last walk: nothing may happen any more."""
+
+SPEC = SystemSpec(core=preset("tiny"), width=2, height=2)
+HIGH, LOW, NEVER = SPEC.core.potential_max, SPEC.core.potential_min, SPEC.core.never
+FILL = SPEC.core.walk_fill
+HERE = [0, 0, 0, 0, 0, True]
+FANOUT = [[1, 1, 0, 0, 30, True], [0, 1, 0, 1, 4, False], [0, 0, 2, 2, 9, True], [1, 0, 1, 0, 40, True]]
+LADDER = [0, 10 << SPEC.core.fraction_bits, 0, 0]
+"""Thresholds at all multiples of ten."""
 
 PROGRAM = (Section.NEURON, Section.PROFILE, Section.THRESHOLD, Section.FANOUT, Section.STATE)
 COUNTED = ("spikes", "clipped", "compared", "visited")
@@ -168,3 +200,47 @@ def _packet(spec: SystemSpec, word: int) -> tuple[int, ...]:
     spike = unpack(spike_layout(spec), fields["data"])
     assert fields["kind"] == Kind.SPIKE
     return (*(fields[name] for name in RECTANGLE), spike["axon"], spike["payload"])
+
+
+def walk(
+    core: CoreImage, sums: Sequence[int] = (), ready: Ready = always, *, spec: SystemSpec = SPEC
+) -> Seen:
+    """Walk over the neurons once for each schedule entry, with the same sums of all columns in use."""
+    k, size = len(core.strengths), core.neurons_per_block(spec) * len(core.strengths)
+    columns = [*sums, *([0] * (core.neurons * k - len(sums)))]
+    blocks = [columns[at : at + size] for at in range(0, len(columns), size)]
+    steps = [Step(blocks, [1] * len(blocks)) for _ in range(len(core.schedule))]
+    return play(core, spec, steps, ready)
+
+
+def one(sums: Sequence[int] = (), **fields: Any) -> Seen:
+    """Walk over one neuron of as many columns as strengths."""
+    return walk(make_core([[0] * len(fields.get("strengths", [1]))], **fields), sums)
+
+
+def entry(
+    *,
+    init: int = 0,
+    update: int = 1,
+    fire: int = 1,
+    first: int = 0,
+    count: int = 1,
+    value: int = 0,
+    emit: int = 1,
+) -> list[list[int]]:
+    return [[1, init, update, update, fire, first, count, value, emit]]
+
+
+def stored(seen: Seen) -> list[tuple[int, int]]:
+    """Return potential and count of every visit."""
+    return [(state[0], count) for _, _, count, state in seen.stored]
+
+
+def states(seen: Seen) -> list[tuple[int, ...]]:
+    """Return potential, current and refractory count of every visit."""
+    return [state for *_, state in seen.stored]
+
+
+def cycles(seen: Seen) -> list[int]:
+    """Return the cycles in which neurons are stored, counted from the one in which the walk was started."""
+    return [cycle - seen.starts[0][0] for cycle, *_ in seen.stored]

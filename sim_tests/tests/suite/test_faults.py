@@ -18,6 +18,20 @@ PACKAGES = ("emu", "rtl", "sim_tests", "mapping")
 BLOCKS = {
     *(
         f"rtl/{name}.py"
+        for name in (
+            "issue",
+            "fetch",
+            "drive",
+            "membrane",
+            "quantiser",
+            "lists",
+            "ladder",
+            "firing",
+            "emission",
+        )
+    ),
+    *(
+        f"rtl/{name}.py"
         for name in ("memory", "crossbar", "events", "neuron", "schedule", "program", "counters")
     ),
     *(
