@@ -203,8 +203,9 @@ def _places(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, An
 
 def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
     """Return cells, weights and strengths; a neuron whose digits are folded has one column of strength 1."""
-    cells, cell_at, planes, plane_at = _crossbars(cores)
     weights, weight_at = _weights(cores, spec)
+    whole = [core if at < 0 else None for core, at in zip(cores, weight_at.tolist(), strict=True)]
+    cells, cell_at, planes, plane_at = _crossbars(whole)
     strengths = _strengths(cores, spec)
     strengths[weight_at >= 0] = 0
     strengths[weight_at >= 0, 0] = 1
