@@ -53,16 +53,9 @@ FULL = CoreSpec(
 """A core whose axon ids fill the flit, with potentials wider than any drive and 255 thresholds a step."""
 
 LEAST = CoreSpec(
-    axons=2,
-    columns=8,
-    lanes=8,
-    payload_bits=2,
-    potential_bits=8,
-    strengths=1,
-    thresholds=6,
-    fanouts=8,
-    schedule=2,
-)
+    axons=2, columns=8, lanes=8, payload_bits=2, potential_bits=8, strengths=1,
+    thresholds=6, fanouts=8, schedule=2,
+)  # fmt: skip
 """The least of nearly every size: what a chip needs to be a chip."""
 
 UNARY = 24
