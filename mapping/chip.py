@@ -19,13 +19,14 @@ from emu.image import SystemImage
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
+from mapping.codes.obstacles import Fits, Obstacle
 from mapping.datasets.load import Dataset, accuracy, batches, scaled
 from mapping.errors import MappingError
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
-from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
 __all__ = ["Chip", "Inference", "carried_network", "open_chip"]
@@ -189,9 +190,22 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
     """
     network = network_from_arrays(image.attachments)
     try:
-        return convert(network, fits(image.spec.core))
+        return convert(network, _fits(image))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise MappingError(
             f"The network that {path} carries for the host is damaged ({type(error).__name__}: "
             f"{str(error)[:200]}); compile the model again."
         ) from error
+
+
+def _fits(image: SystemImage) -> Fits:
+    """Return the chip of an image as conversion sees it, without the layers it was too small for."""
+    core, left = fits(image.spec.core), image.meta.get("left", {})
+
+    def obstacle(layer: SpikingLayer) -> Obstacle | None:
+        if layer.name not in left:
+            return core(layer)
+        reason, remedy = left[layer.name]
+        return Obstacle(reason=str(reason), remedy=str(remedy))
+
+    return obstacle

@@ -3,7 +3,7 @@
 
 from emu.errors import SpikeloomError
 
-__all__ = ["InfeasibleError", "MappingError", "UnsupportedModelError"]
+__all__ = ["InfeasibleError", "MappingError", "UnknownFormError", "UnsupportedModelError"]
 
 
 class MappingError(SpikeloomError):
@@ -12,6 +12,10 @@ class MappingError(SpikeloomError):
 
 class UnsupportedModelError(MappingError):
     """The model file is damaged, or it uses something that cannot be imported or converted."""
+
+
+class UnknownFormError(UnsupportedModelError):
+    """The model uses an operator in a way that is valid but that only ONNX itself knows."""
 
 
 class InfeasibleError(MappingError):

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from importlib.metadata import version
+from typing import cast
 
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
@@ -12,7 +13,7 @@ from mapping.errors import MappingError
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.emit import emit
-from mapping.layout.route import fit
+from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.targets.files import Target, load_target
@@ -41,7 +42,7 @@ def compile_network(
     core : str, optional
         Core preset instead of the target's.
     mesh : (width, height), optional
-        Size of the chip; by default the smallest that fits.
+        Size of the chip; by default the smallest that fits. Layers that find no room run on the host.
     seed : int
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
@@ -52,9 +53,7 @@ def compile_network(
     Raises
     ------
     UnsupportedModelError
-        If no layer fits a core, or with ``strict`` not all.
-    InfeasibleError
-        If the layers that fit a core do not fit the mesh: names layer, limit, demand and remedy.
+        If no layer fits the chip, or with ``strict`` not all.
     MappingError
         If the target has no core to compile for, or the check finds a fault.
     """
@@ -68,9 +67,9 @@ def compile_network(
     if name not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
     spec = preset(name)
-    spiking = convert(network, fits(spec), strict=strict)
-    partition, placement, routes = fit(spiking, spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
-    image = emit(spiking, partition, placement, routes, name=network.name)
+    fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
+    spiking = convert(network, fits(spec), holds=fitting.holds, strict=strict)
+    image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     meta = {
         **image.meta,
         "target": target.name,
@@ -79,6 +78,8 @@ def compile_network(
         "spikeloom": version("spikeloom"),
         "scaling": None if scaling is None else check_scale(scaling),
     }
+    if spiking.left:
+        meta["left"] = {layer.name: [layer.reason, layer.remedy] for layer in spiking.left}
     image = replace(image, meta=meta, attachments={**image.attachments, **network_to_arrays(network)})
     require(image, spiking)
     return Chip(image=image, spiking=spiking)

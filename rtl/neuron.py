@@ -87,7 +87,7 @@ class Walk(Component):
         fetch = Signal()
         before = self._state_memory(m, fetch)
         drive, v = _register(signed(core.drive_bits)), _register(signed(core.potential_bits))
-        column, neuron = _register(range(core.columns + 1)), _register(range(core.columns))
+        column, neuron = _register(range(core.columns)), _register(range(core.columns))
         m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
         m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
         with m.FSM():

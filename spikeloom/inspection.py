@@ -216,7 +216,12 @@ def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding])
         "accuracy": diagnosis.accuracy,
         "image_accuracy": diagnosis.image_accuracy,
         "host_layers": [
-            {"name": layer.name, "reason": layer.reason, "remedy": layer.remedy or None}
+            {
+                "name": layer.name,
+                "reason": layer.reason,
+                "remedy": layer.remedy or None,
+                "share": layer.share,
+            }
             for layer in subject.spiking.host
         ],
         "host_share": subject.spiking.host_share,

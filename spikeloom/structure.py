@@ -62,7 +62,14 @@ def _show_network(spiking: SpikingNetwork) -> None:
     console.print(network_table(spiking))
     for layer in spiking.host:
         console.print(f"on the host: {layer.name} ({layer.told})")
-    console.print(f"on the host: {share(spiking.host_share)} of the network's multiply-adds")
+    console.print(host_work(spiking))
+
+
+def host_work(spiking: SpikingNetwork) -> str:
+    """Return the host's share of the multiply-adds, or why there is none."""
+    if spiking.host_share is not None:
+        return f"on the host: {share(spiking.host_share)} of the network's multiply-adds"
+    return f"on the host: how many multiply-adds {', '.join(spiking.uncounted)} takes is not known"
 
 
 def _show_chip(chip: Chip) -> None:

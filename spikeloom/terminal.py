@@ -121,14 +121,19 @@ def report_notes(report: Report) -> list[str]:
     ]
 
 
-def host_line(names: Sequence[str], work: float | None) -> str:
+def host_line(names: Sequence[str], work: float | None, uncounted: Sequence[str] = ()) -> str:
     """Return which layers no figure includes, and their share of the network's multiply-adds.
 
     >>> host_line(["conv1", "fc"], 0.25)
     "On the host, outside every figure: conv1, fc (25.00 % of the network's multiply-adds)"
+    >>> host_line(["lstm"], None, ["lstm"])
+    "On the host, outside every figure: lstm (no share: how many multiply-adds lstm takes is not known)"
     """
     layers = ", ".join(names) or "nothing"
-    return f"On the host, outside every figure: {layers} ({share(work)} of the network's multiply-adds)"
+    part = f"{share(work)} of the network's multiply-adds"
+    if work is None:
+        part = f"no share: how many multiply-adds {', '.join(uncounted)} takes is not known"
+    return f"On the host, outside every figure: {layers} ({part})"
 
 
 def layer_table(target: Mapping[str, Any]) -> Table:

@@ -123,7 +123,8 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
         injector = -1 - mesh.upstream[fifo]
         if injector >= 0 and timing.since[injector] >= 0:
             soon = mesh.clock[NOW] + 1
-            if injector < len(timing.halted) and not timing.halted[injector]:
+            # A core that waits is not paused: its queue is empty when it gets a pause token.
+            if injector < len(timing.halted):
                 state.counters[SEND_STALL, injector] += soon - timing.since[injector]
             timing.since[injector] = -1
             push_due(timing, soon, injector)
@@ -211,7 +212,7 @@ def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
         flit = mesh.front[base + i]
         blocked = mesh.gone[base + i]
         if flit & TOKEN:
-            if blocked & FEEDS[i] & outs == 0:
+            if blocked == 0:
                 intake |= 1 << i
             continue
         want = route(i, mesh.x[router], mesh.y[router], flit)

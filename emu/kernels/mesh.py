@@ -33,7 +33,7 @@ TO_GATEWAY = -1
 TO_CORE = -2
 
 # A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
-PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 16, 10
+PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 24, 9
 X1_SHIFT, Y0_SHIFT, Y1_SHIFT, AXON_SHIFT = (PLACE_BITS * i for i in range(1, 5))
 PAYLOAD_SHIFT = AXON_SHIFT + AXON_BITS
 PAYLOAD_BIAS = 1 << PAYLOAD_BITS - 1

@@ -7,36 +7,44 @@ and proven with the network's own float64 arithmetic.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mapping.codes.candidates import Candidate, find_candidates
 from mapping.codes.layers import build_layer, overflow
-from mapping.codes.obstacles import OUTSIDE, Fits, Obstacle, anything_fits
-from mapping.codes.selection import Split, choose
+from mapping.codes.obstacles import OUTSIDE, Fits, Holds, Obstacle, anything_fits, anything_holds
+from mapping.codes.selection import Split, splits
 from mapping.errors import UnsupportedModelError
+from mapping.model.analysis import Analysed
 from mapping.model.network import Network, Node
 from mapping.model.rewrite import prepare
-from mapping.model.work import multiply_adds
+from mapping.model.work import multiply_adds, shares
 from mapping.spiking.network import INPUT, HostLayer, SpikingLayer, SpikingNetwork
 
 __all__ = ["convert"]
 
-_LAYERS = frozenset({"Conv", "Dense", "MaxPool"})
+_LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
 _QUANTISERS = frozenset({"Floor", "Quantise", "Round"})
 
 
-def convert(network: Network, fits: Fits = anything_fits, *, strict: bool = False) -> SpikingNetwork:
+def convert(
+    network: Network, fits: Fits = anything_fits, *, holds: Holds = anything_holds, strict: bool = False
+) -> SpikingNetwork:
     """Split a network into encoder, spiking layers and decoder, and prove the layers equal to it.
 
     On the chip runs, behind one quantised activation, the run of layers that leaves the fewest
-    multiply-adds to the host; all other layers run on the host and are listed with the reason. The network
-    of the result is the given one as `mapping.model.rewrite.prepare` writes it.
+    multiply-adds to the host among those that the chip holds; all other layers run on the host and are
+    listed with the reason. The network of the result is the given one as `mapping.model.rewrite.prepare`
+    writes it.
 
     Parameters
     ----------
     network : Network
         The trained network.
     fits : callable
-        What keeps the chip from taking a layer, or None; by default it takes every one.
+        What keeps a core from taking a layer, or None; by default it takes every one.
+    holds : callable
+        Why the chip cannot take the layers of a network together, by name; by default it takes all. The
+        last network that it is asked about is the result.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
 
@@ -60,13 +68,38 @@ def convert(network: Network, fits: Fits = anything_fits, *, strict: bool = Fals
             layers[candidate.name] = layer
     obstacles |= {part.linear.name: OUTSIDE for part in candidates} | refused
     fitting = [part for part in candidates if part.name in layers]
-    split = choose(analysed, fitting, multiply_adds(analysed.network))
+    split, left = _first_that_holds(analysed, fitting, layers, holds)
+    crowded = {part.linear.name: left[part.name] for part in fitting if part.name in left}
+    obstacles |= crowded
     if split is None:
-        raise UnsupportedModelError(_nothing_to_run(obstacles, list(refused)))
-    spiking = _network(analysed.network, split, layers, obstacles)
+        raise UnsupportedModelError(_nothing_to_run(obstacles, [*refused, *crowded]))
+    spiking = _network(analysed.network, split, layers)
+    off = [part for part in fitting if part.name in left and part not in split.run]
+    share = shares(analysed.network)
+    spiking = replace(
+        spiking,
+        host=_host(split, obstacles, share),
+        left=tuple(
+            replace(_host_layer(part.linear, left[part.name], share.get(part.linear.name)), name=part.name)
+            for part in off
+        ),
+    )
     if strict:
         _require_chip(spiking)
     return spiking
+
+
+def _first_that_holds(
+    analysed: Analysed, fitting: Sequence[Candidate], layers: Mapping[str, SpikingLayer], holds: Holds
+) -> tuple[Split | None, dict[str, Obstacle]]:
+    """Return the best split that the chip holds, and by candidate why it does not hold better ones."""
+    left: dict[str, Obstacle] = {}
+    for split in splits(analysed, fitting, multiply_adds(analysed.network)):
+        found = holds(_network(analysed.network, split, layers))
+        if not found:
+            return split, left
+        left = {**found, **left}
+    return None, left
 
 
 def _try(part: Candidate, network: Network, fits: Fits) -> tuple[SpikingLayer | None, Obstacle]:
@@ -83,9 +116,8 @@ def _network(
     network: Network,
     split: Split,
     layers: Mapping[str, SpikingLayer],
-    obstacles: Mapping[str, Obstacle],
 ) -> SpikingNetwork:
-    """Put the result together."""
+    """Put the layers of a split together, without what runs on the host."""
     entry = split.entry
     names = {entry.output: INPUT} | {part.activation.output: part.name for part in split.run}
     on_chip = tuple(layers[part.name].reading(names[part.source.activation.output]) for part in split.run)
@@ -100,35 +132,41 @@ def _network(
         outputs=tuple(layer.name for layer in on_chip if layer.activation in read),
         decoder_reads_input=entry.output in read,
         decoder_reads_data=network.input in read,
-        host=_host(split, obstacles),
+        host=(),
     )
 
 
-def _host(split: Split, obstacles: Mapping[str, Obstacle]) -> tuple[HostLayer, ...]:
+def _host(
+    split: Split, obstacles: Mapping[str, Obstacle], share: Mapping[str, float | None]
+) -> tuple[HostLayer, ...]:
     """Return the layers of the host; an encoder without any is represented by its quantiser."""
     nodes = [node for node in split.host if node.op in _LAYERS]
     if not any(node.op in _LAYERS for node in split.encoder):
         nodes = [node for node in split.encoder if node.op in _QUANTISERS] + nodes
-    return tuple(_host_layer(node, obstacles.get(node.name)) for node in nodes)
+    nodes = list({node.name: node for node in nodes}.values())
+    return tuple(_host_layer(node, obstacles.get(node.name), share.get(node.name, 0.0)) for node in nodes)
 
 
-def _host_layer(node: Node, obstacle: Obstacle | None) -> HostLayer:
+def _host_layer(node: Node, obstacle: Obstacle | None, share: float | None) -> HostLayer:
     if obstacle is not None:
-        return HostLayer(name=node.name, reason=obstacle.reason, remedy=obstacle.remedy)
-    pool = node.op == "MaxPool"
-    reason = "it belongs to the encoder or the decoder" if pool else "it quantises the input"
-    return HostLayer(name=node.name, reason=reason)
+        return HostLayer(name=node.name, reason=obstacle.reason, remedy=obstacle.remedy, share=share)
+    if node.op == "Foreign":
+        reason = f"the operator {node.text('operator')} runs on no chip"
+    else:
+        pool = node.op == "MaxPool"
+        reason = "it belongs to the encoder or the decoder" if pool else "it quantises the input"
+    return HostLayer(name=node.name, reason=reason, share=share)
 
 
 def _require_chip(spiking: SpikingNetwork) -> None:
-    """Refuse a network whose host has products to add up; name a layer that cannot run on the chip."""
-    work = multiply_adds(spiking.network)
-    found = [layer for layer in spiking.host if work.get(layer.name)]
+    """Refuse a network whose host has products to add up, or may have; name a layer that cannot leave it."""
+    foreign = {node.name for node in spiking.network.nodes if node.op == "Foreign"}
+    found = [layer for layer in spiking.host if layer.share != 0.0 or layer.name in foreign]
     if found:
         layer = next((layer for layer in found if layer.reason != OUTSIDE.reason), found[0])
+        ways = f"{layer.remedy}, or leave strict out" if layer.remedy else "leave strict out"
         raise UnsupportedModelError(
-            f"Layer {layer.name!r} would run on the host because {layer.reason}; {layer.remedy}, or leave "
-            "strict out."
+            f"Layer {layer.name!r} would run on the host because {layer.reason}; {ways}."
         )
 
 

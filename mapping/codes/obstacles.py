@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a layer cannot run on the chip, and what would let it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from mapping.spiking.network import SpikingLayer
+from mapping.spiking.network import SpikingLayer, SpikingNetwork
 
-__all__ = ["OUTSIDE", "Fits", "Obstacle", "anything_fits"]
+__all__ = ["OUTSIDE", "Fits", "Holds", "Obstacle", "anything_fits", "anything_holds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,16 @@ OUTSIDE = Obstacle(
 """What keeps a layer on the host that could run on the chip by itself."""
 
 Fits = Callable[[SpikingLayer], Obstacle | None]
-"""A chip, as conversion sees it: what keeps it from taking a layer, or None."""
+"""A core, as conversion sees it: what keeps it from taking a layer, or None."""
+
+Holds = Callable[[SpikingNetwork], Mapping[str, Obstacle]]
+"""A whole chip: why it cannot take these layers together, by the names of layers; nothing if it can."""
 
 
 def anything_fits(_: SpikingLayer) -> None:
+    """Be a core without limits."""
+
+
+def anything_holds(_: SpikingNetwork) -> Mapping[str, Obstacle]:
     """Be a chip without limits."""
+    return MappingProxyType({})

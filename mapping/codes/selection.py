@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose which layers run on the chip: one run behind one quantised activation, the rest is the host's."""
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mapping.codes.candidates import Candidate
@@ -10,7 +11,11 @@ from mapping.model.analysis import Analysed
 from mapping.model.evaluate import needed_nodes
 from mapping.model.network import Node
 
-__all__ = ["Split", "choose"]
+__all__ = ["Split", "splits"]
+
+_MANY = 512  # splits thought of, before runs are shortened at their ends only
+_Waiting = tuple[int, int, int, int, "Split"]
+"""Work of the host, minus the layers, order of the entry, a number of its own, and the split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,10 +33,13 @@ class Split:
         return tuple(dict.fromkeys((*self.encoder, *self.decoder)))
 
 
-def choose(analysed: Analysed, candidates: Sequence[Candidate], work: Mapping[str, int]) -> Split | None:
-    """Return the split that leaves the least work to the host, or None if nothing can run on the chip.
+def splits(
+    analysed: Analysed, candidates: Sequence[Candidate], work: Mapping[str, int | None]
+) -> Iterator[Split]:
+    """Yield the splits with something on the chip, that which leaves the least work to the host first.
 
-    Of equal ones it is the one with the most layers, then the one with the earliest entry.
+    Of equal ones it is the one with the most layers, then the one with the earliest entry. Behind every
+    entry the whole run comes first; then it loses layers that no other layer on the chip reads.
 
     Parameters
     ----------
@@ -40,15 +48,42 @@ def choose(analysed: Analysed, candidates: Sequence[Candidate], work: Mapping[st
     candidates : sequence of Candidate
         What the chip takes, in topological order.
     work : mapping
-        Name of a node -> its multiply-adds.
+        Name of a node -> its multiply-adds, which count for nothing where they are not known.
     """
-    splits = [_split(analysed, entry, candidates) for entry in analysed.activations.values()]
-    rated = [
-        ((sum(work.get(node.name, 0) for node in split.host), -len(split.run)), split)
-        for split in splits
-        if split.run
-    ]
-    return min(rated, key=lambda pair: pair[0])[1] if rated else None
+    waiting: list[_Waiting] = []
+    known: set[tuple[int, frozenset[str]]] = set()
+
+    def add(order: int, split: Split) -> None:
+        state = order, frozenset(part.name for part in split.run)
+        if split.run and state not in known:
+            known.add(state)
+            left = sum(work.get(node.name) or 0 for node in split.host)
+            heapq.heappush(waiting, (left, -len(split.run), order, len(known), split))
+
+    for order, entry in enumerate(analysed.activations.values()):
+        add(order, _split(analysed, entry, candidates))
+    while waiting:
+        *_, order, _, split = heapq.heappop(waiting)
+        yield split
+        few = len(known) < _MANY
+        if not few:
+            waiting = _best_of_each(waiting)
+        for end in _ends(split) if few else split.run[-1:]:
+            add(order, _split(analysed, split.entry, [part for part in split.run if part is not end]))
+
+
+def _ends(split: Split) -> list[Candidate]:
+    """Return what no other layer on the chip reads, the last first."""
+    read = {part.source.activation.output for part in split.run}
+    return [part for part in reversed(split.run) if part.activation.output not in read]
+
+
+def _best_of_each(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """Return of every entry the best split; a sorted list is a heap."""
+    best: dict[int, _Waiting] = {}
+    for item in sorted(waiting):
+        best.setdefault(item[2], item)
+    return list(best.values())
 
 
 def _split(analysed: Analysed, entry: Activation, candidates: Sequence[Candidate]) -> Split:

@@ -16,7 +16,7 @@ from mapping.layout.partition import LayerPart, Partition
 from mapping.layout.partition import partition as partition_of
 from mapping.spiking.network import INPUT, SpikingNetwork
 
-__all__ = ["Placement", "Placer", "place", "smallest_mesh"]
+__all__ = ["Placement", "Placer", "TooManyCoresError", "place", "smallest_mesh"]
 
 Integers = NDArray[np.int64]
 
@@ -57,6 +57,36 @@ class _Cost:
     y: Integers
 
 
+class TooManyCoresError(InfeasibleError):
+    """A partition has more parts than the mesh has cores; names the first layer that finds no room.
+
+    Attributes
+    ----------
+    cores : mapping
+        Name of a layer -> its cores.
+    """
+
+    def __init__(self, partition: Partition, allowed: int) -> None:
+        self.cores = {layer.name: layer.cores for layer in partition.layers}
+        layer = next(layer for layer in partition.layers if layer.first + layer.cores > allowed)
+        super().__init__(
+            layer=layer.name,
+            limit="cores with the layers before it",
+            demand=layer.first + layer.cores,
+            allowed=allowed,
+            remedy=_more_cores(partition),
+        )
+
+
+def _more_cores(partition: Partition) -> str:
+    """Return what would let a partition fit that does not."""
+    if len(partition.cores) <= MAX_CORES:
+        width, height = smallest_mesh(partition)
+        return f"choose the mesh {width}x{height}, or leave its size out"
+    remedy = preset_for(lambda spec: _cores_on(partition.spiking, spec) <= MAX_CORES)
+    return remedy or f"let the layers need at most {MAX_CORES} cores"
+
+
 def smallest_mesh(partition: Partition) -> tuple[int, int]:
     """Return width and height of the smallest single chip for a partition, at most twice as wide as high.
 
@@ -73,7 +103,7 @@ def smallest_mesh(partition: Partition) -> tuple[int, int]:
         if width * height >= count
     ]
     if not sizes:
-        raise _too_many(partition, MAX_CORES)
+        raise TooManyCoresError(partition, MAX_CORES)
     return min(sizes)[2:]
 
 
@@ -91,7 +121,7 @@ def place(partition: Partition, width: int, height: int, *, seed: int = 0) -> Pl
         If the mesh has fewer cores than the partition.
     """
     if width * height < len(partition.cores):
-        raise _too_many(partition, width * height)
+        raise TooManyCoresError(partition, width * height)
     random = np.random.default_rng(seed)
     position = np.full((len(partition.cores), 2), -1, np.int64)
     free = np.ones((height, width), np.bool_)
@@ -103,24 +133,6 @@ def place(partition: Partition, width: int, height: int, *, seed: int = 0) -> Pl
         position[layer.first : layer.first + layer.cores] = cells
         free[cells[:, 1], cells[:, 0]] = False
     return Placement(width=width, height=height, position=position)
-
-
-def _too_many(partition: Partition, cores: int) -> InfeasibleError:
-    layer = next(layer for layer in partition.layers if layer.first + layer.cores > cores)
-    count = len(partition.cores)
-    if count <= MAX_CORES:
-        width, height = smallest_mesh(partition)
-        remedy = f"choose the mesh {width}x{height}, or leave its size out"
-    else:
-        remedy = preset_for(lambda spec: _cores_on(partition.spiking, spec) <= MAX_CORES)
-        remedy = remedy or "leave it and the layers behind it to the host by training them with float weights"
-    return InfeasibleError(
-        layer=layer.name,
-        limit="cores with the layers before it",
-        demand=layer.first + layer.cores,
-        allowed=cores,
-        remedy=remedy,
-    )
 
 
 def _cores_on(spiking: SpikingNetwork, spec: CoreSpec) -> int:

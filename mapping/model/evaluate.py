@@ -164,13 +164,22 @@ def _take(node: Node, values: Reals, shape: tuple[int, ...]) -> Reals:
     return flat[:, node.constants["order"].astype(np.int64)].reshape((-1, *shape))
 
 
+def _together(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...]) -> Reals:
+    """Return what an operation makes of any number of tensors."""
+    if node.op == "Concat":
+        return np.concatenate(inputs, axis=int(node.number("axis")) + 1)
+    from mapping.model.importers.onnx_reference import apply_foreign  # onnx loads slowly
+
+    return apply_foreign(node, inputs, shape)
+
+
 def _apply(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...], scale: float | None) -> Reals:
     if node.op in ELEMENTWISE:
         return JOIN[node.op](*inputs) if len(inputs) > 1 else apply_elementwise(node, inputs[0], axis=1)
     if node.op in {"Conv", "Dense"}:
         return _linear(node, inputs[0], scale)
-    if node.op == "Concat":
-        return np.concatenate(inputs, axis=int(node.number("axis")) + 1)
+    if node.op in {"Concat", "Foreign"}:
+        return _together(node, inputs, shape)
     if node.op in {"Permute", "Take"}:
         return _take(node, inputs[0], shape)
     if node.op in _RULES:

@@ -52,7 +52,18 @@ ELEMENTWISE = FUNCTIONS | {
 OPERATIONS = tuple(
     sorted(
         ELEMENTWISE
-        | {"Concat", "Conv", "Dense", "Flatten", "LogSoftmax", "MaxPool", "Permute", "Reduce", "Reshape"}
+        | {
+            "Concat",
+            "Conv",
+            "Dense",
+            "Flatten",
+            "Foreign",
+            "LogSoftmax",
+            "MaxPool",
+            "Permute",
+            "Reduce",
+            "Reshape",
+        }
         | {"Softmax", "Take"}
     )
 )
@@ -91,6 +102,8 @@ class Node:
     - ``Celu``, ``Elu``, ``Swish``, ``ThresholdedRelu``: ``alpha``. ``Selu``: ``alpha``, ``gamma``. ``Pow``:
       ``exponent``. ``Gelu``: ``approximate`` (``none`` or ``tanh``). ``PRelu``: constant ``slope``, as
       ``value`` above, the factor of negative values; a LeakyRelu is one.
+    - ``Foreign``: an ``operator`` that only ONNX knows, see `mapping.model.importers.onnx_reference`; its
+      ``shape``, and ``work``, its multiply-adds, if they are known.
     - ``Flatten``, ``Floor``, ``Relu``, ``Round`` (halves to even), all other functions: none.
     """
 
@@ -330,6 +343,7 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     rules = {
         "Conv": _conv_shape,
         "Dense": _dense_shape,
+        "Foreign": lambda node, _: node.integers("shape"),
         "LogSoftmax": _softmax_shape,
         "MaxPool": _pool_shape,
         "Permute": _permute_shape,
@@ -339,7 +353,7 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
         "Take": _taken_shape,
     }
     shape = _concat_shape(node, shapes) if node.op == "Concat" else rules[node.op](node, shapes[0])
-    if math.prod(shape) > MAX_ELEMENTS:
+    if min(shape, default=1) < 1 or math.prod(shape) > MAX_ELEMENTS:
         raise _bad(node, f"has an output of shape {shape}, above the limit of {MAX_ELEMENTS} elements")
     return shape
 

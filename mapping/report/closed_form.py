@@ -79,6 +79,7 @@ def _own_shape(layer: SpikingLayer) -> LayerShape:
         stride=layer.stride,
         dilation=layer.dilation,
         pads=layer.pads,
+        groups=layer.groups,
         source_levels=layer.source_levels,
         levels=layer.levels,
     )

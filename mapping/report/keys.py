@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ TARGET_KEYS = (
     "counters",
     "host_layers",
     "host_share",
+    "host_left",
+    "host_uncounted",
     "image_digest",
     "neurobench",
 )
@@ -125,6 +128,8 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "synaptic_operations_dense": activity.total("dense"),
         "host_layers": list(spiking.host_layers),
         "host_share": spiking.host_share,
+        "host_left": [asdict(layer) for layer in spiking.left],
+        "host_uncounted": list(spiking.uncounted),
     }
 
 

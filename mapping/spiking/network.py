@@ -106,16 +106,28 @@ class HostLayer:
     """A layer that runs on the host.
 
     ``reason`` completes "because"; ``remedy`` would let it run on the chip, and is empty where nothing could.
+    ``share`` is that of the network's multiply-adds, None if these are not all known.
     """
 
     name: str
     reason: str
     remedy: str = ""
+    share: float | None = 0.0
 
     @property
     def told(self) -> str:
         """Reason and remedy in one phrase."""
         return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
+
+    @property
+    def sentence(self) -> str:
+        """Name, share, reason and remedy in one sentence.
+
+        >>> HostLayer(name="fc", reason="it is large", remedy="choose a mesh", share=0.25).sentence
+        "Layer 'fc', 25.00 % of the multiply-adds, runs on the host because it is large; choose a mesh."
+        """
+        work = "" if self.share is None else f", {100 * self.share:.2f} % of the multiply-adds,"
+        return f"Layer {self.name!r}{work} runs on the host because {self.told}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,6 +153,8 @@ class SpikingNetwork:
     host : tuple of HostLayer
         Layers that run on the host, in order: convolutions, dense layers, max-pools, and the quantiser of the
         input if no layer is before it.
+    left : tuple of HostLayer
+        Layers that fit the chip, but not all together, and had to be left to the host.
     """
 
     name: str
@@ -153,6 +167,7 @@ class SpikingNetwork:
     decoder_reads_input: bool
     host: tuple[HostLayer, ...]
     decoder_reads_data: bool = False
+    left: tuple[HostLayer, ...] = ()
 
     @property
     def host_layers(self) -> tuple[str, ...]:
@@ -160,13 +175,21 @@ class SpikingNetwork:
         return tuple(layer.name for layer in self.host)
 
     @property
-    def host_share(self) -> float:
-        """Share of the network's multiply-adds that run on the host, 0..1.
+    def host_share(self) -> float | None:
+        """Share of the network's multiply-adds that run on the host, 0..1; None if they are not all known.
 
         A layer that runs on both sides counts as the host's.
         """
         work = multiply_adds(self.network)
-        return sum(work.get(name, 0) for name in set(self.host_layers)) / max(1, sum(work.values()))
+        known = [number for number in work.values() if number is not None]
+        if len(known) < len(work):
+            return None
+        return sum(work.get(name) or 0 for name in set(self.host_layers)) / max(1, sum(known))
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of the layers whose multiply-adds are not known, for which `host_share` is None."""
+        return tuple(name for name, number in multiply_adds(self.network).items() if number is None)
 
     def layer(self, name: str) -> SpikingLayer:
         """Return a layer by name.

@@ -58,6 +58,8 @@ class LayerShape:
         window is allowed for: the article does not print its own.
     source_levels, levels : int
         Largest count of an input and of an output, in the article one number: k_rep (Eq. 19).
+    groups : int
+        Groups of channels that a convolution keeps apart: an output reads the inputs of its own group.
 
     Raises
     ------
@@ -77,16 +79,22 @@ class LayerShape:
     pads: tuple[int, int, int, int] | None = None
     source_levels: int = 1
     levels: int = 1
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise ValueError(f"Kind of layer {self.name!r} must be conv, pool or fc, not {self.kind!r}.")
         for field, length in (("input", 3), ("output", 3), *((name, 2) for name in _PAIRS)):
             self._check_sizes(field, length)
-        for field in ("source_levels", "levels"):
+        for field in ("source_levels", "levels", "groups"):
             value = getattr(self, field)
             if type(value) is not int or value < 1:
                 raise ValueError(f"Field {field} of layer {self.name!r} must be 1 or more, not {value!r}.")
+        if self.input[2] % self.groups or self.output[2] % self.groups:
+            raise ValueError(
+                f"Groups of layer {self.name!r} must divide its channels {self.input[2]} and "
+                f"{self.output[2]}, not {self.groups}."
+            )
         for i, axis in enumerate(("height", "width")):
             self._check_axis(i, axis)
 
@@ -111,6 +119,11 @@ class LayerShape:
             raise ValueError(
                 f"Field {field} of layer {self.name!r} must be {length} sizes above zero, not {value!r}."
             )
+
+    @property
+    def fan_in(self) -> int:
+        """Input channels that an output channel reads."""
+        return self.input[2] // self.groups
 
     @property
     def taps(self) -> tuple[int, int]:
@@ -174,7 +187,9 @@ class PatchMapping:
 def map_layer(shape: LayerShape, *, target: Target | None = None, patches: Patches = "best") -> PatchMapping:
     """Cut a layer into patches by exhaustive search over patch sides and axon extensions.
 
-    The input patch holds all input channels (Eq. 12) and the output patch as many channels as fit. Candidates
+    The input patch holds all input channels (Eq. 12) and the output patch as many channels as fit. Of a
+    layer in groups, which the article does not have, a patch holds a part of one group or, for ``best``,
+    several whole groups, and the inputs of these. Candidates
     satisfy Eq. 11, with the layer's own levels on either side; the best needs the fewest cores (m n p, Eqs.
     20-22), then has the highest synapse density, the highest axon density (least extension), the smallest and
     the most nearly square input patch.
@@ -205,7 +220,7 @@ def map_layer(shape: LayerShape, *, target: Target | None = None, patches: Patch
         raise InfeasibleError(
             layer=shape.name,
             limit="axons for one output point",
-            demand=math.prod(_inside(shape, (1, 1), patches)) * shape.input[2] * shape.source_levels,
+            demand=math.prod(_inside(shape, (1, 1), patches)) * shape.fan_in * shape.source_levels,
             allowed=core.axons * core.extensions[-1],
             remedy=f"use {_FEWER_INPUTS[shape.kind]} or fewer levels of its activations",
         )
@@ -263,17 +278,30 @@ def _candidates(shape: LayerShape, core: _Core, patches: Patches) -> Iterator[Pa
         for height in range(1, min(shape.output[0], most_points) + 1):
             for width in range(1, min(shape.output[1], most_points // height) + 1):
                 inside = _inside(shape, (height, width), patches)
-                if math.prod(inside) * shape.input[2] * shape.source_levels > core.axons * extension:
+                axons = math.prod(inside) * shape.fan_in * shape.source_levels
+                if axons > core.axons * extension:
                     break
-                channels = min(shape.output[2], most_points // (height * width))
-                if patches == "article" and not _grown_in_order(height, width, channels, shape):
-                    continue
-                yield _mapping(shape, core, inside, (height, width, channels), extension)
+                for groups, channels in _depths(shape, most_points // (height * width)):
+                    if groups * axons > core.axons * extension:
+                        break
+                    if patches == "article" and not _grown_in_order(height, width, channels, shape):
+                        break
+                    yield _mapping(shape, core, inside, (height, width, channels), extension)
+
+
+def _depths(shape: LayerShape, most: int) -> Iterator[tuple[int, int]]:
+    """Yield how many groups and channels a patch of at most so many channels can hold, few first."""
+    each = shape.output[2] // shape.groups
+    yield 1, min(each, most)
+    for groups in range(2, min(shape.groups, most // each) + 1):
+        yield groups, groups * each
 
 
 def _grown_in_order(height: int, width: int, channels: int, shape: LayerShape) -> bool:
-    """Tell whether an output patch has all channels before it grows, and grows nearly square."""
-    all_channels = channels == shape.output[2] or height == width == 1
+    """Tell whether an output patch has all channels of one group before it grows, and grows nearly square."""
+    all_channels = channels * shape.groups == shape.output[2] or (
+        height == width == 1 and channels * shape.groups < shape.output[2]
+    )
     return all_channels and abs(height - width) <= _ARTICLE_SIDE_DIFFERENCE
 
 
@@ -281,14 +309,18 @@ def _mapping(
     shape: LayerShape, core: _Core, inside: tuple[int, int], outside: tuple[int, int, int], extension: int
 ) -> PatchMapping:
     """Return the mapping of a layer for an input patch (h, w), an output patch (h, w, d) and an extension."""
-    points_in = math.prod(inside) * shape.input[2]
+    each = shape.output[2] // shape.groups
+    whole_groups, parts = max(1, outside[2] // each), math.ceil(each / outside[2])
+    depth = whole_groups * shape.fan_in
+    points_in = math.prod(inside) * depth
     points_out = math.prod(outside)
-    seen = math.prod(map(min, shape.taps, inside)) * shape.input[2]
-    down, across, deep = (math.ceil(whole / part) for whole, part in zip(shape.output, outside, strict=True))
+    seen = math.prod(map(min, shape.taps, inside)) * shape.fan_in
+    down, across = (math.ceil(whole / part) for whole, part in zip(shape.output[:2], outside, strict=False))
+    deep = math.ceil(shape.groups / whole_groups) * parts
     synapses = points_out * core.point_columns * seen * shape.source_levels
     return PatchMapping(
         name=shape.name,
-        patch_in=(inside[1], inside[0], shape.input[2]),
+        patch_in=(inside[1], inside[0], depth),
         patch_out=(outside[1], outside[0], outside[2]),
         extension=extension,
         axon_density=shape.source_levels * points_in / (core.axons * extension),

@@ -19,6 +19,7 @@ from emu.words import PACKET, RECTANGLE, TABLES, Kind, Reset, Section, columns_o
 
 __all__ = [
     "POOL",
+    "full_system",
     "make_core",
     "make_stimulus",
     "make_system",
@@ -171,6 +172,59 @@ def random_system(
     return make_system(spec, *cores), _stimulus(rng, spec, count, min(axons))
 
 
+def full_system(seed: int, spec: SystemSpec, strengths: int) -> tuple[SystemImage, Stimulus]:
+    """Return an image that uses every word of every memory, and a stimulus that comes to the last axons.
+
+    Parameters
+    ----------
+    seed : of the values; the sizes are the largest.
+    spec : of the chip.
+    strengths : columns of a neuron.
+    """
+    rng, core = np.random.default_rng(seed), spec.core
+    steps = core.schedule + 2  # the schedule begins again
+    packets = _stimulus(rng, spec, steps, core.axons).spikes()
+    last = [
+        (step, 0, spec.width - 1, 0, spec.height - 1, core.axons - 1, payload)
+        for step, payload in enumerate((core.payload_max, core.payload_min))
+    ]
+    rows = np.vstack([np.column_stack((packets.step, packets.packet)), last])
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    cores = [_full_core(rng, spec, strengths) for _ in range(spec.cores)]
+    return make_system(spec, *cores), make_stimulus(steps, rows.tolist())
+
+
+def _full_core(rng: Rng, spec: SystemSpec, k: int) -> CoreImage:
+    """Return a program without an unused word; the first and the last word of each list are used."""
+    core, n = spec.core, spec.core.columns // k
+    each, window = core.fanouts // n, min(4, core.payload_max)
+    middle = np.clip(rng.integers(-40, 200, core.thresholds - 2), core.always, core.never)
+    entries = {"repeat": 1, "integrate": 1, "update": 1, "fire": 1, "threshold_count": window}
+    places = [_rectangle(rng, spec) for _ in range(core.fanouts)]
+    targets = [
+        dict(zip(RECTANGLE, place, strict=True))
+        | {"axon": int(rng.integers(core.axons)), "last": at % each == each - 1 and at < (n - 1) * each}
+        for at, place in enumerate(places)
+    ]
+    targets[-1]["last"] = True
+    return make_core(
+        rng.choice([-1, 0, 1], (core.axons, n * k)),
+        strengths=rng.integers(-4, 5, k),
+        bias=rng.integers(-20, 21, n),
+        v0=rng.integers(-30, 31, n),
+        reset=rng.integers(0, 3, n),
+        threshold_base=np.linspace(0, core.thresholds - window - (core.schedule - 1), n).astype(int),
+        count_emission=rng.random(n) < 0.5,
+        thresholds=[core.always, *middle, core.always],
+        fanout_base=np.arange(n) * each,
+        fanout=_table(Section.FANOUT, targets),
+        schedule=_table(
+            Section.SCHEDULE,
+            [entries | {"init": at == 0, "threshold_first": at} for at in range(core.schedule)],
+        ),
+    )
+
+
 def _core(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | None) -> CoreImage:
     """Return a program; with a ``meeting`` place it is busy and most packets go there."""
     core = spec.core
@@ -257,12 +311,19 @@ def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
     if meeting is not None:
         rectangles = [meeting if rng.random() < 0.7 else r for r in rectangles]
     rows = [
-        dict(zip(RECTANGLE, r, strict=True))
-        | {"axon": _axon(rng, spec.core, 16), "last": rng.random() < ends}
+        dict(zip(RECTANGLE, r, strict=True)) | {"axon": _name(rng, spec, r), "last": rng.random() < ends}
         for r in rectangles
     ]
     rows[-1]["last"] = True
     return _table(Section.FANOUT, rows)
+
+
+def _name(rng: Rng, spec: SystemSpec, place: Rectangle) -> int:
+    """Return an axon for a fan-out entry: at the gateway of a chip with wide flits any that fits."""
+    x, y = spec.gateway
+    if spec.core.gateway_axons and place == (x, x, y, y):
+        return int(rng.integers(0, (1 << spec.core.flit_axon_bits) - UNARY))
+    return _axon(rng, spec.core, 16)
 
 
 def _axon(rng: Rng, core: CoreSpec, used: int) -> int:

@@ -66,7 +66,10 @@ def compile_(
         )
         chip.save(output)
     console.print(f"{output}: {_summary(chip)}")
-    console.print(host_line(chip.spiking.host_layers, chip.spiking.host_share))
+    spiking = chip.spiking
+    console.print(host_line(spiking.host_layers, spiking.host_share, spiking.uncounted))
+    for layer in spiking.left:
+        console.print(layer.sentence)
     if told is not None:
         console.print(f"Input: {told}")
 

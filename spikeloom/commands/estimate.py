@@ -80,6 +80,7 @@ def estimate(
 
 
 def _show(report: Report) -> None:
+    from mapping.spiking.network import HostLayer
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
     console.print(report_table(report))
@@ -87,7 +88,11 @@ def _show(report: Report) -> None:
         console.print(note)
     for part in report.accepted:
         console.print(layer_table(part))
-    lines = {part["target"]: host_line(part["host_layers"], part["host_share"]) for part in report.accepted}
+    keys = ("host_layers", "host_share", "host_uncounted")
+    lines = {part["target"]: host_line(*(part[key] for key in keys)) for part in report.accepted}
     same = len(set(lines.values())) == 1
     for target, line in list(lines.items())[: 1 if same else None]:
         console.print(line if same else f"{target}: {line}")
+    for part in report.accepted:
+        for layer in part["host_left"]:
+            console.print(f"{part['target']}: {HostLayer(**layer).sentence}")

@@ -14,8 +14,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, numpy_helper
 
-from mapping.errors import UnsupportedModelError
+from mapping.errors import UnknownFormError, UnsupportedModelError
 from mapping.model.importers.onnx_constants import FOLDED, fold_constant
+from mapping.model.importers.onnx_foreign import import_foreign
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.model.network import Network, build_network
@@ -27,6 +28,8 @@ MAX_BYTES = 512 * 2**20
 
 OPSETS = (8, 28)
 """First and last operator set understood; the supported operators mean the same in all of them."""
+
+_INTEGERS = frozenset({TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8})
 
 _BEFORE_TRANSPOSE = frozenset(
     {
@@ -106,13 +109,14 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         constants=constants,
         output=output,
         opset=opset,
+        input_kind=_input_kind(model.graph, input_name),
     )
     _reorder_input(model.graph, graph)
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
         operator = _operator(node, index, taken)
         if not fold_constant(operator, graph):
-            emit(operator, graph)
+            _take(node, operator, graph)
     return build_network(
         graph.nodes,
         name=name,
@@ -120,6 +124,22 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         input_shape=shape,
         output_name=graph.written(output),
     )
+
+
+def _take(node: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
+    """Append an operator; one that nothing here knows is left to the host as it is."""
+    if operator.op not in SUPPORTED and operator.op not in QONNX and operator.op not in FOLDED:
+        import_foreign(node, operator, graph)
+        return
+    mark = graph.mark()
+    try:
+        emit(operator, graph)
+    except UnknownFormError as error:
+        graph.back(mark)
+        try:
+            import_foreign(node, operator, graph)
+        except UnsupportedModelError:
+            raise error from None
 
 
 def _reorder_input(proto: onnx.GraphProto, graph: Graph) -> None:
@@ -209,6 +229,12 @@ def _input(
     return inputs[0].name, sizes[0], tuple(fixed)
 
 
+def _input_kind(graph: onnx.GraphProto, name: str) -> str:
+    """Return the kind of numbers that the input is declared to hold."""
+    declared = next(value for value in graph.input if value.name == name)
+    return "integer" if declared.type.tensor_type.elem_type in _INTEGERS else "real"
+
+
 def _value(attribute: AttributeProto, node: str) -> object:
     if attribute.type == AttributeProto.FLOAT:
         return float(attribute.f)
@@ -230,7 +256,9 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
     name = name if name not in names else f"{name}_{index}"
     names.add(name)
     domains = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
-    if node.domain not in domains or node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}:
+    standard = onnx.defs.has(node.op_type) and not node.op_type.startswith("QLinear")
+    known = node.op_type in {*SUPPORTED, *QONNX, *FOLDED} or standard
+    if node.domain not in domains or not known or node.op_type.endswith("Integer"):
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         if node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
             raise UnsupportedModelError(
@@ -239,10 +267,14 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
             )
         raise UnsupportedModelError(
             f"Node {name!r} has the operator {kind}, which is not supported; "
-            f"supported are {', '.join(SUPPORTED)}."
+            f"supported are {', '.join(SUPPORTED)}, and the operators of the ONNX standard, which the host "
+            "evaluates."
         )
     attributes: dict[str, object] = {}
+    foreign = node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}
     for attribute in node.attribute:
+        if foreign and attribute.type not in (AttributeProto.INT, AttributeProto.INTS):
+            continue  # the evaluator's concern
         if attribute.type == AttributeProto.TENSOR:
             attributes[attribute.name] = _array(attribute.t, f"{name}.{attribute.name}")
         else:

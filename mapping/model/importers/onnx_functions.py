@@ -84,7 +84,7 @@ def _pow(operator: Operator, graph: Graph) -> None:
     operator.allow()
     exponent = graph.constants[_constant(operator, graph, 1, "exponent")]
     if exponent.size != 1:
-        raise operator.bad("is supported only with one exponent")
+        raise operator.unknown("is supported only with one exponent")
     number: dict[str, Attribute] = {"exponent": float(exponent.reshape(-1)[0])}
     graph.elementwise(replace(operator, inputs=operator.inputs[:1]), [("", "Pow", number, {})])
 
@@ -172,7 +172,7 @@ def _slice(operator: Operator, graph: Graph) -> None:
     steps = _integers(operator, graph, 4, "steps") or [1] * len(starts)
     behind = all(-rank <= axis < rank and axis % rank for axis in axes)
     if not len(starts) == len(ends) == len(axes) == len(steps) or not behind or 0 in steps:
-        raise operator.bad("is supported only with a start, an end and a step for axes behind the batch")
+        raise operator.unknown("is supported only with a start, an end and a step for axes behind the batch")
     cut = [slice(None)] * (rank - 1)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         size = graph.view(operator, 0).shape[axis % rank - 1]
@@ -209,7 +209,7 @@ def _gather(operator: Operator, graph: Graph) -> None:
     index = graph.optional(operator, 1)
     axis = operator.integer("axis", 0) % (len(shape) + 1)
     if axis == 0 or index is None or index.dtype.kind not in "iu":
-        raise operator.bad("is supported only with constant indices along an axis behind the batch")
+        raise operator.unknown("is supported only with constant indices along an axis behind the batch")
     if index.size and (index.min() < -shape[axis - 1] or index.max() >= shape[axis - 1]):
         raise operator.bad(f"reads an element beyond the {shape[axis - 1]} of its input")
     _taken(operator, graph, lambda places: places.take(index.astype(np.int64), axis - 1))
@@ -240,7 +240,7 @@ def _resize(operator: Operator, graph: Graph) -> None:
     }
     old = operator.op == "Upsample"
     if operator.text("mode", "nearest") != "nearest" or not whole or factors[0] != 1 or not (same or old):
-        raise operator.bad("is supported only as a repetition of elements, by whole factors")
+        raise operator.unknown("is supported only as a repetition of elements, by whole factors")
 
     def enlarge(places: Places) -> Places:
         for axis, factor in enumerate(factors[1:]):

@@ -4,11 +4,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.errors import UnsupportedModelError
+from mapping.errors import UnknownFormError, UnsupportedModelError
 from mapping.model.network import Attribute, Node, Shape, infer_shape, make_node
 
 __all__ = ["BATCH", "FLOAT_TYPES", "Graph", "Integers", "Operator", "Step", "View"]
@@ -38,6 +39,10 @@ class Operator:
     def bad(self, problem: str) -> UnsupportedModelError:
         """Return the error that names this node."""
         return UnsupportedModelError(f"Node {self.name!r} ({self.op}) {problem}.")
+
+    def unknown(self, problem: str) -> UnknownFormError:
+        """Return the error that names this node, where the host may still evaluate it as it is."""
+        return UnknownFormError(f"Node {self.name!r} ({self.op}) {problem}.")
 
     def allow(self, *names: str) -> None:
         """Refuse every attribute but these."""
@@ -126,7 +131,8 @@ class Graph:
     """What has been read so far.
 
     These are constants, nodes, shapes, tensors that are other names of a tensor, tensors in another order,
-    and tensors of integers.
+    and tensors of integers. ``kinds`` are the tensors that hold no real numbers, ``whole`` those whose first
+    axis is not the batch, so that they are kept in their full shape for a batch of one.
     """
 
     input_name: str
@@ -140,6 +146,9 @@ class Graph:
     views: dict[str, View] = field(default_factory=dict)
     output: str = ""
     opset: int = 13
+    kinds: dict[str, str] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+    input_kind: str = "real"
 
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape
@@ -154,7 +163,7 @@ class Graph:
         back = np.argsort(flat).reshape(self.input_shape)
         self.views[self.input_name] = View(tensor=name, shape=back.shape, order=back)
 
-    def _known(self) -> tuple[Mapping[str, object], ...]:
+    def _known(self) -> tuple[dict[str, Any], ...]:
         return self.constants, self.shapes, self.aliases, self.integers, self.views
 
     def fresh(self, operator: Operator, tensor: str) -> str:
@@ -179,10 +188,34 @@ class Graph:
         tensor = operator.inputs[index] if index < len(operator.inputs) else ""
         tensor = self.aliases.get(tensor, tensor)
         if tensor in self.constants:
-            raise operator.bad(f"reads the constant {tensor!r} where an activation is needed")
+            raise operator.unknown(f"reads the constant {tensor!r} where an activation is needed")
         if tensor not in self.shapes and tensor not in self.views:
             raise operator.bad(f"reads tensor {tensor!r}, which no earlier node writes")
+        if tensor in self.whole or tensor in self.kinds:
+            raise operator.unknown(f"reads tensor {tensor!r}, which is no batch of real numbers")
         return tensor
+
+    def held(self, operator: Operator, index: int) -> str:
+        """Return the tensor that an operator reads, whatever it holds."""
+        tensor = self.aliases.get(operator.inputs[index], operator.inputs[index])
+        if tensor in self.whole or tensor in self.kinds:
+            return tensor
+        return self.activation(operator, index)
+
+    def kind(self, tensor: str) -> str:
+        """Return what numbers a tensor holds for an operator that only ONNX knows."""
+        return self.input_kind if tensor == self.input_name else self.kinds.get(tensor, "real")
+
+    def mark(self) -> tuple[int, ...]:
+        """Return how much has been read, for `back`."""
+        return len(self.nodes), *map(len, self._known())
+
+    def back(self, mark: tuple[int, ...]) -> None:
+        """Forget what has been read since a mark."""
+        del self.nodes[mark[0] :]
+        for known, size in zip(self._known(), mark[1:], strict=True):
+            for key in list(known)[size:]:
+                del known[key]
 
     def activation(self, operator: Operator, index: int) -> str:
         """Return the tensor an operator reads as an activation, its elements in the order it reads."""
@@ -261,7 +294,7 @@ class Graph:
             raise operator.bad(f"reads the constant {tensor!r}, which is not numeric")
         placed = self._spread(self.finite(tensor, value), view)
         if placed is None:
-            raise operator.bad(
+            raise operator.unknown(
                 f"has a constant of shape {value.shape} on an input of shape {view.shape}, over which it "
                 "cannot be spread"
             )

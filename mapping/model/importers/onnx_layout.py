@@ -44,7 +44,7 @@ def flatten(operator: Operator, graph: Graph) -> None:
     shape = graph.view(operator, 0).shape
     axis = operator.integer("axis", 1)
     if axis not in (1, -len(shape)):
-        raise operator.bad(f"has axis = {axis}, supported is 1")
+        raise operator.unknown(f"has axis = {axis}, supported is 1")
     reshaped(operator, graph, (math.prod(shape),), ("", "Flatten", {}, {}))
 
 
@@ -74,7 +74,7 @@ def reshape(operator: Operator, graph: Graph) -> None:
     batches = (graph.batch, BATCH) if operator.integer("allowzero", 0) else (0, graph.batch, BATCH)
     keeps_batch = bool(sizes) and (sizes[0] in batches or (sizes[0] == -1 and free == 0))
     if not keeps_batch or min(rest, default=0) < 1 or math.prod(rest) != math.prod(source):
-        raise operator.bad(
+        raise operator.unknown(
             f"reshapes (N, {', '.join(map(str, source))}) to {sizes} and does not keep the batch"
         )
     reshaped(operator, graph, tuple(rest))
@@ -98,7 +98,7 @@ def squeeze(operator: Operator, graph: Graph) -> None:
     axes = axes_of(operator, graph, len(shape) + 1)
     axes = tuple(i for i, n in enumerate(shape, start=1) if n == 1) if axes is None else axes
     if 0 in axes or any(shape[axis - 1] != 1 for axis in axes):
-        raise operator.bad(
+        raise operator.unknown(
             f"leaves out the axes {axes} of (N, {', '.join(map(str, shape))}), not all of size 1"
         )
     reshaped(operator, graph, tuple(n for i, n in enumerate(shape, start=1) if i not in axes))
@@ -112,7 +112,7 @@ def unsqueeze(operator: Operator, graph: Graph) -> None:
     number = given.size if given is not None else len(operator.attributes.get("axes", ()))  # type: ignore[arg-type]
     axes = axes_of(operator, graph, len(shape) + 1 + number)
     if axes is None or 0 in axes:
-        raise operator.bad(f"adds the axes {axes}; supported are axes behind the batch")
+        raise operator.unknown(f"adds the axes {axes}; supported are axes behind the batch")
     for axis in axes:
         shape.insert(axis - 1, 1)
     reshaped(operator, graph, tuple(shape))
@@ -124,7 +124,7 @@ def transpose(operator: Operator, graph: Graph) -> None:
     rank = len(graph.view(operator, 0).shape) + 1
     order = operator.integers("perm", tuple(range(rank))[::-1])
     if sorted(order) != list(range(rank)) or order[0] != 0:
-        raise operator.bad(f"has perm = {order}; supported are permutations that leave the batch first")
+        raise operator.unknown(f"has perm = {order}; supported are permutations that leave the batch first")
     transposed(operator, graph, order)
 
 

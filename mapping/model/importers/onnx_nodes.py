@@ -85,6 +85,8 @@ def _row(operator: Operator, graph: Graph, size: int) -> NDArray[np.float64]:
 
 def _matmul(operator: Operator, graph: Graph) -> None:
     operator.allow()
+    if len(operator.inputs) == 2 and operator.inputs[1] not in graph.constants:
+        raise operator.unknown("multiplies two activations")
     reading, weight = flattened(operator, graph, graph.parameter(operator, 1, ndim=2).T)
     graph.chain(reading, [("", "Dense", {}, {"weight": weight})])
 
@@ -165,7 +167,7 @@ def _mul(operator: Operator, graph: Graph) -> None:
 def _div(operator: Operator, graph: Graph) -> None:
     tensor, other, swapped = _two_inputs(operator, graph)
     if swapped:
-        raise operator.bad("is not supported with a constant dividend")
+        raise operator.unknown("is not supported with a constant dividend")
     if other not in graph.constants:
         _join(operator, graph, "Div")
         return
@@ -184,7 +186,7 @@ def _bound(operator: Operator, graph: Graph) -> None:
         return
     value = graph.constants[other]
     if value.size != 1 or value.dtype.kind not in "biuf":
-        raise operator.bad("is supported only of two activations, or of one and a number")
+        raise operator.unknown("is supported only of two activations, or of one and a number")
     ends: dict[str, Attribute] = {"low": -math.inf, "high": math.inf}
     ends["low" if operator.op == "Max" else "high"] = float(graph.finite(other, value).reshape(()))
     graph.elementwise(replace(operator, inputs=(tensor,)), [("", "Clip", ends, {})])
@@ -265,7 +267,7 @@ def _identity(operator: Operator, graph: Graph) -> None:
 def _cast(operator: Operator, graph: Graph) -> None:
     operator.allow("saturate", "to", "round_mode")
     if operator.integer("to", 0) not in FLOAT_TYPES:
-        raise operator.bad("casts an activation to something else than float or double")
+        raise operator.unknown("casts an activation to something else than float or double")
     graph.alias(operator)
 
 
@@ -282,7 +284,7 @@ def _last(operator: Operator, graph: Graph) -> None:
     if operator.outputs == (graph.output,) and classes:
         graph.alias(operator)
     elif operator.op == "ArgMax":
-        raise operator.bad("is supported only at the output of the model, over classes in one axis")
+        raise operator.unknown("is supported only at the output of the model, over classes in one axis")
     elif operator.op == "Sigmoid":
         graph.elementwise(operator, [("", "Sigmoid", {}, {})])
     else:

@@ -5,6 +5,7 @@ A pad is a convolution by one, an average a convolution by ones and a division; 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,10 +42,49 @@ def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilati
 def _map_shape(operator: Operator, graph: Graph) -> Shape:
     shape = graph.shapes[graph.activation(operator, 0)]
     if len(shape) != 3:
-        raise operator.bad(f"needs an input of shape (channels, height, width), not {shape}")
+        raise operator.unknown(f"needs an input of shape (channels, height, width), not {shape}")
     return shape
 
 
+_WIDENED = {"dilations": (1,), "kernel_shape": (1,), "pads": (0,), "strides": (1,)}
+"""What the attributes of an operator on a row say of the height, at the beginning of it."""
+
+
+def _of_rows(rule: Callable[[Operator, Graph], None]) -> Callable[[Operator, Graph], None]:
+    """Let a rule for maps translate an operator on rows too, as one on maps of height 1."""
+
+    def translate(operator: Operator, graph: Graph) -> None:
+        shape = graph.view(operator, 0).shape
+        if len(shape) != 2:
+            rule(operator, graph)
+            return
+        output = operator.outputs[0]
+        row, mapped = f"{output}.row", f"{output}.map"
+        attributes = {key: _widened(key, value) for key, value in operator.attributes.items()}
+        inputs = [row, *operator.inputs[1:]]
+        weight = graph.optional(operator, 1)
+        if weight is not None and weight.ndim == 3:
+            inputs[1] = f"{output}.weight"
+            graph.constants[inputs[1]] = weight[:, :, None]
+        reading = replace(operator, name=f"{operator.name}.row", outputs=(row,))
+        reshaped(reading, graph, (shape[0], 1, shape[1]))
+        outputs = (mapped, *operator.outputs[1:])
+        rule(replace(operator, inputs=tuple(inputs), outputs=outputs, attributes=attributes), graph)
+        channels, _, length = graph.shapes[mapped]
+        reading = replace(operator, name=f"{operator.name}.column", inputs=(mapped,), outputs=(output,))
+        reshaped(reading, graph, (channels, length))
+
+    return translate
+
+
+def _widened(key: str, value: object) -> object:
+    if key not in _WIDENED or not isinstance(value, tuple):
+        return value
+    parts = (value[: len(value) // 2], value[len(value) // 2 :]) if key == "pads" else (value,)
+    return tuple(number for part in parts for number in (*_WIDENED[key], *part))
+
+
+@_of_rows
 def conv(operator: Operator, graph: Graph) -> None:
     """Translate a ``Conv``."""
     operator.allow("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -77,11 +117,12 @@ def _ceiled(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, pads
     return (*pads[:2], *more)
 
 
+@_of_rows
 def max_pool(operator: Operator, graph: Graph) -> None:
     """Translate a ``MaxPool``."""
     operator.allow("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
     if operator.integers("dilations", (1, 1)) != (1, 1) or any(operator.outputs[1:]):
-        raise operator.bad("has dilations or an output of indices, which are not supported")
+        raise operator.unknown("has dilations or an output of indices, which are not supported")
     shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
     stride = operator.integers("strides", (1, 1))
     pads = _pads(operator, shape, kernel, stride, (1, 1))
@@ -114,13 +155,14 @@ def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: 
     graph.chain(operator, [_ones(channels, kernel, stride, pads), divide])
 
 
+@_of_rows
 def average_pool(operator: Operator, graph: Graph) -> None:
     """Translate an ``AveragePool``: sums and a division, by fewer where a window crosses the border."""
     operator.allow(
         "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"
     )
     if operator.integers("dilations", (1, 1)) != (1, 1):
-        raise operator.bad("has dilations, which are not supported")
+        raise operator.unknown("has dilations, which are not supported")
     shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
     stride = operator.integers("strides", (1, 1))
     pads = _pads(operator, shape, kernel, stride, (1, 1))
@@ -146,6 +188,7 @@ def _inside(size: int, kernel: int, stride: int, pads: Shape, included: Shape) -
     return np.minimum(at + kernel, size + included[1]) - np.maximum(at, -included[0])
 
 
+@_of_rows
 def global_max(operator: Operator, graph: Graph) -> None:
     """Translate a ``GlobalMaxPool``."""
     operator.allow()
@@ -154,6 +197,7 @@ def global_max(operator: Operator, graph: Graph) -> None:
     graph.chain(operator, [("", "MaxPool", attributes, {})])
 
 
+@_of_rows
 def global_average(operator: Operator, graph: Graph) -> None:
     """Translate a ``GlobalAveragePool``."""
     operator.allow()
@@ -182,15 +226,15 @@ def pad(operator: Operator, graph: Graph) -> None:
     """Translate a ``Pad`` by zeros: a convolution by one, which the next layer may absorb."""
     operator.allow("mode", "pads", "value")
     if operator.text("mode", "constant") != "constant":
-        raise operator.bad(f"has mode = {operator.text('mode', '')!r}, supported is 'constant'")
+        raise operator.unknown(f"has mode = {operator.text('mode', '')!r}, supported is 'constant'")
     view = graph.view(operator, 0)
     pads, axes = _given_pads(operator, graph), graph.optional(operator, 3)
     if axes is not None and not np.array_equal(axes, np.arange(len(view.shape) + 1)):
-        raise operator.bad("pads chosen axes; export it with pads for every axis")
+        raise operator.unknown("pads chosen axes; export it with pads for every axis")
     value = graph.optional(operator, 2)
     filled = operator.number("value", 0.0) if value is None else float(np.max(np.abs(value), initial=0))
     if filled != 0.0:
-        raise operator.bad(f"pads with {filled:g}, supported is 0")
+        raise operator.unknown(f"pads with {filled:g}, supported is 0")
     half, name = len(pads) // 2, f"{operator.outputs[0]}.first"
     if not any(pads):
         graph.alias(operator)
@@ -198,7 +242,7 @@ def pad(operator: Operator, graph: Graph) -> None:
     last = len(pads) == 8 and not any(pads[i] for i in (0, 3, 4, 7))
     first = len(pads) == 8 and not any(pads[i] for i in (0, 1, 4, 5))
     if len(view.shape) != 3 or not (first or last):
-        raise operator.bad(f"has pads {pads}; supported are height and width of a map")
+        raise operator.unknown(f"has pads {pads}; supported are height and width of a map")
     transposed(replace(operator, outputs=(name,)), graph, (0, 1, 2, 3) if first else (0, 3, 1, 2))
     at = half - 2 if first else half - 3
     around = (pads[at], pads[at + 1], pads[half + at], pads[half + at + 1])

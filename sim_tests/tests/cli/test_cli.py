@@ -150,7 +150,7 @@ BAD: tuple[tuple[list[str], str], ...] = (
     ),
     (["compile", "digits", "-o", "x.spikeloom", "--core", "tiny"], "needs 57 axons"),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
-    (["compile", "digits", "-o", "x.spikeloom", "--core", "small", "--mesh", "2x2"], "cores"),
+    (["compile", "digits", "-o", "x.spikeloom", "--strict"], "or leave strict out."),
     (
         ["compile", "digits", "-o", "x.spikeloom", "--target", "kuang2021"],
         "Target kuang2021 is a closed form",

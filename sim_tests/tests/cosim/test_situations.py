@@ -10,7 +10,7 @@ import pytest
 
 from emu.image import SystemImage
 from emu.machine import Machine
-from emu.spec import SystemSpec, preset
+from emu.spec import CoreSpec, SystemSpec, preset
 from emu.trace import HostPace, RunResult, Stimulus, diff
 from emu.words import ErrorCause, Kind
 from sim_tests.bench.amaranth_engine import run_pysim
@@ -19,10 +19,25 @@ from sim_tests.bench.prelude import _Knock
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
 from sim_tests.bench.status import expected_status, status_fault
-from sim_tests.generators.systems import FULL, make_core, make_system
+from sim_tests.generators.systems import FULL, WIDE, full_system, make_core, make_system
 from sim_tests.oracle.machine import run_oracle
 
 ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
+LEAST = CoreSpec(
+    axons=2,
+    columns=8,
+    lanes=8,
+    payload_bits=2,
+    potential_bits=8,
+    strengths=1,
+    thresholds=6,
+    fanouts=8,
+    schedule=2,
+)
+LEAST_OF_EIGHT = dataclasses.replace(LEAST, strengths=8, potential_bits=32)
+ODD = dataclasses.replace(
+    LEAST, axons=65, columns=64, lanes=64, payload_bits=9, strengths=5, thresholds=65, fanouts=65, schedule=5
+)
 TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
 
 
@@ -114,6 +129,26 @@ def test_neuron_crosses_any_number_of_thresholds(crossings: int) -> None:
     result = verified(make_system(spec, core), Stimulus(steps=2, step=none[:, 0], packet=none))
     assert result.spikes[:, 3].tolist() == [crossings] * 2
     assert result.outputs[:, 2].tolist() == [crossings] * 2
+
+
+@pytest.mark.parametrize(
+    ("core", "strengths"),
+    [
+        (preset("tiny"), 1),
+        (preset("tiny"), 4),
+        (FULL, 1),
+        (WIDE, 3),
+        (LEAST, 1),
+        (LEAST_OF_EIGHT, 8),
+        (ODD, 5),
+    ],
+    ids=["tiny-1", "tiny-4", "full-1", "wide-3", "least-1", "least-8", "odd-5"],
+)
+def test_program_that_fills_every_memory(core: CoreSpec, strengths: int, seed: int) -> None:
+    image, stimulus = full_system(seed, SystemSpec(core=core, width=1, height=1), strengths)
+    result = verified(image, stimulus)
+    assert image.cores[0] is not None
+    assert set(result.spikes[:, 2].tolist()) >= {0, image.cores[0].neurons - 1}
 
 
 def test_status_that_differs_is_told() -> None:

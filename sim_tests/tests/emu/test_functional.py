@@ -105,6 +105,7 @@ BELOW, NEXT = [[0, 0, 1, 1, 0, 1]], [[0, 0, 0, 0, 0, 1]]
         (CLEAR | {"schedule": [FIRE], "fanout": NEXT, "connected": False}, 1),
         (CLEAR | {"schedule": [FIRE, [1, 0, 1, 1, 0, 0, 1]], "fanout": NEXT}, 2),
         (CLEAR | {"schedule": [FIRE, [1, 0, 1, 1, 1, 0, 0]], "fanout": NEXT}, 2),
+        (CLEAR | {"schedule": [[4095, *IDLE[1:]], IDLE]}, 4096),
         (CLEAR | {"schedule": [[4095, *IDLE[1:]], [2, *IDLE[1:]]]}, None),
         (KEPT | {"schedule": [FIRE]}, None),
         (KEPT | {"schedule": [IDLE, [1, 1, 0, 0, 0, 0, 0], FIRE]}, 3),
@@ -120,6 +121,17 @@ def test_period_is_a_common_multiple() -> None:
     cores = [make_core([[1]], reset=0, schedule=[[repeat, *FIRE[1:]]]) for repeat in (4, 6)]
     spec = SystemSpec(core=TINY, width=2, height=1)
     assert period_of(make_system(spec, *cores)) == 12
+
+
+def test_cores_of_unlike_periods_equal_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "MOST_LANES", 2)
+    fields: dict[str, Any] = {"reset": 0, "bias": 1, "fanout": BELOW}
+    cores = [make_core(np.zeros((1, 32)), schedule=[[n, *FIRE[1:]]], **fields) for n in (1, 2, 3)]
+    image = make_system(SystemSpec(core=TINY, width=3, height=1), *cores)
+    assert period_of(image) == 6
+    run = Machine(image).run(make_stimulus(40), potentials=True)
+    assert len(run.spikes) == 3 * 32 * 40
+    assert diff(run_oracle(image, make_stimulus(40), cycles=False), run) is None
 
 
 def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:

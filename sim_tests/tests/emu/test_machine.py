@@ -16,6 +16,7 @@ from emu.kernels.cycle import run_cycles
 from emu.kernels.fabric import run_steps
 from emu.machine import Machine
 from emu.spec import PRESETS, SystemSpec
+from emu.tape import Tape
 from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus, compared, diff
 from emu.words import COUNTERS
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
@@ -165,6 +166,24 @@ def test_progress_reaches_the_end(cycles: bool) -> None:
     run(make_stimulus(700), cycles=cycles, progress=lambda done, steps: seen.append((done, steps)))
     assert len(seen) > 1
     assert seen[-1] == (700, 700)
+
+
+def test_cycle_run_tells_its_progress_in_equal_parts() -> None:
+    seen: list[int] = []
+    image = system(1, 1, None)
+    Machine(image).run(make_stimulus(100), cycles=True, progress=lambda done, _: seen.append(done))
+    assert seen == [32, 64, 96, 100]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_cycle_run_goes_on_after_every_full_record(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    core = make_core([[0]], bias=1, reset=0, fanout=[*[[0, 0, 1, 1, 0, 0]] * 3, [0, 0, 1, 1, 1, 1]])
+    image, stimulus = system(1, 1, core), make_stimulus(9)
+    wide = Machine(image).run(stimulus, cycles=True, potentials=True)
+    monkeypatch.setattr(machine, "Tape", lambda visits, **_: Tape(rows=rows, outputs=rows, visits=visits))
+    narrow = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert len(narrow.outputs) == 36
+    assert diff(wide, narrow) is None
 
 
 def test_tokens_of_a_long_run() -> None:

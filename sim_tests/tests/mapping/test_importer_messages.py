@@ -17,16 +17,16 @@ Build = Callable[[ModelBuilder], str]
 
 MESSAGES: list[tuple[Build, str]] = [
     (
-        lambda b: b.op("LSTM", "x", name="lstm"),
+        lambda b: b.op("Wavelet", "x", name="w"),
         (
-            "Node 'lstm' has the operator LSTM, which is not supported; supported are Abs, Add, ArgMax, "
+            "Node 'w' has the operator Wavelet, which is not supported; supported are Abs, Add, ArgMax, "
             "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, DequantizeLinear, Div, "
             "Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalMaxPool, "
             "HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, LogSoftmax, MatMul, Max, MaxPool, Min, "
             "Mish, Mul, Neg, PRelu, Pad, Pow, Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, "
             "ReduceSum, Relu, Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, Softplus, "
             "Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, "
-            "Upsample."
+            "Upsample, and the operators of the ONNX standard, which the host evaluates."
         ),
     ),
     (
@@ -35,10 +35,6 @@ MESSAGES: list[tuple[Build, str]] = [
             "Node 'q' has the operator QLinearConv, which is not supported; let the quantiser write the QDQ "
             "format instead of operators of its own."
         ),
-    ),
-    (
-        lambda b: b.op("Relu", b.op("ArgMax", b.op("Flatten", "x"), axis=1, name="top")),
-        "Node 'top' (ArgMax) is supported only at the output of the model, over classes in one axis.",
     ),
     (
         lambda b: b.op("Softmax", "x", axis=0, name="soft"),
@@ -69,10 +65,6 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 's' (Split) splits 2 elements into parts of [1].",
     ),
     (
-        lambda b: b.op("Gather", "x", b.constant([0], np.int64), axis=0, name="g"),
-        "Node 'g' (Gather) is supported only with constant indices along an axis behind the batch.",
-    ),
-    (
         lambda b: b.op("Gather", "x", b.constant([2], np.int64), axis=1, name="g"),
         "Node 'g' (Gather) reads an element beyond the 2 of its input.",
     ),
@@ -85,20 +77,8 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 's' (Slice) leaves nothing of its input.",
     ),
     (
-        lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), b.constant(0.5), name="p"),
-        "Node 'p' (Pad) pads with 0.5, supported is 0.",
-    ),
-    (
-        lambda b: b.op("Pad", "x", b.constant([0, 1, 1, 1] * 2, np.int64), name="p"),
-        ("Node 'p' (Pad) has pads (0, 1, 1, 1, 0, 1, 1, 1); supported are height and width of a map."),
-    ),
-    (
         lambda b: b.op("Pad", "x", b.constant([0, 0, 1], np.int64), name="p"),
         "Node 'p' (Pad) has pads (0, 0, 1), not 8 integers.",
-    ),
-    (
-        lambda b: b.op("Pad", "x", b.constant([0, 0, 1, 1] * 2, np.int64), mode="reflect", name="p"),
-        "Node 'p' (Pad) has mode = 'reflect', supported is 'constant'.",
     ),
     (
         lambda b: b.op("Pad", "x", b.constant([0, 0, -1, 1] * 2, np.int64), name="p"),
@@ -111,10 +91,6 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("ReduceMean", "x", axes=[9], name="m"),
         "Node 'm' (ReduceMean) has the axes (9,), which are not integers from -4 to 3.",
-    ),
-    (
-        lambda b: b.op("Squeeze", "x", axes=[1], name="s"),
-        "Node 's' (Squeeze) leaves out the axes (1,) of (N, 2, 6, 6), not all of size 1.",
     ),
     (
         lambda b: b.op("Unsqueeze", "x", axes=[0], name="s"),
@@ -146,12 +122,6 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'k' (Concat) does not fit the shape of its constant.",
     ),
     (
-        lambda b: b.op(
-            "Relu", b.op("Slice", "x", b.constant([0], np.int64), b.constant([1], np.int64), name="s")
-        ),
-        ("Node 's' (Slice) is supported only with a start, an end and a step for axes behind the batch."),
-    ),
-    (
         lambda b: b.conv("x", np.full((2, 2, 3, 3), np.nan)),
         "Tensor 'c0' has NaN or infinite values; train the model again.",
     ),
@@ -168,19 +138,10 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (lambda b: b.op("Add", "x", "q"), "Node 'add0' (Add) reads tensor 'q', which no earlier node writes."),
     (
-        lambda b: b.op("Div", b.constant(1.0), "x"),
-        "Node 'div0' (Div) is not supported with a constant dividend.",
-    ),
-    (
         lambda b: b.op("Div", "x", b.constant(0.0)),
         "Node 'div0' (Div) divides by zero.",
     ),
     (lambda b: b.op("Add", "x"), "Node 'add0' (Add) must have two inputs, not 1."),
-    (lambda b: b.op("Flatten", "x", axis=2), "Node 'flatten0' (Flatten) has axis = 2, supported is 1."),
-    (
-        lambda b: b.op("Reshape", "x", b.constant([2, -1], np.int64)),
-        "Node 'reshape0' (Reshape) reshapes (N, 2, 6, 6) to [2, -1] and does not keep the batch.",
-    ),
     (
         lambda b: b.op("Reshape", "x", b.constant([0, 5, -1], np.int64)),
         "Node 'reshape0' (Reshape) reshapes (N, 2, 6, 6) to [0, 5, -1] and does not keep the batch.",
@@ -200,10 +161,6 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("MaxPool", "x", kernel_shape=[7, 2]),
         "Node 'maxpool0' (MaxPool) has a kernel larger than its padded input of shape (2, 6, 6).",
-    ),
-    (
-        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2]),
-        "Node 'maxpool0' (MaxPool) has dilations or an output of indices, which are not supported.",
     ),
     (
         lambda b: b.conv("x", np.ones((2, 2, 3, 3)), strides=[0, 1]),
@@ -247,17 +204,6 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Relu", "x", alpha=1.0),
         "Node 'relu0' (Relu) has the attribute 'alpha', which is not supported.",
-    ),
-    (
-        lambda b: b.op("Cast", "x", to=TensorProto.INT64),
-        "Node 'cast0' (Cast) casts an activation to something else than float or double.",
-    ),
-    (
-        lambda b: b.op("Transpose", "x"),
-        (
-            "Node 'transpose0' (Transpose) has perm = (3, 2, 1, 0); supported are permutations that leave "
-            "the batch first."
-        ),
     ),
     (
         lambda b: b.op("Cast", b.constant(1.0), to=TensorProto.STRING),

@@ -165,7 +165,8 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op("Trunc", "x", domain=DOMAIN, name="q"),
         (
             "Node 'q' has the operator qonnx.custom_op.general.Trunc, which is not supported; "
-            f"supported are {', '.join(SUPPORTED)}."
+            f"supported are {', '.join(SUPPORTED)}, and the operators of the ONNX standard, which the "
+            "host evaluates."
         ),
     ),
     (

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import pytest
 
 from emu.spec import SystemSpec, preset
-from emu.words import COUNTERS, ErrorCause, Kind, Section, Status
+from emu.words import COUNTERS, Control, ErrorCause, Kind, Section, Status
 from rtl.core import ControlRegisters
 from sim_tests.bench.block_player import Row, parse, play
 from sim_tests.bench.core_player import (
     PAUSE,
     SPEC,
     TOKEN,
+    WAIT,
     CoreBench,
     beats,
     control,
@@ -107,6 +108,38 @@ def test_status_shows_the_schedule_position() -> None:
         2,
         0,
     ]
+
+
+def test_status_shows_a_long_repetition() -> None:
+    step: list[Row] = [TOKEN, *[{}] * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    rows = [*step * 2300, *asked]
+    assert replies(two(schedule=[[1, *[0] * 6], [4095, *[0] * 6]]), rows) == [1, 2299]
+
+
+def test_schedule_of_a_disabled_core_stands_still() -> None:
+    schedule = [[2, 0, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]]
+    step: list[Row] = [TOKEN, *[{}] * 25]
+    rows = [*step * 3, PAUSE, *[{}] * 9, *write(Section.CONTROL, Control.ENABLE, 0), {}, *step * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    assert replies(two(schedule=schedule), [*rows, *asked]) == [0, 0]
+    assert replies(two(schedule=schedule), [*step * 3, *asked]) == [1, 1]
+
+
+@pytest.mark.parametrize("events", [0, 3])
+@pytest.mark.parametrize("entry", [[1, 0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 1, 0, 1], [1, 1, 1, 0, 0, 0, 0]])
+def test_disabled_core_does_nothing_with_its_program(entry: list[int], events: int) -> None:
+    program = two(schedule=[entry], bias=3, v0=5, thresholds=[1], potential=[7, -7], fanout=[HERE])
+    disabled = [*write(Section.CONTROL, Control.ENABLE, 0), *[spike(0, 1)] * events, TOKEN, *[{}] * 40]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATE, 0, 2)]
+    cycles = run(program, [*disabled, *asked])
+    assert beats(cycles) == []
+    assert [kind for kind, _ in taken(cycles, [])] == [Kind.TOKEN] * 2 + [Kind.REPLY] * 2
+    assert replies(program, [*disabled, *asked]) == [7, -7 & 0xFFF]
+    assert [cycle["observe.activity"] for cycle in cycles[5 + events :]].count(WAIT) > 40
+    got = counters(program, [*disabled, PAUSE])
+    assert {name for name, value in got.items() if value} <= {"deliveries", "merges", "token_wait", "paused"}
+    assert got["deliveries"] == events
 
 
 @pytest.mark.parametrize(("spec", "low"), [(SPEC, 0), (BROAD, 0)], ids=["tiny", "wide"])

@@ -22,17 +22,18 @@ COUNTS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 31, 32, 63, 64, 127, 128, 129,
 Packet = tuple[int, ...]
 
 
-def emit(count: int, *, by_count: bool, ready: int = 1) -> tuple[list[Packet], int]:
+def emit(count: int, *, by_count: bool, ready: int = 1, base: int = 0) -> tuple[list[Packet], int]:
     """Return rectangle, axon and payload of the packets of one neuron, and the cycles they took.
 
-    The receiver takes one in ``ready`` cycles.
+    The receiver takes one in ``ready`` cycles; the entries begin at ``base``.
     """
     bench = Bench(Emitter(SPEC), ["done", "o.valid", "o.payload"])
-    load = program_rows(make_core([[1]], fanout=TARGETS), SPEC, Section.FANOUT)
+    before = [[1, 1, 1, 1, 7, True]] * base
+    load = program_rows(make_core([[1]], fanout=[*before, *TARGETS]), SPEC, Section.FANOUT)
     given: Row = {"active": 1, "count": count, "count_emission": int(by_count)}
 
     def rows() -> Iterator[Row]:
-        yield from [*load, {"look": 1, "base": 0}]
+        yield from [*load, {"look": 1, "base": base}]
         for cycle in range(4 * ready * MOST):
             if bench.trace[-1]["done"]:
                 return
@@ -65,3 +66,9 @@ def test_busy_receiver_gets_the_same_packets(by_count: bool) -> None:
     free, _ = emit(20, by_count=by_count)
     busy, cycles = emit(20, by_count=by_count, ready=3)
     assert (busy, cycles) == (free, 3 * len(free) - 2)
+
+
+@pytest.mark.parametrize("base", [1, 30, 31, 32, SPEC.core.fanouts - 2])
+def test_entries_are_found_anywhere_in_the_memory(base: int) -> None:
+    expected = [(*e[:4], e[4] + copy, 1) for e in TARGETS for copy in range(3)]
+    assert emit(3, by_count=False, base=base) == (expected, 6)

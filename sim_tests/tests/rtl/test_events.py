@@ -2,6 +2,7 @@
 """The event scheduler: two banks, the signed maximum whatever the order, the lowest axon first."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -22,10 +23,12 @@ def arrive(axon: int, payload: int) -> dict[str, int]:
     return {"arrive": 1, "axon": axon, "payload": payload}
 
 
-def drain(rows: Sequence[Row], spec: SystemSpec = SPEC, limit: int | None = None) -> list[tuple[int, int]]:
+def drain(
+    rows: Sequence[Row], spec: SystemSpec = SPEC, *, limit: int | None = None, takes: int = 50
+) -> list[tuple[int, int]]:
     """Play the rows, then take one event a cycle; return (axon, value) in the order of the hand-out."""
     bench = Bench(EventScheduler(spec), ["any", "event", "value"], hold={"limit": limit or spec.core.axons})
-    taken = [{"take": 1, "done": 1}] * 50
+    taken = [{"take": 1, "done": 1}] * takes
     cycles = bench.run([*rows, *taken])[len(rows) :]
     return [(now["event"], after["value"]) for now, after in pairwise(cycles) if now["any"]]
 
@@ -62,6 +65,16 @@ def test_event_is_not_shown_before_the_swap() -> None:
 def test_events_come_lowest_axon_first() -> None:
     rows = [arrive(axon, axon % 7) for axon in (37, 3, 39, 31, 32, 0)]
     assert drain([*rows, SWAP], BROAD) == [(a, a % 7) for a in (0, 3, 31, 32, 37, 39)]
+
+
+@pytest.mark.parametrize("axons", [2, 31, 32, 33, 64, 65, 96, 97, 160, 288])
+def test_every_axon_of_any_number_of_words_is_handed_out(axons: int) -> None:
+    """Both banks, in the order against the hand-out."""
+    spec = SystemSpec(core=replace(preset("tiny"), axons=axons), width=1, height=1)
+    every = [(axon, axon % 15 - 7) for axon in range(axons)]
+    rows = [arrive(axon, value) for axon, value in reversed(every)]
+    assert drain([*rows, SWAP], spec, takes=axons + 1) == every
+    assert drain([SWAP, *rows, {}, SWAP], spec, takes=axons + 1) == every
 
 
 def test_event_stays_until_it_is_done() -> None:

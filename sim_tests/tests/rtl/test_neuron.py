@@ -234,6 +234,17 @@ def test_thresholds_of_the_run_are_compared(
     assert got.cycles == 1 + 1 + 1 + count + 1
 
 
+@pytest.mark.parametrize("base", [1, 62, 63, 64, SPEC.core.thresholds - 2])
+def test_thresholds_are_found_anywhere_in_the_memory(base: int) -> None:
+    thresholds = [*[9] * base, 5, 3]
+    got = one([5], reset=2, thresholds=thresholds, threshold_base=base, schedule=entry(count=2))
+    assert got.beats == [(0, 2, 2)]
+    shifted = one(
+        [5], reset=2, thresholds=thresholds, threshold_base=base - 1, schedule=entry(first=1, count=2)
+    )
+    assert shifted.beats == got.beats
+
+
 def test_negative_potential_is_compared_as_such() -> None:
     assert one([-5], reset=0, thresholds=[-6, -5, -4, 0], schedule=entry(count=4)).beats == [(0, -5, 2)]
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Take over operators that nothing here knows, for the host to evaluate as they are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from mapping.errors import UnsupportedModelError
+from mapping.model.importers.onnx_graph import Graph, Operator
+from mapping.model.importers.onnx_reference import apply_foreign, obstacle, output_shapes, pack
+from mapping.model.network import Attribute, Node, Shape, make_node
+
+__all__ = ["import_foreign"]
+
+Constants = Mapping[str, NDArray[np.generic]]
+
+_TYPES = {"real": TensorProto.FLOAT, "integer": TensorProto.INT64, "truth": TensorProto.BOOL}
+
+_NO_PRODUCTS = frozenset(
+    {"Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Cast", "CastLike"}
+    | {"CenterCropPad", "Compress", "Cos", "Cosh", "CumSum", "DepthToSpace", "Equal", "Expand", "EyeLike"}
+    | {
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "GlobalLpPool",
+        "Greater",
+        "GreaterOrEqual",
+        "GroupNormalization",
+    }
+    | {"Hardmax", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LayerNormalization", "Less"}
+    | {"LessOrEqual", "Log", "LpNormalization", "LpPool", "Max", "MaxPool", "MaxUnpool", "Mean"}
+    | {"MeanVarianceNormalization", "Min", "Mod", "Not", "OneHot", "Or", "Pad", "Pow", "RMSNormalization"}
+    | {"Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"}
+    | {"ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Resize", "Reshape", "ReverseSequence"}
+    | {
+        "ScatterElements",
+        "ScatterND",
+        "Shrink",
+        "Sin",
+        "Sinh",
+        "Slice",
+        "Softmax",
+        "LogSoftmax",
+        "SpaceToDepth",
+    }
+    | {"Split", "Squeeze", "Tan", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"}
+)
+"""Operators that are neither convolutions nor products of matrices: they take no multiply-adds."""
+
+_BY_OUTPUT = frozenset({"Conv", "MatMul"})
+"""Operators of which every output takes equally many."""
+
+
+def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
+    """Append an operator that the host evaluates as it is, a node for each of its outputs.
+
+    A sample is evaluated as a batch of one. An output whose first axis is then no longer one is kept whole.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the operator cannot be evaluated, or its inputs do not fit.
+    """
+    why = obstacle(proto, graph.opset)
+    if why:
+        raise operator.bad(f"{why}; export the model without it")
+    read, inputs, constants = _inputs(operator, graph)
+    if not read:
+        raise operator.bad("is supported only on activations; export the model with constants folded")
+    reals = {key: graph.finite(key, value) for key, value in constants.items() if value.dtype.kind == "f"}
+    others = {key: value for key, value in constants.items() if value.dtype.kind != "f"}
+    work = _work(operator, [_full(graph, tensor) for tensor in read], constants)
+    if operator.op == "ConvTranspose" and "c1" in reals:
+        proto, reals = _in_one_group(proto, operator, reals)
+    model = _model(proto, graph, inputs, read, others)
+    try:
+        shapes = output_shapes(model, reals)
+    except ValueError as error:
+        raise operator.bad(f"does not fit its inputs: {error}; check the model with 'onnx.checker'") from None
+    shared: dict[str, Attribute] = {
+        "operator": operator.op,
+        "model": pack(model),
+        "kinds": " ".join(graph.kind(tensor) for tensor in read),
+        "whole": tuple(int(tensor in graph.whole) for tensor in read),
+    }
+    if work is not None:
+        shared["work"] = work * (math.prod(shapes[0][0]) if operator.op in _BY_OUTPUT else 1)
+    named = [output for output in operator.outputs if output]
+    for position, (output, (shape, kind)) in enumerate(zip(named, shapes, strict=True)):
+        node = make_node(
+            operator.name,
+            "Foreign",
+            read,
+            graph.fresh(operator, output),
+            attributes={**shared, "output": position},
+            constants=reals,
+        )
+        _append(graph, node, shape=shape, kind=kind)
+
+
+def _inputs(operator: Operator, graph: Graph) -> tuple[list[str], list[str], Constants]:
+    """Return the activations that an operator reads, its inputs by their new names, and its constants."""
+    read, inputs, constants = list[str](), list[str](), dict[str, NDArray[np.generic]]()
+    for index, name in enumerate(operator.inputs):
+        if not name:
+            inputs.append("")
+        elif name in graph.constants:
+            inputs.append(f"c{index}")
+            constants[f"c{index}"] = graph.constants[name]
+        else:
+            inputs.append(f"a{len(read)}")
+            read.append(graph.held(operator, index))
+    return read, inputs, constants
+
+
+def _full(graph: Graph, tensor: str) -> Shape:
+    return graph.shapes[tensor] if tensor in graph.whole else (1, *graph.shapes[tensor])
+
+
+def _model(
+    proto: onnx.NodeProto, graph: Graph, inputs: Sequence[str], read: Sequence[str], others: Constants
+) -> onnx.ModelProto:
+    """Return a model of one node: its activations are a0, a1, ..., its constants c and their place."""
+    node = onnx.NodeProto()
+    node.CopyFrom(proto)
+    node.name = ""
+    del node.input[:], node.output[:]
+    node.input.extend(inputs)
+    node.output.extend(f"o{index}" if output else "" for index, output in enumerate(proto.output))
+    activations = [
+        helper.make_tensor_value_info(f"a{index}", _TYPES[graph.kind(tensor)], _full(graph, tensor))
+        for index, tensor in enumerate(read)
+    ]
+    results = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    initial = [numpy_helper.from_array(np.ascontiguousarray(value), key) for key, value in others.items()]
+    part = helper.make_graph([node], "operator", activations, results, initial)
+    return helper.make_model(part, opset_imports=[helper.make_opsetid("", graph.opset)], ir_version=10)
+
+
+def _append(graph: Graph, node: Node, *, shape: Shape, kind: str) -> None:
+    """Append a node whose output has a shape, with the batch, after a trial."""
+    whole = len(shape) < 2 or shape[0] != 1
+    held = (shape or (1,)) if whole else shape[1:]
+    node = replace(node, attributes={**node.attributes, "shape": held})
+    output, read = node.output, node.inputs
+    zeros = [np.zeros((1, *graph.shapes[tensor])) for tensor in read]
+    try:
+        with np.errstate(all="ignore"):
+            apply_foreign(node, zeros, held)
+    except UnsupportedModelError:
+        with np.errstate(all="ignore"):
+            apply_foreign(node, [part + 1 for part in zeros], held)
+    graph.add(node)
+    if whole:
+        graph.whole.add(output)
+    if kind != "real":
+        graph.kinds[output] = kind
+
+
+def _in_one_group(
+    proto: onnx.NodeProto, operator: Operator, reals: dict[str, NDArray[np.float64]]
+) -> tuple[onnx.NodeProto, dict[str, NDArray[np.float64]]]:
+    """Return a transposed convolution with its groups side by side in one, with zeros between them.
+
+    The evaluator knows no groups. Products with zero change no sum.
+    """
+    weight, groups = reals["c1"], operator.integer("group", 1)
+    if groups <= 1 or weight.shape[0] % groups:
+        return proto, reals
+    rows, columns = weight.shape[0] // groups, weight.shape[1]
+    full = np.zeros((weight.shape[0], groups * columns, *weight.shape[2:]))
+    for g in range(groups):
+        block = slice(g * rows, (g + 1) * rows)
+        full[block, g * columns : (g + 1) * columns] = weight[block]
+    single = onnx.NodeProto()
+    single.CopyFrom(proto)
+    del single.attribute[:]
+    single.attribute.extend(part for part in proto.attribute if part.name != "group")
+    return single, {**reals, "c1": full}
+
+
+def _work(operator: Operator, shapes: Sequence[Shape], constants: Constants) -> int | None:
+    """Return the multiply-adds of an operator, or of one output of `_BY_OUTPUT`; None if not known."""
+    weight = constants.get("c1")
+    if operator.op == "Conv" and weight is not None:
+        return math.prod(weight.shape[1:])
+    if operator.op == "ConvTranspose" and weight is not None:
+        return math.prod(shapes[0]) * math.prod(weight.shape[1:])
+    if operator.op in {"GRU", "LSTM", "RNN"} and weight is not None and "c2" in constants:
+        return int(shapes[0][operator.integer("layout", 0)]) * (weight.size + constants["c2"].size)
+    if operator.op == "MatMul" and len(shapes[0]) > 1:
+        return shapes[0][-1]
+    return 0 if operator.op in _NO_PRODUCTS else None
