@@ -108,7 +108,7 @@ def export_verilog(
     image: Path | None,
     preset_name: str,
     mesh: tuple[int, int],
-    changes: Mapping[str, int],
+    changes: Mapping[str, Any],
     initial: bool = True,
 ) -> list[Path]:
     """Write a chip's Verilog and its bench; return the files.
