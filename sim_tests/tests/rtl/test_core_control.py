@@ -302,3 +302,12 @@ def test_registers_of_absent_options_stay_zero() -> None:
     spec = SystemSpec(core=preset("article"), width=1, height=1)
     rows = [{"program.strobe": 1, "program.address": 9, "program.chunk": 1}, {}]
     assert play(ControlRegisters(spec), rows, ["ladder"])[-1] == {"ladder": 0}
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2, 3, 4, 9])
+def test_step_behind_a_read_of_the_schedule_has_its_entry(gap: int) -> None:
+    """The last word that the schedule's memory showed is that of the read."""
+    program = two(bias=5, v0=-1, schedule=[[1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0, 0]])
+    second = section_chunks(SPEC, Section.SCHEDULE)
+    rows = [*read(Section.SCHEDULE, second, 2), *[{}] * gap, TOKEN]
+    assert [beat[1] for beat in beats(run(program, rows))] == [-1, -1]
