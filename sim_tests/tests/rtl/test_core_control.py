@@ -121,6 +121,37 @@ def test_status_shows_the_schedule_position() -> None:
     ]
 
 
+def test_status_shows_a_long_repetition() -> None:
+    step: list[Row] = [TOKEN, *[{}] * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    rows = [*step * 2300, *asked]
+    assert replies(two(schedule=[[1, *[0] * 6], [4095, *[0] * 6]]), rows) == [1, 2299]
+
+
+def test_schedule_of_a_disabled_core_stands_still() -> None:
+    schedule = [[2, 0, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]]
+    step: list[Row] = [TOKEN, *[{}] * 45]
+    rows = [*step * 3, PAUSE, *[{}] * 9, *write(Section.CONTROL, Control.ENABLE, 0), {}, *step * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    assert replies(two(schedule=schedule), [*rows, *asked]) == [0, 0]
+    assert replies(two(schedule=schedule), [*step * 3, *asked]) == [1, 1]
+
+
+@pytest.mark.parametrize("events", [0, 3])
+@pytest.mark.parametrize("entry", [[1, 0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0, 0]])
+def test_disabled_core_does_nothing_with_its_program(entry: list[int], events: int) -> None:
+    program = two(schedule=[entry], bias=3, v0=5, thresholds=[1], potential=[7, -7], fanout=[HERE])
+    disabled = [*write(Section.CONTROL, Control.ENABLE, 0), *[spike(0, 1)] * events, TOKEN, *[{}] * 60]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATE, 0, 4)]
+    cycles = run(program, [*disabled, *asked])
+    assert beats(cycles) == []
+    assert [kind for kind, _ in taken(cycles, [])] == [Kind.TOKEN] * 2 + [Kind.REPLY] * 4
+    assert replies(program, [*disabled, *asked]) == [7, 0, -7 & 0xFFF, 0]
+    got = counters(program, [*disabled, PAUSE])
+    assert {name for name, value in got.items() if value} <= {"deliveries", "merges", "token_wait", "paused"}
+    assert got["deliveries"] == events
+
+
 def words(chunks: list[int], size: int) -> list[int]:
     return [
         sum(c << 16 * i for i, c in enumerate(chunks[at : at + size])) for at in range(0, len(chunks), size)
@@ -302,3 +333,12 @@ def test_registers_of_absent_options_stay_zero() -> None:
     spec = SystemSpec(core=preset("article"), width=1, height=1)
     rows = [{"program.strobe": 1, "program.address": 9, "program.chunk": 1}, {}]
     assert play(ControlRegisters(spec), rows, ["ladder"])[-1] == {"ladder": 0}
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2, 3, 4, 9])
+def test_step_behind_a_read_of_the_schedule_has_its_entry(gap: int) -> None:
+    """The last word that the schedule's memory showed is that of the read."""
+    program = two(bias=5, v0=-1, schedule=[[1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0, 0]])
+    second = section_chunks(SPEC, Section.SCHEDULE)
+    rows = [*read(Section.SCHEDULE, second, 2), *[{}] * gap, TOKEN]
+    assert [beat[1] for beat in beats(run(program, rows))] == [-1, -1]
