@@ -35,9 +35,18 @@ LEAST = CoreSpec(
     fanouts=8,
     schedule=2,
 )
-LEAST_OF_EIGHT = dataclasses.replace(LEAST, strengths=8, potential_bits=32)
+LEAST_OF_EIGHT = dataclasses.replace(LEAST, sum_bits=0, strengths=8, potential_bits=32)
 ODD = dataclasses.replace(
-    LEAST, axons=65, columns=64, lanes=64, payload_bits=9, strengths=5, thresholds=68, fanouts=65, schedule=5
+    LEAST,
+    sum_bits=0,
+    axons=65,
+    columns=64,
+    lanes=64,
+    payload_bits=9,
+    strengths=5,
+    thresholds=68,
+    fanouts=65,
+    schedule=5,
 )
 TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
 
