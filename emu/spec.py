@@ -186,6 +186,16 @@ class CoreSpec:
         refractory = self.refractory_bits == 0 or 2 <= self.refractory_bits <= 8
         _require(refractory, "refractory_bits", "0 or 2..8", self.refractory_bits)
 
+    def resized(self, **changes: Any) -> CoreSpec:
+        """Return a core with other sizes; sums that were as wide as all axons need stay so.
+
+        >>> preset("tiny").sum_bits, preset("tiny").resized(axons=1024).sum_bits
+        (10, 15)
+        """
+        widest = signed_bits(self.axons << (self.payload_bits - 1))
+        own = {"sum_bits": 0} if self.sum_bits == widest else {}
+        return dataclasses.replace(self, **own | changes)
+
     @property
     def extended_axons(self) -> int:
         """Most axons of a core: crossbar rows times the largest extension."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -126,7 +125,7 @@ def export_verilog(
         spec = load_image(image).spec
     else:
         try:
-            core = dataclasses.replace(preset(preset_name), **changes)
+            core = preset(preset_name).resized(**changes)
             spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except ValueError as error:
             raise MappingError(f"The chip cannot be built: {error}.") from None

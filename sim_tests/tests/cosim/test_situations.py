@@ -24,9 +24,16 @@ from sim_tests.generators.systems import full_system, make_core, make_stimulus, 
 from sim_tests.oracle.machine import run_oracle
 
 ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
-LEAST_OF_EIGHT = dataclasses.replace(LEAST, strengths=8, potential_bits=32)
-ODD = dataclasses.replace(
-    LEAST, axons=65, columns=64, lanes=64, payload_bits=9, strengths=5, thresholds=68, fanouts=65, schedule=5
+LEAST_OF_EIGHT = LEAST.resized(strengths=8, potential_bits=32)
+ODD = LEAST.resized(
+    axons=65,
+    columns=64,
+    lanes=64,
+    payload_bits=9,
+    strengths=5,
+    thresholds=68,
+    fanouts=65,
+    schedule=5,
 )
 TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
 
