@@ -262,10 +262,15 @@ class CoreSpec:
     def walk_fill(self) -> int:
         """Cycles from the last cycle of integration to the first neuron at the emitter (FW).
 
-        A ladder adds a stage for each bit that it decides.
+        Decays add a stage for their products, a ladder one for each bit that it decides.
         """
-        stages = self.payload_bits - (not self.signed_ladder)
-        return 10 + (stages if self.ladder else 0)
+        rungs = self.payload_bits - (not self.signed_ladder)
+        return 9 + self.multiplies + (rungs if self.ladder else 0)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether potentials or currents decay: whether a neuron's state meets a multiplier."""
+        return self.decay or self.synaptic_current
 
     @property
     def potential_max(self) -> int:
