@@ -58,8 +58,9 @@ _HEADER_ERRORS = (
 )
 """What numpy's reader of array headers raises on damaged ones."""
 
-_ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError)
-"""What the reader of zip files raises on damaged ones; a seek to nowhere is an ``OSError``."""
+_ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, RuntimeError, OSError)
+"""What the reader of zip files raises on damaged ones; a seek to nowhere is an ``OSError``, a method
+that it does not know a ``RuntimeError``."""
 
 Array = NDArray[Any]
 

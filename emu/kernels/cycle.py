@@ -124,7 +124,8 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
         injector = -1 - mesh.upstream[fifo]
         if injector >= 0 and timing.since[injector] >= 0:
             soon = mesh.clock[NOW] + 1
-            if injector < len(timing.halted) and not timing.halted[injector]:
+            # A core that waits is not paused: its queue is empty when it gets a pause token.
+            if injector < len(timing.halted):
                 stalled = soon - timing.since[injector]
                 state.counters[SEND_STALL, injector] += stalled
                 if not timing.flit[injector] & TOKEN:  # its walk counts all cycles when it ends
@@ -215,7 +216,7 @@ def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
         flit = mesh.front[base + i]
         blocked = mesh.gone[base + i]
         if flit & TOKEN:
-            if blocked & FEEDS[i] & outs == 0:
+            if blocked == 0:
                 intake |= 1 << i
             continue
         want = route(i, mesh.x[router], mesh.y[router], flit)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ TO_GATEWAY = -1
 TO_CORE = -2
 
 # A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
-PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 16, 10
+PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 24, 9
 X1_SHIFT, Y0_SHIFT, Y1_SHIFT, AXON_SHIFT = (PLACE_BITS * i for i in range(1, 5))
 PAYLOAD_SHIFT = AXON_SHIFT + AXON_BITS
 PAYLOAD_BIAS = 1 << PAYLOAD_BITS - 1
@@ -84,8 +85,9 @@ class Mesh(NamedTuple):
     clock: Ints  # (3,)
 
 
+@cache
 def _neighbours(width: int, height: int) -> tuple[Ints, Ints, Ints]:
-    """Return (target, upstream, present inputs) of every port; injector R is the host."""
+    """Return (target, upstream, present inputs) of every port; injector R is the host. To be read only."""
     routers = width * height
     target = np.full(PORTS * routers, -3, np.int64)
     upstream = np.full(PORTS * routers, -3, np.int64)

@@ -138,16 +138,27 @@ def npy_bytes(array: Any, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def swap(name: str, array: Any, **options: Any) -> Callable[[Members], None]:
-    """Replace an array and its digest, as somebody who knows the format would."""
+def plant(name: str, data: bytes) -> Callable[[Members], None]:
+    """Replace a member and its digest, as somebody who knows the format would."""
 
     def change(content: Members) -> None:
-        content[name] = npy_bytes(array, **options)
+        content[name] = data
         meta = json.loads(content["meta.json"])
-        meta["members"][name] = hashlib.sha256(content[name]).hexdigest()
+        meta["members"][name] = hashlib.sha256(data).hexdigest()
         content["meta.json"] = json.dumps(meta).encode()
 
     return change
+
+
+def swap(name: str, array: Any, **options: Any) -> Callable[[Members], None]:
+    """Replace an array and its digest."""
+    return plant(name, npy_bytes(array, **options))
+
+
+def npy_of(header: str, data: bytes, version: bytes = b"\1\0") -> bytes:
+    """Return an npy file with any header, whatever the data are."""
+    padded = header.ljust(117) + "\n"
+    return b"\x93NUMPY" + version + len(padded).to_bytes(2, "little") + padded.encode() + data
 
 
 AGAIN = "; write the image again with 'spikeloom compile'"
@@ -219,26 +230,67 @@ def test_altered_member_is_found_by_its_digest(path: Path) -> None:
         load_image(path)
 
 
-def test_array_header_that_promises_more(path: Path) -> None:
+WEIGHT = "attachment/head/weight.npy"
+ROW = "{'descr': '<i8', 'fortran_order': False, 'shape': (1,)}"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"no array", "must be an npy array "),
+        (npy_bytes(np.zeros(3)).replace(b"(3,)", b"(9,)"), "must hold (9,) values of float64, not 24 bytes"),
+        (npy_of(ROW.replace("(1,)", "(-2, -2)"), bytes(32)), "must hold (-2, -2) values of int64, not 32 "),
+        (npy_of(ROW.replace("<i8", "|S0"), b""), "must hold (1,) values of |S0, not 0 bytes"),
+        (npy_of(ROW.replace("(1,)", "(1L,)"), bytes(8)), "must be an npy array (Reading `.npy`"),
+        (npy_of(ROW, bytes(8), b"\1\1"), "must be npy version (1, 0), not (1, 1)"),
+    ],
+)
+def test_member_that_is_no_plain_array(path: Path, data: bytes, message: str) -> None:
     content = members(path)
-    data = npy_bytes(np.zeros(3, np.int64)).replace(b"(3,)", b"(9,)")
-    add("core/0/bias.npy", data)(content)
-    meta = json.loads(content["meta.json"])
-    meta["members"]["core/0/bias.npy"] = hashlib.sha256(data).hexdigest()
-    content["meta.json"] = json.dumps(meta).encode()
+    plant(WEIGHT, data)(content)
     write(path, content)
-    with pytest.raises(ImageError, match=r"must hold \(9,\) values of int64, not 24 bytes"):
+    with pytest.raises(ImageError, match=re.escape(f"{path}: member {WEIGHT} {message}")):
         load_image(path)
 
 
-def test_member_that_is_no_array(path: Path) -> None:
+def test_array_in_the_order_of_its_columns_is_the_same_image(path: Path) -> None:
     content = members(path)
-    content["core/0/bias.npy"] = b"no array"
-    meta = json.loads(content["meta.json"])
-    meta["members"]["core/0/bias.npy"] = hashlib.sha256(b"no array").hexdigest()
-    content["meta.json"] = json.dumps(meta).encode()
+    for name in (WEIGHT, "inputs/packet.npy"):
+        swap(name, np.asfortranarray(np.load(io.BytesIO(content[name]))))(content)
+        assert b"'fortran_order': True" in content[name]
     write(path, content)
-    with pytest.raises(ImageError, match=r"member core/0/bias.npy must be an npy array"):
+    assert_equal_images(load_image(path), small_image())
+
+
+def test_metadata_larger_than_the_limit(path: Path) -> None:
+    content = members(path)
+    content["meta.json"] += b" " * (16 << 20)
+    write(path, content)
+    size = len(content["meta.json"])
+    with pytest.raises(ImageError, match=f"meta.json must have at most 16777216 bytes, not {size}; it is no"):
+        load_image(path)
+    content["meta.json"] = content["meta.json"][: 16 << 20]
+    write(path, content)
+    assert_equal_images(load_image(path), small_image())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        (8, b"\1\0", "File .* is encrypted"),
+        (10, b"\x63\0", "That compression method"),
+        (20, (1 << 20).to_bytes(4, "little") * 2, ""),
+    ],
+    ids=["flags", "method", "sizes beyond the end"],
+)
+def test_archive_that_cannot_be_unpacked(path: Path, field: int, value: bytes, why: str) -> None:
+    """The field is of the central directory, at the entry of the last member, which is not compressed."""
+    write(path, members(path))
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\1\2") + field
+    data[at : at + len(value)] = value
+    path.write_bytes(bytes(data))
+    with pytest.raises(ImageError, match=rf"not a whole zip file \({why}.*\), so no image can be read"):
         load_image(path)
 
 
@@ -297,6 +349,7 @@ def test_any_damage_is_an_image_error(path: Path, seed: int) -> None:
             {"meta": {"a": {1}}},
             "meta of an image must be JSON data: Object of type set is not JSON serializable",
         ),
+        ({"meta": {"a": float("nan")}}, "meta of an image must be JSON data: Out of range float values .*"),
         (
             {"attachments": {"../x": np.zeros(1)}},
             "attachment name must be letters, .*, not '../x'; rename it",

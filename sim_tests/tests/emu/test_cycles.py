@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routers of the cycle mode where paths cross: what may take the short way, and what may not."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from emu.bits import limits
 from emu.image import SystemImage
-from emu.kernels import cycle, inject
+from emu.kernels import cycle, inject, mesh
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
-from emu.words import STATE_FIELDS
+from emu.words import PACKET, STATE_FIELDS, flit_layout, spike_layout
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -36,6 +38,32 @@ def exact(image: SystemImage, stimulus: Stimulus) -> RunResult:
     assert diff(oracle, run) is None
     assert compared(oracle, run) > 0
     return run
+
+
+@pytest.mark.parametrize("payload_bits", [2, 9])
+def test_flit_of_the_largest_system_holds_every_field_at_its_limits(payload_bits: int) -> None:
+    plain = replace(TINY, ladder=False, signed_ladder=False)
+    core = replace(plain, payload_bits=payload_bits, gateway_axons=1 << 24)
+    spec = SystemSpec(core=core, width=64, height=63)
+    fields = {field.name: limits(field) for field in (*flit_layout(spec), *spike_layout(spec))}
+    for side in range(2):
+        for odd in PACKET:
+            packet = np.array([fields[name][side ^ (name == odd)] for name in PACKET])
+            flit = mesh.pack_flit(packet, int(packet[4]), int(packet[5]))
+            assert [*mesh.unpack_place(flit), *mesh.unpack_flit(flit)] == packet.tolist()
+            assert 0 <= flit < mesh.TOKEN
+
+
+def test_injectors_of_the_largest_chip_come_when_they_are_due(seed: int) -> None:
+    cores, none = 64 * 63, np.zeros(0, np.int64)
+    timing = inject.make_timing(cores, 1, none, none)
+    assert [inject.pop_due(timing) for _ in range(cores)] == list(range(cores))
+    cycles = np.random.default_rng(seed).integers(0, 99, cores + 1).tolist()
+    for injector, due in enumerate(cycles):
+        inject.push_due(timing, due, injector)
+    for due, injector in sorted((due, injector) for injector, due in enumerate(cycles)):
+        assert (inject.due_cycle(timing), inject.pop_due(timing)) == (due, injector)
+    assert timing.host[inject.HOST_QUEUE] == 0
 
 
 @pytest.mark.parametrize("events", range(5))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: every limit has its sentence, arrays cannot be changed, the digest sees the chip bytes only."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,18 @@ import pytest
 
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
-from emu.words import TABLES, Section
+from emu.words import TABLES, Section, section_chunks, section_words
 from sim_tests.generators.pool import PLAIN
-from sim_tests.generators.systems import make_core, make_system, random_system
+from sim_tests.generators.systems import full_system, make_core, make_system, random_system
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
 HERE = [0, 0, 0, 0, 1, 1]
-ENTRY = ("repeat", "init", "integrate", "update", "fire", "threshold_first", "threshold_count")
-ENTRY += ("reset_value", "emit")
-
-
+ENTRY = tuple(c.name for c in TABLES[Section.SCHEDULE])
 LADDER = [[0, 1 << 8, 0, 0]]
 
 
 def core(**fields: Any) -> CoreImage:
-    return make_core(np.ones((4, 3)), **{"fanout": [HERE]} | fields)
+    return make_core(**{"crossbar": np.ones((4, 3)), "fanout": [HERE]} | fields)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +30,8 @@ def core(**fields: Any) -> CoreImage:
         ({"v0": np.zeros(2)}, "v0 must have one entry for each of the 3 neurons, not 2"),
         ({"crossbar": np.ones((4, 2))}, "crossbar must have 3 columns (neurons x strengths), not 2"),
         ({"pooled": np.zeros(3)}, "pooled must have one entry for each of the 4 axons, not 3"),
+        ({"v0": np.zeros(4)}, "v0 must have one entry for each of the 3 neurons, not 4"),
+        ({"pooled": np.zeros(5)}, "pooled must have one entry for each of the 4 axons, not 5"),
         ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns (x0, x1, y0, y1, axon, last), not 5"),
         (
             {"schedule": np.zeros((1, 8))},
@@ -68,7 +68,9 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"fanout": [[0, 0, 0, 0, 1, 2]]}, "fan-out last must be 0..1, not 2"),
         ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0"),
         ({"fanout_base": 1}, "fanout_base must be 0..0, not 1"),
+        ({"fanout_base": 64, "connected": False}, "fanout_base must be 0..63, not 64"),
         ({"threshold_base": 1}, "threshold_base must be 0..0, not 1"),
+        ({"threshold_base": 1, "connected": False}, "threshold_base must be 0..0, not 1"),
         ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0"),
         ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule fire must be 0..1, not 2"),
         ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold_first must be 0..255, not 256"),
@@ -134,6 +136,53 @@ def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, None, core(**change))
     assert str(caught.value) == f"core 1 (1, 0): {message}"
+
+
+@pytest.mark.parametrize("strengths", [1, 2, 4])
+def test_image_that_fills_every_memory_is_legal(strengths: int, seed: int) -> None:
+    image, _ = full_system(seed, SPEC, strengths)
+    for full in image.cores:
+        assert full is not None
+        assert [full.axons, len(full.thresholds), len(full.fanout)] == [32, 128, 64]
+        assert (full.blocks(SPEC), full.neurons) == (4, 4 * (8 // strengths))
+        assert len(full.schedule) == 8
+        for section in (Section.CROSSBAR, Section.THRESHOLD, Section.FANOUT, Section.SCHEDULE):
+            chunks = section_words(SPEC, section) * section_chunks(SPEC, section)
+            assert len(core_chunks(full, SPEC)[section]) == chunks
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "limit", "change"),
+    [
+        ("axons", 33, 32, {"crossbar": np.ones((33, 3))}),
+        ("columns", 40, 32, {"crossbar": np.ones((4, 33))}),
+        ("strengths", 5, 4, {"crossbar": np.ones((4, 15)), "strengths": [1] * 5}),
+        ("thresholds", 129, 128, {"thresholds": np.zeros(129)}),
+        ("fan-out entries", 65, 64, {"fanout": [[0, 0, 0, 0, 1, 1]] * 65}),
+        ("schedule entries", 9, 8, {"schedule": [[1, 0, 1, 1, 1, 0, 1]] * 9}),
+    ],
+)
+def test_one_more_than_a_memory_holds_is_refused(
+    name: str, used: int, limit: int, change: dict[str, Any]
+) -> None:
+    why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
+    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
+        make_system(SPEC, core(**change), None)
+
+
+def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> None:
+    fields: dict[str, Any] = {"schedule": [[1, 0, 1, 1, 1, 0, 2]], "thresholds": [1, 2]}
+    for axon, emission, legal in (
+        (4094, [0, 1, 0], True),
+        (4095, [0, 1, 0], False),
+        (4095, [0, 0, 0], True),
+    ):
+        mixed = core(fanout=[[0, 0, 0, 0, axon, 1]], emission=emission, **fields)
+        if legal:
+            make_system(SPEC, mixed, None)
+        else:
+            with pytest.raises(ImageError, match=r"unary emission reaches axon 4096"):
+                make_system(SPEC, mixed, None)
 
 
 def test_crossbar_cell_over_a_limit() -> None:
@@ -207,6 +256,24 @@ def test_digest_is_of_the_chip_bytes(seed: int) -> None:
     assert image.replace(meta={"name": "x"}).digest == image.digest
     assert make_system(SPEC, None, core()).digest != make_system(SPEC, core(), None).digest
     assert make_system(SPEC, None, core()).digest != make_system(SPEC, None, core(bias=1)).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fanouts": 63}, {"axons": 31}, {"thresholds": 124}, {"gateway_axons": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_digest_sees_sizes_that_leave_the_chunks_alone(change: dict[str, Any]) -> None:
+    spec = dataclasses.replace(SPEC, core=dataclasses.replace(SPEC.core, **change))
+    images = [make_system(sizes, make_core(np.ones((4, 3))), None) for sizes in (SPEC, spec)]
+    assert images[0].digest != images[1].digest
+
+
+def test_digest_of_a_known_image_stays() -> None:
+    """A file of an older version names its digest: a change here makes every image foreign."""
+    assert make_system(SPEC, None, core(bias=[1, -2, 3])).digest == (
+        "1307a69901a0f003f340cb5381a188cfa7c5a7c6c731de9fddc2d185794bb8bf"
+    )
 
 
 def test_chunks_are_whole_rows() -> None:

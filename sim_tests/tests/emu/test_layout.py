@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers of the contract as literals, and small runs worked out by hand: what a round trip cannot see."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emu.bits import layout_bits, pack, unpack
-from emu.host import load_flits, read_request, run_flits
+from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
 from emu.image import core_chunks
 from emu.kernels import state as arrays
 from emu.machine import Machine
@@ -15,6 +16,7 @@ from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, diff
 from emu.words import (
     STATE_FIELDS,
+    WRITABLE,
     Activity,
     Control,
     Emission,
@@ -39,9 +41,11 @@ HERE = [0, 0, 0, 0, 0, True]
 def test_numbers_of_the_contract() -> None:
     assert [int(k) for k in (Kind.SPIKE, Kind.TOKEN, Kind.POINTER_HIGH, Kind.POINTER_LOW)] == [0, 1, 2, 3]
     assert [int(k) for k in (Kind.WRITE, Kind.READ, Kind.REPLY)] == [4, 5, 6]
-    assert [s.name for s in sorted(Section)] == (
-        "CONTROL SCHEDULE CROSSBAR NEURON THRESHOLD FANOUT STATE COUNTER STATUS PROFILE SHIFT IDENTITY".split()
-    )
+    assert [s.name for s in sorted(Section)] == [
+        *("CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "STATE", "COUNTER", "STATUS"),
+        *("PROFILE", "SHIFT", "IDENTITY"),
+    ]
+    assert [s.name for s in Section if s not in WRITABLE] == ["IDENTITY"]
     assert [c.name for c in sorted(Control)] == [
         *("ENABLE", "AXONS_LOW", "AXONS_HIGH", "NEURONS", "STRENGTHS", "SCHEDULE"),
         *("BLOCKS", "PER_BLOCK", "EXTENSION", "LADDER"),
@@ -103,6 +107,10 @@ def test_schedule_and_fanout_words_bit_by_bit() -> None:
         zip((f.name for f in section_layout(TWO, Section.FANOUT)), (0, 1, 1, 0, 0x123, 1), strict=True)
     )
     assert pack(section_layout(TWO, Section.FANOUT), target) == 0b0110 | 0x123 << 4 | 1 << 16
+    uneven = SystemSpec(core=TINY, width=9, height=2)  # x takes 4 bits and y 2
+    target |= {"x0": 8, "x1": 7, "y0": 1, "y1": 2}
+    word = pack(section_layout(uneven, Section.FANOUT), target)
+    assert word == 8 | 7 << 4 | 1 << 8 | 2 << 10 | 0x123 << 12 | 1 << 24
 
 
 def test_crossbar_chunks_bit_by_bit() -> None:
@@ -145,6 +153,28 @@ def test_pointer_flits() -> None:
     assert read_request(TWO, 0, Section.STATE, 3)[1] == 6
 
 
+def test_nothing_is_sent_where_nothing_is_written() -> None:
+    assert write_flits(TWO, (0, 0, 0, 0), Section.NEURON, np.zeros(0, np.uint16)) == []
+
+
+def test_widths_of_the_words_of_the_reference() -> None:
+    spec = SystemSpec(core=preset("reference"), width=40, height=20)
+    widths = {s: [f.bits for f in section_layout(spec, s)] for s in sorted(Section) if s != Section.CROSSBAR}
+    assert widths == {
+        Section.CONTROL: [16],
+        Section.SCHEDULE: [12, 1, 1, 1, 1, 8, 8, 24, 9],
+        Section.NEURON: [24, 24, 4, 1, 12, 13],
+        Section.THRESHOLD: [25] * 4,
+        Section.FANOUT: [6, 6, 5, 5, 14, 1],
+        Section.STATE: [24, 24, 8],
+        Section.COUNTER: [48],
+        Section.STATUS: [16],
+        Section.PROFILE: [3, 2, 1, 8, 13, 13],
+        Section.SHIFT: [3],
+        Section.IDENTITY: [16],
+    }
+
+
 def test_load_enables_each_core_last() -> None:
     words = load_flits(make_system(TWO, None, make_core([[1]])))
     parsed = [tuple(unpack(flit_layout(TWO), int(word)).values()) for word in words]
@@ -161,6 +191,26 @@ def test_run_is_stimulus_token_stimulus_token_pause() -> None:
     expected = [flit(TWO, x0=1, x1=1, data=5 | 15 << 12), token, token, flit(TWO, x1=1, data=6 | 7 << 12)]
     expected += [flit(TWO, data=7 | 1 << 12), token, flit(TWO, kind=1, data=1)]
     assert (words.tolist(), first) == (expected, 1)
+
+
+@pytest.mark.parametrize(
+    ("axon", "payload", "message"),
+    [
+        (0, -8, None),
+        (4095, 7, None),
+        (-1, 0, "stimulus axon must be 0..4095, not -1"),
+        (4096, 0, "stimulus axon must be 0..4095, not 4096"),
+        (0, -9, "stimulus payload must be -8..7, not -9"),
+        (0, 8, "stimulus payload must be -8..7, not 8"),
+    ],
+)
+def test_data_of_a_spike_must_fit(axon: int, payload: int, message: str | None) -> None:
+    rows = np.array([0, axon]), np.array([0, payload])
+    if message is None:
+        assert spike_data(TWO, *rows).tolist() == [0, axon | (payload & 15) << 12]
+    else:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            spike_data(TWO, *rows)
 
 
 def both(image: object, stimulus: object) -> RunResult:
@@ -248,6 +298,16 @@ def test_state_is_a_copy() -> None:
     for name in STATE_FIELDS:
         getattr(state, name)[0] = 9
         assert start[name].tolist() == [5]
+
+
+def test_spike_of_the_largest_chip_fits_one_number() -> None:
+    largest = (1 << 29, 64 * 63 - 1, 4095, 255)
+    rows = np.array([[high if i == j else 0 for j, high in enumerate(largest)] for i in range(4)] + [largest])
+    places = (arrays.SPIKE_STEP, arrays.SPIKE_CORE, arrays.SPIKE_NEURON, 0)
+    spikes = sum(rows[:, i] << place for i, place in enumerate(places))
+    got = np.empty_like(rows)
+    arrays.unpack_spikes(np.asarray(spikes), got)
+    assert got.tolist() == rows.tolist()
 
 
 def test_record_is_empty_after_it_was_taken() -> None:

@@ -11,11 +11,13 @@ import pytest
 
 from emu import machine
 from emu.image import CoreImage, SystemImage
+from emu.kernels import inject
 from emu.kernels import state as arrays
 from emu.kernels.cycle import run_cycles
 from emu.kernels.fabric import run_steps
 from emu.machine import Machine
 from emu.spec import PRESETS, SystemSpec
+from emu.tape import Tape
 from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus, compared, diff
 from emu.words import COUNTERS, Emission, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
@@ -170,6 +172,24 @@ def test_progress_reaches_the_end(cycles: bool) -> None:
     assert seen[-1] == (700, 700)
 
 
+def test_cycle_run_tells_its_progress_in_equal_parts() -> None:
+    seen: list[int] = []
+    image = system(1, 1, None)
+    Machine(image).run(make_stimulus(100), cycles=True, progress=lambda done, _: seen.append(done))
+    assert seen == [32, 64, 96, 100]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_cycle_run_goes_on_after_every_full_record(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    core = make_core([[0]], bias=1, reset=0, fanout=[*[[0, 0, 1, 1, 0, 0]] * 3, [0, 0, 1, 1, 1, 1]])
+    image, stimulus = system(1, 1, core), make_stimulus(9)
+    wide = Machine(image).run(stimulus, cycles=True, potentials=True)
+    monkeypatch.setattr(machine, "Tape", lambda visits, **_: Tape(rows=rows, outputs=rows, visits=visits))
+    narrow = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert len(narrow.outputs) == 36
+    assert diff(wide, narrow) is None
+
+
 def test_tokens_of_a_long_run() -> None:
     # Every router of 3 x 3 sends tokens by two to four sides (south of router 6 is the gateway).
     run = both(system(3, 3, *[None] * 9), make_stimulus(299))
@@ -210,8 +230,6 @@ def test_stimulus_that_does_not_fit_a_flit(row: list[int], message: str) -> None
 
 
 def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emu.kernels import inject
-
     monkeypatch.setattr(inject, "start_host", lambda *_: None)
     with pytest.raises(RuntimeError) as caught:
         Machine(system(1, 1, None)).run(make_stimulus(1), cycles=True)
@@ -219,6 +237,17 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "emulated network is stuck in cycle 2: 1 of 1 cores wait for a token (first: core 0, step 0 of 1), "
         "0 tokens have left by the gateway; please report this image and stimulus"
     )
+
+
+def test_run_whose_last_token_did_not_leave_is_stuck() -> None:
+    none = np.zeros(0, np.int64)
+    timing = inject.make_timing(1, 1, none, none)
+    timing.pause_seen[0], timing.step[0] = 5, 1
+    timing.host[inject.HOST_TOKENS] = 2
+    machine._check_end(timing, 1, 9)
+    timing.host[inject.HOST_TOKENS] = 1
+    with pytest.raises(RuntimeError, match=r"stuck in cycle 9: 0 of 1 cores wait .* 1 tokens have left"):
+        machine._check_end(timing, 1, 9)
 
 
 def test_kernels_have_one_signature(seed: int) -> None:

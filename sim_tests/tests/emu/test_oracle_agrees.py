@@ -108,3 +108,18 @@ def test_emulator_equals_oracle_on_what_the_host_sends_itself() -> None:
         expected = run_oracle(image, stimulus, cycles=cycles)
         assert expected.outputs.tolist() == [[-1, 0, 1], [0, 3, -1]]
         assert diff(expected, Machine(image).run(stimulus, cycles=cycles)) is None
+
+
+@pytest.mark.parametrize("name", [0, 65535, 65536, 70000, (1 << 24) - 2])
+@pytest.mark.parametrize("by_count", [False, True])
+def test_emulator_equals_oracle_on_any_name_at_the_gateway(name: int, by_count: bool) -> None:
+    core = dataclasses.replace(preset("tiny"), gateway_axons=1 << 24)
+    spec = SystemSpec(core=core, width=1, height=1)
+    fields: dict[str, Any] = {"thresholds": [0, 1], "schedule": [[1, 0, 1, 1, 1, 0, 2]]}
+    sender = make_core([[1]], fanout=[[0, 0, 1, 1, name, True]], count_emission=by_count, **fields)
+    image, stimulus = make_system(spec, sender), make_stimulus(1, [(0, 0, 0, 0, 0, 0, 7)])
+    sent = [[0, name, 2]] if by_count else [[0, name, 1], [0, name + 1, 1]]
+    for cycles in (False, True):
+        run = Machine(image).run(stimulus, cycles=cycles)
+        assert run.outputs.tolist() == sent
+        assert diff(run_oracle(image, stimulus, cycles=cycles), run) is None

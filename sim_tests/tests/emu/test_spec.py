@@ -11,7 +11,7 @@ import pytest
 
 from emu.spec import PRESETS, CoreSpec, SystemSpec, preset
 
-TINY = asdict(PRESETS["tiny"])
+TINY = asdict(PRESETS["tiny"]) | {"ladder": False, "signed_ladder": False, "sum_bits": 0}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,58 @@ def test_core_spec_outside_limit(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         CoreSpec(**TINY | change)
     assert str(caught.value) == message
+
+
+LIMITS = {
+    "axons": (2, 4096),
+    "columns": (8, 4096),
+    "payload_bits": (2, 9),
+    "potential_bits": (8, 32),
+    "strengths": (1, 8),
+    "fanouts": (2, 65536),
+    "schedule": (2, 256),
+    "profiles": (2, 256),
+    "gateway_axons": (0, 1 << 24),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_core_spec_at_and_outside_each_limit(name: str) -> None:
+    low, high = LIMITS[name]
+    for value in (low, high):
+        assert getattr(CoreSpec(**TINY | {name: value}), name) == value
+    for value in (low - 1, high + 1):
+        with pytest.raises(ValueError, match=rf"^{name} must be {low}\.\.{high}, not {value}$"):
+            CoreSpec(**TINY | {name: value})
+
+
+@pytest.mark.parametrize("value", [0, 2, 6, 65537, 65540])
+def test_thresholds_fill_words_of_four(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"^thresholds must be a multiple of 4, 4\.\.65536, not {value}$"):
+        CoreSpec(**TINY | {"thresholds": value})
+    assert [CoreSpec(**TINY | {"thresholds": t}).thresholds for t in (4, 65536)] == [4, 65536]
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32, 64, 128])
+def test_lanes_are_a_power_of_two(lanes: int) -> None:
+    sizes = TINY | {"lanes": lanes, "columns": 128}
+    if lanes >= 8:
+        assert CoreSpec(**sizes).words == 128 // lanes
+    else:
+        with pytest.raises(ValueError, match=f"^lanes must be 8, 16, 32, 64 or 128, not {lanes}$"):
+            CoreSpec(**sizes)
+
+
+def test_system_spec_at_its_limits() -> None:
+    for width, height in ((1, 1), (64, 63)):
+        assert SystemSpec(core=PRESETS["tiny"], width=width, height=height).cores == width * height
+
+
+@pytest.mark.parametrize("size", [*range(1, 10), 15, 16, 17, 31, 32, 33, 62, 63])
+def test_coordinates_of_the_last_core_and_of_the_gateway_fit(size: int) -> None:
+    spec = SystemSpec(core=PRESETS["tiny"], width=size, height=size)
+    assert spec.x_bits == max(1, (size - 1).bit_length())
+    assert spec.y_bits == spec.gateway[1].bit_length()
 
 
 @pytest.mark.parametrize("value", [1.0, True, "32"])

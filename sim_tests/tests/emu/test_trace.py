@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emu.machine import Machine
-from emu.trace import Divergence, RunResult, Stimulus, compared, diff
+from emu.trace import Divergence, HostPace, RunResult, Stimulus, compared, diff
 from emu.words import COUNTERS, STATE_FIELDS
 from sim_tests.generators.systems import random_system
 
@@ -64,6 +64,19 @@ def test_diff_names_a_missing_row(result: RunResult, name: str) -> None:
     assert (found.expected, found.got) == (None, table[-1, place])
 
 
+@pytest.mark.parametrize("name", ["visits", "spikes"])
+def test_diff_names_a_row_missing_before_others(result: RunResult, name: str) -> None:
+    table = getattr(result, name)
+    short = replace(result, **{name: table[1:]})
+    first = table[0, 3]
+    for left, right, values in ((result, short, (first, None)), (short, result, (None, first))):
+        found = diff(left, right)
+        assert found is not None
+        what = "potentials" if name == "visits" else TABLES[name]
+        assert (found.what, found.step, found.core, found.neuron) == (what, *table[0, :3])
+        assert (found.expected, found.got) == values
+
+
 @pytest.mark.parametrize("name", COUNTERS)
 def test_diff_names_a_changed_counter(result: RunResult, name: str) -> None:
     value = result.counters[name]
@@ -101,6 +114,14 @@ def test_diff_names_the_earliest_step(result: RunResult) -> None:
     found = diff(result, both)
     assert found is not None
     assert (found.what, found.step) == ("spikes", result.spikes[0, 0])
+
+
+def test_diff_prefers_a_step_to_what_has_none(result: RunResult) -> None:
+    errors = {**result.counters, "errors": changed(result.counters["errors"], 0)}
+    both = replace(result, counters=errors, gateway=changed(np.asarray(result.gateway), -1))
+    found = diff(result, both)
+    assert found is not None
+    assert (found.what, found.step) == ("gateway cycles", result.steps)
 
 
 def test_diff_prefers_the_potential_of_the_same_step(result: RunResult) -> None:
@@ -144,6 +165,12 @@ def test_stimulus_that_is_wrong(steps: int, step: list[int], message: str) -> No
     with pytest.raises(ValueError, match="must") as caught:
         Stimulus(steps=steps, step=np.array(step, np.int64), packet=packet)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("period", "taken"), [(1, 0), (3, 0), (3, 4), (0, 0), (0, 1), (-1, -1)])
+def test_host_that_never_takes_or_too_often(period: int, taken: int) -> None:
+    with pytest.raises(ValueError, match=rf"^taken must be 1\.\.{period}, the period, not {taken}$"):
+        HostPace(period=period, taken=taken)
 
 
 def test_stimulus_in_wrong_order() -> None:

@@ -214,13 +214,13 @@ def test_counters_of_a_stalled_step() -> None:
 
 def test_events_of_the_router_are_counted() -> None:
     pins = [
-        {"hops": 3, "token_hops": 4, "router_errors": 9},
+        {"hops": 4, "token_hops": 4, "router_errors": 9},
         {"hops": 1},
         {"token_hops": 1},
         {"router_errors": 2},
     ]
     got = counters(two(), pins)
-    assert [got[name] for name in ("hops", "token_hops", "router_errors")] == [4, 5, 11]
+    assert [got[name] for name in ("hops", "token_hops", "router_errors")] == [5, 5, 11]
 
 
 def test_waiting_and_pausing_are_counted() -> None:

@@ -121,6 +121,37 @@ def test_status_shows_the_schedule_position() -> None:
     ]
 
 
+def test_status_shows_a_long_repetition() -> None:
+    step: list[Row] = [TOKEN, *[{}] * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    rows = [*step * 2300, *asked]
+    assert replies(two(schedule=[[1, *[0] * 6], [4095, *[0] * 6]]), rows) == [1, 2299]
+
+
+def test_schedule_of_a_disabled_core_stands_still() -> None:
+    schedule = [[2, 0, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]]
+    step: list[Row] = [TOKEN, *[{}] * 45]
+    rows = [*step * 3, PAUSE, *[{}] * 9, *write(Section.CONTROL, Control.ENABLE, 0), {}, *step * 3]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
+    assert replies(two(schedule=schedule), [*rows, *asked]) == [0, 0]
+    assert replies(two(schedule=schedule), [*step * 3, *asked]) == [1, 1]
+
+
+@pytest.mark.parametrize("events", [0, 3])
+@pytest.mark.parametrize("entry", [[1, 0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0, 0]])
+def test_disabled_core_does_nothing_with_its_program(entry: list[int], events: int) -> None:
+    program = two(schedule=[entry], bias=3, v0=5, thresholds=[1], potential=[7, -7], fanout=[HERE])
+    disabled = [*write(Section.CONTROL, Control.ENABLE, 0), *[spike(0, 1)] * events, TOKEN, *[{}] * 60]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATE, 0, 4)]
+    cycles = run(program, [*disabled, *asked])
+    assert beats(cycles) == []
+    assert [kind for kind, _ in taken(cycles, [])] == [Kind.TOKEN] * 2 + [Kind.REPLY] * 4
+    assert replies(program, [*disabled, *asked]) == [7, 0, -7 & 0xFFF, 0]
+    got = counters(program, [*disabled, PAUSE])
+    assert {name for name, value in got.items() if value} <= {"deliveries", "merges", "token_wait", "paused"}
+    assert got["deliveries"] == events
+
+
 def words(chunks: list[int], size: int) -> list[int]:
     return [
         sum(c << 16 * i for i, c in enumerate(chunks[at : at + size])) for at in range(0, len(chunks), size)

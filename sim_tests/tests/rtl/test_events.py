@@ -13,7 +13,7 @@ from sim_tests.bench.block_player import Bench, Row, play, widths
 
 TINY = preset("tiny")
 BROAD = replace(preset("small"), axons=200)
-TALL = replace(preset("small"), axons=2080, max_extension=2)
+TALL = preset("small").resized(axons=2080, max_extension=2)
 SWAP: Row = {"swap": 1}
 HOLD: Row = {"limit": 32}
 COUNTED = ["delivered", "merged", "refused"]

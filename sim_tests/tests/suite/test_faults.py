@@ -53,7 +53,18 @@ BLOCKS = {
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"
-        for name in ("crossbar", "neuron", "fabric", "routes", "mesh", "cycle", "inject", "state")
+        for name in (
+            "crossbar",
+            "membrane",
+            "quantise",
+            "neuron",
+            "fabric",
+            "routes",
+            "mesh",
+            "cycle",
+            "inject",
+            "state",
+        )
     ),
     *(f"sim_tests/bench/{name}.py" for name in ("scoreboard", "session", "job")),
 }
