@@ -19,26 +19,13 @@ from sim_tests.bench.prelude import _Knock
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
 from sim_tests.bench.status import expected_status, status_fault
-from sim_tests.generators.pool import BLOCK, DIGITS, LONG, WIDE
+from sim_tests.generators.pool import BLOCK, DIGITS, LEAST, LONG, WIDE
 from sim_tests.generators.systems import full_system, make_core, make_stimulus, make_system
 from sim_tests.oracle.machine import run_oracle
 
 ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
-LEAST = CoreSpec(
-    axons=2,
-    columns=8,
-    lanes=8,
-    payload_bits=2,
-    potential_bits=8,
-    strengths=1,
-    thresholds=8,
-    fanouts=8,
-    schedule=2,
-)
-LEAST_OF_EIGHT = dataclasses.replace(LEAST, sum_bits=0, strengths=8, potential_bits=32)
-ODD = dataclasses.replace(
-    LEAST,
-    sum_bits=0,
+LEAST_OF_EIGHT = LEAST.resized(strengths=8, potential_bits=32)
+ODD = LEAST.resized(
     axons=65,
     columns=64,
     lanes=64,
