@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.spec import CoreSpec
+from emu.tables import columns_of
 from emu.trace import VISIT, RunResult, Stimulus
-from emu.words import STATE_FIELDS, Emission, Kind, Reset, Section, columns_of
+from emu.words import STATE_FIELDS, Emission, Kind, Reset, Section
 
 __all__ = ["coverage", "require_coverage", "unreachable"]
 
