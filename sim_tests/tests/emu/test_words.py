@@ -8,19 +8,18 @@ from hypothesis import strategies as st
 
 from emu.bits import Field, chunks_of, layout_bits, limits, pack, places, unpack, words_of
 from emu.spec import PRESETS, SystemSpec, chunks_for
+from emu.tables import columns_of, table_of
 from emu.words import (
     COUNTERS,
     POINTER,
     TABLES,
     Column,
     Section,
-    columns_of,
     flit_layout,
     section_chunks,
     section_layout,
     section_words,
     spike_layout,
-    table_of,
 )
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=3, height=2)
