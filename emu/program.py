@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.kernels.state import TARGET, WORD, Program
+from emu.kernels.state import DYNAMICS, TARGET, WORD, Program
 from emu.spec import THRESHOLDS_A_WORD, SystemSpec
 from emu.words import LADDER, RECTANGLE, STATE_FIELDS, TABLES, Emission, Reset, Section
 
@@ -169,10 +169,12 @@ def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> 
         name: joined([getattr(core, name) for core in cores]) for name in ("bias", "v0", "connected")
     }
     bases = [core.fanout_base + first for core, first in zip(cores, fanout_at, strict=True)]
-    profile = (c.name for c in TABLES[Section.PROFILE])
+    profile = {c.name: joined([core.of_profile(c.name) for core in cores]) for c in TABLES[Section.PROFILE]}
     return fields | {
         "fanout_base": joined(bases),
-        **{name: joined([core.of_profile(name) for core in cores]) for name in profile},
+        "reset": profile["reset"],
+        "emission": profile["emission"],
+        "dynamics": np.stack([profile[name] for name in DYNAMICS], axis=1),
     }
 
 
@@ -201,8 +203,9 @@ def _places(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, An
 
 def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
     """Return cells, weights and strengths; a neuron whose digits are folded has one column of strength 1."""
-    cells, cell_at, planes, plane_at = _crossbars(cores)
     weights, weight_at = _weights(cores, spec)
+    whole = [core if at < 0 else None for core, at in zip(cores, weight_at.tolist(), strict=True)]
+    cells, cell_at, planes, plane_at = _crossbars(whole)
     strengths = _strengths(cores, spec)
     strengths[weight_at >= 0] = 0
     strengths[weight_at >= 0, 0] = 1

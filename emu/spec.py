@@ -186,6 +186,16 @@ class CoreSpec:
         refractory = self.refractory_bits == 0 or 2 <= self.refractory_bits <= 8
         _require(refractory, "refractory_bits", "0 or 2..8", self.refractory_bits)
 
+    def resized(self, **changes: Any) -> CoreSpec:
+        """Return a core with other sizes; sums that were as wide as all axons need stay so.
+
+        >>> preset("tiny").sum_bits, preset("tiny").resized(axons=1024).sum_bits
+        (10, 15)
+        """
+        widest = signed_bits(self.axons << (self.payload_bits - 1))
+        own = {"sum_bits": 0} if self.sum_bits == widest else {}
+        return dataclasses.replace(self, **own | changes)
+
     @property
     def extended_axons(self) -> int:
         """Most axons of a core: crossbar rows times the largest extension."""
@@ -252,10 +262,15 @@ class CoreSpec:
     def walk_fill(self) -> int:
         """Cycles from the last cycle of integration to the first neuron at the emitter (FW).
 
-        A ladder adds a stage for each bit that it decides.
+        Decays add a stage for their products, a ladder one for each bit that it decides.
         """
-        stages = self.payload_bits - (not self.signed_ladder)
-        return 10 + (stages if self.ladder else 0)
+        rungs = self.payload_bits - (not self.signed_ladder)
+        return 9 + self.multiplies + (rungs if self.ladder else 0)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether potentials or currents decay: whether a neuron's state meets a multiplier."""
+        return self.decay or self.synaptic_current
 
     @property
     def potential_max(self) -> int:

@@ -2,7 +2,7 @@
 """The neurocore: composition of its parts, and the phases of a step."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, SystemSpec
@@ -115,7 +115,10 @@ class Neurocore(Component):
         m.d.comb += [
             self._schedule.length.eq(control.schedule),
             events.limit.eq(control.axons),
-            *(getattr(blocks, name).eq(getattr(control, name)) for name in ("neurons", "blocks", "per_block")),
+            *(
+                getattr(blocks, name).eq(getattr(control, name))
+                for name in ("neurons", "blocks", "per_block")
+            ),
             blocks.advance.eq(walk.start),
             *(getattr(walk, name).eq(getattr(control, name)) for name in ("strengths", "ladder")),
             *(mine.eq(given) for mine, given in zip(walk.strength, control.strength, strict=True)),
@@ -124,7 +127,10 @@ class Neurocore(Component):
             walk.entry.eq(entry),
             crossbar.extension.eq(control.extension),
             crossbar.block.eq(blocks.block),
-            *(getattr(crossbar, name).eq(getattr(events, name)) for name in ("valid", "event", "value", "over")),
+            *(
+                getattr(crossbar, name).eq(getattr(events, name))
+                for name in ("valid", "event", "value", "over")
+            ),
         ]
 
     def _phases(self, m: Module) -> None:

@@ -22,16 +22,16 @@ class CounterFile(Component):
     """48-bit counters in one memory, read as chunks (four addresses each, the last reads zero).
 
     Small pre-counters count; a sweep goes round them, three cycles each, and adds what each has to its word.
-    A chunk that is read takes pre-counter and sum on the way into account. A word that was not written since
-    the counters were cleared reads as zero. Reset leaves the counters: the host clears them when it loads a
-    program, and that sets the sweep going.
+    A chunk that is read takes pre-counter and sum on the way into account. Until the sweep has gone round
+    once after the counters were cleared, words that it did not reach read as zero. Reset leaves the counters:
+    the host clears them when it loads a program, and that sets the sweep going.
 
     Members
     -------
     meter : In(MeterSignature), increments of this cycle.
     clear : In, all counters return to zero.
-    inspect : In, a chunk is read: it tells what was counted up to the cycle of ``inspect.enable``. Asked for
-        in every third cycle at most.
+    inspect : In, a chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle
+        included. Asked for in every third cycle at most.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -40,70 +40,77 @@ class CounterFile(Component):
             {"meter": In(MeterSignature(spec)), "clear": In(1), "inspect": In(InspectSignature())}
         )
         self._words = DualPort(depth=len(COUNTERS), bits=COUNTER_BITS)
+        self._phase = Signal(2, name="phase", reset_less=True)
+        self._slot = Signal(range(len(COUNTERS)), name="slot", reset_less=True)
+        self._around = Signal(name="around", reset_less=True)
 
     def elaborate(self, platform: object) -> Module:
         """Sweep, and let a read come between."""
         m = Module()
         m.submodules.words = words = self._words
-        slot, phase = Signal(range(len(COUNTERS)), reset_less=True), Signal(2, reset_less=True)
-        total, written = Signal(COUNTER_BITS, reset_less=True), Signal(len(COUNTERS), reset_less=True)
-        ask, mine, place = Signal(), Signal(), Signal.like(slot)
-        asked, flying = self._ask(m, ask, mine, slot, phase)
-        counted = Array(self._count(m, slot, phase == _ADD))
-        known = Mux(written.bit_select(place, 1), words.read.data, 0)
-        count = Mux(flying, total, known) + counted[place]
+        phase, slot, ask = self._phase, self._slot, Signal()
+        place, few = Signal.like(slot), Signal(self._width("spikes"), reset_less=True)
+        total, fresh, known = Signal(COUNTER_BITS, reset_less=True), Signal(), Signal(reset_less=True)
         m.d.comb += [
-            place.eq(Mux(mine, asked, slot)),
+            ask.eq(self.inspect.enable & (self.inspect.section == Section.COUNTER)),
+            place.eq(Mux(ask, self.inspect.address[2:], slot)),
             words.read.enable.eq(ask | (phase == _READ)),
-            words.read.address.eq(Mux(ask, self.inspect.address[2:], slot)),
+            words.read.address.eq(place),
             words.write.enable.eq((phase == _WRITE) & ~self.clear),
             words.write.address.eq(slot),
             words.write.data.eq(total),
         ]
-        self._answer(m, count, mine)
+        counted = self._count(m, place, ~ask)
+        with m.If(words.read.enable):
+            m.d.sync += [few.eq(counted), known.eq(self._around | (place < slot))]
+        m.d.sync += fresh.eq(ask & (phase != _READ) & (place == slot))
+        count = Mux(fresh, total, Mux(known, words.read.data, 0)) + few
+        with m.If(phase == _ADD):
+            m.d.sync += total.eq(count)
+        self._answer(m, count, ask)
+        self._sweep(m, ask)
+        return m
+
+    def _sweep(self, m: Module, ask: Signal) -> None:
+        """Read a word, add, write, and go on to the next."""
+        phase, slot = self._phase, self._slot
         with m.Switch(phase):
             with m.Case(_READ), m.If(~ask):
                 m.d.sync += phase.eq(_ADD)
             with m.Case(_ADD):
-                m.d.sync += [total.eq(count), phase.eq(_WRITE)]
+                m.d.sync += phase.eq(_WRITE)
             with m.Case(_WRITE):
-                m.d.sync += [phase.eq(_READ), written.eq(written | (Const(1) << slot))]
-                m.d.sync += slot.eq(Mux(slot == len(COUNTERS) - 1, 0, slot + 1))
+                m.d.sync += [phase.eq(_READ), slot.eq(slot + 1)]
+                with m.If(slot == len(COUNTERS) - 1):
+                    m.d.sync += [slot.eq(0), self._around.eq(1)]
         with m.If(self.clear):
-            m.d.sync += [phase.eq(_READ), slot.eq(0), written.eq(0)]
-        return m
+            m.d.sync += [phase.eq(_READ), slot.eq(0), self._around.eq(0)]
 
-    def _ask(
-        self, m: Module, ask: Signal, mine: Signal, slot: Signal, phase: Signal
-    ) -> tuple[Signal, Signal]:
-        """Begin to read: return which counter is asked for, and whether ``total`` is newer than its word."""
-        asked, flying = Signal.like(slot, reset_less=True), Signal()
-        m.d.comb += ask.eq(self.inspect.enable & (self.inspect.section == Section.COUNTER))
-        m.d.sync += [mine.eq(ask), flying.eq(0)]
-        with m.If(ask):
-            m.d.sync += asked.eq(self.inspect.address[2:])
-            m.d.sync += flying.eq((phase != _READ) & (slot == self.inspect.address[2 : 2 + len(slot)]))
-        return asked, flying
-
-    def _answer(self, m: Module, count: Value, mine: Signal) -> None:
-        """Show the chunk asked for."""
-        part = Signal(2, reset_less=True)
-        m.d.sync += part.eq(self.inspect.address)
+    def _answer(self, m: Module, count: Value, ask: Signal) -> None:
+        """Show the chunk that was asked for."""
+        mine, part = Signal(), Signal(2, reset_less=True)
+        m.d.sync += [mine.eq(ask), part.eq(self.inspect.address)]
         with m.If(mine):
             chunks = [count[at : at + CHUNK_BITS] for at in range(0, COUNTER_BITS, CHUNK_BITS)]
             m.d.comb += self.inspect.chunk.eq(Array([*chunks, Const(0)])[part])
 
-    def _count(self, m: Module, slot: Signal, sweep: Value) -> list[Signal]:
-        """Count in every cycle; give what was counted to the sweep when it comes by."""
-        counters = []
-        for index, (name, bits) in enumerate(self._increments.items()):
-            counter = Signal(bits + SWEEP.bit_length(), name=f"few_{name}", reset_less=True)
-            kept = Mux(sweep & (slot == index), 0, counter)
-            m.d.sync += counter.eq(kept + getattr(self.meter, name))
-            with m.If(self.clear):
+    def _width(self, name: str) -> int:
+        """Return the width of a pre-counter: what comes in between two visits of the sweep."""
+        return self._increments[name] + SWEEP.bit_length()
+
+    def _count(self, m: Module, place: Signal, sweep: Value) -> Value:
+        """Count in every cycle; return what was counted at a place, which begins anew for the sweep."""
+        counted = []
+        for index, name in enumerate(self._increments):
+            counter = Signal(self._width(name), name=f"few_{name}", reset_less=True)
+            more = Signal.like(counter, name=f"more_{name}")
+            m.d.comb += more.eq(counter + getattr(self.meter, name))
+            m.d.sync += counter.eq(more)
+            taken = (self._phase == _READ) & sweep & (place == index)
+            with m.If(taken | self.clear):
                 m.d.sync += counter.eq(0)
-            counters.append(counter)
-        return counters
+            counted.append(more)
+        return Array(counted)[place]
 
 
 class StickyCause(Component):

@@ -94,9 +94,7 @@ class Crossbar(Component):
         m.submodules.shift_memory = shifts = self._shifts
         layout = section_struct(self._spec, Section.SHIFT)
         word = data.View(layout, shifts.read.data)
-        value = Signal(
-            signed(core.payload_bits + (1 << SHIFT_BITS) - 1), name="shifted", reset_less=True
-        )
+        value = Signal(signed(core.payload_bits + (1 << SHIFT_BITS) - 1), name="shifted", reset_less=True)
         m.d.comb += [
             shifts.read.enable.eq(self.valid),
             shifts.read.address.eq(self.event >> self.extension if core.max_extension > 1 else self.event),

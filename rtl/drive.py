@@ -10,14 +10,11 @@ from rtl.visit import register
 
 __all__ = ["Drive"]
 
-_DELAY = 4
-"""Cycles from a column to its product in the drive, the last stage not counted."""
-
 
 class Drive(Component):
     """Select a column sum in two stages, multiply it by its strength, add: a column a cycle.
 
-    A column given in cycle t is in the drive from t + 5 on.
+    A column given in cycle t is in the drive from t + 4 on; from t + 5 on where the base takes as long.
 
     Members
     -------
@@ -26,7 +23,7 @@ class Drive(Component):
     sums : In, the column sums of the block.
     strength : In, the table of strengths.
     drive : Out, the sum of products since the first column.
-    whole : Out, the last column came five cycles ago.
+    whole : Out, the last column is in the drive since this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -46,41 +43,43 @@ class Drive(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Four stages to the product, and the accumulator."""
+        """Wait for the base if it takes a product; three stages to the product of the column; add it."""
         m = Module()
-        live, begins, ends = ([first] for first in (self.live, self.begins, self.ends))
-        for stage in range(1, _DELAY + 1):
+        live, begins, ends = [self.live], [self.begins], [self.ends]
+        lane, digit = self.lane, self.digit
+        for stage in range(3 + self._core.multiplies):
             live.append(Signal(name=f"live{stage}"))
             begins.append(register(1, f"begins{stage}"))
             ends.append(register(1, f"ends{stage}"))
             m.d.sync += [row[-1].eq(row[-2]) for row in (live, begins, ends)]
-        product = self._product(m, live)
+        if self._core.multiplies:
+            lane, digit = register(len(self.lane), "lane_waits"), register(len(self.digit), "digit_waits")
+            with m.If(self.live):
+                m.d.sync += [lane.eq(self.lane), digit.eq(self.digit)]
+        product = self._product(m, live[-4:], lane, digit)
         drive = register(signed(self._core.drive_bits), "accumulator")
         whole = Signal(name="is_whole")
         m.d.comb += [self.drive.eq(drive), self.whole.eq(whole)]
-        m.d.sync += whole.eq(live[_DELAY] & ends[_DELAY])
-        with m.If(live[_DELAY]):
-            m.d.sync += drive.eq(Mux(begins[_DELAY], 0, drive) + product)
+        m.d.sync += whole.eq(live[-1] & ends[-1])
+        with m.If(live[-1]):
+            m.d.sync += drive.eq(Mux(begins[-1], 0, drive) + product)
         return m
 
-    def _product(self, m: Module, live: list[Signal]) -> Signal:
+    def _product(self, m: Module, live: list[Signal], lane: Value, digit: Value) -> Signal:
         """Pick a lane of every group, then a group, then multiply."""
         core, bits = self._core, bits_for(self._core.lanes)
         low = (bits + 1) // 2
-        lane, group = register(bits, "lane1"), register(bits - low, "group")
-        digit, digit2 = register(range(core.strengths), "digit1"), register(range(core.strengths), "digit2")
+        group, its_digit = register(bits - low, "group"), register(len(digit), "digit_of_picked")
         picked = [register(signed(core.sum_bits), f"picked{i}") for i in range(core.lanes >> low)]
         sum_, strength = register(signed(core.sum_bits), "sum"), register(signed(STRENGTH_BITS), "factor")
         product = register(signed(core.sum_bits + STRENGTH_BITS), "product")
         with m.If(live[0]):
-            m.d.sync += [lane.eq(self.lane), digit.eq(self.digit)]
-        with m.If(live[1]):
-            m.d.sync += [group.eq(lane[low:]), digit2.eq(digit)]
+            m.d.sync += [group.eq(lane[low:]), its_digit.eq(digit)]
             for index, one in enumerate(picked):
                 among: Value = Array(self.sums[index << low : (index + 1) << low])[lane[:low]]
                 m.d.sync += one.eq(among)
+        with m.If(live[1]):
+            m.d.sync += [sum_.eq(Array(picked)[group]), strength.eq(Array(self.strength)[its_digit])]
         with m.If(live[2]):
-            m.d.sync += [sum_.eq(Array(picked)[group]), strength.eq(Array(self.strength)[digit2])]
-        with m.If(live[3]):
             m.d.sync += product.eq(sum_ * strength)
         return product

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event banks: one collects packets for the next step, one is scanned for each block of this step."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,8 @@ class Bank(Component):
     -------
     look : In(ReadPort), reads the value of an axon.
     ports : In(LevelPort), read the levels, that of the axons first.
-    store : In, ``value`` is written for ``axon``, and for each level the word that it is in.
+    mark, marked, words : In, the word that an axon is in is written, for each level.
+    store, stored, value : In, the value of an axon is written.
     empty : In, the bank is emptied.
     summary : Out, which words of the last level hold a bit.
     """
@@ -35,10 +36,12 @@ class Bank(Component):
             {
                 "look": In(ReadPort(core.extended_axons, core.payload_bits)),
                 "ports": In(LevelPort(core)).array(len(self._levels)),
-                "store": In(1),
-                "axon": In(range(core.extended_axons)),
-                "value": In(core.payload_bits),
+                "mark": In(1),
+                "marked": In(range(core.extended_axons)),
                 "words": In(PRESENCE_WORD).array(len(self._levels)),
+                "store": In(1),
+                "stored": In(range(core.extended_axons)),
+                "value": In(core.payload_bits),
                 "empty": In(1),
                 "summary": Out(self._levels[-1].words),
             }
@@ -53,7 +56,7 @@ class Bank(Component):
         wiring.connect(m, wiring.flipped(self.look), values.read)
         m.d.comb += [
             values.write.enable.eq(self.store),
-            values.write.address.eq(self.axon),
+            values.write.address.eq(self.stored),
             values.write.data.eq(self.value),
         ]
         for number, (memory, port) in enumerate(zip(self._presence, self.ports, strict=True)):
@@ -62,25 +65,39 @@ class Bank(Component):
                 memory.read.enable.eq(port.enable),
                 memory.read.address.eq(port.address),
                 port.data.eq(memory.read.data),
-                memory.write.enable.eq(self.store),
-                memory.write.address.eq(self.axon[(number + 1) * PLACE_BITS :]),
+                memory.write.enable.eq(self.mark),
+                memory.write.address.eq(self.marked[(number + 1) * PLACE_BITS :]),
                 memory.write.data.eq(self.words[number]),
             ]
         summary = Signal.like(self.summary)
         m.d.comb += self.summary.eq(summary)
-        last = self.axon[len(self._levels) * PLACE_BITS :]
+        last = self.marked[len(self._levels) * PLACE_BITS :]
         with m.If(self.empty):
             m.d.sync += summary.eq(0)
-        with m.Elif(self.store):
+        with m.Elif(self.mark):
             m.d.sync += summary.eq(summary | (Const(1, len(summary)) << last))
         return m
+
+
+class _Stage:
+    """A packet on its way into a bank."""
+
+    def __init__(self, core: CoreSpec, name: str) -> None:
+        self.valid = Signal(name=name)
+        self.bank = Signal(name=f"{name}_bank", reset_less=True)
+        self.axon = Signal(range(core.extended_axons), name=f"{name}_axon", reset_less=True)
+        self.payload = Signal(signed(core.payload_bits), name=f"{name}_payload", reset_less=True)
+
+    def holds(self, bank: Value, axon: Value) -> Value:
+        """Return whether the packet is for this axon of this bank."""
+        return self.valid & (self.bank == bank) & (self.axon == axon[: len(self.axon)])
 
 
 class EventScheduler(Component):
     """Collect packets for the next step while the events of this one are handed out, once for each block.
 
-    A packet takes two cycles, one a cycle: the words it meets are read, then the signed maximum and the
-    presence words are written. What the packet before it wrote is forwarded.
+    A packet takes three cycles, one a cycle: what it meets is read; the presence words are written; the
+    signed maximum is written. What packets before it wrote in the meantime is forwarded.
 
     Members
     -------
@@ -95,7 +112,7 @@ class EventScheduler(Component):
 
     def __init__(self, spec: SystemSpec) -> None:
         core = spec.core
-        self._levels, self._payload_bits = len(levels_of(core)), core.payload_bits
+        self._core, self._levels = core, len(levels_of(core))
         super().__init__(
             {
                 "limit": In(range(core.extended_axons + 1)),
@@ -168,33 +185,38 @@ class EventScheduler(Component):
             ]
 
     def _merge(self, m: Module) -> None:
-        """Write the maximum of the value met and the payload, and the bits that say that it is there."""
-        pending, again, number = Signal(), Signal(reset_less=True), Signal(reset_less=True)
-        axon = Signal.like(self._banks[0].axon, reset_less=True)
-        payload, written = (
-            Signal(signed(self._payload_bits), name=name, reset_less=True) for name in ("payload", "written")
+        """Set the bits that say that a packet is there; then write the maximum of what it meets and itself.
+
+        The value of the packet before is written when this one is compared, that of the one before it when
+        this one reads: both are forwarded.
+        """
+        stages = [_Stage(self._core, name) for name in ("looked", "compared")]
+        looked, compared = stages
+        before = [stage.holds(self._collecting, self.axon) for stage in stages]
+        again = [Signal(name=f"again_{name}", reset_less=True) for name in ("last", "before", "now")]
+        met, written = (
+            Signal(signed(self._core.payload_bits), name=n, reset_less=True) for n in ("met", "written")
         )
-        m.d.sync += pending.eq(self.delivered)
+        known, was = self._presence(m, looked), Signal(reset_less=True)
+        m.d.sync += [looked.valid.eq(self.delivered), compared.valid.eq(looked.valid)]
         with m.If(self.delivered):
-            m.d.sync += [
-                axon.eq(self.axon),
-                payload.eq(self.payload),
-                number.eq(self._collecting),
-                again.eq(pending & (axon == self.axon)),
-            ]
-        old, merged = Signal(signed(self._payload_bits)), Signal(signed(self._payload_bits))
-        known = self._presence(m, pending, number, axon)
-        m.d.comb += [
-            old.eq(Mux(again, written, self._met(number, "look"))),
-            merged.eq(Mux(known & (old > payload), old, payload)),
-            self.merged.eq(pending & known),
-        ]
-        with m.If(pending):
+            m.d.sync += [looked.axon.eq(self.axon), looked.payload.eq(self.payload)]
+            m.d.sync += [looked.bank.eq(self._collecting), again[0].eq(before[0]), again[1].eq(before[1])]
+        with m.If(looked.valid):
+            m.d.sync += [compared.axon.eq(looked.axon), compared.payload.eq(looked.payload)]
+            m.d.sync += [compared.bank.eq(looked.bank), again[2].eq(again[0]), was.eq(known)]
+            m.d.sync += met.eq(Mux(again[1], written, self._met(looked.bank, "look")))
+        old, merged = Mux(again[2], written, met), Signal.like(compared.payload, name="merged_value")
+        m.d.comb += merged.eq(Mux(was & (old > compared.payload), old, compared.payload))
+        with m.If(compared.valid):
             m.d.sync += written.eq(merged)
-        for index, bank in enumerate(self._banks):
+        m.d.comb += self.merged.eq(looked.valid & known)
+        for number, bank in enumerate(self._banks):
             m.d.comb += [
-                bank.store.eq(pending & (number == index)),
-                bank.axon.eq(axon),
+                bank.mark.eq(looked.valid & (looked.bank == number)),
+                bank.marked.eq(looked.axon),
+                bank.store.eq(compared.valid & (compared.bank == number)),
+                bank.stored.eq(compared.axon),
                 bank.value.eq(merged),
             ]
 
@@ -204,10 +226,11 @@ class EventScheduler(Component):
         ports = ports if place is None else [port[place] for port in ports]
         return Mux(number, ports[1].data, ports[0].data)
 
-    def _presence(self, m: Module, pending: Signal, number: Signal, axon: Signal) -> Value:
+    def _presence(self, m: Module, looked: _Stage) -> Value:
         """Set the packet's bit in the words of all levels; return whether it was set."""
+        axon = looked.axon
         top = axon[self._levels * PLACE_BITS :]
-        summary = Mux(number, self._banks[1].summary, self._banks[0].summary)
+        summary = Mux(looked.bank, self._banks[1].summary, self._banks[0].summary)
         known: Value = summary.bit_select(top, 1) if len(top) else summary[0]
         for level in reversed(range(self._levels)):
             low, high = level * PLACE_BITS, (level + 1) * PLACE_BITS
@@ -217,11 +240,11 @@ class EventScheduler(Component):
                 Signal(PRESENCE_WORD, name=f"word{level}", reset_less=True),
             )
             with m.If(self.delivered):
-                m.d.sync += again.eq(pending & (axon[high:] == self.axon[: len(axon)][high:]))
+                m.d.sync += again.eq(looked.valid & (axon[high:] == self.axon[: len(axon)][high:]))
             new = met | (Const(1, PRESENCE_WORD) << axon[low:high])
             with m.If(known):
-                m.d.comb += met.eq(Mux(again, written, self._met(number, "ports", level)))
-            with m.If(pending):
+                m.d.comb += met.eq(Mux(again, written, self._met(looked.bank, "ports", level)))
+            with m.If(looked.valid):
                 m.d.sync += written.eq(new)
             m.d.comb += [bank.words[level].eq(new) for bank in self._banks]
             known = met.bit_select(axon[low:high], 1)

@@ -2,6 +2,7 @@
 """Reset, refractory count and payload of a neuron that was compared (rules 7 and 8)."""
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import SystemSpec
@@ -79,7 +80,7 @@ class Firing(Component):
         counted = Mux(emission == Emission.CONSTANT, constant, self.crossed)
         return Mux(emission == Emission.UNARY, 1, counted)
 
-    def _reset(self, m: Module, fired: Value, visit: Value) -> None:
+    def _reset(self, m: Module, fired: Value, visit: data.View) -> None:
         """Reset a neuron that fired, once, whatever the size of its count."""
         found, entry = self.found, self.entry
         shift = Mux(self.crossed < 0, -entry.reset_value, entry.reset_value)
@@ -98,7 +99,7 @@ class Firing(Component):
             with m.Elif(found.reset == Reset.VALUE):
                 m.d.sync += visit.potential.eq(entry.reset_value)
 
-    def _rest(self, m: Module, fired: Value, visit: Value) -> None:
+    def _rest(self, m: Module, fired: Value, visit: data.View) -> None:
         """Begin to rest, or rest one step less; the largest count never ends."""
         if not self._core.refractory_bits:
             return

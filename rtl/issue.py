@@ -4,13 +4,16 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import THRESHOLDS_A_WORD, SystemSpec
+from emu.spec import THRESHOLDS_A_WORD, SystemSpec, bits_for
 from emu.words import COUNT_BITS, Section
 from rtl.component import Component
 from rtl.layouts import section_struct
 from rtl.visit import register
 
 __all__ = ["Issue"]
+
+_PHASE_BITS = bits_for((1 << COUNT_BITS) // THRESHOLDS_A_WORD)
+"""Bits of the cycles of a neuron: a long window of thresholds takes most."""
 
 
 class Issue(Component):
@@ -21,7 +24,7 @@ class Issue(Component):
     start : In, the first neuron enters in the next cycle.
     first, count : In, the block's first neuron and how many it has; valid with ``start``.
     strengths, entry, ladder : In, what sets the pace; valid from ``start`` on.
-    neuron, tail : Out, the neuron that is let in, and whether it is the block's last.
+    neuron : Out, the neuron that is let in.
     begins, ends : Out, its first column enters in this cycle; its last one does.
     live, lane, digit : Out, a column enters; its lane and its place among the columns of the neuron.
     """
@@ -38,7 +41,6 @@ class Issue(Component):
                 "entry": In(section_struct(spec, Section.SCHEDULE)),
                 "ladder": In(1),
                 "neuron": Out(range(core.columns)),
-                "tail": Out(1),
                 "begins": Out(1),
                 "ends": Out(1),
                 "live": Out(1),
@@ -52,14 +54,13 @@ class Issue(Component):
         m = Module()
         busy, left = Signal(name="busy"), register(len(self.count), "left")
         neuron, lane = register(len(self.neuron), "index"), register(len(self.lane), "column")
-        phase, least = Signal(COUNT_BITS, name="phase"), Signal(COUNT_BITS, name="least")
-        last_phase, most = Signal(name="last_phase"), register(COUNT_BITS, "most")
+        phase, most = Signal(_PHASE_BITS, name="phase"), register(_PHASE_BITS, "most")
+        last_phase, least = Signal(name="last_phase"), Signal(COUNT_BITS, name="least")
         lists = self.entry.fire & (~self.ladder if self._ladder else 1)
         m.d.comb += [
             least.eq(Mux(lists, (self.entry.threshold_count + THRESHOLDS_A_WORD - 1) >> 2, 0)),
             last_phase.eq(phase == most),
             self.neuron.eq(neuron),
-            self.tail.eq(left == 1),
             self.begins.eq(busy & (phase == 0)),
             self.live.eq(busy & (phase < self.strengths)),
             self.ends.eq(busy & (phase + 1 == self.strengths)),
@@ -70,7 +71,7 @@ class Issue(Component):
         with m.If(busy):
             m.d.sync += phase.eq(Mux(last_phase, 0, phase + 1))
             with m.If(last_phase):
-                m.d.sync += [neuron.eq(neuron + 1), left.eq(left - 1), busy.eq(~self.tail)]
+                m.d.sync += [neuron.eq(neuron + 1), left.eq(left - 1), busy.eq(left != 1)]
         with m.If(self.start):
             m.d.sync += [busy.eq(1), phase.eq(0), lane.eq(0), neuron.eq(self.first), left.eq(self.count)]
             m.d.sync += most.eq(Mux(self.strengths > least, self.strengths, least) - 1)

@@ -10,8 +10,8 @@ from emu.spec import CHUNK_BITS, SystemSpec
 from emu.words import (
     ACTIVITY_BITS,
     COUNT_BITS,
-    CROSSED_BITS,
     COUNTERS,
+    CROSSED_BITS,
     POINTER,
     TOKEN,
     Section,

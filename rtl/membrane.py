@@ -34,16 +34,17 @@ def kept(product: Value) -> Value:
 
 
 class Membrane(Component):
-    """Six stages from the words of a neuron to its potential; a neuron a cycle.
+    """Five or six stages from the words of a neuron to its potential; a neuron a cycle.
 
     Its words come in cycle t (`fetched`), its profile is in the memory's output then. In t + 1 the factors of
-    the decays are there, in t + 2 their products, in t + 3 the base. There it waits until its drive is whole
-    (`ready`); one cycle later the current is clipped, two cycles later the potential.
+    the decays are there, in t + 2 their products, in t + 3 the base; in t + 2 already if nothing decays.
+    There it waits until its drive is whole (`ready`); one cycle later the current is clipped, two cycles
+    later the potential.
 
     Members
     -------
     init, update, fire : In, of the schedule entry.
-    fetched : In, ``word`` and ``state``, ``neuron`` and ``tail`` (the last of its block) are valid.
+    fetched : In, ``word`` and ``state`` of a neuron are valid.
     profile : In, the word of the profile memory, in the same cycle.
     ready, drive : In, the drive of the neuron that waits is whole.
     silent, threshold_base : Out, of the neuron that waits.
@@ -63,8 +64,6 @@ class Membrane(Component):
                 "word": In(word),
                 "state": In(section_struct(spec, Section.STATE)),
                 "profile": In(section_struct(spec, Section.PROFILE)),
-                "neuron": In(self._visit.members["neuron"]),
-                "tail": In(1),
                 "ready": In(1),
                 "drive": In(signed(spec.core.drive_bits)),
                 "silent": Out(1),
@@ -92,10 +91,8 @@ class Membrane(Component):
             factors["share"] = DELTA_BITS
             flags["filters"] = 1
             products |= {"filtered": signed(core.potential_bits + DELTA_BITS), "filters": 1}
-        begun, multiplied = (
-            self._stage("begun", **word, **factors),
-            self._stage("multiplied", **word, **products),
-        )
+        begun = self._stage("begun", **word, **factors)
+        multiplied = self._stage("multiplied", **word, **products)
         return begun, multiplied, self._stage("waiting", **word, **flags)
 
     def elaborate(self, platform: object) -> Module:
@@ -103,11 +100,15 @@ class Membrane(Component):
         m = Module()
         begun, multiplied, waiting = self._stages()
         has_begun, has_product = Signal(name="has_begun"), Signal(name="has_product")
-        m.d.sync += [has_begun.eq(self.fetched), has_product.eq(has_begun)]
+        m.d.sync += has_begun.eq(self.fetched)
         with m.If(self.fetched):
             self._begin(m, begun)
-        with m.If(has_begun):
-            self._multiply(m, begun, multiplied)
+        if self._core.multiplies:
+            m.d.sync += has_product.eq(has_begun)
+            with m.If(has_begun):
+                self._multiply(m, begun, multiplied)
+        else:
+            multiplied, has_product = begun, has_begun
         with m.If(has_product):
             self._settle(m, multiplied, waiting)
         m.d.comb += [self.silent.eq(waiting.visit.silent), self.threshold_base.eq(waiting.base)]
@@ -129,8 +130,6 @@ class Membrane(Component):
         if core.decay:
             m.d.sync += begun.leak.eq(_WHOLE - self.profile.potential_decay)
         m.d.sync += [
-            visit.neuron.eq(self.neuron),
-            visit.tail.eq(self.tail),
             visit.silent.eq(~self.fire | rests),
             visit.clipped.eq(0),
             begun.rests.eq(rests),

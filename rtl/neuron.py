@@ -17,6 +17,7 @@ from rtl.layouts import InspectSignature, ProgramSignature, flit_stream, section
 from rtl.membrane import Membrane
 from rtl.memory import join_sections, section_memory
 from rtl.quantiser import Quantiser
+from rtl.visit import register
 
 __all__ = ["Walk"]
 
@@ -120,7 +121,7 @@ class Walk(Component):
         profile = self._attach(m, Section.PROFILE, moves & fetch.read_enable, fetch.read_address)
         thresholds = self._attach(m, Section.THRESHOLD, moves & quantiser.read_enable, quantiser.read_address)
         m.d.comb += [
-            *(getattr(fetch, name).eq(getattr(issue, name)) for name in ("begins", "neuron", "tail")),
+            fetch.begins.eq(issue.begins),
             fetch.word.eq(word),
             fetch.state.eq(state),
             self._membrane.profile.eq(profile),
@@ -132,10 +133,8 @@ class Walk(Component):
         fetch, membrane, quantiser, firing = self._fetch, self._membrane, self._quantiser, self._firing
         m.d.comb += [
             *(getattr(membrane, name).eq(self.entry[name]) for name in ("init", "update", "fire")),
-            *(
-                getattr(membrane, n).eq(getattr(fetch, f"its_{n}"))
-                for n in ("word", "state", "neuron", "tail")
-            ),
+            membrane.word.eq(fetch.its_word),
+            membrane.state.eq(fetch.its_state),
             membrane.fetched.eq(fetch.fetched),
             membrane.ready.eq(self._drive.whole),
             membrane.drive.eq(self._drive.drive),
@@ -168,22 +167,26 @@ class Walk(Component):
     def _finish(self, m: Module, moves: Signal) -> None:
         """Store the neuron that is at the emitter, count it, and see the end of the walk."""
         firing, visit, states = self._firing, self._firing.visit, self._memories[Section.STATE]
+        neuron, left = register(len(self.neuron), "leaving"), register(len(self.count), "left")
         over, last = Signal(name="over"), Signal(name="last")
         listed = ~self.ladder if self._core.ladder else 1
         compared = Mux(listed, self.entry.threshold_count, 1)
         m.d.comb += [
             self.stored.eq(firing.ready & moves),
             self.visited.eq(self.stored),
-            self.neuron.eq(visit.neuron),
+            self.neuron.eq(neuron),
             self.crossed.eq(firing.count),
             *(self.state[name].eq(visit[name]) for name in self.state.shape().members),
             states.store.enable.eq(self.stored),
-            states.store.address.eq(visit.neuron),
+            states.store.address.eq(neuron),
             states.store.data.eq(self.state.as_value()),
-            last.eq(over | (self.stored & visit.tail)),
+            last.eq(over | (self.stored & (left == 1))),
             self.done.eq(last & self._emitter.free),
         ]
         with m.If(self.stored):
             m.d.comb += [self.spikes.eq(abs(firing.count)), self.clipped.eq(visit.clipped)]
             m.d.comb += self.compared.eq(Mux(self.entry.fire, compared, 0))
+            m.d.sync += [neuron.eq(neuron + 1), left.eq(left - 1)]
+        with m.If(self.start):
+            m.d.sync += [neuron.eq(self.first), left.eq(self.count)]
         m.d.sync += over.eq(last & ~self.done)

@@ -4,7 +4,7 @@
 from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib import data
 
-from emu.spec import SystemSpec, bits_for
+from emu.spec import SystemSpec
 from emu.words import Section
 from rtl.layouts import section_struct
 
@@ -27,13 +27,12 @@ def record(layout: data.StructLayout, name: str) -> data.View:
 def visit_struct(spec: SystemSpec) -> data.StructLayout:
     """Return a neuron from its membrane to the emitter.
 
-    Its index and whether it is the last of its block; its state as it will be stored, but for the reset; what
-    its word and its profile say of reset and emission; whether it is silent, for it does not fire or is
-    refractory; and how many values were clipped so far. Fields of options that are left out are absent.
+    Its state as it will be stored, but for the reset; what its word and its profile say of reset and
+    emission; whether it is silent, for it does not fire or is refractory; and how many values were clipped so
+    far. Fields of options that are left out are absent. Neurons leave in order: none carries its index.
     """
     word, profile = section_struct(spec, Section.NEURON), section_struct(spec, Section.PROFILE)
-    members: dict[str, ShapeLike] = {"neuron": bits_for(spec.core.columns), "tail": 1}
-    members |= section_struct(spec, Section.STATE).members
+    members: dict[str, ShapeLike] = dict(section_struct(spec, Section.STATE).members)
     members |= {name: word.members[name] for name in _OF_WORD}
     members |= {name: profile.members[name] for name in _OF_PROFILE if name in profile.members}
     return data.StructLayout(members | {"silent": 1, "clipped": 2})

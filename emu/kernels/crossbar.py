@@ -9,6 +9,8 @@ are multiplied. docs/benchmarks.md has the measurements behind the choice.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,27 +99,19 @@ def _by_value(program: Program, state: State, core: int, width: int, low: int, h
 
 
 @njit
-def _by_product(program: Program, state: State, core: int, events: int, at: int, width: int) -> None:
-    """Add the rows of events, each times its payload."""
-    sums = state.sums[:width]
-    for i in range(events):
-        begin = program.cell_at[core] + state.event[at + i] * width
-        row = program.cells[begin : begin + width]
-        payload = np.int32(state.payload[i])
+def _by_product(
+    table: NDArray[np.integer[Any]],
+    sums: NDArray[np.int32],
+    event: NDArray[np.int32],
+    payload: NDArray[np.int32],
+) -> None:
+    """Add the rows of events, of cells or of weights, each times its payload."""
+    width = len(sums)
+    for i in range(len(event)):
+        begin = event[i] * width
+        row, value = table[begin : begin + width], np.int32(payload[i])
         for column in range(width):
-            sums[column] += payload * row[column]
-
-
-@njit
-def _by_weight(program: Program, state: State, core: int, events: int, at: int, width: int) -> None:
-    """Add the folded rows of events: one weight a neuron in place of its digits."""
-    sums = state.sums[:width]
-    for i in range(events):
-        begin = program.weight_at[core] + state.event[at + i] * width
-        row = program.weights[begin : begin + width]
-        payload = np.int32(state.payload[i])
-        for column in range(width):
-            sums[column] += payload * row[column]
+            sums[column] += value * row[column]
 
 
 @njit
@@ -188,12 +182,13 @@ def integrate(program: Program, state: State, core: int, bank: int) -> int:
     while high >> bits > 0:
         bits += 1
     words = (program.axons[core] + WORD - 1) // WORD
+    sums, event, payload = state.sums[:width], state.event[at : at + events], state.payload
     if program.weight_at[core] >= 0:
-        _by_weight(program, state, core, events, at, width)
+        _by_product(program.weights[program.weight_at[core] :], sums, event, payload)
     elif low >= 0 and events > ROWS_PER_PLANE * bits * words:
         _by_plane(program, state, core, events, at, width, bits)
     elif high - low < GROUPS:
         _by_value(program, state, core, width, low, high)
     else:
-        _by_product(program, state, core, events, at, width)
+        _by_product(program.cells[program.cell_at[core] :], sums, event, payload)
     return events  # type: ignore[no-any-return]

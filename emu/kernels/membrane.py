@@ -5,12 +5,22 @@ Plain neurons are loops without branches, which the compiler turns into vectors.
 a current, a decay, a refractory period or a value to be reset to takes one loop with all rules.
 """
 
-# ruff: noqa: PLR0917 - kernels take positional arguments only
-
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emu.jit import njit
-from emu.kernels.state import ENTRY_INIT, ENTRY_UPDATE, SATURATIONS, Program, State
+from emu.kernels.state import (
+    CURRENT_KEPT,
+    ENTRY_INIT,
+    ENTRY_UPDATE,
+    POTENTIAL_DECAY,
+    SATURATIONS,
+    Ints,
+    Program,
+    State,
+)
 from emu.words import Reset
 
 __all__ = ["clip", "membranes"]
@@ -19,15 +29,14 @@ RESET_CLEAR = int(Reset.CLEAR)
 
 
 @njit
-def clip(program: Program, state: State, core: int, at: int) -> None:
-    """Saturate the potentials of a core, from ``at`` on; every clipped value is counted."""
-    low, high, clipped = program.low, program.high, 0
-    v = state.potential[at : at + program.neurons[core]]
+def clip(v: Ints, low: int, high: int) -> int:
+    """Saturate potentials; return how many were clipped."""
+    clipped = 0
     for i in range(len(v)):
         value = v[i]
         clipped += (value > high) + (value < low)
         v[i] = min(max(value, low), high)
-    state.counters[SATURATIONS, core] += clipped
+    return clipped
 
 
 @njit
@@ -37,12 +46,11 @@ def _kept(x: int, share: int) -> int:
 
 
 @njit
-def _drive(program: Program, state: State, core: int, i: int) -> int:
-    """Return the drive of neuron ``i`` of a core."""
-    k = program.columns[core]
+def _drive(strengths: Ints, sums: NDArray[np.int32], begin: int, k: int) -> int:
+    """Return the drive of a neuron, whose columns follow ``begin``."""
     drive = 0
     for d in range(k):
-        drive += program.strengths[core, d] * state.sums[i * k + d]
+        drive += strengths[d] * sums[begin + d]
     return drive
 
 
@@ -61,60 +69,55 @@ def _plain(program: Program, state: State, core: int, at: int, entry: int) -> No
             v[i] = 0 if reset[i] == RESET_CLEAR else v[i]
     if not program.schedule[entry, ENTRY_UPDATE]:
         return
-    bias, sums = program.bias[own : own + n], state.sums[: n * k]
-    strength = program.strengths[core, 0]
+    bias, sums, strengths = program.bias[own : own + n], state.sums[: n * k], program.strengths[core]
     if k == 1:
+        strength = strengths[0]
         for i in range(n):
             v[i] += bias[i] + strength * sums[i]
     else:
         for i in range(n):
-            v[i] += bias[i] + _drive(program, state, core, i)
-    clip(program, state, core, at)
+            v[i] += bias[i] + _drive(strengths, sums, i * k, k)
+    state.counters[SATURATIONS, core] += clip(v, program.low, program.high)
 
 
 @njit
-def _current(program: Program, state: State, core: int, at: int, i: int) -> int:
-    """Bring the current of neuron ``i`` to U after an update; return what drives its potential."""
-    share = program.current_kept[program.neuron_at[core] + i]
-    drive = _drive(program, state, core, i)
-    if share == 0:
-        state.current[at + i] = 0
-        return drive
-    u = _kept(state.current[at + i], share) + drive
-    state.counters[SATURATIONS, core] += (u > program.high) + (u < program.low)
-    u = min(max(u, program.low), program.high)
-    state.current[at + i] = u
-    return u
+def _current(u: int, share: int, drive: int) -> int:
+    """Return U after an update, not yet clipped; a share of 0 keeps none."""
+    return _kept(u, share) + drive if share != 0 else 0
 
 
 @njit
-def _base(program: Program, state: State, own: int, at: int, init: int, update: int) -> int:
-    """Return the base of the potential of one neuron, at ``own`` in the program and ``at`` in the state."""
-    if init:
-        return program.v0[own]  # type: ignore[no-any-return]
-    if program.reset[own] == RESET_CLEAR:
+def _base(v: int, decay: int, reset: int, update: int) -> int:
+    """Return the base of the potential of a neuron that is not at its start."""
+    if reset == RESET_CLEAR:
         return 0
-    if update:
-        return _kept(state.potential[at], 4096 - program.potential_decay[own])
-    return state.potential[at]  # type: ignore[no-any-return]
+    return _kept(v, 4096 - decay) if update else v
 
 
 @njit
 def _with_options(program: Program, state: State, core: int, at: int, entry: int) -> None:
     """Bring potentials, currents and refractory counts of a core to what they are after rule 6."""
     init, update = program.schedule[entry, ENTRY_INIT], program.schedule[entry, ENTRY_UPDATE]
-    own, clipped = program.neuron_at[core], 0
+    own, k, clipped = program.neuron_at[core], program.columns[core], 0
+    low, high, strengths = program.low, program.high, program.strengths[core]
     for i in range(program.neurons[core]):
+        profile = program.dynamics[own + i]
         if init:
-            state.current[at + i] = 0
-            state.refractory[at + i] = 0
-        base = _base(program, state, own + i, at + i, init, update)
+            base, state.current[at + i], state.refractory[at + i] = program.v0[own + i], 0, 0
+        else:
+            v = state.potential[at + i]
+            base = _base(v, profile[POTENTIAL_DECAY], program.reset[own + i], update)
         if update:
-            base += _current(program, state, core, at, i) + program.bias[own + i]
+            drive, share = _drive(strengths, state.sums, i * k, k), profile[CURRENT_KEPT]
+            u = _current(state.current[at + i], share, drive)
+            clipped += (u > high) + (u < low)
+            u = min(max(u, low), high)
+            state.current[at + i] = u
+            base += (u if share != 0 else drive) + program.bias[own + i]
         if state.refractory[at + i] == 0:
             if update:
-                clipped += (base > program.high) + (base < program.low)
-                base = min(max(base, program.low), program.high)
+                clipped += (base > high) + (base < low)
+                base = min(max(base, low), high)
             state.potential[at + i] = base
     state.counters[SATURATIONS, core] += clipped
 

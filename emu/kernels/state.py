@@ -70,6 +70,13 @@ X0, X1, Y0, Y1, AXON, PAYLOAD = (PACKET.index(name) for name in PACKET)
 TARGET = (*RECTANGLE, "axon", "last")
 LAST = TARGET.index("last")
 
+# Columns of Program.dynamics: the fields of a profile that plain neurons do without.
+DYNAMICS = ("signed", "refractory_period", "potential_decay", "current_kept")
+SIGNED, REFRACTORY_PERIOD, POTENTIAL_DECAY, CURRENT_KEPT = range(4)
+
+LADDER_ROWS = 5
+"""Parts of a ladder in State.theta: first, step, offset, what a tie adds, the least count."""
+
 # Places in Record.used, of each lane.
 USED_SPIKES, USED_VISITS, USED_OUTPUTS, USED_KINDS = range(4)
 
@@ -139,10 +146,7 @@ class Program(NamedTuple):
     v0: Ints  # (N,)
     reset: Ints  # (N,)
     emission: Ints  # (N,)
-    signed: Ints  # (N,)
-    refractory_period: Ints  # (N,)
-    potential_decay: Ints  # (N,)
-    current_kept: Ints  # (N,)
+    dynamics: Ints  # (N, 4) as DYNAMICS names them
     connected: Ints  # (N,)
     threshold_base: Ints  # (N,) index into thresholds, or into ladders
     fanout_base: Ints  # (N,) index into fanout
@@ -178,7 +182,7 @@ class State(NamedTuple):
     picked: NDArray[np.int32]
     payload: NDArray[np.int32]
     plane: NDArray[np.uint64]
-    theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...
+    theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...; or LADDER_ROWS
     last: Ints
     fired: Ints  # neurons that crossed a threshold in the latest walk
 
@@ -199,7 +203,8 @@ def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> S
     rows, neurons = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
     fire = program.schedule[:, ENTRY_FIRE] > 0
     lists = np.repeat(program.ladder[program.enabled > 0] == 0, program.schedule_length[program.enabled > 0])
-    compares = max(1, int(program.schedule[fire & lists, ENTRY_COUNT].max(initial=0)))
+    most = int(program.schedule[fire & lists, ENTRY_COUNT].max(initial=0))
+    compares = max(1, most, LADDER_ROWS if program.ladder.any() else 0)
     rectangles = (program.across * program.down) ** 2
     return State(
         **{name: np.tile(values, lanes) for name, values in start.items()},
@@ -284,8 +289,10 @@ def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, i
     """Return the first packet with a value outside the limits of its column, or -1, and how many go out."""
     leaving = 0
     for i in range(len(packets)):
-        for j in range(len(low)):
-            if packets[i, j] < low[j] or packets[i, j] > high[j]:
-                return i, leaving
-        leaving += packets[i, X0] == 0 and packets[i, Y1] >= height
+        wrong = False
+        for j in range(len(PACKET)):  # a constant, and no branch within
+            wrong |= (packets[i, j] < low[j]) | (packets[i, j] > high[j])
+        if wrong:
+            return i, leaving
+        leaving += (packets[i, X0] == 0) & (packets[i, Y1] >= height)
     return -1, leaving

@@ -66,9 +66,9 @@ def requantisation_thresholds(scale: Fraction, low: int, high: int) -> Ints:
 def find_ladder(thresholds: Ints, low: int, payload_bits: int) -> Ladder | None:
     """Return a ladder with T_j = ``thresholds`` for j = low + 1, low + 2 and so on, or None if there is none.
 
-    For a step a and ties, T_j asks that a j + B + ties (j odd) 2^(F - P) lies in T_j 2^F .. T_j 2^F + 2^F - 1:
-    every j bounds B = theta_0 2^F + b from both sides. A step is within 2^F / (n - 1) of the mean distance of
-    the thresholds; all of these are tried at once.
+    For a step a and ties, T_j asks that a j + B + ties (j odd) 2^(F - P) lies from T_j 2^F to
+    T_j 2^F + 2^F - 1: every j bounds B = theta_0 2^F + b from both sides. A step is within
+    2^F / (n - 1) of the mean distance of the thresholds; all of these are tried at once.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from emu.spec import PRESETS, CoreSpec, SystemSpec
 
-__all__ = ["BLOCK", "DEEP", "DIGITS", "LONG", "PLAIN", "POOL", "RATE", "TINY", "WIDE"]
+__all__ = ["BLOCK", "DEEP", "DIGITS", "LEAST", "LONG", "PLAIN", "POOL", "RATE", "TINY", "WIDE"]
 
 TINY = PRESETS["tiny"]
 
@@ -93,6 +93,19 @@ WIDE = CoreSpec(
     refractory_bits=3,
 )
 """Axons that are no power of two, and potentials and currents that saturate soon."""
+
+LEAST = CoreSpec(
+    axons=2,
+    columns=8,
+    lanes=8,
+    payload_bits=2,
+    potential_bits=8,
+    strengths=1,
+    thresholds=8,
+    fanouts=8,
+    schedule=2,
+)
+"""The least of nearly every size: what a chip needs to be a chip; not in `POOL`."""
 
 DEEP = CoreSpec(
     axons=9,

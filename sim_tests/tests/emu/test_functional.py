@@ -2,6 +2,7 @@
 """The functional run in lanes and threads equals the oracle; each way of integration equals a product."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from emu.kernels import fabric
 from emu.kernels import state as arrays
 from emu.kernels.state import USED_OUTPUTS
 from emu.machine import Machine
-from emu.program import period_of
+from emu.program import gateway_room, period_of
 from emu.spec import CoreSpec, SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
+from emu.words import Emission, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -140,6 +142,26 @@ def test_cores_of_unlike_periods_equal_the_oracle(monkeypatch: pytest.MonkeyPatc
     assert diff(run_oracle(image, make_stimulus(40), cycles=False), run) is None
 
 
+@pytest.mark.parametrize("cycles", [False, True])
+@pytest.mark.parametrize("reset", [0, 2])
+def test_host_may_send_itself_more_than_a_record_holds(reset: int, cycles: bool) -> None:
+    rows = [(1, 0, 0, 1, 1, axon % 4096, axon % 7) for axon in range(5000)]
+    image = make_system(ONE, make_core([[1]], reset=reset))
+    run = Machine(image).run(make_stimulus(2, rows), cycles=cycles)
+    assert run.outputs.tolist() == sorted([0, row[5], row[6]] for row in rows)
+
+
+@pytest.mark.parametrize("cycles", [False, True])
+@pytest.mark.parametrize(("payloads", "value"), [([-256], -256), ([-256, -255], -255), ([255, -256], 255)])
+def test_axon_holds_the_widest_payload(payloads: list[int], value: int, cycles: bool) -> None:
+    core = dataclasses.replace(LONG, payload_bits=9)
+    sums = make_core([[1], [-1]], reset=0, thresholds=[core.never])
+    rows = [(0, 0, 0, 0, 0, 0, payload) for payload in payloads]
+    image = make_system(SystemSpec(core=core, width=1, height=1), sums)
+    run = Machine(image).run(make_stimulus(1, rows), cycles=cycles)
+    assert (run.state["potential"].tolist(), run.total("merges")) == ([value], len(payloads) - 1)
+
+
 def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
     """Return potentials and synaptic operations of a core after one step with a payload on each axon."""
     axons = np.flatnonzero(payload)
@@ -184,6 +206,39 @@ def test_equal_crossbars_are_stored_once() -> None:
     assert (len(program.cells), len(program.planes)) == (24, 2 * 2 * 4)
 
 
+def test_equal_weights_are_stored_once() -> None:
+    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
+    cores = [make_core(part, strengths=[1, 3]) for part in (cells, -cells, cells.copy())]
+    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
+    assert program.weight_at.tolist() == [0, 6, 0]
+    assert program.weights[:6].tolist() == (cells[:, ::2] + 3 * cells[:, 1::2]).reshape(-1).tolist()
+    assert (len(program.weights), len(program.cells), len(program.planes)) == (12, 0, 0)
+
+
+def test_drives_beyond_32_bits_are_not_folded() -> None:
+    """A drive of 300 x 255 x 2^7 x 4091 saturates a potential of 32 bits; one of 2044 x 255 x 2^7 fits."""
+    wide = dataclasses.replace(
+        LONG, payload_bits=9, potential_bits=32, strengths=3, sum_bits=28, axon_shifts=True
+    )
+    cells = np.zeros((300, 6), int)
+    cells[:, :3], cells[0, 4:] = 1, 1
+    core = make_core(
+        cells, strengths=[2047, 2047, -3], shifts=[7] * 300, thresholds=[wide.never], reset=Reset.CLEAR
+    )
+    machine = Machine(make_system(SystemSpec(core=wide, width=1, height=1), core))
+    run = machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, axon, 255) for axon in range(300)]))
+    assert run.state["potential"].tolist() == [wide.potential_max, 2044 * 255 * 128]
+    assert machine._source.program.weight_at.tolist() == [-1]
+
+
+def test_room_for_the_packets_of_a_step() -> None:
+    fanout = [[0, 0, 1, 1, 0, False], [0, 0, 0, 0, 0, False], [0, 0, 0, 1, 9, True]]
+    fields: dict[str, Any] = {"emission": [Emission.UNARY, Emission.COUNT, Emission.CONSTANT]}
+    schedule = [[1, 0, 1, 1, 1, 0, 3, 0, 1]]
+    core = make_core([[0] * 3], thresholds=[1, 2, 3], fanout=fanout, schedule=schedule, **fields)
+    assert gateway_room(core, 1) == 2 * (3 + 1 + 1)
+
+
 @pytest.mark.parametrize("axons", [(2, 0), (0, 2)])
 def test_discard_empties_every_place_whatever_the_order(axons: tuple[int, int]) -> None:
     core = make_core([[1], [1], [1]], reset=0, thresholds=[99], schedule=[IDLE, [3, 0, 1, 1, 0, 0, 0]])
@@ -212,6 +267,20 @@ def test_ways_worked_out_by_hand(
     for cycles in (False, True):
         run = machine.run(stimulus, cycles=cycles)
         assert (run.counters["hops"].tolist(), run.counters["router_errors"].tolist()) == (hops, errors)
+
+
+@pytest.mark.parametrize("core", range(6))
+def test_way_of_every_rectangle_equals_the_oracle(core: int) -> None:
+    """From each core of 2 x 3, also rectangles that are empty, leave the mesh, or meet the gateway."""
+    places = itertools.product(range(2), range(2), range(4), range(4))
+    fanout = [[*place, 0, place == (1, 1, 3, 3)] for place in places]
+    sender, other = make_core([[0]], bias=1, fanout=fanout), make_core([[1]], thresholds=[TINY.never])
+    image = make_system(TALL, *[sender if i == core else other for i in range(6)])
+    machine, stimulus = Machine(image), make_stimulus(1)
+    expected = run_oracle(image, stimulus, cycles=True)
+    assert expected.counters["packets"][core] == 64
+    for cycles in (False, True):
+        assert diff(expected, machine.run(stimulus, cycles=cycles)) is None
 
 
 @pytest.mark.parametrize(("rows", "outputs"), [(96, 1000), (1000, 96)])

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emitter alone: every number of crossings that eight bits can count, by unary and by count emission."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,7 @@ from sim_tests.bench.block_player import Bench, Row, parse, play, program_rows
 from sim_tests.generators.systems import make_core
 
 SPEC = SystemSpec(
-    core=dataclasses.replace(preset("tiny"), axons=512, payload_bits=9, potential_bits=18), width=3, height=3
+    core=preset("tiny").resized(axons=512, payload_bits=9, potential_bits=18), width=3, height=3
 )
 TARGETS = [[1, 2, 0, 1, 30, False], [0, 0, 2, 2, 9, True]]
 """Rectangle, axon and whether it is the last, of the two entries of the fan-out list."""
