@@ -67,13 +67,13 @@ def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
         )
         least, most = fields[name]
         raise ValueError(
-            f"stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}"
+            f"Stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}."
         )
     strays = np.flatnonzero(stimulus.strays)
     x0, _, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
     out = strays[(x0 == 0) & (y1 >= spec.height)]
     if len(out):
-        raise ValueError(f"stimulus packet {out[0]}: a control packet must not go to the gateway")
+        raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
     return leaving
 
 
@@ -168,7 +168,7 @@ class _Worker:
             lanes = min(self.lanes, self.last - at)
             if self._run(tape, 0, lanes, at * period, range(period)) < period:
                 raise RuntimeError(
-                    f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
+                    f"Records of periods {at}..{at + lanes - 1} exceed what their buffers hold."
                 )
             at += lanes
             if progress is not None:

@@ -99,30 +99,30 @@ class CoreImage:
             given = getattr(self, name)
             array = np.ascontiguousarray(np.zeros(len(self.bias)) if given is _ZERO else given, dtype)
             if array.ndim != dimensions:
-                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
+                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}.")
             object.__setattr__(self, name, _frozen(array))
         neurons = len(self.bias)
         for name in _PER_NEURON:
             if len(getattr(self, name)) != neurons:
                 raise ImageError(
                     f"{name} must have one entry for each of the {neurons} neurons, "
-                    f"not {len(getattr(self, name))}"
+                    f"not {len(getattr(self, name))}."
                 )
         if self.crossbar.shape[1] != neurons * len(self.strengths):
             columns = neurons * len(self.strengths)
             raise ImageError(
-                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}"
+                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}."
             )
         if len(self.pooled) != len(self.crossbar):
             raise ImageError(
                 f"pooled must have one entry for each of the {len(self.crossbar)} axons, "
-                f"not {len(self.pooled)}"
+                f"not {len(self.pooled)}."
             )
         for section, name in _LISTS.items():
             found, wanted = getattr(self, name).shape[1], len(TABLES[section])
             if found != wanted:
                 names = ", ".join(c.name for c in TABLES[section])
-                raise ImageError(f"{name} must have {wanted} columns ({names}), not {found}")
+                raise ImageError(f"{name} must have {wanted} columns ({names}), not {found}.")
 
     @property
     def axons(self) -> int:
@@ -157,7 +157,7 @@ class CoreImage:
 def _within(where: str, name: str, values: NDArray[Any], low: int, high: int) -> None:
     wrong = values[(values < low) | (values > high)]
     if wrong.size:
-        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}")
+        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}.")
 
 
 def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
@@ -173,10 +173,10 @@ def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
         if used > limit:
             raise ImageError(
                 f"{where}: {used} {name} are more than the {limit} of the core; "
-                "use a larger core or split the layer"
+                "use a larger core or split the layer."
             )
     if not len(core.strengths) or not len(core.schedule):
-        raise ImageError(f"{where}: strengths and schedule need at least one entry")
+        raise ImageError(f"{where}: strengths and schedule need at least one entry each.")
 
 
 def _narrow(system: SystemSpec) -> dict[str, tuple[int, int]]:
@@ -226,7 +226,7 @@ def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
         if not core.count_emission.all() and top >= 1 << spec.flit_axon_bits:
             raise ImageError(
                 f"{where}: unary emission reaches axon {top}, "
-                f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})"
+                f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})."
             )
 
 
@@ -288,11 +288,11 @@ class SystemImage:
         object.__setattr__(self, "attachments", attachments)
         if len(self.cores) != self.spec.cores:
             raise ImageError(
-                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"
+                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}."
             )
         shape = (len(self.input_element), len(_INPUT))
         if self.input_packet.shape != shape:
-            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}")
+            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}.")
         bits = {field.name: limits(field) for field in spike_layout(self.spec)} | _narrow(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             _within("inputs", name, values, *bits[name])

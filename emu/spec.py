@@ -68,12 +68,12 @@ def chunks_for(bits: int) -> int:
 def _require_integers(**values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer, not {value!r}")
+            raise TypeError(f"{name} must be an integer, not {value!r}.")
 
 
 def _require(condition: bool, noun: str, rule: str, value: object) -> None:
     if not condition:
-        raise SpecError(f"{noun} must be {rule}, not {value!r}")
+        raise SpecError(f"{noun} must be {rule}, not {value!r}.")
 
 
 def _power_of_two(value: int) -> bool:
@@ -295,5 +295,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise SpecError(f"Core preset must be one of {', '.join(PRESETS)}, not {name!r}.")
     return PRESETS[name]

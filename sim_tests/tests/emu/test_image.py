@@ -24,16 +24,16 @@ def core(**fields: Any) -> CoreImage:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bias": np.zeros((1, 3))}, "bias must have 1 dimensions, not 2"),
-        ({"v0": np.zeros(2)}, "v0 must have one entry for each of the 3 neurons, not 2"),
-        ({"crossbar": np.ones((4, 2))}, "crossbar must have 3 columns (neurons x strengths), not 2"),
-        ({"pooled": np.zeros(3)}, "pooled must have one entry for each of the 4 axons, not 3"),
-        ({"v0": np.zeros(4)}, "v0 must have one entry for each of the 3 neurons, not 4"),
-        ({"pooled": np.zeros(5)}, "pooled must have one entry for each of the 4 axons, not 5"),
-        ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns (x0, x1, y0, y1, axon, last), not 5"),
+        ({"bias": np.zeros((1, 3))}, "bias must have 1 dimensions, not 2."),
+        ({"v0": np.zeros(2)}, "v0 must have one entry for each of the 3 neurons, not 2."),
+        ({"crossbar": np.ones((4, 2))}, "crossbar must have 3 columns (neurons x strengths), not 2."),
+        ({"pooled": np.zeros(3)}, "pooled must have one entry for each of the 4 axons, not 3."),
+        ({"v0": np.zeros(4)}, "v0 must have one entry for each of the 3 neurons, not 4."),
+        ({"pooled": np.zeros(5)}, "pooled must have one entry for each of the 4 axons, not 5."),
+        ({"fanout": np.zeros((1, 5))}, "fanout must have 6 columns (x0, x1, y0, y1, axon, last), not 5."),
         (
             {"schedule": np.zeros((1, 8))},
-            f"schedule must have 7 columns ({', '.join(ENTRY)}), not 8",
+            f"schedule must have 7 columns ({', '.join(ENTRY)}), not 8.",
         ),
     ],
 )
@@ -47,37 +47,37 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bias": 2048}, "bias must be -2048..2047, not 2048"),
-        ({"v0": -2049}, "v0 must be -2048..2047, not -2049"),
-        ({"potential": 2048}, "potential must be -2048..2047, not 2048"),
-        ({"thresholds": [2049]}, "threshold must be -2048..2048, not 2049"),
-        ({"reset": 3}, "reset must be 0..2, not 3"),
-        ({"strengths": [128]}, "strengths must be -128..127, not 128"),
-        ({"fanout": [[0, 2, 0, 0, 1, 1]]}, "fan-out x1 must be 0..1, not 2"),
-        ({"fanout": [[0, 0, 0, 2, 1, 1]]}, "fan-out y1 must be 0..1, not 2"),
-        ({"fanout": [[0, 0, 0, 0, 4096, 1]]}, "fan-out axon must be 0..4095, not 4096"),
-        ({"fanout": [[0, 0, 0, 0, 1, 2]]}, "fan-out last must be 0..1, not 2"),
-        ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0"),
-        ({"fanout_base": 1}, "fanout_base must be 0..0, not 1"),
-        ({"fanout_base": 64, "connected": False}, "fanout_base must be 0..63, not 64"),
-        ({"threshold_base": 1}, "threshold_base must be 0..0, not 1"),
-        ({"threshold_base": 1, "connected": False}, "threshold_base must be 0..0, not 1"),
-        ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0"),
-        ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule fire must be 0..1, not 2"),
-        ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold_first must be 0..255, not 256"),
+        ({"bias": 2048}, "bias must be -2048..2047, not 2048."),
+        ({"v0": -2049}, "v0 must be -2048..2047, not -2049."),
+        ({"potential": 2048}, "potential must be -2048..2047, not 2048."),
+        ({"thresholds": [2049]}, "threshold must be -2048..2048, not 2049."),
+        ({"reset": 3}, "reset must be 0..2, not 3."),
+        ({"strengths": [128]}, "strengths must be -128..127, not 128."),
+        ({"fanout": [[0, 2, 0, 0, 1, 1]]}, "fan-out x1 must be 0..1, not 2."),
+        ({"fanout": [[0, 0, 0, 2, 1, 1]]}, "fan-out y1 must be 0..1, not 2."),
+        ({"fanout": [[0, 0, 0, 0, 4096, 1]]}, "fan-out axon must be 0..4095, not 4096."),
+        ({"fanout": [[0, 0, 0, 0, 1, 2]]}, "fan-out last must be 0..1, not 2."),
+        ({"fanout": [[0, 0, 0, 0, 1, 0]]}, "fanout_base must be 0..-1, not 0."),
+        ({"fanout_base": 1}, "fanout_base must be 0..0, not 1."),
+        ({"fanout_base": 64, "connected": False}, "fanout_base must be 0..63, not 64."),
+        ({"threshold_base": 1}, "threshold_base must be 0..0, not 1."),
+        ({"threshold_base": 1, "connected": False}, "threshold_base must be 0..0, not 1."),
+        ({"schedule": [[0, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 0."),
+        ({"schedule": [[1, 0, 1, 1, 2, 0, 1]]}, "schedule fire must be 0..1, not 2."),
+        ({"schedule": [[1, 0, 1, 1, 1, 256, 1]]}, "schedule threshold_first must be 0..255, not 256."),
         (
             {"schedule": [[1, 0, 1, 1, 1, 0, 8]], "thresholds": range(8), "count_emission": True},
-            "threshold_count with count emission must be 0..7, not 8",
+            "threshold_count with count emission must be 0..7, not 8.",
         ),
         (
             {"schedule": [[1, 0, 1, 1, 1, 0, 2]], "thresholds": range(2), "fanout": [[0, 0, 0, 0, 4095, 1]]},
-            "unary emission reaches axon 4096, more than a flit can name (4095)",
+            "unary emission reaches axon 4096, more than a flit can name (4095).",
         ),
         (
             {"thresholds": np.zeros(129)},
-            "129 thresholds are more than the 128 of the core; use a larger core or split the layer",
+            "129 thresholds are more than the 128 of the core; use a larger core or split the layer.",
         ),
-        ({"schedule": np.zeros((0, 7))}, "strengths and schedule need at least one entry"),
+        ({"schedule": np.zeros((0, 7))}, "strengths and schedule need at least one entry each."),
     ],
 )
 def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
@@ -114,7 +114,7 @@ def test_one_more_than_a_memory_holds_is_refused(
     name: str, used: int, limit: int, change: dict[str, Any]
 ) -> None:
     why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
-    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
+    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}\.$"):
         make_system(SPEC, core(**change), None)
 
 
@@ -136,19 +136,19 @@ def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> N
 def test_crossbar_cell_over_a_limit() -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, make_core(np.full((4, 3), 2)), None)
-    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2"
+    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2."
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cores": ()}, "image must have one entry for each of the 2 cores, not 0"),
-        ({"input_element": [1]}, "input_packet must have the shape (1, 5), not (0, 5)"),
-        ({"input_element": [0], "input_packet": [[0, 2, 0, 0, 0]]}, "inputs: x1 must be 0..1, not 2"),
-        ({"input_element": [0], "input_packet": [[0, 0, 0, 2, 0]]}, "inputs: y1 must be 0..1, not 2"),
+        ({"cores": ()}, "image must have one entry for each of the 2 cores, not 0."),
+        ({"input_element": [1]}, "input_packet must have the shape (1, 5), not (0, 5)."),
+        ({"input_element": [0], "input_packet": [[0, 2, 0, 0, 0]]}, "inputs: x1 must be 0..1, not 2."),
+        ({"input_element": [0], "input_packet": [[0, 0, 0, 2, 0]]}, "inputs: y1 must be 0..1, not 2."),
         (
             {"input_element": [0], "input_packet": [[0, 0, 0, 0, 4096]]},
-            "inputs: axon must be 0..4095, not 4096",
+            "inputs: axon must be 0..4095, not 4096.",
         ),
     ],
 )
