@@ -52,6 +52,12 @@ FULL = CoreSpec(
 )
 """A core whose axon ids fill the flit, with potentials wider than any drive and 255 thresholds a step."""
 
+LEAST = CoreSpec(
+    axons=2, columns=8, lanes=8, payload_bits=2, potential_bits=8, strengths=1,
+    thresholds=6, fanouts=8, schedule=2,
+)  # fmt: skip
+"""The least of nearly every size: what a chip needs to be a chip."""
+
 UNARY = 24
 """Most crossings of a neuron that sends one packet for each."""
 

@@ -19,21 +19,10 @@ from sim_tests.bench.prelude import _Knock
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
 from sim_tests.bench.status import expected_status, status_fault
-from sim_tests.generators.systems import FULL, WIDE, full_system, make_core, make_system
+from sim_tests.generators.systems import FULL, LEAST, WIDE, full_system, make_core, make_system
 from sim_tests.oracle.machine import run_oracle
 
 ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
-LEAST = CoreSpec(
-    axons=2,
-    columns=8,
-    lanes=8,
-    payload_bits=2,
-    potential_bits=8,
-    strengths=1,
-    thresholds=6,
-    fanouts=8,
-    schedule=2,
-)
 LEAST_OF_EIGHT = dataclasses.replace(LEAST, strengths=8, potential_bits=32)
 ODD = dataclasses.replace(
     LEAST, axons=65, columns=64, lanes=64, payload_bits=9, strengths=5, thresholds=65, fanouts=65, schedule=5

@@ -2,6 +2,7 @@
 """The functional run in lanes and threads equals the oracle; each way of integration equals a product."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,26 @@ def test_cores_of_unlike_periods_equal_the_oracle(monkeypatch: pytest.MonkeyPatc
     assert diff(run_oracle(image, make_stimulus(40), cycles=False), run) is None
 
 
+@pytest.mark.parametrize("cycles", [False, True])
+@pytest.mark.parametrize("reset", [0, 2])
+def test_host_may_send_itself_more_than_a_record_holds(reset: int, cycles: bool) -> None:
+    rows = [(1, 0, 0, 1, 1, axon % 4096, axon % 7) for axon in range(5000)]
+    image = make_system(ONE, make_core([[1]], reset=reset))
+    run = Machine(image).run(make_stimulus(2, rows), cycles=cycles)
+    assert run.outputs.tolist() == sorted([0, row[5], row[6]] for row in rows)
+
+
+@pytest.mark.parametrize("cycles", [False, True])
+@pytest.mark.parametrize(("payloads", "value"), [([-256], -256), ([-256, -255], -255), ([255, -256], 255)])
+def test_axon_holds_the_widest_payload(payloads: list[int], value: int, cycles: bool) -> None:
+    core = dataclasses.replace(LONG, payload_bits=9)
+    sums = make_core([[1], [-1]], reset=0, thresholds=[core.never])
+    rows = [(0, 0, 0, 0, 0, 0, payload) for payload in payloads]
+    image = make_system(SystemSpec(core=core, width=1, height=1), sums)
+    run = Machine(image).run(make_stimulus(1, rows), cycles=cycles)
+    assert (run.state["potential"].tolist(), run.total("merges")) == ([value], len(payloads) - 1)
+
+
 def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
     """Return potentials and synaptic operations of a core after one step with a payload on each axon."""
     axons = np.flatnonzero(payload)
@@ -206,6 +227,20 @@ def test_ways_worked_out_by_hand(
     for cycles in (False, True):
         run = machine.run(stimulus, cycles=cycles)
         assert (run.counters["hops"].tolist(), run.counters["router_errors"].tolist()) == (hops, errors)
+
+
+@pytest.mark.parametrize("core", range(6))
+def test_way_of_every_rectangle_equals_the_oracle(core: int) -> None:
+    """From each core of 2 x 3, also rectangles that are empty, leave the mesh, or meet the gateway."""
+    places = itertools.product(range(2), range(2), range(4), range(4))
+    fanout = [[*place, 0, place == (1, 1, 3, 3)] for place in places]
+    sender, other = make_core([[0]], bias=1, fanout=fanout), make_core([[1]], thresholds=[TINY.never])
+    image = make_system(TALL, *[sender if i == core else other for i in range(6)])
+    machine, stimulus = Machine(image), make_stimulus(1)
+    expected = run_oracle(image, stimulus, cycles=True)
+    assert expected.counters["packets"][core] == 64
+    for cycles in (False, True):
+        assert diff(expected, machine.run(stimulus, cycles=cycles)) is None
 
 
 @pytest.mark.parametrize(("rows", "outputs"), [(96, 1000), (1000, 96)])

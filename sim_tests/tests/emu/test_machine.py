@@ -11,6 +11,7 @@ import pytest
 
 from emu import machine
 from emu.image import CoreImage, SystemImage
+from emu.kernels import inject
 from emu.kernels import state as arrays
 from emu.kernels.cycle import run_cycles
 from emu.kernels.fabric import run_steps
@@ -226,8 +227,6 @@ def test_stimulus_that_does_not_fit_a_flit(row: list[int], message: str) -> None
 
 
 def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emu.kernels import inject
-
     monkeypatch.setattr(inject, "start_host", lambda *_: None)
     with pytest.raises(RuntimeError) as caught:
         Machine(system(1, 1, None)).run(make_stimulus(1), cycles=True)
@@ -235,6 +234,17 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "emulated network is stuck in cycle 2: 1 of 1 cores wait for a token (first: core 0, step 0 of 1), "
         "0 tokens have left by the gateway; please report this image and stimulus"
     )
+
+
+def test_run_whose_last_token_did_not_leave_is_stuck() -> None:
+    none = np.zeros(0, np.int64)
+    timing = inject.make_timing(1, 1, none, none)
+    timing.pause_seen[0], timing.step[0] = 5, 1
+    timing.host[inject.HOST_TOKENS] = 2
+    machine._check_end(timing, 1, 9)
+    timing.host[inject.HOST_TOKENS] = 1
+    with pytest.raises(RuntimeError, match=r"stuck in cycle 9: 0 of 1 cores wait .* 1 tokens have left"):
+        machine._check_end(timing, 1, 9)
 
 
 def test_kernels_have_one_signature(seed: int) -> None:

@@ -13,7 +13,7 @@ from sim_tests.bench.amaranth_engine import play
 from sim_tests.bench.block_player import widths
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.session import Drive, Pins, Session
-from sim_tests.generators.systems import WIDE, make_core, make_stimulus, make_system, random_system
+from sim_tests.generators.systems import LEAST, WIDE, make_core, make_stimulus, make_system, random_system
 
 N, E, S, W, L = range(5)
 TINY = preset("tiny")
@@ -102,6 +102,23 @@ def test_every_core_hears_the_gateway_and_is_heard(seed: int) -> None:
     result = simulate(make_system(sizes(2, 2), *cores), make_stimulus(4, rows), seed, 0.3)
     assert result.outputs.tolist() == [[0, 0, 1], [1, 1, 1], [2, 2, 1], [3, 3, 1]]
     assert result.total("hops") == sum(x + y + x + (2 - y) for y in range(2) for x in range(2))
+
+
+@pytest.mark.slow
+def test_tokens_leave_the_middle_by_four_sides_at_once(seed: int) -> None:
+    """The core in the middle is the last to send its token: all neighbours wait for it."""
+    spec = SystemSpec(core=LEAST, width=3, height=3)
+    slow = make_core([[1] * 8])
+    image = make_system(spec, *[slow if core == 4 else None for core in range(9)])
+    result = simulate(image, make_stimulus(1), seed, 0.0)
+    assert result.counters["token_hops"].tolist() == [4, 6, 4, 6, 8, 6, 6, 6, 4]
+
+
+def test_copies_lost_in_one_cycle_are_all_counted(seed: int) -> None:
+    # The last router of a single row has nothing to its east and nothing to its south.
+    image = make_system(sizes(3, 1), *[make_core([[1]])] * 3)
+    result = simulate(image, make_stimulus(1, [(0, 2, 3, 0, 1, 0, 1)] * 2), seed, 0.0)
+    assert result.counters["router_errors"].tolist() == [0, 0, 4]
 
 
 def test_wide_core_computes_the_same(seed: int) -> None:
