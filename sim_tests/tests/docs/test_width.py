@@ -11,12 +11,10 @@ DOCS = ROOT / "docs"
 COLUMNS = 100
 TARGET = re.compile(r"\]\([^)]*\)")
 
-UNWRAPPED = {
-    "docs/systems.md",
+PAGES = {
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
 }
-"""Pages whose prose is not wrapped yet: take a name out with the last line that is too wide."""
-
-PAGES = {path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *DOCS.rglob("*.md")]} - UNWRAPPED
 
 
 def wide(text: str) -> list[int]:
