@@ -45,7 +45,7 @@ def _position(repeats: Sequence[int], steps: int) -> tuple[int, int]:
         if step < repeat:
             return entry, step
         step -= repeat
-    raise AssertionError("a schedule begins again after its last entry")
+    raise AssertionError("A schedule begins again after its last entry.")
 
 
 def expected_status(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> Ints:
