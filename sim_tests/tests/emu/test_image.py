@@ -10,7 +10,7 @@ import pytest
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
 from emu.words import TABLES, Section, section_chunks, section_words
-from sim_tests.generators.pool import PLAIN
+from sim_tests.generators.pool import DEEP, PLAIN
 from sim_tests.generators.systems import full_system, make_core, make_system, random_system
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
@@ -336,6 +336,20 @@ def test_chunks_are_whole_rows() -> None:
     # Four rows of 32 cells, 8 to a chunk; the first three cells are +1, two bits each.
     assert chunks[Section.CROSSBAR].reshape(4, 4).tolist() == [[0b010101, 0, 0, 0]] * 4
     assert list(chunks) == sorted(chunks)
+
+
+def test_no_neuron_lies_across_two_blocks() -> None:
+    # Of 8 lanes, two neurons of 3 columns take 6; the third neuron begins in column 8.
+    cells = [[1, 1, 1, -1, -1, -1, 1, 0, -1]]
+    chunks = core_chunks(make_core(cells, strengths=[1, 2, 4]), SPEC)[Section.CROSSBAR]
+    assert chunks.tolist() == [0b1111_1101_0101, 0b11_0001, 0, 0]
+
+
+def test_extended_axons_share_a_row() -> None:
+    # A row of 64 columns holds two axons of 32: four chunks each.
+    spec = SystemSpec(core=DEEP, width=1, height=1)
+    chunks = core_chunks(make_core([[1], [-1], [1]], extension=2), spec)[Section.CROSSBAR]
+    assert chunks.tolist() == [1, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_fanout_of_neuron_ends_at_last() -> None:
