@@ -67,7 +67,7 @@ def limits(field: Field) -> tuple[int, int]:
 
 def _misfit(field: Field, value: object) -> ValueError:
     low, high = limits(field)
-    return ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {value}")
+    return ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {value}.")
 
 
 def pack(layout: Layout, values: Mapping[str, int]) -> int:

@@ -117,7 +117,7 @@ def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.in
         low, high = limits(field)
         wrong = values[field.name][(values[field.name] < low) | (values[field.name] > high)]
         if wrong.size:
-            raise ValueError(f"stimulus {field.name} must be {low}..{high}, not {wrong[0]}")
+            raise ValueError(f"Stimulus {field.name} must be {low}..{high}, not {wrong[0]}.")
     return _words(layout, values).astype(np.int64)
 
 

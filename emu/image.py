@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emu.bits import chunks_of, layout_bits, limits
 from emu.legal import ImageError, check_core, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
+from emu.tables import columns_of
 from emu.words import (
     CONTROL_STRENGTHS,
     LADDER,
@@ -23,7 +24,6 @@ from emu.words import (
     TABLES,
     Control,
     Section,
-    columns_of,
     ladder_layout,
     section_layout,
     section_words,

@@ -57,7 +57,7 @@ class HostPace:
 
     def __post_init__(self) -> None:
         if not 1 <= self.taken <= self.period:
-            raise ValueError(f"taken must be 1..{self.period}, the period, not {self.taken}")
+            raise ValueError(f"taken must be 1..{self.period}, the period, not {self.taken}.")
 
     def accepts(self, cycle: int) -> bool:
         """Return whether the host takes a flit in a cycle.
@@ -97,27 +97,27 @@ class Stimulus:
         object.__setattr__(self, "step", _frozen(self.step, 1))
         object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, len(PACKET)))
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, not {self.steps}.")
         if len(self.step) != len(self.packet):
             raise ValueError(
-                f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}"
+                f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}."
             )
         if len(self.step) and (
             np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps
         ):
-            raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}")
+            raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}.")
         kind = self.kind if len(self.kind) else np.zeros(len(self.step), np.int64)
         object.__setattr__(self, "kind", _frozen(kind, 1))
         object.__setattr__(self, "strays", self.kind != Kind.SPIKE)
         if len(self.kind) != len(self.step):
-            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}")
+            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}.")
         for name, wrong in (
             ("kind must be 0, 2..5 or 7", ~np.isin(self.kind, STRAYS) & (self.kind != Kind.SPIKE)),
             ("step of a control packet must be at least 1", self.strays & (self.step < 1)),
         ):
             if wrong.any():
                 values = self.step if name.startswith("step") else self.kind
-                raise ValueError(f"{name}, not {int(values[wrong][0])}")
+                raise ValueError(f"{name}, not {int(values[wrong][0])}.")
 
     def spikes(self) -> Stimulus:
         """Return the stimulus without its strays: itself if it has none."""

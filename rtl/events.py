@@ -88,9 +88,9 @@ class _Stage:
         self.axon = Signal(range(core.extended_axons), name=f"{name}_axon", reset_less=True)
         self.payload = Signal(signed(core.payload_bits), name=f"{name}_payload", reset_less=True)
 
-    def holds(self, bank: Value, axon: Value) -> Value:
-        """Return whether the packet is for this axon of this bank."""
-        return self.valid & (self.bank == bank) & (self.axon == axon[: len(self.axon)])
+    def holds(self, axon: Value) -> Value:
+        """Return whether the packet is for this axon: of the same bank, if the axon is present there."""
+        return self.valid & (self.axon == axon[: len(self.axon)])
 
 
 class EventScheduler(Component):
@@ -192,7 +192,7 @@ class EventScheduler(Component):
         """
         stages = [_Stage(self._core, name) for name in ("looked", "compared")]
         looked, compared = stages
-        before = [stage.holds(self._collecting, self.axon) for stage in stages]
+        before = [stage.holds(self.axon) for stage in stages]
         again = [Signal(name=f"again_{name}", reset_less=True) for name in ("last", "before", "now")]
         met, written = (
             Signal(signed(self._core.payload_bits), name=n, reset_less=True) for n in ("met", "written")

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
-from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, Section, column
+from emu.tables import column
+from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, Section
 
 __all__ = [
     "ABSENT",

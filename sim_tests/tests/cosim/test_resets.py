@@ -140,7 +140,7 @@ def test_every_phase_is_drawn_and_work_comes_last() -> None:
     assert all(pair[-1][0] <= Phase.TOKEN_WAIT and pair[0][0] != pair[1][0] for pair in drawn)
     assert {phase for phase, _ in draw_resets(0)} == set(Phase)
     assert draw_resets(7, 2) == draw_resets(7, 2)
-    with pytest.raises(ValueError, match=r"^phases must be 2\.\.7, not 1$"):
+    with pytest.raises(ValueError, match=r"^phases must be 2\.\.7, not 1\.$"):
         draw_resets(0, 1)
 
 

@@ -37,6 +37,23 @@ def core(**fields: Any) -> CoreImage:
             {"schedule": np.zeros((1, 8))},
             f"schedule must have 9 columns ({', '.join(ENTRY)}), not 8",
         ),
+        (
+            {"profiles": np.zeros((1, 5))},
+            (
+                "profiles must have 6 columns (reset, emission, signed, refractory_period, potential_decay, "
+                "current_kept), not 5"
+            ),
+        ),
+        (
+            {"ladders": np.zeros((1, 3))},
+            "ladders must have 4 columns (first, step, offset, ties), not 3",
+        ),
+        ({"extension": 0}, "extension must be at least 1, not 0"),
+        ({"shifts": np.zeros(3)}, "shifts must have one entry for each of the 4 rows, not 3"),
+        ({"shifts": np.zeros(4), "extension": 2}, "shifts must have one entry for each of the 2 rows, not 4"),
+        ({"current": np.zeros(2)}, "current must have one entry for each of the 3 neurons, not 2"),
+        ({"refractory": np.zeros(4)}, "refractory must have one entry for each of the 3 neurons, not 4"),
+        ({"profile": np.zeros(2)}, "profile must have one entry for each of the 3 neurons, not 2"),
     ],
 )
 def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> None:
@@ -122,6 +139,17 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
         ({"ladders": [[0, 1 << 21, 0, 0]]}, "ladder step must be 0..2097151, not 2097152"),
         ({"ladders": [[0, 1, 256, 0]]}, "ladder offset must be 0..255, not 256"),
         ({"ladders": LADDER, "thresholds": [1]}, "a core has thresholds or ladders, not both"),
+        ({"ladders": [[4096, 1, 0, 0]]}, "ladder first must be -4096..4095, not 4096"),
+        ({"ladders": [[0, -1, 0, 0]]}, "ladder step must be 0..2097151, not -1"),
+        ({"ladders": [[0, 32, 0, 2]]}, "ladder ties must be 0..1, not 2"),
+        ({"thresholds": [-2049]}, "threshold0 must be -2048..2048, not -2049"),
+        ({"schedule": [[4096, 0, 1, 1, 1, 0, 1]]}, "schedule repeat must be 1..4095, not 4096"),
+        ({"schedule": [[1, 0, 1, 1, 1, 0, 256]]}, "schedule threshold_count must be 0..255, not 256"),
+        (
+            {"schedule": [[1, 0, 1, 1, 1, 0, 1, 2048]]},
+            "schedule reset_value must be -2048..2047, not 2048",
+        ),
+        ({"schedule": [[1, 0, 1, 1, 1, 0, 1, 0, 8]]}, "schedule emit must be -8..7, not 8"),
         ({"extension": 2}, "extension must be a power of two, 1..1, not 2"),
         (
             {"shifts": [6, 0, 0, 0]},
@@ -159,6 +187,13 @@ def test_image_that_fills_every_memory_is_legal(strengths: int, seed: int) -> No
         ("strengths", 5, 4, {"crossbar": np.ones((4, 15)), "strengths": [1] * 5}),
         ("thresholds", 129, 128, {"thresholds": np.zeros(129)}),
         ("fan-out entries", 65, 64, {"fanout": [[0, 0, 0, 0, 1, 1]] * 65}),
+        ("thresholds", 132, 128, {"ladders": LADDER * 33}),
+        (
+            "profiles",
+            9,
+            8,
+            {"crossbar": np.ones((4, 9)), "refractory_period": [*range(8), 0], "reset": [2] * 8 + [1]},
+        ),
         ("schedule entries", 9, 8, {"schedule": [[1, 0, 1, 1, 1, 0, 1]] * 9}),
     ],
 )
@@ -168,6 +203,26 @@ def test_one_more_than_a_memory_holds_is_refused(
     why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
     with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
         make_system(SPEC, core(**change), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"profile": [0, 1, 0]}, "profile must be 0..0, not 1"),
+        ({"profile": [0, -1, 0]}, "profile must be 0..7, not -1"),
+        ({"profiles": np.zeros((0, 6))}, "a core needs at least one profile"),
+        (
+            {"strengths": np.zeros(0), "crossbar": np.zeros((4, 0))},
+            "a core needs at least one strength",
+        ),
+    ],
+)
+def test_lists_of_a_core_that_are_too_short(change: dict[str, Any], message: str) -> None:
+    good = core()
+    short = CoreImage(**{name: getattr(good, name) for name in CoreImage.__slots__} | change)
+    with pytest.raises(ImageError) as caught:
+        make_system(SPEC, short, None)
+    assert str(caught.value) == f"core 0 (0, 0): {message}"
 
 
 def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> None:

@@ -217,10 +217,10 @@ def test_counter_rows_are_the_counters() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([0, 2, 0, 0, 0, 0, 1], "stimulus packet 0: x0 must be 0..1 to fit a flit, not 2"),
-        ([0, 0, 0, 0, -1, 0, 1], "stimulus packet 0: y1 must be 0..1 to fit a flit, not -1"),
-        ([0, 0, 0, 0, 0, 4096, 1], "stimulus packet 0: axon must be 0..4095 to fit a flit, not 4096"),
-        ([0, 0, 0, 0, 0, 0, 8], "stimulus packet 0: payload must be -8..7 to fit a flit, not 8"),
+        ([0, 2, 0, 0, 0, 0, 1], "Stimulus packet 0: x0 must be 0..1 to fit a flit, not 2."),
+        ([0, 0, 0, 0, -1, 0, 1], "Stimulus packet 0: y1 must be 0..1 to fit a flit, not -1."),
+        ([0, 0, 0, 0, 0, 4096, 1], "Stimulus packet 0: axon must be 0..4095 to fit a flit, not 4096."),
+        ([0, 0, 0, 0, 0, 0, 8], "Stimulus packet 0: payload must be -8..7 to fit a flit, not 8."),
     ],
 )
 def test_stimulus_that_does_not_fit_a_flit(row: list[int], message: str) -> None:
