@@ -78,7 +78,8 @@ def pack(layout: Layout, values: Mapping[str, int]) -> int:
 
     Raises
     ------
-    ValueError : a value does not fit its field.
+    ValueError
+        If a value does not fit its field.
     """
     word = shift = 0
     for field in layout:
@@ -124,8 +125,10 @@ def chunks_of(layout: Layout, rows: Mapping[str, NDArray[np.int64]]) -> NDArray[
 
     Parameters
     ----------
-    layout : the word.
-    rows : field name -> values, shape (words,), integer.
+    layout : Layout
+        The word.
+    rows : Mapping[str, ndarray of int64]
+        Field name -> values, shape (words,), integer.
 
     Returns
     -------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image: what is loaded into silicon, and its file (`docs/reference/image.md`)."""
+"""The image: the program of every core of a chip, checked (`docs/reference/image.md`)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ImageError(SpikeloomError, ValueError):
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only array whose memory nobody else can write: itself, or a copy.
 
-    A read-only view is not enough, its base may be writeable.
+    A read-only view does not do: its base may be writeable.
     """
     base: Any = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
@@ -76,7 +76,8 @@ class CoreImage:
 
     Raises
     ------
-    ImageError : an array has a wrong number of dimensions or sizes that do not agree.
+    ImageError
+        If an array has a wrong number of dimensions or sizes that do not agree.
     """
 
     crossbar: NDArray[np.int8]
@@ -155,12 +156,14 @@ class CoreImage:
 
 
 def _within(where: str, name: str, values: NDArray[Any], low: int, high: int) -> None:
+    """Refuse values outside ``low`` .. ``high``; the sentence shows the first."""
     wrong = values[(values < low) | (values > high)]
     if wrong.size:
         raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}.")
 
 
 def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    """Refuse a program that a memory of the core cannot hold."""
     sizes = (
         ("axons", core.axons, spec.axons),
         ("columns", core.crossbar.shape[1], spec.columns),
@@ -200,6 +203,7 @@ _NOUNS = {Section.FANOUT: "fan-out ", Section.SCHEDULE: "schedule "}
 
 
 def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
+    """Refuse values that do not fit their fields."""
     _within(where, "crossbar", core.crossbar, -1, 1)
     _within(where, "strengths", core.strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
     narrow = _narrow(system)
@@ -211,6 +215,7 @@ def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
 
 
 def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    """Refuse neurons that would read beyond their thresholds or fan-out entries."""
     entries, targets = core.columns(Section.SCHEDULE), core.columns(Section.FANOUT)
     fires = entries["fire"] > 0
     counts = entries["threshold_count"][fires]
@@ -258,17 +263,25 @@ class SystemImage:
 
     Parameters
     ----------
-    spec : sizes of the chip.
-    cores : one entry per core in index order; None is a disabled core.
-    input_element : int32 (p,), which input element stimulus packet p carries.
-    input_packet : int32 (p, 5), its x0, x1, y0, y1, axon.
-    output_element : int32 (o,), the output element of each gateway axon, -1 where unused.
-    meta : JSON data: name, timesteps of a sample, versions and so on.
-    attachments : arrays of the host's part (layers that run outside the chip).
+    spec : SystemSpec
+        Sizes of the chip.
+    cores : tuple[CoreImage or None, ...]
+        One entry per core in index order; None is a disabled core.
+    input_element : int32 (p,)
+        Which input element stimulus packet p carries.
+    input_packet : int32 (p, 5)
+        Its x0, x1, y0, y1, axon.
+    output_element : int32 (o,)
+        The output element of each gateway axon, -1 where unused.
+    meta : Mapping[str, Any]
+        JSON data: name, timesteps of a sample, versions and so on.
+    attachments : Mapping[str, NDArray[Any]]
+        Arrays of the host's part (layers that run outside the chip).
 
     Raises
     ------
-    ImageError : a limit of the machine is broken; says which core, field, value and limit.
+    ImageError
+        If a limit of the machine is broken; the sentence names the core, field, value and limit.
     """
 
     spec: SystemSpec

@@ -86,19 +86,28 @@ class CoreSpec:
 
     Parameters
     ----------
-    axons : crossbar rows, 2..4096.
-    columns : crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
-    lanes : columns read in one cycle, a power of two, 8..64.
-    payload_bits : width of a packet's signed payload, 2..9.
-    potential_bits : width of the membrane potential, 8..32.
-    strengths : most columns that one neuron may join (k), 1..8.
-    thresholds, fanouts, schedule : words of the threshold, fan-out and schedule memories.
-    gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
-        has anyway, up to 2^24. A wider flit is the only consequence.
+    axons : int
+        Crossbar rows, 2..4096.
+    columns : int
+        Crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
+    lanes : int
+        Columns read in one cycle, a power of two, 8..64.
+    payload_bits : int
+        Width of a packet's signed payload, 2..9.
+    potential_bits : int
+        Width of the membrane potential, 8..32.
+    strengths : int
+        Most columns that one neuron may join (k), 1..8.
+    thresholds, fanouts, schedule : int
+        Words of the threshold, fan-out and schedule memories.
+    gateway_axons : int
+        Axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit has anyway,
+        up to 2^24. A wider flit is the only consequence.
 
     Raises
     ------
-    ValueError : naming the size, its rule and the value.
+    SpecError
+        If a size breaks its rule; the sentence names the size, the rule and the value.
     """
 
     axons: int

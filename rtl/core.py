@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The neurocore: composition of its parts, and the phases of a step."""
+"""The neurocore: its parts, joined, and the phases of a step."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -26,8 +26,10 @@ class ControlRegisters(Component):
 
     Members
     -------
-    program : In, writes.
-    enable, axons, neurons, strengths, schedule, words, strength : Out, the registers.
+    program : In
+        Writes into the registers.
+    enable, axons, neurons, strengths, schedule, words, strength : Out
+        The registers.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -47,7 +49,7 @@ class ControlRegisters(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """One register per address."""
+        """Build one register per address."""
         m = Module()
         registers: dict[int, Signal] = {}
         outputs = {
@@ -73,15 +75,18 @@ class ControlRegisters(Component):
 
 
 class Neurocore(Component):
-    """One core: receives spikes, tokens and control packets, runs a step per token.
+    """Receive spikes, tokens and control packets, and run a step per token: one core.
 
     The rules are those of `docs/reference/machine.md`.
 
     Members
     -------
-    i, o : streams, from and to the router; ``i`` is always ready.
-    hops, token_hops, router_errors : In, events of the core's router, counted here.
-    observe : Out, what a bench sees.
+    i, o
+        Streams, from and to the router; ``i`` is always ready.
+    hops, token_hops, router_errors : In
+        Events of the core's router, counted here.
+    observe : Out
+        What a bench sees.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -167,7 +172,7 @@ class Neurocore(Component):
         ]
 
     def _phases(self, m: Module) -> None:
-        """The phases of a step: WAIT, INTEGRATE, WALK, TOKEN (`docs/reference/cycles.md`)."""
+        """Build the phases of a step: WAIT, INTEGRATE, WALK, TOKEN (`docs/reference/cycles.md`)."""
         entry, walk, programmer = self._schedule.entry, self._walk, self._programmer
         activity = self.observe.activity
         walks = Signal()
@@ -214,7 +219,7 @@ class Neurocore(Component):
             m.next = "WAIT"
 
     def _begin(self, m: Module, walks: Signal) -> None:
-        """A step token was seen: empty the sums, keep or discard the events, choose the first phase."""
+        """Begin the step of a token: clear the sums, keep or discard the events, choose the first phase."""
         entry, enable = self._schedule.entry, self._control.enable
         m.d.comb += self._crossbar.clear.eq(1)
         with m.If(enable & entry.integrate):
@@ -243,7 +248,7 @@ class Neurocore(Component):
             m.next = "TOKEN"
 
     def _send_reply(self, m: Module) -> None:
-        """While waiting, the output belongs to replies; they go to the gateway."""
+        """Give the output to replies, which go to the gateway, while the core waits."""
         reply, flit = self._programmer.reply, self.o.payload
         x, y = self._spec.gateway
         place = dict(zip(RECTANGLE, (x, x, y, y), strict=True))

@@ -13,15 +13,18 @@ __all__ = ["CounterFile", "StickyCause"]
 
 
 class CounterFile(Component):
-    """48-bit counters, read as chunks (four addresses each, the last reads zero) and cleared together.
+    """Count events in 48 bits each; read by chunk (four addresses, the last reads zero), clear together.
 
     Reset leaves them: the host clears them when it loads a program.
 
     Members
     -------
-    meter : In(MeterSignature), increments of this cycle.
-    clear : In, all counters return to zero.
-    address : In, chunk address; ``chunk`` shows it one cycle later.
+    meter : In(MeterSignature)
+        Increments of this cycle.
+    clear : In
+        All counters return to zero.
+    address : In
+        Chunk address; ``chunk`` shows it one cycle later.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -35,7 +38,7 @@ class CounterFile(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """One register per counter and a registered read multiplexer."""
+        """Build one register per counter and a registered read multiplexer."""
         m = Module()
         chunks = []
         for name in COUNTERS:
@@ -55,16 +58,19 @@ class StickyCause(Component):
 
     Members
     -------
-    strobe, cause : In, an error of this cycle.
-    clear : In, forget it.
-    first : Out, the first cause, 0 if none.
+    strobe, cause : In
+        An error of this cycle.
+    clear : In
+        Forget it.
+    first : Out
+        The first cause, 0 if none.
     """
 
     def __init__(self) -> None:
         super().__init__({"strobe": In(1), "cause": In(3), "clear": In(1), "first": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
-        """A register that is written once."""
+        """Build a register that is written once."""
         m = Module()
         first = Signal.like(self.first, reset_less=True)
         m.d.comb += self.first.eq(first)

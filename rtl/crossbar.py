@@ -21,13 +21,20 @@ class Crossbar(Component):
 
     Members
     -------
-    program : In, writes into the cells.
-    clear : In, all sums become zero.
-    issue, row, word : In, a word of a row is read in this cycle.
-    value : In, the event's payload, one cycle after ``issue``.
-    operations : Out, non-zero cells hit in this cycle.
-    look, column : In, the sum of a column is read; not together with ``issue``.
-    sum : Out, that sum, one cycle later.
+    program : In
+        Writes into the cells.
+    clear : In
+        All sums become zero.
+    issue, row, word : In
+        A word of a row is read in this cycle.
+    value : In
+        The event's payload, one cycle after ``issue``.
+    operations : Out
+        Non-zero cells hit in this cycle.
+    look, column : In
+        The sum of a column is read; not together with ``issue``.
+    sum : Out
+        That sum, one cycle later.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

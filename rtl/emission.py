@@ -19,12 +19,18 @@ class Emitter(Component):
 
     Members
     -------
-    program : In, writes into the fan-out memory.
-    look, base : In, read the entry at ``base``; packets may start in the next cycle.
-    active : In, offer a packet in this cycle.
-    count, count_emission : In, crossed thresholds, at least one; whether one packet carries them all.
-    o : Out(stream), spike packets.
-    done : Out, the last packet is taken in this cycle.
+    program : In
+        Writes into the fan-out memory.
+    look, base : In
+        Read the entry at ``base``; packets may start in the next cycle.
+    active : In
+        Offer a packet in this cycle.
+    count, count_emission : In
+        Crossed thresholds, at least one; whether one packet carries them all.
+    o : Out(stream)
+        Spike packets.
+    done : Out
+        The last packet is taken in this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -67,7 +73,7 @@ class Emitter(Component):
         return m
 
     def _packet(self, m: Module, target: data.View, copy: Signal) -> None:
-        """One packet with the count, or one for each crossed threshold."""
+        """Build the packet: one with the count, or one for each crossed threshold."""
         flit = self.o.payload
         spike = data.View(spike_struct(self._spec), flit.data)
         with m.If(self.active):

@@ -19,23 +19,33 @@ def lowest_set(m: Module, bits: Value, index: Signal) -> None:
 
 
 class EventScheduler(Component):
-    """Collect packets for the next step while the events of this one are handed out, lowest axon first.
+    """Collect packets for the next step while handing out the events of this one, lowest axon first.
 
-    A packet takes two cycles, one a cycle: the old value is read, then the signed maximum is written.
-    Presence bits are registers in words of 32 with a summary, so the next event is found at once whatever
-    the number of axons; values are a memory and are never cleared.
+    Latency is two cycles: the old value is read, then the signed maximum is written. Throughput is one
+    packet a cycle; back-to-back packets for one axon are forwarded. Presence bits are registers in words of
+    32 with a summary, so the next event is found at once, however many axons there are. Values are a memory
+    that is never cleared.
 
     Members
     -------
-    limit : In, axons in use; a packet beyond is an error.
-    arrive, axon, payload : In, a spike packet comes in this cycle.
-    swap : In, the banks change roles at the end of this cycle.
-    discard : In, the current bank is emptied.
-    any, event : Out, whether an event is left in the current bank, and its axon.
-    take : In, the event is being read: its value shows one cycle later.
-    done : In, the event is removed.
-    value : Out, the payload of the axon taken one cycle before.
-    delivered, merged, refused : Out, for the counters.
+    limit : In
+        Axons in use; a packet beyond is an error.
+    arrive, axon, payload : In
+        A spike packet arrives in this cycle.
+    swap : In
+        The banks change roles at the end of this cycle.
+    discard : In
+        The current bank is cleared.
+    any, event : Out
+        Whether an event is left in the current bank, and its axon.
+    take : In
+        The event is being read: its value shows one cycle later.
+    done : In
+        The event is removed.
+    value : Out
+        The payload of the axon taken one cycle before.
+    delivered, merged, refused : Out
+        For the counters.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -80,7 +90,7 @@ class EventScheduler(Component):
         return m
 
     def _arrival(self, m: Module, present: list[list[Signal]], collecting: Signal) -> None:
-        """Read the old value, then write the merged one; consecutive packets for one axon see each other."""
+        """Read the old value, then write the merged one, forwarded to a next packet for the same axon."""
         values, bits = self._values, self._index_bits
         legal = self.axon < self.limit
         m.d.comb += [

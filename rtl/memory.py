@@ -15,7 +15,7 @@ __all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort", "section_memory", "
 
 
 class ReadPort(wiring.Signature):
-    """``data`` shows the word that ``address`` named while ``enable`` was high.
+    """Show in ``data`` the word that ``address`` named while ``enable`` was high.
 
     It shows one cycle later, and until the next enabled read.
     """
@@ -25,14 +25,14 @@ class ReadPort(wiring.Signature):
 
 
 class WritePort(wiring.Signature):
-    """``data`` is stored at ``address``; one ``enable`` bit per granule."""
+    """Store ``data`` at ``address``; one ``enable`` bit per granule."""
 
     def __init__(self, depth: int, bits: int, granules: int) -> None:
         super().__init__({"enable": Out(granules), "address": Out(bits_for(depth)), "data": Out(bits)})
 
 
 class Memory(Component):
-    """Synchronous memory, one write port and one or more read ports; contents are undefined until written.
+    """Store words: one write port, one or more read ports; contents are undefined until written.
 
     Read during write of the same word returns the *new* word on transparent ports (an accumulator's
     read-modify-write needs no bubbles) and is undefined on the others: no user of this module reads and
@@ -40,11 +40,16 @@ class Memory(Component):
 
     Parameters
     ----------
-    depth : words.
-    bits : width of a word.
-    granules : separately writable parts of a word.
-    reads : number of read ports.
-    transparent : read port 0 forwards a write to the same word.
+    depth : int
+        Number of words.
+    bits : int
+        Width of a word.
+    granules : int
+        Separately writable parts of a word.
+    reads : int
+        Number of read ports.
+    transparent : bool
+        Read port 0 forwards a write to the same word.
     """
 
     def __init__(
@@ -78,18 +83,23 @@ class Memory(Component):
 
 
 class ChunkMemory(Component):
-    """Program memory: written in 16-bit chunks by address, read in whole words.
+    """Store a program: written in 16-bit chunks by address, read in whole words.
 
     Parameters
     ----------
-    depth : words.
-    bits : width of a word; it takes `emu.spec.chunks_for` chunks.
+    depth : int
+        Number of words.
+    bits : int
+        Width of a word; it takes `emu.spec.chunks_for` chunks.
 
     Members
     -------
-    strobe, address, chunk : In, a chunk is written.
-    store : In(WritePort), a whole word is written; never together with a chunk.
-    read : In(ReadPort), a whole word is read.
+    strobe, address, chunk : In
+        A chunk is written.
+    store : In(WritePort)
+        A whole word is written; never together with a chunk.
+    read : In(ReadPort)
+        A whole word is read.
     """
 
     def __init__(self, *, depth: int, bits: int) -> None:

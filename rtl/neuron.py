@@ -28,17 +28,28 @@ class Walk(Component):
 
     Members
     -------
-    program : In, writes into the neuron, threshold, fan-out and state memories.
-    start : In, begin in the next cycle.
-    done : Out, this is the last cycle.
-    neurons, strengths, strength : In, control registers: n, k, and the table of strengths.
-    entry : In, the schedule entry of this step.
-    look, column, sum : the crossbar's column sums, read one cycle ahead.
-    o : Out(stream), spike packets.
-    inspect : In(ReadPort), reads state words while the walk is idle.
-    stored, neuron, state, count : Out, a neuron is stored in this cycle, and what was found.
-    clipped : Out, a value was clipped in this cycle.
-    emitting : Out, a packet is offered in this cycle.
+    program : In
+        Writes into the neuron, threshold, fan-out and state memories.
+    start : In
+        Begin in the next cycle.
+    done : Out
+        This is the last cycle.
+    neurons, strengths, strength : In
+        Control registers: n, k, and the table of strengths.
+    entry : In
+        The schedule entry of this step.
+    look, column, sum
+        The crossbar's column sums, read one cycle ahead.
+    o : Out(stream)
+        Spike packets.
+    inspect : In(ReadPort)
+        Reads state words while the walk is idle.
+    stored, neuron, state, count : Out
+        A neuron is stored in this cycle: its index, its state word, and the thresholds it crossed.
+    clipped : Out
+        A value was clipped in this cycle.
+    emitting : Out
+        A packet is offered in this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -175,7 +186,7 @@ class Walk(Component):
         return word
 
     def _membrane(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> None:
-        """Rule 6: base, drive and bias, saturated."""
+        """Apply rule 6: base, drive and bias, saturated."""
         core = self._core
         base, total = (
             Signal(signed(core.potential_bits)),
@@ -202,7 +213,7 @@ class Walk(Component):
         return clipped
 
     def _reset(self, m: Module, word: data.View, v: Signal, last: Signal) -> None:
-        """Rule 7: what a neuron that fired keeps."""
+        """Apply rule 7: what a neuron that fired keeps."""
         m.d.comb += self.state.potential.eq(v)
         with m.If((self.count != 0) & (word.reset == Reset.ZERO)):
             m.d.comb += self.state.potential.eq(0)

@@ -21,16 +21,25 @@ class Programmer(Component):
 
     Members
     -------
-    arrive, kind, data : In, a packet that is neither spike nor token comes in this cycle.
-    accepting : In, the core is paused and may be programmed.
-    may_reply : In, nothing else wants the core's output.
-    program : Out, the write.
-    fetch : Out, the chunk at ``program.section``, ``program.address`` is to be read; it must show on
-        ``chunk`` one cycle later.
-    chunk : In, the chunk read.
-    reply : Out stream, chunks for the gateway.
-    reading : Out, a read is under way.
-    unknown, running, section : Out, errors of this cycle.
+    arrive, kind, data : In
+        A packet that is neither spike nor token arrives in this cycle.
+    accepting : In
+        The core is paused and may be programmed.
+    may_reply : In
+        Nothing else uses the core's output.
+    program : Out
+        The write.
+    fetch : Out
+        The chunk at ``program.section``, ``program.address`` is to be read; it must show on ``chunk`` one
+        cycle later.
+    chunk : In
+        The chunk read.
+    reply : Out(stream)
+        Chunks for the gateway.
+    reading : Out
+        A read is under way.
+    unknown, running, section : Out
+        Errors of this cycle.
     """
 
     def __init__(self) -> None:

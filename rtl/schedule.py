@@ -19,12 +19,17 @@ class Schedule(Component):
 
     Members
     -------
-    program : In, writes; any write to the control or schedule memory returns the position to zero,
-        and reset does not: a core is enabled by such a write.
-    length : In, entries in use.
-    advance : In, the step has ended.
-    entry : Out, the current entry.
-    position, repetition : Out, where in the schedule the core is.
+    program : In
+        Writes; any write to the control or schedule memory returns the position to zero, and reset does not:
+        a core is enabled by such a write.
+    length : In
+        Entries in use.
+    advance : In
+        The step has ended.
+    entry : Out
+        The current entry.
+    position, repetition : Out
+        Where in the schedule the core is.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -42,7 +47,7 @@ class Schedule(Component):
         self._memory = section_memory(spec, Section.SCHEDULE)
 
     def elaborate(self, platform: object) -> Module:
-        """Count repetitions, then entries, around."""
+        """Count the repetitions of an entry, then the entries, and begin again."""
         m = Module()
         m.submodules.memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data[: self._layout.size])
