@@ -51,27 +51,30 @@ class Source:
         self.state = {name: joined([getattr(core, name) for core in cores]) for name in STATE_FIELDS}
         self.period = period_of(image)
         self.room = sum(gateway_room(core, image.spec.height) for core in cores)
+        self.least, self.most = _packet_limits(image.spec)
 
 
-def check_stimulus(stimulus: Stimulus, spec: SystemSpec) -> int:
-    """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
+def _packet_limits(spec: SystemSpec) -> tuple[Ints, Ints]:
+    """Return the least and the greatest value of each field of a packet, in the order of `PACKET`."""
     fields = {field.name: limits(field) for field in (*flit_layout(spec), *spike_layout(spec))}
-    low, high = (np.array([fields[name][side] for name in PACKET], np.int64) for side in range(2))
-    wrong, leaving = arrays.look_over(stimulus.packet, low, high, spec.height)
+    least, most = np.array([fields[name] for name in PACKET], np.int64).T.copy()
+    return least, most
+
+
+def check_stimulus(stimulus: Stimulus, source: Source) -> int:
+    """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
+    height = source.image.spec.height
+    wrong, leaving = arrays.look_over(stimulus.packet, source.least, source.most, height)
     if wrong >= 0:
-        values = stimulus.packet[wrong].tolist()
-        name, value = next(
-            (name, value)
-            for name, value in zip(PACKET, values, strict=True)
-            if not fields[name][0] <= value <= fields[name][1]
-        )
-        least, most = fields[name]
+        packet = stimulus.packet[wrong]
+        at = np.flatnonzero((packet < source.least) | (packet > source.most))[0]
         raise ValueError(
-            f"Stimulus packet {wrong}: {name} must be {least}..{most} to fit a flit, not {value}."
+            f"Stimulus packet {wrong}: {PACKET[at]} must be {source.least[at]}..{source.most[at]} "
+            f"to fit a flit, not {packet[at]}."
         )
     strays = np.flatnonzero(stimulus.strays)
     x0, _, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
-    out = strays[(x0 == 0) & (y1 >= spec.height)]
+    out = strays[(x0 == 0) & (y1 >= height)]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
     return leaving

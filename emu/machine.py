@@ -34,6 +34,8 @@ class Machine:
         self.image = image
         self._source = Source(image)
         self._program = self._source.program
+        outs = mesh.make_mesh(self._program.width, self._program.height).outs
+        self._links = np.bitwise_count(outs & 0b1111).astype(np.int64)
 
     def run(
         self,
@@ -70,7 +72,7 @@ class Machine:
         """
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}.")
-        leaving = check_stimulus(stimulus, self.image.spec)
+        leaving = check_stimulus(stimulus, self._source)
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
         return self._run_steps(stimulus, leaving, potentials=potentials, threads=threads, progress=progress)
@@ -89,10 +91,7 @@ class Machine:
         state, pieces = run_functional(job, threads=threads, progress=progress)
         if spikes is not stimulus:
             sink_strays(self._program, state, stimulus)
-        outs = mesh.make_mesh(self._program.width, self._program.height).outs
-        state.counters[arrays.TOKEN_HOPS] = np.bitwise_count(outs & 0b1111).astype(np.int64) * (
-            stimulus.steps + 1
-        )
+        state.counters[arrays.TOKEN_HOPS] = self._links * (stimulus.steps + 1)
         return self._result("functional", stimulus.steps, state, pieces, visits=potentials)
 
     def _run_cycles(self, stimulus: Stimulus, *, potentials: bool, progress: Progress | None) -> RunResult:

@@ -81,6 +81,11 @@ class Stimulus:
         whose data are axon and payload all the same, at a time at which it is an error.
     host : HostPace
         When the host takes a flit.
+
+    Attributes
+    ----------
+    strays : bool (p,)
+        Which packets are no spikes.
     """
 
     steps: int
@@ -88,6 +93,7 @@ class Stimulus:
     packet: Array
     kind: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     host: HostPace = field(default_factory=HostPace)
+    strays: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", _frozen(self.step, 1))
@@ -104,6 +110,7 @@ class Stimulus:
             raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}.")
         kind = self.kind if len(self.kind) else np.zeros(len(self.step), np.int64)
         object.__setattr__(self, "kind", _frozen(kind, 1))
+        object.__setattr__(self, "strays", self.kind != Kind.SPIKE)
         if len(self.kind) != len(self.step):
             raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}.")
         for name, wrong in (
@@ -113,12 +120,6 @@ class Stimulus:
             if wrong.any():
                 values = self.step if name.startswith("step") else self.kind
                 raise ValueError(f"{name}, not {int(values[wrong][0])}.")
-
-    @property
-    def strays(self) -> NDArray[np.bool_]:
-        """Which packets are no spikes."""
-        strays: NDArray[np.bool_] = self.kind != Kind.SPIKE
-        return strays
 
     def spikes(self) -> Stimulus:
         """Return the stimulus without its strays: itself if it has none."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -84,8 +85,9 @@ class Mesh(NamedTuple):
     clock: Ints  # (3,)
 
 
+@cache
 def _neighbours(width: int, height: int) -> tuple[Ints, Ints, Ints]:
-    """Return (target, upstream, present inputs) of every port; injector R is the host."""
+    """Return (target, upstream, present inputs) of every port; injector R is the host. To be read only."""
     routers = width * height
     target = np.full(PORTS * routers, -3, np.int64)
     upstream = np.full(PORTS * routers, -3, np.int64)

@@ -260,8 +260,10 @@ def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, i
     """Return the first packet with a value outside the limits of its column, or -1, and how many go out."""
     leaving = 0
     for i in range(len(packets)):
-        for j in range(len(low)):
-            if packets[i, j] < low[j] or packets[i, j] > high[j]:
-                return i, leaving
-        leaving += packets[i, X0] == 0 and packets[i, Y1] >= height
+        wrong = False
+        for j in range(len(PACKET)):  # a constant, and no branch within
+            wrong |= (packets[i, j] < low[j]) | (packets[i, j] > high[j])
+        if wrong:
+            return i, leaving
+        leaving += (packets[i, X0] == 0) & (packets[i, Y1] >= height)
     return -1, leaving
