@@ -120,22 +120,23 @@ def reader(layout: Layout, names: Sequence[str]) -> Callable[[int], list[int]]:
     return lambda word: [(word >> shift & mask ^ sign) - sign for shift, mask, sign in parts]
 
 
-def chunks_of(layout: Layout, rows: Mapping[str, NDArray[np.int64]]) -> NDArray[np.uint16]:
+def chunks_of(
+    layout: Layout, rows: Mapping[str, NDArray[np.int64]], width: int | None = None
+) -> NDArray[np.uint16]:
     """Return memory words as chunks, low chunk first, each word padded to a power of two of chunks.
 
     Parameters
     ----------
-    layout : Layout
-        The word.
-    rows : Mapping[str, ndarray of int64]
-        Field name -> values, shape (words,), integer.
+    layout : the word.
+    rows : field name -> values, shape (words,), integer.
+    width : bits of a word of the memory if they are more than the layout's.
 
     Returns
     -------
     uint16, shape (words * chunks,)
     """
     words = len(next(iter(rows.values())))
-    chunks = chunks_for(layout_bits(layout))
+    chunks = chunks_for(layout_bits(layout) if width is None else width)
     out = np.zeros((words, chunks * CHUNK_BITS), np.uint8)
     shift = 0
     for field in layout:

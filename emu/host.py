@@ -62,7 +62,7 @@ def flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer])
     return _words(flit_layout(spec), fields | {"data": np.asarray(data)})
 
 
-def pointer_flits(spec: SystemSpec, place: Place, section: Section, address: int) -> list[Flits]:
+def pointer_flits(spec: SystemSpec, place: Place, section: int, address: int) -> list[Flits]:
     """Return the packets that set the chunk pointer of the cores of a rectangle."""
     pointer = pack(POINTER, {"section": section, "address": address})
     return [
@@ -72,7 +72,7 @@ def pointer_flits(spec: SystemSpec, place: Place, section: Section, address: int
 
 
 def write_flits(
-    spec: SystemSpec, place: Place, section: Section, chunks: NDArray[np.uint16], address: int = 0
+    spec: SystemSpec, place: Place, section: int, chunks: NDArray[np.uint16], address: int = 0
 ) -> list[Flits]:
     """Return the packets that write chunks from an address on, none if there is no chunk."""
     return (

@@ -13,40 +13,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.bits import Field, chunks_of, limits
-from emu.errors import SpikeloomError
-from emu.spec import STRENGTH_BITS, CoreSpec, SystemSpec
+from emu.bits import chunks_of, layout_bits, limits
+from emu.legal import ImageError, check_core, narrow_limits, require_within
+from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
+from emu.tables import columns_of
 from emu.words import (
     CONTROL_STRENGTHS,
+    LADDER,
     RECTANGLE,
     TABLES,
     Control,
-    Reset,
     Section,
-    columns_of,
+    ladder_layout,
     section_layout,
     section_words,
+    sections_of,
     spike_layout,
 )
 
 __all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks"]
 
 _PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.STATE) for c in TABLES[section]}
-_LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule"}
+_LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule", Section.PROFILE: "profiles"}
 
 FIELDS: dict[str, tuple[str, int]] = {
     "strengths": ("int16", 1),
     **{name: (dtype, 1) for name, dtype in _PER_NEURON.items()},
     "thresholds": (TABLES[Section.THRESHOLD][0].dtype, 1),
+    "ladders": (LADDER[0].dtype, 2),
     **dict.fromkeys(_LISTS.values(), ("int32", 2)),
     "pooled": ("bool", 1),
+    "extension": ("int32", 0),
+    "shifts": (TABLES[Section.SHIFT][0].dtype, 1),
     "crossbar": ("int8", 2),
 }
 """Field name -> dtype and number of dimensions of a core's arrays."""
-
-
-class ImageError(SpikeloomError, ValueError):
-    """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -64,15 +65,18 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
+_INPUT = (*RECTANGLE, "axon")
+
 _ZERO: Any = object()
-"""Stands for a field of the neurons that is not given: zero for each of them."""
+"""Stands for an array that is not given: zero for each neuron or row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CoreImage:
     """The program of one core; arrays as listed in `docs/reference/image.md`, made read-only.
 
-    A field of the neurons that has a default is zero for each of them if it is not given.
+    An array of the neurons or rows that has a default is zero for each of them if it is not given. A core
+    compares with ladders if it has any, with lists of thresholds otherwise.
 
     Raises
     ------
@@ -85,49 +89,59 @@ class CoreImage:
     bias: NDArray[np.int64]
     v0: NDArray[np.int64] = _ZERO
     potential: NDArray[np.int64] = _ZERO
-    reset: NDArray[np.uint8]
-    count_emission: NDArray[np.bool_]
+    current: NDArray[np.int64] = _ZERO
+    refractory: NDArray[np.int64] = _ZERO
+    profile: NDArray[np.int32] = _ZERO
     connected: NDArray[np.bool_]
     threshold_base: NDArray[np.int32]
     fanout_base: NDArray[np.int32]
     thresholds: NDArray[np.int64]
+    ladders: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, len(LADDER)), np.int64))
     fanout: NDArray[np.int32]
     schedule: NDArray[np.int32]
+    profiles: NDArray[np.int32]
     pooled: NDArray[np.bool_]
+    extension: NDArray[np.int32] = field(default_factory=lambda: np.array(1, np.int32))
+    shifts: NDArray[np.uint8] = _ZERO
 
     def __post_init__(self) -> None:
+        extension = int(np.asarray(self.extension).reshape(-1)[0]) if np.size(self.extension) else 0
+        if extension < 1:
+            raise ImageError(f"extension must be at least 1, not {extension}")
+        rows = -(-len(self.crossbar) // extension)
         for name, (dtype, dimensions) in FIELDS.items():
             given = getattr(self, name)
-            array = np.ascontiguousarray(np.zeros(len(self.bias)) if given is _ZERO else given, dtype)
+            missing = np.zeros(rows if name == "shifts" else len(self.bias))
+            array = np.asarray(missing if given is _ZERO else given, dtype, order="C")
             if array.ndim != dimensions:
-                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}.")
+                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
             object.__setattr__(self, name, _frozen(array))
-        neurons = len(self.bias)
-        for name in _PER_NEURON:
-            if len(getattr(self, name)) != neurons:
-                raise ImageError(
-                    f"{name} must have one entry for each of the {neurons} neurons, "
-                    f"not {len(getattr(self, name))}."
-                )
-        if self.crossbar.shape[1] != neurons * len(self.strengths):
-            columns = neurons * len(self.strengths)
-            raise ImageError(
-                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}."
-            )
-        if len(self.pooled) != len(self.crossbar):
-            raise ImageError(
-                f"pooled must have one entry for each of the {len(self.crossbar)} axons, "
-                f"not {len(self.pooled)}."
-            )
-        for section, name in _LISTS.items():
-            found, wanted = getattr(self, name).shape[1], len(TABLES[section])
+        self._check_lengths(rows)
+
+    def _check_lengths(self, rows: int) -> None:
+        neurons, axons = len(self.bias), len(self.crossbar)
+        counts = {**dict.fromkeys(_PER_NEURON, (neurons, "neurons"))}
+        counts |= {"pooled": (axons, "axons"), "shifts": (rows, "rows")}
+        for name, (wanted, noun) in counts.items():
+            found = len(getattr(self, name))
             if found != wanted:
-                names = ", ".join(c.name for c in TABLES[section])
-                raise ImageError(f"{name} must have {wanted} columns ({names}), not {found}.")
+                raise ImageError(f"{name} must have one entry for each of the {wanted} {noun}, not {found}")
+        columns = neurons * len(self.strengths)
+        if self.crossbar.shape[1] != columns:
+            raise ImageError(
+                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}"
+            )
+        tables = {name: TABLES[section] for section, name in _LISTS.items()} | {"ladders": LADDER}
+        for name, fields in tables.items():
+            if getattr(self, name).shape[1] != len(fields):
+                names = ", ".join(c.name for c in fields)
+                raise ImageError(
+                    f"{name} must have {len(fields)} columns ({names}), not {getattr(self, name).shape[1]}"
+                )
 
     @property
     def axons(self) -> int:
-        """Axon rows in use."""
+        """Axons in use, extended ones: rows times the extension, or less."""
         return len(self.crossbar)
 
     @property
@@ -135,13 +149,43 @@ class CoreImage:
         """Neurons in use."""
         return len(self.bias)
 
+    @property
+    def is_ladder(self) -> bool:
+        """Whether the neurons compare with ladders."""
+        return len(self.ladders) > 0
+
+    def of_profile(self, name: str) -> NDArray[np.int32]:
+        """Return a field of every neuron's profile, int32 (n,)."""
+        return columns_of(Section.PROFILE, self.profiles)[name][self.profile]
+
+    def neurons_per_block(self, spec: SystemSpec) -> int:
+        """Return m, how many neurons a block of columns holds: none lies across two."""
+        return max(1, spec.core.lanes // max(1, len(self.strengths)))
+
+    def blocks(self, spec: SystemSpec) -> int:
+        """Return B, how many blocks of columns the neurons take."""
+        return -(-self.neurons // self.neurons_per_block(spec))
+
     def columns(self, section: Section) -> dict[str, NDArray[Any]]:
-        """Return the words of a memory by field name, as `emu.words.TABLES` has them; not of the crossbar."""
+        """Return the words of a memory by field name, as `emu.words.TABLES` has them; not of the crossbar.
+
+        The words of the threshold memory are ladders (`emu.words.LADDER`) in a core that has some.
+        """
         if section in _LISTS:
             return columns_of(section, getattr(self, _LISTS[section]))
         if section == Section.THRESHOLD:
-            return {TABLES[section][0].name: self.thresholds}
+            return self._threshold_words()
+        if section == Section.SHIFT:
+            return {TABLES[section][0].name: self.shifts}
         return {c.name: getattr(self, c.name) for c in TABLES[section]}
+
+    def _threshold_words(self) -> dict[str, NDArray[Any]]:
+        if self.is_ladder:
+            return {c.name: self.ladders[:, i] for i, c in enumerate(LADDER)}
+        words = -(-len(self.thresholds) // THRESHOLDS_A_WORD)
+        padded = np.zeros(words * THRESHOLDS_A_WORD, np.int64)
+        padded[: len(self.thresholds)] = self.thresholds
+        return columns_of(Section.THRESHOLD, padded.reshape(words, THRESHOLDS_A_WORD))
 
     def fanout_of(self, neuron: int) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield (x0, x1, y0, y1, axon) of each fan-out entry of a neuron."""
@@ -155,104 +199,49 @@ class CoreImage:
                 return
 
 
-def _within(where: str, name: str, values: NDArray[Any], low: int, high: int) -> None:
-    """Refuse values outside ``low`` .. ``high``; the sentence shows the first."""
-    wrong = values[(values < low) | (values > high)]
-    if wrong.size:
-        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}.")
-
-
-def _check_sizes(where: str, core: CoreImage, spec: CoreSpec) -> None:
-    """Refuse a program that a memory of the core cannot hold."""
-    sizes = (
-        ("axons", core.axons, spec.axons),
-        ("columns", core.crossbar.shape[1], spec.columns),
-        ("strengths", len(core.strengths), spec.strengths),
-        ("thresholds", len(core.thresholds), spec.thresholds),
-        ("fan-out entries", len(core.fanout), spec.fanouts),
-        ("schedule entries", len(core.schedule), spec.schedule),
-    )
-    for name, used, limit in sizes:
-        if used > limit:
-            raise ImageError(
-                f"{where}: {used} {name} are more than the {limit} of the core; "
-                "use a larger core or split the layer."
-            )
-    if not len(core.strengths) or not len(core.schedule):
-        raise ImageError(f"{where}: strengths and schedule need at least one entry each.")
-
-
-def _narrow(system: SystemSpec) -> dict[str, tuple[int, int]]:
-    """Return the limits of the fields that must not use all of their bits."""
-    core = system.core
-    return {
-        "threshold": (core.always, core.never),
-        "reset": (0, len(Reset) - 1),
-        "threshold_base": (0, core.thresholds - 1),
-        "fanout_base": (0, core.fanouts - 1),
-        "repeat": (1, limits(TABLES[Section.SCHEDULE][0].field(system))[1]),
-        "x0": (0, system.width - 1),
-        "x1": (0, system.width - 1),
-        "y0": (0, system.height),
-        "y1": (0, system.height),
-    }
-
-
-_INPUT = (*RECTANGLE, "axon")
-_NOUNS = {Section.FANOUT: "fan-out ", Section.SCHEDULE: "schedule "}
-
-
-def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
-    """Refuse values that do not fit their fields."""
-    _within(where, "crossbar", core.crossbar, -1, 1)
-    _within(where, "strengths", core.strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
-    narrow = _narrow(system)
-    for section in TABLES:
-        columns = core.columns(section)
-        for bits in section_layout(system, section):
-            low, high = narrow.get(bits.name, limits(bits))
-            _within(where, f"{_NOUNS.get(section, '')}{bits.name}", columns[bits.name], low, high)
-
-
-def _check_lists(where: str, core: CoreImage, spec: CoreSpec) -> None:
-    """Refuse neurons that would read beyond their thresholds or fan-out entries."""
-    entries, targets = core.columns(Section.SCHEDULE), core.columns(Section.FANOUT)
-    fires = entries["fire"] > 0
-    counts = entries["threshold_count"][fires]
-    reach = int((entries["threshold_first"][fires] + counts).max(initial=0))
-    if core.neurons and fires.any():
-        _within(where, "threshold_base", core.threshold_base, 0, len(core.thresholds) - reach)
-        if core.count_emission.any():
-            _within(where, "threshold_count with count emission", counts, 0, spec.payload_max)
-    if core.connected.any():
-        ends = np.flatnonzero(targets["last"])
-        _within(where, "fanout_base", core.fanout_base[core.connected], 0, int(ends[-1]) if len(ends) else -1)
-        top = int(targets["axon"].max(initial=0)) + int(counts.max(initial=0)) - 1
-        if not core.count_emission.all() and top >= 1 << spec.flit_axon_bits:
-            raise ImageError(
-                f"{where}: unary emission reaches axon {top}, "
-                f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})."
-            )
-
-
 def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.uint16]]:
     """Return every section of a core as the chunks that the loader sends (all but ``enable``)."""
-    control = np.zeros(section_words(spec, Section.CONTROL), np.uint16)
-    control[Control.AXONS] = core.axons
-    control[Control.NEURONS] = core.neurons
-    control[Control.STRENGTHS] = len(core.strengths)
-    control[Control.SCHEDULE] = len(core.schedule)
-    control[Control.WORDS] = -(-core.crossbar.shape[1] // spec.core.lanes)
-    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.view(np.uint16)
-    out = {Section.CONTROL: control, Section.CROSSBAR: _crossbar_chunks(core, spec)}
-    out |= {section: chunks_of(section_layout(spec, section), core.columns(section)) for section in TABLES}
+    out = {Section.CONTROL: _control_chunks(core, spec), Section.CROSSBAR: _crossbar_chunks(core, spec)}
+    for section in sections_of(spec):
+        layout = section_layout(spec, section)
+        if section == Section.THRESHOLD and core.is_ladder:
+            out[section] = chunks_of(ladder_layout(spec), core.columns(section), layout_bits(layout))
+        elif section in TABLES:
+            out[section] = chunks_of(layout, core.columns(section))
     return dict(sorted(out.items()))
 
 
+def _control_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
+    control = np.zeros(section_words(spec, Section.CONTROL), np.uint16)
+    values = {
+        Control.AXONS_LOW: core.axons & ((1 << CHUNK_BITS) - 1),
+        Control.AXONS_HIGH: core.axons >> CHUNK_BITS,
+        Control.NEURONS: core.neurons,
+        Control.STRENGTHS: len(core.strengths),
+        Control.SCHEDULE: len(core.schedule),
+        Control.BLOCKS: core.blocks(spec),
+        Control.PER_BLOCK: core.neurons_per_block(spec),
+        Control.EXTENSION: int(core.extension).bit_length() - 1,
+        Control.LADDER: int(core.is_ladder),
+    }
+    for place, value in values.items():
+        control[place] = value
+    control[CONTROL_STRENGTHS : CONTROL_STRENGTHS + len(core.strengths)] = core.strengths.view(np.uint16)
+    return control
+
+
 def _crossbar_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
-    """Return whole rows of cells, unused columns zero, so that chunk addresses are consecutive."""
-    cells = np.zeros((core.axons, spec.core.columns), np.uint8)
-    cells[:, : core.crossbar.shape[1]] = np.where(core.crossbar < 0, 3, core.crossbar)
+    """Return whole rows of cells, unused columns zero, so that chunk addresses are consecutive.
+
+    Neuron i of block b = i div m lies in columns b L + (i mod m) k + d; a row holds `extension` axons.
+    """
+    k, m, lanes = len(core.strengths), core.neurons_per_block(spec), spec.core.lanes
+    extension, axons = int(core.extension), core.axons
+    rows = -(-axons // extension)
+    cells = np.zeros((rows * extension, spec.core.columns // extension), np.uint8)
+    neuron, digit = np.divmod(np.arange(core.neurons * k), k)
+    column = neuron // m * lanes + neuron % m * k + digit
+    cells[:axons, column] = np.where(core.crossbar < 0, 3, core.crossbar)
     bits = np.stack((cells & 1, cells >> 1), axis=-1).reshape(-1)
     return np.packbits(bits, bitorder="little").view("<u2")
 
@@ -301,20 +290,18 @@ class SystemImage:
         object.__setattr__(self, "attachments", attachments)
         if len(self.cores) != self.spec.cores:
             raise ImageError(
-                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}."
+                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"
             )
         shape = (len(self.input_element), len(_INPUT))
         if self.input_packet.shape != shape:
-            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}.")
-        bits = {field.name: limits(field) for field in spike_layout(self.spec)} | _narrow(self.spec)
+            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}")
+        bits = {field.name: limits(field) for field in spike_layout(self.spec)} | narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
-            _within("inputs", name, values, *bits[name])
+            require_within("inputs", name, values, *bits[name])
         for index, core in enumerate(self.cores):
             if core is not None:
                 where = f"core {index} ({index % self.spec.width}, {index // self.spec.width})"
-                _check_sizes(where, core, self.spec.core)
-                _check_values(where, core, self.spec)
-                _check_lists(where, core, self.spec.core)
+                check_core(where, core, self.spec)
 
     @cached_property
     def digest(self) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.kernels.state import TARGET, WORD, Program
-from emu.spec import SystemSpec
-from emu.words import RECTANGLE, TABLES, Reset, Section
+from emu.kernels.state import DYNAMICS, TARGET, WORD, Program
+from emu.spec import THRESHOLDS_A_WORD, SystemSpec
+from emu.words import LADDER, RECTANGLE, STATE_FIELDS, TABLES, Emission, Reset, Section
 
 __all__ = ["gateway_room", "joined", "most_records", "period_of", "program_of"]
 
@@ -74,14 +75,6 @@ def _only(fanout: Ints, spec: SystemSpec) -> Ints:
     return np.where(unicast, y0 * spec.width + x0, -1)
 
 
-def _per_neuron(cores: Sequence[CoreImage | None], name: str, begin: Ints | None = None) -> Ints:
-    """Return a field of all neurons; ``begin`` is added to that of every core's."""
-    at = np.zeros(len(cores), np.int64) if begin is None else begin
-    return joined(
-        [getattr(core, name) + first for core, first in zip(cores, at, strict=True) if core is not None]
-    )
-
-
 def _sizes(cores: Sequence[CoreImage | None], name: str) -> Ints:
     """Return the rows of an array of every core, 0 for a disabled one."""
     return np.array([0 if core is None else len(getattr(core, name)) for core in cores], np.int64)
@@ -96,43 +89,154 @@ def _strengths(cores: Sequence[CoreImage | None], spec: SystemSpec) -> Ints:
     return table
 
 
+def _thresholds(cores: Sequence[CoreImage | None]) -> dict[str, Any]:
+    """Return all lists and ladders, and where each neuron's begins among those of its kind."""
+    used = [core for core in cores if core is not None]
+    lists, ladders = (_offsets(_sizes(used, name)) for name in ("thresholds", "ladders"))
+    bases = [
+        core.threshold_base // THRESHOLDS_A_WORD + ladder if core.is_ladder else core.threshold_base + begin
+        for core, begin, ladder in zip(used, lists, ladders, strict=True)
+    ]
+    return {
+        "threshold_base": joined(bases),
+        "thresholds": joined([core.thresholds for core in used]),
+        "ladders": joined([core.ladders for core in used], (0, len(LADDER))),
+        "ladder": np.array([core is not None and core.is_ladder for core in cores], np.int64),
+    }
+
+
+def _folded(core: CoreImage | None, spec: SystemSpec) -> NDArray[np.int16] | None:
+    """Return one weight for each axon and neuron in place of its digits, or None.
+
+    None where there is nothing to fold, or where a drive may not fit the kernels' sums.
+    """
+    if core is None or len(core.strengths) == 1 or not core.neurons:
+        return None
+    digits = core.crossbar.reshape(core.axons, core.neurons, -1).astype(np.int64)
+    weights = digits @ core.strengths.astype(np.int64)
+    extreme = (1 << _shifts(core)) << (spec.core.payload_bits - 1)
+    if (extreme @ np.abs(weights)).max(initial=0) > np.iinfo(np.int32).max:
+        return None
+    return weights.astype(np.int16)
+
+
+def _shifts(core: CoreImage) -> Ints:
+    """Return by how much the payload of each axon of a core is shifted."""
+    return np.repeat(core.shifts.astype(np.int64), int(core.extension))[: core.axons]
+
+
+def _weights(cores: Sequence[CoreImage | None], spec: SystemSpec) -> tuple[NDArray[np.int16], Ints]:
+    """Return the folded weights of all cores, equal ones once, and where each core's begin; -1 if none."""
+    known: dict[tuple[object, ...], int] = {}
+    parts, where, size = [np.zeros(0, np.int16)], np.full(len(cores), -1, np.int64), 0
+    for index, core in enumerate(cores):
+        weights = _folded(core, spec)
+        if weights is None:
+            continue
+        key = (weights.shape, hashlib.sha256(weights.tobytes()).digest())
+        if key not in known:
+            known[key] = size
+            parts.append(weights.reshape(-1))
+            size += weights.size
+        where[index] = known[key]
+    return np.concatenate(parts), where
+
+
+def _sizes_of(spec: SystemSpec) -> dict[str, Any]:
+    """Return the sizes that kernels read."""
+    return {
+        "width": spec.width,
+        "height": spec.height,
+        "across": 1 << spec.x_bits,
+        "down": 1 << spec.y_bits,
+        "low": spec.core.potential_min,
+        "high": spec.core.potential_max,
+        "payload_bits": spec.core.payload_bits,
+        "forever": spec.core.refractory_max,
+        "integrate_fill": spec.core.integrate_fill,
+        "walk_fill": spec.core.walk_fill,
+    }
+
+
+def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], int]) -> Ints:
+    """Return a number of every core, 0 for a disabled one."""
+    return np.array([0 if core is None else value(core) for core in cores], np.int64)
+
+
+def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> dict[str, Any]:
+    """Return the fields of neuron words and profiles of all neurons; places in lists are of all cores."""
+    fields: dict[str, Any] = {
+        name: joined([getattr(core, name) for core in cores]) for name in ("bias", "v0", "connected")
+    }
+    bases = [core.fanout_base + first for core, first in zip(cores, fanout_at, strict=True)]
+    profile = {c.name: joined([core.of_profile(c.name) for core in cores]) for c in TABLES[Section.PROFILE]}
+    return fields | {
+        "fanout_base": joined(bases),
+        "reset": profile["reset"],
+        "emission": profile["emission"],
+        "dynamics": np.stack([profile[name] for name in DYNAMICS], axis=1),
+    }
+
+
+def _places(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
+    """Return the sizes of every core, and where its part of each array begins."""
+    axons, neurons, digits = (_sizes(cores, name) for name in ("crossbar", "bias", "strengths"))
+    fanouts, schedules = (_sizes(cores, name) for name in ("fanout", "schedule"))
+    return {
+        "enabled": _per_core(cores, lambda _: 1),
+        "axons": axons,
+        "neurons": neurons,
+        "digits": digits,
+        "per_block": _per_core(cores, lambda core: core.neurons_per_block(spec)),
+        "blocks": _per_core(cores, lambda core: core.blocks(spec)),
+        "axon_at": _offsets(axons),
+        "neuron_at": _offsets(neurons),
+        "fanout_at": _offsets(fanouts),
+        "fanouts": fanouts,
+        "schedule_at": _offsets(schedules),
+        "schedule_length": schedules,
+        "kept": _per_core(cores, lambda core: int(_is_kept(core))),
+        "dynamic": _per_core(cores, lambda core: int(_is_dynamic(core))),
+        "shifted": _per_core(cores, lambda core: int(core.shifts.any())),
+    }
+
+
+def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
+    """Return cells, weights and strengths; a neuron whose digits are folded has one column of strength 1."""
+    weights, weight_at = _weights(cores, spec)
+    whole = [core if at < 0 else None for core, at in zip(cores, weight_at.tolist(), strict=True)]
+    cells, cell_at, planes, plane_at = _crossbars(whole)
+    strengths = _strengths(cores, spec)
+    strengths[weight_at >= 0] = 0
+    strengths[weight_at >= 0, 0] = 1
+    used = [core for core in cores if core is not None]
+    return {
+        "columns": np.where(weight_at >= 0, 1, _sizes(cores, "strengths")),
+        "cells": cells,
+        "cell_at": cell_at,
+        "planes": planes,
+        "plane_at": plane_at,
+        "weights": weights,
+        "weight_at": weight_at,
+        "strengths": strengths,
+        "row_cells": joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
+        "shift": joined([_shifts(core) for core in used]),
+    }
+
+
 def program_of(image: SystemImage) -> Program:
     """Return an image as the arrays that the kernels read."""
     spec, cores = image.spec, image.cores
     used = [core for core in cores if core is not None]
-    axons, neurons, columns = (_sizes(cores, name) for name in ("crossbar", "bias", "strengths"))
-    thresholds, fanouts, schedules = (_sizes(cores, name) for name in ("thresholds", "fanout", "schedule"))
-    threshold_at, fanout_at = _offsets(thresholds), _offsets(fanouts)
-    cells, cell_at, planes, plane_at = _crossbars(cores)
+    places = _places(cores, spec)
     fanout = joined([_targets(core) for core in used], (0, len(TARGET)))
-    bases = {"threshold_base": threshold_at, "fanout_base": fanout_at}
+    fanout_at = places["fanout_at"][places["enabled"] > 0].tolist()
     return Program(
-        width=spec.width,
-        height=spec.height,
-        across=1 << spec.x_bits,
-        down=1 << spec.y_bits,
-        low=spec.core.potential_min,
-        high=spec.core.potential_max,
-        enabled=np.array([core is not None for core in cores], np.int64),
-        axons=axons,
-        neurons=neurons,
-        columns=columns,
-        words=-(-neurons * columns // spec.core.lanes),
-        axon_at=_offsets(axons),
-        cell_at=cell_at,
-        plane_at=plane_at,
-        neuron_at=_offsets(neurons),
-        fanout_at=fanout_at,
-        fanouts=fanouts,
-        kept=np.array([int(_is_kept(core)) for core in cores], np.int64),
-        schedule_at=_offsets(schedules),
-        schedule_length=schedules,
-        cells=cells,
-        planes=planes,
-        row_cells=joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
-        strengths=_strengths(cores, spec),
-        **{c.name: _per_neuron(cores, c.name, bases.get(c.name)) for c in TABLES[Section.NEURON]},
-        thresholds=joined([core.thresholds for core in used]),
+        **_sizes_of(spec),
+        **places,
+        **_synapses(cores, spec),
+        **_thresholds(cores),
+        **_per_neuron_fields(used, fanout_at),
         fanout=fanout,
         only=_only(fanout, spec),
         schedule=joined([core.schedule for core in used], (0, len(TABLES[Section.SCHEDULE]))),
@@ -148,13 +252,23 @@ def gateway_room(core: CoreImage, height: int) -> int:
     leaves = np.concatenate([[0], np.cumsum((targets["x0"] == 0) & (targets["y1"] >= height))])
     ends = np.flatnonzero(targets["last"])
     last = ends[np.searchsorted(ends, bases)]
-    copies = np.where(core.count_emission[core.connected], 1, entries["threshold_count"].max(initial=0))
+    unary = core.of_profile("emission")[core.connected] == Emission.UNARY
+    copies = np.where(unary, entries["threshold_count"].max(initial=0), 1)
     return int(((leaves[last + 1] - leaves[bases]) * copies).sum())
 
 
-def _is_kept(core: CoreImage | None) -> bool:
-    """Return whether a neuron of a core keeps its potential from step to step."""
-    return core is not None and bool((core.reset != Reset.CLEAR).any())
+def _is_kept(core: CoreImage) -> bool:
+    """Return whether a neuron of a core keeps something from step to step."""
+    kept = core.of_profile("reset") != Reset.CLEAR
+    return bool(kept.any() or _is_dynamic(core))
+
+
+def _is_dynamic(core: CoreImage) -> bool:
+    """Return whether a neuron of a core has state or rules that a plain one has not."""
+    names = ("current_kept", "potential_decay", "refractory_period")
+    options = any(core.of_profile(name).any() for name in names)
+    resets = (core.of_profile("reset") >= Reset.VALUE).any()
+    return bool(options or resets or any(getattr(core, name).any() for name in STATE_FIELDS[1:]))
 
 
 def _walks(core: CoreImage) -> NDArray[np.bool_]:

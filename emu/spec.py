@@ -7,7 +7,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from emu.errors import SpikeloomError
+from emu.sizes import (
+    OPTIONS,
+    SpecError,
+    check_options,
+    check_sizes,
+    require,
+    require_integers,
+    require_truths,
+)
 
 __all__ = [
     "CHUNK_BITS",
@@ -29,12 +37,10 @@ COUNTER_BITS = 48
 FIFO_DEPTH = 2
 """Flits that one router input holds; two sustain one flit a cycle."""
 
-STRENGTH_BITS = 8
-PRESENCE_WORD = 32
-
-
-class SpecError(SpikeloomError, ValueError):
-    """A size breaks a limit of the machine; the sentence names the size, the limit and the value."""
+STRENGTH_BITS = 12
+DELTA_BITS = 13
+PRESENCE_WORD = 64
+THRESHOLDS_A_WORD = 4
 
 
 def bits_for(count: int) -> int:
@@ -65,44 +71,30 @@ def chunks_for(bits: int) -> int:
     return 1 << (chunks - 1).bit_length()
 
 
-def _require_integers(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer, not {value!r}.")
-
-
-def _require(condition: bool, noun: str, rule: str, value: object) -> None:
-    if not condition:
-        raise SpecError(f"{noun} must be {rule}, not {value!r}.")
-
-
-def _power_of_two(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreSpec:
     """Sizes of one neurocore; all cores of a system are the same module.
 
     Parameters
     ----------
-    axons : int
-        Crossbar rows, 2..4096.
-    columns : int
-        Crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
-    lanes : int
-        Columns read in one cycle, a power of two, 8..64.
-    payload_bits : int
-        Width of a packet's signed payload, 2..9.
-    potential_bits : int
-        Width of the membrane potential, 8..32.
-    strengths : int
-        Most columns that one neuron may join (k), 1..8.
-    thresholds, fanouts, schedule : int
-        Words of the threshold, fan-out and schedule memories.
-    gateway_axons : int
-        Axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit has anyway,
-        up to 2^24. A wider flit is the only consequence.
+    axons : crossbar rows, 2..4096.
+    columns : crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
+    lanes : columns read in one cycle, a power of two, 8..128.
+    payload_bits : width of a packet's signed payload, 2..9.
+    potential_bits : width of membrane potential and synaptic current, 8..32.
+    strengths : most columns that one neuron may join (k), 1..8.
+    thresholds : of the threshold memory, a multiple of 4: a word holds four.
+    fanouts, schedule, profiles : words of the fan-out, schedule and profile memories.
+    gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
+        has anyway, up to 2^24. A wider flit is the only consequence.
+    sum_bits : width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
+    max_extension : option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
+    axon_shifts : option; a row's values may be shifted left by 0..7 bits.
+    ladder : option; thresholds of one step width, found without a list.
+    signed_ladder : option; ladders that count below zero. Needs ``ladder``.
+    synaptic_current : option; a neuron has a second state variable U.
+    decay : option; V loses a share of itself in every update.
+    refractory_bits : option; width of the refractory counter, 2..8; 0 leaves it out.
 
     Raises
     ------
@@ -119,27 +111,47 @@ class CoreSpec:
     thresholds: int
     fanouts: int
     schedule: int
+    profiles: int = 8
     gateway_axons: int = 0
+    sum_bits: int = 0
+    max_extension: int = 1
+    axon_shifts: bool = False
+    ladder: bool = False
+    signed_ladder: bool = False
+    synaptic_current: bool = False
+    decay: bool = False
+    refractory_bits: int = 0
 
     def __post_init__(self) -> None:
-        _require_integers(**dataclasses.asdict(self))
-        _require(2 <= self.axons <= 4096, "axons", "2..4096", self.axons)
-        _require(8 <= self.columns <= 4096, "columns", "8..4096", self.columns)
-        _require(_power_of_two(self.lanes) and 8 <= self.lanes <= 64, "lanes", "8, 16, 32 or 64", self.lanes)
-        whole = self.columns % self.lanes == 0 and _power_of_two(self.columns // self.lanes)
-        _require(whole, "columns", f"a power of two times the {self.lanes} lanes", self.columns)
-        _require(2 <= self.payload_bits <= 9, "payload_bits", "2..9", self.payload_bits)
-        _require(8 <= self.potential_bits <= 32, "potential_bits", "8..32", self.potential_bits)
-        _require(1 <= self.strengths <= 8, "strengths", "1..8", self.strengths)
-        _require(2 <= self.thresholds <= 65536, "thresholds", "2..65536", self.thresholds)
-        _require(2 <= self.fanouts <= 65536, "fanouts", "2..65536", self.fanouts)
-        _require(2 <= self.schedule <= 256, "schedule", "2..256", self.schedule)
-        _require(0 <= self.gateway_axons <= 1 << 24, "gateway_axons", "0..16777216", self.gateway_axons)
+        values = dataclasses.asdict(self)
+        options = {name: values.pop(name) for name in OPTIONS}
+        require_integers(**values)
+        require_truths(**options)
+        check_sizes(self)
+        if self.sum_bits == 0:
+            widest = signed_bits(self.axons << (self.payload_bits - 1))
+            object.__setattr__(self, "sum_bits", widest)
+        check_options(self)
+
+    def resized(self, **changes: Any) -> CoreSpec:
+        """Return a core with other sizes; sums that were as wide as all axons need stay so.
+
+        >>> preset("tiny").sum_bits, preset("tiny").resized(axons=1024).sum_bits
+        (10, 15)
+        """
+        widest = signed_bits(self.axons << (self.payload_bits - 1))
+        own = {"sum_bits": 0} if self.sum_bits == widest else {}
+        return dataclasses.replace(self, **own | changes)
+
+    @property
+    def extended_axons(self) -> int:
+        """Most axons of a core: crossbar rows times the largest extension."""
+        return self.axons * self.max_extension
 
     @property
     def axon_bits(self) -> int:
-        """Address bits of an axon row."""
-        return bits_for(self.axons)
+        """Address bits of an axon."""
+        return bits_for(self.extended_axons)
 
     @property
     def words(self) -> int:
@@ -157,15 +169,55 @@ class CoreSpec:
         return -(1 << (self.payload_bits - 1))
 
     @property
-    def sum_bits(self) -> int:
-        """Width of a column sum: holds axons x 2^(payload_bits - 1), so it cannot overflow."""
-        return signed_bits(self.axons << (self.payload_bits - 1))
+    def sum_max(self) -> int:
+        """Largest magnitude of a column sum."""
+        return (1 << (self.sum_bits - 1)) - 1
 
     @property
     def drive_bits(self) -> int:
         """Width of a drive: strengths x 2^(strength bits - 1) column sums of the largest size."""
-        largest = self.axons << (self.payload_bits - 1)
-        return signed_bits(self.strengths * (1 << (STRENGTH_BITS - 1)) * largest)
+        return signed_bits(self.strengths << (STRENGTH_BITS - 1 + self.sum_bits - 1))
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits of a ladder's step behind the point: F = 2 payload_bits."""
+        return 2 * self.payload_bits
+
+    @property
+    def refractory_max(self) -> int:
+        """Largest refractory count, which never decreases: fire once."""
+        return (1 << self.refractory_bits) - 1
+
+    @property
+    def presence_levels(self) -> int:
+        """Levels of presence words below the summary of an event bank.
+
+        A bit of a word of a level above says whether a word of the level below holds any.
+        """
+        return 1 if self.extended_axons <= PRESENCE_WORD * PRESENCE_WORD else 2
+
+    @property
+    def integrate_fill(self) -> int:
+        """Cycles that a block's integration takes beyond one for each event (FI).
+
+        From the summary to the first event two cycles a level and one; two to its word of cells and into
+        the registers behind, one to add.
+        """
+        return 3 + 2 * self.presence_levels
+
+    @property
+    def walk_fill(self) -> int:
+        """Cycles from the last cycle of integration to the first neuron at the emitter (FW).
+
+        Decays add a stage for their products, a ladder one for each bit that it decides.
+        """
+        rungs = self.payload_bits - (not self.signed_ladder)
+        return 9 + self.multiplies + (rungs if self.ladder else 0)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether potentials or currents decay: whether a neuron's state meets a multiplier."""
+        return self.decay or self.synaptic_current
 
     @property
     def potential_max(self) -> int:
@@ -218,9 +270,9 @@ class SystemSpec:
     height: int
 
     def __post_init__(self) -> None:
-        _require_integers(width=self.width, height=self.height)
-        _require(1 <= self.width <= 64, "width", "1..64", self.width)
-        _require(1 <= self.height <= 63, "height", "1..63", self.height)
+        require_integers(width=self.width, height=self.height)
+        require(1 <= self.width <= 64, "width", "1..64", self.width)
+        require(1 <= self.height <= 63, "height", "1..63", self.height)
 
     @property
     def cores(self) -> int:
@@ -243,14 +295,8 @@ class SystemSpec:
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data; `from_dict` reads them back.
-
-        A flit of the usual width is not mentioned, so that images keep their digest.
-        """
-        sizes = dataclasses.asdict(self)
-        if not self.core.gateway_axons:
-            del sizes["core"]["gateway_axons"]
-        return sizes
+        """Return the sizes as plain data; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
@@ -258,6 +304,8 @@ class SystemSpec:
         rest = {key: value for key, value in data.items() if key != "core"}
         return cls(core=CoreSpec(**data["core"]), **rest)
 
+
+_EVERY_OPTION: dict[str, Any] = dict.fromkeys(OPTIONS, True)
 
 PRESETS: dict[str, CoreSpec] = {
     "tiny": CoreSpec(
@@ -270,6 +318,8 @@ PRESETS: dict[str, CoreSpec] = {
         thresholds=128,
         fanouts=64,
         schedule=8,
+        refractory_bits=3,
+        **_EVERY_OPTION,
     ),
     "small": CoreSpec(
         axons=256,
@@ -281,20 +331,56 @@ PRESETS: dict[str, CoreSpec] = {
         thresholds=1024,
         fanouts=1024,
         schedule=32,
+        refractory_bits=6,
+        **_EVERY_OPTION,
+    ),
+    "medium": CoreSpec(
+        axons=512,
+        columns=512,
+        lanes=32,
+        payload_bits=9,
+        potential_bits=24,
+        strengths=6,
+        thresholds=2048,
+        fanouts=4096,
+        schedule=64,
+        profiles=16,
+        max_extension=4,
+        refractory_bits=8,
+        **_EVERY_OPTION,
     ),
     "reference": CoreSpec(
         axons=1152,
         columns=1024,
-        lanes=32,
+        lanes=128,
         payload_bits=9,
         potential_bits=24,
         strengths=8,
         thresholds=4096,
         fanouts=8192,
         schedule=64,
+        profiles=16,
+        max_extension=8,
+        refractory_bits=8,
+        **_EVERY_OPTION,
+    ),
+    "article": CoreSpec(
+        axons=1152,
+        columns=1024,
+        lanes=16,
+        payload_bits=4,
+        potential_bits=24,
+        strengths=4,
+        thresholds=4096,
+        fanouts=8192,
+        schedule=64,
+        max_extension=64,
     ),
 }
-"""Named core sizes; ``small`` holds the demo, ``reference`` has the crossbar of Kuang et al. (2021)."""
+"""Named core sizes; ``small`` holds the demo and ``medium`` 8-bit networks of 5 digits.
+
+``reference`` has the crossbar of Kuang et al. (2021), ``article`` also its lanes and its extension.
+"""
 
 
 def preset(name: str) -> CoreSpec:
@@ -304,5 +390,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise SpecError(f"Core preset must be one of {', '.join(PRESETS)}, not {name!r}.")
+        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
     return PRESETS[name]

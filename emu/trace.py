@@ -13,6 +13,7 @@ from emu.words import COUNTERS, PACKET, STATE_FIELDS, Kind
 
 __all__ = [
     "ACTIVITY_COUNTERS",
+    "PLURAL",
     "STRAYS",
     "VISIT",
     "Divergence",
@@ -28,6 +29,9 @@ STRAYS: tuple[int, ...] = (Kind.POINTER_HIGH, Kind.POINTER_LOW, Kind.WRITE, Kind
 
 ACTIVITY_COUNTERS = ("integrate", "update", "send_stall", "token_wait", "paused")
 """Counters of clock cycles; a functional run has none of them."""
+
+PLURAL = {"potential": "potentials", "current": "currents", "refractory": "refractory counts"}
+"""What a part of a result is called, by field of a state word."""
 
 VISIT = ("step", "core", "neuron", *STATE_FIELDS)
 """Columns of a table of visited neurons: the place, and the state that was stored."""
@@ -241,13 +245,15 @@ def _tables(result: RunResult) -> dict[str, tuple[tuple[str, ...], Array]]:
     place = ("step", "core", "neuron")
     parts: dict[str, tuple[tuple[str, ...], Array]] = {}
     if result.visits is not None:
-        parts |= {f"{name}s": (place, _stored(result.visits, name)) for name in STATE_FIELDS}
+        parts |= {PLURAL[name]: (place, _stored(result.visits, name)) for name in STATE_FIELDS}
     parts["spikes"] = (place, result.spikes)
     parts["outputs"] = (("step", "axon"), result.outputs)
     for name in COUNTERS:
         if name in result.counters:
             parts[f"counter {name}"] = (("core",), _as_table(np.asarray(result.counters[name])))
-    parts |= {f"final {name}s": (("neuron",), _as_table(values)) for name, values in result.state.items()}
+    parts |= {
+        f"final {PLURAL[name]}": (("neuron",), _as_table(values)) for name, values in result.state.items()
+    }
     if result.finish is not None:
         parts["finish cycles"] = (("step", "core"), _as_table(result.finish))
     if result.gateway is not None:

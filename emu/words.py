@@ -11,44 +11,51 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from emu.bits import Field, Layout, layout_bits
-from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec, bits_for, chunks_for
+from emu.spec import (
+    CHUNK_BITS,
+    COUNTER_BITS,
+    DELTA_BITS,
+    THRESHOLDS_A_WORD,
+    SystemSpec,
+    bits_for,
+    chunks_for,
+)
 
 __all__ = [
     "ACTIVITY_BITS",
     "CONTROL_STRENGTHS",
     "COUNTERS",
     "COUNT_BITS",
+    "CROSSED_BITS",
     "KIND_BITS",
+    "LADDER",
     "PACKET",
     "POINTER",
-    "READABLE",
     "RECTANGLE",
+    "SHIFT_BITS",
     "STATE_FIELDS",
     "TABLES",
     "TOKEN",
+    "WRITABLE",
     "Activity",
     "Column",
     "Control",
+    "Emission",
     "ErrorCause",
     "Kind",
     "Reset",
     "Section",
     "Status",
     "beat_layout",
-    "column",
-    "columns_of",
     "flit_layout",
+    "ladder_layout",
     "section_chunks",
     "section_layout",
     "section_words",
+    "sections_of",
     "spike_layout",
-    "table_of",
 ]
 
 
@@ -76,20 +83,27 @@ class Section(enum.IntEnum):
     STATE = 6
     COUNTER = 7
     STATUS = 8
+    PROFILE = 9
+    SHIFT = 10
+    IDENTITY = 11
 
 
 class Control(enum.IntEnum):
     """Chunk addresses in `Section.CONTROL`; strengths follow at `CONTROL_STRENGTHS`."""
 
     ENABLE = 0
-    AXONS = 1
-    NEURONS = 2
-    STRENGTHS = 3
-    SCHEDULE = 4
-    WORDS = 5
+    AXONS_LOW = 1
+    AXONS_HIGH = 2
+    NEURONS = 3
+    STRENGTHS = 4
+    SCHEDULE = 5
+    BLOCKS = 6
+    PER_BLOCK = 7
+    EXTENSION = 8
+    LADDER = 9
 
 
-CONTROL_STRENGTHS = 8
+CONTROL_STRENGTHS = 16
 """Address of strength 0 in `Section.CONTROL`."""
 
 
@@ -102,16 +116,34 @@ class Status(enum.IntEnum):
     REPETITION = 3
 
 
-READABLE = (Section.STATE, Section.COUNTER, Section.STATUS)
-"""Sections that can be read back; every section can be written."""
+WRITABLE = tuple(section for section in Section if section != Section.IDENTITY)
+"""Sections that can be written; every section can be read back."""
 
 
 class Reset(enum.IntEnum):
-    """What a neuron keeps: always-clear (stateless), reset to zero, reset by subtraction."""
+    """What a neuron keeps of V once it fired; with CLEAR it never keeps anything (stateless).
+
+    ZERO: 0. SUBTRACT: V less the last threshold crossed. VALUE: the schedule's ``reset_value``.
+    SUBTRACT_VALUE: V less ``reset_value`` times the sign of the count.
+    """
 
     CLEAR = 0
     ZERO = 1
     SUBTRACT = 2
+    VALUE = 3
+    SUBTRACT_VALUE = 4
+
+
+class Emission(enum.IntEnum):
+    """What a neuron that fired sends to each target.
+
+    COUNT: one packet that carries the count. UNARY: a packet of payload 1 for each crossed threshold, to
+    consecutive axons. CONSTANT: one packet with the schedule's ``emit`` times the sign of the count.
+    """
+
+    COUNT = 0
+    UNARY = 1
+    CONSTANT = 2
 
 
 class ErrorCause(enum.IntEnum):
@@ -140,8 +172,10 @@ COUNTERS: tuple[str, ...] = (
     "packets",
     "deliveries",
     "merges",
+    "crossbar_words",
     "synaptic_operations",
     "neuron_updates",
+    "thresholds",
     "saturations",
     "errors",
     "integrate",
@@ -160,6 +194,12 @@ ACTIVITY_BITS = bits_for(len(Activity))
 
 COUNT_BITS = 8
 """Bits of a number of thresholds of one step."""
+
+CROSSED_BITS = COUNT_BITS + 1
+"""Bits of a signed count of crossed thresholds."""
+
+SHIFT_BITS = 3
+"""Bits of an axon shift."""
 
 KIND_BITS = bits_for(len(Kind))
 """Bits of a kind of flit."""
@@ -207,6 +247,23 @@ def _potential_bits(spec: SystemSpec) -> int:
     return spec.core.potential_bits
 
 
+def _current_bits(spec: SystemSpec) -> int:
+    return spec.core.potential_bits if spec.core.synaptic_current else 0
+
+
+def _threshold_bits(spec: SystemSpec) -> int:
+    return spec.core.threshold_bits
+
+
+LADDER: tuple[Column, ...] = (
+    Column("first", _threshold_bits, signed=True, dtype="int64"),
+    Column("step", lambda spec: spec.core.threshold_bits + spec.core.fraction_bits, dtype="int64"),
+    Column("offset", lambda spec: spec.core.fraction_bits, dtype="int64"),
+    Column("ties", 1, dtype="int64"),
+)
+"""The fields of a word of the threshold memory in a core with ladders: theta_0, a, b and ties."""
+
+
 TABLES: Mapping[Section, tuple[Column, ...]] = {
     Section.SCHEDULE: (
         Column("repeat", 12),
@@ -216,18 +273,27 @@ TABLES: Mapping[Section, tuple[Column, ...]] = {
         Column("fire", 1),
         Column("threshold_first", COUNT_BITS),
         Column("threshold_count", COUNT_BITS),
+        Column("reset_value", _potential_bits, signed=True),
+        Column("emit", lambda spec: spec.core.payload_bits, signed=True),
+    ),
+    Section.PROFILE: (
+        Column("reset", bits_for(len(Reset))),
+        Column("emission", bits_for(len(Emission))),
+        Column("signed", lambda spec: int(spec.core.signed_ladder)),
+        Column("refractory_period", lambda spec: spec.core.refractory_bits),
+        Column("potential_decay", lambda spec: DELTA_BITS if spec.core.decay else 0),
+        Column("current_kept", lambda spec: DELTA_BITS if spec.core.synaptic_current else 0),
     ),
     Section.NEURON: (
         Column("bias", _potential_bits, signed=True, dtype="int64"),
         Column("v0", _potential_bits, signed=True, dtype="int64"),
-        Column("reset", bits_for(len(Reset)), dtype="uint8"),
-        Column("count_emission", 1, dtype="bool"),
+        Column("profile", lambda spec: bits_for(spec.core.profiles), dtype="int32"),
         Column("connected", 1, dtype="bool"),
         Column("threshold_base", lambda spec: bits_for(spec.core.thresholds)),
         Column("fanout_base", lambda spec: bits_for(spec.core.fanouts)),
     ),
-    Section.THRESHOLD: (
-        Column("threshold", lambda spec: spec.core.threshold_bits, signed=True, dtype="int64"),
+    Section.THRESHOLD: tuple(
+        Column(f"threshold{i}", _threshold_bits, signed=True, dtype="int64") for i in range(THRESHOLDS_A_WORD)
     ),
     Section.FANOUT: (
         Column("x0", lambda spec: spec.x_bits),
@@ -237,40 +303,18 @@ TABLES: Mapping[Section, tuple[Column, ...]] = {
         Column("axon", lambda spec: spec.core.flit_axon_bits),
         Column("last", 1),
     ),
-    Section.STATE: (Column("potential", _potential_bits, signed=True, dtype="int64"),),
+    Section.STATE: (
+        Column("potential", _potential_bits, signed=True, dtype="int64"),
+        Column("current", _current_bits, signed=True, dtype="int64"),
+        Column("refractory", lambda spec: spec.core.refractory_bits, dtype="int64"),
+    ),
+    Section.SHIFT: (Column("shift", lambda spec: SHIFT_BITS if spec.core.axon_shifts else 0, dtype="uint8"),),
 }
 """The fields of the words of every memory but the crossbar, lowest bit first."""
 
 
 STATE_FIELDS = tuple(c.name for c in TABLES[Section.STATE])
 """What a neuron keeps from step to step: the fields of a state word."""
-
-
-def column(section: Section, name: str) -> int:
-    """Return the column of a field in a section's table.
-
-    >>> column(Section.FANOUT, "last")
-    5
-    """
-    return [c.name for c in TABLES[section]].index(name)
-
-
-def columns_of(section: Section, table: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return the columns of a section's table, shape (words, fields), by field name."""
-    return {c.name: table[:, i] for i, c in enumerate(TABLES[section])}
-
-
-def table_of(section: Section, columns: Mapping[str, ArrayLike]) -> NDArray[np.int32]:
-    """Return the table of a section, shape (words, fields); a field that is not named is 0.
-
-    >>> table_of(Section.FANOUT, {"x0": [1, 3], "axon": [7, 8]}).tolist()
-    [[1, 0, 0, 0, 7, 0], [3, 0, 0, 0, 8, 0]]
-    """
-    words = len(np.asarray(next(iter(columns.values()))))
-    table = np.zeros((words, len(TABLES[section])), np.int32)
-    for name, values in columns.items():
-        table[:, column(section, name)] = values
-    return table
 
 
 def flit_layout(spec: SystemSpec) -> Layout:
@@ -297,6 +341,7 @@ def section_layout(spec: SystemSpec, section: Section) -> Layout:
         Section.CROSSBAR: tuple(Field(f"cell{lane}", 2) for lane in range(spec.core.lanes)),
         Section.COUNTER: (Field("count", COUNTER_BITS),),
         Section.STATUS: (Field("status", CHUNK_BITS),),
+        Section.IDENTITY: (Field("identity", CHUNK_BITS),),
     }
     fields = whole[section] if section in whole else (c.field(spec) for c in TABLES[section])
     return tuple(field for field in fields if field.bits)
@@ -305,7 +350,17 @@ def section_layout(spec: SystemSpec, section: Section) -> Layout:
 def beat_layout(spec: SystemSpec) -> Layout:
     """Return what is observed of a neuron that is stored: which, its state, the thresholds it crossed."""
     neuron = Field("neuron", bits_for(spec.core.columns))
-    return (neuron, *section_layout(spec, Section.STATE), Field("count", COUNT_BITS))
+    return (neuron, *section_layout(spec, Section.STATE), Field("count", CROSSED_BITS, signed=True))
+
+
+def ladder_layout(spec: SystemSpec) -> Layout:
+    """Return the fields of a word of the threshold memory in a core with ladders, lowest bit first."""
+    return tuple(column.field(spec) for column in LADDER)
+
+
+def sections_of(spec: SystemSpec) -> tuple[Section, ...]:
+    """Return the sections that a core has: one whose words have no bits is absent."""
+    return tuple(section for section in Section if section_layout(spec, section))
 
 
 def section_words(spec: SystemSpec, section: Section) -> int:
@@ -316,11 +371,14 @@ def section_words(spec: SystemSpec, section: Section) -> int:
         Section.SCHEDULE: core.schedule,
         Section.CROSSBAR: core.axons * core.words,
         Section.NEURON: core.columns,
-        Section.THRESHOLD: core.thresholds,
+        Section.THRESHOLD: core.thresholds // THRESHOLDS_A_WORD,
         Section.FANOUT: core.fanouts,
         Section.STATE: core.columns,
         Section.COUNTER: len(COUNTERS),
         Section.STATUS: len(Status),
+        Section.PROFILE: core.profiles,
+        Section.IDENTITY: 16,
+        Section.SHIFT: core.axons if core.axon_shifts else 0,
     }[section]
 
 

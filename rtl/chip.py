@@ -97,6 +97,8 @@ class Chip(Component):
             m.d.comb += [
                 router.x.eq(x),
                 router.y.eq(y),
+                core.x.eq(x),
+                core.y.eq(y),
                 router.present_in.eq(Const(inputs, 5)),
                 router.present_out.eq(Const(outputs, 5)),
                 core.hops.eq(router.hops),

@@ -1,56 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counters of a core and its router, and the sticky error registers."""
 
-from amaranth.hdl import Array, Const, Module, Signal
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
-from emu.words import COUNTERS
+from emu.words import COUNTERS, Section
 from rtl.component import Component
-from rtl.layouts import MeterSignature
+from rtl.layouts import InspectSignature, MeterSignature, meter_bits
+from rtl.memory import DualPort
 
-__all__ = ["CounterFile", "StickyCause"]
+__all__ = ["SWEEP", "CounterFile", "StickyCause"]
+
+SWEEP = 4 * len(COUNTERS)
+"""Most cycles between two visits to a pre-counter."""
+
+_READ, _ADD, _WRITE = range(3)
 
 
 class CounterFile(Component):
-    """Count events in 48 bits each; read by chunk (four addresses, the last reads zero), clear together.
+    """48-bit counters in one memory, read as chunks (four addresses each, the last reads zero).
 
-    Reset leaves them: the host clears them when it loads a program.
+    Small pre-counters count; a sweep goes round them, three cycles each, and adds what each has to its word.
+    A chunk that is read takes pre-counter and sum on the way into account. Until the sweep has gone round
+    once after the counters were cleared, words that it did not reach read as zero. Reset leaves the counters:
+    the host clears them when it loads a program, and that sets the sweep going.
 
     Members
     -------
-    meter : In(MeterSignature)
-        Increments of this cycle.
-    clear : In
-        All counters return to zero.
-    address : In
-        Chunk address; ``chunk`` shows it one cycle later.
+    meter : In(MeterSignature), increments of this cycle.
+    clear : In, all counters return to zero.
+    inspect : In, a chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle
+        included. Asked for in every third cycle at most.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
+        self._increments = meter_bits(spec)
         super().__init__(
-            {
-                "meter": In(MeterSignature(spec)),
-                "clear": In(1),
-                "address": In(range(4 * len(COUNTERS))),
-                "chunk": Out(CHUNK_BITS),
-            }
+            {"meter": In(MeterSignature(spec)), "clear": In(1), "inspect": In(InspectSignature())}
         )
+        self._words = DualPort(depth=len(COUNTERS), bits=COUNTER_BITS)
+        self._phase = Signal(2, name="phase", reset_less=True)
+        self._slot = Signal(range(len(COUNTERS)), name="slot", reset_less=True)
+        self._around = Signal(name="around", reset_less=True)
 
     def elaborate(self, platform: object) -> Module:
-        """Build one register per counter and a registered read multiplexer."""
+        """Sweep, and let a read come between."""
         m = Module()
-        chunks = []
-        for name in COUNTERS:
-            counter = Signal(COUNTER_BITS, name=name, reset_less=True)
-            m.d.sync += counter.eq(counter + getattr(self.meter, name))
-            with m.If(self.clear):
-                m.d.sync += counter.eq(0)
-            chunks += [counter.word_select(i, CHUNK_BITS) for i in range(3)] + [Const(0, CHUNK_BITS)]
-        chunk = Signal(CHUNK_BITS, reset_less=True)
-        m.d.sync += chunk.eq(Array(chunks)[self.address])
-        m.d.comb += self.chunk.eq(chunk)
+        m.submodules.words = words = self._words
+        phase, slot, ask = self._phase, self._slot, Signal()
+        place, few = Signal.like(slot), Signal(self._width("spikes"), reset_less=True)
+        total, fresh, known = Signal(COUNTER_BITS, reset_less=True), Signal(), Signal(reset_less=True)
+        m.d.comb += [
+            ask.eq(self.inspect.enable & (self.inspect.section == Section.COUNTER)),
+            place.eq(Mux(ask, self.inspect.address[2:], slot)),
+            words.read.enable.eq(ask | (phase == _READ)),
+            words.read.address.eq(place),
+            words.write.enable.eq((phase == _WRITE) & ~self.clear),
+            words.write.address.eq(slot),
+            words.write.data.eq(total),
+        ]
+        counted = self._count(m, place, ~ask)
+        with m.If(words.read.enable):
+            m.d.sync += [few.eq(counted), known.eq(self._around | (place < slot))]
+        m.d.sync += fresh.eq(ask & (phase != _READ) & (place == slot))
+        count = Mux(fresh, total, Mux(known, words.read.data, 0)) + few
+        with m.If(phase == _ADD):
+            m.d.sync += total.eq(count)
+        self._answer(m, count, ask)
+        self._sweep(m, ask)
         return m
+
+    def _sweep(self, m: Module, ask: Signal) -> None:
+        """Read a word, add, write, and go on to the next."""
+        phase, slot = self._phase, self._slot
+        with m.Switch(phase):
+            with m.Case(_READ), m.If(~ask):
+                m.d.sync += phase.eq(_ADD)
+            with m.Case(_ADD):
+                m.d.sync += phase.eq(_WRITE)
+            with m.Case(_WRITE):
+                m.d.sync += [phase.eq(_READ), slot.eq(slot + 1)]
+                with m.If(slot == len(COUNTERS) - 1):
+                    m.d.sync += [slot.eq(0), self._around.eq(1)]
+        with m.If(self.clear):
+            m.d.sync += [phase.eq(_READ), slot.eq(0), self._around.eq(0)]
+
+    def _answer(self, m: Module, count: Value, ask: Signal) -> None:
+        """Show the chunk that was asked for."""
+        mine, part = Signal(), Signal(2, reset_less=True)
+        m.d.sync += [mine.eq(ask), part.eq(self.inspect.address)]
+        with m.If(mine):
+            chunks = [count[at : at + CHUNK_BITS] for at in range(0, COUNTER_BITS, CHUNK_BITS)]
+            m.d.comb += self.inspect.chunk.eq(Array([*chunks, Const(0)])[part])
+
+    def _width(self, name: str) -> int:
+        """Return the width of a pre-counter: what comes in between two visits of the sweep."""
+        return self._increments[name] + SWEEP.bit_length()
+
+    def _count(self, m: Module, place: Signal, sweep: Value) -> Value:
+        """Count in every cycle; return what was counted at a place, which begins anew for the sweep."""
+        counted = []
+        for index, name in enumerate(self._increments):
+            counter = Signal(self._width(name), name=f"few_{name}", reset_less=True)
+            more = Signal.like(counter, name=f"more_{name}")
+            m.d.comb += more.eq(counter + getattr(self.meter, name))
+            m.d.sync += counter.eq(more)
+            taken = (self._phase == _READ) & sweep & (place == index)
+            with m.If(taken | self.clear):
+                m.d.sync += counter.eq(0)
+            counted.append(more)
+        return Array(counted)[place]
 
 
 class StickyCause(Component):

@@ -1,113 +1,132 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The crossbar: ternary cells, the column sums of a step, and the lanes that add rows into them."""
+"""The crossbar: ternary cells, and the lanes that add the events of a step into the sums of one block."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import SystemSpec, bits_for
-from emu.words import Section
+from emu.spec import SystemSpec
+from emu.words import SHIFT_BITS, Section
 from rtl.component import Component
-from rtl.layouts import ProgramSignature
-from rtl.memory import Memory, section_memory, write_chunks
+from rtl.layouts import InspectSignature, ProgramSignature, section_struct
+from rtl.memory import join_sections, section_memory
 
 __all__ = ["Crossbar"]
 
 
 class Crossbar(Component):
-    """Add one word (``lanes`` cells) of one row into the column sums every cycle, without bubbles.
+    """Add one word (``lanes`` cells) of one axon into the sums of a block every cycle, without bubbles.
 
-    A word issued in one cycle is accumulated in the next, when its event's value shows. A sum that was not
-    touched in this step reads as zero, so clearing all sums takes no cycle.
+    An event takes three cycles: its word of cells and its shift are read; its value, which shows then, is
+    shifted; the lanes add.
 
     Members
     -------
-    program : In
-        Writes into the cells.
-    clear : In
-        All sums become zero.
-    issue, row, word : In
-        A word of a row is read in this cycle.
-    value : In
-        The event's payload, one cycle after ``issue``.
-    operations : Out
-        Non-zero cells hit in this cycle.
-    look, column : In
-        The sum of a column is read; not together with ``issue``.
-    sum : Out
-        That sum, one cycle later.
+    program, inspect : In, chunks of the cells and the shifts.
+    extension, block : In, log2 of the axons of a row, and the block whose columns are added.
+    clear : In, all sums become zero.
+    valid, event : In, an axon is read in this cycle.
+    value : In, its payload, one cycle later.
+    over : In, no further event follows.
+    sum : Out, the column sums.
+    done : Out, the last event is added in this cycle: one cycle after ``over``.
+    operations : Out, non-zero cells hit, two cycles after the event was added.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
-        self._core = core = spec.core
+        self._spec, self._core = spec, spec.core
+        core = spec.core
         super().__init__(
             {
                 "program": In(ProgramSignature()),
+                "inspect": In(InspectSignature()),
+                "extension": In(range(max(2, core.max_extension.bit_length()))),
+                "block": In(range(max(2, core.words))),
                 "clear": In(1),
-                "issue": In(1),
-                "row": In(range(core.axons)),
-                "word": In(range(max(2, core.words))),
+                "valid": In(1),
+                "event": In(range(core.extended_axons)),
                 "value": In(signed(core.payload_bits)),
+                "over": In(1),
+                "sum": Out(signed(core.sum_bits)).array(core.lanes),
+                "done": Out(1),
                 "operations": Out(range(core.lanes + 1)),
-                "look": In(1),
-                "column": In(range(core.columns)),
-                "sum": Out(signed(core.sum_bits)),
             }
         )
         self._cells = section_memory(spec, Section.CROSSBAR)
-        self._sums = Memory(depth=core.words, bits=core.lanes * core.sum_bits, transparent=True)
+        self._memories = [self._cells]
+        if core.axon_shifts:
+            self._shifts = section_memory(spec, Section.SHIFT)
+            self._memories.append(self._shifts)
 
     def elaborate(self, platform: object) -> Module:
-        """Read cells and sums together, add, write back."""
+        """Read, shift, add."""
         m = Module()
-        core, lane_bits = self._core, bits_for(self._core.lanes)
-        m.submodules.cells = cells = self._cells
-        m.submodules.sums = sums = self._sums
-        touched, busy = Signal(core.words, reset_less=True), Signal(reset_less=True)
-        word, lane = Signal.like(self.word, reset_less=True), Signal(lane_bits, reset_less=True)
-        looked = Signal.like(self.word)
-        write_chunks(m, cells, self.program, Section.CROSSBAR)
-        m.d.comb += [
-            cells.read.enable.eq(self.issue),
-            cells.read.address.eq(self.row * core.words + self.word),
-            sums.read[0].enable.eq(self.issue | self.look),
-            looked.eq(self.column[lane_bits:]),
-        ]
-        with m.If(self.issue):
-            m.d.comb += sums.read[0].address.eq(self.word)
-        with m.Else():
-            m.d.comb += sums.read[0].address.eq(looked)
-        m.d.sync += busy.eq(self.issue)
-        with m.If(self.issue | self.look):
-            m.d.sync += [word.eq(sums.read[0].address), lane.eq(self.column)]
-        known = Signal()
-        m.d.comb += known.eq(touched.bit_select(word, 1))
-        old = [Signal(signed(core.sum_bits), name=f"old{i}") for i in range(core.lanes)]
-        for i, signal in enumerate(old):
-            with m.If(known):
-                m.d.comb += signal.eq(sums.read[0].data[i * core.sum_bits : (i + 1) * core.sum_bits])
-        self._accumulate(m, cells.read.data, old=old, word=word, busy=busy)
-        with m.If(self.clear):
-            m.d.sync += touched.eq(0)
-        with m.Elif(busy):
-            m.d.sync += touched.eq(touched | (Const(1, core.words) << word))
-        m.d.comb += self.sum.eq(Array(old)[lane])
+        core, cells = self._core, self._cells
+        m.submodules.crossbar_memory = cells
+        join_sections(m, self, self._memories)
+        shown, adding = Signal(), Signal()
+        row = Signal(2 * core.lanes, name="row", reset_less=True)
+        value = self._shift(m, shown)
+        m.d.sync += [shown.eq(self.valid), adding.eq(shown), self.done.eq(self.over)]
+        m.d.comb += cells.read.enable.eq(self.valid)
+        self._address(m)
+        with m.If(shown):
+            m.d.sync += row.eq(cells.read.data)
+        self._add(m, row, value, adding)
         return m
 
-    def _accumulate(self, m: Module, row: Value, *, old: list[Signal], word: Signal, busy: Signal) -> None:
-        """Add plus or minus the value, or nothing, in every lane; a cell is (not zero, negative)."""
-        core, sums, new, hits = self._core, self._sums, [], []
-        for i, before in enumerate(old):
-            hit, negative = row[2 * i], row[2 * i + 1]
-            after = Signal(signed(core.sum_bits), name=f"new{i}")
-            m.d.comb += after.eq(before)
-            with m.If(hit & negative):
-                m.d.comb += after.eq(before - self.value)
-            with m.Elif(hit):
-                m.d.comb += after.eq(before + self.value)
-            new.append(after)
+    def _address(self, m: Module) -> None:
+        """Axon e and block b are word e (words / X) + b: with X axons a row, b has log2 X bits fewer."""
+        bits, address = (self._core.words - 1).bit_length(), self._cells.read.address
+        with m.Switch(self.extension):
+            for extension in range(self._core.max_extension.bit_length()):
+                with m.Case(extension):
+                    m.d.comb += address.eq(Cat(self.block[: bits - extension], self.event))
+
+    def _shift(self, m: Module, shown: Signal) -> Signal:
+        """Return the register with the value of the event, shifted by what its row says."""
+        core = self._core
+        if not core.axon_shifts:
+            value = Signal(signed(core.payload_bits), name="shifted", reset_less=True)
+            with m.If(shown):
+                m.d.sync += value.eq(self.value)
+            return value
+        m.submodules.shift_memory = shifts = self._shifts
+        layout = section_struct(self._spec, Section.SHIFT)
+        word = data.View(layout, shifts.read.data)
+        value = Signal(signed(core.payload_bits + (1 << SHIFT_BITS) - 1), name="shifted", reset_less=True)
+        m.d.comb += [
+            shifts.read.enable.eq(self.valid),
+            shifts.read.address.eq(self.event >> self.extension if core.max_extension > 1 else self.event),
+        ]
+        with m.If(shown):
+            m.d.sync += value.eq(self.value << word.shift)
+        return value
+
+    def _add(self, m: Module, row: Value, value: Signal, adding: Signal) -> None:
+        """Add plus or minus the value in every lane whose cell is not zero; a cell is (not zero, negative).
+
+        A negative cell adds the complement and one, which comes in below the lowest bit.
+        """
+        hits = []
+        for lane, total in enumerate(self.sum):
+            hit, negative = row[2 * lane], row[2 * lane + 1]
+            term = Cat(negative, value.as_unsigned() ^ negative.replicate(len(value))).as_signed()
+            with m.If(self.clear):
+                m.d.sync += total.eq(0)
+            with m.Elif(adding & hit):
+                m.d.sync += total.eq((Cat(negative, total).as_signed() + term) >> 1)
             hits.append(hit)
-        while len(hits) > 1:
-            hits = [a + b for a, b in zip(hits[::2], hits[1::2], strict=True)]
-        m.d.comb += [sums.write.enable.eq(busy), sums.write.address.eq(word), sums.write.data.eq(Cat(new))]
-        with m.If(busy):
-            m.d.comb += self.operations.eq(hits[0])
+        self._count(m, hits, adding)
+
+    def _count(self, m: Module, hits: list[Value], adding: Signal) -> None:
+        """Count the cells that were not zero, behind a register on either side."""
+        hit, fresh, count = Signal(len(hits), reset_less=True), Signal(), Signal.like(self.operations)
+        totals: list[Value] = list(hit)
+        while len(totals) > 1:
+            totals = [a + b for a, b in zip(totals[::2], totals[1::2], strict=True)]
+        with m.If(adding):
+            m.d.sync += hit.eq(Cat(hits))
+        with m.If(fresh):
+            m.d.comb += count.eq(totals[0])
+        m.d.sync += [fresh.eq(adding), self.operations.eq(count)]

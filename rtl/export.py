@@ -15,6 +15,7 @@ from emu.spec import SystemSpec
 from emu.words import TABLES, Section, flit_layout, section_layout, section_words
 from rtl.chip import Chip
 from rtl.core import Neurocore
+from rtl.memory import Body
 from rtl.router import Router
 from rtl.start_values import without_start_values
 
@@ -58,7 +59,9 @@ def _wake_with_reset(module: str) -> str:
 def _convert(component: wiring.Component, name: str) -> str:
     """Return a component's Verilog, without source paths and without memory contents: hardware has none."""
     try:
-        text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+        text: str = verilog.convert(
+            component, name=name, platform=Body.INFERRED, emit_src=False, strip_internal_attrs=True
+        )
     except YosysError as error:
         reason = (str(error).strip().splitlines() or ["it said nothing"])[-1]
         raise VerilogError(

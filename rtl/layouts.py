@@ -3,7 +3,7 @@
 
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from emu.bits import Layout
 from emu.spec import CHUNK_BITS, SystemSpec
@@ -11,21 +11,25 @@ from emu.words import (
     ACTIVITY_BITS,
     COUNT_BITS,
     COUNTERS,
+    CROSSED_BITS,
     POINTER,
     TOKEN,
     Section,
     beat_layout,
     flit_layout,
+    ladder_layout,
     section_layout,
     spike_layout,
 )
 
 __all__ = [
+    "InspectSignature",
     "MeterSignature",
     "ObserveSignature",
     "ProgramSignature",
     "flit_stream",
     "flit_struct",
+    "ladder_struct",
     "meter_bits",
     "observed_bits",
     "pointer_struct",
@@ -64,6 +68,11 @@ def section_struct(spec: SystemSpec, section: Section) -> data.StructLayout:
     return _struct(section_layout(spec, section))
 
 
+def ladder_struct(spec: SystemSpec) -> data.StructLayout:
+    """Return one word of the threshold memory of a core with ladders."""
+    return _struct(ladder_layout(spec))
+
+
 def flit_stream(spec: SystemSpec) -> stream.Signature:
     """Return the valid/ready stream of flits; a flit moves in a cycle in which both are high."""
     return stream.Signature(flit_struct(spec))
@@ -85,6 +94,22 @@ class ProgramSignature(wiring.Signature):
     def __init__(self) -> None:
         pointer = {field.name: Out(field.bits) for field in POINTER}
         super().__init__({"strobe": Out(1), **pointer, "chunk": Out(CHUNK_BITS)})
+
+
+class InspectSignature(wiring.Signature):
+    """One chunk read from a core while it is paused.
+
+    Members
+    -------
+    enable : Out(1), a chunk is asked for in this cycle.
+    section, address : Out, the memory (`emu.words.Section`) and the chunk address inside it.
+    chunk : In(16), the chunk, from the next cycle until another is asked for; zero from a part that does not
+        have the section, so that the answers of several parts can be ored.
+    """
+
+    def __init__(self) -> None:
+        pointer = {field.name: Out(field.bits) for field in POINTER}
+        super().__init__({"enable": Out(1), **pointer, "chunk": In(CHUNK_BITS)})
 
 
 def observed_bits(spec: SystemSpec) -> dict[str, int]:
@@ -116,8 +141,10 @@ class ObserveSignature(wiring.Signature):
 def meter_bits(spec: SystemSpec) -> dict[str, int]:
     """Return for every counter the width of its increment in one cycle."""
     wide = {
-        "spikes": COUNT_BITS,
+        "spikes": CROSSED_BITS,
         "synaptic_operations": spec.core.lanes.bit_length(),
+        "thresholds": COUNT_BITS + 1,
+        "saturations": 2,
         "errors": 2,
         "hops": 3,
         "token_hops": 3,

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only place where a memory is instantiated."""
+"""The only place where a memory is instantiated: bodies of one port, or of one read and one write port."""
 
-from amaranth.hdl import Module, unsigned
+import enum
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,15 +12,36 @@ from emu.bits import layout_bits
 from emu.spec import CHUNK_BITS, SystemSpec, bits_for, chunks_for
 from emu.words import Section, section_layout, section_words
 from rtl.component import Component
-from rtl.layouts import ProgramSignature
+from rtl.layouts import InspectSignature, ProgramSignature
 
-__all__ = ["ChunkMemory", "Memory", "ReadPort", "WritePort", "section_memory", "write_chunks"]
+__all__ = [
+    "Body",
+    "ChunkMemory",
+    "DualPort",
+    "ReadPort",
+    "SharedPort",
+    "SinglePort",
+    "WritePort",
+    "join_sections",
+    "section_memory",
+]
+
+
+class Body(enum.Enum):
+    """What stands for a memory; a generator names it as its platform.
+
+    SIMULATION shows garbage where a macro may: it is what a simulator of this Python gets. INFERRED is one
+    array for each granule, which FPGA tools map to block or distributed memory.
+    """
+
+    SIMULATION = enum.auto()
+    INFERRED = enum.auto()
 
 
 class ReadPort(wiring.Signature):
     """Show in ``data`` the word that ``address`` named while ``enable`` was high.
 
-    It shows one cycle later, and until the next enabled read.
+    It shows one cycle later, and until the next enabled access to its port.
     """
 
     def __init__(self, depth: int, bits: int) -> None:
@@ -25,129 +49,236 @@ class ReadPort(wiring.Signature):
 
 
 class WritePort(wiring.Signature):
-    """Store ``data`` at ``address``; one ``enable`` bit per granule."""
+    """``data`` is stored at ``address``; one ``enable`` bit for each granule."""
 
-    def __init__(self, depth: int, bits: int, granules: int) -> None:
+    def __init__(self, depth: int, bits: int, granules: int = 1) -> None:
         super().__init__({"enable": Out(granules), "address": Out(bits_for(depth)), "data": Out(bits)})
 
 
-class Memory(Component):
-    """Store words: one write port, one or more read ports; contents are undefined until written.
+class SharedPort(wiring.Signature):
+    """One address for reading and writing.
 
-    Read during write of the same word returns the *new* word on transparent ports (an accumulator's
-    read-modify-write needs no bubbles) and is undefined on the others: no user of this module reads and
-    writes one word in one cycle there.
-
-    Parameters
-    ----------
-    depth : int
-        Number of words.
-    bits : int
-        Width of a word.
-    granules : int
-        Separately writable parts of a word.
-    reads : int
-        Number of read ports.
-    transparent : bool
-        Read port 0 forwards a write to the same word.
+    While ``enable`` is high, the granules of ``store`` whose bit in ``write`` is set are stored; if none is,
+    ``data`` shows the word one cycle later.
     """
 
-    def __init__(
-        self, *, depth: int, bits: int, granules: int = 1, reads: int = 1, transparent: bool = False
-    ) -> None:
-        self._depth, self._bits, self._granules = depth, bits, granules
-        self._reads, self._transparent = reads, transparent
+    def __init__(self, depth: int, bits: int, granules: int = 1) -> None:
         super().__init__(
             {
-                "write": In(WritePort(depth, bits, granules)),
-                "read": In(ReadPort(depth, bits)).array(reads),
+                "enable": Out(1),
+                "write": Out(granules),
+                "address": Out(bits_for(depth)),
+                "store": Out(bits),
+                "data": In(bits),
             }
         )
 
-    def elaborate(self, platform: object) -> Module:
-        """Build one inferred memory, which FPGA tools map to block RAM."""
-        m = Module()
-        array: memory.Memory
-        m.submodules.array = array = memory.Memory(shape=unsigned(self._bits), depth=self._depth, init=[])
-        write = array.write_port(granularity=self._bits // self._granules if self._granules > 1 else None)
+
+def _arrays(m: Module, depth: int, granule: int, *, read: Value, write: Value, data: Value) -> Value:
+    """Build an array for each granule of ``data``, the last for what is left; return the word read.
+
+    ``read`` is (enable, address), ``write`` is (enables, address), lowest bit first.
+    """
+    address, word = bits_for(depth), []
+    for index, start in enumerate(range(0, len(data), granule)):
+        part = data[start : start + granule]
+        array: memory.Memory = memory.Memory(shape=unsigned(len(part)), depth=depth, init=[])
+        m.submodules[f"array{index}"] = array
+        into, out = array.write_port(), array.read_port()
         m.d.comb += [
-            write.en.eq(self.write.enable),
-            write.addr.eq(self.write.address),
-            write.data.eq(self.write.data),
+            out.en.eq(read[0]),
+            out.addr.eq(read[1:]),
+            into.en.eq(write[index]),
+            into.addr.eq(write[-address:]),
+            into.data.eq(part),
         ]
-        for index in range(self._reads):
-            forward = [write] if self._transparent and index == 0 else []
-            port, own = array.read_port(transparent_for=forward), self.read[index]
-            m.d.comb += [port.en.eq(own.enable), port.addr.eq(own.address), own.data.eq(port.data)]
+        word.append(out.data)
+    return Cat(*word)
+
+
+def _shown(m: Module, platform: object, word: Value, *, access: Value, garbage: Value) -> Value:
+    """Return the word; in a simulation its complement if the last access brought ``garbage``."""
+    if platform is Body.INFERRED:
+        return word
+    spoilt = Signal(name="spoilt")
+    with m.If(access):
+        m.d.sync += spoilt.eq(garbage)
+    return Mux(spoilt, ~word, word)
+
+
+class SinglePort(Component):
+    """Synchronous memory of one port for reading and writing (1RW); undefined until written.
+
+    After a write ``port.data`` is garbage until the next read.
+
+    Parameters
+    ----------
+    depth : words.
+    bits : width of a word.
+    granule : bits that are written apart, from the lowest bit on; by default all.
+    """
+
+    def __init__(self, *, depth: int, bits: int, granule: int | None = None) -> None:
+        self._depth, self._granule = depth, granule or bits
+        super().__init__({"port": In(SharedPort(depth, bits, -(-bits // self._granule)))})
+
+    def elaborate(self, platform: object) -> Module:
+        """Read unless something is written."""
+        m, port = Module(), self.port
+        write = port.write & port.enable.replicate(len(port.write))
+        word = _arrays(
+            m,
+            self._depth,
+            self._granule,
+            read=Cat(port.enable & ~write.any(), port.address),
+            write=Cat(write, port.address),
+            data=port.store,
+        )
+        m.d.comb += port.data.eq(_shown(m, platform, word, access=port.enable, garbage=write.any()))
+        return m
+
+
+class DualPort(Component):
+    """Synchronous memory of one read and one write port (1R1W); undefined until written.
+
+    A read of the word that is written in the same cycle shows garbage: who needs the new word forwards it.
+
+    Parameters
+    ----------
+    depth, bits, granule : as for `SinglePort`.
+    """
+
+    def __init__(self, *, depth: int, bits: int, granule: int | None = None) -> None:
+        self._depth, self._granule = depth, granule or bits
+        granules = -(-bits // self._granule)
+        super().__init__({"write": In(WritePort(depth, bits, granules)), "read": In(ReadPort(depth, bits))})
+
+    def elaborate(self, platform: object) -> Module:
+        """Join both ports to the arrays."""
+        m, read, write = Module(), self.read, self.write
+        word = _arrays(
+            m,
+            self._depth,
+            self._granule,
+            read=Cat(read.enable, read.address),
+            write=Cat(write.enable, write.address),
+            data=write.data,
+        )
+        clash = write.enable.any() & (write.address == read.address)
+        m.d.comb += read.data.eq(_shown(m, platform, word, access=read.enable, garbage=clash))
         return m
 
 
 class ChunkMemory(Component):
-    """Store a program: written in 16-bit chunks by address, read in whole words.
+    """Memory of a section: written and inspected in 16-bit chunks, read in whole words by the machine.
+
+    Chunk c of word w has the address w x chunks + c. Chunks beyond the width of a word are not stored and
+    show zero. Whoever writes or inspects takes the port from the machine, which is paused then.
 
     Parameters
     ----------
-    depth : int
-        Number of words.
-    bits : int
-        Width of a word; it takes `emu.spec.chunks_for` chunks.
+    section : the one in whose chunks the memory is written.
+    depth : words.
+    bits : width of a word; it takes `emu.spec.chunks_for` chunk addresses.
+    dual : the machine writes too: a memory with a read and a write port.
 
     Members
     -------
-    strobe, address, chunk : In
-        A chunk is written.
-    store : In(WritePort)
-        A whole word is written; never together with a chunk.
-    read : In(ReadPort)
-        A whole word is read.
+    program : In, a chunk is written, if ``program.section`` is this section.
+    inspect : In, a chunk is read; ``inspect.chunk`` shows it from the next cycle on, until the next chunk of
+        any section is inspected, and zero if that belongs to another section.
+    read : In(ReadPort), a whole word is read; not together with ``program`` or ``inspect``.
+    store : In(WritePort), a whole word is written; only if ``dual``, not together with ``program``.
     """
 
-    def __init__(self, *, depth: int, bits: int) -> None:
-        self._chunks = chunks_for(bits)
-        self._wide = self._chunks * CHUNK_BITS
-        program = ProgramSignature().members
-        super().__init__(
-            {
-                "strobe": In(1),
-                "address": In(program["address"].shape),
-                "chunk": In(CHUNK_BITS),
-                "store": In(WritePort(depth, self._wide, 1)),
-                "read": In(ReadPort(depth, self._wide)),
-            }
-        )
-        self._words = Memory(depth=depth, bits=self._wide, granules=self._chunks)
+    def __init__(self, section: Section, *, depth: int, bits: int, dual: bool = False) -> None:
+        self._section, self._chunks, self._bits = section, chunks_for(bits), bits
+        members = {
+            "program": In(ProgramSignature()),
+            "inspect": In(InspectSignature()),
+            "read": In(ReadPort(depth, bits)),
+        }
+        if dual:
+            members["store"] = In(WritePort(depth, bits))
+        super().__init__(members)
+        kind = DualPort if dual else SinglePort
+        self._words: DualPort | SinglePort = kind(depth=depth, bits=bits, granule=min(bits, CHUNK_BITS))
 
     def elaborate(self, platform: object) -> Module:
         """Select the chunk inside the word by the low address bits."""
         m = Module()
-        m.submodules.memory = words = self._words
+        m.submodules.words = self._words
         low = self._chunks.bit_length() - 1
+        strobe, inspect = Signal(), Signal()
         m.d.comb += [
-            words.write.address.eq(self.address[low:]),
-            words.write.data.eq(self.chunk.replicate(self._chunks)),
-            words.write.enable.eq(self.strobe << self.address[:low] if low else self.strobe),
-            words.read[0].enable.eq(self.read.enable),
-            words.read[0].address.eq(self.read.address),
-            self.read.data.eq(words.read[0].data),
+            strobe.eq(self.program.strobe & (self.program.section == self._section)),
+            inspect.eq(self.inspect.enable & (self.inspect.section == self._section)),
+        ]
+        granule = (strobe << self.program.address[:low]) if low else strobe
+        if isinstance(self._words, DualPort):
+            self._join_both(m, self._words, granule, inspect, low)
+        else:
+            self._join_one(m, self._words, granule, inspect, low)
+        part, mine = Signal(max(1, low), reset_less=True), Signal(reset_less=True)
+        with m.If(self.inspect.enable):
+            m.d.sync += [mine.eq(inspect), part.eq(self.inspect.address[:low])]
+        padded = Cat(self.read.data, Const(0, self._chunks * CHUNK_BITS - self._bits))
+        m.d.comb += self.inspect.chunk.eq(Mux(mine, padded.word_select(part, CHUNK_BITS), 0))
+        return m
+
+    def _join_one(self, m: Module, words: SinglePort, granule: Value, inspect: Value, low: int) -> None:
+        """Let writer, inspector and machine use one port."""
+        port, strobe = words.port, granule.any()
+        asked = Mux(inspect, self.inspect.address[low:], self.read.address)
+        m.d.comb += [
+            port.enable.eq(strobe | inspect | self.read.enable),
+            port.write.eq(granule),
+            port.address.eq(Mux(strobe, self.program.address[low:], asked)),
+            port.store.eq(self.program.chunk.replicate(self._chunks)),
+            self.read.data.eq(port.data),
+        ]
+
+    def _join_both(self, m: Module, words: DualPort, granule: Value, inspect: Value, low: int) -> None:
+        """Let writer and machine write, inspector and machine read."""
+        m.d.comb += [
+            words.read.enable.eq(inspect | self.read.enable),
+            words.read.address.eq(Mux(inspect, self.inspect.address[low:], self.read.address)),
+            self.read.data.eq(words.read.data),
+            words.write.enable.eq(granule),
+            words.write.address.eq(self.program.address[low:]),
+            words.write.data.eq(self.program.chunk.replicate(self._chunks)),
         ]
         with m.If(self.store.enable):
             m.d.comb += [
+                words.write.enable.eq(~0),
                 words.write.address.eq(self.store.address),
                 words.write.data.eq(self.store.data),
-                words.write.enable.eq(~0),
             ]
-        return m
 
 
-def section_memory(spec: SystemSpec, section: Section) -> ChunkMemory:
-    """Return the memory of a section: as many words as the spec has, as wide as their layout."""
-    return ChunkMemory(depth=section_words(spec, section), bits=layout_bits(section_layout(spec, section)))
+def section_memory(spec: SystemSpec, section: Section, *, dual: bool = False) -> ChunkMemory:
+    """Return the memory of a section: as many words as the spec has, as wide as their layout.
+
+    A threshold word of a core with ladders holds four thresholds too: that is the wider layout.
+    """
+    bits = layout_bits(section_layout(spec, section))
+    return ChunkMemory(section, depth=section_words(spec, section), bits=bits, dual=dual)
 
 
-def write_chunks(m: Module, memory: ChunkMemory, program: Component, section: Section) -> None:
-    """Let the chunks of a section (`rtl.layouts.ProgramSignature`) be written into its memory."""
-    m.d.comb += [
-        memory.strobe.eq(program.strobe & (program.section == section)),
-        memory.address.eq(program.address),
-        memory.chunk.eq(program.chunk),
-    ]
+_PINS = {"program": ("strobe", "section", "address", "chunk"), "inspect": ("enable", "section", "address")}
+
+
+def join_sections(m: Module, owner: Component, parts: Iterable[Component]) -> None:
+    """Let the chunks that an owner is told of, or tells of, reach its parts; or together what they answer.
+
+    All have members ``program`` (`ProgramSignature`), if they can be written, and ``inspect``
+    (`InspectSignature`).
+    """
+    chunks: Value = Const(0, CHUNK_BITS)
+    for part in parts:
+        for pins, names in _PINS.items():
+            if pins in part.signature.members:
+                given, taken = getattr(owner, pins), getattr(part, pins)
+                m.d.comb += [getattr(taken, name).eq(getattr(given, name)) for name in names]
+        chunks = chunks | part.inspect.chunk
+    m.d.comb += owner.inspect.chunk.eq(chunks)

@@ -1,55 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The neuron datapath: one walk over the neurons of a core (rules 5 to 7 of `docs/reference/machine.md`)."""
+"""The walk over the neurons of a block (rules 5 to 8 of `docs/reference/machine.md`)."""
 
-from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value, signed
+from amaranth.hdl import EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, STRENGTH_BITS, SystemSpec
-from emu.words import COUNT_BITS, Reset, Section, section_chunks
+from emu.spec import STRENGTH_BITS, SystemSpec, bits_for
+from emu.words import COUNT_BITS, CROSSED_BITS, Section
 from rtl.component import Component
+from rtl.drive import Drive
 from rtl.emission import Emitter
-from rtl.layouts import ProgramSignature, flit_stream, section_struct
-from rtl.memory import ChunkMemory, ReadPort, section_memory, write_chunks
+from rtl.fetch import Fetch
+from rtl.firing import Firing
+from rtl.issue import Issue
+from rtl.layouts import InspectSignature, ProgramSignature, flit_stream, section_struct
+from rtl.membrane import Membrane
+from rtl.memory import join_sections, section_memory
+from rtl.quantiser import Quantiser
+from rtl.visit import register
 
 __all__ = ["Walk"]
 
-
-def _register(shape: ShapeLike) -> Signal:
-    """Return a register that the walk writes before it reads it: reset leaves it."""
-    return Signal(shape, reset_less=True)
+_MEMORIES = (Section.NEURON, Section.PROFILE, Section.THRESHOLD, Section.STATE)
 
 
 class Walk(Component):
-    """Visit neurons 0 .. neurons - 1: drive, membrane, thresholds, reset, emission.
+    """A rigid pipeline that visits the neurons of a block, one in every II cycles.
 
-    A neuron takes strengths + thresholds + 3 cycles and one more for every packet and every cycle in which a
-    packet is refused.
+    All its stages stand still while a sender meets a busy emitter, and only then
+    (`docs/reference/cycles.md`).
 
     Members
     -------
-    program : In
-        Writes into the neuron, threshold, fan-out and state memories.
-    start : In
-        Begin in the next cycle.
-    done : Out
-        This is the last cycle.
-    neurons, strengths, strength : In
-        Control registers: n, k, and the table of strengths.
-    entry : In
-        The schedule entry of this step.
-    look, column, sum
-        The crossbar's column sums, read one cycle ahead.
-    o : Out(stream)
-        Spike packets.
-    inspect : In(ReadPort)
-        Reads state words while the walk is idle.
-    stored, neuron, state, count : Out
-        A neuron is stored in this cycle: its index, its state word, and the thresholds it crossed.
-    clipped : Out
-        A value was clipped in this cycle.
-    emitting : Out
-        A packet is offered in this cycle.
+    program : In, writes into the neuron, profile, threshold, fan-out and state memories.
+    inspect : In, reads these memories while the walk is idle.
+    start : In, the last cycle before the walk over a block.
+    first, count : In, the block's first neuron and how many it has, at least one; valid with ``start``.
+    strengths, strength, ladder : In, control registers: k, the table of strengths, compare with ladders.
+    entry : In, the schedule entry of this step.
+    sums : In, the column sums of the block, from the cycle after ``start`` to ``done``.
+    done : Out, the last cycle of the walk over the block.
+    o : Out(stream), spike packets.
+    stalled : Out, a packet is refused in this cycle.
+    stored, neuron, state, crossed : Out, a neuron is stored in this cycle, and what was found.
+    spikes, clipped, compared, visited : Out, what the counters of this cycle grow by.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -58,172 +52,141 @@ class Walk(Component):
         super().__init__(
             {
                 "program": In(ProgramSignature()),
+                "inspect": In(InspectSignature()),
                 "start": In(1),
-                "done": Out(1),
-                "neurons": In(range(core.columns + 1)),
+                "first": In(range(core.columns)),
+                "count": In(range(core.lanes + 1)),
                 "strengths": In(range(core.strengths + 1)),
                 "strength": In(signed(STRENGTH_BITS)).array(core.strengths),
+                "ladder": In(1),
                 "entry": In(section_struct(spec, Section.SCHEDULE)),
-                "look": Out(1),
-                "column": Out(range(core.columns)),
-                "sum": In(signed(core.sum_bits)),
+                "sums": In(signed(core.sum_bits)).array(core.lanes),
+                "done": Out(1),
                 "o": Out(flit_stream(spec)),
-                "inspect": In(ReadPort(core.columns, CHUNK_BITS * section_chunks(spec, Section.STATE))),
+                "stalled": Out(1),
                 "stored": Out(1),
-                "neuron": Out(range(core.columns)),
+                "neuron": Out(bits_for(core.columns)),
                 "state": Out(section_struct(spec, Section.STATE)),
-                "count": Out(COUNT_BITS),
-                "clipped": Out(1),
-                "emitting": Out(1),
+                "crossed": Out(signed(CROSSED_BITS)),
+                "spikes": Out(range((1 << COUNT_BITS) + 1)),
+                "clipped": Out(2),
+                "compared": Out(COUNT_BITS + 1),
+                "visited": Out(1),
             }
         )
-        self._neurons = section_memory(spec, Section.NEURON)
-        self._thresholds = section_memory(spec, Section.THRESHOLD)
-        self._states = section_memory(spec, Section.STATE)
+        self._memories = {s: section_memory(spec, s, dual=s == Section.STATE) for s in _MEMORIES}
+        self._issue, self._drive, self._fetch = Issue(spec), Drive(spec), Fetch(spec)
+        self._membrane, self._quantiser, self._firing = Membrane(spec), Quantiser(spec), Firing(spec)
         self._emitter = Emitter(spec)
 
-    def _attach(self, m: Module, memory: ChunkMemory, section: Section) -> data.View:
-        """Attach a memory that is written through its section; return the word it shows."""
-        layout = section_struct(self._spec, section)
-        m.submodules[f"{section.name.lower()}_memory"] = memory
-        write_chunks(m, memory, self.program, section)
-        return data.View(layout, memory.read.data[: layout.size])
-
     def elaborate(self, platform: object) -> Module:
-        """Attach memories and emitter; build the arithmetic and the walk's state machine."""
+        """Attach the stages, which stand still together, and the emitter, which never does."""
         m = Module()
-        core, neurons = self._core, self._neurons
-        word = self._attach(m, neurons, Section.NEURON)
-        self._emission(m, word)
-        fetch = Signal()
-        before = self._state_memory(m, fetch)
-        drive, v = _register(signed(core.drive_bits)), _register(signed(core.potential_bits))
-        column, neuron = _register(range(core.columns)), _register(range(core.columns))
-        m.d.comb += [self.neuron.eq(neuron), self.column.eq(column)]
-        m.d.comb += [neurons.read.enable.eq(fetch), neurons.read.address.eq(self.neuron)]
-        with m.FSM():
-            with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [neuron.eq(0), column.eq(0)]
-                m.next = "FETCH"
-            self._drive(m, fetch, column, drive)
-            last = self._compare(m, word, before, drive, v)
-            with m.State("STORE"):
-                self._reset(m, word, v, last)
-                m.d.comb += [self.stored.eq(1), self._emitter.look.eq(1)]
-                with m.If((self.count != 0) & word.connected):
-                    m.next = "EMIT"
-                with m.Else():
-                    self._advance(m, neuron)
-            with m.State("EMIT"):
-                m.d.comb += [self.emitting.eq(1), self._emitter.active.eq(1)]
-                with m.If(self._emitter.done):
-                    self._advance(m, neuron)
+        moves = Signal(name="moves")
+        for name in ("issue", "drive", "fetch", "membrane", "quantiser", "firing"):
+            m.submodules[name] = EnableInserter(moves)(getattr(self, f"_{name}"))
+        m.submodules.emitter = self._emitter
+        m.d.comb += moves.eq(~(self._firing.ready & self._firing.sender & self._emitter.busy))
+        join_sections(m, self, [*self._memories.values(), self._emitter])
+        self._enter(m)
+        self._read(m, moves)
+        self._flow(m)
+        self._emit(m)
+        self._finish(m, moves)
         return m
 
-    def _drive(self, m: Module, fetch: Signal, column: Signal, drive: Signal) -> None:
-        """Fetch the words of a neuron, then add one column sum times its strength a cycle (rule 6)."""
-        at = _register(range(self._core.strengths))
-        with m.State("FETCH"):
-            m.d.comb += [fetch.eq(1), self.look.eq(1)]
-            m.d.sync += [column.eq(column + 1), at.eq(0), drive.eq(0)]
-            m.next = "DRIVE"
-        with m.State("DRIVE"):
-            m.d.sync += [drive.eq(drive + self.sum * Array(self.strength)[at]), at.eq(at + 1)]
-            with m.If(at + 1 == self.strengths):
-                m.next = "MEMBRANE"
-            with m.Else():
-                m.d.comb += self.look.eq(1)
-                m.d.sync += column.eq(column + 1)
+    def _attach(self, m: Module, section: Section, enable: Value, address: Value) -> data.View:
+        """Attach a memory that the stages read; return the word it shows."""
+        memory = self._memories[section]
+        m.submodules[f"{section.name.lower()}_memory"] = memory
+        m.d.comb += [memory.read.enable.eq(enable), memory.read.address.eq(address)]
+        return data.View(section_struct(self._spec, section), memory.read.data)
 
-    def _compare(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> Signal:
-        """Compute V, then compare it with one threshold a cycle (rule 7); return the last one crossed."""
-        thresholds = self._thresholds
-        theta = self._attach(m, thresholds, Section.THRESHOLD)
-        last = _register(signed(self._core.threshold_bits))
-        threshold = Signal.like(thresholds.read.address, reset_less=True)
-        index, count = _register(COUNT_BITS), _register(COUNT_BITS)
-        m.d.comb += self.count.eq(count)
-        with m.State("MEMBRANE"):
-            self._membrane(m, word, before, drive, v)
-            m.d.comb += thresholds.read.enable.eq(1)
-            m.d.comb += thresholds.read.address.eq(word.threshold_base + self.entry.threshold_first)
-            m.d.sync += [index.eq(0), count.eq(0), threshold.eq(thresholds.read.address + 1)]
-            m.next = "STORE"
-            with m.If(self.entry.fire & (self.entry.threshold_count != 0)):
-                m.next = "COMPARE"
-        with m.State("COMPARE"):
-            m.d.comb += [thresholds.read.enable.eq(1), thresholds.read.address.eq(threshold)]
-            m.d.sync += [index.eq(index + 1), threshold.eq(threshold + 1)]
-            with m.If(v >= theta.threshold):
-                m.d.sync += [count.eq(count + 1), last.eq(theta.threshold)]
-            with m.If(index + 1 == self.entry.threshold_count):
-                m.next = "STORE"
-        return last
+    def _enter(self, m: Module) -> None:
+        """Issue the neurons, and their columns to the drive."""
+        issue, drive = self._issue, self._drive
+        for name in ("start", "first", "count", "strengths", "ladder", "entry"):
+            m.d.comb += getattr(issue, name).eq(getattr(self, name))
+        for name in ("begins", "ends", "live", "lane", "digit"):
+            m.d.comb += getattr(drive, name).eq(getattr(issue, name))
+        m.d.comb += [mine.eq(given) for mine, given in zip(drive.sums, self.sums, strict=True)]
+        m.d.comb += [mine.eq(given) for mine, given in zip(drive.strength, self.strength, strict=True)]
 
-    def _emission(self, m: Module, word: data.View) -> None:
-        """Tell the emitter of the neuron that the walk is at."""
-        m.submodules.emitter = emitter = self._emitter
-        wiring.connect(m, wiring.flipped(self.program), emitter.program)
+    def _read(self, m: Module, moves: Signal) -> None:
+        """Let the stages read their memories."""
+        issue, fetch, quantiser = self._issue, self._fetch, self._quantiser
+        asks = moves & issue.begins
+        word = self._attach(m, Section.NEURON, asks, issue.neuron)
+        state = self._attach(m, Section.STATE, asks, issue.neuron)
+        profile = self._attach(m, Section.PROFILE, moves & fetch.read_enable, fetch.read_address)
+        thresholds = self._attach(m, Section.THRESHOLD, moves & quantiser.read_enable, quantiser.read_address)
+        m.d.comb += [
+            fetch.begins.eq(issue.begins),
+            fetch.word.eq(word),
+            fetch.state.eq(state),
+            self._membrane.profile.eq(profile),
+            quantiser.read_data.eq(thresholds),
+        ]
+
+    def _flow(self, m: Module) -> None:
+        """Connect each stage to the next."""
+        fetch, membrane, quantiser, firing = self._fetch, self._membrane, self._quantiser, self._firing
+        m.d.comb += [
+            *(getattr(membrane, name).eq(self.entry[name]) for name in ("init", "update", "fire")),
+            membrane.word.eq(fetch.its_word),
+            membrane.state.eq(fetch.its_state),
+            membrane.fetched.eq(fetch.fetched),
+            membrane.ready.eq(self._drive.whole),
+            membrane.drive.eq(self._drive.drive),
+            quantiser.ask.eq(self._drive.whole),
+            quantiser.silent.eq(membrane.silent),
+            quantiser.base.eq(membrane.threshold_base),
+            quantiser.visit.eq(membrane.visit),
+            quantiser.entry.eq(self.entry),
+            quantiser.ladder.eq(self.ladder),
+            firing.entry.eq(self.entry),
+            *(
+                getattr(firing, name).eq(getattr(quantiser, name))
+                for name in ("valid", "found", "crossed", "left")
+            ),
+        ]
+
+    def _emit(self, m: Module) -> None:
+        """Give senders to the emitter."""
+        firing, emitter = self._firing, self._emitter
         wiring.connect(m, wiring.flipped(self.o), emitter.o)
         m.d.comb += [
-            emitter.base.eq(word.fanout_base),
-            emitter.count.eq(self.count),
-            emitter.count_emission.eq(word.count_emission),
+            emitter.coming.eq(firing.sends),
+            emitter.coming_base.eq(firing.found.fanout_base),
+            emitter.sender.eq(firing.ready & firing.sender),
+            emitter.base.eq(firing.visit.fanout_base),
+            *(getattr(emitter, name).eq(getattr(firing, name)) for name in ("count", "payload", "unary")),
+            self.stalled.eq(self.o.valid & ~self.o.ready),
         ]
 
-    def _state_memory(self, m: Module, fetch: Signal) -> data.View:
-        """Return the word read; state is written and read by the walk, and by packets while it is idle."""
-        memory = self._states
-        word = self._attach(m, memory, Section.STATE)
+    def _finish(self, m: Module, moves: Signal) -> None:
+        """Store the neuron that is at the emitter, count it, and see the end of the walk."""
+        firing, visit, states = self._firing, self._firing.visit, self._memories[Section.STATE]
+        neuron, left = register(len(self.neuron), "leaving"), register(len(self.count), "left")
+        over, last = Signal(name="over"), Signal(name="last")
+        listed = ~self.ladder if self._core.ladder else 1
+        compared = Mux(listed, self.entry.threshold_count, 1)
         m.d.comb += [
-            memory.store.enable.eq(self.stored),
-            memory.store.address.eq(self.neuron),
-            memory.store.data.eq(self.state.as_value()),
-            memory.read.enable.eq(fetch | self.inspect.enable),
-            memory.read.address.eq(Mux(fetch, self.neuron, self.inspect.address)),
-            self.inspect.data.eq(memory.read.data),
+            self.stored.eq(firing.ready & moves),
+            self.visited.eq(self.stored),
+            self.neuron.eq(neuron),
+            self.crossed.eq(firing.count),
+            *(self.state[name].eq(visit[name]) for name in self.state.shape().members),
+            states.store.enable.eq(self.stored),
+            states.store.address.eq(neuron),
+            states.store.data.eq(self.state.as_value()),
+            last.eq(over | (self.stored & (left == 1))),
+            self.done.eq(last & self._emitter.free),
         ]
-        return word
-
-    def _membrane(self, m: Module, word: data.View, before: data.View, drive: Signal, v: Signal) -> None:
-        """Apply rule 6: base, drive and bias, saturated."""
-        core = self._core
-        base, total = (
-            Signal(signed(core.potential_bits)),
-            Signal(signed(max(core.drive_bits, core.potential_bits) + 2)),
-        )
-        with m.If(self.entry.init):
-            m.d.comb += base.eq(word.v0)
-        with m.Elif(word.reset != Reset.CLEAR):
-            m.d.comb += base.eq(before.potential)
-        m.d.comb += total.eq(base)
-        with m.If(self.entry.update):
-            m.d.comb += total.eq(base + word.bias + drive)
-        m.d.sync += v.eq(self._saturate(m, total))
-
-    def _saturate(self, m: Module, total: Value) -> Value:
-        """Clip to the range of a potential and report it."""
-        core = self._core
-        clipped = Signal(signed(core.potential_bits))
-        m.d.comb += clipped.eq(total)
-        with m.If(total > core.potential_max):
-            m.d.comb += [clipped.eq(core.potential_max), self.clipped.eq(1)]
-        with m.Elif(total < core.potential_min):
-            m.d.comb += [clipped.eq(core.potential_min), self.clipped.eq(1)]
-        return clipped
-
-    def _reset(self, m: Module, word: data.View, v: Signal, last: Signal) -> None:
-        """Apply rule 7: what a neuron that fired keeps."""
-        m.d.comb += self.state.potential.eq(v)
-        with m.If((self.count != 0) & (word.reset == Reset.ZERO)):
-            m.d.comb += self.state.potential.eq(0)
-        with m.Elif((self.count != 0) & (word.reset == Reset.SUBTRACT)):
-            m.d.comb += self.state.potential.eq(self._saturate(m, v - last))
-
-    def _advance(self, m: Module, neuron: Signal) -> None:
-        """Go to the next neuron, or finish."""
-        m.next = "FETCH"
-        m.d.sync += neuron.eq(neuron + 1)
-        with m.If(neuron + 1 == self.neurons):
-            m.d.comb += self.done.eq(1)
-            m.next = "IDLE"
+        with m.If(self.stored):
+            m.d.comb += [self.spikes.eq(abs(firing.count)), self.clipped.eq(visit.clipped)]
+            m.d.comb += self.compared.eq(Mux(self.entry.fire, compared, 0))
+            m.d.sync += [neuron.eq(neuron + 1), left.eq(left - 1)]
+        with m.If(self.start):
+            m.d.sync += [neuron.eq(self.first), left.eq(self.count)]
+        m.d.sync += over.eq(last & ~self.done)

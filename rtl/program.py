@@ -1,48 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control packets: the chunk pointer, writes into a core's memories, and replies."""
+"""Control packets: the chunk pointer, writes into a core's sections, reads of them, and replies."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS
-from emu.words import KIND_BITS, READABLE, Kind, Section
+from emu.spec import CHUNK_BITS, SystemSpec, bits_for
+from emu.words import KIND_BITS, WRITABLE, Kind, Section, sections_of
 from rtl.component import Component
-from rtl.layouts import ProgramSignature, pointer_struct
+from rtl.layouts import InspectSignature, ProgramSignature, pointer_struct
 
-__all__ = ["Programmer"]
+__all__ = ["Programmer", "Registers"]
+
+
+class Registers(Component):
+    """Show the chunks of a section that is no memory.
+
+    Members
+    -------
+    inspect : In, reads.
+    register : In(16), what is at each chunk address.
+    """
+
+    def __init__(self, section: Section, count: int) -> None:
+        self._section = section
+        super().__init__({"inspect": In(InspectSignature()), "register": In(CHUNK_BITS).array(count)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Register what is asked for, or zero."""
+        m = Module()
+        count, asked = len(self.register), self.inspect.address
+        chunk = Signal(CHUNK_BITS, reset_less=True)
+        m.d.comb += self.inspect.chunk.eq(chunk)
+        inside = (self.inspect.section == self._section) & (asked < count)
+        with m.If(self.inspect.enable):
+            shown = Array(list(self.register))[asked[: bits_for(count)]]
+            m.d.sync += chunk.eq(Mux(inside, shown, 0))
+        return m
 
 
 class Programmer(Component):
     """Turn control packets into program writes, and reads into a stream of chunks.
 
-    A write takes effect in the cycle in which its packet comes; a reply takes one cycle to read and at least
-    one to leave.
+    A write takes effect in the cycle in which its packet comes. A reply takes a cycle to read, one to come
+    here, and at least one to leave.
 
     Members
     -------
-    arrive, kind, data : In
-        A packet that is neither spike nor token arrives in this cycle.
-    accepting : In
-        The core is paused and may be programmed.
-    may_reply : In
-        Nothing else uses the core's output.
-    program : Out
-        The write.
-    fetch : Out
-        The chunk at ``program.section``, ``program.address`` is to be read; it must show on ``chunk`` one
-        cycle later.
-    chunk : In
-        The chunk read.
-    reply : Out(stream)
-        Chunks for the gateway.
-    reading : Out
-        A read is under way.
-    unknown, running, section : Out
-        Errors of this cycle.
+    arrive, kind, data : In, a packet that is neither spike nor token comes in this cycle.
+    accepting : In, the core is paused and may be programmed.
+    may_reply : In, nothing else wants the core's output.
+    program : Out, the write.
+    inspect : Out, the read; its chunk must show one cycle later, zero for a section that is not there.
+    reply : Out stream, chunks for the gateway.
+    reading : Out, a read is under way.
+    unknown, running, section : Out, errors of this cycle.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spec: SystemSpec) -> None:
+        self._readable = sections_of(spec)
+        self._writable = [section for section in self._readable if section in WRITABLE]
         super().__init__(
             {
                 "arrive": In(1),
@@ -51,8 +68,7 @@ class Programmer(Component):
                 "accepting": In(1),
                 "may_reply": In(1),
                 "program": Out(ProgramSignature()),
-                "fetch": Out(1),
-                "chunk": In(CHUNK_BITS),
+                "inspect": Out(InspectSignature()),
                 "reply": Out(stream.Signature(CHUNK_BITS)),
                 "reading": Out(1),
                 "unknown": Out(1),
@@ -66,7 +82,6 @@ class Programmer(Component):
         m = Module()
         pointer = Signal(2 * CHUNK_BITS, reset_less=True)
         left = Signal(CHUNK_BITS, name="left")
-        shown = Signal(name="shown")
         place = data.View(pointer_struct(), pointer)
         legal, known = Signal(), Signal()
         m.d.comb += [
@@ -77,12 +92,12 @@ class Programmer(Component):
             self.program.section.eq(place.section),
             self.program.address.eq(place.address),
             self.program.chunk.eq(self.data),
+            self.inspect.section.eq(place.section),
+            self.inspect.address.eq(place.address),
             self.reading.eq(left != 0),
-            self.reply.payload.eq(self.chunk),
-            self.reply.valid.eq(shown),
-            self.fetch.eq(self.reading & self.may_reply & ~shown),
         ]
-        writable, readable = self.program.section.matches(*Section), self.program.section.matches(*READABLE)
+        writable = self.program.section.matches(*self._writable)
+        readable = self.program.section.matches(*self._readable)
         with m.If(legal), m.Switch(self.kind):
             with m.Case(Kind.POINTER_HIGH):
                 m.d.sync += pointer[CHUNK_BITS:].eq(self.data)
@@ -94,8 +109,22 @@ class Programmer(Component):
             with m.Case(Kind.READ):
                 m.d.comb += self.section.eq(~readable)
                 m.d.sync += left.eq(self.data)
-        with m.If(self.fetch):
-            m.d.sync += shown.eq(1)
-        with m.If(shown & self.reply.ready):
-            m.d.sync += [shown.eq(0), left.eq(left - 1), pointer.eq(pointer + 1)]
+        self._reply(m)
+        with m.If(self.reply.valid & self.reply.ready):
+            m.d.sync += [left.eq(left - 1), pointer.eq(pointer + 1)]
         return m
+
+    def _reply(self, m: Module) -> None:
+        """Ask for a chunk, keep it, offer it until it is taken."""
+        asked, shown = Signal(name="asked"), Signal(name="shown")
+        chunk = Signal(CHUNK_BITS, reset_less=True)
+        m.d.comb += [
+            self.inspect.enable.eq(self.reading & self.may_reply & ~asked & ~shown),
+            self.reply.payload.eq(chunk),
+            self.reply.valid.eq(shown),
+        ]
+        m.d.sync += asked.eq(self.inspect.enable)
+        with m.If(asked):
+            m.d.sync += [chunk.eq(self.inspect.chunk), shown.eq(1)]
+        with m.If(shown & self.reply.ready):
+            m.d.sync += shown.eq(0)

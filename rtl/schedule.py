@@ -8,28 +8,24 @@ from amaranth.lib.wiring import In, Out
 from emu.spec import SystemSpec
 from emu.words import Section
 from rtl.component import Component
-from rtl.layouts import ProgramSignature, section_struct
-from rtl.memory import section_memory, write_chunks
+from rtl.layouts import InspectSignature, ProgramSignature, section_struct
+from rtl.memory import join_sections, section_memory
 
 __all__ = ["Schedule"]
 
 
 class Schedule(Component):
-    """Hold the schedule entries; the current one shows two cycles after the position changed.
+    """Hold the schedule entries, and read the current one when a step begins.
 
     Members
     -------
-    program : In
-        Writes; any write to the control or schedule memory returns the position to zero, and reset does not:
-        a core is enabled by such a write.
-    length : In
-        Entries in use.
-    advance : In
-        The step has ended.
-    entry : Out
-        The current entry.
-    position, repetition : Out
-        Where in the schedule the core is.
+    program, inspect : In, chunks; any write to the control or schedule memory returns the position to zero,
+        and reset does not: a core is enabled by such a write.
+    length : In, entries in use.
+    look : In, read the current entry; not together with ``program`` or ``inspect``.
+    advance : In, the step has ended.
+    entry : Out, the entry read last, from one cycle later on.
+    position, repetition : Out, where in the schedule the core is.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -37,7 +33,9 @@ class Schedule(Component):
         super().__init__(
             {
                 "program": In(ProgramSignature()),
+                "inspect": In(InspectSignature()),
                 "length": In(range(spec.core.schedule + 1)),
+                "look": In(1),
                 "advance": In(1),
                 "entry": Out(self._layout),
                 "position": Out(range(spec.core.schedule)),
@@ -49,15 +47,15 @@ class Schedule(Component):
     def elaborate(self, platform: object) -> Module:
         """Count the repetitions of an entry, then the entries, and begin again."""
         m = Module()
-        m.submodules.memory = memory = self._memory
-        entry = data.View(self._layout, memory.read.data[: self._layout.size])
+        m.submodules.schedule_memory = memory = self._memory
+        entry = data.View(self._layout, memory.read.data)
         position = Signal.like(self.position, reset_less=True)
         repetition = Signal.like(self.repetition, reset_less=True)
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
-        write_chunks(m, memory, self.program, Section.SCHEDULE)
+        join_sections(m, self, [memory])
         m.d.comb += [
-            memory.read.enable.eq(1),
+            memory.read.enable.eq(self.look),
             memory.read.address.eq(self.position),
             self.entry.eq(entry),
             self.position.eq(position),

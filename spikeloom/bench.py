@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from emu.container import load_image
 from emu.errors import SpikeloomError, clause
@@ -108,7 +107,7 @@ def export_verilog(
     image: Path | None,
     preset_name: str,
     mesh: tuple[int, int],
-    changes: Mapping[str, int],
+    changes: Mapping[str, Any],
     initial: bool = True,
 ) -> list[Path]:
     """Write a chip's Verilog and its bench; return the files.
@@ -126,7 +125,7 @@ def export_verilog(
         spec = load_image(image).spec
     else:
         try:
-            core = dataclasses.replace(preset(preset_name), **changes)
+            core = preset(preset_name).resized(**changes)
             spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except ValueError as error:
             raise MappingError(f"The chip cannot be built: {clause(error)}.") from None

@@ -9,11 +9,21 @@ are multiplied. docs/benchmarks.md has the measurements behind the choice.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit, popcount
-from emu.kernels.state import ABSENT, GROUPS, SYNAPTIC_OPERATIONS, WORD, Program, State
+from emu.kernels.state import (
+    ABSENT,
+    CROSSBAR_WORDS,
+    GROUPS,
+    SYNAPTIC_OPERATIONS,
+    WORD,
+    Program,
+    State,
+)
 
 __all__ = ["discard", "integrate"]
 
@@ -89,15 +99,19 @@ def _by_value(program: Program, state: State, core: int, width: int, low: int, h
 
 
 @njit
-def _by_product(program: Program, state: State, core: int, events: int, at: int, width: int) -> None:
-    """Add the rows of events, each times its payload."""
-    sums = state.sums[:width]
-    for i in range(events):
-        begin = program.cell_at[core] + state.event[at + i] * width
-        row = program.cells[begin : begin + width]
-        payload = np.int32(state.payload[i])
+def _by_product(
+    table: NDArray[np.integer[Any]],
+    sums: NDArray[np.int32],
+    event: NDArray[np.int32],
+    payload: NDArray[np.int32],
+) -> None:
+    """Add the rows of events, of cells or of weights, each times its payload."""
+    width = len(sums)
+    for i in range(len(event)):
+        begin = event[i] * width
+        row, value = table[begin : begin + width], np.int32(payload[i])
         for column in range(width):
-            sums[column] += payload * row[column]
+            sums[column] += value * row[column]
 
 
 @njit
@@ -134,10 +148,11 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
     own, rows = np.uint64(program.axon_at[core]), np.uint64(len(state.payload))
     at = np.uint64(bank * len(program.row_cells)) + own
     state.group[:] = 0
-    operations, low, high = 0, -ABSENT, ABSENT
+    shifted = program.shifted[core] != 0
+    operations, low, high = 0, 1 << 31, -1 << 31
     for i in range(events):
         axon = np.uint64(state.event[at + np.uint64(i)])
-        payload = state.value[at + axon]
+        payload = state.value[at + axon] << (program.shift[own + axon] if shifted else 0)
         state.value[at + axon] = ABSENT
         state.payload[i] = payload
         group = np.uint64(payload) % np.uint64(GROUPS)
@@ -147,6 +162,7 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
         low, high = min(low, payload), max(high, payload)
         operations += program.row_cells[own + axon]
     state.counters[SYNAPTIC_OPERATIONS, core] += operations
+    state.counters[CROSSBAR_WORDS, core] += events * program.blocks[core]
     state.events[bank * len(program.enabled) + core] = 0
     return low, high
 
@@ -166,10 +182,13 @@ def integrate(program: Program, state: State, core: int, bank: int) -> int:
     while high >> bits > 0:
         bits += 1
     words = (program.axons[core] + WORD - 1) // WORD
-    if low >= 0 and events > ROWS_PER_PLANE * bits * words:
+    sums, event, payload = state.sums[:width], state.event[at : at + events], state.payload
+    if program.weight_at[core] >= 0:
+        _by_product(program.weights[program.weight_at[core] :], sums, event, payload)
+    elif low >= 0 and events > ROWS_PER_PLANE * bits * words:
         _by_plane(program, state, core, events, at, width, bits)
     elif high - low < GROUPS:
         _by_value(program, state, core, width, low, high)
     else:
-        _by_product(program, state, core, events, at, width)
+        _by_product(program.cells[program.cell_at[core] :], sums, event, payload)
     return events  # type: ignore[no-any-return]

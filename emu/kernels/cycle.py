@@ -45,6 +45,7 @@ from emu.kernels.state import (
     ROUTER_ERRORS,
     SEND_STALL,
     TOKEN_HOPS,
+    UPDATE,
     USED_OUTPUTS,
     USED_SPIKES,
     USED_VISITS,
@@ -125,7 +126,10 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
             soon = mesh.clock[NOW] + 1
             # A core that waits is not paused: its queue is empty when it gets a pause token.
             if injector < len(timing.halted):
-                state.counters[SEND_STALL, injector] += soon - timing.since[injector]
+                stalled = soon - timing.since[injector]
+                state.counters[SEND_STALL, injector] += stalled
+                if not timing.flit[injector] & TOKEN:  # its walk counts all cycles when it ends
+                    state.counters[UPDATE, injector] -= stalled
             timing.since[injector] = -1
             push_due(timing, soon, injector)
 

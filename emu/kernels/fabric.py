@@ -9,11 +9,13 @@ import numpy as np
 
 from emu.jit import njit
 from emu.kernels.crossbar import discard
-from emu.kernels.neuron import advance_schedule, current_entry, take_thresholds, visit
+from emu.kernels.neuron import advance_schedule, current_entry, visit
+from emu.kernels.quantise import take_thresholds
 from emu.kernels.state import (
     ABSENT,
     AXON,
     DELIVERIES,
+    ENTRY_EMIT,
     ERRORS,
     LAST,
     MERGES,
@@ -31,8 +33,11 @@ from emu.kernels.state import (
     Record,
     State,
 )
+from emu.words import Emission
 
 __all__ = ["accept", "deliver", "output", "run_steps"]
+
+UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 
 
 @njit
@@ -106,19 +111,29 @@ def _send(
 
 @njit
 def _emit(
-    program: Program, state: State, record: Record, core: int, lane: int, step: int, bank: int, count: int
+    program: Program,
+    state: State,
+    record: Record,
+    core: int,
+    lane: int,
+    step: int,
+    bank: int,
+    count: int,
+    entry: int,
 ) -> None:
     """Send the packets of the ``count`` neurons of a core that fired (rule 8), to ``bank``."""
-    own = program.neuron_at[core]
+    own, emit = program.neuron_at[core], program.schedule[entry, ENTRY_EMIT]
     at = lane * len(program.bias) + own
     for i in range(count):
         neuron = own + state.fired[i]
         crossed = state.crossed[at + state.fired[i]]
         if not program.connected[neuron]:
             continue
-        copies, payload = crossed, 1
-        if program.count_emission[neuron]:
-            copies, payload = 1, crossed
+        copies, payload = 1, crossed
+        if program.emission[neuron] == UNARY:
+            copies, payload = crossed, 1
+        elif program.emission[neuron] == CONSTANT:
+            payload = emit if crossed > 0 else -emit
         fanout = program.fanout_base[neuron]
         while True:
             p = program.fanout[fanout]
@@ -174,7 +189,7 @@ def _execute_lanes(
         else:
             now = begin + lane * span + step
             fired = visit(program, state, record, core, lane, now, bank, entry)[2]
-            _emit(program, state, record, core, lane, now, bank ^ 1, fired)
+            _emit(program, state, record, core, lane, now, bank ^ 1, fired, entry)
     if entry >= 0:
         advance_schedule(program, state, core)
 

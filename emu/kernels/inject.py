@@ -15,6 +15,7 @@ from emu.kernels.neuron import execute
 from emu.kernels.state import (
     AXON,
     ENTRY_COUNT,
+    ENTRY_EMIT,
     ENTRY_FIRE,
     ENTRY_INTEGRATE,
     INTEGRATE,
@@ -28,7 +29,7 @@ from emu.kernels.state import (
     Record,
     State,
 )
-from emu.words import PACKET
+from emu.words import PACKET, Emission
 
 __all__ = [
     "Timing",
@@ -44,6 +45,8 @@ __all__ = [
 
 # Places in Timing.host.
 HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(8)
+
+UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 
 STRAY_AT = len(PACKET)
 """Column of Timing.stimulus that tells a stray."""
@@ -61,7 +64,13 @@ class Timing(NamedTuple):
     since: Ints  # (C + 1,) cycle from which an injector finds no room, -1 if none
     neuron: Ints  # (C,) whose turn it is to be visited or to emit
     visits: Ints  # (C,) neurons visited in this step
-    cost: Ints  # (C,) cycles of a neuron without its packets
+    integration: Ints  # (C,) cycles of integration of a block
+    fill: Ints  # (C,) cycles from the end of integration until the first neuron reaches the emitter
+    pace: Ints  # (C,) II, cycles from one neuron to the next
+    emit: Ints  # (C,) the schedule's constant
+    walk: Ints  # (C,) e_b, the cycle before the walk of this block
+    reach: Ints  # (C,) P of ``neuron`` as far as it is known; after the last one, when the token is offered
+    free: Ints  # (C,) from when on the emitter is free in this block
     fanout: Ints  # (C,) fan-out entry being sent, -1 if none
     copy: Ints  # (C,) packets of this entry already sent
     step: Ints  # (C,) step tokens seen
@@ -90,7 +99,10 @@ def make_timing(
         since=filled(cores + 1, -1),
         neuron=filled(cores, 0),
         visits=filled(cores, 0),
-        cost=filled(cores, 0),
+        **{
+            name: filled(cores, 0)
+            for name in ("integration", "fill", "pace", "emit", "walk", "reach", "free")
+        },
         fanout=filled(cores, -1),
         copy=filled(cores, 0),
         step=filled(cores, 0),
@@ -194,25 +206,55 @@ def host_takes(mesh: Mesh, timing: Timing) -> bool:
 
 
 @njit
-def _prepare(program: Program, state: State, timing: Timing, core: int, begin: int) -> None:
-    """Find what a core injects next and when, if from cycle ``begin`` on it does nothing but walk."""
-    at = program.neuron_at[core]
-    if timing.fanout[core] < 0:
-        while timing.neuron[core] < timing.visits[core]:
-            neuron = at + timing.neuron[core]
-            begin += timing.cost[core]
-            if state.crossed[neuron] > 0 and program.connected[neuron]:
-                timing.fanout[core] = program.fanout_base[neuron]
-                timing.copy[core] = 0
-                break
-            timing.neuron[core] += 1
-    if timing.fanout[core] < 0:
-        timing.flit[core] = TOKEN
+def _next_neuron(program: Program, state: State, timing: Timing, core: int) -> None:
+    """Go to the next neuron of a core; after the last of a block integrate the next, or the step is over."""
+    timing.neuron[core] += 1
+    if timing.neuron[core] < timing.visits[core] and timing.neuron[core] % program.per_block[core]:
+        timing.reach[core] += timing.pace[core]
+        return
+    last = max(timing.reach[core], timing.free[core] - 1)
+    state.counters[UPDATE, core] += last - timing.walk[core]
+    timing.free[core] = 0
+    if timing.neuron[core] == timing.visits[core]:
+        timing.reach[core] = last + 1
     else:
+        _begin_block(timing, core, last + 1)
+
+
+@njit
+def _begin_block(timing: Timing, core: int, begin: int) -> None:
+    """Integrate and walk a block from cycle ``begin`` on."""
+    timing.walk[core] = begin - 1 + timing.integration[core]
+    timing.reach[core] = timing.walk[core] + timing.fill[core]
+
+
+@njit
+def _prepare(program: Program, state: State, timing: Timing, core: int) -> None:
+    """Find what a core injects next, and when."""
+    at = program.neuron_at[core]
+    while timing.neuron[core] < timing.visits[core]:
         neuron = at + timing.neuron[core]
-        p = program.fanout[timing.fanout[core]]
-        payload = state.crossed[neuron] if program.count_emission[neuron] else 1
-        timing.flit[core] = pack_flit(p, p[AXON] + timing.copy[core], payload)
+        if state.crossed[neuron] != 0 and program.connected[neuron]:
+            timing.reach[core] = max(timing.reach[core], timing.free[core])
+            timing.fanout[core] = program.fanout_base[neuron]
+            timing.copy[core] = 0
+            _offer_packet(program, state, timing, core, timing.reach[core])
+            return
+        _next_neuron(program, state, timing, core)
+    timing.flit[core] = TOKEN
+    push_due(timing, timing.reach[core], core)
+
+
+@njit
+def _offer_packet(program: Program, state: State, timing: Timing, core: int, begin: int) -> None:
+    """Let the neuron that sends offer its next packet from cycle ``begin`` on."""
+    neuron = program.neuron_at[core] + timing.neuron[core]
+    p, payload = program.fanout[timing.fanout[core]], state.crossed[neuron]
+    if program.emission[neuron] == UNARY:
+        payload = 1
+    elif program.emission[neuron] == CONSTANT:
+        payload = timing.emit[core] if payload > 0 else -timing.emit[core]
+    timing.flit[core] = pack_flit(p, p[AXON] + timing.copy[core], payload)
     push_due(timing, begin, core)
 
 
@@ -226,17 +268,17 @@ def _core_sent(program: Program, state: State, timing: Timing, core: int, now: i
             state.counters[TOKEN_WAIT, core] += 1
         return
     state.counters[PACKETS, core] += 1
-    state.counters[UPDATE, core] += 1
     neuron = program.neuron_at[core] + timing.neuron[core]
     timing.copy[core] += 1
-    if program.count_emission[neuron] or timing.copy[core] >= state.crossed[neuron]:
+    if program.emission[neuron] != UNARY or timing.copy[core] >= state.crossed[neuron]:
         timing.copy[core] = 0
         if program.fanout[timing.fanout[core], LAST]:
-            timing.fanout[core] = -1
-            timing.neuron[core] += 1
-        else:
-            timing.fanout[core] += 1
-    _prepare(program, state, timing, core, now + 1)
+            timing.free[core] = now + 1
+            _next_neuron(program, state, timing, core)
+            _prepare(program, state, timing, core)
+            return
+        timing.fanout[core] += 1
+    _offer_packet(program, state, timing, core, now + 1)
 
 
 @njit
@@ -247,12 +289,13 @@ def token_for_core(
     seen = now + 1
     timing.visits[core] = 0
     timing.neuron[core] = 0
+    timing.reach[core] = seen + 1
     if not timing.halted[core]:
         state.counters[TOKEN_WAIT, core] += seen - timing.finished[core]
     if pause:
         timing.halted[core] = 1
         timing.pause_seen[core] = seen
-        _prepare(program, state, timing, core, seen + 1)
+        _prepare(program, state, timing, core)
         return
     timing.halted[core] = 0
     step = timing.step[core]
@@ -260,17 +303,25 @@ def token_for_core(
         timing.first_seen[core] = seen
     timing.step[core] = step + 1
     entry, events, walked = execute(program, state, record, core, step)
-    begin = seen + 1
-    if entry >= 0 and program.schedule[entry, ENTRY_INTEGRATE]:
-        cycles = events * max(program.words[core], 1) + 1
-        state.counters[INTEGRATE, core] += cycles
-        begin += cycles
     if walked:
-        compares = program.schedule[entry, ENTRY_COUNT] if program.schedule[entry, ENTRY_FIRE] else 0
-        timing.visits[core] = program.neurons[core]
-        timing.cost[core] = program.columns[core] + compares + 3
-        state.counters[UPDATE, core] += timing.visits[core] * timing.cost[core]
-    _prepare(program, state, timing, core, begin)
+        _begin_step(program, state, timing, core, entry, events)
+    _prepare(program, state, timing, core)
+
+
+@njit
+def _begin_step(program: Program, state: State, timing: Timing, core: int, entry: int, events: int) -> None:
+    """Begin the first block of a step; ``timing.reach`` says when."""
+    row = program.schedule[entry]
+    words = 1 if program.ladder[core] else (row[ENTRY_COUNT] + 3) // 4
+    compare = max(words, 1) if row[ENTRY_FIRE] else 1
+    timing.visits[core] = program.neurons[core]
+    timing.emit[core] = row[ENTRY_EMIT]
+    timing.pace[core] = max(program.digits[core], compare)
+    timing.fill[core] = program.walk_fill + program.digits[core] + compare - 2
+    timing.free[core] = 0
+    timing.integration[core] = events + program.integrate_fill if row[ENTRY_INTEGRATE] else 0
+    state.counters[INTEGRATE, core] += program.blocks[core] * timing.integration[core]
+    _begin_block(timing, core, timing.reach[core])
 
 
 @njit

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from emu.jit import njit
 from emu.kernels.crossbar import discard, integrate
+from emu.kernels.membrane import membranes
+from emu.kernels.quantise import compare, take_thresholds
 from emu.kernels.state import (
-    ENTRY_COUNT,
     ENTRY_FIRE,
-    ENTRY_FIRST,
     ENTRY_INIT,
     ENTRY_INTEGRATE,
     ENTRY_REPEAT,
     ENTRY_UPDATE,
     NEURON_UPDATES,
-    SATURATIONS,
     SPIKE_CORE,
     SPIKE_NEURON,
     SPIKE_STEP,
@@ -28,95 +27,18 @@ from emu.kernels.state import (
     USED_KINDS,
     USED_SPIKES,
     USED_VISITS,
+    VISIT_CURRENT,
     VISIT_POTENTIAL,
+    VISIT_REFRACTORY,
     Program,
     Record,
     State,
 )
-from emu.words import Reset
+from emu.words import CROSSED_BITS
 
-__all__ = ["advance_schedule", "current_entry", "execute", "take_thresholds", "visit"]
+__all__ = ["advance_schedule", "current_entry", "execute", "visit"]
 
-RESET_CLEAR, RESET_ZERO, RESET_SUBTRACT = int(Reset.CLEAR), int(Reset.ZERO), int(Reset.SUBTRACT)
-
-
-@njit
-def _clip(program: Program, state: State, core: int, at: int) -> None:
-    """Saturate the potentials of a core, from ``at`` on; every clipped value is counted."""
-    low, high, clipped = program.low, program.high, 0
-    v = state.potential[at : at + program.neurons[core]]
-    for i in range(len(v)):
-        value = v[i]
-        clipped += (value > high) + (value < low)
-        v[i] = min(max(value, low), high)
-    state.counters[SATURATIONS, core] += clipped
-
-
-@njit
-def _membranes(program: Program, state: State, core: int, at: int, entry: int) -> None:
-    """Bring the potentials of a core, from ``at`` on, to V after rule 6."""
-    n, k, own = program.neurons[core], program.columns[core], program.neuron_at[core]
-    v = state.potential[at : at + n]
-    if program.schedule[entry, ENTRY_INIT]:
-        v0 = program.v0[own : own + n]
-        for i in range(n):
-            v[i] = v0[i]
-    else:
-        reset = program.reset[own : own + n]
-        for i in range(n):
-            v[i] = 0 if reset[i] == RESET_CLEAR else v[i]
-    if not program.schedule[entry, ENTRY_UPDATE]:
-        return
-    bias, sums = program.bias[own : own + n], state.sums[: n * k]
-    strength = program.strengths[core, 0]
-    if k == 1:
-        for i in range(n):
-            v[i] += bias[i] + strength * sums[i]
-    else:
-        for i in range(n):
-            drive = 0
-            for d in range(k):
-                drive += program.strengths[core, d] * sums[i * k + d]
-            v[i] += bias[i] + drive
-    _clip(program, state, core, at)
-
-
-@njit
-def take_thresholds(program: Program, state: State, core: int, entry: int) -> None:
-    """Put the thresholds that an entry compares beside each other, for all lanes."""
-    n, own = program.neurons[core], program.neuron_at[core]
-    if program.schedule[entry, ENTRY_FIRE]:
-        base = program.threshold_base[own : own + n]
-        for j in range(program.schedule[entry, ENTRY_COUNT]):
-            theta = state.theta[j * n :][:n]
-            place = program.schedule[entry, ENTRY_FIRST] + j
-            for i in range(n):
-                theta[i] = program.thresholds[base[i] + place]
-
-
-@njit
-def _compare(program: Program, state: State, core: int, at: int, entry: int) -> None:
-    """Store V after rule 7 and how many thresholds it crossed."""
-    n, own = program.neurons[core], program.neuron_at[core]
-    v, crossed, last = state.potential[at : at + n], state.crossed[at : at + n], state.last[:n]
-    for i in range(n):
-        crossed[i] = 0
-        last[i] = 0
-    if not program.schedule[entry, ENTRY_FIRE]:
-        return
-    for j in range(program.schedule[entry, ENTRY_COUNT]):
-        theta = state.theta[j * n :][:n]
-        for i in range(n):
-            crossed[i] += v[i] >= theta[i]
-        if program.kept[core]:
-            for i in range(n):
-                last[i] = theta[i] if v[i] >= theta[i] else last[i]
-    if program.kept[core]:
-        reset = program.reset[own : own + n]
-        for i in range(n):
-            v[i] = 0 if crossed[i] > 0 and reset[i] == RESET_ZERO else v[i]
-            v[i] -= last[i] if reset[i] == RESET_SUBTRACT else 0
-        _clip(program, state, core, at)
+CROSSED_MASK = (1 << CROSSED_BITS) - 1
 
 
 @njit
@@ -129,13 +51,13 @@ def _write_down(
     count = spikes = 0
     for i in range(n):
         fired[count] = i
-        count += crossed[i] > 0
-        spikes += crossed[i]
+        count += crossed[i] != 0
+        spikes += abs(crossed[i])
     state.counters[SPIKES, core] += spikes
     row = record.used[USED_KINDS * lane + USED_SPIKES]
     key = step << SPIKE_STEP | core << SPIKE_CORE
     for i in range(count):
-        record.spikes[row + i] = key | fired[i] << SPIKE_NEURON | crossed[fired[i]]
+        record.spikes[row + i] = key | fired[i] << SPIKE_NEURON | crossed[fired[i]] & CROSSED_MASK
     record.used[USED_KINDS * lane + USED_SPIKES] = row + count
     if len(record.visits):
         row = record.used[USED_KINDS * lane + USED_VISITS]
@@ -144,6 +66,8 @@ def _write_down(
             record.visits[row + i, 1] = core
             record.visits[row + i, 2] = i
             record.visits[row + i, VISIT_POTENTIAL] = state.potential[at + i]
+            record.visits[row + i, VISIT_CURRENT] = state.current[at + i]
+            record.visits[row + i, VISIT_REFRACTORY] = state.refractory[at + i]
         record.used[USED_KINDS * lane + USED_VISITS] = row + n
     return count
 
@@ -160,7 +84,7 @@ def visit(
     """
     row = program.schedule[entry]
     walked = program.neurons[core] > 0 and (row[ENTRY_INIT] or row[ENTRY_UPDATE] or row[ENTRY_FIRE])
-    if row[ENTRY_INTEGRATE]:
+    if walked and row[ENTRY_INTEGRATE]:
         events = integrate(program, state, core, bank)
     else:
         events = discard(program, state, core, bank)
@@ -169,8 +93,8 @@ def visit(
     if not walked:
         return events, 0, 0
     at = lane * len(program.bias) + program.neuron_at[core]
-    _membranes(program, state, core, at, entry)
-    _compare(program, state, core, at, entry)
+    membranes(program, state, core, at, entry)
+    compare(program, state, core, at, entry)
     state.counters[NEURON_UPDATES, core] += program.neurons[core]
     return events, 1, _write_down(program, state, record, core, lane, step, at)
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
-from emu.words import COUNT_BITS, COUNTERS, PACKET, RECTANGLE, STATE_FIELDS, Section, column
+from emu.tables import column
+from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, Section
 
 __all__ = [
     "ABSENT",
@@ -40,7 +41,9 @@ PACKETS = COUNTERS.index("packets")
 DELIVERIES = COUNTERS.index("deliveries")
 MERGES = COUNTERS.index("merges")
 SYNAPTIC_OPERATIONS = COUNTERS.index("synaptic_operations")
+CROSSBAR_WORDS = COUNTERS.index("crossbar_words")
 NEURON_UPDATES = COUNTERS.index("neuron_updates")
+THRESHOLDS = COUNTERS.index("thresholds")
 SATURATIONS = COUNTERS.index("saturations")
 ERRORS = COUNTERS.index("errors")
 INTEGRATE = COUNTERS.index("integrate")
@@ -60,18 +63,29 @@ ENTRY_UPDATE = column(Section.SCHEDULE, "update")
 ENTRY_FIRE = column(Section.SCHEDULE, "fire")
 ENTRY_FIRST = column(Section.SCHEDULE, "threshold_first")
 ENTRY_COUNT = column(Section.SCHEDULE, "threshold_count")
+ENTRY_RESET = column(Section.SCHEDULE, "reset_value")
+ENTRY_EMIT = column(Section.SCHEDULE, "emit")
 
 # Columns of a packet, a row of a stimulus, and of a target, a row of Program.fanout.
 X0, X1, Y0, Y1, AXON, PAYLOAD = (PACKET.index(name) for name in PACKET)
 TARGET = (*RECTANGLE, "axon", "last")
 LAST = TARGET.index("last")
 
+# Columns of Program.dynamics: the fields of a profile that plain neurons do without.
+DYNAMICS = ("signed", "refractory_period", "potential_decay", "current_kept")
+SIGNED, REFRACTORY_PERIOD, POTENTIAL_DECAY, CURRENT_KEPT = range(4)
+
+LADDER_ROWS = 5
+"""Parts of a ladder in State.theta: first, step, offset, what a tie adds, the least count."""
+
 # Places in Record.used, of each lane.
 USED_SPIKES, USED_VISITS, USED_OUTPUTS, USED_KINDS = range(4)
 
 # Columns of Record.visits: step, core, neuron, then the state word.
 VISIT_COLUMNS = 3 + len(STATE_FIELDS)
-VISIT_POTENTIAL = 3 + STATE_FIELDS.index("potential")
+VISIT_POTENTIAL, VISIT_CURRENT, VISIT_REFRACTORY = (
+    3 + STATE_FIELDS.index(name) for name in ("potential", "current", "refractory")
+)
 
 ABSENT = -(1 << 15)
 """Value of an axon without an event; no payload is as small."""
@@ -84,7 +98,7 @@ GROUPS = 8
 
 # A spike in one number: the step above, then core, neuron and count, each in its greatest width (emu.spec).
 CORE_BITS, NEURON_BITS = 12, 12
-SPIKE_NEURON = COUNT_BITS
+SPIKE_NEURON = CROSSED_BITS
 SPIKE_CORE = SPIKE_NEURON + NEURON_BITS
 SPIKE_STEP = SPIKE_CORE + CORE_BITS
 
@@ -100,32 +114,46 @@ class Program(NamedTuple):
     down: int  # y coordinates that fit a flit
     low: int
     high: int
+    payload_bits: int
+    forever: int  # largest refractory count
+    integrate_fill: int  # FI
+    walk_fill: int  # FW
     enabled: Ints  # (C,) 0 or 1
     axons: Ints  # (C,) the axons register
     neurons: Ints  # (C,)
-    columns: Ints  # (C,) k
-    words: Ints  # (C,) crossbar words of a row in use
+    columns: Ints  # (C,) k, 1 where the digits of a neuron are folded into one weight
+    digits: Ints  # (C,) k
+    per_block: Ints  # (C,) m, neurons of a block
+    blocks: Ints  # (C,) B
     axon_at: Ints  # (C,)
     cell_at: Ints  # (C,)
+    weight_at: Ints  # (C,) -1 if the core is not folded
     plane_at: Ints  # (C,)
     neuron_at: Ints  # (C,)
     fanout_at: Ints  # (C,)
     fanouts: Ints  # (C,) fan-out entries
     kept: Ints  # (C,) 0 if every neuron of the core is cleared in each step
+    dynamic: Ints  # (C,) 1 if a neuron has a current, a decay, a refractory period or a value it is reset to
+    ladder: Ints  # (C,) 1 if the core compares with ladders
+    shifted: Ints  # (C,) 1 if a row of the core is shifted
     schedule_at: Ints  # (C,)
     schedule_length: Ints  # (C,)
     cells: NDArray[np.int8]  # rows of every core, n k cells each
+    weights: NDArray[np.int16]  # rows of every folded core, n weights each
     planes: NDArray[np.uint64]  # words of 64 rows of every core: n k of positive cells, n k of negative ones
     row_cells: Ints  # (A,) cells of a row that are not zero
     strengths: Ints  # (C, strengths)
     bias: Ints  # (N,)
     v0: Ints  # (N,)
     reset: Ints  # (N,)
-    count_emission: Ints  # (N,)
+    emission: Ints  # (N,)
+    dynamics: Ints  # (N, 4) as DYNAMICS names them
     connected: Ints  # (N,)
-    threshold_base: Ints  # (N,) index into thresholds
+    threshold_base: Ints  # (N,) index into thresholds, or into ladders
     fanout_base: Ints  # (N,) index into fanout
     thresholds: Ints
+    ladders: Ints  # (l, 4) first, step, offset, ties
+    shift: Ints  # (A,) of the axon's row
     fanout: Ints  # (f, 6) as TARGET names them
     only: Ints  # (f,) the one core of the rectangle; -1 if there are several, or none, or the gateway
     schedule: Ints  # (e, fields) as in emu.words
@@ -138,7 +166,9 @@ class State(NamedTuple):
     """
 
     potential: Ints  # (L N,)
-    crossed: Ints  # (L N,) thresholds crossed in the core's latest step
+    current: Ints  # (L N,)
+    refractory: Ints  # (L N,)
+    crossed: Ints  # (L N,) c of the core's latest step
     value: NDArray[np.int16]  # (2 L A,) ABSENT without an event
     event: NDArray[np.int32]  # (2 L A,) present axons of a core in order of arrival, from axon_at on
     events: Ints  # (2 L C,) how many
@@ -153,7 +183,7 @@ class State(NamedTuple):
     picked: NDArray[np.int32]
     payload: NDArray[np.int32]
     plane: NDArray[np.uint64]
-    theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...
+    theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...; or LADDER_ROWS
     last: Ints
     fired: Ints  # neurons that crossed a threshold in the latest walk
 
@@ -170,10 +200,12 @@ class Record(NamedTuple):
 def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> State:
     """Return the state at the start of a run; every lane gets a copy of ``start``, by field."""
     cores, axons = len(program.enabled), len(program.row_cells)
-    widest = max(1, int((program.neurons * program.columns).max(initial=0)))
+    widest = max(1, int((program.neurons * program.digits).max(initial=0)))
     rows, neurons = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
     fire = program.schedule[:, ENTRY_FIRE] > 0
-    compares = max(1, int(program.schedule[fire, ENTRY_COUNT].max(initial=0)))
+    lists = np.repeat(program.ladder[program.enabled > 0] == 0, program.schedule_length[program.enabled > 0])
+    most = int(program.schedule[fire & lists, ENTRY_COUNT].max(initial=0))
+    compares = max(1, most, LADDER_ROWS if program.ladder.any() else 0)
     rectangles = (program.across * program.down) ** 2
     return State(
         **{name: np.tile(values, lanes) for name, values in start.items()},
@@ -252,7 +284,8 @@ def unpack_spikes(spikes: Ints, rows: Ints) -> None:
         rows[i, 0] = spike >> SPIKE_STEP
         rows[i, 1] = spike >> SPIKE_CORE & (1 << CORE_BITS) - 1
         rows[i, 2] = spike >> SPIKE_NEURON & (1 << NEURON_BITS) - 1
-        rows[i, 3] = spike & (1 << COUNT_BITS) - 1
+        count = spike & (1 << CROSSED_BITS) - 1
+        rows[i, 3] = count - ((count >> CROSSED_BITS - 1) << CROSSED_BITS)
 
 
 @njit

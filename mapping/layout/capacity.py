@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import PRESETS, CoreSpec, bits_for
+from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec, bits_for
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.layout.cut import CorePart, Limits, cut_layer, deliveries, fits_as_patch
@@ -24,6 +24,7 @@ __all__ = [
     "limits_of",
     "misfit",
     "preset_for",
+    "windows",
     "with_gateway",
 ]
 
@@ -104,9 +105,22 @@ def _most_inputs(layer: SpikingLayer) -> int:
 def limits_of(layer: SpikingLayer, spec: CoreSpec, *, entries: int, cap: int | None = None) -> Limits:
     """Return what a core holds of a layer whose neurons need up to so many fan-out entries each."""
     neurons = min(spec.columns, spec.fanouts // max(entries, 1), cap or spec.columns)
-    rows = spec.thresholds // layer.levels
+    rows = windows(spec, layer.levels)
     distinct = len(np.unique(clamped_thresholds(layer, spec), axis=0))
     return Limits(axons=spec.axons, neurons=neurons, threshold_rows=rows if distinct > rows else 2**30)
+
+
+def windows(spec: CoreSpec, levels: int) -> int:
+    """Return how many lists of so many thresholds a core holds: each within a word or from the begin of one.
+
+    >>> from emu.spec import preset
+    >>> [windows(preset("tiny"), levels) for levels in (1, 2, 3, 4, 5)]
+    [128, 64, 32, 32, 16]
+    """
+    words = spec.thresholds // THRESHOLDS_A_WORD
+    if levels <= THRESHOLDS_A_WORD:
+        return words * (THRESHOLDS_A_WORD // levels)
+    return words // -(-levels // THRESHOLDS_A_WORD)
 
 
 def entries_of(reader: SpikingLayer, parts: Sequence[CorePart]) -> Integers:

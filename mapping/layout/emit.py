@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.spec import SystemSpec
-from emu.words import RECTANGLE, Reset, Section, table_of
+from emu.spec import THRESHOLDS_A_WORD, SystemSpec
+from emu.tables import table_of
+from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
 from mapping.layout.cut import CorePart
 from mapping.layout.partition import LayerPart, Partition
@@ -144,7 +145,7 @@ def _core(
     entries: Sequence[tuple[Entry, ...]],
 ) -> CoreImage:
     """Return the program of a core of stateless neurons, given the thresholds and entries of each."""
-    thresholds, threshold_base = _shared(rows)
+    thresholds, threshold_base = _windows(rows)
     fanout, fanout_base = _shared(
         [tuple((*entry, i == len(own)) for i, entry in enumerate(own, 1)) for own in entries]
     )
@@ -154,8 +155,7 @@ def _core(
         crossbar=crossbar,
         strengths=np.ones(1, np.int16),
         bias=np.zeros(len(rows), np.int64),
-        reset=np.full(len(rows), Reset.CLEAR, np.uint8),
-        count_emission=np.ones(len(rows), np.bool_),
+        profiles=table_of(Section.PROFILE, {"reset": [Reset.CLEAR], "emission": [Emission.COUNT]}),
         connected=connected,
         threshold_base=np.array(threshold_base, np.int32),
         fanout_base=np.where(connected, fanout_base, 0).astype(np.int32),
@@ -181,11 +181,28 @@ def _shared(lists: Sequence[tuple[_Item, ...]]) -> tuple[list[_Item], list[int]]
     return memory, [begins[items] for items in lists]
 
 
+def _windows(lists: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
+    """Return lists of thresholds as `_shared` does, each within one word or from the begin of one.
+
+    >>> _windows([(1, 2, 3), (4, 5)])
+    ([1, 2, 3, 0, 4, 5], [0, 4])
+    """
+    memory: list[int] = []
+    begins: dict[tuple[int, ...], int] = {}
+    for window in lists:
+        if window not in begins:
+            if len(memory) % THRESHOLDS_A_WORD + len(window) > THRESHOLDS_A_WORD:
+                memory += [0] * (-len(memory) % THRESHOLDS_A_WORD)
+            begins[window] = len(memory)
+            memory += window
+    return memory, [begins[window] for window in lists]
+
+
 def _schedule(depth: int, period: int, levels: int) -> NDArray[np.int32]:
     """Return idle, active, idle, as `emu.words.TABLES` has the fields.
 
     >>> _schedule(1, 3, 4).tolist()
-    [[1, 0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 1, 0, 4], [1, 0, 0, 0, 0, 0, 0]]
+    [[1, 0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 1, 0, 4, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0, 0]]
     """
     repeat = np.array([depth, 1, period - 1 - depth])
     works = np.array([0, 1, 0])

@@ -26,7 +26,7 @@ from mapping.report.activity import Activity, RunTotals, SingleDifferences, obse
 from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
 from mapping.spiking.network import SpikingNetwork
-from mapping.targets.energy import estimate_energy, scale_leakage
+from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches
 
@@ -119,6 +119,7 @@ def report_machine(
     table = _table(chip, target)
     means = {name: totals.total(name) / totals.samples for name in COUNTERS}
     events = {name: means[name] for name in table if name in means}
+    events["core_cycles"] = chip.image.spec.cores * totals.elapsed / totals.samples
     energy = estimate_energy(
         events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, totals, table)
     )
@@ -165,9 +166,19 @@ def _require_equal(totals: RunTotals, activity: Activity) -> None:
 
 
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
-    """Return the energy table with the leakage of this chip's core size."""
-    described, own = preset(target.preset), chip.image.spec.core
-    return scale_leakage(target.energy, own.axons * own.columns / (described.axons * described.columns))
+    """Return the energy table for this chip's core size."""
+    return resized(target.energy, preset(target.preset), chip.image.spec.core)
+
+
+_OF_A_CORE = (
+    "crossbar_words",
+    "synaptic_operations",
+    "deliveries",
+    "neuron_updates",
+    "thresholds",
+    "packets",
+)
+"""Events that a core counts; hops belong to routers."""
 
 
 def _by_layer(chip: Chip, totals: RunTotals, counter: str) -> dict[str, float]:
@@ -184,9 +195,7 @@ def _layer_events(
     chip: Chip, totals: RunTotals, table: Mapping[str, Quantity]
 ) -> dict[str, dict[str, float]]:
     """Return the events that a layer's own cores count; hops belong to routers, not to a layer."""
-    names = [
-        n for n in ("synaptic_operations", "deliveries", "neuron_updates", "spikes", "packets") if n in table
-    ]
+    names = [name for name in _OF_A_CORE if name in table]
     parts = {name: _by_layer(chip, totals, name) for name in names}
     return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
 
@@ -206,7 +215,8 @@ def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[
     """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
     flits = chip.program_flits
     seconds = flits / target.clock_hz
-    energy = estimate_energy({"program_flits": flits}, seconds, chip.image.spec.cores, table)
+    events = {"program_flits": flits, "core_cycles": flits * chip.image.spec.cores}
+    energy = estimate_energy(events, seconds, chip.image.spec.cores, table)
     return {"flits": flits, "seconds": seconds, "energy_j": energy.total_j}
 
 

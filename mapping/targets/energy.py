@@ -14,21 +14,24 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from types import MappingProxyType
 
+from emu.spec import CoreSpec
 from mapping.targets.files import Quantity
 
-__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy", "scale_leakage"]
+__all__ = ["UNIT_OF_EVENT", "EnergyBreakdown", "estimate_energy", "resized"]
 
 UNIT_OF_EVENT: Mapping[str, str] = MappingProxyType(
     {
+        "crossbar_words": "crossbar",
         "synaptic_operations": "crossbar",
         "synaptic_operations_dense": "crossbar",
         "deliveries": "crossbar",
         "neuron_updates": "neurons",
-        "spikes": "neurons",
+        "thresholds": "neurons",
         "packets": "network",
         "hops": "network",
         "token_hops": "network",
         "program_flits": "loading",
+        "core_cycles": "clock",
         "leakage": "static",
     }
 )
@@ -129,28 +132,28 @@ def estimate_energy(
     )
 
 
-def scale_leakage(table: Mapping[str, Quantity], share: float) -> Mapping[str, Quantity]:
+def resized(table: Mapping[str, Quantity], described: CoreSpec, own: CoreSpec) -> Mapping[str, Quantity]:
     """Return an energy table for cores of another size.
-
-    Memory leaks in proportion to its bits and is most of a core, so a core with a tenth of the crossbar cells
-    is taken to leak a tenth. The other events keep their energies.
 
     Parameters
     ----------
     table : Mapping[str, Quantity]
         The ``energy`` section of a target.
-    share : float
-        Crossbar cells of the core over those of the core that the table describes.
+    described, own : CoreSpec
+        The core that the table describes, and the core that is wanted.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the share is not a finite number that is not negative.
+    Returns
+    -------
+    Mapping[str, Quantity]
+        Every number times the product of its ``scale`` sizes of ``own`` over that of ``described``.
     """
-    factor = _amount("Share of the crossbar cells", share)
-    old = table["leakage"]
-    new = replace(old, value=old.value * factor, low=old.low * factor, high=old.high * factor)
-    return MappingProxyType({**table, "leakage": new})
+    return MappingProxyType({event: _resized(quantity, described, own) for event, quantity in table.items()})
+
+
+def _resized(quantity: Quantity, described: CoreSpec, own: CoreSpec) -> Quantity:
+    factor = math.prod(getattr(own, size) / getattr(described, size) for size in quantity.scale)
+    value, low, high = (factor * number for number in (quantity.value, quantity.low, quantity.high))
+    return replace(quantity, value=value, low=low, high=high)
 
 
 def _amount(name: str, value: object) -> float:

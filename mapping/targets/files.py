@@ -35,10 +35,20 @@ MAX_TARGET_BYTES = 65536
 _VERSION = 1
 _SMALLEST, _LARGEST = 1e-30, 1e30  # products of a few such numbers stay finite
 _SHIPPED = Path(__file__).parent / "data"
-_PROVENANCE = ("measured", "published", "assumed")
+_PROVENANCE = ("measured", "derived", "published", "assumed")
 _PRESETS = tuple(PRESETS)
 _HEADER = ("version", "name", "title", "kind")
 _FIELDS = ("value", "unit", "low", "high", "kind", "source")
+_SCALE_KEY = "scale"
+_SCALES = (
+    "axons",
+    "columns",
+    "lanes",
+    "payload_bits",
+    "potential_bits",
+    "sum_bits",
+    "strengths",
+)
 _SECTIONS = ("target", "geometry", "timing", "energy")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MESH = re.compile(r"auto|[1-9][0-9]{0,2}x[1-9][0-9]{0,2}")
@@ -59,14 +69,16 @@ _SCHEMA: dict[str, dict[str, dict[str, str]]] = {
         "geometry": {"preset": "preset", "mesh": "mesh"},
         "timing": {"clock_hz": "frequency"},
         "energy": {
+            "crossbar_words": "energy",
             "synaptic_operations": "energy",
             "deliveries": "energy",
             "neuron_updates": "energy",
-            "spikes": "energy",
+            "thresholds": "energy",
             "packets": "energy",
             "hops": "energy",
             "token_hops": "energy",
             "program_flits": "energy",
+            "core_cycles": "energy",
             "leakage": "power",
         },
     },
@@ -112,9 +124,12 @@ class Quantity:
     unit : str
         Unit as written in the file, such as ``pJ``, ``mW``, ``Hz``, ``cycle`` or ``1``.
     kind : str
-        ``measured``, ``published`` or ``assumed``.
+        ``measured``, ``derived``, ``published`` or ``assumed``.
     source : str
         Where the number comes from, or how it was derived.
+    scale : tuple of str
+        Sizes of the core (`emu.spec.CoreSpec`) whose product the number grows with; it holds for the core
+        that the target describes.
     """
 
     value: float
@@ -123,6 +138,7 @@ class Quantity:
     high: float
     kind: str
     source: str
+    scale: tuple[str, ...] = ()
 
     @property
     def si(self) -> float:
@@ -353,7 +369,7 @@ class _Reader:
         return self.quantity(key, self.table(key, value), dimension)
 
     def quantity(self, key: str, table: Mapping[str, Any], dimension: str) -> Quantity:
-        self.keys(key, table, _FIELDS)
+        self.keys(key, {name: table[name] for name in table if name != _SCALE_KEY}, _FIELDS)
         value, low, high = (self.number(f"{key}.{field}", table[field]) for field in ("value", "low", "high"))
         unit, kind = table["unit"], table["kind"]
         if not isinstance(unit, str) or unit not in _UNITS[dimension]:
@@ -368,7 +384,14 @@ class _Reader:
         if dimension in ("count", "cycles") and not (value.is_integer() and value <= 2**31):
             raise self.fail(f"{key}.value", "a whole number up to 2147483648", table["value"], "correct it")
         source = self.text(f"{key}.source", table["source"], "cite the origin or give the derivation")
-        return Quantity(value=value, unit=unit, low=low, high=high, kind=kind, source=source)
+        sizes = self.sizes(f"{key}.{_SCALE_KEY}", table.get(_SCALE_KEY, []))
+        return Quantity(value=value, unit=unit, low=low, high=high, kind=kind, source=source, scale=sizes)
+
+    def sizes(self, key: str, names: object) -> tuple[str, ...]:
+        known = isinstance(names, list) and all(name in _SCALES for name in names)
+        if not isinstance(names, list) or not known:
+            raise self.fail(key, f"a list of {', '.join(_SCALES)}", names, "name sizes of the core")
+        return tuple(names)
 
     def number(self, key: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):

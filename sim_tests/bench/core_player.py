@@ -9,7 +9,7 @@ from emu.bits import pack
 from emu.host import load_flits
 from emu.image import CoreImage
 from emu.spec import CHUNK_BITS, SystemSpec, preset
-from emu.words import COUNTERS, POINTER, Activity, Kind, Section
+from emu.words import COUNTERS, CROSSED_BITS, POINTER, Activity, Kind, Section
 from rtl.core import Neurocore
 from sim_tests.bench.block_player import Bench, Row, flit, parse
 from sim_tests.generators.systems import make_core, make_system
@@ -127,7 +127,8 @@ def replies(program: CoreImage | None, rows: Sequence[Row], spec: SystemSpec = S
 
 def counters(program: CoreImage | None, rows: Sequence[Row]) -> dict[str, int]:
     """Return the counters after the rows, which begin with one cleared, and a while."""
-    chunks = replies(program, [*rows, *[{}] * 60, *read(Section.COUNTER, 0, 64), *[{}] * 130])[-64:]
+    size = 4 * len(COUNTERS)
+    chunks = replies(program, [*rows, *[{}] * 60, *read(Section.COUNTER, 0, size), *[{}] * 3 * size])[-size:]
     return {name: sum(chunks[4 * i + p] << 16 * p for p in range(4)) for i, name in enumerate(COUNTERS)}
 
 
@@ -150,6 +151,10 @@ def taken(cycles: Sequence[dict[str, int]], rows: Sequence[Row]) -> list[tuple[i
 def beats(cycles: list[dict[str, int]]) -> list[tuple[int, int, int]]:
     """Return neuron, potential and crossings of every neuron that was stored."""
     names = ("observe.neuron", "observe.potential", "observe.count")
-    sign = 1 << (SPEC.core.potential_bits - 1)
     values = [tuple(c[name] for name in names) for c in cycles if c["observe.valid"]]
-    return [(n, (v & (2 * sign - 1) ^ sign) - sign, count) for n, v, count in values]
+    return [(n, _signed(v, SPEC.core.potential_bits), _signed(c, CROSSED_BITS)) for n, v, c in values]
+
+
+def _signed(value: int, bits: int) -> int:
+    sign = 1 << (bits - 1)
+    return (value ^ sign) - sign

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from emu.image import SystemImage
 from emu.spec import SystemSpec
 from emu.trace import VISIT, RunResult, Stimulus
 from emu.words import COUNTERS, Section
+from sim_tests.bench.memories import Held, expected_memories
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.status import expected_status
 
@@ -40,6 +42,8 @@ class BenchJob:
     host : int64 (2,), of every so many cycles the host takes flits in so many, see `emu.trace.HostPace`.
     seed : of everything that the chip goes through before it is loaded.
     resets : int64 (r, 2): `sim_tests.bench.prelude.Phase` and how far into it, of each reset in mid-run.
+    held : int64 (h, 3): core, section and number of chunks of every memory that the run must leave alone.
+    chunks : uint16, what these memories hold, one after the other.
     """
 
     spec: SystemSpec
@@ -54,6 +58,8 @@ class BenchJob:
     host: NDArray[np.int64]
     seed: int
     resets: NDArray[np.int64]
+    held: NDArray[np.int64]
+    chunks: NDArray[np.uint16]
 
     def save(self, path: Path) -> None:
         """Write the job for the simulator process (npz, no pickle)."""
@@ -80,6 +86,13 @@ class BenchJob:
                 out.append((core, Section.STATE, *read_request(self.spec, core, Section.STATE, int(neurons))))
         return out
 
+    def memories(self) -> Iterator[Held]:
+        """Yield what every memory must hold after the run."""
+        at = 0
+        for core, section, count in self.held.tolist():
+            yield core, Section(section), self.chunks[at : at + count]
+            at += count
+
 
 def prepare(
     image: SystemImage, stimulus: Stimulus, expected: RunResult, *, seed: int = 0, phases: int = len(Phase)
@@ -103,6 +116,7 @@ def prepare(
     counts = {tuple(row[:3]): int(row[3]) for row in expected.spikes.tolist()}
     beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.visits.tolist()]
     run, first = run_flits(image.spec, stimulus)
+    held = expected_memories(image)
     return BenchJob(
         spec=image.spec,
         neurons=np.array([-1 if core is None else core.neurons for core in image.cores]),
@@ -116,6 +130,8 @@ def prepare(
         host=np.array([stimulus.host.period, stimulus.host.taken]),
         seed=seed,
         resets=np.array(draw_resets(seed, phases), np.int64).reshape(-1, 2),
+        held=np.array([(core, section, len(chunks)) for core, section, chunks in held], np.int64),
+        chunks=np.concatenate([chunks for _, _, chunks in held]),
     )
 
 

@@ -15,10 +15,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.host import Flits, Place, core_flits, flits, pointer_flits, read_request, spike_data, write_flits
-from emu.spec import SystemSpec
-from emu.words import COUNTERS, Activity, Control, ErrorCause, Kind, Section
+from emu.spec import CoreSpec, SystemSpec
+from emu.words import (
+    COUNTERS,
+    POINTER,
+    WRITABLE,
+    Activity,
+    Control,
+    Emission,
+    ErrorCause,
+    Kind,
+    Reset,
+    Section,
+    sections_of,
+)
 from sim_tests.generators.systems import make_core
 
 if TYPE_CHECKING:
@@ -39,8 +52,10 @@ __all__ = [
 RESET_CYCLES = 3
 """Cycles for which reset is held."""
 
-STEPS, PACKETS = 3, 4
-"""Steps of the foreign run, and packets that the host feeds to all cores in each."""
+STEPS, PACKETS, CROSSED = 3, 4, 2
+"""Steps of the foreign run, packets that the host feeds to all cores in each, most crossings of a neuron."""
+
+_NUMBERS_OF_SECTIONS = 1 << POINTER[1].bits
 
 REPLIES = 24
 """Chunks that the knock asks for: the answer takes longer than a token through the mesh and back."""
@@ -100,20 +115,43 @@ def _everywhere(spec: SystemSpec) -> Place:
 
 
 def _foreign_core(rng: Rng, spec: SystemSpec) -> CoreImage:
-    """Return a program whose neurons fire in every step, to all cores and to the gateway."""
+    """Return a program with every option of the core, whose neurons fire in almost every step.
+
+    They send to all cores and to the gateway, and leave behind potentials, currents and refractory counts.
+    """
     core, k = spec.core, int(rng.integers(1, min(2, spec.core.strengths) + 1))
     neurons = int(rng.integers(2, min(5, core.columns // k + 1)))
+    crossed = min(CROSSED, core.payload_max)
+    extreme = (core.potential_min, core.potential_max + 1)
     return make_core(
-        rng.choice([-1, 1], (2, neurons * k)),
+        _foreign_cells(rng, core, neurons * k),
         strengths=rng.integers(-100, 100, k),
         bias=rng.integers(-9, 10, neurons),
-        v0=rng.integers(core.potential_min, core.potential_max + 1, neurons),
-        potential=rng.integers(core.potential_min, core.potential_max + 1, neurons),
-        reset=rng.integers(0, 3, neurons),
-        thresholds=[core.always] * 2,
+        v0=rng.integers(*extreme, neurons),
+        potential=rng.integers(*extreme, neurons),
+        current=rng.integers(*extreme, neurons) * core.synaptic_current,
+        reset=rng.integers(0, len(Reset), neurons),
+        emission=rng.choice([Emission.UNARY, Emission.CONSTANT], neurons),
+        potential_decay=rng.integers(0, 4097, neurons) * core.decay,
+        current_kept=rng.integers(0, 4097, neurons) * core.synaptic_current,
+        refractory_period=rng.integers(0, core.refractory_max + 1, neurons) * (np.arange(neurons) > 0),
         fanout=[[*_everywhere(spec), 0, False], [0, 0, 0, spec.height, 0, True]],
-        schedule=[[1, 0, 1, 1, 1, 0, 2], [2, 1, 1, 1, 1, 0, 2]],
+        schedule=[[1, 0, 1, 1, 1, 0, crossed, 1, 1], [2, 1, 1, 1, 1, 0, crossed, -1, -1]],
+        **_foreign_quantisers(rng, core),
     )
+
+
+def _foreign_cells(rng: Rng, core: CoreSpec, columns: int) -> NDArray[np.int64]:
+    """Return two axons of cells that are not zero, or only one if their sum might overflow."""
+    cells = rng.choice([-1, 1], (2, columns))
+    return cells if 1 << core.payload_bits <= core.sum_max else cells * [[1], [0]]
+
+
+def _foreign_quantisers(rng: Rng, core: CoreSpec) -> dict[str, object]:
+    """Return thresholds that every potential crosses, as a list or a ladder."""
+    if core.ladder and rng.random() < 0.5:
+        return {"ladders": [[core.always, 0, 0, 0]]}
+    return {"thresholds": [core.always] * CROSSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +179,7 @@ def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
     return Foreign(load=np.concatenate(load).tolist(), run=np.concatenate(run).tolist(), read=read.tolist())
 
 
-def read_flits(spec: SystemSpec, place: Place, section: Section, address: int, chunks: int) -> list[int]:
+def read_flits(spec: SystemSpec, place: Place, section: int, address: int, chunks: int) -> list[int]:
     """Return the packets that read chunks of one core from an address on."""
     read = flits(spec, Kind.READ, place, np.array([chunks]))
     out: list[int] = np.concatenate([*pointer_flits(spec, place, section, address), read]).tolist()
@@ -200,7 +238,7 @@ class _Knock:
         out: list[int] = np.concatenate(parts).tolist()
         return out
 
-    def _request(self, section: Section, address: int, chunks: int) -> list[int]:
+    def _request(self, section: int, address: int, chunks: int) -> list[int]:
         return read_flits(self._spec, self._place(), section, address, chunks)
 
     def _ask(self, *expected: int) -> Iterator[int | None]:
@@ -215,9 +253,22 @@ class _Knock:
                 f"after reset core {self._core} tells errors and causes {told}, not {list(expected)}"
             )
 
+    def _forbidden(self) -> Iterator[int | None]:
+        """Write what can only be read, and read what is not there: zeros, and an error for each packet."""
+        session, present = self._session, sections_of(self._spec)
+        absent = [section for section in range(_NUMBERS_OF_SECTIONS) if section not in present]
+        fixed = [section for section in present if section not in WRITABLE]
+        for section in (int(self._rng.choice(fixed)), int(self._rng.choice(absent))):
+            write = write_flits(self._spec, self._place(), section, np.ones(1, np.uint16), 1)
+            yield from session.send(np.concatenate(write).tolist())
+        yield from session.read(self._request(section, 0, 2), 2)
+        if any(session.gateway.replies):
+            raise session.failure(f"section {section} is absent but reads {session.gateway.replies}")
+        yield from self._ask(3, 0, 0, ErrorCause.SECTION, 0)
+
     def _registers(self) -> list[int]:
         """Return writes to the registers of all cores, but for axons and enable: still they are disabled."""
-        values = np.array([1, 1, 1, 1], np.uint16)
+        values = np.ones(Control.PER_BLOCK - Control.NEURONS + 1, np.uint16)
         parts = write_flits(self._spec, _everywhere(self._spec), Section.CONTROL, values, Control.NEURONS)
         out: list[int] = np.concatenate(parts).tolist()
         return out
@@ -247,13 +298,15 @@ class _Knock:
         session = self._session
         axon, payload = np.array([0]), np.array([self._spec.core.payload_max])
         spike = flits(self._spec, Kind.SPIKE, _everywhere(self._spec), spike_data(self._spec, axon, payload))
-        session.enter("the knock after reset", 400 + 12 * session.settle)
+        session.enter("the knock after reset", 600 + 16 * session.settle)
         yield from session.idle(session.settle)
         yield from session.send([*self._clear(), *spike.tolist()])
         yield from session.idle(session.settle)
         yield from self._ask(1, 0, 0, ErrorCause.AXON, 0)
         yield from session.send(self._clear())
         yield from self._ask(0, 0, 0, ErrorCause.NONE, 0)
+        yield from self._forbidden()
+        yield from session.send(self._clear())
         yield from self._barrier()
 
 
@@ -261,7 +314,8 @@ def knock(session: Session) -> Iterator[int | None]:
     """Prove that reset disabled every core and emptied what may be empty; then the chip is as after reset.
 
     A spike on the first axon of every core must be an error there and nothing else; clearing works at every
-    address; step tokens that come right behind a read let it finish and pass disabled cores.
+    address; a section that is absent reads as zero; step tokens that come right behind a read let it finish
+    and pass disabled cores.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.trace import VISIT, Divergence
+from emu.trace import PLURAL, VISIT, Divergence
 from emu.words import STATE_FIELDS
 from sim_tests.bench.job import BenchJob
 
@@ -26,7 +26,7 @@ def _difference(expected: list[int] | None, got: list[int]) -> Divergence:
         return Divergence(
             what="visited neurons", step=place, core=core, neuron=None, expected=neuron, got=got[2]
         )
-    what = [*VISIT[:3], *(f"{name}s" for name in STATE_FIELDS), "spikes"]
+    what = [*VISIT[:3], *(PLURAL[name] for name in STATE_FIELDS), "spikes"]
     at = next(i for i in range(3, len(what)) if expected[i] != got[i])
     return Divergence(what=what[at], step=step, core=core, neuron=got[2], expected=expected[at], got=got[at])
 

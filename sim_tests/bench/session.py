@@ -31,6 +31,7 @@ from emu.words import (
     spike_layout,
 )
 from sim_tests.bench.job import BenchJob
+from sim_tests.bench.memories import compare_memories
 from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, read_flits, rehearse
 from sim_tests.bench.scoreboard import BenchError, Scoreboard
 from sim_tests.bench.status import WORDS, status_fault
@@ -254,6 +255,12 @@ class Session:
         yield from self.idle(self.settle)
         self._recording, self._first_flit, self.accept = False, None, True
         self.pace = (self._now - self.pace[0], time.process_time() - self.pace[1])
+        yield from self._read_back()
+        yield from compare_memories(self)
+        self.done = True
+
+    def _read_back(self) -> Iterator[int | None]:
+        """Read counters and states, and compare the status of every core."""
         for core, section, request, chunks in self.job.read_requests():
             self.enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
             yield from self.read(request.tolist(), chunks)
@@ -264,7 +271,6 @@ class Session:
             yield from self.read(read_flits(self.job.spec, place, Section.STATUS, 0, WORDS), WORDS)
             if (fault := status_fault(core, expected, self.gateway.replies)) is not None:
                 raise BenchError(fault)
-        self.done = True
 
     def _start(self) -> None:
         """Record from here on; time is counted from the first step token, which comes later."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
+from emu.tables import columns_of
 from emu.trace import RunResult, Stimulus
-from emu.words import RECTANGLE, ErrorCause, Kind, Section, Status, columns_of
+from emu.words import RECTANGLE, ErrorCause, Kind, Section, Status
 
 __all__ = ["WORDS", "expected_status", "status_fault"]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from amaranth.back import rtlil  # type: ignore[attr-defined]  # the stubs leave it out
 
 from rtl.component import Component
+from rtl.memory import Body
 
 __all__ = ["Cost", "CostError", "counted", "fastest", "measure"]
 
@@ -112,7 +113,7 @@ def measure(part: Component, *, grade: int = 8, route: bool = True, seed: int = 
     ------
     CostError : a tool is missing or broke down.
     """
-    text = rtlil.convert(part, name="top", emit_src=False)
+    text = rtlil.convert(part, name="top", platform=Body.INFERRED, emit_src=False)
     with tempfile.TemporaryDirectory(prefix="spikeloom-cost-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(text)

@@ -21,9 +21,9 @@ from mapping.spiking.network import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, Sp
 __all__ = ["Draft", "compile_network", "core_spec", "digits_like", "interpret", "random_network"]
 
 
-def core_spec(**changes: int) -> CoreSpec:
+def core_spec(**changes: Any) -> CoreSpec:
     """Return a small core with the given sizes changed."""
-    sizes = {
+    sizes: dict[str, Any] = {
         "axons": 64,
         "columns": 32,
         "lanes": 8,

@@ -87,13 +87,14 @@ class CoreMachine:
     """One core in time: the phases of cycles.md around the rules of `Core`."""
 
     def __init__(self, core: Core) -> None:
-        self.core = core
+        self.core, self.spec = core, core.spec
         self.phase, self.left = "TOKEN", 1  # at reset each core sends its token
         self.running = False
         self.unpaused = True  # until the pause token is seen in WAIT
         self.token: bool | None = None  # the token that left by L in the last cycle: its pause flag
-        self.neuron = 0
-        self.packets: list[Flit] = []
+        self.block = 0
+        self.coming: list[tuple[int, int]] = []  # (cycles of the walk until it reaches the emitter, neuron)
+        self.packets: list[Flit] = []  # in the emitter
 
     def accept(self, flit: Flit) -> None:
         """Take what leaves the router by L; a step token swaps the banks at once (rule 1)."""
@@ -113,17 +114,14 @@ class CoreMachine:
                 self.see_token()
             return activity, None
         if self.phase == "INTEGRATE":
-            return self.spend("integrate"), None
-        if self.phase not in ("EMIT", "TOKEN"):
-            return self.spend("update"), None
+            self.left -= 1
+            if self.left == 0:
+                self.begin_walk()
+            return "integrate", None
+        if self.phase == "WALK":
+            return self.walk(full)
         if full:
             return "send_stall" if self.running else "paused", None
-        if self.phase == "EMIT":
-            flit = self.packets.pop(0)
-            self.core.counts["packets"] += 1
-            if not self.packets:
-                self.next_neuron(self.neuron + 1)
-            return "update", flit
         self.phase = "WAIT"
         return "token_wait" if self.running else "paused", Flit(pause=False)
 
@@ -134,42 +132,60 @@ class CoreMachine:
             self.phase = "TOKEN"
             return
         self.core.integrate()
-        if self.core.now()["integrate"]:
-            columns = len(self.core.sums)
-            words = -(-columns // self.core.spec.lanes) if columns else 1  # n = 0: one cycle per axon
-            self.phase, self.left = "INTEGRATE", len(self.core.current) * words + 1
-        else:
-            self.next_neuron(0)
+        self.block = 0
+        self.next_block()
 
-    def next_neuron(self, i: int) -> None:
-        """Go to FETCH of neuron ``i``, or to TOKEN after the last; the schedule advances there (rule 9)."""
-        if i < self.core.neurons and self.core.walks():
-            self.phase, self.left, self.neuron = "FETCH", 1, i
-        else:
+    def next_block(self) -> None:
+        """Integrate and walk the next block, or send the token; the schedule advances there (rule 9)."""
+        if not self.core.walks() or self.block == self.core.blocks:
             self.phase = "TOKEN"
             self.core.advance()
-
-    def spend(self, activity: str) -> str:
-        """Spend a cycle of a phase of fixed length and go to the next phase after its last."""
-        self.left -= 1
-        if self.left:
-            return activity
-        now = self.core.now()
-        lengths = {"FETCH": 1, "DRIVE": len(self.core.p["strengths"]), "MEMBRANE": 1}
-        lengths |= {"COMPARE": now["threshold_count"] if now["fire"] else 0, "STORE": 1}
-        order = list(lengths)
-        if self.phase == "INTEGRATE":
-            self.next_neuron(0)
-        elif self.phase == "STORE":
-            self.packets = self.core.visit(self.neuron)
-            if self.packets:
-                self.phase = "EMIT"
-            else:
-                self.next_neuron(self.neuron + 1)
+        elif self.core.now()["integrate"]:
+            self.phase, self.left = "INTEGRATE", len(self.core.current) + self.spec.integrate_fill
         else:
-            later = [name for name in order[order.index(self.phase) + 1 :] if lengths[name]]
-            self.phase, self.left = later[0], lengths[later[0]]
-        return activity
+            self.begin_walk()
+
+    def begin_walk(self) -> None:
+        """Let the neurons of a block enter the pipeline, one every II cycles."""
+        now, m = self.core.now(), self.core.block
+        words = 1 if self.core.p["ladders"] else -(-now["threshold_count"] // 4)
+        drive = self.core.k
+        compare = max(words, 1) if now["fire"] else 1
+        own = range(self.block * m, min((self.block + 1) * m, self.core.neurons))
+        first = self.spec.walk_fill + drive + compare - 2
+        self.coming = [(first + at * max(drive, compare), i) for at, i in enumerate(own)]
+        self.phase = "WALK"
+
+    def walk(self, full: bool) -> tuple[str, Flit | None]:
+        """Spend a cycle of the walk: the pipeline moves unless a sender meets a busy emitter."""
+        self.coming = [(left - 1, i) for left, i in self.coming]
+        if self.coming and self.coming[0][0] == 0:
+            if not self.packets:
+                self.packets = self.core.visit(self.coming.pop(0)[1])
+            elif self.sends(self.coming[0][1]):
+                self.coming = [(left + 1, i) for left, i in self.coming]  # it stands still
+            else:
+                self.core.visit(self.coming.pop(0)[1])
+        activity, flit = "update", None
+        if self.packets:
+            activity = "send_stall" if full else "update"
+            if not full:
+                flit = self.packets.pop(0)
+                self.core.counts["packets"] += 1
+        if not self.packets and not self.coming:
+            self.block += 1
+            self.next_block()
+        return activity, flit
+
+    def sends(self, i: int) -> bool:
+        """Whether neuron ``i`` will send, found on a copy of what a visit changes."""
+        core = self.core
+        kept = core.counts.copy(), {name: list(values) for name, values in core.state.items()}
+        spikes, visits = len(core.spikes), len(core.visits)
+        found = bool(core.visit(i))
+        core.counts, core.state = kept
+        del core.spikes[spikes:], core.visits[visits:]
+        return found
 
 
 class Chip:

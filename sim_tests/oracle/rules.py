@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from emu.words import STATE_FIELDS, Reset, Section
+from emu.words import STATE_FIELDS, Emission, Reset, Section
 
 __all__ = ["FEEDS", "OPPOSITE", "Core", "E", "Flit", "L", "Mesh", "N", "S", "W", "wanted"]
 
@@ -103,6 +103,12 @@ def words(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, int]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def kept(x: int, share: int) -> int:
+    """Return x share / 4096, rounded towards zero (rule 6)."""
+    rest = abs(x) * share // 4096
+    return rest if x >= 0 else -rest
+
+
 class Core:
     """State of one core and rules 1 to 9; ``program`` is None for a disabled core."""
 
@@ -112,12 +118,16 @@ class Core:
         self.p: dict[str, Any] = {}
         self.schedule: list[dict[str, int]] = []
         self.targets: list[dict[str, int]] = []
+        self.profiles: list[dict[str, int]] = []
         if program is not None:
             self.p = {name: getattr(program, name).tolist() for name in program.__dataclass_fields__}
             self.schedule = words(program.columns(Section.SCHEDULE))
             self.targets = words(program.columns(Section.FANOUT))
+            self.profiles = words(program.columns(Section.PROFILE))
         self.axons = len(self.p["crossbar"]) if self.enabled else 0  # register after reset: 0
         self.neurons = len(self.p["bias"]) if self.enabled else 0
+        self.k = len(self.p["strengths"]) if self.enabled else 1
+        self.block = spec.lanes // self.k  # m, neurons of a block
         self.state: dict[str, list[int]] = {name: list(self.p.get(name, [])) for name in STATE_FIELDS}
         self.entry = self.repetition = self.step = 0
         self.collecting: dict[int, int] = {}
@@ -125,6 +135,11 @@ class Core:
         self.sums: list[int] = []
         self.spikes: list[tuple[int, ...]] = []
         self.visits: list[tuple[int, ...]] = []
+
+    @property
+    def blocks(self) -> int:
+        """B, blocks of columns in use."""
+        return -(-self.neurons // self.block)
 
     def receive(self, flit: Flit) -> None:
         """Sink a spike packet (machine.md, receiving)."""
@@ -147,20 +162,24 @@ class Core:
         return self.schedule[self.entry]
 
     def walks(self) -> bool:
-        """Rule 5: whether neurons are visited in this step."""
+        """Rule 3: whether neurons are visited in this step."""
         now = self.now()
-        return bool(now["init"] or now["update"] or now["fire"])
+        return self.neurons > 0 and bool(now["init"] or now["update"] or now["fire"])
 
     def integrate(self) -> None:
         """Rule 4."""
-        self.sums = [0] * (self.neurons * len(self.p["strengths"]))
-        if not self.now()["integrate"]:
+        self.sums = [0] * (self.neurons * self.k)
+        if not self.walks() or not self.now()["integrate"]:
             return
-        for r, value in self.current.items():
-            for c in range(len(self.sums)):
-                cell = self.p["crossbar"][r][c]
-                self.sums[c] += value * cell
+        self.counts["crossbar_words"] += len(self.current) * self.blocks
+        for axon, value in self.current.items():
+            shifted = value << self.p["shifts"][axon // self.p["extension"]]
+            for column in range(len(self.sums)):
+                cell = self.p["crossbar"][axon][column]
+                self.sums[column] += shifted * cell
                 self.counts["synaptic_operations"] += cell != 0
+        limit = self.spec.sum_max
+        assert all(-limit <= s <= limit for s in self.sums), "an image must not let a sum overflow"
 
     def sat(self, value: int) -> int:
         """Clip to a potential; a clipped value is one saturation (rules 6 and 7)."""
@@ -170,29 +189,80 @@ class Core:
 
     def visit(self, i: int) -> list[Flit]:
         """Rules 6 to 8 for neuron ``i``: its packets in order."""
-        now, p = self.now(), self.p
         self.counts["neuron_updates"] += 1  # rule 5
-        kept = 0 if p["reset"][i] == Reset.CLEAR else self.state["potential"][i]  # rule 6
-        base = p["v0"][i] if now["init"] else kept
-        k = len(p["strengths"])
-        drive = sum(p["strengths"][d] * self.sums[i * k + d] for d in range(k))
-        v = self.sat(base + p["bias"][i] + drive) if now["update"] else base
-        first, count = now["threshold_first"], now["threshold_count"] if now["fire"] else 0  # rule 7
-        thetas = [p["thresholds"][p["threshold_base"][i] + j] for j in range(first, first + count)]
-        crossed = [theta for theta in thetas if v >= theta]
-        c = len(crossed)
-        if c > 0 and p["reset"][i] == Reset.ZERO:
-            v = 0
-        if c > 0 and p["reset"][i] == Reset.SUBTRACT:
-            v = self.sat(v - crossed[-1])
-        self.state["potential"][i] = v
-        self.visits.append((self.step - 1, self.index, i, *(self.state[name][i] for name in STATE_FIELDS)))
-        self.counts["spikes"] += c
-        if c > 0:
+        profile = self.profiles[self.p["profile"][i]]
+        v, u, q = self.membrane(i, profile)
+        c, last = 0, 0
+        if self.now()["fire"]:
+            c, last = self.count(i, profile, v)
+            self.counts["thresholds"] += 1 if self.p["ladders"] else self.now()["threshold_count"]
+            if q > 0:
+                c = 0
+                q -= q != self.spec.refractory_max
+        if c != 0:
+            v = self.reset(profile["reset"], v, c, last)
+            q = profile["refractory_period"]
+        for name, value in zip(STATE_FIELDS, (v, u, q), strict=True):
+            self.state[name][i] = value
+        self.visits.append((self.step - 1, self.index, i, v, u, q))
+        self.counts["spikes"] += abs(c)
+        if c != 0:
             self.spikes.append((self.step - 1, self.index, i, c))
-        return self.emit(i, c)
+        return self.emit(i, profile, c)
 
-    def emit(self, i: int, c: int) -> list[Flit]:
+    def membrane(self, i: int, profile: dict[str, int]) -> tuple[int, int, int]:
+        """Rule 6: V, U and q before the comparison."""
+        now, p = self.now(), self.p
+        stored, u, q = (self.state[name][i] for name in STATE_FIELDS)
+        if now["init"]:
+            u, q, base = 0, 0, p["v0"][i]
+        elif profile["reset"] == Reset.CLEAR:
+            base = 0
+        else:
+            base = kept(stored, 4096 - profile["potential_decay"]) if now["update"] else stored
+        if not now["update"]:
+            return (stored if q > 0 else base), u, q
+        drive = sum(p["strengths"][d] * self.sums[i * self.k + d] for d in range(self.k))
+        if profile["current_kept"]:
+            u = drive = self.sat(kept(u, profile["current_kept"]) + drive)
+        else:
+            u = 0
+        if q > 0:
+            return stored, u, q
+        return self.sat(base + drive + p["bias"][i]), u, q
+
+    def count(self, i: int, profile: dict[str, int], v: int) -> tuple[int, int]:
+        """Rule 7, quantisers: c and the last threshold."""
+        first, count = self.now()["threshold_first"], self.now()["threshold_count"]
+        base = self.p["threshold_base"][i]
+        if not self.p["ladders"]:
+            thetas = [self.p["thresholds"][base + j] for j in range(first, first + count)]
+            crossed = [theta for theta in thetas if v >= theta]
+            return len(crossed), crossed[-1] if crossed else 0
+        theta0, a, b, ties = self.p["ladders"][base // 4]
+        bits = self.spec.payload_bits
+
+        def threshold(j: int) -> int:
+            return int(theta0 + ((j * a + b + ties * (j % 2) * 2**bits) >> (2 * bits)))
+
+        low = -first if profile["signed"] else 0
+        c = low + sum(v >= threshold(j) for j in range(low + 1, count + 1))
+        return c, threshold(c if c > 0 else c + 1)
+
+    def reset(self, how: int, v: int, c: int, last: int) -> int:
+        """Rule 7: what a neuron that fired keeps."""
+        value = self.now()["reset_value"]
+        if how == Reset.ZERO:
+            return 0
+        if how == Reset.SUBTRACT:
+            return self.sat(v - last)
+        if how == Reset.VALUE:
+            return value
+        if how == Reset.SUBTRACT_VALUE:
+            return self.sat(v - value if c > 0 else v + value)
+        return v
+
+    def emit(self, i: int, profile: dict[str, int], c: int) -> list[Flit]:
         """Rule 8; the packets are for the next step."""
         packets: list[Flit] = []
         if c == 0 or not self.p["connected"][i]:
@@ -202,7 +272,12 @@ class Core:
             target = self.targets[at]
             at, axon, last = at + 1, target["axon"], target["last"]
             place = (target["x0"], target["x1"], target["y0"], target["y1"])
-            burst = [(axon, c)] if self.p["count_emission"][i] else [(axon + m, 1) for m in range(c)]
+            if profile["emission"] == Emission.COUNT:
+                burst = [(axon, c)]
+            elif profile["emission"] == Emission.UNARY:
+                burst = [(axon + m, 1) for m in range(c)]
+            else:
+                burst = [(axon, self.now()["emit"] if c > 0 else -self.now()["emit"])]
             packets += [Flit(rectangle=place, axon=a, payload=v, due=self.step) for a, v in burst]
         return packets
 

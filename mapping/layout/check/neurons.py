@@ -7,7 +7,7 @@ import numpy as np
 
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from emu.words import Section
+from emu.words import TABLES, Section
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import Block
 from mapping.layout.check.tables import Placed
@@ -18,6 +18,9 @@ __all__ = ["neuron_violations"]
 
 _FLAGS = {"init": 0, "integrate": 1, "update": 1, "fire": 1}
 """Flags of the one step in which a core works; in all others each of them is 0."""
+
+_PROFILE = tuple(c.name for c in TABLES[Section.PROFILE])
+"""Fields of a profile; all zero is a neuron that is cleared in each step and sends its count."""
 
 
 def neuron_violations(frame: Frame, placed: Placed, block: Block, spec: CoreSpec) -> Iterator[Violation]:
@@ -41,9 +44,10 @@ def _settings(index: int, core: CoreImage) -> Iterator[Violation]:
     if core.strengths.tolist() != [1]:
         message = f"the strengths must be [1], not {core.strengths.tolist()}"
         yield Violation(kind="neuron-settings", message=message, core=index)
-    zero = np.stack((core.bias, core.v0, core.reset.astype(np.int64), core.potential))
+    zero = np.stack((core.bias, core.v0, core.potential, core.current, core.refractory))
+    profile = np.stack([core.of_profile(name) for name in _PROFILE])
     message = "it must be stateless, without bias, and send its count"
-    for neuron in np.flatnonzero(zero.any(axis=0) | ~core.count_emission).tolist():
+    for neuron in np.flatnonzero(zero.any(axis=0) | profile.any(axis=0)).tolist():
         yield Violation(kind="neuron-settings", message=message, core=index, neuron=neuron)
 
 

@@ -161,10 +161,10 @@ def test_image_of_another_version_isrefused(image: Path, tmp_path: Path, capsys:
     path = tmp_path / "newer.spikeloom"
     with zipfile.ZipFile(image) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name).replace(b"spikeloom.image/1", b"spikeloom.image/2"))
+            new.writestr(name, old.read(name).replace(b"spikeloom.image/2", b"spikeloom.image/9"))
     refused(
         ["run", str(path), "--data", "digits"],
-        "format must be 'spikeloom.image/1', not 'spikeloom.image/2'; use the version",
+        "format must be 'spikeloom.image/2', not 'spikeloom.image/9'; use the version",
         capsys,
     )
 

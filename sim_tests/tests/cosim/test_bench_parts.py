@@ -11,7 +11,7 @@ from emu.bits import layout_bits, pack
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import diff
-from emu.words import Activity, Kind, Section, beat_layout
+from emu.words import STATE_FIELDS, Activity, Kind, Section, beat_layout
 from sim_tests.bench.block_player import flit
 from sim_tests.bench.job import BenchJob, load_result, prepare, save_result
 from sim_tests.bench.scoreboard import BenchError, Scoreboard
@@ -20,14 +20,14 @@ from sim_tests.bench.top import Sample
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=1)
-BEATS = [[0, 0, 0, -5, 1], [0, 0, 1, 7, 0], [0, 1, 0, 3, 2], [1, 0, 0, -4, 0]]
+BEATS = [[0, 0, 0, -5, -9, 1, 1], [0, 0, 1, 7, 0, 0, 0], [0, 1, 0, 3, 8, 7, -2], [1, 0, 0, -4, 0, 0, 0]]
 
 
 def job(beats: list[list[int]] = BEATS, steps: int = 2) -> BenchJob:
     core = make_core([[1, 1]], bias=1, fanout=[[0, 0, 1, 1, 0, True]])
     image, stimulus = make_system(SPEC, core, None), make_stimulus(steps, [(0, 0, 0, 0, 0, 0, 1)])
     made = prepare(image, stimulus, Machine(image).run(stimulus, cycles=True, potentials=True))
-    return dataclasses.replace(made, beats=np.array(beats, np.int64).reshape(-1, 5))
+    return dataclasses.replace(made, beats=np.array(beats, np.int64).reshape(-1, 7))
 
 
 def test_scoreboard_is_content_with_what_is_expected() -> None:
@@ -35,11 +35,12 @@ def test_scoreboard_is_content_with_what_is_expected() -> None:
     for beat in [BEATS[2], BEATS[0], BEATS[1], BEATS[3]]:
         board.push(beat)
     board.finish(minimum=4)
-    assert (board.compared, board.spikes, len(board.visits)) == (4, [(0, 1, 0, 2), (0, 0, 0, 1)], 4)
+    assert (board.compared, board.spikes, len(board.visits)) == (4, [(0, 1, 0, -2), (0, 0, 0, 1)], 4)
 
 
 @pytest.mark.parametrize(
-    ("place", "what"), [(0, "visited"), (2, "visited"), (3, "potentials"), (4, "spikes")]
+    ("place", "what"),
+    [(0, "visited"), (2, "visited"), (3, "potentials"), (4, "currents"), (5, "refractory"), (6, "spikes")],
 )
 def test_scoreboard_refuses_a_beat_that_differs(place: int, what: str) -> None:
     beat = list(BEATS[0])
@@ -92,16 +93,16 @@ def status(stored: int = 0, finished: int = 0, activity: tuple[int, int] = (4, 4
     return stored << sample.stored | finished << sample.finished | packed << sample.activity
 
 
-def test_core_monitor_reads_signed_potentials_of_each_core() -> None:
+def test_core_monitor_reads_state_and_signed_count_of_each_core() -> None:
     monitor = CoreMonitor(SPEC, Scoreboard(job()))
     layout = beat_layout(SPEC)
     words = [
-        pack(layout, dict(zip(("neuron", "potential", "count"), beat, strict=True)))
-        for beat in [(0, -5, 1), (0, 3, 2)]
+        pack(layout, dict(zip(("neuron", *STATE_FIELDS, "count"), beat[2:], strict=True)))
+        for beat in (BEATS[0], BEATS[2])
     ]
     monitor.cycle(3, status(stored=3), Pins(words[0] | words[1] << layout_bits(layout)))
-    assert monitor.scoreboard.visits == [[0, 0, 0, -5], [0, 1, 0, 3]]
-    assert monitor.scoreboard.spikes == [(0, 0, 0, 1), (0, 1, 0, 2)]
+    assert monitor.scoreboard.visits == [BEATS[0][:-1], BEATS[2][:-1]]
+    assert monitor.scoreboard.spikes == [(0, 0, 0, 1), (0, 1, 0, -2)]
 
 
 def test_core_monitor_notes_the_cycle_of_each_token() -> None:
@@ -152,25 +153,28 @@ def test_session_result_demands_that_all_was_seen(missing: str) -> None:
     session._cores.finished = [[1, 2, 3], [1, 2, 3]] if missing != "core token" else [[1, 2, 3], [1, 2]]
     session.gateway.tokens = [1, 2, 3] if missing != "gateway token" else [1, 2]
     session.gateway.pauses = int(missing != "pause")
-    session._reads = {(core, Section.COUNTER): [0] * 64 for core in range(2)}
+    session._reads = {(core, Section.COUNTER): [0] * 72 for core in range(2)}
     with pytest.raises(BenchError, match=r"core 0 stored fewer|cores sent \[3, 2\] tokens|the gateway saw"):
         session.result("test")
 
 
-def test_session_reads_counters_and_potentials_from_their_chunks() -> None:
+def test_session_reads_counters_and_states_from_their_chunks() -> None:
     session = Session(job())
     for core in range(2):
-        session._reads[core, Section.COUNTER] = [core + 1, 2, 3, 9] + [0] * 60
-    session._reads[0, Section.STATE] = [0x7FF, 0xF800]
+        session._reads[core, Section.COUNTER] = [core + 1, 2, 3, 9] + [0] * 68
+    session._reads[0, Section.STATE] = [0xF7FF, 0x05FF, 0x1800, 0x0080]
     assert session._counters()["spikes"] == [1 | 2 << 16 | 3 << 32, 2 | 2 << 16 | 3 << 32]
-    assert session._state() == {"potential": [2047, -2048]}
+    assert session._state() == {"potential": [2047, -2048], "current": [-1, -2047], "refractory": [5, 0]}
 
 
 def test_job_expects_every_stored_neuron_with_its_spikes() -> None:
     core = make_core([[1, 1]], bias=[0, 1], thresholds=[2])
     image, stimulus = make_system(SPEC, None, core), make_stimulus(2, [(0, 1, 1, 0, 0, 0, 1)])
     made = prepare(image, stimulus, Machine(image).run(stimulus, cycles=True, potentials=True))
-    assert made.beats.tolist() == [[0, 1, 0, 1, 0], [0, 1, 1, 0, 1], [1, 1, 0, 1, 0], [1, 1, 1, 1, 0]]
+    assert made.beats.tolist() == [
+        [*row[:4], 0, 0, row[4]]
+        for row in ((0, 1, 0, 1, 0), (0, 1, 1, 0, 1), (1, 1, 0, 1, 0), (1, 1, 1, 1, 0))
+    ]
     assert (made.neurons.tolist(), made.steps, made.first_token, len(made.run)) == ([-1, 2], 2, 1, 4)
 
 
@@ -184,7 +188,7 @@ def test_job_needs_potentials_and_cycles() -> None:
 
 def test_job_reads_all_counters_and_potentials_of_enabled_cores() -> None:
     asked = [(core, section, chunks) for core, section, _, chunks in job().read_requests()]
-    assert asked == [(0, Section.COUNTER, 64), (0, Section.STATE, 2), (1, Section.COUNTER, 64)]
+    assert asked == [(0, Section.COUNTER, 72), (0, Section.STATE, 4), (1, Section.COUNTER, 72)]
 
 
 def test_job_and_result_survive_their_files(tmp_path: Path) -> None:
@@ -192,8 +196,8 @@ def test_job_and_result_survive_their_files(tmp_path: Path) -> None:
     made.save(tmp_path / "job.npz")
     back = BenchJob.load_file(tmp_path / "job.npz")
     assert back.spec == made.spec
-    for name in ("neurons", "load", "run", "first_token", "steps", "elapsed", "beats", "seed", "resets"):
-        assert np.array_equal(getattr(back, name), getattr(made, name)), name
+    for field in dataclasses.fields(BenchJob):
+        assert np.array_equal(getattr(back, field.name), getattr(made, field.name)), field.name
     image, stimulus = make_system(SPEC, make_core([[1]]), None), make_stimulus(2)
     result = Machine(image).run(stimulus, cycles=True, potentials=True)
     save_result(result, tmp_path / "result.npz")

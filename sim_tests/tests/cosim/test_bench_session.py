@@ -17,13 +17,13 @@ from sim_tests.bench.prelude import Phase
 from sim_tests.bench.scoreboard import BenchError, Scoreboard
 from sim_tests.bench.session import SPARE_CYCLES, Session
 from sim_tests.bench.systems import System, judge, seeded_system
-from sim_tests.generators.systems import POOL
+from sim_tests.generators.pool import PLAIN
 
 
 @pytest.fixture(scope="module")
 def system() -> System:
     """Return a random system on two cores, which has beats on both."""
-    return seeded_system(5, POOL[1])
+    return seeded_system(5, SystemSpec(core=PLAIN, width=2, height=1))
 
 
 @pytest.fixture
@@ -107,7 +107,9 @@ def test_scoreboard_that_misses_the_last_beat_fails(job: BenchJob) -> None:
         (0, r"visited neurons differ first at step \d+, core \d: expected \d+, got \d+"),
         (2, r"visited neurons differ first at step \d+, core \d: expected \d+, got \d+"),
         (3, r"potentials differ first at step \d+, core \d, neuron \d+: expected (-?\d+), got (-?\d+)"),
-        (4, r"spikes differ first at step \d+, core \d, neuron \d+: expected \d+, got \d+"),
+        (4, r"currents differ first at step \d+, core \d, neuron \d+: expected \d+, got \d+"),
+        (5, r"refractory counts differ first at step \d+, core \d, neuron \d+: expected \d+, got \d+"),
+        (6, r"spikes differ first at step \d+, core \d, neuron \d+: expected \d+, got \d+"),
     ],
 )
 def test_scoreboard_names_the_place_of_a_wrong_beat(job: BenchJob, column: int, message: str) -> None:
@@ -178,6 +180,14 @@ def test_pysim_tells_where_the_expectation_is_wrong(job: BenchJob) -> None:
     result = run_pysim(dataclasses.replace(job, beats=wrong))
     assert isinstance(result, BenchError)
     assert str(result).startswith("potentials differ first at step ")
+
+
+def test_pysim_tells_which_memory_is_wrong(job: BenchJob) -> None:
+    wrong = job.chunks.copy()
+    wrong[-1] ^= 1
+    result = run_pysim(dataclasses.replace(job, chunks=wrong))
+    assert isinstance(result, BenchError)
+    assert str(result) == "chunk 15 of identity of core 1 reads 0x0001, not 0x0000"
 
 
 def test_judge_finds_a_wrong_counter_and_a_doubt(system: System) -> None:

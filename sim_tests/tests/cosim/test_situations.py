@@ -12,20 +12,28 @@ from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import CoreSpec, SystemSpec, preset
 from emu.trace import HostPace, RunResult, Stimulus, diff
-from emu.words import ErrorCause, Kind
+from emu.words import Emission, ErrorCause, Kind, Reset
 from sim_tests.bench.amaranth_engine import run_pysim
 from sim_tests.bench.job import prepare
 from sim_tests.bench.prelude import _Knock
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
 from sim_tests.bench.status import expected_status, status_fault
-from sim_tests.generators.systems import FULL, LEAST, WIDE, full_system, make_core, make_system
+from sim_tests.generators.pool import BLOCK, DIGITS, LEAST, LONG, WIDE
+from sim_tests.generators.systems import full_system, make_core, make_stimulus, make_system
 from sim_tests.oracle.machine import run_oracle
 
 ONE = SystemSpec(core=preset("tiny"), width=1, height=1)
-LEAST_OF_EIGHT = dataclasses.replace(LEAST, strengths=8, potential_bits=32)
-ODD = dataclasses.replace(
-    LEAST, axons=65, columns=64, lanes=64, payload_bits=9, strengths=5, thresholds=65, fanouts=65, schedule=5
+LEAST_OF_EIGHT = LEAST.resized(strengths=8, potential_bits=32)
+ODD = LEAST.resized(
+    axons=65,
+    columns=64,
+    lanes=64,
+    payload_bits=9,
+    strengths=5,
+    thresholds=68,
+    fanouts=65,
+    schedule=5,
 )
 TWO = SystemSpec(core=preset("tiny"), width=2, height=1)
 
@@ -38,6 +46,11 @@ def busy(spec: SystemSpec) -> SystemImage:
         [[1, 1, -1]], bias=5, fanout=fanout, schedule=[[2, 0, 1, 1, 1, 0, 1], [1, 1, 1, 1, 1, 0, 1]]
     )
     return make_system(spec, *[core] * spec.cores)
+
+
+def silence(steps: int) -> Stimulus:
+    """Return steps without a packet."""
+    return make_stimulus(steps)
 
 
 def verified(image: SystemImage, stimulus: Stimulus) -> RunResult:
@@ -56,8 +69,7 @@ def verified(image: SystemImage, stimulus: Stimulus) -> RunResult:
 @pytest.mark.parametrize("spec", [ONE, TWO])
 @pytest.mark.parametrize(("period", "taken"), [(2, 1), (5, 1), (4, 3)])
 def test_slow_host_costs_cycles_and_nothing_else(spec: SystemSpec, period: int, taken: int) -> None:
-    image, none = busy(spec), np.zeros((0, 6), np.int64)
-    fast = Stimulus(steps=6, step=none[:, 0], packet=none)
+    image, fast = busy(spec), silence(6)
     slow = dataclasses.replace(fast, host=HostPace(period=period, taken=taken))
     quick, late = verified(image, fast), verified(image, slow)
     assert late.elapsed is not None
@@ -106,18 +118,17 @@ def test_stimulus_with_impossible_control_packets_is_refused() -> None:
 
 @pytest.mark.parametrize("crossings", [7, 8, 20, 127, 128, 255])
 def test_neuron_crosses_any_number_of_thresholds(crossings: int) -> None:
-    spec = SystemSpec(core=FULL, width=1, height=1)
+    spec = SystemSpec(core=LONG, width=1, height=1)
     core = make_core(
         [[1]],
         bias=crossings,
         reset=0,
-        count_emission=True,
+        emission=Emission.COUNT,
         thresholds=range(1, 256),
         fanout=[[0, 0, 1, 1, 0, True]],
         schedule=[[1, 0, 1, 1, 1, 0, 255]],
     )
-    none = np.zeros((0, 6), np.int64)
-    result = verified(make_system(spec, core), Stimulus(steps=2, step=none[:, 0], packet=none))
+    result = verified(make_system(spec, core), silence(2))
     assert result.spikes[:, 3].tolist() == [crossings] * 2
     assert result.outputs[:, 2].tolist() == [crossings] * 2
 
@@ -127,13 +138,13 @@ def test_neuron_crosses_any_number_of_thresholds(crossings: int) -> None:
     [
         (preset("tiny"), 1),
         (preset("tiny"), 4),
-        (FULL, 1),
+        (LONG, 1),
         (WIDE, 3),
         (LEAST, 1),
         (LEAST_OF_EIGHT, 8),
         (ODD, 5),
     ],
-    ids=["tiny-1", "tiny-4", "full-1", "wide-3", "least-1", "least-8", "odd-5"],
+    ids=["tiny-1", "tiny-4", "long-1", "wide-3", "least-1", "least-8", "odd-5"],
 )
 def test_program_that_fills_every_memory(core: CoreSpec, strengths: int, seed: int) -> None:
     image, stimulus = full_system(seed, SystemSpec(core=core, width=1, height=1), strengths)
@@ -155,9 +166,9 @@ def test_status_that_differs_is_told() -> None:
 
 
 def test_position_of_a_schedule_is_read_back() -> None:
-    image, none = busy(ONE), np.zeros((0, 6), np.int64)
+    image = busy(ONE)
     for steps, position in ((1, [0, 1]), (2, [1, 0]), (3, [0, 0]), (7, [0, 1])):
-        stimulus = Stimulus(steps=steps, step=none[:, 0], packet=none)
+        stimulus = silence(steps)
         assert expected_status(image, stimulus, verified(image, stimulus))[0, 2:].tolist() == position
 
 
@@ -178,16 +189,75 @@ def test_knock_refuses_a_wrong_answer(told: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_membrane_holds_potential_bias_and_drive_together(sign: int) -> None:
-    spec = SystemSpec(core=FULL, width=1, height=1)
-    extreme = FULL.potential_max if sign > 0 else FULL.potential_min
-    strengths = [127, 127, 127] if sign > 0 else [-128, -128, -128]
+@pytest.mark.parametrize("kept", [0, 4096])
+def test_membrane_holds_potential_bias_and_drive_together(sign: int, kept: int) -> None:
+    spec = SystemSpec(core=WIDE, width=1, height=1)
+    extreme = WIDE.potential_max if sign > 0 else WIDE.potential_min
+    strengths = [2047] * 3 if sign > 0 else [-2048] * 3
     core = make_core(
-        [[1, 1, 1]], strengths=strengths, bias=extreme, potential=extreme, thresholds=[FULL.never]
+        np.ones((WIDE.axons, 3)),
+        strengths=strengths,
+        bias=extreme,
+        potential=extreme,
+        current=extreme,
+        current_kept=kept,
+        thresholds=[WIDE.never],
     )
-    packet = np.array([[0, 0, 0, 0, 0, FULL.payload_max]])
-    result = verified(make_system(spec, core), Stimulus(steps=1, step=np.zeros(1, np.int64), packet=packet))
-    assert (result.state["potential"].tolist(), result.total("saturations")) == ([extreme], 1)
+    packets = np.array([[0, 0, 0, 0, axon, WIDE.payload_max] for axon in range(WIDE.axons)])
+    result = verified(
+        make_system(spec, core), Stimulus(steps=1, step=np.zeros(WIDE.axons, np.int64), packet=packets)
+    )
+    assert result.state["potential"].tolist() == [extreme]
+    assert result.state["current"].tolist() == [extreme if kept else 0]
+    assert result.total("saturations") == (2 if kept else 1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_signed_ladder_counts_to_both_ends(sign: int) -> None:
+    spec = SystemSpec(core=BLOCK, width=1, height=1)
+    core = make_core(
+        [[1]],
+        bias=sign * 500,
+        reset=Reset.SUBTRACT,
+        emission=Emission.COUNT,
+        signed=True,
+        ladders=[[0, 3 << BLOCK.fraction_bits, 0, 0]],
+        fanout=[[0, 0, 1, 1, 0, True]],
+        schedule=[[1, 0, 1, 1, 1, -BLOCK.payload_min, BLOCK.payload_max]],
+    )
+    result = verified(make_system(spec, core), silence(2))
+    count = BLOCK.payload_max if sign > 0 else BLOCK.payload_min
+    assert result.outputs.tolist() == [[0, 0, count], [1, 0, count]]
+
+
+def test_neuron_that_fires_once_stays_silent_until_it_begins_anew() -> None:
+    spec = SystemSpec(core=BLOCK, width=1, height=1)
+    core = make_core(
+        [[1]],
+        bias=3,
+        reset=Reset.ZERO,
+        refractory_period=BLOCK.refractory_max,
+        schedule=[[1, 1, 1, 1, 1, 0, 1], [6, 0, 1, 1, 1, 0, 1]],
+    )
+    result = verified(make_system(spec, core), silence(9))
+    assert result.spikes.tolist() == [[0, 0, 0, 1], [7, 0, 0, 1]]
+    assert result.state["refractory"].tolist() == [BLOCK.refractory_max]
+
+
+@pytest.mark.parametrize("extension", [1, 2, 4])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_every_axon_of_an_extended_row_meets_its_own_cells(extension: int, k: int) -> None:
+    spec = SystemSpec(core=DIGITS, width=1, height=1)
+    axons, neurons = 3 * extension, DIGITS.lanes // k * (DIGITS.words // extension)
+    cells = np.random.default_rng(k).integers(-1, 2, (axons, neurons * k))
+    core = make_core(cells, extension=extension, strengths=[4**d for d in range(k)], reset=0, thresholds=[99])
+    packets = np.array([[0, 0, 0, 0, axon, axon + 1] for axon in range(axons)])
+    result = verified(
+        make_system(spec, core), Stimulus(steps=1, step=np.zeros(axons, np.int64), packet=packets)
+    )
+    sums = ((np.arange(axons) + 1) @ cells).reshape(neurons, k) @ (4 ** np.arange(k))
+    assert result.state["potential"].tolist() == sums.tolist()
+    assert result.total("crossbar_words") == axons * core.blocks(spec)
 
 
 def test_neuron_sends_a_packet_for_each_of_twenty_crossings() -> None:
@@ -199,8 +269,7 @@ def test_neuron_sends_a_packet_for_each_of_twenty_crossings() -> None:
         fanout=[[0, 0, 1, 1, 0, True]],
         schedule=[[1, 0, 1, 1, 1, 0, 24]],
     )
-    none = np.zeros((0, 6), np.int64)
-    result = verified(make_system(ONE, core), Stimulus(steps=1, step=none[:, 0], packet=none))
+    result = verified(make_system(ONE, core), silence(1))
     assert result.outputs[:, 1].tolist() == list(range(20))
 
 

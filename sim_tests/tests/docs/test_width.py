@@ -23,7 +23,7 @@ def wide(text: str) -> list[int]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
             fence = not fence
-        exempt = fence or line.startswith(("|", "    ", "<!--"))
+        exempt = fence or line.startswith(("    ", "<!--")) or line.lstrip().startswith("|")
         if not exempt and len(TARGET.sub("]", line)) > COLUMNS:
             found.append(number)
     return found
@@ -41,6 +41,7 @@ def test_wide_finds_long_prose_only() -> None:
         long,
         f"| {long} |",
         f"* {long}",
+        f"   | {long} |",
         f"[a]({'x' * 99}) b",
         "```",
         long,

@@ -6,7 +6,7 @@ import pytest
 
 from emu.image import CoreImage
 from emu.trace import RunResult
-from emu.words import COUNTERS
+from emu.words import COUNTERS, Emission
 from sim_tests.generators.systems import make_core, make_stimulus
 from sim_tests.tests.emu.test_machine import TINY, both, system
 
@@ -17,30 +17,35 @@ def test_single_neuron_cycles() -> None:
     # 1 x 1 mesh, one axon, one neuron (k = 1, one threshold 1), connected to the gateway; one packet, step 0.
     # Cycle -1: the packet enters the west FIFO; 0: it leaves by L, step token 0 enters; 1: intake, token 1
     # enters; 2: token 0 leaves by L and S, the pause token enters; 3: WAIT sees it, token 1 is taken in.
-    # 4, 5 INTEGRATE (1 event x 1 word + 1); 6 FETCH, 7 DRIVE, 8 MEMBRANE, 9 COMPARE, 10 STORE, 11 EMIT,
-    # 12 TOKEN. 12: the packet leaves by S; 13: intake of the core's token; 14: token 1 leaves; 15: seen.
-    # 16 INTEGRATE (no event, + 1); 17..21 the neuron; 22 TOKEN; 23 intake; 24 pause token leaves; 25 seen.
+    # INTEGRATE begins in 4 and takes 1 + FI cycles (one event); the walk takes FW + K + G - 2 = FW, its last
+    # cycle sends the packet; the next is TOKEN: 4 + 1 + FI + FW = f + 5. f + 6: intake of the core's token;
+    # f + 7: token 1 leaves; f + 8: seen. INTEGRATE takes FI cycles (no event), the walk FW; 2 f + 9 TOKEN;
+    # 2 f + 10 intake; 2 f + 11 the pause token leaves; 2 f + 12: seen.
     core = make_core([[1]], fanout=[TO_GATEWAY])
     run = both(system(1, 1, core), make_stimulus(2, [[0, 0, 0, 0, 0, 0, 1]]))
     assert run.finish is not None
     assert run.gateway is not None
-    assert run.finish.tolist() == [[12], [22]]
-    assert run.gateway.tolist() == [2, 14, 24]
-    assert run.elapsed == 26
+    fi, fw = TINY.integrate_fill, TINY.walk_fill
+    f = fi + fw
+    assert run.finish.tolist() == [[f + 5], [2 * f + 9]]
+    assert run.gateway.tolist() == [2, f + 7, 2 * f + 11]
+    assert run.elapsed == 2 * f + 13
     counters = {name: int(run.counters[name][0]) for name in COUNTERS}
     assert counters == {
         "spikes": 1,
         "packets": 1,
         "deliveries": 1,
         "merges": 0,
+        "crossbar_words": 1,
         "synaptic_operations": 1,
         "neuron_updates": 2,
+        "thresholds": 2,
         "saturations": 0,
         "errors": 0,
-        "integrate": 3,  # 4, 5, 16
-        "update": 11,  # 6..11, 17..21
+        "integrate": 1 + 2 * fi,
+        "update": 2 * fw,
         "send_stall": 0,
-        "token_wait": 8,  # 12..15, 22..25
+        "token_wait": 8,  # f + 5 .. f + 8, 2 f + 9 .. 2 f + 12
         "paused": 4,  # 0..3
         "hops": 1,
         "token_hops": 3,
@@ -71,13 +76,12 @@ def test_disabled_core_refuses_spikes() -> None:
 
 
 def test_core_without_neurons_cycles() -> None:
-    # As the disabled core, but INTEGRATE takes a cycle for each of the two axons and one more: 4, 5, 6.
-    # The two packets enter in cycles -2 and -1.
+    # As the disabled core: its events are discarded without a cycle. They enter in cycles -2 and -1.
     core = make_core(np.zeros((3, 0)))
     run = both(system(1, 1, core), make_stimulus(1, [[0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 2, 1]]))
     assert run.finish is not None
-    assert run.finish.tolist() == [[7]]
-    assert run.counters["integrate"].tolist() == [3]
+    assert run.finish.tolist() == [[4]]
+    assert (run.total("integrate"), run.total("crossbar_words"), run.total("deliveries")) == (0, 0, 2)
 
 
 def test_token_hop_takes_two_cycles() -> None:
@@ -175,7 +179,7 @@ def test_host_offers_a_flit_every_cycle() -> None:
 
 
 def test_schedule_repeats_and_returns() -> None:
-    schedule = [[2, 0, 0, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0, 0]]
+    schedule = [[2, 0, 0, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0]]
     core = make_core([[1]], bias=1, v0=9, schedule=schedule)
     run = both(system(1, 1, core), make_stimulus(6))
     assert run.potentials is not None
@@ -188,7 +192,7 @@ def test_count_and_unary_emission() -> None:
     core = make_core(
         [[0, 0]],
         bias=5,
-        count_emission=[True, False],
+        emission=[Emission.COUNT, Emission.UNARY],
         thresholds=[1, 2],
         fanout=fanout,
         schedule=[[1, 0, 1, 1, 1, 0, 2]],

@@ -15,9 +15,10 @@ from emu.kernels import fabric
 from emu.kernels import state as arrays
 from emu.kernels.state import USED_OUTPUTS
 from emu.machine import Machine
-from emu.program import period_of
+from emu.program import gateway_room, period_of
 from emu.spec import CoreSpec, SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
+from emu.words import Emission, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -49,7 +50,8 @@ def separable(seed: int) -> tuple[SystemImage, Stimulus]:
             continue
         busy = core.schedule.copy()[:3]
         busy[:, 0], busy[0, 1] = 1, True
-        rows = np.concatenate([busy, np.tile(np.array(IDLE, busy.dtype), (4 - len(busy), 1))])
+        rows = np.concatenate([busy, np.zeros((4 - len(busy), busy.shape[1]), busy.dtype)])
+        rows[len(busy) :, 0] = 1
         cores.append(dataclasses.replace(core, schedule=rows))
     return image.replace(cores=tuple(cores)), stimulus
 
@@ -84,7 +86,7 @@ def test_separable_systems_do_something() -> None:
 
 
 def test_mesh_with_too_many_rectangles_for_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, stimulus = random_system(5)
+    image, stimulus = random_system(3)
     expected = Machine(image).run(stimulus)
     assert expected.total("hops") > 0
     monkeypatch.setattr(arrays, "_MOST_RECTANGLES", 0)
@@ -112,6 +114,11 @@ BELOW, NEXT = [[0, 0, 1, 1, 0, 1]], [[0, 0, 0, 0, 0, 1]]
         (KEPT | {"schedule": [IDLE, [1, 1, 0, 0, 0, 0, 0], FIRE]}, 3),
         (KEPT | {"schedule": [IDLE, FIRE, [1, 1, 0, 0, 0, 0, 0]]}, None),
         (KEPT | {"schedule": [IDLE]}, 1),
+        (CLEAR | {"schedule": [FIRE], "current_kept": 1}, None),
+        (CLEAR | {"schedule": [FIRE], "refractory_period": 1}, None),
+        (CLEAR | {"schedule": [FIRE], "current": 1}, None),
+        (CLEAR | {"schedule": [FIRE], "refractory": 1}, None),
+        (CLEAR | {"schedule": [[1, 1, *FIRE[2:]]], "refractory_period": 1, "current": 1}, 1),
     ],
 )
 def test_period_of_an_image(fields: dict[str, Any], period: int | None) -> None:
@@ -197,6 +204,39 @@ def test_equal_crossbars_are_stored_once() -> None:
     program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
     assert program.cell_at.tolist() == [0, 12, 0]
     assert (len(program.cells), len(program.planes)) == (24, 2 * 2 * 4)
+
+
+def test_equal_weights_are_stored_once() -> None:
+    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
+    cores = [make_core(part, strengths=[1, 3]) for part in (cells, -cells, cells.copy())]
+    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
+    assert program.weight_at.tolist() == [0, 6, 0]
+    assert program.weights[:6].tolist() == (cells[:, ::2] + 3 * cells[:, 1::2]).reshape(-1).tolist()
+    assert (len(program.weights), len(program.cells), len(program.planes)) == (12, 0, 0)
+
+
+def test_drives_beyond_32_bits_are_not_folded() -> None:
+    """A drive of 300 x 255 x 2^7 x 4091 saturates a potential of 32 bits; one of 2044 x 255 x 2^7 fits."""
+    wide = dataclasses.replace(
+        LONG, payload_bits=9, potential_bits=32, strengths=3, sum_bits=28, axon_shifts=True
+    )
+    cells = np.zeros((300, 6), int)
+    cells[:, :3], cells[0, 4:] = 1, 1
+    core = make_core(
+        cells, strengths=[2047, 2047, -3], shifts=[7] * 300, thresholds=[wide.never], reset=Reset.CLEAR
+    )
+    machine = Machine(make_system(SystemSpec(core=wide, width=1, height=1), core))
+    run = machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, axon, 255) for axon in range(300)]))
+    assert run.state["potential"].tolist() == [wide.potential_max, 2044 * 255 * 128]
+    assert machine._source.program.weight_at.tolist() == [-1]
+
+
+def test_room_for_the_packets_of_a_step() -> None:
+    fanout = [[0, 0, 1, 1, 0, False], [0, 0, 0, 0, 0, False], [0, 0, 0, 1, 9, True]]
+    fields: dict[str, Any] = {"emission": [Emission.UNARY, Emission.COUNT, Emission.CONSTANT]}
+    schedule = [[1, 0, 1, 1, 1, 0, 3, 0, 1]]
+    core = make_core([[0] * 3], thresholds=[1, 2, 3], fanout=fanout, schedule=schedule, **fields)
+    assert gateway_room(core, 1) == 2 * (3 + 1 + 1)
 
 
 @pytest.mark.parametrize("axons", [(2, 0), (0, 2)])

@@ -2,11 +2,12 @@
 """Numbers of the contract as literals, and small runs worked out by hand: what a round trip cannot see."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from emu.bits import pack, unpack
+from emu.bits import layout_bits, pack, unpack
 from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
 from emu.image import core_chunks
 from emu.kernels import state as arrays
@@ -14,15 +15,18 @@ from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, diff
 from emu.words import (
-    READABLE,
+    STATE_FIELDS,
+    WRITABLE,
     Activity,
     Control,
+    Emission,
     ErrorCause,
     Kind,
     Reset,
     Section,
     Status,
     flit_layout,
+    ladder_layout,
     section_layout,
 )
 from sim_tests.bench.block_player import flit
@@ -37,17 +41,14 @@ HERE = [0, 0, 0, 0, 0, True]
 def test_numbers_of_the_contract() -> None:
     assert [int(k) for k in (Kind.SPIKE, Kind.TOKEN, Kind.POINTER_HIGH, Kind.POINTER_LOW)] == [0, 1, 2, 3]
     assert [int(k) for k in (Kind.WRITE, Kind.READ, Kind.REPLY)] == [4, 5, 6]
-    assert [s.name for s in sorted(Section)] == (
-        ["CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "STATE", "COUNTER", "STATUS"]
-    )
-    assert [s.name for s in READABLE] == ["STATE", "COUNTER", "STATUS"]
+    assert [s.name for s in sorted(Section)] == [
+        *("CONTROL", "SCHEDULE", "CROSSBAR", "NEURON", "THRESHOLD", "FANOUT", "STATE", "COUNTER", "STATUS"),
+        *("PROFILE", "SHIFT", "IDENTITY"),
+    ]
+    assert [s.name for s in Section if s not in WRITABLE] == ["IDENTITY"]
     assert [c.name for c in sorted(Control)] == [
-        "ENABLE",
-        "AXONS",
-        "NEURONS",
-        "STRENGTHS",
-        "SCHEDULE",
-        "WORDS",
+        *("ENABLE", "AXONS_LOW", "AXONS_HIGH", "NEURONS", "STRENGTHS", "SCHEDULE"),
+        *("BLOCKS", "PER_BLOCK", "EXTENSION", "LADDER"),
     ]
     assert [c.name for c in sorted(ErrorCause)] == [
         "NONE",
@@ -58,7 +59,8 @@ def test_numbers_of_the_contract() -> None:
         "DESTINATION",
     ]
     assert [s.name for s in sorted(Status)] == ["CORE_CAUSE", "ROUTER_CAUSE", "ENTRY", "REPETITION"]
-    assert [r.name for r in sorted(Reset)] == ["CLEAR", "ZERO", "SUBTRACT"]
+    assert [r.name for r in sorted(Reset)] == ["CLEAR", "ZERO", "SUBTRACT", "VALUE", "SUBTRACT_VALUE"]
+    assert [e.name for e in sorted(Emission)] == ["COUNT", "UNARY", "CONSTANT"]
     assert [a.name for a in sorted(Activity)] == ["INTEGRATE", "UPDATE", "SEND_STALL", "TOKEN_WAIT", "PAUSED"]
 
 
@@ -71,18 +73,36 @@ def test_flit_of_each_kind(kind: Kind) -> None:
 
 
 def test_neuron_word_bit_by_bit() -> None:
-    names = ("bias", "v0", "reset", "count_emission", "connected", "threshold_base", "fanout_base")
-    word = pack(
-        section_layout(TWO, Section.NEURON), dict(zip(names, (5, -1, 2, 1, 0, 0x55, 0x2A), strict=True))
+    names = ("bias", "v0", "profile", "connected", "threshold_base", "fanout_base")
+    values = dict(zip(names, (5, -1, 6, 1, 0x55, 0x2A), strict=True))
+    word = pack(section_layout(TWO, Section.NEURON), values)
+    assert word == 5 | 0xFFF << 12 | 6 << 24 | 1 << 27 | 0x55 << 28 | 0x2A << 35
+
+
+def test_profile_and_state_words_bit_by_bit() -> None:
+    names = [f.name for f in section_layout(TWO, Section.PROFILE)]
+    profile = dict(zip(names, (4, 2, 1, 5, 4096, 3), strict=True))
+    assert pack(section_layout(TWO, Section.PROFILE), profile) == (
+        4 | 2 << 3 | 1 << 5 | 5 << 6 | 4096 << 9 | 3 << 22
     )
-    assert word == 5 | 0xFFF << 12 | 2 << 24 | 1 << 26 | 0 << 27 | 0x55 << 28 | 0x2A << 35
+    state = {"potential": -1, "current": 2, "refractory": 7}
+    assert pack(section_layout(TWO, Section.STATE), state) == 0xFFF | 2 << 12 | 7 << 24
+
+
+def test_threshold_word_holds_four_thresholds_or_a_ladder() -> None:
+    four = {f"threshold{i}": value for i, value in enumerate((1, -1, 2, 0))}
+    assert pack(section_layout(TWO, Section.THRESHOLD), four) == 1 | 0x1FFF << 13 | 2 << 26
+    ladder = {"first": -1, "step": 3, "offset": 5, "ties": 1}
+    assert pack(ladder_layout(TWO), ladder) == 0x1FFF | 3 << 13 | 5 << 34 | 1 << 42
+    for spec in (TWO, SystemSpec(core=preset("reference"), width=1, height=1)):
+        assert layout_bits(ladder_layout(spec)) <= layout_bits(section_layout(spec, Section.THRESHOLD))
 
 
 def test_schedule_and_fanout_words_bit_by_bit() -> None:
-    entry = dict(
-        zip((f.name for f in section_layout(TWO, Section.SCHEDULE)), (0xABC, 1, 0, 1, 0, 3, 7), strict=True)
-    )
-    assert pack(section_layout(TWO, Section.SCHEDULE), entry) == 0xABC | 0b0101 << 12 | 3 << 16 | 7 << 24
+    names = (f.name for f in section_layout(TWO, Section.SCHEDULE))
+    entry = dict(zip(names, (0xABC, 1, 0, 1, 0, 3, 7, -2, -1), strict=True))
+    word = 0xABC | 0b0101 << 12 | 3 << 16 | 7 << 24 | 0xFFE << 32 | 0xF << 44
+    assert pack(section_layout(TWO, Section.SCHEDULE), entry) == word
     target = dict(
         zip((f.name for f in section_layout(TWO, Section.FANOUT)), (0, 1, 1, 0, 0x123, 1), strict=True)
     )
@@ -103,7 +123,22 @@ def test_control_chunks() -> None:
         [[1, -1, 0, 1, 0, 0, 0, -1, 1, 1]] * 3, strengths=[-1, 2], schedule=[[1] * 4 + [0] * 3] * 2
     )
     control = core_chunks(core, ONE)[Section.CONTROL].tolist()
-    assert control == [0, 3, 5, 2, 2, 2, 0, 0, 0xFFFF, 2, 0, 0]
+    # enable, axons low and high, neurons, k, schedule, blocks, neurons of a block, extension, ladders
+    assert control == [0, 3, 0, 5, 2, 2, 2, 4, 0, 0, *[0] * 6, 0xFFFF, 2, 0, 0]
+
+
+def test_columns_that_a_block_leaves_over_are_zero() -> None:
+    chunks = core_chunks(make_core([[1, -1, 1] * 3], strengths=[1, 3, 9]), ONE)[Section.CROSSBAR]
+    # Two neurons of three digits fill six of eight lanes; the third begins the next block.
+    assert chunks.tolist() == [0b01_11_01_01_11_01, 0b01_11_01, 0, 0]
+
+
+def test_a_row_holds_as_many_axons_as_the_extension_says() -> None:
+    spec = SystemSpec(core=replace(TINY, max_extension=4), width=1, height=1)
+    chunks = core_chunks(make_core([[1], [-1], [1], [0], [-1]], extension=2), spec)
+    rows = chunks[Section.CROSSBAR].reshape(3, 4)
+    assert rows.tolist() == [[0b01, 0, 0b11, 0], [0b01, 0, 0, 0], [0b11, 0, 0, 0]]
+    assert chunks[Section.SHIFT].tolist() == [0, 0, 0]
 
 
 def test_pointer_flits() -> None:
@@ -115,7 +150,7 @@ def test_pointer_flits() -> None:
         flit(TWO, kind=5, data=64, **place),
     ]
     assert (flits.tolist(), chunks) == (expected, 64)
-    assert read_request(TWO, 0, Section.STATE, 3)[1] == 3
+    assert read_request(TWO, 0, Section.STATE, 3)[1] == 6
 
 
 def test_nothing_is_sent_where_nothing_is_written() -> None:
@@ -127,13 +162,16 @@ def test_widths_of_the_words_of_the_reference() -> None:
     widths = {s: [f.bits for f in section_layout(spec, s)] for s in sorted(Section) if s != Section.CROSSBAR}
     assert widths == {
         Section.CONTROL: [16],
-        Section.SCHEDULE: [12, 1, 1, 1, 1, 8, 8],
-        Section.NEURON: [24, 24, 2, 1, 1, 12, 13],
-        Section.THRESHOLD: [25],
-        Section.FANOUT: [6, 6, 5, 5, 11, 1],
-        Section.STATE: [24],
+        Section.SCHEDULE: [12, 1, 1, 1, 1, 8, 8, 24, 9],
+        Section.NEURON: [24, 24, 4, 1, 12, 13],
+        Section.THRESHOLD: [25] * 4,
+        Section.FANOUT: [6, 6, 5, 5, 14, 1],
+        Section.STATE: [24, 24, 8],
         Section.COUNTER: [48],
         Section.STATUS: [16],
+        Section.PROFILE: [3, 2, 1, 8, 13, 13],
+        Section.SHIFT: [3],
+        Section.IDENTITY: [16],
     }
 
 
@@ -254,15 +292,16 @@ def test_round_robin_shares_an_output() -> None:
 
 
 def test_state_is_a_copy() -> None:
-    potential = np.array([5], np.int64)
+    start = {name: np.array([5], np.int64) for name in STATE_FIELDS}
     program = Machine(make_system(ONE, make_core([[1]], potential=5)))._program
-    state = arrays.make_state(program, {"potential": potential})
-    state.potential[0] = 9
-    assert potential.tolist() == [5]
+    state = arrays.make_state(program, start)
+    for name in STATE_FIELDS:
+        getattr(state, name)[0] = 9
+        assert start[name].tolist() == [5]
 
 
 def test_spike_of_the_largest_chip_fits_one_number() -> None:
-    largest = (1 << 30, 64 * 63 - 1, 4095, 255)
+    largest = (1 << 29, 64 * 63 - 1, 4095, 255)
     rows = np.array([[high if i == j else 0 for j, high in enumerate(largest)] for i in range(4)] + [largest])
     places = (arrays.SPIKE_STEP, arrays.SPIKE_CORE, arrays.SPIKE_NEURON, 0)
     spikes = sum(rows[:, i] << place for i, place in enumerate(places))

@@ -19,7 +19,7 @@ from emu.machine import Machine
 from emu.spec import PRESETS, SystemSpec
 from emu.tape import Tape
 from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus, compared, diff
-from emu.words import COUNTERS
+from emu.words import COUNTERS, Emission, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -51,21 +51,22 @@ def wild_system(seed: int) -> tuple[SystemImage, Stimulus]:
         place = np.c_[rng.integers(0, width, (entries, 2)), rng.integers(0, height + 1, (entries, 2))]
         last = rng.random(entries) < 0.5
         last[-1] = True
+        reset = rng.integers(0, len(Reset), neurons)
         core = make_core(
             rng.choice([-1, 0, 1], (axons, 2 * neurons)),
             strengths=[1, 3],
-            reset=rng.integers(0, 3, neurons),
+            reset=reset,
             bias=rng.integers(-9, 9, neurons),
-            count_emission=rng.random(neurons) < 0.5,
+            emission=rng.integers(0, len(Emission), len(Reset))[reset],
             connected=rng.random(neurons) < 0.9,
             thresholds=[1, 5, 9],
             fanout=np.c_[place, rng.integers(0, 20, entries), last],
             fanout_base=rng.integers(0, entries, neurons),
             schedule=[
-                [2, 0, 1, 1, 1, 0, 3],
-                [1, 1, 1, 1, 1, 1, 2],
-                [1, 0, 0, 0, 1, 0, 1],
-                [1, 0, 1, 0, 0, 0, 0],
+                [2, 0, 1, 1, 1, 0, 3, 2, -3],
+                [1, 1, 1, 1, 1, 1, 2, -9, 2],
+                [1, 0, 0, 0, 1, 0, 1, 4, 7],
+                [1, 0, 0, 1, 0, 0, 0, 0, 0],
             ],
         )
         cores.append(core if rng.random() < 0.9 else None)
@@ -117,9 +118,11 @@ def expected_arrivals(image: SystemImage, stimulus: Stimulus, run: RunResult) ->
     for _, core, neuron, count in run.spikes.tolist():
         program = image.cores[core]
         assert program is not None
-        copies = 1 if program.count_emission[neuron] else count
+        copies = count if program.of_profile("emission")[neuron] == Emission.UNARY else 1
         packets += [(x0, x1, y0, y1) for x0, x1, y0, y1, _ in program.fanout_of(neuron)] * copies
-    at_cores = sum((x1 - x0 + 1) * (min(y1, spec.height - 1) - y0 + 1) for x0, x1, y0, y1 in packets)
+    at_cores = sum(
+        max(0, x1 - x0 + 1) * max(0, min(y1, spec.height - 1) - y0 + 1) for x0, x1, y0, y1 in packets
+    )
     at_gateway = sum(x0 == 0 and y1 == spec.height for x0, _, _, y1 in packets)
     return at_cores, at_gateway
 

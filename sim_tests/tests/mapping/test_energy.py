@@ -2,13 +2,15 @@
 """Energy from counts and a table: arithmetic, range, breakdown and every message."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
+from emu.spec import preset
 from emu.words import COUNTERS
-from mapping.targets.energy import UNIT_OF_EVENT, estimate_energy, scale_leakage
+from mapping.targets.energy import UNIT_OF_EVENT, estimate_energy, resized
 from mapping.targets.files import Quantity, list_targets, load_target
 
 # The absolute tolerance that pytest adds by default, 1e-12, is a picojoule: it would hide every fault.
@@ -21,14 +23,14 @@ def quantity(value: float, low: float, high: float, unit: str = "pJ") -> Quantit
 
 TABLE = {
     "synaptic_operations": quantity(0.5, 0.25, 1.0),
-    "spikes": quantity(4.0, 2.0, 8.0),
+    "thresholds": quantity(4.0, 2.0, 8.0),
     "hops": quantity(3.0, 1.0, 9.0, "nJ"),
     "leakage": quantity(10.0, 5.0, 20.0, "mW"),
 }
 
 
 def test_energy_of_a_hand_computed_run() -> None:
-    counts = {"synaptic_operations": 1000, "spikes": 10, "hops": 2}
+    counts = {"synaptic_operations": 1000, "thresholds": 10, "hops": 2}
     energy = estimate_energy(counts, 1e-6, 3, TABLE)
     # 500 + 40 + 6000 pJ, and 3 x 10 mW x 1 us = 30000 pJ.
     assert energy.total_j == near(36540e-12)
@@ -64,31 +66,43 @@ def test_units_of_a_full_run() -> None:
     energy = estimate_energy({event: 1 for event in table if event != "leakage"}, 1e-9, 1, table)
     picojoules = {unit: round(joules * 1e12, 4) for unit, joules in energy.per_unit_j.items()}
     assert picojoules == {
-        "crossbar": 20.0855,
-        "neurons": 25.0,
-        "network": 22.4,
+        "crossbar": 509.73,
+        "neurons": 73.7,
+        "network": 13.6,
         "loading": 10.0,
-        "static": 10.88,
+        "clock": 19.0,
+        "static": 6.9,
     }
 
 
 def test_loom_events_are_counters_of_the_hardware() -> None:
     table = set(load_target("loom").energy)
-    assert table - set(COUNTERS) == {"program_flits", "leakage"}
+    assert table - set(COUNTERS) == {"program_flits", "core_cycles", "leakage"}
 
 
-def test_leakage_follows_the_size_of_the_core() -> None:
-    table = scale_leakage(TABLE, 0.25)
-    energy, before = estimate_energy({}, 2.0, 4, table), estimate_energy({}, 2.0, 4, TABLE)
-    assert (energy.low_j, energy.total_j, energy.high_j) == near((0.01, 0.02, 0.04))
-    assert (before.low_j, before.total_j, before.high_j) == near((0.04, 0.08, 0.16))
-    assert {key for key in TABLE if table[key] != TABLE[key]} == {"leakage"}
+def test_a_number_grows_with_the_sizes_that_it_names() -> None:
+    small, reference = preset("small"), preset("reference")
+    table = {**TABLE, "hops": replace(TABLE["hops"], scale=("lanes", "sum_bits"))}
+    factor = small.lanes / reference.lanes * small.sum_bits / reference.sum_bits
+    own = resized(table, reference, small)
+    assert (own["hops"].low, own["hops"].value, own["hops"].high) == near((factor, 3 * factor, 9 * factor))
+    assert {key for key in table if own[key] != table[key]} == {"hops"}
+    assert resized(table, small, small) == table
 
 
-def test_negative_share_is_refused() -> None:
-    message = r"^Share of the crossbar cells must be finite and not negative, not -1\.$"
-    with pytest.raises(ValueError, match=message):
-        scale_leakage(TABLE, -1)
+@pytest.mark.parametrize(
+    ("event", "low", "high"),
+    [
+        ("crossbar_words", 24, 72),
+        ("neuron_updates", 18, 53),
+        ("thresholds", 2.1, 6.2),
+        ("deliveries", 3.2, 9.5),
+    ],
+)
+def test_the_table_meets_the_small_core_of_the_trial(event: str, low: float, high: float) -> None:
+    """The trial gave ranges for both cores; scaling from one must land in that of the other."""
+    own = resized(load_target("loom").energy, preset("reference"), preset("small"))[event]
+    assert low <= own.value <= high
 
 
 def test_static_energy_needs_no_event() -> None:
@@ -97,8 +111,8 @@ def test_static_energy_needs_no_event() -> None:
 
 
 def test_layers_hold_their_dynamic_energy_only() -> None:
-    counts = {"synaptic_operations": 1000, "spikes": 10, "hops": 2}
-    layers = {"a": {"synaptic_operations": 600, "spikes": 10}, "b": {"synaptic_operations": 400}}
+    counts = {"synaptic_operations": 1000, "thresholds": 10, "hops": 2}
+    layers = {"a": {"synaptic_operations": 600, "thresholds": 10}, "b": {"synaptic_operations": 400}}
     energy = estimate_energy(counts, 1e-6, 3, TABLE, layers=layers)
     assert energy.per_layer_j == near({"a": 340e-12, "b": 200e-12})
     assert math.fsum(energy.per_layer_j.values()) < energy.total_j
@@ -106,31 +120,31 @@ def test_layers_hold_their_dynamic_energy_only() -> None:
 
 def test_layer_means_may_differ_from_the_total_by_rounding() -> None:
     third = 1 / 3
-    layers = {"a": {"spikes": third}, "b": {"spikes": third}, "c": {"spikes": third + 1e-15}}
-    assert estimate_energy({"spikes": 1.0}, 0.0, 0, TABLE, layers=layers).total_j == near(4e-12)
+    layers = {"a": {"thresholds": third}, "b": {"thresholds": third}, "c": {"thresholds": third + 1e-15}}
+    assert estimate_energy({"thresholds": 1.0}, 0.0, 0, TABLE, layers=layers).total_j == near(4e-12)
 
 
 def test_numpy_counts_are_numbers() -> None:
-    energy = estimate_energy({"spikes": np.int64(3)}, np.float64(0.0), 1, TABLE)  # type: ignore[dict-item]
+    energy = estimate_energy({"thresholds": np.int64(3)}, np.float64(0.0), 1, TABLE)  # type: ignore[dict-item]
     assert energy.total_j == near(12e-12)
 
 
 def test_static_share_is_the_leakage_of_the_central_value() -> None:
-    counts = {"synaptic_operations": 1000, "spikes": 10, "hops": 2}
+    counts = {"synaptic_operations": 1000, "thresholds": 10, "hops": 2}
     assert estimate_energy(counts, 1e-6, 3, TABLE).static_share == near(30000 / 36540)
-    assert estimate_energy({"spikes": 1}, 0.0, 3, TABLE).static_share == 0.0
+    assert estimate_energy({"thresholds": 1}, 0.0, 3, TABLE).static_share == 0.0
     assert estimate_energy({}, 0.0, 3, TABLE).static_share is None
 
 
 def test_result_is_read_only() -> None:
-    energy = estimate_energy({"spikes": 1}, 0.0, 0, TABLE)
+    energy = estimate_energy({"thresholds": 1}, 0.0, 0, TABLE)
     with pytest.raises(TypeError):
         energy.per_unit_j["neurons"] = 0.0  # type: ignore[index]
 
 
 def test_comparison_detects_a_changed_table() -> None:
-    planted = TABLE | {"spikes": quantity(4.01, 2.0, 8.0)}
-    counts = {"synaptic_operations": 1000, "spikes": 10, "hops": 2}
+    planted = TABLE | {"thresholds": quantity(4.01, 2.0, 8.0)}
+    counts = {"synaptic_operations": 1000, "thresholds": 10, "hops": 2}
     assert estimate_energy(counts, 1e-6, 3, planted).total_j != near(36540e-12)
 
 
@@ -138,10 +152,10 @@ def test_comparison_detects_a_changed_table() -> None:
     ("arguments", "error", "message"),
     [
         (
-            {"counts": {"spike": 1}},
+            {"counts": {"threshold": 1}},
             ValueError,
             (
-                "Event 'spike' in counts must be one of synaptic_operations, spikes, hops;"
+                "Event 'threshold' in counts must be one of synaptic_operations, thresholds, hops;"
                 " leave it out or add its energy to the table."
             ),
         ),
@@ -149,7 +163,7 @@ def test_comparison_detects_a_changed_table() -> None:
             {"counts": {"leakage": 1}},
             ValueError,
             (
-                "Event 'leakage' in counts must be one of synaptic_operations, spikes, hops;"
+                "Event 'leakage' in counts must be one of synaptic_operations, thresholds, hops;"
                 " leave it out or add its energy to the table."
             ),
         ),
@@ -157,37 +171,45 @@ def test_comparison_detects_a_changed_table() -> None:
             {"layers": {"fc": {"packets": 1}}},
             ValueError,
             (
-                "Event 'packets' in layer 'fc' must be one of synaptic_operations, spikes, hops;"
+                "Event 'packets' in layer 'fc' must be one of synaptic_operations, thresholds, hops;"
                 " leave it out or add its energy to the table."
             ),
         ),
         (
-            {"layers": {"a": {"spikes": 1}, "b": {"spikes": 2}}},
+            {"layers": {"a": {"thresholds": 1}, "b": {"thresholds": 2}}},
             ValueError,
             (
-                "Event 'spikes' must not exceed its total 2 when summed over the layers, not 3;"
+                "Event 'thresholds' must not exceed its total 2 when summed over the layers, not 3;"
                 " count every event in one layer only."
             ),
         ),
         (
-            {"counts": {"spikes": -1}},
+            {"counts": {"thresholds": -1}},
             ValueError,
-            "Event 'spikes' in counts must be finite and not negative, not -1.",
+            "Event 'thresholds' in counts must be finite and not negative, not -1.",
         ),
         (
-            {"counts": {"spikes": math.nan}},
+            {"counts": {"thresholds": math.nan}},
             ValueError,
-            "Event 'spikes' in counts must be finite and not negative, not nan.",
+            "Event 'thresholds' in counts must be finite and not negative, not nan.",
         ),
-        ({"counts": {"spikes": "1"}}, TypeError, "Event 'spikes' in counts must be a number, not '1'."),
-        ({"counts": {"spikes": True}}, TypeError, "Event 'spikes' in counts must be a number, not True."),
+        (
+            {"counts": {"thresholds": "1"}},
+            TypeError,
+            "Event 'thresholds' in counts must be a number, not '1'.",
+        ),
+        (
+            {"counts": {"thresholds": True}},
+            TypeError,
+            "Event 'thresholds' in counts must be a number, not True.",
+        ),
         ({"seconds": math.inf}, ValueError, "Seconds must be finite and not negative, not inf."),
         ({"cores": 1.5}, ValueError, "Cores must be a whole number, not 1.5."),
         ({"cores": None}, TypeError, "Cores must be a number, not None."),
     ],
 )
 def test_estimate_refuses(arguments: dict[str, object], error: type[Exception], message: str) -> None:
-    good: dict[str, object] = {"counts": {"spikes": 2}, "seconds": 1.0, "cores": 1, "table": TABLE}
+    good: dict[str, object] = {"counts": {"thresholds": 2}, "seconds": 1.0, "cores": 1, "table": TABLE}
     with pytest.raises(error) as caught:
         estimate_energy(**(good | arguments))  # type: ignore[arg-type]
     assert str(caught.value) == message

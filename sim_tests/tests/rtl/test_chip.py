@@ -13,7 +13,8 @@ from sim_tests.bench.amaranth_engine import play
 from sim_tests.bench.block_player import widths
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.session import Drive, Pins, Session
-from sim_tests.generators.systems import LEAST, WIDE, make_core, make_stimulus, make_system, random_system
+from sim_tests.generators.pool import LEAST, WIDE
+from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 
 N, E, S, W, L = range(5)
 TINY = preset("tiny")

@@ -5,16 +5,26 @@ from collections.abc import Sequence
 
 import pytest
 
+from emu.bits import unpack
+from emu.image import CoreImage, core_chunks
 from emu.spec import SystemSpec, preset
-from emu.words import COUNTERS, Control, ErrorCause, Kind, Section, Status
-from rtl.core import ControlRegisters
-from sim_tests.bench.block_player import Row, parse, play
+from emu.words import (
+    COUNTERS,
+    Control,
+    ErrorCause,
+    Kind,
+    Section,
+    Status,
+    section_chunks,
+    section_layout,
+)
+from rtl.control import ControlRegisters
+from rtl.core import Neurocore
+from sim_tests.bench.block_player import Bench, Row, flit, parse, play
 from sim_tests.bench.core_player import (
     PAUSE,
     SPEC,
     TOKEN,
-    WAIT,
-    CoreBench,
     beats,
     control,
     counters,
@@ -27,10 +37,10 @@ from sim_tests.bench.core_player import (
     two,
     write,
 )
-from sim_tests.generators.systems import WIDE, make_core
+from sim_tests.generators.systems import make_core
 
-BROAD = SystemSpec(core=WIDE, width=1, height=2)
 HERE = [0, 0, 0, 0, 5, True]
+FILL, DEEP = SPEC.core.integrate_fill, SPEC.core.walk_fill
 
 
 CAUSES: list[tuple[Sequence[Row], ErrorCause]] = [
@@ -38,8 +48,9 @@ CAUSES: list[tuple[Sequence[Row], ErrorCause]] = [
     ([control(Kind.REPLY, 0)], ErrorCause.KIND),
     ([{"kind": 7}], ErrorCause.KIND),
     ([TOKEN, *[{}] * 30, *write(Section.STATUS, 0, 0)], ErrorCause.RUNNING),
-    (write(9, 0, 0), ErrorCause.SECTION),
-    (read(Section.CROSSBAR, 0, 1), ErrorCause.SECTION),
+    (write(Section.IDENTITY, 0, 0), ErrorCause.SECTION),
+    (write(12, 0, 0), ErrorCause.SECTION),
+    (read(15, 0, 1), ErrorCause.SECTION),
     ([spike(0, 1), TOKEN], ErrorCause.NONE),
 ]
 
@@ -119,7 +130,7 @@ def test_status_shows_a_long_repetition() -> None:
 
 def test_schedule_of_a_disabled_core_stands_still() -> None:
     schedule = [[2, 0, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]]
-    step: list[Row] = [TOKEN, *[{}] * 25]
+    step: list[Row] = [TOKEN, *[{}] * 45]
     rows = [*step * 3, PAUSE, *[{}] * 9, *write(Section.CONTROL, Control.ENABLE, 0), {}, *step * 3]
     asked = [PAUSE, *[{}] * 9, *read(Section.STATUS, Status.ENTRY, 2)]
     assert replies(two(schedule=schedule), [*rows, *asked]) == [0, 0]
@@ -127,39 +138,78 @@ def test_schedule_of_a_disabled_core_stands_still() -> None:
 
 
 @pytest.mark.parametrize("events", [0, 3])
-@pytest.mark.parametrize("entry", [[1, 0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 1, 0, 1], [1, 1, 1, 0, 0, 0, 0]])
+@pytest.mark.parametrize("entry", [[1, 0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0, 0]])
 def test_disabled_core_does_nothing_with_its_program(entry: list[int], events: int) -> None:
     program = two(schedule=[entry], bias=3, v0=5, thresholds=[1], potential=[7, -7], fanout=[HERE])
-    disabled = [*write(Section.CONTROL, Control.ENABLE, 0), *[spike(0, 1)] * events, TOKEN, *[{}] * 40]
-    asked = [PAUSE, *[{}] * 9, *read(Section.STATE, 0, 2)]
+    disabled = [*write(Section.CONTROL, Control.ENABLE, 0), *[spike(0, 1)] * events, TOKEN, *[{}] * 60]
+    asked = [PAUSE, *[{}] * 9, *read(Section.STATE, 0, 4)]
     cycles = run(program, [*disabled, *asked])
     assert beats(cycles) == []
-    assert [kind for kind, _ in taken(cycles, [])] == [Kind.TOKEN] * 2 + [Kind.REPLY] * 2
-    assert replies(program, [*disabled, *asked]) == [7, -7 & 0xFFF]
-    assert [cycle["observe.activity"] for cycle in cycles[5 + events :]].count(WAIT) > 40
+    assert [kind for kind, _ in taken(cycles, [])] == [Kind.TOKEN] * 2 + [Kind.REPLY] * 4
+    assert replies(program, [*disabled, *asked]) == [7, 0, -7 & 0xFFF, 0]
     got = counters(program, [*disabled, PAUSE])
     assert {name for name, value in got.items() if value} <= {"deliveries", "merges", "token_wait", "paused"}
     assert got["deliveries"] == events
 
 
-@pytest.mark.parametrize(("spec", "low"), [(SPEC, 0), (BROAD, 0)], ids=["tiny", "wide"])
-def test_potentials_are_read_back(spec: SystemSpec, low: int) -> None:
-    core = make_core([[0] * 5], potential=[1, -2, 255, -256, 7])
-    words = replies(core, [*read(Section.STATE, 1, 4), *[{}] * 9], spec)
-    mask = (1 << spec.core.potential_bits) - 1
-    assert [w & mask for w in words] == [v & mask for v in (-2, 255, -256, 7)]
-
-
-def test_wide_potentials_are_read_in_two_chunks() -> None:
-    spec = SystemSpec(core=preset("small"), width=1, height=2)
-    bench = CoreBench(None, spec)
-    rows = [
-        *write(Section.STATE, 5, 0x1),
-        *write(Section.STATE, 4, 0xBEEF),
-        *read(Section.STATE, 4, 3),
+def words(chunks: list[int], size: int) -> list[int]:
+    return [
+        sum(c << 16 * i for i, c in enumerate(chunks[at : at + size])) for at in range(0, len(chunks), size)
     ]
-    cycles = [parse(spec, c["o.payload"]) for c in bench.run(rows) if c["o.valid"]]
-    assert [c["data"] for c in cycles] == [0xBEEF, 0x1, 0]
+
+
+def test_states_are_read_back() -> None:
+    core = make_core(
+        [[0] * 5], potential=[1, -2, 255, -256, 7], current=[0, 9, -9, 2047, -2048], refractory=3
+    )
+    size = section_chunks(SPEC, Section.STATE)
+    chunks = replies(core, [*read(Section.STATE, size, 4 * size), *[{}] * 30])
+    states = [unpack(section_layout(SPEC, Section.STATE), word) for word in words(chunks, size)]
+    assert [tuple(state.values()) for state in states] == [
+        (-2, 9, 3), (255, -9, 3), (-256, 2047, 3), (7, -2048, 3),
+    ]  # fmt: skip
+
+
+def draw() -> CoreImage:
+    """Return a program whose words are unlike each other."""
+    return make_core(
+        [[1, -1, 0], [0, 1, 1]],
+        bias=[5, -6, 7],
+        v0=[-1, 0, 1],
+        potential=[9, -9, 2],
+        thresholds=[3, -4, 5, 2047],
+        fanout=[[0, 0, 0, 1, 9, False], [0, 0, 1, 1, 2, True]],
+        schedule=[[3, 0, 1, 1, 1, 0, 2, -7, 5], [1, 1, 0, 0, 0, 0, 0, 0, 0]],
+        shifts=[3, 5],
+        strengths=[-2],
+    )
+
+
+@pytest.mark.parametrize(
+    "section", [s for s in Section if s not in (Section.COUNTER, Section.STATUS, Section.IDENTITY)]
+)
+def test_every_section_is_read_back_as_it_was_written(section: Section) -> None:
+    core = draw()
+    chunks = core_chunks(core, SPEC)[section].tolist()
+    assert len(set(chunks)) > 1 or section == Section.PROFILE
+    if section == Section.CONTROL:
+        chunks[Control.ENABLE] = 1
+    assert replies(core, [*read(section, 0, len(chunks)), *[{}] * 3 * len(chunks)]) == chunks
+
+
+@pytest.mark.parametrize("name", ["tiny", "reference"])
+def test_identity_tells_sizes_and_place(name: str) -> None:
+    spec = SystemSpec(core=preset(name), width=6, height=4)
+    sizes = spec.core
+    bench = Bench(Neurocore(spec), ["o.valid", "o.payload"], hold={"o.ready": 1, "x": 5, "y": 3})
+    packets = [flit(spec, **packet) for packet in (PAUSE, *read(Section.IDENTITY, 0, 17))]
+    cycles = bench.run([{}, {}, *({"i.valid": 1, "i.payload": packet} for packet in packets), *[{}] * 60])
+    sent = [parse(spec, c["o.payload"]) for c in cycles if c["o.valid"]]
+    assert [s["data"] for s in sent if s["kind"] == Kind.REPLY] == [
+        0x5350, 2, sizes.axons, sizes.columns, sizes.lanes, sizes.payload_bits, sizes.potential_bits,
+        sizes.sum_bits, sizes.strengths, sizes.thresholds // 4, sizes.fanouts - 1, sizes.schedule,
+        sizes.profiles, sizes.max_extension, 0b11111 | sizes.refractory_bits << 8, 5 + 256 * 3, 0,
+    ]  # fmt: skip
 
 
 def test_reply_goes_to_the_gateway() -> None:
@@ -169,7 +219,7 @@ def test_reply_goes_to_the_gateway() -> None:
 
 
 def test_reply_waits_for_the_router_and_the_step_for_the_reply() -> None:
-    rows = [*read(Section.STATE, 0, 2), TOKEN, *[{"o.ready": 0}] * 6]
+    rows = [*read(Section.STATE, 0, 3), TOKEN, *[{"o.ready": 0}] * 6]
     cycles = run(two(potential=[3, 4], bias=1, thresholds=[99]), rows)
     sent = [parse(SPEC, c["o.payload"]) for c in cycles]
     order = [
@@ -177,7 +227,7 @@ def test_reply_waits_for_the_router_and_the_step_for_the_reply() -> None:
         for s, c in zip(sent, cycles, strict=True)
         if c["o.valid"]
     ]
-    assert [v for v, w in zip(order, [*order[1:], None], strict=True) if v != w] == [3, 4, "*"]
+    assert [v for v, w in zip(order, [*order[1:], None], strict=True) if v != w] == [3, 0, 4, "*"]
     assert beats(cycles) == [(0, 4, 0), (1, 5, 0)]
 
 
@@ -205,17 +255,18 @@ LATE += [(Kind.READ, after, 0) for after in range(1, 9)]
 @pytest.mark.parametrize(("kind", "after", "ready"), LATE)
 def test_control_packet_behind_a_step_token_is_refused(kind: Kind, after: int, ready: int) -> None:
     """The step is that without the packet, nothing is answered, pointer and memory stay."""
-    step = [{"o.ready": ready} for _ in range(20)]
+    step = [{"o.ready": ready} for _ in range(40)]
     step[after - 1] |= control(kind, 2)
     rows = [*point(Section.STATE, 0), TOKEN, *step, *[{}] * 20, PAUSE, *[{}] * 5]
-    asked = [control(Kind.READ, 2), *[{}] * 8, *read(Section.STATUS, Status.CORE_CAUSE, 1)]
+    asked = [control(Kind.READ, 3), *[{}] * 12, *read(Section.STATUS, Status.CORE_CAUSE, 1)]
     cycles = run(two(potential=[3, 4], bias=1, thresholds=[99]), [*rows, *asked])
     assert beats(cycles) == [(0, 4, 0), (1, 5, 0)]
-    assert [c["observe.finished"] for c in cycles].index(1) == (15 if ready else 3 + 20)
+    assert [c["observe.finished"] for c in cycles].index(1) == (5 + FILL + DEEP if ready else 3 + 40)
     assert taken(cycles, [*rows, *asked]) == [
         (Kind.TOKEN, 0),
         (Kind.TOKEN, 0),
         (Kind.REPLY, 4),
+        (Kind.REPLY, 0),
         (Kind.REPLY, 5),
         (Kind.REPLY, ErrorCause.RUNNING),
     ]
@@ -224,10 +275,10 @@ def test_control_packet_behind_a_step_token_is_refused(kind: Kind, after: int, r
 @pytest.mark.parametrize(("after", "stalls"), [(1, 0), (1, 1), (1, 3), (2, 0), (2, 3), (3, 3), (4, 3)])
 def test_reply_never_overtakes_the_token_of_the_pause(after: int, stalls: int) -> None:
     end = [{"o.ready": int(cycle >= stalls)} for cycle in range(9)]
-    end[after - 1] |= control(Kind.READ, 2)
+    end[after - 1] |= control(Kind.READ, 3)
     rows = [*point(Section.STATE, 0), *[{}] * 5, TOKEN, *[{}] * 30, PAUSE, *end]
     cycles = run(two(potential=[3, 4], thresholds=[99]), rows)
-    replied = [(Kind.REPLY, 3), (Kind.REPLY, 4)]
+    replied = [(Kind.REPLY, 3), (Kind.REPLY, 0), (Kind.REPLY, 4)]
     assert taken(cycles, rows) == [(Kind.TOKEN, 0), (Kind.TOKEN, 0), *replied]
 
 
@@ -240,8 +291,8 @@ def test_token_that_comes_during_a_read_waits_for_the_last_reply(token: Row, gap
     assert kinds == [Kind.REPLY, Kind.REPLY, Kind.TOKEN]
 
 
-REGISTERS = {"enable": 0, "axons": 1, "neurons": 2, "strengths": 3, "schedule": 4, "words": 5}
-REGISTERS |= {f"strength.{i}": 8 + i for i in range(4)}
+REGISTERS = {"enable": 0, "axons": 1, "neurons": 3, "strengths": 4, "schedule": 5, "blocks": 6}
+REGISTERS |= {"per_block": 7, "ladder": 9} | {f"strength.{i}": 16 + i for i in range(4)}
 
 
 @pytest.mark.parametrize("name", REGISTERS)
@@ -252,17 +303,42 @@ def test_control_register_is_at_its_address(name: str) -> None:
     assert [n for n, value in last.items() if value] == [name]
 
 
-@pytest.mark.parametrize("change", [{"program.strobe": 0}, {"program.section": 1}, {"program.address": 16}])
+@pytest.mark.parametrize("change", [{"program.strobe": 0}, {"program.section": 1}, {"program.address": 14}])
 def test_control_registers_ignore_other_writes(change: dict[str, int]) -> None:
     row = {"program.strobe": 1, "program.address": 1, "program.chunk": 3} | change
     assert set(play(ControlRegisters(SPEC), [row, {}], list(REGISTERS))[-1].values()) == {0}
 
 
 def test_control_registers_hold_their_largest_value() -> None:
-    values = {"axons": 32, "neurons": 32, "strengths": 4, "schedule": 8, "words": 4, "strength.3": -128}
+    values = {"axons": 32, "neurons": 32, "strengths": 4, "schedule": 8, "blocks": 4, "strength.3": -128}
     rows = [
         {"program.strobe": 1, "program.address": REGISTERS[n], "program.chunk": v & 0xFFFF}
         for n, v in values.items()
     ]
     last = play(ControlRegisters(SPEC), [*rows, {}], list(values))[-1]
     assert last == values
+
+
+def test_axons_take_two_registers_where_they_are_many() -> None:
+    spec = SystemSpec(core=preset("article"), width=1, height=1)
+    rows = [
+        {"program.strobe": 1, "program.address": at, "program.chunk": chunk}
+        for at, chunk in ((1, 0x2345), (2, 1), (8, 6))
+    ]
+    last = play(ControlRegisters(spec), [*rows, {}], ["axons", "extension"])[-1]
+    assert (last["axons"], last["extension"]) == (0x12345 & 0x1FFFF, 6)
+
+
+def test_registers_of_absent_options_stay_zero() -> None:
+    spec = SystemSpec(core=preset("article"), width=1, height=1)
+    rows = [{"program.strobe": 1, "program.address": 9, "program.chunk": 1}, {}]
+    assert play(ControlRegisters(spec), rows, ["ladder"])[-1] == {"ladder": 0}
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2, 3, 4, 9])
+def test_step_behind_a_read_of_the_schedule_has_its_entry(gap: int) -> None:
+    """The last word that the schedule's memory showed is that of the read."""
+    program = two(bias=5, v0=-1, schedule=[[1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0, 0]])
+    second = section_chunks(SPEC, Section.SCHEDULE)
+    rows = [*read(Section.SCHEDULE, second, 2), *[{}] * gap, TOKEN]
+    assert [beat[1] for beat in beats(run(program, rows))] == [-1, -1]

@@ -1,83 +1,105 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counters of 48 bits, read in chunks; error registers that keep the first cause."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import random
+from collections.abc import Sequence
 
 import pytest
-from amaranth.hdl import Signal
 
 import rtl.counters
 from emu.spec import SystemSpec, preset
-from emu.words import COUNTERS
-from rtl.counters import CounterFile, StickyCause
+from emu.words import COUNTERS, Section
+from rtl.counters import SWEEP, CounterFile, StickyCause
 from rtl.layouts import MeterSignature, meter_bits
 from sim_tests.bench.block_player import Row, play, widths
 
-
-def begun(value: int) -> Callable[..., Signal]:
-    """Return a maker of signals, whose counters begin with a value."""
-
-    def make(shape: int, *, name: str = "", **options: Any) -> Signal:
-        return Signal(shape, name=name, init=value, **options) if name else Signal(shape, **options)
-
-    return make
+SPEC = SystemSpec(core=preset("reference"), width=1, height=1)
+MOST = {name: (1 << bits) - 1 for name, bits in meter_bits(SPEC).items()}
+NONE = dict.fromkeys(COUNTERS, 0)
 
 
-SPEC = SystemSpec(core=preset("tiny"), width=1, height=1)
+def ask(address: int, section: int = Section.COUNTER) -> Row:
+    return {"inspect.enable": 1, "inspect.section": section, "inspect.address": address}
 
 
-def read(rows: Sequence[Row]) -> list[int]:
-    """Play the rows and read every counter, all four chunk addresses of each."""
-    looks = [{"address": at} for at in range(4 * len(COUNTERS))]
-    chunks = [c["chunk"] for c in play(CounterFile(SPEC), [*rows, *looks, {}], ["chunk"])][len(rows) + 1 :]
-    return [sum(chunks[4 * i + part] << 16 * part for part in range(4)) for i in range(len(COUNTERS))]
+def meter(values: dict[str, int]) -> Row:
+    return {f"meter.{name}": value for name, value in values.items()}
+
+
+def read(rows: Sequence[Row]) -> dict[str, int]:
+    """Play the rows and read every counter, all four chunk addresses of each, one in three cycles."""
+    looks = [row for at in range(4 * len(COUNTERS)) for row in (ask(at), {}, {})]
+    cycles = play(CounterFile(SPEC), [*rows, *looks], ["inspect.chunk"])[len(rows) :]
+    chunks = [cycle["inspect.chunk"] for cycle in cycles[1::3]]
+    words = [sum(chunks[at + part] << 16 * part for part in range(4)) for at in range(0, len(chunks), 4)]
+    return dict(zip(COUNTERS, words, strict=True))
 
 
 @pytest.mark.parametrize("name", COUNTERS)
-def test_counter_adds_its_increment(name: str) -> None:
-    most = (1 << meter_bits(SPEC)[name]) - 1
-    expected = [3 * most if n == name else 0 for n in COUNTERS]
-    assert read([{f"meter.{name}": most}, {}, {f"meter.{name}": most}, {f"meter.{name}": most}]) == expected
+@pytest.mark.parametrize("cycles", [1, 3, 4 * SWEEP])
+def test_counter_adds_its_increment_and_no_other_does(name: str, cycles: int) -> None:
+    rows = [meter({name: MOST[name]}), {}, *[meter({name: MOST[name]})] * cycles]
+    assert read(rows) == NONE | {name: (cycles + 1) * MOST[name]}
 
 
-def test_counters_count_in_the_same_cycle() -> None:
-    assert read([{f"meter.{name}": 1 for name in COUNTERS}] * 5) == [5] * 16
+@pytest.mark.parametrize("cycles", [5, SWEEP, 3 * SWEEP + 1])
+def test_counters_count_in_the_same_cycle(cycles: int) -> None:
+    assert read([meter(MOST)] * cycles) == {name: most * cycles for name, most in MOST.items()}
 
 
 def test_clear_empties_all_counters_and_wins() -> None:
-    busy = {f"meter.{name}": 1 for name in COUNTERS}
-    assert read([busy, busy, busy | {"clear": 1}]) == [0] * 16
-    assert read([busy, {"clear": 1}, busy]) == [1] * 16
+    busy = meter(MOST)
+    for before in (3, 4, 5, 3 * SWEEP):
+        assert read([*[busy] * before, {**busy, "clear": 1}]) == NONE
+    assert read([*[busy] * (3 * SWEEP), {"clear": 1}, busy]) == MOST
 
 
-def test_counter_has_three_chunks_low_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtl.counters, "Signal", begun(0x123456789ABC))
-    assert read([]) == [0x123456789ABC] * 16
+def test_chunks_tell_what_was_counted_when_they_were_asked_for() -> None:
+    """Reads of any counter at any time, between clears, against a plain sum."""
+    draw, rows, expected, last = random.Random(1), [], [], 0
+    total = dict(NONE)
+    for cycle in range(4000):
+        counted = {name: draw.choice([0, draw.randint(0, most), most]) for name, most in MOST.items()}
+        row = dict(meter(counted))
+        total = {name: total[name] + counted[name] for name in COUNTERS}
+        if draw.random() < 0.003:
+            total, row["clear"] = dict(NONE), 1
+        elif cycle - last > 2 and draw.random() < 0.7:
+            address, last = draw.randrange(4 * len(COUNTERS)), cycle
+            row |= ask(address)
+            expected.append((cycle + 1, total[COUNTERS[address // 4]] >> 16 * (address % 4) & 0xFFFF))
+        rows.append(row)
+    cycles = play(CounterFile(SPEC), [*rows, {}], ["inspect.chunk"])
+    assert [cycles[at]["inspect.chunk"] for at, _ in expected] == [chunk for _, chunk in expected]
 
 
-def test_counter_carries_and_wraps_at_48_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtl.counters, "Signal", begun((1 << 48) - 2))
-    assert read([{"meter.spikes": 1}])[0] == (1 << 48) - 1
-    assert read([{"meter.spikes": 3}])[0] == 1
+def test_counter_has_three_chunks_low_first_and_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter that begins near 2^48: the first sum that the sweep makes stands for a long run."""
+    far = (1 << 48) - 2
+    original = CounterFile._count
+
+    def begun(self: CounterFile, *given: object) -> object:
+        return original(self, *given) + far  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rtl.counters.CounterFile, "_width", lambda *_: 48)
+    monkeypatch.setattr(rtl.counters.CounterFile, "_count", begun)
+    cycles = play(CounterFile(SPEC), [row for at in range(4) for row in (ask(at), {}, {})], ["inspect.chunk"])
+    assert [cycle["inspect.chunk"] for cycle in cycles[1::3]] == [0xFFFE, 0xFFFF, 0xFFFF, 0]
 
 
-def test_chunk_shows_one_cycle_after_its_address() -> None:
-    rows = [{"meter.packets": 1}, {"address": 4}, {"address": 0}, {}]
-    assert [c["chunk"] for c in play(CounterFile(SPEC), rows, ["chunk"])] == [0, 0, 1, 0]
+def test_chunk_of_another_section_is_zero() -> None:
+    rows = [meter(MOST), ask(0), {}, {}, ask(0, Section.STATE), {}]
+    assert [c["inspect.chunk"] for c in play(CounterFile(SPEC), rows, ["inspect.chunk"])] == [
+        0, 0, MOST["spikes"], 0, 0, 0,
+    ]  # fmt: skip
 
 
 def test_meter_widths_hold_the_largest_increment_of_a_cycle() -> None:
-    wide = {
-        "spikes": 8,
-        "synaptic_operations": 4,
-        "errors": 2,
-        "hops": 3,
-        "token_hops": 3,
-        "router_errors": 4,
-    }
+    largest = {"spikes": 256, "synaptic_operations": 128, "thresholds": 256, "saturations": 3}
+    wide = {name: most.bit_length() for name, most in largest.items()}
+    wide |= {"errors": 2, "hops": 3, "token_hops": 3, "router_errors": 4}
     assert meter_bits(SPEC) == {name: wide.get(name, 1) for name in COUNTERS}
-    assert widths(CounterFile(SPEC), "address", "chunk") == [6, 16]
+    assert widths(CounterFile(SPEC), "inspect.address", "inspect.chunk") == [28, 16]
     assert list(MeterSignature(SPEC).members) == list(COUNTERS)
 
 

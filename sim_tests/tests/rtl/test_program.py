@@ -2,15 +2,19 @@
 """Control packets: pointers, writes, reads, and each error with its cause."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from emu.spec import SystemSpec, preset
 from emu.words import Kind, Section
-from rtl.program import Programmer
+from rtl.program import Programmer, Registers
 from sim_tests.bench.block_player import Row, play
 
-WATCH = ["program.strobe", "program.section", "program.address", "program.chunk", "fetch", "reply.valid"]
+WATCH = ["program.strobe", "program.section", "program.address", "program.chunk", "reply.valid"]
+WATCH += ["inspect.enable", "inspect.section", "inspect.address"]
 WATCH += ["reply.payload", "reading", "unknown", "running", "section"]
+SPEC = SystemSpec(core=preset("tiny"), width=1, height=1)
 ERRORS = ("unknown", "running", "section")
 IDLE: Row = {}
 HOLD: Row = {"accepting": 1, "may_reply": 1, "reply.ready": 1}
@@ -27,7 +31,7 @@ def point(section: int, address: int) -> list[Row]:
 
 def run(rows: Sequence[Row], **hold: int) -> list[dict[str, int]]:
     return play(
-        Programmer(),
+        Programmer(SPEC),
         rows,
         WATCH,
         hold=dict(HOLD) | {n.replace("reply_ready", "reply.ready"): v for n, v in hold.items()},
@@ -68,14 +72,14 @@ def test_pointer_carries_from_the_low_to_the_high_half() -> None:
     assert writes([*point(2, 0xFFFF), packet(Kind.WRITE, 1), packet(Kind.WRITE, 2)])[1] == (2, 0x10000, 2)
 
 
-@pytest.mark.parametrize("section", list(Section))
-def test_every_section_may_be_written(section: Section) -> None:
+@pytest.mark.parametrize("section", [s for s in Section if s != Section.IDENTITY])
+def test_every_section_but_the_identity_may_be_written(section: Section) -> None:
     cycles = run([*point(section, 3), packet(Kind.WRITE, 9), IDLE])
     assert [errors(c) for c in cycles] == [[]] * 4
     assert cycles[2]["program.strobe"]
 
 
-@pytest.mark.parametrize("section", range(9, 16))
+@pytest.mark.parametrize("section", range(11, 16))
 def test_write_to_an_unknown_section_is_an_error_and_changes_nothing(section: int) -> None:
     cycles = run([*point(section, 3), packet(Kind.WRITE, 9), IDLE])
     assert [errors(c) for c in cycles] == [[], [], ["section"], []]
@@ -83,44 +87,69 @@ def test_write_to_an_unknown_section_is_an_error_and_changes_nothing(section: in
 
 
 def test_read_replies_with_the_chunks_from_the_pointer_on() -> None:
-    cycles = run([*point(Section.COUNTER, 5), packet(Kind.READ, 3), *[{"chunk": 42}] * 10])
-    fetched = [(c["program.section"], c["program.address"]) for c in cycles if c["fetch"]]
-    assert fetched == [(7, 5), (7, 6), (7, 7)]
-    assert [c["reply.payload"] for c in cycles if c["reply.valid"]] == [42] * 3
-    assert [i for i, c in enumerate(cycles) if c["fetch"]] == [3, 5, 7]
-    assert [i for i, c in enumerate(cycles) if c["reply.valid"]] == [4, 6, 8]
+    answers = [
+        {},
+        {"inspect.chunk": 42},
+        {},
+        {},
+        {"inspect.chunk": 43},
+        {},
+        {},
+        {"inspect.chunk": 44},
+        {},
+        {},
+    ]
+    cycles = run([*point(Section.COUNTER, 5), packet(Kind.READ, 3), *answers])
+    asked = [(c["inspect.section"], c["inspect.address"]) for c in cycles if c["inspect.enable"]]
+    assert asked == [(7, 5), (7, 6), (7, 7)]
+    assert [i for i, c in enumerate(cycles) if c["inspect.enable"]] == [3, 6, 9]
+    assert [(i, c["reply.payload"]) for i, c in enumerate(cycles) if c["reply.valid"]] == [
+        (5, 42), (8, 43), (11, 44),
+    ]  # fmt: skip
 
 
 def test_read_leaves_the_pointer_behind_the_last_chunk() -> None:
-    rows = [*point(Section.STATE, 5), packet(Kind.READ, 3), *[IDLE] * 8, packet(Kind.WRITE, 1)]
+    rows = [*point(Section.STATE, 5), packet(Kind.READ, 3), *[IDLE] * 9, packet(Kind.WRITE, 1)]
     assert writes(rows) == [(6, 8, 1)]
 
 
 def test_reply_waits_until_it_is_taken() -> None:
-    slow = [{"chunk": 9, "reply.ready": cycle == 5} for cycle in range(8)]
-    cycles = run([*point(7, 0), packet(Kind.READ, 2), *slow])
-    assert [c["reply.valid"] for c in cycles[3:]] == [0, 1, 1, 1, 1, 1, 0, 1]
-    assert [c["fetch"] for c in cycles[3:]] == [1, 0, 0, 0, 0, 0, 1, 0]
-    assert cycles[3 + 6]["program.address"] == 1
+    slow = [{"inspect.chunk": 9 + (cycle > 1), "reply.ready": cycle == 6} for cycle in range(10)]
+    cycles = run([*point(7, 0), packet(Kind.READ, 2), *slow])[3:]
+    assert [c["reply.valid"] for c in cycles] == [0, 0, 1, 1, 1, 1, 1, 0, 0, 1]
+    assert [c["inspect.enable"] for c in cycles] == [1, 0, 0, 0, 0, 0, 0, 1, 0, 0]
+    assert {c["reply.payload"] for c in cycles[2:7]} == {9}
+    assert cycles[7]["inspect.address"] == 1
 
 
 def test_read_waits_until_it_may_reply() -> None:
-    rows = [*point(7, 0), packet(Kind.READ, 1), *[{"may_reply": 0}] * 3, *[IDLE] * 3]
+    rows = [*point(7, 0), packet(Kind.READ, 1), *[{"may_reply": 0}] * 3, *[IDLE] * 4]
     cycles = run(rows)
-    assert [c["fetch"] for c in cycles] == [0] * 6 + [1, 0, 0]
-    assert [c["reading"] for c in cycles] == [0, 0, 0, 1, 1, 1, 1, 1, 0]
+    assert [c["inspect.enable"] for c in cycles] == [0] * 6 + [1, 0, 0, 0]
+    assert [c["reading"] for c in cycles] == [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]
 
 
-@pytest.mark.parametrize("section", [*range(6), *range(9, 16)])
+@pytest.mark.parametrize("section", range(12, 16))
 def test_read_of_a_section_without_access_is_one_error_and_still_replies(section: int) -> None:
-    cycles = run([*point(section, 0), packet(Kind.READ, 2), *[IDLE] * 6])
-    assert [errors(c) for c in cycles] == [[], [], ["section"], *[[]] * 6]
+    cycles = run([*point(section, 0), packet(Kind.READ, 2), *[IDLE] * 8])
+    assert [errors(c) for c in cycles] == [[], [], ["section"], *[[]] * 8]
     assert sum(c["reply.valid"] for c in cycles) == 2
 
 
-@pytest.mark.parametrize("section", [Section.STATE, Section.COUNTER, Section.STATUS])
+@pytest.mark.parametrize("section", list(Section))
 def test_read_of_a_section_with_access_is_no_error(section: Section) -> None:
     assert [errors(c) for c in run([*point(section, 0), packet(Kind.READ, 1), *[IDLE] * 3])] == [[]] * 6
+
+
+@pytest.mark.parametrize("kind", [Kind.READ, Kind.WRITE])
+def test_section_that_the_core_has_not_is_an_error(kind: Kind) -> None:
+    plain = SystemSpec(core=replace(SPEC.core, axon_shifts=False), width=1, height=1)
+    rows = [*point(Section.SHIFT, 0), packet(kind, 1), IDLE]
+    got = [
+        [errors(cycle) for cycle in play(Programmer(spec), rows, WATCH, hold=HOLD)][2]
+        for spec in (SPEC, plain)
+    ]
+    assert got == [[], ["section"]]
 
 
 @pytest.mark.parametrize("kind", [Kind.POINTER_HIGH, Kind.POINTER_LOW, Kind.WRITE, Kind.READ])
@@ -128,7 +157,7 @@ def test_read_of_a_section_with_access_is_no_error(section: Section) -> None:
 def test_control_packet_at_another_time_is_an_error_and_changes_nothing(kind: Kind, busy: str) -> None:
     late = packet(kind, 0x7777) | ({"accepting": 0} if busy == "running" else {})
     reads = [packet(Kind.READ, 1)] if busy == "reading" else []
-    cycles = run([*point(Section.STATE, 4), *reads, late, *[IDLE] * 4, packet(Kind.WRITE, 1)])
+    cycles = run([*point(Section.STATE, 4), *reads, late, *[IDLE] * 5, packet(Kind.WRITE, 1)])
     assert [errors(c) for c in cycles if any(map(c.get, ERRORS))] == [["running"]]
     moved = 1 if busy == "reading" else 0
     assert [(c["program.section"], c["program.address"]) for c in cycles if c["program.strobe"]] == [
@@ -151,6 +180,15 @@ def test_packet_that_does_not_arrive_does_nothing() -> None:
     assert (cycles[-1]["program.address"], cycles[-1]["reading"]) == (0, 0)
 
 
-@pytest.mark.parametrize("chunks", [1 << bit for bit in range(2, 16)] + [65535])
-def test_read_of_any_size_is_still_running(chunks: int) -> None:
-    assert run([packet(Kind.READ, chunks), IDLE, IDLE])[-1]["reading"] == 1
+def test_largest_read_is_still_running() -> None:
+    assert run([packet(Kind.READ, 65535), IDLE, IDLE])[-1]["reading"] == 1
+
+
+def test_registers_show_what_is_asked_for_until_the_next_question() -> None:
+    def ask(section: int, address: int) -> Row:
+        return {"inspect.enable": 1, "inspect.section": section, "inspect.address": address}
+
+    rows = [ask(8, 2), IDLE, ask(8, 0), ask(8, 1), ask(8, 3), ask(8, 18), ask(7, 1), IDLE]
+    hold = {f"register.{at}": 10 + at for at in range(3)}
+    cycles = play(Registers(Section.STATUS, 3), rows, ["inspect.chunk"], hold=hold)
+    assert [c["inspect.chunk"] for c in cycles[1:]] == [12, 12, 10, 11, 0, 0, 0]

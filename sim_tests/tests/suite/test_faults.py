@@ -18,17 +18,53 @@ PACKAGES = ("emu", "rtl", "sim_tests", "mapping")
 BLOCKS = {
     *(
         f"rtl/{name}.py"
-        for name in ("memory", "crossbar", "events", "neuron", "schedule", "program", "counters")
+        for name in (
+            "issue",
+            "fetch",
+            "drive",
+            "membrane",
+            "quantiser",
+            "lists",
+            "ladder",
+            "firing",
+            "emission",
+        )
     ),
     *(
         f"rtl/{name}.py"
-        for name in ("core", "router", "arbiter", "fifo", "gateway", "chip", "export", "layouts")
+        for name in ("memory", "crossbar", "events", "scan", "neuron", "schedule", "program", "counters")
+    ),
+    *(
+        f"rtl/{name}.py"
+        for name in (
+            "core",
+            "control",
+            "blocks",
+            "router",
+            "arbiter",
+            "fifo",
+            "gateway",
+            "chip",
+            "export",
+            "layouts",
+        )
     ),
     *(f"emu/{name}.py" for name in ("bits", "words", "image", "container", "trace", "host", "machine")),
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"
-        for name in ("crossbar", "neuron", "fabric", "routes", "mesh", "cycle", "inject", "state")
+        for name in (
+            "crossbar",
+            "membrane",
+            "quantise",
+            "neuron",
+            "fabric",
+            "routes",
+            "mesh",
+            "cycle",
+            "inject",
+            "state",
+        )
     ),
     *(f"sim_tests/bench/{name}.py" for name in ("scoreboard", "session", "job")),
 }

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program must not ask of a core: the limits of an image (`docs/reference/image.md`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.bits import Field, Layout, limits
+from emu.errors import SpikeloomError
+from emu.spec import STRENGTH_BITS, THRESHOLDS_A_WORD, CoreSpec, SystemSpec
+from emu.words import (
+    TABLES,
+    Emission,
+    Reset,
+    Section,
+    ladder_layout,
+    section_layout,
+)
+
+if TYPE_CHECKING:
+    from emu.image import CoreImage
+
+__all__ = ["ImageError", "check_core", "narrow_limits", "require_within"]
+
+_MOST_DECAY = 1 << 12
+
+
+class ImageError(SpikeloomError, ValueError):
+    """An image breaks a limit of the machine; the sentence names the place, the value and the limit."""
+
+
+def require_within(where: str, name: str, values: NDArray[Any], low: int, high: int) -> None:
+    """Refuse values outside ``low`` .. ``high``; the sentence shows the first."""
+    wrong = values[(values < low) | (values > high)]
+    if wrong.size:
+        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}")
+
+
+def narrow_limits(system: SystemSpec) -> dict[str, tuple[int, int]]:
+    """Return the limits of the fields that must not use all of their bits, by name."""
+    core = system.core
+    return {
+        **{c.name: (core.always, core.never) for c in TABLES[Section.THRESHOLD]},
+        "reset": (0, len(Reset) - 1),
+        "emission": (0, len(Emission) - 1),
+        "potential_decay": (0, _MOST_DECAY),
+        "current_kept": (0, _MOST_DECAY),
+        "threshold_base": (0, core.thresholds - 1),
+        "fanout_base": (0, core.fanouts - 1),
+        "repeat": (1, limits(TABLES[Section.SCHEDULE][0].field(system))[1]),
+        "x0": (0, system.width - 1),
+        "x1": (0, system.width - 1),
+        "y0": (0, system.height),
+        "y1": (0, system.height),
+    }
+
+
+_NOUNS = {Section.FANOUT: "fan-out ", Section.SCHEDULE: "schedule ", Section.PROFILE: "profile "}
+
+
+def check_core(where: str, core: CoreImage, system: SystemSpec) -> None:
+    """Refuse a program that breaks a limit of the core.
+
+    Parameters
+    ----------
+    where : the core, as the sentence names it.
+    core, system : the program and the sizes.
+
+    Raises
+    ------
+    ImageError : the first limit that it breaks.
+    """
+    spec = system.core
+    _check_sizes(where, core, system)
+    _check_values(where, core, system)
+    _check_sums(where, core, spec)
+    _check_schedule(where, core, spec)
+    if core.is_ladder:
+        _check_ladders(where, core, spec)
+    else:
+        _check_thresholds(where, core)
+    _check_fanout(where, core, spec)
+
+
+def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:
+    spec, extension = system.core, int(core.extension)
+    if extension & (extension - 1) or extension > spec.max_extension:
+        raise ImageError(
+            f"{where}: extension must be a power of two, 1..{spec.max_extension}, not {extension}"
+        )
+    columns = max(1, core.blocks(system)) * spec.lanes if core.neurons else 0
+    sizes = (
+        ("axons", core.axons, spec.axons * extension),
+        ("columns", columns, spec.columns // extension),
+        ("strengths", len(core.strengths), spec.strengths),
+        ("thresholds", THRESHOLDS_A_WORD * len(core.ladders) or len(core.thresholds), spec.thresholds),
+        ("fan-out entries", len(core.fanout), spec.fanouts),
+        ("schedule entries", len(core.schedule), spec.schedule),
+        ("profiles", len(core.profiles), spec.profiles),
+    )
+    for name, used, limit in sizes:
+        if used > limit:
+            raise ImageError(
+                f"{where}: {used} {name} are more than the {limit} of the core; "
+                "use a larger core or split the layer"
+            )
+    for name, lines in (
+        ("strength", core.strengths),
+        ("schedule entry", core.schedule),
+        ("profile", core.profiles),
+    ):
+        if not len(lines):
+            raise ImageError(f"{where}: a core needs at least one {name}")
+    if core.is_ladder and not spec.ladder:
+        raise ImageError(f"{where}: the core has no ladders; use a core with the option, or lists")
+    if core.is_ladder and len(core.thresholds):
+        raise ImageError(f"{where}: a core has thresholds or ladders, not both")
+
+
+def _check_layout(
+    where: str, noun: str, layout: Layout, columns: dict[str, NDArray[Any]], system: SystemSpec
+) -> None:
+    narrow = narrow_limits(system)
+    present = {field.name for field in layout}
+    for field in layout:
+        low, high = narrow.get(field.name, limits(field))
+        require_within(where, f"{noun}{field.name}", columns[field.name], low, high)
+    for name in columns.keys() - present:
+        if columns[name].any():
+            raise ImageError(
+                f"{where}: {noun}{name} must be 0, not {columns[name].max()}: the core leaves the option out"
+            )
+
+
+def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
+    require_within(where, "crossbar", core.crossbar, -1, 1)
+    require_within(where, "strengths", core.strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
+    for section in TABLES:
+        if not (section == Section.THRESHOLD and core.is_ladder):
+            noun = _NOUNS.get(section, "")
+            _check_layout(where, noun, section_layout(system, section), core.columns(section), system)
+    if core.is_ladder:
+        _check_layout(where, "ladder ", ladder_layout(system), core.columns(Section.THRESHOLD), system)
+    require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
+
+
+def _check_sums(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    """No column sum may overflow, whatever payloads come."""
+    if not core.axons or not core.neurons:
+        return
+    shift = np.repeat(core.shifts.astype(np.int64), int(core.extension))[: core.axons]
+    extreme = (1 << shift) << (spec.payload_bits - 1)
+    most = extreme @ (core.crossbar != 0)
+    if most.max(initial=0) > spec.sum_max:
+        raise ImageError(
+            f"{where}: column {int(most.argmax())} may sum to {int(most.max())}, "
+            f"more than the {spec.sum_max} of its sum; split the layer or use a core with wider sums"
+        )
+
+
+def _check_schedule(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    entry = core.columns(Section.SCHEDULE)
+    if (entry["integrate"].astype(bool) & ~entry["update"].astype(bool)).any():
+        raise ImageError(f"{where}: a schedule entry integrates without update: its sums would be lost")
+    fires = entry["fire"] > 0
+    if not fires.any() or not core.neurons:
+        return
+    profile = {name: core.of_profile(name) for name in ("emission", "signed")}
+    counts, firsts = entry["threshold_count"][fires], entry["threshold_first"][fires]
+    if (profile["emission"] == Emission.COUNT).any():
+        require_within(where, "threshold_count with count emission", counts, 0, spec.payload_max)
+    if (profile["emission"] == Emission.CONSTANT).any():
+        emit = entry["emit"][fires]
+        require_within(where, "schedule emit", np.abs(emit), 1, spec.payload_max)
+    if profile["signed"].any():
+        if not core.is_ladder:
+            raise ImageError(f"{where}: signed needs ladders; the core has lists of thresholds")
+        require_within(where, "threshold_first of a signed ladder", firsts, 0, -spec.payload_min)
+        if (profile["emission"][profile["signed"] > 0] == Emission.UNARY).any():
+            raise ImageError(f"{where}: unary emission cannot send a negative count; use count emission")
+
+
+def _check_ladders(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    _, step, _, ties = core.ladders.T
+    least = ties << (spec.fraction_bits - spec.payload_bits)
+    if (step < least).any():
+        at = int(np.flatnonzero(step < least)[0])
+        raise ImageError(f"{where}: step of ladder {at} must be at least {least[at]}, not {step[at]}")
+    base = core.threshold_base
+    require_within(where, "threshold_base", base, 0, THRESHOLDS_A_WORD * (len(core.ladders) - 1))
+    if (base % THRESHOLDS_A_WORD).any():
+        wrong = base[base % THRESHOLDS_A_WORD != 0]
+        raise ImageError(f"{where}: threshold_base of a ladder must be a multiple of 4, not {wrong[0]}")
+    entry = core.columns(Section.SCHEDULE)
+    counts = entry["threshold_count"][entry["fire"] > 0]
+    if core.neurons:
+        require_within(where, "threshold_count of a ladder", counts, 0, spec.payload_max)
+
+
+def _check_thresholds(where: str, core: CoreImage) -> None:
+    entry = core.columns(Section.SCHEDULE)
+    fires = entry["fire"] > 0
+    firsts, counts = entry["threshold_first"][fires], entry["threshold_count"][fires]
+    reach = int((firsts + counts).max(initial=0))
+    if not core.neurons or not fires.any():
+        return
+    require_within(where, "threshold_base", core.threshold_base, 0, len(core.thresholds) - reach)
+    begin = (np.unique(core.threshold_base)[:, None].astype(np.int64) + firsts) % THRESHOLDS_A_WORD
+    straddles = (begin != 0) & (begin + counts > THRESHOLDS_A_WORD)
+    if straddles.any():
+        raise ImageError(
+            f"{where}: a window of thresholds must begin at a multiple of 4 or lie within four of them: "
+            f"threshold_base {np.unique(core.threshold_base)[straddles.any(axis=1)][0]} breaks this"
+        )
+
+
+def _check_fanout(where: str, core: CoreImage, spec: CoreSpec) -> None:
+    if not core.connected.any():
+        return
+    entries, targets = core.columns(Section.SCHEDULE), core.columns(Section.FANOUT)
+    counts = entries["threshold_count"][entries["fire"] > 0]
+    ends = np.flatnonzero(targets["last"])
+    last = int(ends[-1]) if len(ends) else -1
+    require_within(where, "fanout_base", core.fanout_base[core.connected], 0, last)
+    top = int(targets["axon"].max(initial=0)) + int(counts.max(initial=0)) - 1
+    unary = core.of_profile("emission") == Emission.UNARY
+    if unary.any() and top >= 1 << spec.flit_axon_bits:
+        raise ImageError(
+            f"{where}: unary emission reaches axon {top}, "
+            f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})"
+        )
