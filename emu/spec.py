@@ -98,7 +98,8 @@ class CoreSpec:
 
     Raises
     ------
-    ValueError : naming the size, its rule and the value.
+    SpecError
+        If a size breaks its rule; the sentence names the size, the rule and the value.
     """
 
     axons: int
@@ -389,5 +390,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise SpecError(f"Core preset must be one of {', '.join(PRESETS)}, not {name!r}.")
     return PRESETS[name]

@@ -77,7 +77,8 @@ def chip_verilog(spec: SystemSpec) -> dict[str, str]:
 
     Raises
     ------
-    VerilogError : the generator is missing or broke down.
+    VerilogError
+        If the generator is missing or broke down.
     """
     return {
         "neurocore.v": _convert(Neurocore(spec), "neurocore"),
@@ -107,8 +108,9 @@ def write_verilog(spec: SystemSpec, directory: Path, *, initial: bool = True) ->
 
     Parameters
     ----------
-    initial : declare the registers' start values, which a simulator and most FPGAs honour; the design needs
-        none, it needs a cycle of reset.
+    initial : bool
+        Declare the registers' start values, which a simulator and most FPGAs honour; the design needs none,
+        it needs a cycle of reset.
     """
     design = chip_verilog(spec)
     if not initial:

@@ -10,7 +10,7 @@ import pytest
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
 from emu.words import TABLES, Section, section_chunks, section_words
-from sim_tests.generators.pool import PLAIN
+from sim_tests.generators.pool import DEEP, PLAIN
 from sim_tests.generators.systems import full_system, make_core, make_system, random_system
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
@@ -60,7 +60,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
     good = core()
     with pytest.raises(ImageError) as caught:
         CoreImage(**{name: getattr(good, name) for name in CoreImage.__slots__} | change)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}."
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
 def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, None, core(**change))
-    assert str(caught.value) == f"core 1 (1, 0): {message}"
+    assert str(caught.value) == f"core 1 (1, 0): {message}."
 
 
 @pytest.mark.parametrize("strengths", [1, 2, 4])
@@ -201,7 +201,7 @@ def test_one_more_than_a_memory_holds_is_refused(
     name: str, used: int, limit: int, change: dict[str, Any]
 ) -> None:
     why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
-    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
+    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}\.$"):
         make_system(SPEC, core(**change), None)
 
 
@@ -222,7 +222,7 @@ def test_lists_of_a_core_that_are_too_short(change: dict[str, Any], message: str
     short = CoreImage(**{name: getattr(good, name) for name in CoreImage.__slots__} | change)
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, short, None)
-    assert str(caught.value) == f"core 0 (0, 0): {message}"
+    assert str(caught.value) == f"core 0 (0, 0): {message}."
 
 
 def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> None:
@@ -243,7 +243,7 @@ def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> N
 def test_crossbar_cell_over_a_limit() -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, make_core(np.full((4, 3), 2)), None)
-    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2"
+    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2."
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_crossbar_cell_over_a_limit() -> None:
 def test_system_over_a_limit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, None, core()).replace(**change)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}."
 
 
 def test_fields_of_a_core_are_those_of_the_words() -> None:
@@ -338,6 +338,20 @@ def test_chunks_are_whole_rows() -> None:
     assert list(chunks) == sorted(chunks)
 
 
+def test_no_neuron_lies_across_two_blocks() -> None:
+    # Of 8 lanes, two neurons of 3 columns take 6; the third neuron begins in column 8.
+    cells = [[1, 1, 1, -1, -1, -1, 1, 0, -1]]
+    chunks = core_chunks(make_core(cells, strengths=[1, 2, 4]), SPEC)[Section.CROSSBAR]
+    assert chunks.tolist() == [0b1111_1101_0101, 0b11_0001, 0, 0]
+
+
+def test_extended_axons_share_a_row() -> None:
+    # A row of 64 columns holds two axons of 32: four chunks each.
+    spec = SystemSpec(core=DEEP, width=1, height=1)
+    chunks = core_chunks(make_core([[1], [-1], [1]], extension=2), spec)[Section.CROSSBAR]
+    assert chunks.tolist() == [1, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
 def test_fanout_of_neuron_ends_at_last() -> None:
     fanout = [[0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 2, 1], [0, 1, 0, 0, 3, 1]]
     image = core(fanout=fanout, fanout_base=[0, 1, 2], connected=[True, True, False])
@@ -374,9 +388,9 @@ def test_image_of_wrong_core_count_names_it() -> None:
 def test_an_option_that_the_core_leaves_out_is_refused(change: dict[str, Any], noun: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], **change))
-    assert str(caught.value) == f"core 0 (0, 0): {noun}: the core leaves the option out"
+    assert str(caught.value) == f"core 0 (0, 0): {noun}: the core leaves the option out."
 
 
 def test_ladders_of_a_core_without_them_are_refused() -> None:
-    with pytest.raises(ImageError, match=r"the core has no ladders; use a core with the option, or lists$"):
+    with pytest.raises(ImageError, match=r"the core has no ladders; use a core with the option, or lists\.$"):
         make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], ladders=LADDER))

@@ -34,7 +34,7 @@ TINY = asdict(PRESETS["tiny"]) | {"ladder": False, "signed_ladder": False, "sum_
 def test_core_spec_outside_limit(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         CoreSpec(**TINY | change)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}."
 
 
 LIMITS = {
@@ -56,13 +56,13 @@ def test_core_spec_at_and_outside_each_limit(name: str) -> None:
     for value in (low, high):
         assert getattr(CoreSpec(**TINY | {name: value}), name) == value
     for value in (low - 1, high + 1):
-        with pytest.raises(ValueError, match=rf"^{name} must be {low}\.\.{high}, not {value}$"):
+        with pytest.raises(ValueError, match=rf"^{name} must be {low}\.\.{high}, not {value}\.$"):
             CoreSpec(**TINY | {name: value})
 
 
 @pytest.mark.parametrize("value", [0, 2, 6, 65537, 65540])
 def test_thresholds_fill_words_of_four(value: int) -> None:
-    with pytest.raises(ValueError, match=rf"^thresholds must be a multiple of 4, 4\.\.65536, not {value}$"):
+    with pytest.raises(ValueError, match=rf"^thresholds must be a multiple of 4, 4\.\.65536, not {value}\.$"):
         CoreSpec(**TINY | {"thresholds": value})
     assert [CoreSpec(**TINY | {"thresholds": t}).thresholds for t in (4, 65536)] == [4, 65536]
 
@@ -73,7 +73,7 @@ def test_lanes_are_a_power_of_two(lanes: int) -> None:
     if lanes >= 8:
         assert CoreSpec(**sizes).words == 128 // lanes
     else:
-        with pytest.raises(ValueError, match=f"^lanes must be 8, 16, 32, 64 or 128, not {lanes}$"):
+        with pytest.raises(ValueError, match=rf"^lanes must be 8, 16, 32, 64 or 128, not {lanes}\.$"):
             CoreSpec(**sizes)
 
 
@@ -93,14 +93,14 @@ def test_coordinates_of_the_last_core_and_of_the_gateway_fit(size: int) -> None:
 def test_core_spec_not_integer(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
         CoreSpec(**TINY | {"axons": value})
-    assert str(caught.value) == f"axons must be an integer, not {value!r}"
+    assert str(caught.value) == f"axons must be an integer, not {value!r}."
 
 
 @pytest.mark.parametrize("value", [1.0, "2", True, None])
 def test_system_spec_not_integer(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
         SystemSpec(core=CoreSpec(**TINY), width=value, height=2)
-    assert str(caught.value) == f"width must be an integer, not {value!r}"
+    assert str(caught.value) == f"width must be an integer, not {value!r}."
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_system_spec_not_integer(value: Any) -> None:
 def test_system_spec_outside_limit(width: int, height: int, message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         SystemSpec(core=PRESETS["tiny"], width=width, height=height)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}."
 
 
 def test_system_spec_round_trip() -> None:
@@ -141,10 +141,10 @@ def test_gateway_coordinates_fit() -> None:
 
 
 def test_preset_unknown() -> None:
-    with pytest.raises(ValueError, match="core preset") as caught:
+    with pytest.raises(ValueError, match="Core preset") as caught:
         preset("huge")
     assert (
-        str(caught.value) == "core preset must be one of tiny, small, medium, reference, article, not 'huge'"
+        str(caught.value) == "Core preset must be one of tiny, small, medium, reference, article, not 'huge'."
     )
 
 
@@ -192,21 +192,21 @@ def test_sizes_survive_as_plain_data() -> None:
     ],
 )
 def test_options_outside_a_limit(change: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}\.$"):
         replace(PRESETS["tiny"], **change)  # type: ignore[arg-type]
 
 
 def test_extended_axons_have_a_limit() -> None:
     core = PRESETS["article"]
-    with pytest.raises(ValueError, match=r"^axons x max_extension must be 1\.\.131072, not 131136$"):
+    with pytest.raises(ValueError, match=r"^axons x max_extension must be 1\.\.131072, not 131136\.$"):
         replace(core, axons=2049)
 
 
 def test_an_option_is_true_or_false() -> None:
-    with pytest.raises(TypeError, match=r"^ladder must be true or false, not 1$"):
+    with pytest.raises(TypeError, match=r"^ladder must be true or false, not 1\.$"):
         replace(PRESETS["tiny"], ladder=1)  # type: ignore[arg-type]
 
 
 def test_more_gateway_axons_than_a_flit_ever_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^gateway_axons must be 0\.\.16777216, not 16777217$"):
+    with pytest.raises(ValueError, match=r"^gateway_axons must be 0\.\.16777216, not 16777217\.$"):
         replace(PRESETS["tiny"], gateway_axons=(1 << 24) + 1)
