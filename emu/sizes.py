@@ -35,20 +35,20 @@ def require_integers(**values: object) -> None:
     """Refuse what is no whole number."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer, not {value!r}")
+            raise TypeError(f"{name} must be an integer, not {value!r}.")
 
 
 def require_truths(**values: object) -> None:
     """Refuse what is neither true nor false."""
     for name, value in values.items():
         if not isinstance(value, bool):
-            raise TypeError(f"{name} must be true or false, not {value!r}")
+            raise TypeError(f"{name} must be true or false, not {value!r}.")
 
 
 def require(condition: bool, noun: str, rule: str, value: object) -> None:
     """Refuse a size that breaks its rule."""
     if not condition:
-        raise SpecError(f"{noun} must be {rule}, not {value!r}")
+        raise SpecError(f"{noun} must be {rule}, not {value!r}.")
 
 
 def power_of_two(value: int) -> bool:

@@ -389,5 +389,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise SpecError(f"Core preset must be one of {', '.join(PRESETS)}, not {name!r}.")
     return PRESETS[name]

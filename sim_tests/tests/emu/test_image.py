@@ -60,7 +60,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
     good = core()
     with pytest.raises(ImageError) as caught:
         CoreImage(**{name: getattr(good, name) for name in CoreImage.__slots__} | change)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}."
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_core_arrays_that_do_not_agree(change: dict[str, Any], message: str) -> 
 def test_image_over_a_limit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, None, core(**change))
-    assert str(caught.value) == f"core 1 (1, 0): {message}"
+    assert str(caught.value) == f"core 1 (1, 0): {message}."
 
 
 @pytest.mark.parametrize("strengths", [1, 2, 4])
@@ -200,7 +200,7 @@ def test_image_that_fills_every_memory_is_legal(strengths: int, seed: int) -> No
 def test_one_more_than_a_memory_holds_is_refused(
     name: str, used: int, limit: int, change: dict[str, Any]
 ) -> None:
-    why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
+    why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer."
     with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
         make_system(SPEC, core(**change), None)
 
@@ -222,7 +222,7 @@ def test_lists_of_a_core_that_are_too_short(change: dict[str, Any], message: str
     short = CoreImage(**{name: getattr(good, name) for name in CoreImage.__slots__} | change)
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, short, None)
-    assert str(caught.value) == f"core 0 (0, 0): {message}"
+    assert str(caught.value) == f"core 0 (0, 0): {message}."
 
 
 def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> None:
@@ -243,7 +243,7 @@ def test_unary_neuron_beside_one_that_counts_must_not_reach_beyond_a_flit() -> N
 def test_crossbar_cell_over_a_limit() -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, make_core(np.full((4, 3), 2)), None)
-    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2"
+    assert str(caught.value) == "core 0 (0, 0): crossbar must be -1..1, not 2."
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_crossbar_cell_over_a_limit() -> None:
 def test_system_over_a_limit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SPEC, None, core()).replace(**change)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}."
 
 
 def test_fields_of_a_core_are_those_of_the_words() -> None:
@@ -388,9 +388,9 @@ def test_image_of_wrong_core_count_names_it() -> None:
 def test_an_option_that_the_core_leaves_out_is_refused(change: dict[str, Any], noun: str) -> None:
     with pytest.raises(ImageError) as caught:
         make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], **change))
-    assert str(caught.value) == f"core 0 (0, 0): {noun}: the core leaves the option out"
+    assert str(caught.value) == f"core 0 (0, 0): {noun}: the core leaves the option out."
 
 
 def test_ladders_of_a_core_without_them_are_refused() -> None:
-    with pytest.raises(ImageError, match=r"the core has no ladders; use a core with the option, or lists$"):
+    with pytest.raises(ImageError, match=r"the core has no ladders; use a core with the option, or lists\.$"):
         make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], ladders=LADDER))
