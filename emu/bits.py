@@ -78,7 +78,8 @@ def pack(layout: Layout, values: Mapping[str, int]) -> int:
 
     Raises
     ------
-    ValueError : a value does not fit its field.
+    ValueError
+        If a value does not fit its field.
     """
     word = shift = 0
     for field in layout:

@@ -119,14 +119,18 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    image : what to write.
-    path : the file, usually ``*.spikeloom``. It is replaced only when everything has been written; its folder
-        is made if it is missing.
+    image : SystemImage
+        What to write.
+    path : str or os.PathLike[str]
+        The file, usually ``*.spikeloom``. It is replaced only when everything has been written; its folder is
+        made if it is missing.
 
     Raises
     ------
-    ImageError : metadata or an attachment cannot be stored.
-    OSError : the folder cannot be written.
+    ImageError
+        If metadata or an attachment cannot be stored.
+    OSError
+        If the folder cannot be written.
     """
     target = Path(path)
     members = dict(sorted(_members(image)))
@@ -298,13 +302,16 @@ def load_image(path: str | os.PathLike[str]) -> SystemImage:
 
     Parameters
     ----------
-    path : a file written by `save_image`.
+    path : str or os.PathLike[str]
+        A file written by `save_image`.
 
     Raises
     ------
-    ImageError : the file is truncated, foreign, of another version, too large, incomplete or altered, or the
-        image in it breaks a limit of the machine. One sentence: file, what, value, way out.
-    FileNotFoundError : there is no such file.
+    ImageError
+        If the file is truncated, foreign, of another version, too large, incomplete or altered, or the image
+        in it breaks a limit of the machine. One sentence: file, what, value, way out.
+    FileNotFoundError
+        If there is no such file.
     """
     source = Path(path)
     with source.open("rb") as stream:

@@ -95,9 +95,12 @@ class Job:
 
     Parameters
     ----------
-    source, stimulus : what is run on what.
-    leaving : stimulus packets that may go back to the host, see `check_stimulus`.
-    visits : whether the state that a visit stores is recorded.
+    source, stimulus
+        The image that runs, and the packets that it is fed.
+    leaving : int
+        Stimulus packets that may go back to the host (`check_stimulus`).
+    visits : bool
+        Whether the state that a visit stores is recorded.
     """
 
     source: Source
@@ -125,8 +128,10 @@ class _Worker:
 
     Parameters
     ----------
-    job : the run.
-    first, last : periods of this part, ``last`` not included; then `go_on` may execute steps after them.
+    job : Job
+        The run.
+    first, last : int
+        Periods of this part, ``last`` not included; then `go_on` may execute steps after them.
     """
 
     def __init__(self, job: Job, first: int = 0, last: int = 0) -> None:

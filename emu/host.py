@@ -110,7 +110,8 @@ def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.in
 
     Raises
     ------
-    ValueError : an axon or payload does not fit its bits.
+    ValueError
+        If an axon or payload does not fit its bits.
     """
     layout, values = spike_layout(spec), {"axon": axon, "payload": payload}
     for field in layout:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image: what is loaded into silicon, and its file (`docs/reference/image.md`)."""
+"""The image: the program of every core of a chip, checked (`docs/reference/image.md`)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FIELDS: dict[str, tuple[str, int]] = {
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only array whose memory nobody else can write: itself, or a copy.
 
-    A read-only view is not enough, its base may be writeable.
+    A read-only view does not do: its base may be writeable.
     """
     base: Any = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
@@ -80,7 +80,8 @@ class CoreImage:
 
     Raises
     ------
-    ImageError : an array has a wrong number of dimensions or sizes that do not agree.
+    ImageError
+        If an array has a wrong number of dimensions or sizes that do not agree.
     """
 
     crossbar: NDArray[np.int8]
@@ -251,17 +252,25 @@ class SystemImage:
 
     Parameters
     ----------
-    spec : sizes of the chip.
-    cores : one entry per core in index order; None is a disabled core.
-    input_element : int32 (p,), which input element stimulus packet p carries.
-    input_packet : int32 (p, 5), its x0, x1, y0, y1, axon.
-    output_element : int32 (o,), the output element of each gateway axon, -1 where unused.
-    meta : JSON data: name, timesteps of a sample, versions and so on.
-    attachments : arrays of the host's part (layers that run outside the chip).
+    spec : SystemSpec
+        Sizes of the chip.
+    cores : tuple[CoreImage or None, ...]
+        One entry per core in index order; None is a disabled core.
+    input_element : int32 (p,)
+        Which input element stimulus packet p carries.
+    input_packet : int32 (p, 5)
+        Its x0, x1, y0, y1, axon.
+    output_element : int32 (o,)
+        The output element of each gateway axon, -1 where unused.
+    meta : Mapping[str, Any]
+        JSON data: name, timesteps of a sample, versions and so on.
+    attachments : Mapping[str, NDArray[Any]]
+        Arrays of the host's part (layers that run outside the chip).
 
     Raises
     ------
-    ImageError : a limit of the machine is broken; says which core, field, value and limit.
+    ImageError
+        If a limit of the machine is broken; the sentence names the core, field, value and limit.
     """
 
     spec: SystemSpec

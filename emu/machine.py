@@ -26,7 +26,8 @@ class Machine:
 
     Parameters
     ----------
-    image : the program of the chip.
+    image : SystemImage
+        The program of the chip.
     """
 
     def __init__(self, image: SystemImage) -> None:
@@ -49,18 +50,25 @@ class Machine:
 
         Parameters
         ----------
-        stimulus : what the host feeds. A packet that the host sends straight back to itself leaves the
-            gateway before the token of its step, so it is an output of the step before, -1 for the first.
-        cycles : compute the cycle of every event as well (docs/reference/cycles.md); slower.
-        potentials : record V, and what else a state word holds, of every visited neuron in every step.
-        threads : most threads of a functional run; the result does not depend on it. They help where the
-            image's schedule separates samples (docs/benchmarks.md).
-        progress : called with (steps done, all steps) now and then, by the caller's thread.
+        stimulus : Stimulus
+            What the host feeds. A packet that the host sends straight back to itself leaves the gateway
+            before the token of its step, so it is an output of the step before, -1 for the first.
+        cycles : bool
+            Compute the cycle of every event as well (docs/reference/cycles.md); slower.
+        potentials : bool
+            Record V, and what else a state word holds, of every visited neuron in every step.
+        threads : int
+            Most threads of a functional run; the result does not depend on it. They help where the image's
+            schedule separates samples (docs/benchmarks.md).
+        progress : Progress or None
+            Called with (steps done, all steps) now and then, by the caller's thread.
 
         Raises
         ------
-        ValueError : ``threads`` is not at least 1, or a stimulus packet does not fit a flit.
-        RuntimeError : the network stopped before the end of the run, which no image may cause.
+        ValueError
+            If ``threads`` is not at least 1, or a stimulus packet does not fit a flit.
+        RuntimeError
+            If the network stopped before the end of the run, which no image may cause.
         """
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}.")

@@ -98,7 +98,8 @@ class CoreSpec:
 
     Raises
     ------
-    ValueError : naming the size, its rule and the value.
+    SpecError
+        If a size breaks its rule; the sentence names the size, the rule and the value.
     """
 
     axons: int

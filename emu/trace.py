@@ -74,16 +74,22 @@ class Stimulus:
 
     Parameters
     ----------
-    steps : number of timesteps of the run.
-    step : int64 (p,), non-decreasing, the step in which packet p is integrated, 0..steps - 1.
-    packet : int64 (p, 6), x0, x1, y0, y1, axon, payload.
-    kind : int64 (p,), `emu.words.Kind` of each packet, all spikes by default. Any other is a *stray*: a
-        control packet, whose data are axon and payload all the same, at a time at which it is an error.
-    host : when the host takes a flit.
+    steps : int
+        Number of timesteps of the run.
+    step : int64 (p,)
+        Non-decreasing, the step in which packet p is integrated, 0..steps - 1.
+    packet : int64 (p, 6)
+        x0, x1, y0, y1, axon, payload.
+    kind : int64 (p,)
+        `emu.words.Kind` of each packet, all spikes by default. Any other is a *stray*: a control packet,
+        whose data are axon and payload all the same, at a time at which it is an error.
+    host : HostPace
+        When the host takes a flit.
 
     Attributes
     ----------
-    strays : bool (p,), which packets are no spikes.
+    strays : bool (p,)
+        Which packets are no spikes.
     """
 
     steps: int
@@ -133,16 +139,26 @@ class RunResult:
 
     Parameters
     ----------
-    mode : ``"functional"`` or ``"cycle"``.
-    steps : timesteps executed.
-    spikes : int64 (s, 4): step, core, neuron, count of crossed thresholds, sorted; no zero counts.
-    outputs : int64 (o, 3): step, gateway axon, payload, sorted; one row per packet (not merged).
-    counters : name -> int64 (cores,); `ACTIVITY_COUNTERS` only in cycle mode.
-    state : field (`emu.words.STATE_FIELDS`) -> int64 (n,): final values of all enabled cores in index order.
-    visits : int64 (v, fields), sorted, or None: what was stored of every neuron visited, columns as `VISIT`.
-    finish : int64 (steps, cores): cycle at which each core's token entered its router, cycle mode only.
-    gateway : int64 (steps + 1,): cycle at which each token left the mesh at the gateway, cycle mode only.
-    elapsed : cycles of the run, cycle mode only.
+    mode : str
+        ``"functional"`` or ``"cycle"``.
+    steps : int
+        Timesteps executed.
+    spikes : int64 (s, 4)
+        Step, core, neuron, count of crossed thresholds, sorted; no zero counts.
+    outputs : int64 (o, 3)
+        Step, gateway axon, payload, sorted; one row per packet (not merged).
+    counters : Mapping[str, Array]
+        Name -> int64 (cores,); `ACTIVITY_COUNTERS` only in cycle mode.
+    state : Mapping[str, Array]
+        Field (`emu.words.STATE_FIELDS`) -> int64 (n,): final values of all enabled cores in index order.
+    visits : int64 (v, fields)
+        Sorted, or None: what was stored of every neuron visited, columns as `VISIT`.
+    finish : int64 (steps, cores)
+        Cycle at which each core's token entered its router, cycle mode only.
+    gateway : int64 (steps + 1,)
+        Cycle at which each token left the mesh at the gateway, cycle mode only.
+    elapsed : int or None
+        Cycles of the run, cycle mode only.
     """
 
     mode: str

@@ -223,10 +223,14 @@ class Column:
 
     Parameters
     ----------
-    name : of the field, and of its array in an image.
-    bits : width, or what gives the width for a spec: 0 if the words of this spec omit the field.
-    signed : two's complement.
-    dtype : of its array in an image.
+    name : str
+        Name of the field, and of its array in an image.
+    bits : int or Callable[[SystemSpec], int]
+        Width, or a function from a spec to the width: 0 if the words of this spec omit the field.
+    signed : bool
+        Two's complement.
+    dtype : str
+        Dtype of its array in an image.
     """
 
     name: str

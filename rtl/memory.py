@@ -39,7 +39,7 @@ class Body(enum.Enum):
 
 
 class ReadPort(wiring.Signature):
-    """``data`` shows the word that ``address`` named while ``enable`` was high.
+    """Show in ``data`` the word that ``address`` named while ``enable`` was high.
 
     It shows one cycle later, and until the next enabled access to its port.
     """

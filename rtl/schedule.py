@@ -45,7 +45,7 @@ class Schedule(Component):
         self._memory = section_memory(spec, Section.SCHEDULE)
 
     def elaborate(self, platform: object) -> Module:
-        """Count repetitions, then entries, around."""
+        """Count the repetitions of an entry, then the entries, and begin again."""
         m = Module()
         m.submodules.schedule_memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data)

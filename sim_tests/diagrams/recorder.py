@@ -38,19 +38,14 @@ class _Recorder(Chip):
     def cycle(self) -> bool:
         """Spend one cycle; what was at the head before and is not there after was removed."""
         self.before = [{i: list(fifo) for i, fifo in router.fifo.items()} for router in self.routers]
-        cores = [self.seen(machine) for machine in self.machines]
+        cores = [_begun(machine) for machine in self.machines]
         started = self.now is not None
         active = super().cycle()
         if self.now is None:
             return active
         self.now -= 1
-        for at, (letter, visits, packets) in enumerate(cores):
-            machine = self.machines[at]
-            if letter == "W" and (machine.packets or machine.core.counts["packets"] > packets):
-                letter = "E"
-            elif letter == "W" and machine.core.counts["neuron_updates"] > visits:
-                letter = "N"
-            self.write(f"core {at}", letter)
+        for at, begun in enumerate(cores):
+            self.write(f"core {at}", _letter(self.machines[at], *begun))
         for at, router in enumerate(self.routers):
             for i, old in self.before[at].items():
                 if old and not any(flit is old[0] for flit in router.fifo[i]):
@@ -59,18 +54,25 @@ class _Recorder(Chip):
         self.now += 1
         return active
 
-    @staticmethod
-    def seen(machine: CoreMachine) -> tuple[str, int, int]:
-        """Return the letter of a core's phase, and how many neurons and packets it has counted."""
-        counts = machine.core.counts
-        letter = PHASES[machine.phase] if machine.running else "p"
-        return letter, counts["neuron_updates"], counts["packets"]
-
     def depart(self, at: int, leaving: dict[int, Flit]) -> list[tuple[int, int, Flit]]:
         """Write down what leaves, then hand it on."""
         for o, flit in leaving.items():
             self.write(f"router {at} out {PORTS[o]}", "K" if flit.is_token else "s")
         return super().depart(at, leaving)
+
+
+def _begun(machine: CoreMachine) -> tuple[str, int, int]:
+    """Return the letter of a core's phase, and how many neurons and packets it has counted."""
+    counts = machine.core.counts
+    return PHASES[machine.phase] if machine.running else "p", counts["neuron_updates"], counts["packets"]
+
+
+def _letter(machine: CoreMachine, phase: str, visits: int, packets: int) -> str:
+    """Return the letter of a cycle that began so, after it: a cycle of the walk tells what happened."""
+    counts = machine.core.counts
+    if phase == "W" and (machine.packets or counts["packets"] > packets):
+        return "E"
+    return "N" if phase == "W" and counts["neuron_updates"] > visits else phase
 
 
 def record(image: SystemImage, stimulus: Stimulus) -> tuple[dict[str, str], int]:

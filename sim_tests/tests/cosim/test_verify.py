@@ -262,7 +262,8 @@ def test_missing_and_damaged_files_get_one_sentence(
     assert absent.startswith(f"{tmp_path / 'chip.json'} cannot be read (")
     (tmp_path / "chip.json").write_text("[]")
     broken = sentence(capsys, "--random", 1, "--sim", "icarus", "--verilog", tmp_path)
-    assert broken.startswith(f"{tmp_path / 'chip.json'} must hold the sizes of a chip: ")
+    assert broken.startswith(f"{tmp_path / 'chip.json'} must hold the sizes of a chip (")
+    assert broken.endswith("); write the folder with 'spikeloom verilog'.")
 
 
 def test_stimulus_that_does_not_fit_gets_one_sentence(

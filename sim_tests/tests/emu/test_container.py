@@ -179,7 +179,7 @@ AGAIN = "; write the image again with 'spikeloom compile'."
         (add("meta.json", b"[" * 100000), "meta.json must be JSON (.*)"),
         (
             edit_meta(format="spikeloom.image/1"),
-            f"format must be {FORMAT!r}, not 'spikeloom.image/1'; use the version of spikeloom that wrote it",
+            f"format must be {FORMAT!r}, not 'spikeloom.image/1'{ANOTHER}",
         ),
         (edit_meta(cores=None), f"cores in meta.json must be a list, not None{AGAIN}"),
         (edit_meta(cores=[3, None, None]), f"cores[0] in meta.json must be a digest or null, not 3{AGAIN}"),

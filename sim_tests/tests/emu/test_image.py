@@ -200,8 +200,8 @@ def test_image_that_fills_every_memory_is_legal(strengths: int, seed: int) -> No
 def test_one_more_than_a_memory_holds_is_refused(
     name: str, used: int, limit: int, change: dict[str, Any]
 ) -> None:
-    why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer."
-    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}$"):
+    why = f"{used} {name} are more than the {limit} of the core; use a larger core or split the layer"
+    with pytest.raises(ImageError, match=rf"^core 0 \(0, 0\): {why}\.$"):
         make_system(SPEC, core(**change), None)
 
 
