@@ -69,14 +69,14 @@ def check_stimulus(stimulus: Stimulus, source: Source) -> int:
         packet = stimulus.packet[wrong]
         at = np.flatnonzero((packet < source.least) | (packet > source.most))[0]
         raise ValueError(
-            f"stimulus packet {wrong}: {PACKET[at]} must be {source.least[at]}..{source.most[at]} "
-            f"to fit a flit, not {packet[at]}"
+            f"Stimulus packet {wrong}: {PACKET[at]} must be {source.least[at]}..{source.most[at]} "
+            f"to fit a flit, not {packet[at]}."
         )
     strays = np.flatnonzero(stimulus.strays)
     x0, _, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
     out = strays[(x0 == 0) & (y1 >= height)]
     if len(out):
-        raise ValueError(f"stimulus packet {out[0]}: a control packet must not go to the gateway")
+        raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
     return leaving
 
 
@@ -176,7 +176,7 @@ class _Worker:
             lanes = min(self.lanes, self.last - at)
             if self._run(tape, 0, lanes, at * period, range(period)) < period:
                 raise RuntimeError(
-                    f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
+                    f"Records of periods {at}..{at + lanes - 1} exceed what their buffers hold."
                 )
             at += lanes
             if progress is not None:

@@ -107,14 +107,14 @@ class CoreImage:
     def __post_init__(self) -> None:
         extension = int(np.asarray(self.extension).reshape(-1)[0]) if np.size(self.extension) else 0
         if extension < 1:
-            raise ImageError(f"extension must be at least 1, not {extension}")
+            raise ImageError(f"extension must be at least 1, not {extension}.")
         rows = -(-len(self.crossbar) // extension)
         for name, (dtype, dimensions) in FIELDS.items():
             given = getattr(self, name)
             missing = np.zeros(rows if name == "shifts" else len(self.bias))
             array = np.asarray(missing if given is _ZERO else given, dtype, order="C")
             if array.ndim != dimensions:
-                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
+                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}.")
             object.__setattr__(self, name, _frozen(array))
         self._check_lengths(rows)
 
@@ -125,18 +125,18 @@ class CoreImage:
         for name, (wanted, noun) in counts.items():
             found = len(getattr(self, name))
             if found != wanted:
-                raise ImageError(f"{name} must have one entry for each of the {wanted} {noun}, not {found}")
+                raise ImageError(f"{name} must have one entry for each of the {wanted} {noun}, not {found}.")
         columns = neurons * len(self.strengths)
         if self.crossbar.shape[1] != columns:
             raise ImageError(
-                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}"
+                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}."
             )
         tables = {name: TABLES[section] for section, name in _LISTS.items()} | {"ladders": LADDER}
         for name, fields in tables.items():
             if getattr(self, name).shape[1] != len(fields):
                 names = ", ".join(c.name for c in fields)
                 raise ImageError(
-                    f"{name} must have {len(fields)} columns ({names}), not {getattr(self, name).shape[1]}"
+                    f"{name} must have {len(fields)} columns ({names}), not {getattr(self, name).shape[1]}."
                 )
 
     @property
@@ -290,11 +290,11 @@ class SystemImage:
         object.__setattr__(self, "attachments", attachments)
         if len(self.cores) != self.spec.cores:
             raise ImageError(
-                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"
+                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}."
             )
         shape = (len(self.input_element), len(_INPUT))
         if self.input_packet.shape != shape:
-            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}")
+            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}.")
         bits = {field.name: limits(field) for field in spike_layout(self.spec)} | narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])

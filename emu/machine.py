@@ -71,7 +71,7 @@ class Machine:
             If the network stopped before the end of the run, which no image may cause.
         """
         if threads < 1:
-            raise ValueError(f"threads must be at least 1, not {threads}")
+            raise ValueError(f"threads must be at least 1, not {threads}.")
         leaving = check_stimulus(stimulus, self._source)
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
@@ -162,7 +162,7 @@ def _check_end(timing: inject.Timing, steps: int, now: int) -> None:
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(
-            f"emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
+            f"The emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
             f"wait for a token (first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} "
-            "tokens have left by the gateway; please report this image and stimulus"
+            "tokens have left by the gateway; please report this image and stimulus."
         )

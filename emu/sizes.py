@@ -35,20 +35,20 @@ def require_integers(**values: object) -> None:
     """Refuse what is no whole number."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer, not {value!r}")
+            raise TypeError(f"{name} must be an integer, not {value!r}.")
 
 
 def require_truths(**values: object) -> None:
     """Refuse what is neither true nor false."""
     for name, value in values.items():
         if not isinstance(value, bool):
-            raise TypeError(f"{name} must be true or false, not {value!r}")
+            raise TypeError(f"{name} must be true or false, not {value!r}.")
 
 
 def require(condition: bool, noun: str, rule: str, value: object) -> None:
     """Refuse a size that breaks its rule."""
     if not condition:
-        raise SpecError(f"{noun} must be {rule}, not {value!r}")
+        raise SpecError(f"{noun} must be {rule}, not {value!r}.")
 
 
 def power_of_two(value: int) -> bool:
@@ -61,7 +61,8 @@ def check_sizes(core: CoreSpec) -> None:
 
     Raises
     ------
-    SpecError : naming the size, its rule and the value.
+    SpecError
+        Naming the size, its rule and the value.
     """
     require(2 <= core.axons <= 4096, "axons", "2..4096", core.axons)
     require(8 <= core.columns <= 4096, "columns", "8..4096", core.columns)
@@ -85,7 +86,8 @@ def check_options(core: CoreSpec) -> None:
 
     Raises
     ------
-    SpecError : naming the size, its rule and the value.
+    SpecError
+        Naming the size, its rule and the value.
     """
     least = core.payload_bits + 1
     require(least <= core.sum_bits <= 32, "sum_bits", f"0 or {least}..32", core.sum_bits)
