@@ -127,9 +127,12 @@ def chunks_of(
 
     Parameters
     ----------
-    layout : the word.
-    rows : field name -> values, shape (words,), integer.
-    width : bits of a word of the memory if they are more than the layout's.
+    layout : Layout
+        The word.
+    rows : Mapping[str, ndarray of int64]
+        Field name -> values, shape (words,), integer.
+    width : int or None
+        Bits of a word of the memory if they are more than the layout's.
 
     Returns
     -------

@@ -66,12 +66,15 @@ def check_core(where: str, core: CoreImage, system: SystemSpec) -> None:
 
     Parameters
     ----------
-    where : the core, as the sentence names it.
-    core, system : the program and the sizes.
+    where : str
+        The core, as the sentence names it.
+    core, system
+        The program and the sizes.
 
     Raises
     ------
-    ImageError : the first limit that it breaks.
+    ImageError
+        If the first limit that it breaks.
     """
     spec = system.core
     _check_sizes(where, core, system)

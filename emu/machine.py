@@ -162,7 +162,7 @@ def _check_end(timing: inject.Timing, steps: int, now: int) -> None:
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(
-            f"Emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
+            f"The emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
             f"wait for a token (first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} "
             "tokens have left by the gateway; please report this image and stimulus."
         )

@@ -61,7 +61,8 @@ def check_sizes(core: CoreSpec) -> None:
 
     Raises
     ------
-    SpecError : naming the size, its rule and the value.
+    SpecError
+        Naming the size, its rule and the value.
     """
     require(2 <= core.axons <= 4096, "axons", "2..4096", core.axons)
     require(8 <= core.columns <= 4096, "columns", "8..4096", core.columns)
@@ -85,7 +86,8 @@ def check_options(core: CoreSpec) -> None:
 
     Raises
     ------
-    SpecError : naming the size, its rule and the value.
+    SpecError
+        Naming the size, its rule and the value.
     """
     least = core.payload_bits + 1
     require(least <= core.sum_bits <= 32, "sum_bits", f"0 or {least}..32", core.sum_bits)

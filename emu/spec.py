@@ -77,24 +77,41 @@ class CoreSpec:
 
     Parameters
     ----------
-    axons : crossbar rows, 2..4096.
-    columns : crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
-    lanes : columns read in one cycle, a power of two, 8..128.
-    payload_bits : width of a packet's signed payload, 2..9.
-    potential_bits : width of membrane potential and synaptic current, 8..32.
-    strengths : most columns that one neuron may join (k), 1..8.
-    thresholds : of the threshold memory, a multiple of 4: a word holds four.
-    fanouts, schedule, profiles : words of the fan-out, schedule and profile memories.
-    gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
-        has anyway, up to 2^24. A wider flit is the only consequence.
-    sum_bits : width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
-    max_extension : option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
-    axon_shifts : option; a row's values may be shifted left by 0..7 bits.
-    ladder : option; thresholds of one step width, found without a list.
-    signed_ladder : option; ladders that count below zero. Needs ``ladder``.
-    synaptic_current : option; a neuron has a second state variable U.
-    decay : option; V loses a share of itself in every update.
-    refractory_bits : option; width of the refractory counter, 2..8; 0 leaves it out.
+    axons : int
+        Crossbar rows, 2..4096.
+    columns : int
+        Crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
+    lanes : int
+        Columns read in one cycle, a power of two, 8..128.
+    payload_bits : int
+        Width of a packet's signed payload, 2..9.
+    potential_bits : int
+        Width of membrane potential and synaptic current, 8..32.
+    strengths : int
+        Most columns that one neuron may join (k), 1..8.
+    thresholds : int
+        Of the threshold memory, a multiple of 4: a word holds four.
+    fanouts, schedule, profiles : int
+        Words of the fan-out, schedule and profile memories.
+    gateway_axons : int
+        Axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit has anyway,
+        up to 2^24. A wider flit is the only consequence.
+    sum_bits : int
+        Width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
+    max_extension : int
+        Option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
+    axon_shifts : bool
+        Option; a row's values may be shifted left by 0..7 bits.
+    ladder : bool
+        Option; thresholds of one step width, found without a list.
+    signed_ladder : bool
+        Option; ladders that count below zero. Needs ``ladder``.
+    synaptic_current : bool
+        Option; a neuron has a second state variable U.
+    decay : bool
+        Option; V loses a share of itself in every update.
+    refractory_bits : int
+        Option; width of the refractory counter, 2..8; 0 leaves it out.
 
     Raises
     ------

@@ -29,10 +29,14 @@ class Neurocore(Component):
 
     Members
     -------
-    x, y : In, the core's place (straps).
-    i, o : streams, from and to the router; ``i`` is always ready.
-    hops, token_hops, router_errors : In, events of the core's router, counted here.
-    observe : Out, what a bench sees.
+    x, y : In
+        The core's place (straps).
+    i, o
+        Streams, from and to the router; ``i`` is always ready.
+    hops, token_hops, router_errors : In
+        Events of the core's router, counted here.
+    observe : Out
+        What a bench sees.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -28,10 +28,13 @@ class CounterFile(Component):
 
     Members
     -------
-    meter : In(MeterSignature), increments of this cycle.
-    clear : In, all counters return to zero.
-    inspect : In, a chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle
-        included. Asked for in every third cycle at most.
+    meter : In(MeterSignature)
+        Increments of this cycle.
+    clear : In
+        All counters return to zero.
+    inspect : In
+        A chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle included.
+        Asked for in every third cycle at most.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

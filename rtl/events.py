@@ -22,12 +22,18 @@ class Bank(Component):
 
     Members
     -------
-    look : In(ReadPort), reads the value of an axon.
-    ports : In(LevelPort), read the levels, that of the axons first.
-    mark, marked, words : In, the word that an axon is in is written, for each level.
-    store, stored, value : In, the value of an axon is written.
-    empty : In, the bank is emptied.
-    summary : Out, which words of the last level hold a bit.
+    look : In(ReadPort)
+        Reads the value of an axon.
+    ports : In(LevelPort)
+        Read the levels, that of the axons first.
+    mark, marked, words : In
+        The word that an axon is in is written, for each level.
+    store, stored, value : In
+        The value of an axon is written.
+    empty : In
+        The bank is emptied.
+    summary : Out
+        Which words of the last level hold a bit.
     """
 
     def __init__(self, core: CoreSpec) -> None:
@@ -101,13 +107,20 @@ class EventScheduler(Component):
 
     Members
     -------
-    limit : In, axons in use; a packet beyond is an error.
-    arrive, axon, payload : In, a spike packet comes in this cycle.
-    swap : In, the banks change roles at the end of this cycle, and the one that will collect is emptied.
-    begin : In, the events of the current bank are handed out, the first one 2 + 2 x levels cycles later.
-    valid, event : Out, an event and its axon; ``value`` shows one cycle later.
-    over : Out, all events have been handed out, in the cycle in which there is none.
-    delivered, merged, refused : Out, for the counters.
+    limit : In
+        Axons in use; a packet beyond is an error.
+    arrive, axon, payload : In
+        A spike packet comes in this cycle.
+    swap : In
+        The banks change roles at the end of this cycle, and the one that will collect is emptied.
+    begin : In
+        The events of the current bank are handed out, the first one 2 + 2 x levels cycles later.
+    valid, event : Out
+        An event and its axon; ``value`` shows one cycle later.
+    over : Out
+        All events have been handed out, in the cycle in which there is none.
+    delivered, merged, refused : Out
+        For the counters.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -101,10 +101,13 @@ class InspectSignature(wiring.Signature):
 
     Members
     -------
-    enable : Out(1), a chunk is asked for in this cycle.
-    section, address : Out, the memory (`emu.words.Section`) and the chunk address inside it.
-    chunk : In(16), the chunk, from the next cycle until another is asked for; zero from a part that does not
-        have the section, so that the answers of several parts can be ored.
+    enable : Out(1)
+        A chunk is asked for in this cycle.
+    section, address : Out
+        The memory (`emu.words.Section`) and the chunk address inside it.
+    chunk : In(16)
+        The chunk, from the next cycle until another is asked for; zero from a part that does not have the
+        section, so that the answers of several parts can be ored.
     """
 
     def __init__(self) -> None:

@@ -17,24 +17,24 @@ TINY = asdict(PRESETS["tiny"]) | {"ladder": False, "signed_ladder": False, "sum_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"axons": 1}, "axons must be 2..4096, not 1"),
-        ({"axons": 4097}, "axons must be 2..4096, not 4097"),
-        ({"columns": 4}, "columns must be 8..4096, not 4"),
-        ({"lanes": 12}, "lanes must be 8, 16, 32, 64 or 128, not 12"),
-        ({"columns": 24}, "columns must be a power of two times the 8 lanes, not 24"),
-        ({"columns": 33}, "columns must be a power of two times the 8 lanes, not 33"),
-        ({"payload_bits": 10}, "payload_bits must be 2..9, not 10"),
-        ({"potential_bits": 7}, "potential_bits must be 8..32, not 7"),
-        ({"strengths": 9}, "strengths must be 1..8, not 9"),
-        ({"thresholds": 1}, "thresholds must be a multiple of 4, 4..65536, not 1"),
-        ({"fanouts": 65537}, "fanouts must be 2..65536, not 65537"),
-        ({"schedule": 257}, "schedule must be 2..256, not 257"),
+        ({"axons": 1}, "axons must be 2..4096, not 1."),
+        ({"axons": 4097}, "axons must be 2..4096, not 4097."),
+        ({"columns": 4}, "columns must be 8..4096, not 4."),
+        ({"lanes": 12}, "lanes must be 8, 16, 32, 64 or 128, not 12."),
+        ({"columns": 24}, "columns must be a power of two times the 8 lanes, not 24."),
+        ({"columns": 33}, "columns must be a power of two times the 8 lanes, not 33."),
+        ({"payload_bits": 10}, "payload_bits must be 2..9, not 10."),
+        ({"potential_bits": 7}, "potential_bits must be 8..32, not 7."),
+        ({"strengths": 9}, "strengths must be 1..8, not 9."),
+        ({"thresholds": 1}, "thresholds must be a multiple of 4, 4..65536, not 1."),
+        ({"fanouts": 65537}, "fanouts must be 2..65536, not 65537."),
+        ({"schedule": 257}, "schedule must be 2..256, not 257."),
     ],
 )
 def test_core_spec_outside_limit(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         CoreSpec(**TINY | change)
-    assert str(caught.value) == f"{message}."
+    assert str(caught.value) == message
 
 
 LIMITS = {
@@ -105,12 +105,12 @@ def test_system_spec_not_integer(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "message"),
-    [(0, 1, "width must be 1..64, not 0"), (1, 64, "height must be 1..63, not 64")],
+    [(0, 1, "width must be 1..64, not 0."), (1, 64, "height must be 1..63, not 64.")],
 )
 def test_system_spec_outside_limit(width: int, height: int, message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         SystemSpec(core=PRESETS["tiny"], width=width, height=height)
-    assert str(caught.value) == f"{message}."
+    assert str(caught.value) == message
 
 
 def test_system_spec_round_trip() -> None:
@@ -177,22 +177,22 @@ def test_sizes_survive_as_plain_data() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sum_bits": 3}, "sum_bits must be 0 or 5..32, not 3"),
-        ({"sum_bits": 33}, "sum_bits must be 0 or 5..32, not 33"),
-        ({"max_extension": 3}, "max_extension must be a power of two, 1..4 (columns / lanes), not 3"),
-        ({"max_extension": 8}, "max_extension must be a power of two, 1..4 (columns / lanes), not 8"),
-        ({"ladder": False}, "signed_ladder must be false without ladder, not True"),
+        ({"sum_bits": 3}, "sum_bits must be 0 or 5..32, not 3."),
+        ({"sum_bits": 33}, "sum_bits must be 0 or 5..32, not 33."),
+        ({"max_extension": 3}, "max_extension must be a power of two, 1..4 (columns / lanes), not 3."),
+        ({"max_extension": 8}, "max_extension must be a power of two, 1..4 (columns / lanes), not 8."),
+        ({"ladder": False}, "signed_ladder must be false without ladder, not True."),
         (
             {"payload_bits": 7},
-            "potential_bits must be at least twice the 7 payload bits with a ladder, not 12",
+            "potential_bits must be at least twice the 7 payload bits with a ladder, not 12.",
         ),
-        ({"refractory_bits": 1}, "refractory_bits must be 0 or 2..8, not 1"),
-        ({"refractory_bits": 9}, "refractory_bits must be 0 or 2..8, not 9"),
-        ({"profiles": 1}, "profiles must be 2..256, not 1"),
+        ({"refractory_bits": 1}, "refractory_bits must be 0 or 2..8, not 1."),
+        ({"refractory_bits": 9}, "refractory_bits must be 0 or 2..8, not 9."),
+        ({"profiles": 1}, "profiles must be 2..256, not 1."),
     ],
 )
 def test_options_outside_a_limit(change: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{re.escape(message)}\.$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         replace(PRESETS["tiny"], **change)  # type: ignore[arg-type]
 
 
