@@ -67,7 +67,7 @@ def limits(field: Field) -> tuple[int, int]:
 
 def _misfit(field: Field, value: object) -> ValueError:
     low, high = limits(field)
-    return ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {value}")
+    return ValueError(f"{field.name} must be {low}..{high} to fit {field.bits} bits, not {value}.")
 
 
 def pack(layout: Layout, values: Mapping[str, int]) -> int:
@@ -78,7 +78,8 @@ def pack(layout: Layout, values: Mapping[str, int]) -> int:
 
     Raises
     ------
-    ValueError : a value does not fit its field.
+    ValueError
+        If a value does not fit its field.
     """
     word = shift = 0
     for field in layout:
@@ -126,9 +127,12 @@ def chunks_of(
 
     Parameters
     ----------
-    layout : the word.
-    rows : field name -> values, shape (words,), integer.
-    width : bits of a word of the memory if they are more than the layout's.
+    layout : Layout
+        The word.
+    rows : Mapping[str, ndarray of int64]
+        Field name -> values, shape (words,), integer.
+    width : int or None
+        Bits of a word of the memory if they are more than the layout's.
 
     Returns
     -------

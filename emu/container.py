@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from emu.errors import printable
+from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.spec import SystemSpec
 
@@ -69,7 +69,7 @@ def _npy_bytes(array: Array) -> bytes:
     """Return an array as an npy file, little-endian and in C order, so that equal arrays give equal bytes."""
     if array.dtype.kind not in "biufSU":
         raise ImageError(
-            f"an array of an image must hold plain numbers or text, not {array.dtype}; convert it first"
+            f"An array of an image must hold plain numbers or text, not {array.dtype}; convert it first."
         )
     plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
     buffer = io.BytesIO()
@@ -89,7 +89,9 @@ def _members(image: SystemImage) -> Iterator[tuple[str, bytes]]:
         yield f"{member}.npy", _npy_bytes(getattr(image, attribute))
     for name, array in image.attachments.items():
         if not _NAME.fullmatch(name):
-            raise ImageError(f"attachment name must be letters, digits and . _ - /, not {name!r}; rename it")
+            raise ImageError(
+                f"An attachment name must be letters, digits and . _ - /, not {name!r}; rename it."
+            )
         yield f"attachment/{name}.npy", _npy_bytes(np.asarray(array))
 
 
@@ -109,7 +111,7 @@ def _meta(image: SystemImage, members: Mapping[str, bytes]) -> bytes:
     try:
         return json.dumps(meta, sort_keys=True, indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise ImageError(f"meta of an image must be JSON data: {error}") from error
+        raise ImageError(f"The meta of an image must be JSON data: {clause(error)}.") from error
 
 
 def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
@@ -117,14 +119,18 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    image : what to write.
-    path : the file, usually ``*.spikeloom``. It is replaced only when everything has been written; its folder
-        is made if it is missing.
+    image : SystemImage
+        What to write.
+    path : str or os.PathLike[str]
+        The file, usually ``*.spikeloom``. It is replaced only when everything has been written; its folder is
+        made if it is missing.
 
     Raises
     ------
-    ImageError : metadata or an attachment cannot be stored.
-    OSError : the folder cannot be written.
+    ImageError
+        If metadata or an attachment cannot be stored.
+    OSError
+        If the folder cannot be written.
     """
     target = Path(path)
     members = dict(sorted(_members(image)))
@@ -167,8 +173,8 @@ class _Reader:
         self.digests: dict[str, str] = {}
 
     def error(self, what: str) -> ImageError:
-        """Return an error that names the file."""
-        return ImageError(f"{self.path}: {what}")
+        """Return an error that names the file; ``what`` is a clause, without its full stop."""
+        return ImageError(f"{self.path}: {what}.")
 
     def read(self, name: str) -> bytes:
         """Return a member's bytes."""
@@ -226,7 +232,7 @@ def _read_meta(reader: _Reader) -> dict[str, Any]:
     try:
         meta = json.loads(reader.read(_META))
     except (ValueError, RecursionError) as error:
-        raise reader.error(f"{_META} must be JSON ({error}){_WAY_OUT}") from error
+        raise reader.error(f"{_META} must be JSON ({clause(error)}){_WAY_OUT}") from error
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
         raise reader.error(
@@ -262,7 +268,7 @@ def _image(reader: _Reader) -> SystemImage:
     try:
         spec = SystemSpec.from_dict(meta["spec"])
     except (TypeError, ValueError, KeyError) as error:
-        raise reader.error(f"spec in {_META} is wrong: {error}{_WAY_OUT}") from error
+        raise reader.error(f"spec in {_META} is wrong: {clause(error)}{_WAY_OUT}") from error
     crossbars: dict[str, Array] = {}
     tables = {
         attribute: reader.array(f"{member}.npy", "int32", _TABLE_SHAPES[member])
@@ -285,7 +291,7 @@ def _image(reader: _Reader) -> SystemImage:
     except ImageError as error:
         if str(error).startswith(printable(str(reader.path))):
             raise
-        raise reader.error(str(error)) from error
+        raise reader.error(clause(error)) from error
     if image.digest != meta["image_digest"]:
         raise reader.error(f"image_digest must be {meta['image_digest']}, not {image.digest}{_WAY_OUT}")
     return image
@@ -296,13 +302,16 @@ def load_image(path: str | os.PathLike[str]) -> SystemImage:
 
     Parameters
     ----------
-    path : a file written by `save_image`.
+    path : str or os.PathLike[str]
+        A file written by `save_image`.
 
     Raises
     ------
-    ImageError : the file is truncated, foreign, of another version, too large, incomplete or altered, or the
-        image in it breaks a limit of the machine. One sentence: file, what, value, way out.
-    FileNotFoundError : there is no such file.
+    ImageError
+        If the file is truncated, foreign, of another version, too large, incomplete or altered, or the image
+        in it breaks a limit of the machine. One sentence: file, what, value, way out.
+    FileNotFoundError
+        If there is no such file.
     """
     source = Path(path)
     with source.open("rb") as stream:
@@ -310,10 +319,10 @@ def load_image(path: str | os.PathLike[str]) -> SystemImage:
             with zipfile.ZipFile(stream) as archive:
                 return _image(_Reader(source, archive))
         except zlib.error as error:
-            raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}") from error
+            raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}.") from error
         except _ZIP_ERRORS as error:
             raise ImageError(
-                f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}"
+                f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}."
             ) from error
 
 

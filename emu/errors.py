@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root of every error that a user's input can cause, in any package: one sentence on one line."""
 
-__all__ = ["SpikeloomError", "printable"]
+__all__ = ["SpikeloomError", "clause", "printable"]
 
 
 def printable(text: str) -> str:
@@ -11,6 +11,15 @@ def printable(text: str) -> str:
     member a\nb\x1b[2J is foreign
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def clause(error: Exception | str) -> str:
+    """Return an error's sentence without its full stop, to stand inside another sentence.
+
+    >>> clause(ValueError("axons must be 2..4096, not 1."))
+    'axons must be 2..4096, not 1'
+    """
+    return str(error).removesuffix(".")
 
 
 class SpikeloomError(Exception):

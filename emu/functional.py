@@ -69,14 +69,14 @@ def check_stimulus(stimulus: Stimulus, source: Source) -> int:
         packet = stimulus.packet[wrong]
         at = np.flatnonzero((packet < source.least) | (packet > source.most))[0]
         raise ValueError(
-            f"stimulus packet {wrong}: {PACKET[at]} must be {source.least[at]}..{source.most[at]} "
-            f"to fit a flit, not {packet[at]}"
+            f"Stimulus packet {wrong}: {PACKET[at]} must be {source.least[at]}..{source.most[at]} "
+            f"to fit a flit, not {packet[at]}."
         )
     strays = np.flatnonzero(stimulus.strays)
     x0, _, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
     out = strays[(x0 == 0) & (y1 >= height)]
     if len(out):
-        raise ValueError(f"stimulus packet {out[0]}: a control packet must not go to the gateway")
+        raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
     return leaving
 
 
@@ -95,9 +95,12 @@ class Job:
 
     Parameters
     ----------
-    source, stimulus : what is run on what.
-    leaving : stimulus packets that may go back to the host, see `check_stimulus`.
-    visits : whether the state that a visit stores is recorded.
+    source, stimulus
+        The image that runs, and the packets that it is fed.
+    leaving : int
+        Stimulus packets that may go back to the host (`check_stimulus`).
+    visits : bool
+        Whether the state that a visit stores is recorded.
     """
 
     source: Source
@@ -125,8 +128,10 @@ class _Worker:
 
     Parameters
     ----------
-    job : the run.
-    first, last : periods of this part, ``last`` not included; then `go_on` may execute steps after them.
+    job : Job
+        The run.
+    first, last : int
+        Periods of this part, ``last`` not included; then `go_on` may execute steps after them.
     """
 
     def __init__(self, job: Job, first: int = 0, last: int = 0) -> None:
@@ -171,7 +176,7 @@ class _Worker:
             lanes = min(self.lanes, self.last - at)
             if self._run(tape, 0, lanes, at * period, range(period)) < period:
                 raise RuntimeError(
-                    f"records of periods {at}..{at + lanes - 1} exceed what their buffers hold"
+                    f"Records of periods {at}..{at + lanes - 1} exceed what their buffers hold."
                 )
             at += lanes
             if progress is not None:

@@ -110,14 +110,15 @@ def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.in
 
     Raises
     ------
-    ValueError : an axon or payload does not fit its bits.
+    ValueError
+        If an axon or payload does not fit its bits.
     """
     layout, values = spike_layout(spec), {"axon": axon, "payload": payload}
     for field in layout:
         low, high = limits(field)
         wrong = values[field.name][(values[field.name] < low) | (values[field.name] > high)]
         if wrong.size:
-            raise ValueError(f"stimulus {field.name} must be {low}..{high}, not {wrong[0]}")
+            raise ValueError(f"Stimulus {field.name} must be {low}..{high}, not {wrong[0]}.")
     return _words(layout, values).astype(np.int64)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image: what is loaded into silicon, and its file (`docs/reference/image.md`)."""
+"""The image: the program of every core of a chip, checked (`docs/reference/image.md`)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emu.bits import chunks_of, layout_bits, limits
 from emu.legal import ImageError, check_core, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
+from emu.tables import columns_of
 from emu.words import (
     CONTROL_STRENGTHS,
     LADDER,
@@ -23,7 +24,6 @@ from emu.words import (
     TABLES,
     Control,
     Section,
-    columns_of,
     ladder_layout,
     section_layout,
     section_words,
@@ -53,7 +53,7 @@ FIELDS: dict[str, tuple[str, int]] = {
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only array whose memory nobody else can write: itself, or a copy.
 
-    A read-only view is not enough, its base may be writeable.
+    A read-only view does not do: its base may be writeable.
     """
     base: Any = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
@@ -80,7 +80,8 @@ class CoreImage:
 
     Raises
     ------
-    ImageError : an array has a wrong number of dimensions or sizes that do not agree.
+    ImageError
+        If an array has a wrong number of dimensions or sizes that do not agree.
     """
 
     crossbar: NDArray[np.int8]
@@ -106,14 +107,14 @@ class CoreImage:
     def __post_init__(self) -> None:
         extension = int(np.asarray(self.extension).reshape(-1)[0]) if np.size(self.extension) else 0
         if extension < 1:
-            raise ImageError(f"extension must be at least 1, not {extension}")
+            raise ImageError(f"extension must be at least 1, not {extension}.")
         rows = -(-len(self.crossbar) // extension)
         for name, (dtype, dimensions) in FIELDS.items():
             given = getattr(self, name)
             missing = np.zeros(rows if name == "shifts" else len(self.bias))
             array = np.asarray(missing if given is _ZERO else given, dtype, order="C")
             if array.ndim != dimensions:
-                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}")
+                raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}.")
             object.__setattr__(self, name, _frozen(array))
         self._check_lengths(rows)
 
@@ -124,18 +125,18 @@ class CoreImage:
         for name, (wanted, noun) in counts.items():
             found = len(getattr(self, name))
             if found != wanted:
-                raise ImageError(f"{name} must have one entry for each of the {wanted} {noun}, not {found}")
+                raise ImageError(f"{name} must have one entry for each of the {wanted} {noun}, not {found}.")
         columns = neurons * len(self.strengths)
         if self.crossbar.shape[1] != columns:
             raise ImageError(
-                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}"
+                f"crossbar must have {columns} columns (neurons x strengths), not {self.crossbar.shape[1]}."
             )
         tables = {name: TABLES[section] for section, name in _LISTS.items()} | {"ladders": LADDER}
         for name, fields in tables.items():
             if getattr(self, name).shape[1] != len(fields):
                 names = ", ".join(c.name for c in fields)
                 raise ImageError(
-                    f"{name} must have {len(fields)} columns ({names}), not {getattr(self, name).shape[1]}"
+                    f"{name} must have {len(fields)} columns ({names}), not {getattr(self, name).shape[1]}."
                 )
 
     @property
@@ -251,17 +252,25 @@ class SystemImage:
 
     Parameters
     ----------
-    spec : sizes of the chip.
-    cores : one entry per core in index order; None is a disabled core.
-    input_element : int32 (p,), which input element stimulus packet p carries.
-    input_packet : int32 (p, 5), its x0, x1, y0, y1, axon.
-    output_element : int32 (o,), the output element of each gateway axon, -1 where unused.
-    meta : JSON data: name, timesteps of a sample, versions and so on.
-    attachments : arrays of the host's part (layers that run outside the chip).
+    spec : SystemSpec
+        Sizes of the chip.
+    cores : tuple[CoreImage or None, ...]
+        One entry per core in index order; None is a disabled core.
+    input_element : int32 (p,)
+        Which input element stimulus packet p carries.
+    input_packet : int32 (p, 5)
+        Its x0, x1, y0, y1, axon.
+    output_element : int32 (o,)
+        The output element of each gateway axon, -1 where unused.
+    meta : Mapping[str, Any]
+        JSON data: name, timesteps of a sample, versions and so on.
+    attachments : Mapping[str, NDArray[Any]]
+        Arrays of the host's part (layers that run outside the chip).
 
     Raises
     ------
-    ImageError : a limit of the machine is broken; says which core, field, value and limit.
+    ImageError
+        If a limit of the machine is broken; the sentence names the core, field, value and limit.
     """
 
     spec: SystemSpec
@@ -281,11 +290,11 @@ class SystemImage:
         object.__setattr__(self, "attachments", attachments)
         if len(self.cores) != self.spec.cores:
             raise ImageError(
-                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}"
+                f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}."
             )
         shape = (len(self.input_element), len(_INPUT))
         if self.input_packet.shape != shape:
-            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}")
+            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}.")
         bits = {field.name: limits(field) for field in spike_layout(self.spec)} | narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])

@@ -36,7 +36,7 @@ def require_within(where: str, name: str, values: NDArray[Any], low: int, high: 
     """Refuse values outside ``low`` .. ``high``; the sentence shows the first."""
     wrong = values[(values < low) | (values > high)]
     if wrong.size:
-        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}")
+        raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}.")
 
 
 def narrow_limits(system: SystemSpec) -> dict[str, tuple[int, int]]:
@@ -66,12 +66,15 @@ def check_core(where: str, core: CoreImage, system: SystemSpec) -> None:
 
     Parameters
     ----------
-    where : the core, as the sentence names it.
-    core, system : the program and the sizes.
+    where : str
+        The core, as the sentence names it.
+    core, system
+        The program and the sizes.
 
     Raises
     ------
-    ImageError : the first limit that it breaks.
+    ImageError
+        If the first limit that it breaks.
     """
     spec = system.core
     _check_sizes(where, core, system)
@@ -89,7 +92,7 @@ def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:
     spec, extension = system.core, int(core.extension)
     if extension & (extension - 1) or extension > spec.max_extension:
         raise ImageError(
-            f"{where}: extension must be a power of two, 1..{spec.max_extension}, not {extension}"
+            f"{where}: extension must be a power of two, 1..{spec.max_extension}, not {extension}."
         )
     columns = max(1, core.blocks(system)) * spec.lanes if core.neurons else 0
     sizes = (
@@ -105,7 +108,7 @@ def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:
         if used > limit:
             raise ImageError(
                 f"{where}: {used} {name} are more than the {limit} of the core; "
-                "use a larger core or split the layer"
+                "use a larger core or split the layer."
             )
     for name, lines in (
         ("strength", core.strengths),
@@ -113,11 +116,11 @@ def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:
         ("profile", core.profiles),
     ):
         if not len(lines):
-            raise ImageError(f"{where}: a core needs at least one {name}")
+            raise ImageError(f"{where}: a core needs at least one {name}.")
     if core.is_ladder and not spec.ladder:
-        raise ImageError(f"{where}: the core has no ladders; use a core with the option, or lists")
+        raise ImageError(f"{where}: the core has no ladders; use a core with the option, or lists.")
     if core.is_ladder and len(core.thresholds):
-        raise ImageError(f"{where}: a core has thresholds or ladders, not both")
+        raise ImageError(f"{where}: a core has thresholds or ladders, not both.")
 
 
 def _check_layout(
@@ -131,7 +134,7 @@ def _check_layout(
     for name in columns.keys() - present:
         if columns[name].any():
             raise ImageError(
-                f"{where}: {noun}{name} must be 0, not {columns[name].max()}: the core leaves the option out"
+                f"{where}: {noun}{name} must be 0, not {columns[name].max()}: the core leaves the option out."
             )
 
 
@@ -157,14 +160,14 @@ def _check_sums(where: str, core: CoreImage, spec: CoreSpec) -> None:
     if most.max(initial=0) > spec.sum_max:
         raise ImageError(
             f"{where}: column {int(most.argmax())} may sum to {int(most.max())}, "
-            f"more than the {spec.sum_max} of its sum; split the layer or use a core with wider sums"
+            f"more than the {spec.sum_max} of its sum; split the layer or use a core with wider sums."
         )
 
 
 def _check_schedule(where: str, core: CoreImage, spec: CoreSpec) -> None:
     entry = core.columns(Section.SCHEDULE)
     if (entry["integrate"].astype(bool) & ~entry["update"].astype(bool)).any():
-        raise ImageError(f"{where}: a schedule entry integrates without update: its sums would be lost")
+        raise ImageError(f"{where}: a schedule entry integrates without update: its sums would be lost.")
     fires = entry["fire"] > 0
     if not fires.any() or not core.neurons:
         return
@@ -177,10 +180,10 @@ def _check_schedule(where: str, core: CoreImage, spec: CoreSpec) -> None:
         require_within(where, "schedule emit", np.abs(emit), 1, spec.payload_max)
     if profile["signed"].any():
         if not core.is_ladder:
-            raise ImageError(f"{where}: signed needs ladders; the core has lists of thresholds")
+            raise ImageError(f"{where}: signed needs ladders; the core has lists of thresholds.")
         require_within(where, "threshold_first of a signed ladder", firsts, 0, -spec.payload_min)
         if (profile["emission"][profile["signed"] > 0] == Emission.UNARY).any():
-            raise ImageError(f"{where}: unary emission cannot send a negative count; use count emission")
+            raise ImageError(f"{where}: unary emission cannot send a negative count; use count emission.")
 
 
 def _check_ladders(where: str, core: CoreImage, spec: CoreSpec) -> None:
@@ -188,12 +191,12 @@ def _check_ladders(where: str, core: CoreImage, spec: CoreSpec) -> None:
     least = ties << (spec.fraction_bits - spec.payload_bits)
     if (step < least).any():
         at = int(np.flatnonzero(step < least)[0])
-        raise ImageError(f"{where}: step of ladder {at} must be at least {least[at]}, not {step[at]}")
+        raise ImageError(f"{where}: step of ladder {at} must be at least {least[at]}, not {step[at]}.")
     base = core.threshold_base
     require_within(where, "threshold_base", base, 0, THRESHOLDS_A_WORD * (len(core.ladders) - 1))
     if (base % THRESHOLDS_A_WORD).any():
         wrong = base[base % THRESHOLDS_A_WORD != 0]
-        raise ImageError(f"{where}: threshold_base of a ladder must be a multiple of 4, not {wrong[0]}")
+        raise ImageError(f"{where}: threshold_base of a ladder must be a multiple of 4, not {wrong[0]}.")
     entry = core.columns(Section.SCHEDULE)
     counts = entry["threshold_count"][entry["fire"] > 0]
     if core.neurons:
@@ -213,7 +216,7 @@ def _check_thresholds(where: str, core: CoreImage) -> None:
     if straddles.any():
         raise ImageError(
             f"{where}: a window of thresholds must begin at a multiple of 4 or lie within four of them: "
-            f"threshold_base {np.unique(core.threshold_base)[straddles.any(axis=1)][0]} breaks this"
+            f"threshold_base {np.unique(core.threshold_base)[straddles.any(axis=1)][0]} breaks this."
         )
 
 
@@ -230,5 +233,5 @@ def _check_fanout(where: str, core: CoreImage, spec: CoreSpec) -> None:
     if unary.any() and top >= 1 << spec.flit_axon_bits:
         raise ImageError(
             f"{where}: unary emission reaches axon {top}, "
-            f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})"
+            f"more than a flit can name ({(1 << spec.flit_axon_bits) - 1})."
         )

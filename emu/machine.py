@@ -26,7 +26,8 @@ class Machine:
 
     Parameters
     ----------
-    image : the program of the chip.
+    image : SystemImage
+        The program of the chip.
     """
 
     def __init__(self, image: SystemImage) -> None:
@@ -49,21 +50,28 @@ class Machine:
 
         Parameters
         ----------
-        stimulus : what the host feeds. A packet that the host sends straight back to itself leaves the
-            gateway before the token of its step, so it is an output of the step before, -1 for the first.
-        cycles : compute the cycle of every event as well (docs/reference/cycles.md); slower.
-        potentials : record V, and what else a state word holds, of every visited neuron in every step.
-        threads : most threads of a functional run; the result does not depend on it. They help where the
-            image's schedule separates samples (docs/benchmarks.md).
-        progress : called with (steps done, all steps) now and then, by the caller's thread.
+        stimulus : Stimulus
+            What the host feeds. A packet that the host sends straight back to itself leaves the gateway
+            before the token of its step, so it is an output of the step before, -1 for the first.
+        cycles : bool
+            Compute the cycle of every event as well (docs/reference/cycles.md); slower.
+        potentials : bool
+            Record V, and what else a state word holds, of every visited neuron in every step.
+        threads : int
+            Most threads of a functional run; the result does not depend on it. They help where the image's
+            schedule separates samples (docs/benchmarks.md).
+        progress : Progress or None
+            Called with (steps done, all steps) now and then, by the caller's thread.
 
         Raises
         ------
-        ValueError : ``threads`` is not at least 1, or a stimulus packet does not fit a flit.
-        RuntimeError : the network stopped before the end of the run, which no image may cause.
+        ValueError
+            If ``threads`` is not at least 1, or a stimulus packet does not fit a flit.
+        RuntimeError
+            If the network stopped before the end of the run, which no image may cause.
         """
         if threads < 1:
-            raise ValueError(f"threads must be at least 1, not {threads}")
+            raise ValueError(f"threads must be at least 1, not {threads}.")
         leaving = check_stimulus(stimulus, self._source)
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
@@ -154,7 +162,7 @@ def _check_end(timing: inject.Timing, steps: int, now: int) -> None:
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(
-            f"emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
+            f"The emulated network is stuck in cycle {now}: {len(waiting)} of {len(timing.halted)} cores "
             f"wait for a token (first: core {core}, step {int(timing.step[core])} of {steps}), {tokens} "
-            "tokens have left by the gateway; please report this image and stimulus"
+            "tokens have left by the gateway; please report this image and stimulus."
         )

@@ -7,7 +7,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from emu.errors import SpikeloomError
+from emu.sizes import (
+    OPTIONS,
+    SpecError,
+    check_options,
+    check_sizes,
+    require,
+    require_integers,
+    require_truths,
+)
 
 __all__ = [
     "CHUNK_BITS",
@@ -33,11 +41,6 @@ STRENGTH_BITS = 12
 DELTA_BITS = 13
 PRESENCE_WORD = 64
 THRESHOLDS_A_WORD = 4
-MOST_AXONS = 1 << 17
-
-
-class SpecError(SpikeloomError, ValueError):
-    """A size breaks a limit of the machine; the sentence names the size, the limit and the value."""
 
 
 def bits_for(count: int) -> int:
@@ -68,59 +71,52 @@ def chunks_for(bits: int) -> int:
     return 1 << (chunks - 1).bit_length()
 
 
-def _require_integers(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer, not {value!r}")
-
-
-OPTIONS = ("axon_shifts", "ladder", "signed_ladder", "synaptic_current", "decay")
-"""Options that a core has or has not; ``max_extension`` and ``refractory_bits`` are options with a size."""
-
-
-def _require_truths(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} must be true or false, not {value!r}")
-
-
-def _require(condition: bool, noun: str, rule: str, value: object) -> None:
-    if not condition:
-        raise SpecError(f"{noun} must be {rule}, not {value!r}")
-
-
-def _power_of_two(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreSpec:
     """Sizes of one neurocore; all cores of a system are the same module.
 
     Parameters
     ----------
-    axons : crossbar rows, 2..4096.
-    columns : crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
-    lanes : columns read in one cycle, a power of two, 8..128.
-    payload_bits : width of a packet's signed payload, 2..9.
-    potential_bits : width of membrane potential and synaptic current, 8..32.
-    strengths : most columns that one neuron may join (k), 1..8.
-    thresholds : of the threshold memory, a multiple of 4: a word holds four.
-    fanouts, schedule, profiles : words of the fan-out, schedule and profile memories.
-    gateway_axons : axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit
-        has anyway, up to 2^24. A wider flit is the only consequence.
-    sum_bits : width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
-    max_extension : option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
-    axon_shifts : option; a row's values may be shifted left by 0..7 bits.
-    ladder : option; thresholds of one step width, found without a list.
-    signed_ladder : option; ladders that count below zero. Needs ``ladder``.
-    synaptic_current : option; a neuron has a second state variable U.
-    decay : option; V loses a share of itself in every update.
-    refractory_bits : option; width of the refractory counter, 2..8; 0 leaves it out.
+    axons : int
+        Crossbar rows, 2..4096.
+    columns : int
+        Crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
+    lanes : int
+        Columns read in one cycle, a power of two, 8..128.
+    payload_bits : int
+        Width of a packet's signed payload, 2..9.
+    potential_bits : int
+        Width of membrane potential and synaptic current, 8..32.
+    strengths : int
+        Most columns that one neuron may join (k), 1..8.
+    thresholds : int
+        Of the threshold memory, a multiple of 4: a word holds four.
+    fanouts, schedule, profiles : int
+        Words of the fan-out, schedule and profile memories.
+    gateway_axons : int
+        Axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit has anyway,
+        up to 2^24. A wider flit is the only consequence.
+    sum_bits : int
+        Width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
+    max_extension : int
+        Option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
+    axon_shifts : bool
+        Option; a row's values may be shifted left by 0..7 bits.
+    ladder : bool
+        Option; thresholds of one step width, found without a list.
+    signed_ladder : bool
+        Option; ladders that count below zero. Needs ``ladder``.
+    synaptic_current : bool
+        Option; a neuron has a second state variable U.
+    decay : bool
+        Option; V loses a share of itself in every update.
+    refractory_bits : int
+        Option; width of the refractory counter, 2..8; 0 leaves it out.
 
     Raises
     ------
-    ValueError : naming the size, its rule and the value.
+    SpecError
+        If a size breaks its rule; the sentence names the size, the rule and the value.
     """
 
     axons: int
@@ -146,45 +142,13 @@ class CoreSpec:
     def __post_init__(self) -> None:
         values = dataclasses.asdict(self)
         options = {name: values.pop(name) for name in OPTIONS}
-        _require_integers(**values)
-        _require_truths(**options)
-        _require(2 <= self.axons <= 4096, "axons", "2..4096", self.axons)
-        _require(8 <= self.columns <= 4096, "columns", "8..4096", self.columns)
-        lanes = _power_of_two(self.lanes) and 8 <= self.lanes <= 128
-        _require(lanes, "lanes", "8, 16, 32, 64 or 128", self.lanes)
-        whole = self.columns % self.lanes == 0 and _power_of_two(self.columns // self.lanes)
-        _require(whole, "columns", f"a power of two times the {self.lanes} lanes", self.columns)
-        _require(2 <= self.payload_bits <= 9, "payload_bits", "2..9", self.payload_bits)
-        _require(8 <= self.potential_bits <= 32, "potential_bits", "8..32", self.potential_bits)
-        _require(1 <= self.strengths <= 8, "strengths", "1..8", self.strengths)
-        fours = 4 <= self.thresholds <= 65536 and self.thresholds % THRESHOLDS_A_WORD == 0
-        _require(fours, "thresholds", "a multiple of 4, 4..65536", self.thresholds)
-        _require(2 <= self.fanouts <= 65536, "fanouts", "2..65536", self.fanouts)
-        _require(2 <= self.schedule <= 256, "schedule", "2..256", self.schedule)
-        _require(2 <= self.profiles <= 256, "profiles", "2..256", self.profiles)
-        _require(0 <= self.gateway_axons <= 1 << 24, "gateway_axons", "0..16777216", self.gateway_axons)
-        self._check_options()
-
-    def _check_options(self) -> None:
-        widest = signed_bits(self.axons << (self.payload_bits - 1))
+        require_integers(**values)
+        require_truths(**options)
+        check_sizes(self)
         if self.sum_bits == 0:
+            widest = signed_bits(self.axons << (self.payload_bits - 1))
             object.__setattr__(self, "sum_bits", widest)
-        least = self.payload_bits + 1
-        _require(least <= self.sum_bits <= 32, "sum_bits", f"0 or {least}..32", self.sum_bits)
-        extension = _power_of_two(self.max_extension) and self.max_extension <= self.words
-        _require(
-            extension,
-            "max_extension",
-            f"a power of two, 1..{self.words} (columns / lanes)",
-            self.max_extension,
-        )
-        _require(self.extended_axons <= MOST_AXONS, "axons x max_extension", "1..131072", self.extended_axons)
-        _require(self.ladder or not self.signed_ladder, "signed_ladder", "false without ladder", True)
-        narrow = not self.ladder or 2 * self.payload_bits <= self.potential_bits
-        rule = f"at least twice the {self.payload_bits} payload bits with a ladder"
-        _require(narrow, "potential_bits", rule, self.potential_bits)
-        refractory = self.refractory_bits == 0 or 2 <= self.refractory_bits <= 8
-        _require(refractory, "refractory_bits", "0 or 2..8", self.refractory_bits)
+        check_options(self)
 
     def resized(self, **changes: Any) -> CoreSpec:
         """Return a core with other sizes; sums that were as wide as all axons need stay so.
@@ -323,9 +287,9 @@ class SystemSpec:
     height: int
 
     def __post_init__(self) -> None:
-        _require_integers(width=self.width, height=self.height)
-        _require(1 <= self.width <= 64, "width", "1..64", self.width)
-        _require(1 <= self.height <= 63, "height", "1..63", self.height)
+        require_integers(width=self.width, height=self.height)
+        require(1 <= self.width <= 64, "width", "1..64", self.width)
+        require(1 <= self.height <= 63, "height", "1..63", self.height)
 
     @property
     def cores(self) -> int:
@@ -443,5 +407,5 @@ def preset(name: str) -> CoreSpec:
     20
     """
     if name not in PRESETS:
-        raise SpecError(f"core preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise SpecError(f"Core preset must be one of {', '.join(PRESETS)}, not {name!r}.")
     return PRESETS[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records of a run: taken from the kernels' buffers in pieces, handed out as sorted tables."""
+"""The records of a run: read from the kernels' buffers in pieces, returned as sorted tables."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ class Tape:
 
     Parameters
     ----------
-    rows, outputs : capacity of each lane: neuron visits and packets to the gateway.
-    visits : whether the state that a visit stores is recorded.
-    lanes : of the run that writes.
+    rows, outputs : int
+        Capacity of each lane: neuron visits and packets to the gateway.
+    visits : bool
+        Whether the state that a visit stores is recorded.
+    lanes : int
+        Lanes of the run that writes.
     """
 
     def __init__(self, *, rows: int, outputs: int, visits: bool, lanes: int = 1) -> None:
@@ -32,7 +35,7 @@ class Tape:
         self.pieces: list[Piece] = []
 
     def take(self) -> None:
-        """Empty the buffers, the first lane first."""
+        """Read and clear the buffers, the first lane first."""
         self.pieces += arrays.clear_record(self.record)
 
 

@@ -57,7 +57,7 @@ class HostPace:
 
     def __post_init__(self) -> None:
         if not 1 <= self.taken <= self.period:
-            raise ValueError(f"taken must be 1..{self.period}, the period, not {self.taken}")
+            raise ValueError(f"taken must be 1..{self.period}, the period, not {self.taken}.")
 
     def accepts(self, cycle: int) -> bool:
         """Return whether the host takes a flit in a cycle.
@@ -74,16 +74,22 @@ class Stimulus:
 
     Parameters
     ----------
-    steps : number of timesteps of the run.
-    step : int64 (p,), non-decreasing, the step in which packet p is integrated, 0..steps - 1.
-    packet : int64 (p, 6), x0, x1, y0, y1, axon, payload.
-    kind : int64 (p,), `emu.words.Kind` of each packet, all spikes by default. Any other is a *stray*: a
-        control packet, whose data are axon and payload all the same, at a time at which it is an error.
-    host : when the host takes a flit.
+    steps : int
+        Number of timesteps of the run.
+    step : int64 (p,)
+        Non-decreasing, the step in which packet p is integrated, 0..steps - 1.
+    packet : int64 (p, 6)
+        x0, x1, y0, y1, axon, payload.
+    kind : int64 (p,)
+        `emu.words.Kind` of each packet, all spikes by default. Any other is a *stray*: a control packet,
+        whose data are axon and payload all the same, at a time at which it is an error.
+    host : HostPace
+        When the host takes a flit.
 
     Attributes
     ----------
-    strays : bool (p,), which packets are no spikes.
+    strays : bool (p,)
+        Which packets are no spikes.
     """
 
     steps: int
@@ -97,27 +103,27 @@ class Stimulus:
         object.__setattr__(self, "step", _frozen(self.step, 1))
         object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, len(PACKET)))
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, not {self.steps}.")
         if len(self.step) != len(self.packet):
             raise ValueError(
-                f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}"
+                f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}."
             )
         if len(self.step) and (
             np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps
         ):
-            raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}")
+            raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}.")
         kind = self.kind if len(self.kind) else np.zeros(len(self.step), np.int64)
         object.__setattr__(self, "kind", _frozen(kind, 1))
         object.__setattr__(self, "strays", self.kind != Kind.SPIKE)
         if len(self.kind) != len(self.step):
-            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}")
+            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}.")
         for name, wrong in (
             ("kind must be 0, 2..5 or 7", ~np.isin(self.kind, STRAYS) & (self.kind != Kind.SPIKE)),
             ("step of a control packet must be at least 1", self.strays & (self.step < 1)),
         ):
             if wrong.any():
                 values = self.step if name.startswith("step") else self.kind
-                raise ValueError(f"{name}, not {int(values[wrong][0])}")
+                raise ValueError(f"{name}, not {int(values[wrong][0])}.")
 
     def spikes(self) -> Stimulus:
         """Return the stimulus without its strays: itself if it has none."""
@@ -133,16 +139,26 @@ class RunResult:
 
     Parameters
     ----------
-    mode : ``"functional"`` or ``"cycle"``.
-    steps : timesteps executed.
-    spikes : int64 (s, 4): step, core, neuron, count of crossed thresholds, sorted; no zero counts.
-    outputs : int64 (o, 3): step, gateway axon, payload, sorted; one row per packet (not merged).
-    counters : name -> int64 (cores,); `ACTIVITY_COUNTERS` only in cycle mode.
-    state : field (`emu.words.STATE_FIELDS`) -> int64 (n,): final values of all enabled cores in index order.
-    visits : int64 (v, fields), sorted, or None: what was stored of every neuron visited, columns as `VISIT`.
-    finish : int64 (steps, cores): cycle at which each core's token entered its router, cycle mode only.
-    gateway : int64 (steps + 1,): cycle at which each token left the mesh at the gateway, cycle mode only.
-    elapsed : cycles of the run, cycle mode only.
+    mode : str
+        ``"functional"`` or ``"cycle"``.
+    steps : int
+        Timesteps executed.
+    spikes : int64 (s, 4)
+        Step, core, neuron, count of crossed thresholds, sorted; no zero counts.
+    outputs : int64 (o, 3)
+        Step, gateway axon, payload, sorted; one row per packet (not merged).
+    counters : Mapping[str, Array]
+        Name -> int64 (cores,); `ACTIVITY_COUNTERS` only in cycle mode.
+    state : Mapping[str, Array]
+        Field (`emu.words.STATE_FIELDS`) -> int64 (n,): final values of all enabled cores in index order.
+    visits : int64 (v, fields)
+        Sorted, or None: what was stored of every neuron visited, columns as `VISIT`.
+    finish : int64 (steps, cores)
+        Cycle at which each core's token entered its router, cycle mode only.
+    gateway : int64 (steps + 1,)
+        Cycle at which each token left the mesh at the gateway, cycle mode only.
+    elapsed : int or None
+        Cycles of the run, cycle mode only.
     """
 
     mode: str

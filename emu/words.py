@@ -11,10 +11,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from emu.bits import Field, Layout, layout_bits
 from emu.spec import (
@@ -53,8 +49,6 @@ __all__ = [
     "Section",
     "Status",
     "beat_layout",
-    "column",
-    "columns_of",
     "flit_layout",
     "ladder_layout",
     "section_chunks",
@@ -62,7 +56,6 @@ __all__ = [
     "section_words",
     "sections_of",
     "spike_layout",
-    "table_of",
 ]
 
 
@@ -230,10 +223,14 @@ class Column:
 
     Parameters
     ----------
-    name : of the field, and of its array in an image.
-    bits : width, or what gives the width for a spec: 0 if the words of this spec omit the field.
-    signed : two's complement.
-    dtype : of its array in an image.
+    name : str
+        Name of the field, and of its array in an image.
+    bits : int or Callable[[SystemSpec], int]
+        Width, or a function from a spec to the width: 0 if the words of this spec omit the field.
+    signed : bool
+        Two's complement.
+    dtype : str
+        Dtype of its array in an image.
     """
 
     name: str
@@ -318,33 +315,6 @@ TABLES: Mapping[Section, tuple[Column, ...]] = {
 
 STATE_FIELDS = tuple(c.name for c in TABLES[Section.STATE])
 """What a neuron keeps from step to step: the fields of a state word."""
-
-
-def column(section: Section, name: str) -> int:
-    """Return the column of a field in a section's table.
-
-    >>> column(Section.FANOUT, "last")
-    5
-    """
-    return [c.name for c in TABLES[section]].index(name)
-
-
-def columns_of(section: Section, table: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return the columns of a section's table, shape (words, fields), by field name."""
-    return {c.name: table[:, i] for i, c in enumerate(TABLES[section])}
-
-
-def table_of(section: Section, columns: Mapping[str, ArrayLike]) -> NDArray[np.int32]:
-    """Return the table of a section, shape (words, fields); a field that is not named is 0.
-
-    >>> table_of(Section.FANOUT, {"x0": [1, 3], "axon": [7, 8]}).tolist()
-    [[1, 0, 0, 0, 7, 0], [3, 0, 0, 0, 8, 0]]
-    """
-    words = len(np.asarray(next(iter(columns.values()))))
-    table = np.zeros((words, len(TABLES[section])), np.int32)
-    for name, values in columns.items():
-        table[:, column(section, name)] = values
-    return table
 
 
 def flit_layout(spec: SystemSpec) -> Layout:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import cast
 
+from emu.errors import clause
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.convert import convert
@@ -98,5 +99,7 @@ def _buildable(core: CoreSpec, mesh: tuple[int, int] | None) -> tuple[int, int] 
         try:
             SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except SpecError as error:
-            raise MappingError(f"A mesh of {mesh[0]}x{mesh[1]} cores cannot be built: {error}.") from error
+            raise MappingError(
+                f"A mesh of {mesh[0]}x{mesh[1]} cores cannot be built: {clause(error)}."
+            ) from error
     return mesh

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who goes first when several want the same thing."""
+"""Round-robin arbitration: who goes first when several request the same thing."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
@@ -16,15 +16,21 @@ class RoundRobin(Component):
 
     Parameters
     ----------
-    count : number of requesters.
+    count : int
+        Number of requesters.
 
     Members
     -------
-    requests : In(count), who asks in this cycle.
-    grant : Out(count), the one who is chosen; 0 if nobody asks.
-    advance : In, the grant is used: the turn goes to the requester after the granted one.
-    restart : In, the turn goes to requester 0.
-    turn : Out, whose turn it is; requester 0 after reset.
+    requests : In(count)
+        Who asks in this cycle.
+    grant : Out(count)
+        The one who is chosen; 0 if nobody asks.
+    advance : In
+        The grant is used: the turn goes to the requester after the granted one.
+    restart : In
+        The turn goes to requester 0.
+    turn : Out
+        Whose turn it is; requester 0 after reset.
     """
 
     def __init__(self, count: int) -> None:

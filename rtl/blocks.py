@@ -15,11 +15,16 @@ class Blocks(Component):
 
     Members
     -------
-    neurons, blocks, per_block : In, control registers: n, B and m.
-    rewind : In, a step begins: the next block is the first.
-    advance : In, the walk over a block begins: the next block is the one after it.
-    block, first, count : Out, the next block: its index, its first neuron, how many neurons it has.
-    none : Out, there is no next block.
+    neurons, blocks, per_block : In
+        Control registers: n, B and m.
+    rewind : In
+        A step begins: the next block is the first.
+    advance : In
+        The walk over a block begins: the next block is the one after it.
+    block, first, count : Out
+        The next block: its index, its first neuron, how many neurons it has.
+    none : Out
+        There is no next block.
     """
 
     def __init__(self, core: CoreSpec) -> None:

@@ -32,21 +32,27 @@ def presence(spec: SystemSpec, x: int, y: int) -> tuple[int, int]:
 
 
 class Chip(Component):
-    """``width`` x ``height`` cores. All are instances of one module, told their place by straps.
+    """A mesh of ``width`` x ``height`` cores. All are instances of one module, told their place by straps.
 
     Parameters
     ----------
-    spec : sizes.
-    observe : bring every core's observe port out, packed; off in exports.
-    instances : cores and routers are references to the modules ``neurocore`` and ``router``, which are
-        elaborated once and exported beside the chip; if False they are elaborated in place, which a Python
-        simulation needs.
+    spec : SystemSpec
+        Sizes of the chip.
+    observe : bool
+        Bring every core's observe port out, packed; off in exports.
+    instances : bool
+        Cores and routers are references to the modules ``neurocore`` and ``router``, which are elaborated
+        once and exported beside the chip; if False they are elaborated in place, which a Python simulation
+        needs.
 
     Members
     -------
-    host_i, host_o : streams from and to the host.
-    stimulus, outputs : Out(48), spike packets that entered and left.
-    observe_<field> : Out, the field of every core, core 0 lowest, if ``observe``.
+    host_i, host_o
+        Streams from and to the host.
+    stimulus, outputs : Out(48)
+        Spike packets that entered and left.
+    observe_* : Out
+        The observed field of this name of every core, core 0 lowest, if ``observe``.
     """
 
     def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
@@ -113,7 +119,7 @@ class Chip(Component):
         return m
 
     def _join_gateway(self, m: Module) -> None:
-        """Join the gateway: it feeds the first router's west port and hears column 0's last south port."""
+        """Join the gateway: it feeds the first router's west and listens to column 0's last south port."""
         m.submodules.gateway = gateway = self._gateway
         routers = self._routers
         wiring.connect(m, gateway.mesh_o, routers[0].i[W])

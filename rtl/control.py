@@ -56,7 +56,8 @@ class ControlRegisters(Component):
 
     Members
     -------
-    program, inspect : In, writes and reads.
+    program, inspect : In
+        Writes and reads.
     enable, axons, neurons, strengths, schedule, blocks, per_block, extension, ladder, strength : Out, the
         registers.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The neurocore: composition of its parts, and the phases of a step."""
+"""The neurocore: its parts, joined, and the phases of a step."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
@@ -23,16 +23,20 @@ __all__ = ["Neurocore"]
 
 
 class Neurocore(Component):
-    """One core: receives spikes, tokens and control packets, runs a step per token.
+    """Receive spikes, tokens and control packets, and run a step per token: one core.
 
     The rules are those of `docs/reference/machine.md`.
 
     Members
     -------
-    x, y : In, the core's place (straps).
-    i, o : streams, from and to the router; ``i`` is always ready.
-    hops, token_hops, router_errors : In, events of the core's router, counted here.
-    observe : Out, what a bench sees.
+    x, y : In
+        The core's place (straps).
+    i, o
+        Streams, from and to the router; ``i`` is always ready.
+    hops, token_hops, router_errors : In
+        Events of the core's router, counted here.
+    observe : Out
+        What a bench sees.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -195,7 +199,7 @@ class Neurocore(Component):
             m.next = "WAIT"
 
     def _send_reply(self, m: Module) -> None:
-        """While waiting, the output belongs to replies; they go to the gateway."""
+        """Give the output to replies, which go to the gateway, while the core waits."""
         reply, flit = self._programmer.reply, self.o.payload
         x, y = self._spec.gateway
         place = dict(zip(RECTANGLE, (x, x, y, y), strict=True))

@@ -28,10 +28,13 @@ class CounterFile(Component):
 
     Members
     -------
-    meter : In(MeterSignature), increments of this cycle.
-    clear : In, all counters return to zero.
-    inspect : In, a chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle
-        included. Asked for in every third cycle at most.
+    meter : In(MeterSignature)
+        Increments of this cycle.
+    clear : In
+        All counters return to zero.
+    inspect : In
+        A chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle included.
+        Asked for in every third cycle at most.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -118,16 +121,19 @@ class StickyCause(Component):
 
     Members
     -------
-    strobe, cause : In, an error of this cycle.
-    clear : In, forget it.
-    first : Out, the first cause, 0 if none.
+    strobe, cause : In
+        An error of this cycle.
+    clear : In
+        Forget it.
+    first : Out
+        The first cause, 0 if none.
     """
 
     def __init__(self) -> None:
         super().__init__({"strobe": In(1), "cause": In(3), "clear": In(1), "first": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
-        """A register that is written once."""
+        """Build a register that is written once."""
         m = Module()
         first = Signal.like(self.first, reset_less=True)
         m.d.comb += self.first.eq(first)

@@ -22,15 +22,24 @@ class Crossbar(Component):
 
     Members
     -------
-    program, inspect : In, chunks of the cells and the shifts.
-    extension, block : In, log2 of the axons of a row, and the block whose columns are added.
-    clear : In, all sums become zero.
-    valid, event : In, an axon is read in this cycle.
-    value : In, its payload, one cycle later.
-    over : In, no further event follows.
-    sum : Out, the column sums.
-    done : Out, the last event is added in this cycle: one cycle after ``over``.
-    operations : Out, non-zero cells hit, two cycles after the event was added.
+    program, inspect : In
+        Chunks of the cells and the shifts.
+    extension, block : In
+        Log2 of the axons of a row, and the block whose columns are added.
+    clear : In
+        All sums become zero.
+    valid, event : In
+        An axon is read in this cycle.
+    value : In
+        Its payload, one cycle later.
+    over : In
+        No further event follows.
+    sum : Out
+        The column sums.
+    done : Out
+        The last event is added in this cycle: one cycle after ``over``.
+    operations : Out
+        Non-zero cells hit, two cycles after the event was added.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

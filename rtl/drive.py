@@ -18,12 +18,18 @@ class Drive(Component):
 
     Members
     -------
-    live, begins, ends : In, a column is given; it is a neuron's first, and its last.
-    lane, digit : In, which column of the block, and which strength.
-    sums : In, the column sums of the block.
-    strength : In, the table of strengths.
-    drive : Out, the sum of products since the first column.
-    whole : Out, the last column is in the drive since this cycle.
+    live, begins, ends : In
+        A column is given; it is a neuron's first, and its last.
+    lane, digit : In
+        Which column of the block, and which strength.
+    sums : In
+        The column sums of the block.
+    strength : In
+        The table of strengths.
+    drive : Out
+        The sum of products since the first column.
+    whole : Out
+        The last column is in the drive since this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -24,13 +24,20 @@ class Emitter(Component):
 
     Members
     -------
-    program, inspect : In, write and read the fan-out memory while nothing is sent.
-    coming, coming_base : In, a sender arrives in the next cycle unless one waits here; its first entry.
-    sender, base : In, a sender is here, until it is taken; its first entry.
-    count, payload, unary : In, what it sends: so many packets for each entry if unary, else one.
-    o : Out(stream), spike packets.
-    busy : Out, packets of an earlier sender are left: no sender can be taken.
-    free : Out, nothing is left to send after this cycle.
+    program, inspect : In
+        Write and read the fan-out memory while nothing is sent.
+    coming, coming_base : In
+        A sender arrives in the next cycle unless one waits here; its first entry.
+    sender, base : In
+        A sender is here, until it is taken; its first entry.
+    count, payload, unary : In
+        What it sends: so many packets for each entry if unary, else one.
+    o : Out(stream)
+        Spike packets.
+    busy : Out
+        Packets of an earlier sender are left: no sender can be taken.
+    free : Out
+        Nothing is left to send after this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -22,12 +22,18 @@ class Bank(Component):
 
     Members
     -------
-    look : In(ReadPort), reads the value of an axon.
-    ports : In(LevelPort), read the levels, that of the axons first.
-    mark, marked, words : In, the word that an axon is in is written, for each level.
-    store, stored, value : In, the value of an axon is written.
-    empty : In, the bank is emptied.
-    summary : Out, which words of the last level hold a bit.
+    look : In(ReadPort)
+        Reads the value of an axon.
+    ports : In(LevelPort)
+        Read the levels, that of the axons first.
+    mark, marked, words : In
+        The word that an axon is in is written, for each level.
+    store, stored, value : In
+        The value of an axon is written.
+    empty : In
+        The bank is emptied.
+    summary : Out
+        Which words of the last level hold a bit.
     """
 
     def __init__(self, core: CoreSpec) -> None:
@@ -88,9 +94,9 @@ class _Stage:
         self.axon = Signal(range(core.extended_axons), name=f"{name}_axon", reset_less=True)
         self.payload = Signal(signed(core.payload_bits), name=f"{name}_payload", reset_less=True)
 
-    def holds(self, bank: Value, axon: Value) -> Value:
-        """Return whether the packet is for this axon of this bank."""
-        return self.valid & (self.bank == bank) & (self.axon == axon[: len(self.axon)])
+    def holds(self, axon: Value) -> Value:
+        """Return whether the packet is for this axon: of the same bank, if the axon is present there."""
+        return self.valid & (self.axon == axon[: len(self.axon)])
 
 
 class EventScheduler(Component):
@@ -101,13 +107,20 @@ class EventScheduler(Component):
 
     Members
     -------
-    limit : In, axons in use; a packet beyond is an error.
-    arrive, axon, payload : In, a spike packet comes in this cycle.
-    swap : In, the banks change roles at the end of this cycle, and the one that will collect is emptied.
-    begin : In, the events of the current bank are handed out, the first one 2 + 2 x levels cycles later.
-    valid, event : Out, an event and its axon; ``value`` shows one cycle later.
-    over : Out, all events have been handed out, in the cycle in which there is none.
-    delivered, merged, refused : Out, for the counters.
+    limit : In
+        Axons in use; a packet beyond is an error.
+    arrive, axon, payload : In
+        A spike packet comes in this cycle.
+    swap : In
+        The banks change roles at the end of this cycle, and the one that will collect is emptied.
+    begin : In
+        The events of the current bank are handed out, the first one 2 + 2 x levels cycles later.
+    valid, event : Out
+        An event and its axon; ``value`` shows one cycle later.
+    over : Out
+        All events have been handed out, in the cycle in which there is none.
+    delivered, merged, refused : Out
+        For the counters.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -192,7 +205,7 @@ class EventScheduler(Component):
         """
         stages = [_Stage(self._core, name) for name in ("looked", "compared")]
         looked, compared = stages
-        before = [stage.holds(self._collecting, self.axon) for stage in stages]
+        before = [stage.holds(self.axon) for stage in stages]
         again = [Signal(name=f"again_{name}", reset_less=True) for name in ("last", "before", "now")]
         met, written = (
             Signal(signed(self._core.payload_bits), name=n, reset_less=True) for n in ("met", "written")

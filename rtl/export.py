@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from emu.bits import layout_bits
 from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
-from emu.words import TABLES, Section, flit_layout, section_layout, section_words
+from emu.words import TABLES, Section, flit_layout, section_layout, section_words, sections_of
 from rtl.chip import Chip
 from rtl.core import Neurocore
 from rtl.memory import Body
@@ -77,7 +77,8 @@ def chip_verilog(spec: SystemSpec) -> dict[str, str]:
 
     Raises
     ------
-    VerilogError : the generator is missing or broke down.
+    VerilogError
+        If the generator is missing or broke down.
     """
     return {
         "neurocore.v": _convert(Neurocore(spec), "neurocore"),
@@ -88,7 +89,7 @@ def chip_verilog(spec: SystemSpec) -> dict[str, str]:
 
 def describe(spec: SystemSpec) -> dict[str, object]:
     """Return the sizes, the flit, and every memory of a core, as the sidecar tells them."""
-    memories = [s for s in Section if s in TABLES or s == Section.CROSSBAR]
+    memories = [s for s in sections_of(spec) if s in TABLES or s == Section.CROSSBAR]
     return {
         "spec": spec.to_dict(),
         "top": "chip",
@@ -107,8 +108,9 @@ def write_verilog(spec: SystemSpec, directory: Path, *, initial: bool = True) ->
 
     Parameters
     ----------
-    initial : declare the registers' start values, which a simulator and most FPGAs honour; the design needs
-        none, it needs a cycle of reset.
+    initial : bool
+        Declare the registers' start values, which a simulator and most FPGAs honour; the design needs none,
+        it needs a cycle of reset.
     """
     design = chip_verilog(spec)
     if not initial:

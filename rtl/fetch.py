@@ -19,11 +19,16 @@ class Fetch(Component):
 
     Members
     -------
-    begins : In, the words of a neuron are asked for in this cycle.
-    word, state : In, what their memories show in the next cycle.
-    read_enable, read_address : Out, to the profile memory.
-    fetched : Out, two cycles after ``begins``: the profile memory shows the neuron's profile.
-    its_word, its_state : Out, valid with ``fetched``.
+    begins : In
+        The words of a neuron are asked for in this cycle.
+    word, state : In
+        What their memories show in the next cycle.
+    read_enable, read_address : Out
+        To the profile memory.
+    fetched : Out
+        Two cycles after ``begins``: the profile memory shows the neuron's profile.
+    its_word, its_state : Out
+        Valid with ``fetched``.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

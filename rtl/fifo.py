@@ -15,12 +15,15 @@ class Fifo(Component):
 
     Parameters
     ----------
-    shape : of a word.
+    shape : ShapeLike
+        Shape of a word.
 
     Members
     -------
-    i : In(stream), ready while fewer than two words are held.
-    o : Out(stream), valid while at least one word is held; a word shows one cycle after it came.
+    i : In(stream)
+        Ready while fewer than two words are held.
+    o : Out(stream)
+        Valid while at least one word is held; a word shows one cycle after it came.
     """
 
     def __init__(self, shape: ShapeLike) -> None:
@@ -30,7 +33,7 @@ class Fifo(Component):
         self._level = Signal(2, name="level")
 
     def elaborate(self, platform: object) -> Module:
-        """Shift register of two words: the head is always in the same place."""
+        """Build a shift register of two words: the head is always in the same place."""
         m = Module()
         second, level = self._second, self._level
         head = Signal(self._shape, reset_less=True)

@@ -20,12 +20,18 @@ class Firing(Component):
 
     Members
     -------
-    entry : In, the schedule entry.
-    valid, found, crossed, left : In, a neuron comes from the quantiser.
-    sends : Out, it is going to send; valid with ``valid``.
-    ready : Out, a cycle later: the neuron of the other outputs is there.
-    visit, count : Out, its state as it is stored, and its count.
-    sender, payload, unary : Out, it sends; the payload of its packets; one packet for each crossed threshold.
+    entry : In
+        The schedule entry.
+    valid, found, crossed, left : In
+        A neuron comes from the quantiser.
+    sends : Out
+        It is going to send; valid with ``valid``.
+    ready : Out
+        A cycle later: the neuron of the other outputs is there.
+    visit, count : Out
+        Its state as it is stored, and its count.
+    sender, payload, unary : Out
+        It sends; the payload of its packets; one packet for each crossed threshold.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

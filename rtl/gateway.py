@@ -14,13 +14,16 @@ __all__ = ["Gateway"]
 
 
 class Gateway(Component):
-    """Pass flits from host to mesh and from mesh to host in the same cycle, and count spikes both ways.
+    """Forward flits from host to mesh and from mesh to host in the same cycle; count spikes both ways.
 
     Members
     -------
-    host_i, host_o : streams from and to the host.
-    mesh_i, mesh_o : streams from and to the mesh.
-    stimulus, outputs : Out(48), spike packets that entered and left the chip.
+    host_i, host_o
+        Streams from and to the host.
+    mesh_i, mesh_o
+        Streams from and to the mesh.
+    stimulus, outputs : Out(48)
+        Spike packets that entered and left the chip.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -36,7 +39,7 @@ class Gateway(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Two pass-through streams with a counter each."""
+        """Forward both streams, and count the spikes of each."""
         m = Module()
         paths = ((self.host_i, self.mesh_o, self.stimulus), (self.mesh_i, self.host_o, self.outputs))
         for source, sink, counter in paths:

@@ -21,12 +21,18 @@ class Issue(Component):
 
     Members
     -------
-    start : In, the first neuron enters in the next cycle.
-    first, count : In, the block's first neuron and how many it has; valid with ``start``.
-    strengths, entry, ladder : In, what sets the pace; valid from ``start`` on.
-    neuron : Out, the neuron that is let in.
-    begins, ends : Out, its first column enters in this cycle; its last one does.
-    live, lane, digit : Out, a column enters; its lane and its place among the columns of the neuron.
+    start : In
+        The first neuron enters in the next cycle.
+    first, count : In
+        The block's first neuron and how many it has; valid with ``start``.
+    strengths, entry, ladder : In
+        What sets the pace; valid from ``start`` on.
+    neuron : Out
+        The neuron that is let in.
+    begins, ends : Out
+        Its first column enters in this cycle; its last one does.
+    live, lane, digit : Out
+        A column enters; its lane and its place among the columns of the neuron.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

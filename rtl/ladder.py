@@ -29,15 +29,24 @@ class Ladder(Component):
 
     Members
     -------
-    enter : In, a neuron comes: ``visit`` and its ``word`` of the threshold memory.
-    visit, word : In, valid with ``enter``.
-    listed : In, the core compares with lists.
-    count, last : In, what a list found, one cycle after ``enter``: then the neuron passes as it is.
-    low, high : In, the least count of a signed ladder, negated, and the largest count.
-    valid, found : Out, the neuron leaves, `rungs` + 1 cycles after ``enter``.
-    crossed : Out, its count.
-    left : Out, V less the threshold that a reset subtracts, if the core compares with ladders.
-    listed_last : Out, the last threshold crossed, if it compares with lists.
+    enter : In
+        A neuron comes: ``visit`` and its ``word`` of the threshold memory.
+    visit, word : In
+        Valid with ``enter``.
+    listed : In
+        The core compares with lists.
+    count, last : In
+        What a list found, one cycle after ``enter``: then the neuron passes as it is.
+    low, high : In
+        The least count of a signed ladder, negated, and the largest count.
+    valid, found : Out
+        The neuron leaves, `rungs` + 1 cycles after ``enter``.
+    crossed : Out
+        Its count.
+    left : Out
+        V less the threshold that a reset subtracts, if the core compares with ladders.
+    listed_last : Out
+        The last threshold crossed, if it compares with lists.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -79,13 +79,16 @@ def flit_stream(spec: SystemSpec) -> stream.Signature:
 
 
 class ProgramSignature(wiring.Signature):
-    """One chunk written into a core while it is paused.
+    """A chunk that is written into a core while it is paused.
 
     Members
     -------
-    strobe : Out(1), a chunk is written in this cycle.
-    section, address : Out, the memory (`emu.words.Section`) and the chunk address inside it.
-    chunk : Out(16), the data.
+    strobe : Out(1)
+        A chunk is written in this cycle.
+    section, address : Out
+        The memory (`emu.words.Section`) and the chunk address inside it.
+    chunk : Out(16)
+        The data.
     """
 
     def __init__(self) -> None:
@@ -98,10 +101,13 @@ class InspectSignature(wiring.Signature):
 
     Members
     -------
-    enable : Out(1), a chunk is asked for in this cycle.
-    section, address : Out, the memory (`emu.words.Section`) and the chunk address inside it.
-    chunk : In(16), the chunk, from the next cycle until another is asked for; zero from a part that does not
-        have the section, so that the answers of several parts can be ored.
+    enable : Out(1)
+        A chunk is asked for in this cycle.
+    section, address : Out
+        The memory (`emu.words.Section`) and the chunk address inside it.
+    chunk : In(16)
+        The chunk, from the next cycle until another is asked for; zero from a part that does not have the
+        section, so that the answers of several parts can be ored.
     """
 
     def __init__(self) -> None:
@@ -120,11 +126,15 @@ class ObserveSignature(wiring.Signature):
 
     Members
     -------
-    valid : Out(1), a neuron is stored in this cycle.
-    neuron, potential, count : Out, its index, its state as stored (every field of it; two's complement if
-        signed) and its crossed thresholds.
-    activity : Out, `emu.words.Activity` of this cycle.
-    finished : Out(1), the core's token enters its router in this cycle.
+    valid : Out(1)
+        A neuron is stored in this cycle.
+    neuron, potential, count : Out
+        Its index, its state as stored (every field of it; two's complement if signed) and its crossed
+        thresholds.
+    activity : Out
+        `emu.words.Activity` of this cycle.
+    finished : Out(1)
+        The core's token enters its router in this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

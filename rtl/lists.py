@@ -24,16 +24,26 @@ class ListQuantiser(Component):
 
     Members
     -------
-    ask : In, a neuron asks for its first word; the next asks when this one has all its words.
-    silent, base : In, it compares nothing, in as many cycles; where its own list begins.
-    first, count : In, the window; a count of 0 in a step that does not fire.
-    listed : In, the core compares with lists.
-    read_enable, read_address : Out, to the threshold memory.
-    read_data : In, its word, a cycle later.
-    word : Out, the word that meets the potential.
-    potential : In, in the cycle in which its words meet it.
-    meets : Out, the last word meets the potential in this cycle.
-    crossed, last : Out, a cycle later: how many are crossed, and the crossed one that is last in the list.
+    ask : In
+        A neuron asks for its first word; the next asks when this one has all its words.
+    silent, base : In
+        It compares nothing, in as many cycles; where its own list begins.
+    first, count : In
+        The window; a count of 0 in a step that does not fire.
+    listed : In
+        The core compares with lists.
+    read_enable, read_address : Out
+        To the threshold memory.
+    read_data : In
+        Its word, a cycle later.
+    word : Out
+        The word that meets the potential.
+    potential : In
+        In the cycle in which its words meet it.
+    meets : Out
+        The last word meets the potential in this cycle.
+    crossed, last : Out
+        A cycle later: how many are crossed, and the crossed one that is last in the list.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -43,12 +43,18 @@ class Membrane(Component):
 
     Members
     -------
-    init, update, fire : In, of the schedule entry.
-    fetched : In, ``word`` and ``state`` of a neuron are valid.
-    profile : In, the word of the profile memory, in the same cycle.
-    ready, drive : In, the drive of the neuron that waits is whole.
-    silent, threshold_base : Out, of the neuron that waits.
-    valid, visit : Out, two cycles after ``ready``; ``visit`` stays until the next.
+    init, update, fire : In
+        Of the schedule entry.
+    fetched : In
+        ``word`` and ``state`` of a neuron are valid.
+    profile : In
+        The word of the profile memory, in the same cycle.
+    ready, drive : In
+        The drive of the neuron that waits is whole.
+    silent, threshold_base : Out
+        Of the neuron that waits.
+    valid, visit : Out
+        Two cycles after ``ready``; ``visit`` stays until the next.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -39,7 +39,7 @@ class Body(enum.Enum):
 
 
 class ReadPort(wiring.Signature):
-    """``data`` shows the word that ``address`` named while ``enable`` was high.
+    """Show in ``data`` the word that ``address`` named while ``enable`` was high.
 
     It shows one cycle later, and until the next enabled access to its port.
     """
@@ -113,9 +113,12 @@ class SinglePort(Component):
 
     Parameters
     ----------
-    depth : words.
-    bits : width of a word.
-    granule : bits that are written apart, from the lowest bit on; by default all.
+    depth : int
+        Words.
+    bits : int
+        Width of a word.
+    granule : int or None
+        Bits that are written apart, from the lowest bit on; by default all.
     """
 
     def __init__(self, *, depth: int, bits: int, granule: int | None = None) -> None:
@@ -145,7 +148,8 @@ class DualPort(Component):
 
     Parameters
     ----------
-    depth, bits, granule : as for `SinglePort`.
+    depth, bits, granule
+        As for `SinglePort`.
     """
 
     def __init__(self, *, depth: int, bits: int, granule: int | None = None) -> None:
@@ -177,18 +181,26 @@ class ChunkMemory(Component):
 
     Parameters
     ----------
-    section : the one in whose chunks the memory is written.
-    depth : words.
-    bits : width of a word; it takes `emu.spec.chunks_for` chunk addresses.
-    dual : the machine writes too: a memory with a read and a write port.
+    section : Section
+        The one in whose chunks the memory is written.
+    depth : int
+        Words.
+    bits : int
+        Width of a word; it takes `emu.spec.chunks_for` chunk addresses.
+    dual : bool
+        The machine writes too: a memory with a read and a write port.
 
     Members
     -------
-    program : In, a chunk is written, if ``program.section`` is this section.
-    inspect : In, a chunk is read; ``inspect.chunk`` shows it from the next cycle on, until the next chunk of
-        any section is inspected, and zero if that belongs to another section.
-    read : In(ReadPort), a whole word is read; not together with ``program`` or ``inspect``.
-    store : In(WritePort), a whole word is written; only if ``dual``, not together with ``program``.
+    program : In
+        A chunk is written, if ``program.section`` is this section.
+    inspect : In
+        A chunk is read; ``inspect.chunk`` shows it from the next cycle on, until the next chunk of any
+        section is inspected, and zero if that belongs to another section.
+    read : In(ReadPort)
+        A whole word is read; not together with ``program`` or ``inspect``.
+    store : In(WritePort)
+        A whole word is written; only if ``dual``, not together with ``program``.
     """
 
     def __init__(self, section: Section, *, depth: int, bits: int, dual: bool = False) -> None:

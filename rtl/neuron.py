@@ -32,18 +32,30 @@ class Walk(Component):
 
     Members
     -------
-    program : In, writes into the neuron, profile, threshold, fan-out and state memories.
-    inspect : In, reads these memories while the walk is idle.
-    start : In, the last cycle before the walk over a block.
-    first, count : In, the block's first neuron and how many it has, at least one; valid with ``start``.
-    strengths, strength, ladder : In, control registers: k, the table of strengths, compare with ladders.
-    entry : In, the schedule entry of this step.
-    sums : In, the column sums of the block, from the cycle after ``start`` to ``done``.
-    done : Out, the last cycle of the walk over the block.
-    o : Out(stream), spike packets.
-    stalled : Out, a packet is refused in this cycle.
-    stored, neuron, state, crossed : Out, a neuron is stored in this cycle, and what was found.
-    spikes, clipped, compared, visited : Out, what the counters of this cycle grow by.
+    program : In
+        Writes into the neuron, profile, threshold, fan-out and state memories.
+    inspect : In
+        Reads these memories while the walk is idle.
+    start : In
+        The last cycle before the walk over a block.
+    first, count : In
+        The block's first neuron and how many it has, at least one; valid with ``start``.
+    strengths, strength, ladder : In
+        Control registers: k, the table of strengths, compare with ladders.
+    entry : In
+        The schedule entry of this step.
+    sums : In
+        The column sums of the block, from the cycle after ``start`` to ``done``.
+    done : Out
+        The last cycle of the walk over the block.
+    o : Out(stream)
+        Spike packets.
+    stalled : Out
+        A packet is refused in this cycle.
+    stored, neuron, state, crossed : Out
+        A neuron is stored in this cycle, and what was found.
+    spikes, clipped, compared, visited : Out
+        What the counters of this cycle grow by.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

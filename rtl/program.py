@@ -18,8 +18,10 @@ class Registers(Component):
 
     Members
     -------
-    inspect : In, reads.
-    register : In(16), what is at each chunk address.
+    inspect : In
+        Reads.
+    register : In(16)
+        What is at each chunk address.
     """
 
     def __init__(self, section: Section, count: int) -> None:
@@ -47,14 +49,22 @@ class Programmer(Component):
 
     Members
     -------
-    arrive, kind, data : In, a packet that is neither spike nor token comes in this cycle.
-    accepting : In, the core is paused and may be programmed.
-    may_reply : In, nothing else wants the core's output.
-    program : Out, the write.
-    inspect : Out, the read; its chunk must show one cycle later, zero for a section that is not there.
-    reply : Out stream, chunks for the gateway.
-    reading : Out, a read is under way.
-    unknown, running, section : Out, errors of this cycle.
+    arrive, kind, data : In
+        A packet that is neither spike nor token comes in this cycle.
+    accepting : In
+        The core is paused and may be programmed.
+    may_reply : In
+        Nothing else wants the core's output.
+    program : Out
+        The write.
+    inspect : Out
+        The read; its chunk must show one cycle later, zero for a section that is not there.
+    reply
+        Out stream, chunks for the gateway.
+    reading : Out
+        A read is under way.
+    unknown, running, section : Out
+        Errors of this cycle.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -21,14 +21,22 @@ class Quantiser(Component):
 
     Members
     -------
-    entry : In, the schedule entry.
-    ladder : In, the core compares with ladders.
-    ask, silent, base : In, a neuron asks for its first word of thresholds; see `ListQuantiser`.
-    read_enable, read_address, read_data : to the threshold memory.
-    visit : In, two cycles after ``ask``, until the next.
-    valid, found : Out, the neuron leaves.
-    crossed : Out, the count of its thresholds.
-    left : Out, its potential less the threshold that a reset subtracts.
+    entry : In
+        The schedule entry.
+    ladder : In
+        The core compares with ladders.
+    ask, silent, base : In
+        A neuron asks for its first word of thresholds; see `ListQuantiser`.
+    read_enable, read_address, read_data
+        To the threshold memory.
+    visit : In
+        Two cycles after ``ask``, until the next.
+    valid, found : Out
+        The neuron leaves.
+    crossed : Out
+        The count of its thresholds.
+    left : Out
+        Its potential less the threshold that a reset subtracts.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

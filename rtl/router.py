@@ -33,27 +33,38 @@ FED_BY: dict[int, tuple[int, ...]] = {
 
 
 class InputPort(Component):
-    """Hold the flits of one input and offer the first to the outputs that it wants.
+    """Hold the flits of one input and offer the first to the outputs that it requests.
 
     A flit's way is worked out as it comes and held beside it: between the FIFO and the arbiters of the
     outputs lies no comparison of coordinates.
 
     Parameters
     ----------
-    spec : sizes.
-    port : which of `PORTS`.
+    spec : SystemSpec
+        Sizes of the chip.
+    port : int
+        Which of `PORTS`.
 
     Members
     -------
-    x, y : In, the router's coordinates (straps).
-    present_out : In(5), outputs with something attached (straps).
-    i : In(stream), flits from outside; two are held.
-    head : Out(flit), the first flit held; it has a meaning while `requests` or `intake` is not zero.
-    taken : In(5), outputs that hold this input's token of the step.
-    requests : Out(5), outputs that the head asks for in this cycle.
-    granted : In(5), outputs by which a copy leaves in this cycle; only requested ones.
-    intake : Out, the head is a token and goes to all present outputs that this input feeds.
-    errors : Out(3), copies sunk in this cycle because nothing is attached where they want to go.
+    x, y : In
+        The router's coordinates (straps).
+    present_out : In(5)
+        Outputs with something attached (straps).
+    i : In(stream)
+        Flits from outside; two are held.
+    head : Out(flit)
+        The first flit held; it has a meaning while `requests` or `intake` is not zero.
+    taken : In(5)
+        Outputs that hold this input's token of the step.
+    requests : Out(5)
+        Outputs that the head asks for in this cycle.
+    granted : In(5)
+        Outputs by which a copy leaves in this cycle; only requested ones.
+    intake : Out
+        The head is a token and goes to all present outputs that this input feeds.
+    errors : Out(3)
+        Copies sunk in this cycle because nothing is attached to the output they request.
     """
 
     def __init__(self, spec: SystemSpec, port: int) -> None:
@@ -76,7 +87,7 @@ class InputPort(Component):
         self._served = Signal(5, name="served")
 
     def _route(self) -> Value:
-        """Return the outputs (5 bits) that the coming flit wants; never one that this input does not feed."""
+        """Return the outputs (5 bits) that the coming flit requests; only such as this input feeds."""
         x, y, flit, port = self.x, self.y, self.i.payload, self._port
         column = (flit.x0 <= x) & (x <= flit.x1) if port in (E, W, L) else Const(1)
         row = (flit.y0 <= y) & (y <= flit.y1)
@@ -87,7 +98,7 @@ class InputPort(Component):
         return Cat(north, east, south, west, column & row)
 
     def elaborate(self, platform: object) -> Module:
-        """Rules 2, 4, 6: a token is taken in by all outputs at once; a packet leaves when every copy has."""
+        """Apply rules 2, 4 and 6: all outputs take a token at once; a packet leaves with its last copy."""
         m = Module()
         m.submodules.fifo = fifo = self._fifo
         first, want, served = fifo.o, fifo.o.payload.want, self._served
@@ -116,21 +127,32 @@ class OutputPort(Component):
 
     Parameters
     ----------
-    spec : sizes.
-    port : which of `PORTS`.
+    spec : SystemSpec
+        Sizes of the chip.
+    port : int
+        Which of `PORTS`.
 
     Members
     -------
-    present : In, something is attached (strap).
-    eager : In, offer also what is not taken (strap): the gateway's outlet, whose host may wait for an offer.
-        Any other output offers only what is taken in the same cycle, so no link sees an offer change.
-    present_in : In(5), inputs with something attached (straps).
-    heads : In(flit) of the five inputs.
-    requests : In(5), inputs whose head asks for this output.
-    intake : In(5), inputs whose head is a token that is taken in this cycle.
-    granted : Out(5), the input whose head leaves in this cycle.
-    taken : Out(5), inputs whose token of this step is held.
-    o : Out(stream), flits to outside.
+    present : In
+        Something is attached (strap).
+    eager : In
+        Offer also what is not taken (strap): the gateway's outlet, whose host may wait for an offer. Any
+        other output offers only what is taken in the same cycle, so no link sees an offer change.
+    present_in : In(5)
+        Inputs with something attached (straps).
+    heads
+        In(flit) of the five inputs.
+    requests : In(5)
+        Inputs whose head asks for this output.
+    intake : In(5)
+        Inputs whose head is a token that is taken in this cycle.
+    granted : Out(5)
+        The input whose head leaves in this cycle.
+    taken : Out(5)
+        Inputs whose token of this step is held.
+    o : Out(stream)
+        Flits to outside.
     """
 
     def __init__(self, spec: SystemSpec, port: int) -> None:
@@ -152,7 +174,7 @@ class OutputPort(Component):
         self._turns = RoundRobin(5)
 
     def elaborate(self, platform: object) -> Module:
-        """Rules 2, 3 and 5: collect tokens; send the step's token or the head whose turn it is."""
+        """Apply rules 2, 3 and 5: collect tokens; send the step's token or the head whose turn it is."""
         m = Module()
         m.submodules.turns = turns = self._turns
         taken, pause, complete = Signal(5, name="taken_register"), self._pause, Signal()
@@ -193,10 +215,14 @@ class Router(Component):
 
     Members
     -------
-    x, y : In, own coordinates (straps).
-    present_in, present_out : In(5), which ports have something attached (straps).
-    i, o : five streams in and out, in `PORTS` order.
-    hops, token_hops, errors : Out, events of this cycle for the counters.
+    x, y : In
+        Own coordinates (straps).
+    present_in, present_out : In(5)
+        Which ports have something attached (straps).
+    i, o
+        Five streams in and out, in `PORTS` order.
+    hops, token_hops, errors : Out
+        Events of this cycle for the counters.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -218,7 +244,7 @@ class Router(Component):
         self._outputs = [OutputPort(spec, port) for port in range(5)]
 
     def elaborate(self, platform: object) -> Module:
-        """Join five inputs and five outputs, each with each."""
+        """Join each of the five inputs with each of the five outputs."""
         m = Module()
         for port, name in enumerate(PORTS):
             m.submodules[f"input_{name}"] = source = self._inputs[port]

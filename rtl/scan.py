@@ -72,10 +72,14 @@ class Scan(Component):
 
     Members
     -------
-    begin : In, begin in the next cycle, with the ``summary`` of this one.
-    ports : Out(LevelPort), read the levels.
-    valid, event : Out, an event, and its axon.
-    over : Out, there is no further event: the first cycle after the last one, or in which the first could be.
+    begin : In
+        Begin in the next cycle, with the ``summary`` of this one.
+    ports : Out(LevelPort)
+        Read the levels.
+    valid, event : Out
+        An event, and its axon.
+    over : Out
+        There is no further event: the first cycle after the last one, or in which the first could be.
     """
 
     def __init__(self, core: CoreSpec) -> None:

@@ -19,13 +19,19 @@ class Schedule(Component):
 
     Members
     -------
-    program, inspect : In, chunks; any write to the control or schedule memory returns the position to zero,
-        and reset does not: a core is enabled by such a write.
-    length : In, entries in use.
-    look : In, read the current entry; not together with ``program`` or ``inspect``.
-    advance : In, the step has ended.
-    entry : Out, the entry read last, from one cycle later on.
-    position, repetition : Out, where in the schedule the core is.
+    program, inspect : In
+        Chunks; any write to the control or schedule memory returns the position to zero, and reset does not:
+        a core is enabled by such a write.
+    length : In
+        Entries in use.
+    look : In
+        Read the current entry; not together with ``program`` or ``inspect``.
+    advance : In
+        The step has ended.
+    entry : Out
+        The entry read last, from one cycle later on.
+    position, repetition : Out
+        Where in the schedule the core is.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -45,7 +51,7 @@ class Schedule(Component):
         self._memory = section_memory(spec, Section.SCHEDULE)
 
     def elaborate(self, platform: object) -> Module:
-        """Count repetitions, then entries, around."""
+        """Count the repetitions of an entry, then the entries, and begin again."""
         m = Module()
         m.submodules.schedule_memory = memory = self._memory
         entry = data.View(self._layout, memory.read.data)

@@ -41,5 +41,6 @@ def visit_struct(spec: SystemSpec) -> data.StructLayout:
 def load(m: Module, into: data.View, *sources: data.View) -> None:
     """Load every field of a register that a source has by the same name."""
     for source in sources:
-        for name in into.shape().members.keys() & source.shape().members.keys():
-            m.d.sync += Value.cast(into[name]).eq(Value.cast(source[name]))
+        for name in into.shape().members:
+            if name in source.shape().members:
+                m.d.sync += Value.cast(into[name]).eq(Value.cast(source[name]))

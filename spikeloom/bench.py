@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from emu.container import load_image
-from emu.errors import SpikeloomError
+from emu.errors import SpikeloomError, clause
 from emu.spec import SystemSpec, preset
 from mapping.chip import open_chip
 from mapping.datasets.load import load_data
@@ -128,7 +128,7 @@ def export_verilog(
             core = preset(preset_name).resized(**changes)
             spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except ValueError as error:
-            raise MappingError(f"The chip cannot be built: {error}.") from None
+            raise MappingError(f"The chip cannot be built: {clause(error)}.") from None
     with _stage(directory) as stage:
         try:
             write_verilog(spec, stage, initial=initial)
@@ -144,8 +144,8 @@ def _write_bench(stage: Path, directory: Path) -> None:
         if code := _program(["--export-bench", str(stage)], errors):
             errors.seek(0)
             said = errors.read().strip().rpartition("\n")[2].removeprefix("spikeloom: ")
-            reason = said.replace(str(stage), str(directory)) or f"exit code {code}."
-            raise BenchEnvironmentError(f"The bench of {directory} could not be written: {reason}")
+            reason = said.replace(str(stage), str(directory)) or f"exit code {code}"
+            raise BenchEnvironmentError(f"The bench of {directory} could not be written: {clause(reason)}.")
 
 
 @contextmanager

@@ -73,9 +73,10 @@ def _misused(error: Any) -> int:
         return int(error.exit_code)
     found: list[dict[str, Any]] = getattr(error.__context__, "errors", list)()  # of pydantic
     value = f", not {str(found[0]['input'])[:100]!r}" if found else ""
-    inner = error.ctx is not None and error.ctx.parent is not None
-    name = f" {error.ctx.info_name}" if inner else ""
-    return complain(f"{text}{value}; 'spikeloom{name} --help' lists what can be given.")
+    words, context = ["--help"], error.ctx
+    while context is not None and context.parent is not None:
+        words, context = [context.info_name, *words], context.parent
+    return complain(f"{text}{value}; 'spikeloom {' '.join(words)}' lists what can be given.")
 
 
 def main(arguments: list[str] | None = None) -> int:

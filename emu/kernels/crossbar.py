@@ -36,7 +36,7 @@ AT_ONCE = 120
 
 @njit
 def discard(program: Program, state: State, core: int, bank: int) -> int:
-    """Empty a bank of a core and return how many axons were present."""
+    """Clear a bank of a core and return how many axons were present."""
     at = bank * len(program.row_cells) + program.axon_at[core]
     place = bank * len(program.enabled) + core
     count = state.events[place]
@@ -48,7 +48,7 @@ def discard(program: Program, state: State, core: int, bank: int) -> int:
 
 @njit
 def _flush(state: State, width: int, payload: int) -> None:
-    """Add the sums of 8 bits, times their payload, to the column sums, and empty them."""
+    """Add the sums of 8 bits, times their payload, to the column sums, and clear them."""
     sums, partial = state.sums[:width], state.partial[:width]
     times = np.int32(payload)
     for column in range(width):
@@ -140,7 +140,7 @@ def _by_plane(program: Program, state: State, core: int, events: int, at: int, w
 
 @njit
 def _take_events(program: Program, state: State, core: int, bank: int, events: int) -> tuple[int, int]:
-    """Empty a bank into ``state.payload`` and groups of equal payloads; return the least and the greatest.
+    """Move a bank into ``state.payload`` and groups of equal payloads; return the least and the greatest.
 
     A group holds one payload if all are within `GROUPS`; otherwise nobody reads the groups.
     """
@@ -169,7 +169,7 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
 
 @njit
 def integrate(program: Program, state: State, core: int, bank: int) -> int:
-    """Put the column sums of a bank's events into ``state.sums``, empty it, return how many there were."""
+    """Put the column sums of a bank's events into ``state.sums``, clear it, return how many there were."""
     at = bank * len(program.row_cells) + program.axon_at[core]
     place = bank * len(program.enabled) + core
     width, events = program.neurons[core] * program.columns[core], state.events[place]

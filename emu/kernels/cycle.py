@@ -61,7 +61,7 @@ QUIET = 0
 FULL = 1
 """The record might overflow in the next cycle."""
 STOPPED = 2
-"""As many tokens have left by the gateway as the caller wanted to see."""
+"""As many tokens have left by the gateway as the caller asked for."""
 
 
 @njit
@@ -144,10 +144,10 @@ def _leads_on(mesh: Mesh, timing: Timing, target: int) -> bool:
 
 @njit
 def _plan(mesh: Mesh, timing: Timing, router: int, heads: int) -> int:
-    """Return the outputs that each head wants, five bits an input, if all can go everywhere at once, else 0.
+    """Return the outputs that heads request, five bits an input, if all can go everywhere at once, else 0.
 
     They can if no token is to leave or to be taken in, none of the heads is of a later step or has been
-    somewhere already, no output is wanted twice and every wanted one is present and has room.
+    somewhere already, no output is requested twice, and every requested one is present and has room.
     """
     base, claimed, plan = PORTS * router, 0, 0
     if mesh.complete[router]:

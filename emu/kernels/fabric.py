@@ -215,9 +215,12 @@ def run_steps(
 
     Parameters
     ----------
-    stimulus_at : (steps + 1,), where the packets of a step of the run begin in ``stimulus``.
-    stimulus : (p, 6), x0, x1, y0, y1, axon, payload.
-    room : most packets that go to the gateway in one step.
+    stimulus_at : int64 (steps + 1,)
+        Where the packets of a step of the run begin in ``stimulus``.
+    stimulus : int64 (p, 6)
+        x0, x1, y0, y1, axon, payload.
+    room : int
+        Most packets that go to the gateway in one step.
     """
     for step in range(first, last):
         for lane in range(lanes):

@@ -80,7 +80,7 @@ class Mesh(NamedTuple):
     complete: Ints  # (R,) outputs that have taken the token of every input that feeds them
     awake: Ints  # (2, R) routers to visit in an even or odd cycle
     marked: Ints  # (R,) the latest cycle for which a router is in ``awake``
-    want: Ints  # (5,) scratch: outputs wanted by each head
+    want: Ints  # (5,) scratch: outputs that each head requests
     ask: Ints  # (5,) scratch: outputs requested by each head
     clock: Ints  # (3,)
 
@@ -168,7 +168,7 @@ def unpack_flit(flit: int) -> tuple[int, int]:
 
 @njit
 def route(port: int, x: int, y: int, flit: int) -> int:
-    """Return the outputs wanted by a packet that came in by ``port`` (network.md, "Ports and routes")."""
+    """Return the outputs that a packet from ``port`` requests (network.md, "Ports and routes")."""
     x0, x1, y0, y1 = unpack_place(flit)
     local = (1 << LOCAL) if y0 <= y <= y1 else 0
     south = (1 << SOUTH) if y1 > y else 0

@@ -45,7 +45,7 @@ CROSSED_MASK = (1 << CROSSED_BITS) - 1
 def _write_down(
     program: Program, state: State, record: Record, core: int, lane: int, step: int, at: int
 ) -> int:
-    """Record spikes, and the state stored if wanted; return how many neurons fired, see ``state.fired``."""
+    """Record spikes and, if asked for, states; return how many neurons fired (in ``state.fired``)."""
     n = program.neurons[core]
     crossed, fired = state.crossed[at : at + n], state.fired
     count = spikes = 0

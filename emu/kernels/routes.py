@@ -121,8 +121,10 @@ def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) ->
 
     Parameters
     ----------
-    rectangles : (r, 4), x0, x1, y0, y1 of stimulus packets.
-    fed : (r,), how many had this rectangle.
+    rectangles : int64 (r, 4)
+        x0, x1, y0, y1 of stimulus packets.
+    fed : int64 (r,)
+        How many had this rectangle.
     """
     for i in range(len(fed)):
         _arrive(program, state, rectangles[i], fed[i])

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
-from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, Section, column
+from emu.tables import column
+from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, Section
 
 __all__ = [
     "ABSENT",
@@ -191,7 +192,7 @@ class Record(NamedTuple):
     """What a run writes down until the caller takes it away; each lane has an equal share of the rows."""
 
     spikes: Ints  # (s,) step, core, neuron, count in one number
-    visits: Ints  # (v, fields) step, core, neuron and the state stored; no rows if not wanted
+    visits: Ints  # (v, fields) step, core, neuron and the state stored; no rows if not recorded
     outputs: Ints  # (o, 3) step, axon, payload
     used: Ints  # (3 L,) the next free rows
 
@@ -234,9 +235,12 @@ def make_record(*, rows: int, outputs: int, visits: bool, lanes: int = 1) -> Rec
 
     Parameters
     ----------
-    rows : neuron visits that each lane can record.
-    outputs : packets to the gateway that each lane can record.
-    visits : whether the state that a visit stores is recorded.
+    rows : int
+        Neuron visits that each lane can record.
+    outputs : int
+        Packets to the gateway that each lane can record.
+    visits : bool
+        Whether the state that a visit stores is recorded.
     """
     return _started(
         Record(
@@ -257,7 +261,7 @@ def _started(record: Record) -> Record:
 
 
 def clear_record(record: Record) -> list[tuple[Ints, Ints, Ints]]:
-    """Return copies of the rows in use (spikes, visits, outputs) of lanes with any; empty the buffers."""
+    """Return copies of the rows in use (spikes, visits, outputs) of lanes with any; clear the buffers."""
     lanes = len(record.used) // USED_KINDS
     used = record.used.reshape(lanes, USED_KINDS).copy()
     _started(record)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import THRESHOLDS_A_WORD, SystemSpec
-from emu.words import RECTANGLE, Emission, Reset, Section, table_of
+from emu.tables import table_of
+from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
 from mapping.layout.cut import CorePart
 from mapping.layout.partition import LayerPart, Partition

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
+from emu.errors import clause
 from emu.image import core_chunks
 from emu.spec import preset
 from emu.words import COUNTERS
@@ -364,5 +365,5 @@ def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[MappingError
     """Return what to raise when no target is left: the one refusal, or all in one sentence."""
     if len({str(refusal) for refusal in refusals}) == 1:
         return refusals[0]
-    told = " ".join(f"{part['target']}: {part['refusal']}" for part in parts)
-    return MappingError(f"Every target refuses the network. {told}")
+    told = "; ".join(f"{part['target']}: {clause(part['refusal'])}" for part in parts)
+    return MappingError(f"Every target refuses the network: {told}.")

@@ -40,15 +40,7 @@ _PRESETS = tuple(PRESETS)
 _HEADER = ("version", "name", "title", "kind")
 _FIELDS = ("value", "unit", "low", "high", "kind", "source")
 _SCALE_KEY = "scale"
-_SCALES = (
-    "axons",
-    "columns",
-    "lanes",
-    "payload_bits",
-    "potential_bits",
-    "sum_bits",
-    "strengths",
-)
+_SCALES = ("axons", "columns", "lanes", "payload_bits", "potential_bits", "sum_bits", "strengths")
 _SECTIONS = ("target", "geometry", "timing", "energy")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MESH = re.compile(r"auto|[1-9][0-9]{0,2}x[1-9][0-9]{0,2}")

@@ -250,7 +250,7 @@ def train_lenet(
         Without PyTorch.
     """
     if spikes not in SPIKES:
-        raise ValueError(f"the number of spikes is {spikes}: give 1, 2 or 4")
+        raise ValueError(f"The number of spikes is {spikes}; give 1, 2 or 4.")
     check_arguments(seed, epochs)
     check_output(output)
     recipe = LENET_RECIPE if epochs is None else replace(LENET_RECIPE, epochs=epochs)

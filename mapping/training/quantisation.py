@@ -76,16 +76,18 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError("training needs PyTorch, which is not installed: run pip install torch") from error
+        raise ImportError(
+            "Training needs PyTorch, which is not installed; run 'pip install torch'."
+        ) from error
     return torch
 
 
 def check_arguments(seed: int, epochs: int | None) -> None:
     """Refuse a negative seed and a number of epochs below one with a ValueError."""
     if seed < 0:
-        raise ValueError(f"the training seed is {seed}: give an integer of 0 or more")
+        raise ValueError(f"The training seed is {seed}; give an integer of 0 or more.")
     if epochs is not None and epochs < 1:
-        raise ValueError(f"the number of training epochs is {epochs}: give an integer of 1 or more")
+        raise ValueError(f"The number of training epochs is {epochs}; give an integer of 1 or more.")
 
 
 def check_output(path: Path) -> None:

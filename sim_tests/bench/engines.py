@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emu.errors import SpikeloomError
+from emu.errors import SpikeloomError, clause
 from emu.jit import OFF
 from emu.spec import SystemSpec
 from emu.trace import RunResult
@@ -135,7 +135,7 @@ def run_jobs(
     """
     spec = check_spec(jobs)
     if waves is not None and len(jobs) != 1:
-        raise ValueError(f"waves must be of one job, not {len(jobs)}")
+        raise ValueError(f"waves must be of one job, not {len(jobs)}.")
     with nullcontext() if waves is None else whole(waves) as place:
         if engine == "pysim":
             return [run_pysim(job, place) for job in jobs]
@@ -175,7 +175,7 @@ def _bury(folder: Path, pending: Sequence[int]) -> None:
     dead = next((number for number in left if (folder / f"started{number:05d}").exists()), None)
     tail = _complaint(folder / "log.txt", folder)
     if dead is None:
-        raise EngineError(f"the simulator ended before the first job: {tail}")
+        raise EngineError(f"The simulator ended before the first job: {clause(tail)}.")
     (folder / f"failure{dead:05d}.txt").write_text(f"the simulator died while it ran the chip: {tail}")
 
 
@@ -258,7 +258,9 @@ def _compile(
             log_file=log,
         )
     except (SystemExit, RuntimeError, subprocess.CalledProcessError) as error:
-        raise EngineError(f"{engine} could not compile the design: {_complaint(log, folder)}") from error
+        raise EngineError(
+            f"{engine} could not compile the design: {clause(_complaint(log, folder))}."
+        ) from error
 
 
 @contextmanager
@@ -318,13 +320,13 @@ def _simulate(runner: Runner, build: Path, engine: str, folder: Path, waves: boo
     ended = len(list(folder.glob("result*.npz"))) == len(list(folder.glob("job*.npz")))
     if tests < 1 or (failed and ended):
         complaint = _complaint(folder / "log.txt", folder)
-        raise EngineError(f"{engine} ran {tests} tests, {failed} failed: {complaint}")
+        raise EngineError(f"{engine} ran {tests} tests, {failed} failed: {clause(complaint)}.")
 
 
 def _keep_waves(folder: Path, waves: Path) -> None:
     found = sorted(folder.glob("*.vcd"))
     if not found:
-        raise EngineError("the simulator wrote no waves")
+        raise EngineError("The simulator wrote no waves; choose another with --sim.")
     shutil.move(found[0], waves)
 
 
@@ -337,5 +339,5 @@ def check_spec(jobs: Sequence[BenchJob]) -> SystemSpec:
     """
     specs = {repr(job.spec): job.spec for job in jobs}
     if len(specs) != 1:
-        raise ValueError(f"jobs of one run must share one geometry, not {len(specs)}")
+        raise ValueError(f"Jobs of one run must share one geometry, not {len(specs)}.")
     return next(iter(specs.values()))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from emu.errors import clause
 from emu.spec import SystemSpec
 from rtl.export import SIDECAR
 from rtl.start_values import PATTERN
@@ -99,7 +100,10 @@ def read_design(folder: Path) -> tuple[SystemSpec, dict[str, str]]:
     except VerifyError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise VerifyError(f"{sidecar} must hold the sizes of a chip: {error}.") from error
+        raise VerifyError(
+            f"{sidecar} must hold the sizes of a chip ({clause(error)}); "
+            "write the folder with 'spikeloom verilog'."
+        ) from error
     for path in sorted(folder.glob("*.v")) + sorted(folder.glob("*.sv")):
         if path.name not in texts:
             raise VerifyError(

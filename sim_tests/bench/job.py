@@ -110,9 +110,9 @@ def prepare(
     ValueError : the expected result has no potentials or no cycles, so a bench would compare too little.
     """
     if expected.visits is None:
-        raise ValueError("expected result must carry potentials; run the machine with potentials=True")
+        raise ValueError("Expected result must carry potentials; run the machine with potentials=True.")
     if expected.elapsed is None:
-        raise ValueError("expected result must carry cycles; run the machine with cycles=True")
+        raise ValueError("Expected result must carry cycles; run the machine with cycles=True.")
     counts = {tuple(row[:3]): int(row[3]) for row in expected.spikes.tolist()}
     beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.visits.tolist()]
     run, first = run_flits(image.spec, stimulus)

@@ -102,7 +102,7 @@ def draw_resets(seed: int, phases: int = len(Phase)) -> list[tuple[Phase, int]]:
     ValueError : there are fewer or more phases.
     """
     if not 2 <= phases <= len(Phase):
-        raise ValueError(f"phases must be 2..{len(Phase)}, not {phases}")
+        raise ValueError(f"phases must be 2..{len(Phase)}, not {phases}.")
     rng = np.random.default_rng([seed, 0x7E5E7])
     chosen = [list(Phase)[at] for at in rng.permutation(len(Phase)).tolist()]
     last = next(phase for phase in chosen if phase <= Phase.TOKEN_WAIT)

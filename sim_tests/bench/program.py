@@ -141,7 +141,9 @@ def _verify(options: argparse.Namespace, teller: _Teller) -> int:
     engine = choose(options.sim)
     spec, design = read_design(options.verilog) if options.verilog is not None else (None, None)
     if design is not None and engine == "pysim":
-        raise VerifyError("pysim reads no Verilog; use --sim verilator or --sim icarus with --verilog.")
+        raise VerifyError(
+            "Simulator pysim reads no Verilog; use --sim verilator or --sim icarus with --verilog."
+        )
     with teller.busy("emulating"):
         systems = _systems(options, spec)
     outcomes: dict[str, Outcome] = {}

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
+from emu.tables import columns_of
 from emu.trace import RunResult, Stimulus
-from emu.words import RECTANGLE, ErrorCause, Kind, Section, Status, columns_of
+from emu.words import RECTANGLE, ErrorCause, Kind, Section, Status
 
 __all__ = ["WORDS", "expected_status", "status_fault"]
 
@@ -44,7 +45,7 @@ def _position(repeats: Sequence[int], steps: int) -> tuple[int, int]:
         if step < repeat:
             return entry, step
         step -= repeat
-    raise AssertionError("a schedule begins again after its last entry")
+    raise AssertionError("A schedule begins again after its last entry.")
 
 
 def expected_status(image: SystemImage, stimulus: Stimulus, expected: RunResult) -> Ints:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from emu.container import load_image
-from emu.errors import SpikeloomError
+from emu.errors import SpikeloomError, clause
 from emu.image import ImageError, SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
@@ -123,7 +123,8 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
         image, stimulus = random_system(seed, spec=spec)
     except ImageError as error:
         raise VerifyError(
-            f"The chip is too small for the random program of seed {seed} ({error}); verify an image instead."
+            f"The chip is too small for the random program of seed {seed} ({clause(error)}); "
+            "verify an image instead."
         ) from error
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
     oracle = run_oracle(image, stimulus, cycles=True)
@@ -186,7 +187,9 @@ def read_stimulus(path: Path) -> Stimulus:
         if whole:
             return Stimulus(steps=int(arrays["steps"]), step=arrays["step"], packet=arrays["packet"])
     except (MappingError, ValueError, OverflowError) as error:
-        raise VerifyError(f"{path} is no stimulus (an npz of steps, step, packet): {error}") from error
+        raise VerifyError(
+            f"{path} is no stimulus (an npz of steps, step, packet): {clause(error)}."
+        ) from error
     raise VerifyError(f"{path} is no stimulus: steps, step and packet must be whole numbers.")
 
 
@@ -212,7 +215,7 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
     except FileNotFoundError:
         raise VerifyError(f"There is no image file {path}.") from None
     except (OSError, ValueError) as error:
-        raise VerifyError(f"{error}.".replace("..", ".")) from error
+        raise VerifyError(f"{clause(error)}.") from error
     if image.spec.cores > LIMIT_CORES:
         raise VerifyError(
             f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
@@ -223,7 +226,7 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
     try:
         expected = Machine(image).run(events, cycles=True, potentials=True)
     except ValueError as error:
-        raise VerifyError(f"{stimulus} does not fit {path}: {error}.") from error
+        raise VerifyError(f"{stimulus} does not fit {path}: {clause(error)}.") from error
     if expected.elapsed is not None and expected.elapsed > LIMIT_CYCLES:
         raise VerifyError(
             f"{path} takes {expected.elapsed} cycles with this stimulus, more than the {LIMIT_CYCLES} that "

@@ -32,10 +32,10 @@ from sim_tests.generators.systems import make_core, make_system
 __all__ = ["IMAGE_DIGEST", "LOADS", "injection_rates", "random_image", "rows", "stimulus"]
 
 SIDE, DRIVEN, RECURRENT, STEPS = 4, 64, 128, 20
-IMAGE_DIGEST = "d3b1b52ed22bcd9667eba60639b6e1435a8364ecad8552d05738f17ec2855f93"
+IMAGE_DIGEST = "ab518a5282416e34b4fef9bbb542272d366fd2a664f7af35b91075e8f45f3e2e"
 """Digest of `random_image`: figures of different images are not comparable."""
 
-LOADS = {0.01: 4.5, 0.02: 12.0, 0.03: 22.5}
+LOADS = {0.01: 2.1, 0.02: 5.85, 0.03: 12.0}
 """Injections per core and cycle -> stimulus packets of a step, on average, that bring them about."""
 
 _ROUNDS = 2

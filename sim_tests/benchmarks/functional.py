@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = ["dense_core", "eleven_cores", "rows"]
 
 STEPS = 200
 ROOF = "row addition alone"
+BYTE = 255
 RESETS = {"stateless": Reset.CLEAR, "with state": Reset.SUBTRACT}
 
 
@@ -38,7 +39,7 @@ def _add_rows(cells: NDArray[np.int8], rows: NDArray[np.int64], sums: NDArray[np
 
 
 def dense_core(
-    share: float, reset: Reset, payload: int = 1
+    share: float, reset: Reset, payload: int = 1, strengths: Sequence[int] = (1,)
 ) -> tuple[SystemImage, Stimulus, list[NDArray[np.int64]]]:
     """Return one reference core with cells -1, 0, 1 alike, its stimulus, and the active rows of each step.
 
@@ -47,16 +48,19 @@ def dense_core(
     share : of the rows that are active in a step.
     reset : of all neurons; their threshold is never reached.
     payload : largest payload; all up to it are alike.
+    strengths : of the digits of a neuron.
     """
     spec = SystemSpec(core=preset("reference"), width=1, height=1)
     rng = np.random.default_rng(0)
-    cells = rng.integers(-1, 2, (spec.core.axons, spec.core.columns), dtype=np.int8)
+    neurons = spec.core.words * (spec.core.lanes // len(strengths))
+    cells = rng.integers(-1, 2, (spec.core.axons, neurons * len(strengths)), dtype=np.int8)
     active = round(spec.core.axons * share)
     rows = [np.sort(rng.permutation(spec.core.axons)[:active]) for _ in range(STEPS)]
     packet = np.zeros((active * STEPS, 6), np.int64)
     packet[:, 4], packet[:, 5] = np.concatenate(rows), rng.integers(1, payload + 1, len(packet))
     stimulus = Stimulus(steps=STEPS, step=np.repeat(np.arange(STEPS), active), packet=packet)
-    return make_system(spec, make_core(cells, thresholds=[spec.core.never], reset=reset)), stimulus, rows
+    core = make_core(cells, strengths=strengths, thresholds=[spec.core.never], reset=reset)
+    return make_system(spec, core), stimulus, rows
 
 
 def eleven_cores(reset: Reset) -> tuple[SystemImage, Stimulus]:
@@ -104,6 +108,21 @@ def _dense_rows(options: Options) -> Iterator[Row]:
         )
 
 
+def _digit_rows(options: Options) -> Iterator[Row]:
+    """Yield a dense core with 8-bit payloads and one digit, and the same core with five."""
+    before = 0.0
+    for strengths in ((1,), (1, 3, 9, 27, 81)):
+        image, stimulus, rows = dense_core(0.2, Reset.CLEAR, BYTE, strengths)
+        core = image.cores[0]
+        assert core is not None
+        cells = sum(map(len, rows)) * core.crossbar.shape[1]
+        speed = cells / best(partial(Machine(image).run, stimulus), options.clock)
+        what = f"one dense core, 8-bit payloads, {len(strengths)} digit{'s' * (len(strengths) > 1)}"
+        ratio = ("", "") if not before else (f"{speed / before:.2f}", "the same with one digit")
+        yield Row(what, f"{speed / 1e9:.1f} G cells/s", *ratio)
+        before = speed
+
+
 def _core_rows(options: Options) -> Iterator[Row]:
     for name, reset in RESETS.items():
         image, stimulus = eleven_cores(reset)
@@ -129,5 +148,6 @@ def _demo_rows(options: Options) -> Iterator[Row]:
 def rows(options: Options) -> Iterator[Row]:
     """Yield the roof, one dense core, eleven cores and the demo network."""
     yield from _dense_rows(options)
+    yield from _digit_rows(options)
     yield from _core_rows(options)
     yield from _demo_rows(options)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emu.functional import Job, Source
 from emu.jit import njit, ticks
-from emu.kernels import fabric, neuron
+from emu.kernels import fabric, membrane, neuron, quantise
 from emu.kernels import state as arrays
 from emu.kernels.crossbar import integrate
 from emu.kernels.state import Ints, Program, Record, State
@@ -65,7 +65,7 @@ def _steps(
             if entry < 0:
                 continue
             start = ticks()
-            neuron.take_thresholds(program, state, core, entry)
+            quantise.take_thresholds(program, state, core, entry)
             spent[1] += ticks() - start
             for lane in range(lanes):
                 now, bank = lane * span + step, 2 * lane + (step & 1)
@@ -73,13 +73,13 @@ def _steps(
                 a = ticks()
                 integrate(program, state, core, bank)
                 b = ticks()
-                neuron._membranes(program, state, core, first, entry)
+                membrane.membranes(program, state, core, first, entry)
                 c = ticks()
-                neuron._compare(program, state, core, first, entry)
+                quantise.compare(program, state, core, first, entry)
                 d = ticks()
                 fired = neuron._write_down(program, state, record, core, lane, now, first)
                 e = ticks()
-                fabric._emit(program, state, record, core, lane, now, bank ^ 1, fired)
+                fabric._emit(program, state, record, core, lane, now, bank ^ 1, fired, entry)
                 f = ticks()
                 for phase, cost in enumerate((b - a, c - b, d - c, e - d, f - e)):
                     spent[2 + phase] += cost

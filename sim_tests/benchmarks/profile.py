@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emu.functional import Source
 from emu.jit import njit
-from emu.kernels import crossbar, neuron
+from emu.kernels import crossbar, membrane, neuron, quantise
 from emu.kernels import state as arrays
 from emu.kernels.state import Program, Record, State
 from emu.words import Reset
@@ -40,20 +40,20 @@ def _count(program: Program, state: State, record: Record, times: int) -> None:
 @njit
 def _multiply(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
-        crossbar._by_product(program, state, 0, ACTIVE, 0, program.neurons[0])
+        crossbar._by_product(program.cells, state.sums, state.event[:ACTIVE], state.payload)
 
 
 @njit
 def _potentials(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
-        neuron._membranes(program, state, 0, 0, 0)
+        membrane.membranes(program, state, 0, 0, 0)
 
 
 @njit
 def _thresholds(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
-        neuron.take_thresholds(program, state, 0, 0)
-        neuron._compare(program, state, 0, 0, 0)
+        quantise.take_thresholds(program, state, 0, 0)
+        quantise.compare(program, state, 0, 0, 0)
 
 
 @njit

@@ -25,8 +25,8 @@ SPEC = SystemSpec(core=preset("tiny"), width=1, height=1)
 OBSERVED = [f"observe.{name}" for name in ("valid", "potential", "activity", "finished")]
 TOKEN, PAUSE = flit(SPEC, kind=Kind.TOKEN), flit(SPEC, kind=Kind.TOKEN, data=1)
 PLAIN, BUSY = COLOURS["plain"], "9"
-PHASE: dict[str, Box] = {letter: (letter, "6") for letter in "FDMCSE"}
-PHASE |= {"p": ("paused", PLAIN), "w": ("WAIT", PLAIN), "I": ("INTEGRATE", BUSY), "T": ("T", "5")}
+PHASE: dict[str, Box] = {"p": ("paused", PLAIN), "w": ("WAIT", PLAIN), "I": ("INTEGRATE", BUSY)}
+PHASE |= {"W": ("WALK", "6"), "N": ("N", "6"), "E": ("E", "3"), "T": ("T", "5")}
 ACTIVITY: dict[int, Box] = {
     Activity.INTEGRATE: ("integrate", BUSY),
     Activity.UPDATE: ("update", "6"),
@@ -46,7 +46,7 @@ def core_at_work() -> tuple[SystemImage, Stimulus]:
 def step() -> dict[str, Any]:
     """One step from token to token: phases of the oracle, everything else from the hardware."""
     image, stimulus = core_at_work()
-    first, cycles, next_token = -2, 19, 15
+    first, cycles, next_token = -2, 33, 27
     words, at = run_flits(SPEC, stimulus)
     spikes = [(first + 1 + place, int(words[place])) for place in range(at)]
     seen = _core(image.cores[0], [*spikes, (2, TOKEN), (next_token, TOKEN)], first=first, cycles=cycles)
@@ -68,9 +68,9 @@ def refused() -> dict[str, Any]:
     core = make_core(
         [[0]], reset=0, thresholds=[0] * 4, schedule=[[1, 0, 0, 1, 1, 0, 4]], fanout=[[0, 0, 1, 1, 4, True]]
     )
-    seen = _core(core, [(1, TOKEN)], first=0, cycles=22, stalls=(13, 14, 17, 18))
+    seen = _core(core, [(1, TOKEN)], first=0, cycles=28, stalls=(18, 19, 22, 23))
     lanes = [
-        clock(22),
+        clock(28),
         ["in", *stream_lanes(SPEC, seen, "i", "i", ready=False)],
         ["observe", _activity(seen), *_stored(seen)],
         ["out", *stream_lanes(SPEC, seen, "o", "o")],
@@ -80,20 +80,20 @@ def refused() -> dict[str, Any]:
 
 
 def control() -> dict[str, Any]:
-    """A pause token, a write of two potentials, and their read-back while the output is refused once."""
+    """A pause token, a write of a state word, and its read-back while the output is refused once."""
     high = pack(POINTER, {"section": Section.STATE, "address": 0}) >> CHUNK_BITS
     kinds = [(Kind.POINTER_HIGH, high), (Kind.POINTER_LOW, 0), (Kind.WRITE, 5), (Kind.WRITE, 9)]
     kinds += [(Kind.POINTER_LOW, 0), (Kind.READ, 2)]
     words = [flit(SPEC, kind=kind, data=data) for kind, data in kinds]
     offers = [(1, PAUSE), *((3 + place, word) for place, word in enumerate(words))]
-    seen = _core(None, offers, first=0, cycles=16, stalls=(12,), running=True)
+    seen = _core(None, offers, first=0, cycles=18, stalls=(14,), running=True)
     lanes = [
-        clock(16),
+        clock(18),
         ["in", *stream_lanes(SPEC, seen, "i", "i", ready=False)],
         _activity(seen),
         ["out", *stream_lanes(SPEC, seen, "o", "o")],
     ]
-    return diagram(lanes, first=0, title="Pause, write two potentials, read them back")
+    return diagram(lanes, first=0, title="Pause, write the two chunks of a state word, read them back")
 
 
 def agree(phases: str, activities: Sequence[int]) -> None:
@@ -103,7 +103,7 @@ def agree(phases: str, activities: Sequence[int]) -> None:
     ------
     ValueError : naming the first cycle in which they are not.
     """
-    letters = {Activity.INTEGRATE: "I", Activity.UPDATE: "FDMCSE", Activity.TOKEN_WAIT: "wT"}
+    letters = {Activity.INTEGRATE: "I", Activity.UPDATE: "WNE", Activity.TOKEN_WAIT: "wT"}
     letters |= {Activity.SEND_STALL: "ET", Activity.PAUSED: "p"}
     for cycle, (phase, activity) in enumerate(zip(phases, activities, strict=True)):
         if phase not in letters[Activity(activity)]:

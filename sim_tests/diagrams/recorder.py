@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from emu.image import SystemImage
 from emu.trace import Stimulus
-from sim_tests.oracle.cycles import Chip
+from sim_tests.oracle.cycles import Chip, CoreMachine
 from sim_tests.oracle.machine import stimulus_flits
 from sim_tests.oracle.rules import Core, Flit, Mesh
 
@@ -14,9 +14,11 @@ __all__ = ["PHASES", "PORTS", "record"]
 PORTS = "NESWL"
 """Ports in the order of their numbers."""
 
-PHASES = {"INTEGRATE": "I", "FETCH": "F", "DRIVE": "D", "MEMBRANE": "M", "COMPARE": "C", "STORE": "S"}
-PHASES |= {"EMIT": "E", "TOKEN": "T"}
-"""Phase -> its letter; WAIT is ``w``, and every cycle of a paused core ``p``."""
+PHASES = {"WAIT": "w", "INTEGRATE": "I", "WALK": "W", "TOKEN": "T"}
+"""Phase -> its letter. Every cycle of a paused core is ``p``.
+
+In the walk ``N`` is a cycle in which a neuron reaches the emitter, ``E`` one in which a packet is offered.
+"""
 
 
 class _Recorder(Chip):
@@ -36,14 +38,14 @@ class _Recorder(Chip):
     def cycle(self) -> bool:
         """Spend one cycle; what was at the head before and is not there after was removed."""
         self.before = [{i: list(fifo) for i, fifo in router.fifo.items()} for router in self.routers]
-        cores = [(machine.phase, machine.running) for machine in self.machines]
+        cores = [_begun(machine) for machine in self.machines]
         started = self.now is not None
         active = super().cycle()
         if self.now is None:
             return active
         self.now -= 1
-        for at, (phase, running) in enumerate(cores):
-            self.write(f"core {at}", (PHASES.get(phase, "w") if running else "p"))
+        for at, begun in enumerate(cores):
+            self.write(f"core {at}", _letter(self.machines[at], *begun))
         for at, router in enumerate(self.routers):
             for i, old in self.before[at].items():
                 if old and not any(flit is old[0] for flit in router.fifo[i]):
@@ -57,6 +59,20 @@ class _Recorder(Chip):
         for o, flit in leaving.items():
             self.write(f"router {at} out {PORTS[o]}", "K" if flit.is_token else "s")
         return super().depart(at, leaving)
+
+
+def _begun(machine: CoreMachine) -> tuple[str, int, int]:
+    """Return the letter of a core's phase, and how many neurons and packets it has counted."""
+    counts = machine.core.counts
+    return PHASES[machine.phase] if machine.running else "p", counts["neuron_updates"], counts["packets"]
+
+
+def _letter(machine: CoreMachine, phase: str, visits: int, packets: int) -> str:
+    """Return the letter of a cycle that began so, after it: a cycle of the walk tells what happened."""
+    counts = machine.core.counts
+    if phase == "W" and (machine.packets or counts["packets"] > packets):
+        return "E"
+    return "N" if phase == "W" and counts["neuron_updates"] > visits else phase
 
 
 def record(image: SystemImage, stimulus: Stimulus) -> tuple[dict[str, str], int]:

@@ -18,8 +18,8 @@ __all__ = ["EXAMPLE", "barrier", "example", "example_texts", "host"]
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "reference" / "example.md"
 MARKS: dict[str, Box] = {"K": ("K", COLOURS["token"]), "s": ("s", COLOURS["spike"])}
-PHASE: dict[str, Box] = {letter: (letter, "6") for letter in "FDMCSE"}
-PHASE |= {"w": ("wait", "2"), "I": ("I", "9"), "T": ("T", "5")}
+PHASE: dict[str, Box] = {"w": ("wait", "2"), "I": ("I", "9"), "T": ("T", "5")}
+PHASE |= {"W": ("walk", "6"), "N": ("N", "6"), "E": ("E", "3")}
 
 
 def example() -> dict[str, Any]:
@@ -41,7 +41,7 @@ def barrier() -> dict[str, Any]:
     """The end of step 0 and the begin of step 1 of the example: every token, taken and leaving."""
     names = example()
     rows, _ = record(names["image"], names["stimulus"])
-    first, last = 12, 26
+    first, last = 22, 37
     lanes: list[Lane] = [clock(last - first)]
     for core in range(2):
         shown = {name: row[first:last] for name, row in rows.items() if name.split()[1] == str(core)}
@@ -60,7 +60,7 @@ def example_texts() -> list[str]:
     order = [f"core {core}" for core in range(2)]
     order += [f"router {at} {port}" for at in range(2) for port in _ways(rows, at)]
     run = [*_scale(range(elapsed)), *(f"{name:<16}{rows[name]}" for name in order)]
-    cycles = range(10, 24)
+    cycles = range(15, 29)
     contention = _scale(cycles)[-2:]
     for title, first in (("alone, out S", False), ("both, out S", True)):
         rows, _ = record(names["crowd"](first, True), names["make_stimulus"](1))
@@ -91,7 +91,7 @@ def host() -> dict[str, Any]:
     """The pins of a chip of one core during its first step."""
     image, stimulus = core_at_work()
     load, (words, at) = load_flits(image).tolist(), run_flits(image.spec, stimulus)
-    begin, first, last = len(load) + 100, -at - 1, 18
+    begin, first, last = len(load) + 100, -at - 1, 31
     offers = [*enumerate(load), *((begin, int(word)) for word in words)]
     seen = listen(
         Chip(image.spec, instances=False), {"host_i": offers}, cycles=begin + at + last, hears=["host_o"]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.spec import CoreSpec
+from emu.tables import columns_of
 from emu.trace import VISIT, RunResult, Stimulus
-from emu.words import STATE_FIELDS, Emission, Kind, Reset, Section, columns_of
+from emu.words import STATE_FIELDS, Emission, Kind, Reset, Section
 
 __all__ = ["coverage", "require_coverage", "unreachable"]
 
@@ -94,8 +95,7 @@ def _of_windows(image: SystemImage) -> dict[str, Shares]:
     entries = [columns_of(Section.SCHEDULE, core.schedule) for core in image.cores if core is not None]
     windows = [g for entry in entries for g in entry["threshold_count"][entry["fire"] > 0].tolist()]
     return {
-        **{f"windows of {g} thresholds": [window == g for window in windows] for g in (0, 1, 4, 5)},
-        "windows above 127 thresholds": [window > 127 for window in windows],
+        **{f"windows of {g} thresholds": [window == g for window in windows] for g in (0, 1, 4, 5, 255)},
     }
 
 
@@ -144,6 +144,7 @@ def _sizes(core: CoreSpec) -> dict[str, bool]:
     """Return the corners that a core is in, or is not, whatever it runs."""
     return {
         "cores of one block": core.words == 1,
+        "sums whose width is given": core.sum_bits != core.resized(sum_bits=0).sum_bits,
         "axon ids that fill the flit": core.flit_axon_bits == core.axon_bits,
         "potentials wider than drives": core.potential_bits > core.drive_bits,
         "potentials narrower than drives": core.potential_bits < core.drive_bits,
@@ -153,8 +154,8 @@ def _sizes(core: CoreSpec) -> dict[str, bool]:
 def unreachable(core: CoreSpec) -> set[str]:
     """Return the shares of `coverage` that are zero for every program of a core."""
     names = {name for name, holds in _sizes(core).items() if not holds}
-    if min(core.thresholds, core.payload_max) <= 127:
-        names |= {"windows above 127 thresholds", "crossings above 127"}
+    if min(core.thresholds, core.payload_max) < 255:
+        names |= {"windows of 255 thresholds", "crossings above 127"}
     absent = {
         ("several digits",): core.strengths > 1,
         ("digits that do not divide the lanes",): core.strengths > 2,

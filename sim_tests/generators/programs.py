@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
-from emu.words import RECTANGLE, Emission, Reset, Section, columns_of, table_of
+from emu.tables import columns_of, table_of
+from emu.words import RECTANGLE, Emission, Reset, Section
 
 __all__ = ["UNARY", "Rectangle", "Rng", "draw_axon", "draw_rectangle", "full_program", "random_program"]
 

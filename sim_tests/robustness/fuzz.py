@@ -218,7 +218,7 @@ def _read_stimulus(path: Path) -> str:
     try:
         result = Machine(image).run(stimulus)
     except ValueError as error:
-        if str(error).startswith("stimulus packet"):
+        if str(error).startswith("Stimulus packet"):
             return "refused by the machine"
         raise
     divergence = diff(run_oracle(image, stimulus, cycles=False), result)

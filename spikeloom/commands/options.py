@@ -75,7 +75,10 @@ Input = Annotated[
     ),
 ]
 Core = Annotated[
-    str | None, typer.Option("--core", help="Core size instead of the target's: tiny, small, reference.")
+    str | None,
+    typer.Option(
+        "--core", help="Core size instead of the target's: tiny, small, medium, reference, article."
+    ),
 ]
 Strict = Annotated[
     bool,

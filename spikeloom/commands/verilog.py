@@ -18,7 +18,9 @@ app = typer.Typer()
 Folder = Annotated[
     Path, typer.Option("-o", "--output", help="Folder to write to: design in DIR/*.v, bench in DIR/tb/.")
 ]
-Preset = Annotated[str | None, typer.Option("--preset", help="Core size: tiny, small, reference.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="Core size: tiny, small, medium, reference, article.")
+]
 Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; 2x2 by default.")]
 Axons = Annotated[int | None, typer.Option("--axons", help="Crossbar rows instead of the preset's.")]
 Columns = Annotated[int | None, typer.Option("--columns", help="Crossbar columns instead of the preset's.")]

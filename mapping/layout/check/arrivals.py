@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.words import RECTANGLE, Section, column
+from emu.tables import column
+from emu.words import RECTANGLE, Section
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.tables import Placed
 from mapping.layout.check.violation import Violation

@@ -146,7 +146,7 @@ BAD: tuple[tuple[list[str], str], ...] = (
     ),
     (
         ["compile", "digits", "-o", "x.spikeloom", "--core", "huge"],
-        "Core must be one of tiny, small, reference, not 'huge'",
+        "Core must be one of tiny, small, medium, reference, article, not 'huge'",
     ),
     (["compile", "digits", "-o", "x.spikeloom", "--core", "tiny"], "needs 57 axons"),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),

@@ -70,6 +70,11 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "'spikeloom run --help' lists what can be given",
         "run --help",
     ),
+    "value of an option of a command in a group": (
+        "train lenet --data digits --spikes 3",
+        "'spikeloom train lenet --help' lists what can be given",
+        "train lenet --help",
+    ),
     "name of a command": ("nosuch", "'spikeloom --help' lists what can be given", "--help"),
 }
 """What is refused, the sentence, and the command that does what the sentence says."""

@@ -220,8 +220,8 @@ def test_unforeseen_error_is_a_bug_and_says_how_to_report_it(
     [
         (MemoryError(), "There is not enough memory; use fewer samples or a smaller model."),
         (
-            ImportError("training needs PyTorch, which is not installed"),
-            "training needs PyTorch, which is not installed; 'spikeloom doctor' tells what is missing.",
+            ImportError("Training needs PyTorch, which is not installed"),
+            "Training needs PyTorch, which is not installed; 'spikeloom doctor' tells what is missing.",
         ),
         (
             OSError(28, "No space left on device", "a/b"),

@@ -156,8 +156,8 @@ def test_job_survives_its_file(job: BenchJob, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("visits", "^expected result must carry potentials; run the machine with potentials=True$"),
-        ("elapsed", "^expected result must carry cycles; run the machine with cycles=True$"),
+        ("visits", r"^Expected result must carry potentials; run the machine with potentials=True\.$"),
+        ("elapsed", r"^Expected result must carry cycles; run the machine with cycles=True\.$"),
     ],
 )
 def test_job_demands_a_whole_expectation(system: System, missing: str, message: str) -> None:
@@ -202,15 +202,15 @@ def test_judge_finds_a_wrong_counter_and_a_doubt(system: System) -> None:
 
 def test_jobs_of_one_run_share_their_sizes(job: BenchJob) -> None:
     other = dataclasses.replace(job, spec=SystemSpec(core=job.spec.core, width=1, height=1))
-    with pytest.raises(ValueError, match=r"^jobs of one run must share one geometry, not 2$"):
+    with pytest.raises(ValueError, match=r"^Jobs of one run must share one geometry, not 2\.$"):
         check_spec([job, other])
-    with pytest.raises(ValueError, match=r"^jobs of one run must share one geometry, not 0$"):
+    with pytest.raises(ValueError, match=r"^Jobs of one run must share one geometry, not 0\.$"):
         check_spec([])
 
 
 def test_waves_are_of_one_job(job: BenchJob, tmp_path_factory: pytest.TempPathFactory) -> None:
     waves = tmp_path_factory.mktemp("waves") / "w.vcd"
-    with pytest.raises(ValueError, match=r"^waves must be of one job, not 2$"):
+    with pytest.raises(ValueError, match=r"^waves must be of one job, not 2\.$"):
         run_jobs({}, [job, job], engine="pysim", waves=waves)
 
 

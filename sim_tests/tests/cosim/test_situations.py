@@ -101,16 +101,18 @@ def test_control_packet_to_nowhere_is_lost_at_a_router() -> None:
 
 
 def test_stimulus_with_impossible_control_packets_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^kind must be 0, 2\.\.5 or 7, not 6$"):
+    with pytest.raises(ValueError, match=r"^kind must be 0, 2\.\.5 or 7, not 6\.$"):
         strays((1, 0, 0, 6))
-    with pytest.raises(ValueError, match=r"^step of a control packet must be at least 1, not 0$"):
+    with pytest.raises(ValueError, match=r"^step of a control packet must be at least 1, not 0\.$"):
         strays((0, 0, 0, 4))
-    with pytest.raises(ValueError, match=r"^kind must have 1 entries, one a packet, not 2$"):
+    with pytest.raises(ValueError, match=r"^kind must have 1 entries, one a packet, not 2\.$"):
         dataclasses.replace(strays((1, 0, 0, 4)), kind=np.array([4, 4]))
     out = dataclasses.replace(strays((1, 0, 0, 4)), packet=np.array([[0, 0, 0, 1, 0, 0]]))
-    with pytest.raises(ValueError, match=r"^stimulus packet 0: a control packet must not go to the gateway$"):
+    with pytest.raises(
+        ValueError, match=r"^Stimulus packet 0: a control packet must not go to the gateway\.$"
+    ):
         Machine(busy(TWO)).run(out)
-    with pytest.raises(ValueError, match=r"^taken must be 1\.\.3, the period, not 4$"):
+    with pytest.raises(ValueError, match=r"^taken must be 1\.\.3, the period, not 4\.$"):
         HostPace(period=3, taken=4)
 
 

@@ -262,7 +262,8 @@ def test_missing_and_damaged_files_get_one_sentence(
     assert absent.startswith(f"{tmp_path / 'chip.json'} cannot be read (")
     (tmp_path / "chip.json").write_text("[]")
     broken = sentence(capsys, "--random", 1, "--sim", "icarus", "--verilog", tmp_path)
-    assert broken.startswith(f"{tmp_path / 'chip.json'} must hold the sizes of a chip: ")
+    assert broken.startswith(f"{tmp_path / 'chip.json'} must hold the sizes of a chip (")
+    assert broken.endswith("); write the folder with 'spikeloom verilog'.")
 
 
 def test_stimulus_that_does_not_fit_gets_one_sentence(
@@ -272,7 +273,7 @@ def test_stimulus_that_does_not_fit_gets_one_sentence(
     path = save_stimulus(tmp_path / "s.npz", Stimulus(steps=1, step=np.zeros(1, np.int64), packet=packet))
     told = sentence(capsys, folder / "a.spikeloom", "--stimulus", path)
     assert re.fullmatch(
-        r".*s\.npz does not fit .*a\.spikeloom: stimulus packet 0: x0 must be .*, not 9\.", told
+        r".*s\.npz does not fit .*a\.spikeloom: Stimulus packet 0: x0 must be .*, not 9\.", told
     )
 
 
@@ -287,7 +288,7 @@ def test_design_of_other_sizes_gets_one_sentence(
         f"needs 1 x 1 cores of 32 x 32, but {folder / 'design'} holds 2 x 1 cores of 32 x 32; export" in told
     )
     told = sentence(capsys, "--random", 1, "--sim", "pysim", "--verilog", folder / "design")
-    assert told == "pysim reads no Verilog; use --sim verilator or --sim icarus with --verilog."
+    assert told == "Simulator pysim reads no Verilog; use --sim verilator or --sim icarus with --verilog."
 
 
 def test_design_that_does_not_compile_gets_one_sentence(

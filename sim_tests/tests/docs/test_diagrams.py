@@ -69,14 +69,14 @@ def test_record_tells_contention_from_none() -> None:
 
 
 def test_agree_finds_a_phase_in_the_wrong_cycle() -> None:
-    agree("pIFTw", [Activity.PAUSED, 0, 1, Activity.TOKEN_WAIT, Activity.TOKEN_WAIT])
-    with pytest.raises(ValueError, match=r"^Cycle 1 must be a cycle of phase F, not of activity 0\.$"):
-        agree("IF", [Activity.INTEGRATE, Activity.INTEGRATE])
+    agree("pIWTw", [Activity.PAUSED, 0, 1, Activity.TOKEN_WAIT, Activity.TOKEN_WAIT])
+    with pytest.raises(ValueError, match=r"^Cycle 1 must be a cycle of phase W, not of activity 0\.$"):
+        agree("IW", [Activity.INTEGRATE, Activity.INTEGRATE])
 
 
 def test_example_runs_the_code_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = tmp_path / "example.md"
-    wrong.write_text(EXAMPLE.read_text(encoding="utf-8").replace("\n61\n", "\n60\n"), encoding="utf-8")
+    wrong.write_text(EXAMPLE.read_text(encoding="utf-8").replace("\n86\n", "\n85\n"), encoding="utf-8")
     monkeypatch.setattr("sim_tests.diagrams.systems.EXAMPLE", wrong)
     with pytest.raises(ValueError, match=r"^example\.md must show what its code does; 1 examples differ\.$"):
         example()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from emu.spec import SystemSpec, preset
+from rtl.blocks import Blocks
 from rtl.chip import Chip
 from rtl.component import Component
 from rtl.core import Neurocore
@@ -31,8 +32,9 @@ DOCS = ROOT / "docs"
 PAGE = DOCS / "theory_of_operation.md"
 RESULTS = DOCS / "reference" / "results.md"
 NAMED = re.compile(r"`pytest (sim_tests/[\w/]+\.py) -k (\w+)`")
-SIZED = (Chip, Gateway, Router, Neurocore, EventScheduler, Crossbar, Walk, Emitter, Schedule, CounterFile)
-PLAIN = (Programmer, StickyCause)
+CORE = (Neurocore, EventScheduler, Crossbar, Walk, Emitter, Schedule, Programmer, CounterFile)
+SIZED = (Chip, Gateway, Router, *CORE)
+PLAIN = (StickyCause,)
 
 
 def documented(text: str, block: str) -> list[str]:
@@ -46,6 +48,8 @@ def documented(text: str, block: str) -> list[str]:
 def build(block: type[Component]) -> Component:
     """Return a block that nobody will elaborate."""
     spec = SystemSpec(core=preset("tiny"), width=2, height=1)
+    if block is Blocks:
+        return block(spec.core)
     return block(spec) if block in SIZED else block()
 
 
@@ -72,7 +76,7 @@ def untested(page: str) -> list[str]:
     return [key for path, key in named if not re.search(rf"def test_\w*{key}", texts[path])]
 
 
-@pytest.mark.parametrize("block", [*SIZED, *PLAIN], ids=lambda block: block.__name__)
+@pytest.mark.parametrize("block", [*SIZED, Blocks, *PLAIN], ids=lambda block: block.__name__)
 def test_page_lists_the_ports_of_the_block(block: type[Component]) -> None:
     if not PAGE.is_file():
         pytest.skip("not a checkout")

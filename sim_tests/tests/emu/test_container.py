@@ -161,7 +161,8 @@ def npy_of(header: str, data: bytes, version: bytes = b"\1\0") -> bytes:
     return b"\x93NUMPY" + version + len(padded).to_bytes(2, "little") + padded.encode() + data
 
 
-AGAIN = "; write the image again with 'spikeloom compile'"
+ANOTHER = "; use the version of spikeloom that wrote it."
+AGAIN = "; write the image again with 'spikeloom compile'."
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ AGAIN = "; write the image again with 'spikeloom compile'"
     [
         (
             drop("meta.json"),
-            "member meta.json is missing, so it is no spikeloom image; choose a .spikeloom file",
+            "member meta.json is missing, so it is no spikeloom image; choose a .spikeloom file.",
         ),
         (drop("core/0/bias.npy"), f"member core/0/bias.npy is missing{AGAIN}"),
         (drop("inputs/packet.npy"), f"member inputs/packet.npy is missing{AGAIN}"),
@@ -178,11 +179,11 @@ AGAIN = "; write the image again with 'spikeloom compile'"
         (add("meta.json", b"[" * 100000), "meta.json must be JSON (.*)"),
         (
             edit_meta(format="spikeloom.image/1"),
-            f"format must be {FORMAT!r}, not 'spikeloom.image/1'; use the version of spikeloom that wrote it",
+            f"format must be {FORMAT!r}, not 'spikeloom.image/1'{ANOTHER}",
         ),
         (edit_meta(cores=None), f"cores in meta.json must be a list, not None{AGAIN}"),
         (edit_meta(cores=[3, None, None]), f"cores[0] in meta.json must be a digest or null, not 3{AGAIN}"),
-        (edit_meta(cores=[None]), "image must have one entry for each of the 3 cores, not 1"),
+        (edit_meta(cores=[None]), "image must have one entry for each of the 3 cores, not 1."),
         (edit_meta(spec={}), f"spec in meta.json is wrong: 'core'{AGAIN}"),
         (edit_meta(image_digest="0"), f"image_digest must be 0, not {small_image().digest}{AGAIN}"),
         (
@@ -204,7 +205,7 @@ AGAIN = "; write the image again with 'spikeloom compile'"
         (swap("core/2/bias.npy", np.array([1, 2, 2])), "image_digest must be .*"),
         (
             swap("core/2/bias.npy", np.array([1, 2, 4096])),
-            r"core 2 \(2, 0\): bias must be -2048..2047, not 4096",
+            r"core 2 \(2, 0\): bias must be -2048..2047, not 4096.",
         ),
     ],
 )
@@ -347,16 +348,19 @@ def test_any_damage_is_an_image_error(path: Path, seed: int) -> None:
     [
         (
             {"meta": {"a": {1}}},
-            "meta of an image must be JSON data: Object of type set is not JSON serializable",
+            "The meta of an image must be JSON data: Object of type set is not JSON serializable.",
         ),
-        ({"meta": {"a": float("nan")}}, "meta of an image must be JSON data: Out of range float values .*"),
+        (
+            {"meta": {"a": float("nan")}},
+            "The meta of an image must be JSON data: Out of range float values .*",
+        ),
         (
             {"attachments": {"../x": np.zeros(1)}},
-            "attachment name must be letters, .*, not '../x'; rename it",
+            "An attachment name must be letters, .*, not '../x'; rename it.",
         ),
         (
             {"attachments": {"x": np.array([None])}},
-            "an array of an image must hold plain numbers or text, not object; .*",
+            "An array of an image must hold plain numbers or text, not object; .*",
         ),
     ],
 )

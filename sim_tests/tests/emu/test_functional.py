@@ -305,7 +305,7 @@ def test_run_goes_on_after_the_record_was_full(monkeypatch: pytest.MonkeyPatch) 
 def test_period_that_exceeds_its_record_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "most_records", lambda *_: (-31, 0))
     image = make_system(ONE, make_core(np.zeros((1, 32)), bias=1, reset=0))
-    with pytest.raises(RuntimeError, match=r"records of periods 0\.\.1 exceed what their buffers hold"):
+    with pytest.raises(RuntimeError, match=r"Records of periods 0\.\.1 exceed what their buffers hold"):
         Machine(image).run(make_stimulus(2))
 
 

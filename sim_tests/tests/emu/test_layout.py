@@ -198,10 +198,10 @@ def test_run_is_stimulus_token_stimulus_token_pause() -> None:
     [
         (0, -8, None),
         (4095, 7, None),
-        (-1, 0, "stimulus axon must be 0..4095, not -1"),
-        (4096, 0, "stimulus axon must be 0..4095, not 4096"),
-        (0, -9, "stimulus payload must be -8..7, not -9"),
-        (0, 8, "stimulus payload must be -8..7, not 8"),
+        (-1, 0, "Stimulus axon must be 0..4095, not -1."),
+        (4096, 0, "Stimulus axon must be 0..4095, not 4096."),
+        (0, -9, "Stimulus payload must be -8..7, not -9."),
+        (0, 8, "Stimulus payload must be -8..7, not 8."),
     ],
 )
 def test_data_of_a_spike_must_fit(axon: int, payload: int, message: str | None) -> None:

@@ -217,10 +217,10 @@ def test_counter_rows_are_the_counters() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([0, 2, 0, 0, 0, 0, 1], "stimulus packet 0: x0 must be 0..1 to fit a flit, not 2"),
-        ([0, 0, 0, 0, -1, 0, 1], "stimulus packet 0: y1 must be 0..1 to fit a flit, not -1"),
-        ([0, 0, 0, 0, 0, 4096, 1], "stimulus packet 0: axon must be 0..4095 to fit a flit, not 4096"),
-        ([0, 0, 0, 0, 0, 0, 8], "stimulus packet 0: payload must be -8..7 to fit a flit, not 8"),
+        ([0, 2, 0, 0, 0, 0, 1], "Stimulus packet 0: x0 must be 0..1 to fit a flit, not 2."),
+        ([0, 0, 0, 0, -1, 0, 1], "Stimulus packet 0: y1 must be 0..1 to fit a flit, not -1."),
+        ([0, 0, 0, 0, 0, 4096, 1], "Stimulus packet 0: axon must be 0..4095 to fit a flit, not 4096."),
+        ([0, 0, 0, 0, 0, 0, 8], "Stimulus packet 0: payload must be -8..7 to fit a flit, not 8."),
     ],
 )
 def test_stimulus_that_does_not_fit_a_flit(row: list[int], message: str) -> None:
@@ -234,8 +234,8 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError) as caught:
         Machine(system(1, 1, None)).run(make_stimulus(1), cycles=True)
     assert str(caught.value) == (
-        "emulated network is stuck in cycle 2: 1 of 1 cores wait for a token (first: core 0, step 0 of 1), "
-        "0 tokens have left by the gateway; please report this image and stimulus"
+        "The emulated network is stuck in cycle 2: 1 of 1 cores wait for a token (first: core 0, step 0 of 1), "
+        "0 tokens have left by the gateway; please report this image and stimulus."
     )
 
 

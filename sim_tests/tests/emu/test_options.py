@@ -93,6 +93,14 @@ def test_ladder_with_ties_to_even() -> None:
     assert counts(ladder([1, 2, 3, 4], [0, 1 << F, 240, 0]), 4) == [1, 2, 3, 4]
 
 
+def test_window_of_a_ladder_is_searched_to_its_ends() -> None:
+    # T_j = 4 j. A count of a power of two takes one more bit; the least count may be far below the largest.
+    fields: dict[str, Any] = {"signed": True, "emission": Emission.COUNT}
+    assert counts(ladder([15, 16, 99], [0, 4 << F, 0, 0], count=4), 3) == [3, 4, 4]
+    assert counts(ladder([15, 16, 99], [0, 4 << F, 0, 0], count=2), 3) == [2, 2, 2]
+    assert counts(ladder([99, -9, -99], [0, 4 << F, 0, 0], first=8, count=0, **fields), 3) == [0, -3, -8]
+
+
 def test_signed_ladder_counts_below_zero() -> None:
     # T_j = 4 j, low = -3, high = 2; last is T_c above zero and T_(c + 1) below.
     v = [3, 4, 100, 0, -1, -4, -5, -9, -100]
@@ -150,6 +158,12 @@ def test_potential_decays_towards_zero_in_an_update(v: int, decayed: list[int]) 
 def test_decay_does_not_touch_the_start_value() -> None:
     core = make_core([[0]], v0=100, bias=1, potential_decay=2048, schedule=[[1, 1, 0, 1, 0, 0, 0]])
     assert stored(run(core), 3) == [101]
+
+
+def test_decay_of_nothing_keeps_everything() -> None:
+    schedule = [[1, 0, 0, 0, 1, 0, 0], [1, 0, 0, 1, 0, 0, 0]]
+    core = make_core([[0]], potential=2000, refractory_period=1, schedule=schedule)
+    assert stored(run(core, steps=2), 3) == [2000, 2000]
 
 
 def test_refractory_neuron_rests() -> None:

@@ -116,7 +116,8 @@ def test_emulator_equals_oracle_on_any_name_at_the_gateway(name: int, by_count: 
     core = dataclasses.replace(preset("tiny"), gateway_axons=1 << 24)
     spec = SystemSpec(core=core, width=1, height=1)
     fields: dict[str, Any] = {"thresholds": [0, 1], "schedule": [[1, 0, 1, 1, 1, 0, 2]]}
-    sender = make_core([[1]], fanout=[[0, 0, 1, 1, name, True]], count_emission=by_count, **fields)
+    fields["emission"] = Emission.COUNT if by_count else Emission.UNARY
+    sender = make_core([[1]], fanout=[[0, 0, 1, 1, name, True]], **fields)
     image, stimulus = make_system(spec, sender), make_stimulus(1, [(0, 0, 0, 0, 0, 0, 7)])
     sent = [[0, name, 2]] if by_count else [[0, name, 1], [0, name + 1, 1]]
     for cycles in (False, True):

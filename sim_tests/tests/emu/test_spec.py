@@ -17,18 +17,18 @@ TINY = asdict(PRESETS["tiny"]) | {"ladder": False, "signed_ladder": False, "sum_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"axons": 1}, "axons must be 2..4096, not 1"),
-        ({"axons": 4097}, "axons must be 2..4096, not 4097"),
-        ({"columns": 4}, "columns must be 8..4096, not 4"),
-        ({"lanes": 12}, "lanes must be 8, 16, 32, 64 or 128, not 12"),
-        ({"columns": 24}, "columns must be a power of two times the 8 lanes, not 24"),
-        ({"columns": 33}, "columns must be a power of two times the 8 lanes, not 33"),
-        ({"payload_bits": 10}, "payload_bits must be 2..9, not 10"),
-        ({"potential_bits": 7}, "potential_bits must be 8..32, not 7"),
-        ({"strengths": 9}, "strengths must be 1..8, not 9"),
-        ({"thresholds": 1}, "thresholds must be a multiple of 4, 4..65536, not 1"),
-        ({"fanouts": 65537}, "fanouts must be 2..65536, not 65537"),
-        ({"schedule": 257}, "schedule must be 2..256, not 257"),
+        ({"axons": 1}, "axons must be 2..4096, not 1."),
+        ({"axons": 4097}, "axons must be 2..4096, not 4097."),
+        ({"columns": 4}, "columns must be 8..4096, not 4."),
+        ({"lanes": 12}, "lanes must be 8, 16, 32, 64 or 128, not 12."),
+        ({"columns": 24}, "columns must be a power of two times the 8 lanes, not 24."),
+        ({"columns": 33}, "columns must be a power of two times the 8 lanes, not 33."),
+        ({"payload_bits": 10}, "payload_bits must be 2..9, not 10."),
+        ({"potential_bits": 7}, "potential_bits must be 8..32, not 7."),
+        ({"strengths": 9}, "strengths must be 1..8, not 9."),
+        ({"thresholds": 1}, "thresholds must be a multiple of 4, 4..65536, not 1."),
+        ({"fanouts": 65537}, "fanouts must be 2..65536, not 65537."),
+        ({"schedule": 257}, "schedule must be 2..256, not 257."),
     ],
 )
 def test_core_spec_outside_limit(change: dict[str, int], message: str) -> None:
@@ -56,13 +56,13 @@ def test_core_spec_at_and_outside_each_limit(name: str) -> None:
     for value in (low, high):
         assert getattr(CoreSpec(**TINY | {name: value}), name) == value
     for value in (low - 1, high + 1):
-        with pytest.raises(ValueError, match=rf"^{name} must be {low}\.\.{high}, not {value}$"):
+        with pytest.raises(ValueError, match=rf"^{name} must be {low}\.\.{high}, not {value}\.$"):
             CoreSpec(**TINY | {name: value})
 
 
 @pytest.mark.parametrize("value", [0, 2, 6, 65537, 65540])
 def test_thresholds_fill_words_of_four(value: int) -> None:
-    with pytest.raises(ValueError, match=rf"^thresholds must be a multiple of 4, 4\.\.65536, not {value}$"):
+    with pytest.raises(ValueError, match=rf"^thresholds must be a multiple of 4, 4\.\.65536, not {value}\.$"):
         CoreSpec(**TINY | {"thresholds": value})
     assert [CoreSpec(**TINY | {"thresholds": t}).thresholds for t in (4, 65536)] == [4, 65536]
 
@@ -73,7 +73,7 @@ def test_lanes_are_a_power_of_two(lanes: int) -> None:
     if lanes >= 8:
         assert CoreSpec(**sizes).words == 128 // lanes
     else:
-        with pytest.raises(ValueError, match=f"^lanes must be 8, 16, 32, 64 or 128, not {lanes}$"):
+        with pytest.raises(ValueError, match=rf"^lanes must be 8, 16, 32, 64 or 128, not {lanes}\.$"):
             CoreSpec(**sizes)
 
 
@@ -93,19 +93,19 @@ def test_coordinates_of_the_last_core_and_of_the_gateway_fit(size: int) -> None:
 def test_core_spec_not_integer(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
         CoreSpec(**TINY | {"axons": value})
-    assert str(caught.value) == f"axons must be an integer, not {value!r}"
+    assert str(caught.value) == f"axons must be an integer, not {value!r}."
 
 
 @pytest.mark.parametrize("value", [1.0, "2", True, None])
 def test_system_spec_not_integer(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
         SystemSpec(core=CoreSpec(**TINY), width=value, height=2)
-    assert str(caught.value) == f"width must be an integer, not {value!r}"
+    assert str(caught.value) == f"width must be an integer, not {value!r}."
 
 
 @pytest.mark.parametrize(
     ("width", "height", "message"),
-    [(0, 1, "width must be 1..64, not 0"), (1, 64, "height must be 1..63, not 64")],
+    [(0, 1, "width must be 1..64, not 0."), (1, 64, "height must be 1..63, not 64.")],
 )
 def test_system_spec_outside_limit(width: int, height: int, message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
@@ -141,10 +141,10 @@ def test_gateway_coordinates_fit() -> None:
 
 
 def test_preset_unknown() -> None:
-    with pytest.raises(ValueError, match="core preset") as caught:
+    with pytest.raises(ValueError, match="Core preset") as caught:
         preset("huge")
     assert (
-        str(caught.value) == "core preset must be one of tiny, small, medium, reference, article, not 'huge'"
+        str(caught.value) == "Core preset must be one of tiny, small, medium, reference, article, not 'huge'."
     )
 
 
@@ -177,18 +177,18 @@ def test_sizes_survive_as_plain_data() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sum_bits": 3}, "sum_bits must be 0 or 5..32, not 3"),
-        ({"sum_bits": 33}, "sum_bits must be 0 or 5..32, not 33"),
-        ({"max_extension": 3}, "max_extension must be a power of two, 1..4 (columns / lanes), not 3"),
-        ({"max_extension": 8}, "max_extension must be a power of two, 1..4 (columns / lanes), not 8"),
-        ({"ladder": False}, "signed_ladder must be false without ladder, not True"),
+        ({"sum_bits": 3}, "sum_bits must be 0 or 5..32, not 3."),
+        ({"sum_bits": 33}, "sum_bits must be 0 or 5..32, not 33."),
+        ({"max_extension": 3}, "max_extension must be a power of two, 1..4 (columns / lanes), not 3."),
+        ({"max_extension": 8}, "max_extension must be a power of two, 1..4 (columns / lanes), not 8."),
+        ({"ladder": False}, "signed_ladder must be false without ladder, not True."),
         (
             {"payload_bits": 7},
-            "potential_bits must be at least twice the 7 payload bits with a ladder, not 12",
+            "potential_bits must be at least twice the 7 payload bits with a ladder, not 12.",
         ),
-        ({"refractory_bits": 1}, "refractory_bits must be 0 or 2..8, not 1"),
-        ({"refractory_bits": 9}, "refractory_bits must be 0 or 2..8, not 9"),
-        ({"profiles": 1}, "profiles must be 2..256, not 1"),
+        ({"refractory_bits": 1}, "refractory_bits must be 0 or 2..8, not 1."),
+        ({"refractory_bits": 9}, "refractory_bits must be 0 or 2..8, not 9."),
+        ({"profiles": 1}, "profiles must be 2..256, not 1."),
     ],
 )
 def test_options_outside_a_limit(change: dict[str, int], message: str) -> None:
@@ -198,15 +198,15 @@ def test_options_outside_a_limit(change: dict[str, int], message: str) -> None:
 
 def test_extended_axons_have_a_limit() -> None:
     core = PRESETS["article"]
-    with pytest.raises(ValueError, match=r"^axons x max_extension must be 1\.\.131072, not 131136$"):
+    with pytest.raises(ValueError, match=r"^axons x max_extension must be 1\.\.131072, not 131136\.$"):
         replace(core, axons=2049)
 
 
 def test_an_option_is_true_or_false() -> None:
-    with pytest.raises(TypeError, match=r"^ladder must be true or false, not 1$"):
+    with pytest.raises(TypeError, match=r"^ladder must be true or false, not 1\.$"):
         replace(PRESETS["tiny"], ladder=1)  # type: ignore[arg-type]
 
 
 def test_more_gateway_axons_than_a_flit_ever_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^gateway_axons must be 0\.\.16777216, not 16777217$"):
+    with pytest.raises(ValueError, match=r"^gateway_axons must be 0\.\.16777216, not 16777217\.$"):
         replace(PRESETS["tiny"], gateway_axons=(1 << 24) + 1)

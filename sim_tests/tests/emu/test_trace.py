@@ -154,10 +154,10 @@ def test_divergence_sentence() -> None:
 @pytest.mark.parametrize(
     ("steps", "step", "message"),
     [
-        (0, [], "steps must be at least 1, not 0"),
-        (2, [0, 0], "packet must have one row for each of the 2 steps, not 1"),
-        (2, [2], "step must be non-decreasing within 0..1"),
-        (2, [-1], "step must be non-decreasing within 0..1"),
+        (0, [], "steps must be at least 1, not 0."),
+        (2, [0, 0], "packet must have one row for each of the 2 steps, not 1."),
+        (2, [2], "step must be non-decreasing within 0..1."),
+        (2, [-1], "step must be non-decreasing within 0..1."),
     ],
 )
 def test_stimulus_that_is_wrong(steps: int, step: list[int], message: str) -> None:
@@ -169,7 +169,7 @@ def test_stimulus_that_is_wrong(steps: int, step: list[int], message: str) -> No
 
 @pytest.mark.parametrize(("period", "taken"), [(1, 0), (3, 0), (3, 4), (0, 0), (0, 1), (-1, -1)])
 def test_host_that_never_takes_or_too_often(period: int, taken: int) -> None:
-    with pytest.raises(ValueError, match=rf"^taken must be 1\.\.{period}, the period, not {taken}$"):
+    with pytest.raises(ValueError, match=rf"^taken must be 1\.\.{period}, the period, not {taken}\.$"):
         HostPace(period=period, taken=taken)
 
 

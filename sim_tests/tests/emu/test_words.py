@@ -8,19 +8,18 @@ from hypothesis import strategies as st
 
 from emu.bits import Field, chunks_of, layout_bits, limits, pack, places, unpack, words_of
 from emu.spec import PRESETS, SystemSpec, chunks_for
+from emu.tables import columns_of, table_of
 from emu.words import (
     COUNTERS,
     POINTER,
     TABLES,
     Column,
     Section,
-    columns_of,
     flit_layout,
     section_chunks,
     section_layout,
     section_words,
     spike_layout,
-    table_of,
 )
 
 SPEC = SystemSpec(core=PRESETS["tiny"], width=3, height=2)
@@ -56,11 +55,11 @@ def test_chunks_equal_pack(data: st.DataObject, layout: Layout) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        (Field("a", 3), 8, "a must be 0..7 to fit 3 bits, not 8"),
-        (Field("a", 3), -1, "a must be 0..7 to fit 3 bits, not -1"),
-        (Field("b", 3, signed=True), 4, "b must be -4..3 to fit 3 bits, not 4"),
-        (Field("b", 3, signed=True), -5, "b must be -4..3 to fit 3 bits, not -5"),
-        (Field("c", 1), 2, "c must be 0..1 to fit 1 bits, not 2"),
+        (Field("a", 3), 8, "a must be 0..7 to fit 3 bits, not 8."),
+        (Field("a", 3), -1, "a must be 0..7 to fit 3 bits, not -1."),
+        (Field("b", 3, signed=True), 4, "b must be -4..3 to fit 3 bits, not 4."),
+        (Field("b", 3, signed=True), -5, "b must be -4..3 to fit 3 bits, not -5."),
+        (Field("c", 1), 2, "c must be 0..1 to fit 1 bits, not 2."),
     ],
 )
 def test_value_that_does_not_fit(field: Field, value: int, message: str) -> None:

@@ -221,8 +221,8 @@ def test_training_never_loads_the_test_digits_before_the_file_is_written(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"seed": -1}, "the training seed is -1: give an integer of 0 or more"),
-        ({"seed": 1, "epochs": 0}, "the number of training epochs is 0: give an integer of 1 or more"),
+        ({"seed": -1}, "The training seed is -1; give an integer of 0 or more."),
+        ({"seed": 1, "epochs": 0}, "The number of training epochs is 0; give an integer of 1 or more."),
     ],
 )
 def test_training_refuses_bad_arguments(arguments: dict[str, int], text: str, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_training_without_torch_says_what_to_install(tmp_path: Path, monkeypatch
         return found(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", hidden)
-    text = r"^training needs PyTorch, which is not installed: run pip install torch$"
+    text = r"^Training needs PyTorch, which is not installed; run 'pip install torch'\.$"
     with pytest.raises(ImportError, match=text):
         train_digits(seed=1, output=tmp_path / "a.onnx")
 

@@ -226,9 +226,9 @@ def test_training_says_where_the_file_came_from(small_mnist: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"spikes": 3}, "the number of spikes is 3: give 1, 2 or 4"),
-        ({"seed": -1}, "the training seed is -1: give an integer of 0 or more"),
-        ({"epochs": 0}, "the number of training epochs is 0: give an integer of 1 or more"),
+        ({"spikes": 3}, "The number of spikes is 3; give 1, 2 or 4."),
+        ({"seed": -1}, "The training seed is -1; give an integer of 0 or more."),
+        ({"epochs": 0}, "The number of training epochs is 0; give an integer of 1 or more."),
     ],
 )
 def test_training_refuses_bad_arguments(arguments: dict[str, Any], text: str, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def test_chip_is_made_of_references(design: dict[str, str]) -> None:
 def test_memories_have_no_contents(design: dict[str, str]) -> None:
     text = "\n".join(design.values())
     assert "initial begin" not in text
-    assert len(re.findall(r"^  reg \[\d+:0\] \S+ \[\d+:0\];", text, re.MULTILINE)) == 8
+    sizes: dict[str, dict[str, int]] = describe(SPEC)["memories"]  # type: ignore[assignment]
+    banks, counters = 2 * 2, 1
+    arrays = sum(-(-memory["bits"] // 16) for memory in sizes.values()) + banks + counters
+    assert len(re.findall(r"^  reg \[\d+:0\] \S+ \[\d+:0\];", text, re.MULTILINE)) == arrays
 
 
 def test_text_names_no_path(design: dict[str, str]) -> None:
@@ -154,12 +157,12 @@ def test_full_yosys_checks_the_verilog(folder: Path) -> None:
 def test_sidecar_tells_the_sizes() -> None:
     told = describe(SPEC)
     assert SystemSpec.from_dict(told["spec"]) == SPEC  # type: ignore[arg-type]
-    assert (told["top"], told["files"], told["control_words"]) == ("chip", list(VERILOG_FILES), 12)
+    assert (told["top"], told["files"], told["control_words"]) == ("chip", list(VERILOG_FILES), 20)
     assert told["flit"] == {"kind": 3, "x0": 1, "x1": 1, "y0": 1, "y1": 1, "data": 16}
     sizes = {name: (m["words"], m["bits"]) for name, m in told["memories"].items()}  # type: ignore[attr-defined]
     assert sizes == {
-        "schedule": (8, 32), "crossbar": (128, 16), "neuron": (32, 41), "threshold": (128, 13),
-        "fanout": (64, 17), "state": (32, 12),
+        "schedule": (8, 48), "crossbar": (128, 16), "neuron": (32, 41), "threshold": (32, 52),
+        "fanout": (64, 17), "state": (32, 27), "profile": (8, 35), "shift": (32, 3),
     }  # fmt: skip
 
 

@@ -228,6 +228,7 @@ def entry(
     value: int = 0,
     emit: int = 1,
 ) -> list[list[int]]:
+    """Return a schedule of one entry that integrates if it updates."""
     return [[1, init, update, update, fire, first, count, value, emit]]
 
 

@@ -73,7 +73,7 @@ def test_infeasible_layer_is_an_error_of_mapping() -> None:
 
 
 def test_spec_error_is_one_sentence() -> None:
-    with pytest.raises(SpecError, match=r"^axons must be 2\.\.4096, not 1$"):
+    with pytest.raises(SpecError, match=r"^axons must be 2\.\.4096, not 1\.$"):
         CoreSpec(
             axons=1,
             columns=8,
