@@ -5,7 +5,7 @@ The rules that the docstrings name are those of one cycle in `docs/reference/net
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import SystemSpec
@@ -34,6 +34,9 @@ FED_BY: dict[int, tuple[int, ...]] = {
 
 class InputPort(Component):
     """Hold the flits of one input and offer the first to the outputs that it requests.
+
+    A flit's way is worked out as it comes and held beside it: between the FIFO and the arbiters of the
+    outputs lies no comparison of coordinates.
 
     Parameters
     ----------
@@ -80,12 +83,12 @@ class InputPort(Component):
                 "errors": Out(3),
             }
         )
-        self._fifo = Fifo(flit_struct(spec))
+        self._fifo = Fifo(data.StructLayout({"flit": flit_struct(spec), "want": 5}))
         self._served = Signal(5, name="served")
 
     def _route(self) -> Value:
-        """Return the outputs (5 bits) that the head requests; never one that this input does not feed."""
-        x, y, flit, port = self.x, self.y, self.head, self._port
+        """Return the outputs (5 bits) that the coming flit requests; only such as this input feeds."""
+        x, y, flit, port = self.x, self.y, self.i.payload, self._port
         column = (flit.x0 <= x) & (x <= flit.x1) if port in (E, W, L) else Const(1)
         row = (flit.y0 <= y) & (y <= flit.y1)
         north = column & (flit.y0 < y) if port != N else Const(0)
@@ -97,17 +100,18 @@ class InputPort(Component):
     def elaborate(self, platform: object) -> Module:
         """Apply rules 2, 4 and 6: all outputs take a token at once; a packet leaves with its last copy."""
         m = Module()
-        m.submodules.fifo = self._fifo
-        wiring.connect(m, wiring.flipped(self.i), self._fifo.i)
-        first = self._fifo.o
-        want, served = Signal(5), self._served
+        m.submodules.fifo = fifo = self._fifo
+        first, want, served = fifo.o, fifo.o.payload.want, self._served
         token, reply = self.head.kind == Kind.TOKEN, self.head.kind == Kind.REPLY
         packet = first.valid & ~token
         waits, absent = want & ~served & self.present_out, want & ~self.present_out
         gone = packet & ~(waits & ~self.granted).any()
         m.d.comb += [
-            self.head.eq(first.payload),
-            want.eq(self._route()),
+            fifo.i.valid.eq(self.i.valid),
+            fifo.i.payload.flit.eq(self.i.payload),
+            fifo.i.payload.want.eq(self._route()),
+            self.i.ready.eq(fifo.i.ready),
+            self.head.eq(first.payload.flit),
             self.requests.eq(Mux(packet, waits & Mux(reply, ~0, ~self.taken), 0)),
             self.intake.eq(first.valid & token & ~(self.taken & self.present_out).any()),
             first.ready.eq(self.intake | gone),
@@ -132,6 +136,9 @@ class OutputPort(Component):
     -------
     present : In
         Something is attached (strap).
+    eager : In
+        Offer also what is not taken (strap): the gateway's outlet, whose host may wait for an offer. Any
+        other output offers only what is taken in the same cycle, so no link sees an offer change.
     present_in : In(5)
         Inputs with something attached (straps).
     heads
@@ -153,6 +160,7 @@ class OutputPort(Component):
         super().__init__(
             {
                 "present": In(1),
+                "eager": In(1),
                 "present_in": In(5),
                 "heads": In(flit_struct(spec)).array(5),
                 "requests": In(5),
@@ -170,6 +178,7 @@ class OutputPort(Component):
         m = Module()
         m.submodules.turns = turns = self._turns
         taken, pause, complete = Signal(5, name="taken_register"), self._pause, Signal()
+        offer = self.eager | self.o.ready
         feeders = Const(sum(1 << i for i in self._feeders), 5)
         taking = self.intake & feeders
         pausing = Cat(taking[i] & self.heads[i].data[0] for i in self._feeders).any()
@@ -180,7 +189,7 @@ class OutputPort(Component):
         ]
         with m.If(complete):
             m.d.comb += [
-                self.o.valid.eq(1),
+                self.o.valid.eq(offer),
                 self.o.payload.kind.eq(Kind.TOKEN),
                 self.o.payload.data.eq(pause),
                 turns.restart.eq(self.o.ready),
@@ -189,7 +198,7 @@ class OutputPort(Component):
                 m.d.sync += [taken.eq(0), pause.eq(0)]
         with m.Else():
             m.d.comb += [
-                self.o.valid.eq(self.requests.any()),
+                self.o.valid.eq(self.requests.any() & offer),
                 self.granted.eq(Mux(self.o.ready, turns.grant, 0)),
                 turns.advance.eq(self.o.ready),
             ]
@@ -230,6 +239,7 @@ class Router(Component):
                 "errors": Out(4),
             }
         )
+        self._last_row = spec.height - 1
         self._inputs = [InputPort(spec, port) for port in range(5)]
         self._outputs = [OutputPort(spec, port) for port in range(5)]
 
@@ -248,6 +258,7 @@ class Router(Component):
                 source.taken.eq(Cat(output.taken[port] for output in self._outputs)),
                 source.granted.eq(Cat(output.granted[port] for output in self._outputs)),
                 sink.present.eq(self.present_out[port]),
+                sink.eager.eq(self.y == self._last_row if port == S else 0),
                 sink.present_in.eq(self.present_in),
                 sink.requests.eq(Cat(head.requests[port] for head in self._inputs)),
                 sink.intake.eq(Cat(head.intake for head in self._inputs)),

@@ -10,6 +10,7 @@ what is requested; an input takes a token in only where its last one has left.
 # The stubs ask for a message that Assert, Assume and Cover do without.
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
+from amaranth.lib import data
 from amaranth.lib.wiring import In, connect, flipped
 
 from emu.spec import SystemSpec
@@ -126,9 +127,12 @@ class LosslessFifo(Component):
 class TokenBarrier(Component):
     """A token leaves an output when every present input that feeds it has given one, and not before.
 
+    A refused offer is repeated: a link's output makes none, and the gateway's outlet repeats a token, never
+    withdraws an offer, and changes a packet only for a request or a token that has come since.
+
     Members
     -------
-    present, present_in : In, straps.
+    present, eager, present_in : In, straps.
     heads, requests, intake : In, as `InputPort` promises them.
     ready : In, the neighbour, free.
     """
@@ -138,6 +142,7 @@ class TokenBarrier(Component):
         super().__init__(
             {
                 "present": In(1),
+                "eager": In(1),
                 "present_in": In(5),
                 "heads": In(flit_struct(spec)).array(5),
                 "requests": In(5),
@@ -155,14 +160,16 @@ class TokenBarrier(Component):
         self._promises(m, feeders)
         given, paused = Signal(5), Signal()
         giving = self.intake & feeders & self.present.replicate(5)
+        complete = self.present & ((given | ~feeders | ~self.present_in) == 0b11111)
         token = dut.o.valid & (dut.o.payload.kind == Kind.TOKEN)
+        wants = complete | (self.requests != 0)
         pausing = Cat(giving[i] & self.heads[i].data[0] for i in range(5)).any()
         with m.If(token & self.ready):
             m.d.sync += [given.eq(0), paused.eq(0)]
         with m.Else():
             m.d.sync += [given.eq(given | giving), paused.eq(paused | pausing)]
         m.d.comb += [
-            Assert(token == (self.present & ((given | ~feeders | ~self.present_in) == 0b11111))),
+            Assert(token == (complete & (self.eager | self.ready))),
             Assert(~token | (dut.o.payload.data == paused)),
             Assert(dut.taken == given),
             Assert((given & ~feeders) == 0),
@@ -171,19 +178,46 @@ class TokenBarrier(Component):
             Assert(_at_most_one(dut.granted)),
             Assert((dut.granted & ~self.requests) == 0),
             Assert((dut.granted == 0) | (self.ready & ~token)),
-            Assert(dut.o.valid == (token | (self.requests != 0))),
+            Assert(dut.o.valid == (wants & (self.eager | self.ready))),
             Assert(~self.ready | token | ((dut.granted != 0) == (self.requests != 0))),
             *(Assert(~dut.granted[i] | (dut.o.payload == self.heads[i])) for i in range(5)),
             Cover(token & paused),
             Cover((dut.granted != 0) & (given != 0)),
         ]
+        self._repeats(m, complete)
         return m
+
+    def _repeats(self, m: Module, complete: Value) -> None:
+        """Compare the offer with the one refused in the cycle before."""
+        o = self._dut.o
+        refused, was, token, asked = Signal(), Signal.like(o.payload), Signal(), Signal(5)
+        m.d.sync += [refused.eq(o.valid & ~self.ready), was.eq(o.payload), token.eq(complete)]
+        m.d.sync += asked.eq(self.requests)
+        new = (self.requests & ~asked).any() | (complete & ~token)
+        kept = (asked & ~self.requests) == 0
+        held = Cat(~asked[i] | (self.heads[i] == last) for i, last in enumerate(self._last(m))).all()
+        same = o.payload == was
+        m.d.comb += [
+            Assume(~refused | token | (kept & held)),  # an input keeps a head until it is taken
+            Assert(~refused | self.eager),
+            Assert(~refused | o.valid),
+            Assert(~refused | same | (new & ~token)),
+            Cover(refused & ~same),
+            Cover(refused & token),
+        ]
+
+    def _last(self, m: Module) -> list[Signal]:
+        """Return the heads of the cycle before."""
+        last = [Signal.like(self.heads[i], name=f"last_{i}") for i in range(5)]
+        m.d.sync += [was.eq(self.heads[i]) for i, was in enumerate(last)]
+        return last
 
     def _promises(self, m: Module, feeders: Value) -> None:
         """Drive the part; assume of its neighbours what is proved of them."""
         dut = self._dut
         m.d.comb += [
             dut.present.eq(self.present),
+            dut.eager.eq(self.eager),
             dut.present_in.eq(self.present_in),
             *(dut.heads[i].eq(self.heads[i]) for i in range(5)),
             dut.requests.eq(self.requests),
@@ -194,11 +228,13 @@ class TokenBarrier(Component):
             Assume(~self.present | ((self.intake & feeders & dut.taken) == 0)),
             *(Assume(~self.requests[i] | (self.heads[i].kind != Kind.TOKEN)) for i in range(5)),
         ]
-        _keep(m, self.present, self.present_in)
+        _keep(m, self.present, self.eager, self.present_in)
 
 
 class HonestInput(Component):
     """A packet reaches every present output on its way once; nothing but a reply passes its input's token.
+
+    The outputs held beside a flit are those of its way, for the head and for the flit behind it.
 
     Members
     -------
@@ -222,16 +258,16 @@ class HonestInput(Component):
         )
         self._dut = InputPort(spec, port)
 
-    def _way(self) -> Value:
-        """Return the outputs of the head's rectangle: x first, then y, never back."""
-        x, y, head, port = self.x, self.y, self._dut.head, self._port
-        here = (head.x0 <= x) & (x <= head.x1) | (port in (N, S))
+    def _way(self, flit: "data.View[data.StructLayout]") -> Value:
+        """Return the outputs of a flit's rectangle: x first, then y, never back."""
+        x, y, port = self.x, self.y, self._port
+        here = (flit.x0 <= x) & (x <= flit.x1) | (port in (N, S))
         turns = {
-            N: here & (head.y0 < y) & (port != N),
-            S: here & (y < head.y1) & (port != S),
-            E: (x < head.x1) & (port in (W, L)),
-            W: (head.x0 < x) & (port in (E, L)),
-            L: here & (head.y0 <= y) & (y <= head.y1),
+            N: here & (flit.y0 < y) & (port != N),
+            S: here & (y < flit.y1) & (port != S),
+            E: (x < flit.x1) & (port in (W, L)),
+            W: (flit.x0 < x) & (port in (E, L)),
+            L: here & (flit.y0 <= y) & (y <= flit.y1),
         }
         return Cat(turns[o] for o in range(5))
 
@@ -250,16 +286,19 @@ class HonestInput(Component):
         ]
         _keep(m, self.x, self.y, self.present_out)
         fed = Const(sum(1 << o for o in range(5) if self._port in FED_BY[o]), 5)
-        head = dut._fifo.o
-        leaves, token = head.valid & head.ready, head.payload.kind == Kind.TOKEN
-        copied, wanted = Signal(5), self._way() & self.present_out
+        head, flit, second = dut._fifo.o, dut.head, dut._fifo._second
+        leaves, token = head.valid & head.ready, flit.kind == Kind.TOKEN
+        copied, wanted = Signal(5), self._way(flit) & self.present_out
+        asked, was = Signal(5), Signal.like(flit)  # a request stays, with its flit, until it is granted
+        reply = (flit.kind == Kind.REPLY).replicate(5)
+        m.d.sync += [asked.eq(dut.requests & ~granted), was.eq(flit)]
         m.d.sync += copied.eq(Mux(leaves, 0, copied | granted))
         m.d.comb += [
             Assert((dut.requests & ~wanted) == 0),
             Assert((dut.requests & copied) == 0),
             Assert((dut.requests & ~fed) == 0),
             Assert((dut.requests == 0) | (head.valid & ~token)),
-            Assert(((dut.requests & self.taken) == 0) | (head.payload.kind == Kind.REPLY)),
+            Assert(((dut.requests & self.taken) == 0) | (flit.kind == Kind.REPLY)),
             Assert(~leaves | token | ((copied | granted) == wanted)),
             Assert(~(leaves & token) | dut.intake),
             Assert(~dut.intake | (leaves & token & ((self.taken & self.present_out) == 0))),
@@ -269,6 +308,10 @@ class HonestInput(Component):
             Assert((dut._served & self.present_out) == copied),
             Assert(dut._fifo._level <= 2),
             Assert((head.valid & ~token) | (dut._served == 0)),
-            Assert((dut._served & ~self._way()) == 0),
+            Assert((dut._served & ~self._way(flit)) == 0),
+            Assert((asked & ~dut.requests & (~self.taken | reply)) == 0),
+            Assert((asked == 0) | (flit == was)),
+            Assert(~head.valid | (head.payload.want == self._way(flit))),
+            Assert((dut._fifo._level != 2) | (second.want == self._way(second.flit))),
         ]
         return m
