@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_reference import apply_foreign, obstacle, output_shapes, pack
+from mapping.model.importers.onnx_windows import pads_of
 from mapping.model.network import Attribute, Node, Shape, make_node
+from mapping.model.work import convolved
 
 __all__ = ["import_foreign"]
 
@@ -53,9 +55,6 @@ _NO_PRODUCTS = frozenset(
 )
 """Operators that are neither convolutions nor products of matrices: they take no multiply-adds."""
 
-_BY_OUTPUT = frozenset({"Conv", "MatMul"})
-"""Operators of which every output takes equally many."""
-
 
 def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
     """Append an operator that the host evaluates as it is, a node for each of its outputs.
@@ -75,14 +74,14 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         raise operator.bad("is supported only on activations; export the model with constants folded")
     reals = {key: graph.finite(key, value) for key, value in constants.items() if value.dtype.kind == "f"}
     others = {key: value for key, value in constants.items() if value.dtype.kind != "f"}
-    work = _work(operator, [_full(graph, tensor) for tensor in read], constants)
     if operator.op == "ConvTranspose" and "c1" in reals:
         proto, reals = _in_one_group(proto, operator, reals)
     model = _model(proto, graph, inputs, read, others)
     try:
         shapes = output_shapes(model, reals)
     except ValueError as error:
-        raise operator.bad(f"does not fit its inputs: {error}; check the model with 'onnx.checker'") from None
+        raise operator.bad(str(error)) from None
+    work = _work(operator, [_full(graph, tensor) for tensor in read], constants)
     shared: dict[str, Attribute] = {
         "operator": operator.op,
         "model": pack(model),
@@ -90,7 +89,7 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         "whole": tuple(int(tensor in graph.whole) for tensor in read),
     }
     if work is not None:
-        shared["work"] = work * (math.prod(shapes[0][0]) if operator.op in _BY_OUTPUT else 1)
+        shared["work"] = work * (math.prod(shapes[0][0]) if operator.op == "MatMul" else 1)
     named = [output for output in operator.outputs if output]
     for position, (output, (shape, kind)) in enumerate(zip(named, shapes, strict=True)):
         node = make_node(
@@ -186,14 +185,22 @@ def _in_one_group(
 
 
 def _work(operator: Operator, shapes: Sequence[Shape], constants: Constants) -> int | None:
-    """Return the multiply-adds of an operator, or of one output of `_BY_OUTPUT`; None if not known."""
-    weight = constants.get("c1")
+    """Return the multiply-adds of an operator, of MatMul those of one output; None if not known."""
+    weight, work = constants.get("c1"), 0 if operator.op in _NO_PRODUCTS else None
     if operator.op == "Conv" and weight is not None:
-        return math.prod(weight.shape[1:])
-    if operator.op == "ConvTranspose" and weight is not None:
-        return math.prod(shapes[0]) * math.prod(weight.shape[1:])
-    if operator.op in {"GRU", "LSTM", "RNN"} and weight is not None and "c2" in constants:
-        return int(shapes[0][operator.integer("layout", 0)]) * (weight.size + constants["c2"].size)
-    if operator.op == "MatMul" and len(shapes[0]) > 1:
-        return shapes[0][-1]
-    return 0 if operator.op in _NO_PRODUCTS else None
+        work = _of_convolution(operator, shapes[0], weight.shape)
+    elif operator.op == "ConvTranspose" and weight is not None:
+        work = math.prod(shapes[0]) * math.prod(weight.shape[1:])
+    elif operator.op in {"GRU", "LSTM", "RNN"} and weight is not None and "c2" in constants:
+        work = int(shapes[0][operator.integer("layout", 0)]) * (weight.size + constants["c2"].size)
+    elif operator.op == "MatMul" and len(shapes[0]) > 1:
+        work = shapes[0][-1]
+    return work
+
+
+def _of_convolution(operator: Operator, source: Shape, weight: Shape) -> int:
+    kernel, ones = weight[2:], (1,) * (len(weight) - 2)
+    stride, dilation = operator.integers("strides", ones), operator.integers("dilations", ones)
+    pads = pads_of(operator, source[1:], kernel, stride, dilation)
+    around = (pads[: len(kernel)], pads[len(kernel) :])
+    return convolved(weight, source[2:], stride=stride, dilation=dilation, pads=around)

@@ -85,23 +85,27 @@ def output_shapes(
         onnx.checker.check_node(whole.graph.node[0], context)
         found = onnx.shape_inference.infer_shapes(whole, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
-        raise ValueError(_first_line(error)) from None
+        why = f"does not fit its inputs: {_first_line(error)}; check the model with 'onnx.checker'"
+        raise ValueError(why) from None
     shapes = []
     for output in found.graph.output:
         kind = _ELEMENTS.get(output.type.tensor_type.elem_type)
         dims = [dim.dim_value for dim in output.type.tensor_type.shape.dim]
         if kind is None or not output.type.tensor_type.HasField("shape") or min(dims, default=1) < 1:
-            raise ValueError("the size of its output cannot be told in advance")
+            raise ValueError(
+                "has an output whose size cannot be told in advance; export the model without it"
+            )
         if math.prod(dims) > MAX_ELEMENTS:
             raise ValueError(
-                f"its output of shape {tuple(dims)} is above the limit of {MAX_ELEMENTS} elements"
+                f"has an output of shape {tuple(dims)}, above the limit of {MAX_ELEMENTS} elements; "
+                "export the model without it"
             )
         shapes.append((tuple(dims), kind))
     return shapes
 
 
 @lru_cache(maxsize=64)
-def _evaluator(text: str) -> tuple[onnx.ModelProto, Any]:
+def _evaluator(text: str) -> Any:
     try:
         model = onnx.ModelProto.FromString(base64.b64decode(text, validate=True))
     except (DecodeError, binascii.Error, ValueError) as error:
@@ -109,7 +113,7 @@ def _evaluator(text: str) -> tuple[onnx.ModelProto, Any]:
     node, opset = model.graph.node, model.opset_import
     if len(node) != 1 or len(opset) != 1 or model.functions or obstacle(node[0], opset[0].version):
         raise MappingError("An operator of the host is damaged; compile the model again.")
-    return model, ReferenceEvaluator(model)
+    return ReferenceEvaluator(model)
 
 
 def apply_foreign(node: Node, inputs: Sequence[NDArray[Any]], shape: Shape) -> NDArray[Any]:
@@ -120,13 +124,13 @@ def apply_foreign(node: Node, inputs: Sequence[NDArray[Any]], shape: Shape) -> N
     MappingError
         If the evaluator fails, or gives another shape.
     """
-    model, evaluator = _evaluator(node.text("model"))
+    evaluator = _known(node)
     kinds, dtype = node.text("kinds").split(), inputs[0].dtype
     feeds = {key: value.astype(dtype) for key, value in node.constants.items()}
     names = [f"a{index}" for index in range(len(inputs))]
     results = np.empty((len(inputs[0]), *shape), dtype)
     try:
-        output_shapes(model, node.constants)
+        output_shapes(evaluator.proto_, node.constants)
         for sample in range(len(results)):
             for name, values, kind, whole in zip(names, inputs, kinds, node.integers("whole"), strict=True):
                 value = values[sample] if whole else values[sample : sample + 1]
@@ -136,6 +140,13 @@ def apply_foreign(node: Node, inputs: Sequence[NDArray[Any]], shape: Shape) -> N
     except _FAILURES as error:
         raise _failed(node, error) from error
     return results
+
+
+def _known(node: Node) -> Any:
+    try:
+        return _evaluator(node.text("model"))
+    except NotImplementedError as error:  # an operator of the standard that the evaluator lacks
+        raise _failed(node, error) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -148,5 +159,5 @@ def _failed(node: Node, error: BaseException) -> UnsupportedModelError:
     told = _first_line(error)
     return UnsupportedModelError(
         f"Node {node.name!r} ({node.text('operator')}) cannot be evaluated by ONNX's reference evaluator "
-        f"({told}); check the model with 'onnx.checker', or export it without this operator."
+        f"({told}); export the model without it."
     )

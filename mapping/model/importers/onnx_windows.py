@@ -18,16 +18,26 @@ from mapping.model.network import Attribute, Shape
 
 Integers = NDArray[np.int64]
 
-__all__ = ["average_pool", "conv", "global_average", "global_max", "max_pool", "pad", "reduce_mean"]
+__all__ = [
+    "average_pool",
+    "conv",
+    "global_average",
+    "global_max",
+    "max_pool",
+    "pad",
+    "pads_of",
+    "reduce_mean",
+]
 
 
-def _pads(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
-    """Return top, left, bottom, right, which is ONNX's order of all begins before all ends."""
+def pads_of(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
+    """Return the pads in ONNX's order, all begins before all ends: top, left, bottom, right of a map."""
+    none = (0,) * (2 * len(kernel))
     mode = operator.attributes.get("auto_pad", "NOTSET")
     if mode == "NOTSET":
-        return operator.integers("pads", (0, 0, 0, 0))
+        return operator.integers("pads", none)
     if mode == "VALID":
-        return (0, 0, 0, 0)
+        return none
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         raise operator.bad(f"has auto_pad = {mode!r}, which is not supported")
     begins, ends = [], []
@@ -96,7 +106,7 @@ def conv(operator: Operator, graph: Graph) -> None:
     attributes: dict[str, Attribute] = {
         "stride": stride,
         "dilation": dilation,
-        "pads": _pads(operator, shape, kernel, stride, dilation),
+        "pads": pads_of(operator, shape, kernel, stride, dilation),
         "groups": operator.integer("group", 1),
     }
     steps: list[Step] = [("", "Conv", attributes, {"weight": weight})]
@@ -125,7 +135,7 @@ def max_pool(operator: Operator, graph: Graph) -> None:
         raise operator.unknown("has dilations or an output of indices, which are not supported")
     shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
     stride = operator.integers("strides", (1, 1))
-    pads = _pads(operator, shape, kernel, stride, (1, 1))
+    pads = pads_of(operator, shape, kernel, stride, (1, 1))
     pads = _ceiled(operator, shape, kernel, stride, pads)
     graph.chain(operator, [("", "MaxPool", {"kernel": kernel, "stride": stride, "pads": pads}, {})])
 
@@ -165,7 +175,7 @@ def average_pool(operator: Operator, graph: Graph) -> None:
         raise operator.unknown("has dilations, which are not supported")
     shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
     stride = operator.integers("strides", (1, 1))
-    pads = _pads(operator, shape, kernel, stride, (1, 1))
+    pads = pads_of(operator, shape, kernel, stride, (1, 1))
     ceiled = _ceiled(operator, shape, kernel, stride, pads)
     included = pads if operator.integer("count_include_pad", 0) else (0, 0, 0, 0)
     if min(kernel) < 1 or min(stride) < 1 or min(pads) < 0 or ceiled == included:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
@@ -46,13 +47,20 @@ OPERATORS: dict[str, tuple[tuple[int, ...], Build, dict[str, int | None]]] = {
     "Conv1d": (
         ROW,
         lambda b, x: b.conv(x, b.rng.normal(size=(6, 2, 3)), b.rng.normal(size=6), pads=[1, 2], group=2),
-        {"conv": 6 * 7 * 2 * 3},
+        {"conv": 6 * 2 * (2 + 4 * 3 + 2 + 1)},
     ),
     "MaxPool1d": (ROW, lambda b, x: b.op("MaxPool", x, kernel_shape=[2], strides=[2]), {}),
     "Conv3d": (
         (2, 3, 4, 5),
         lambda b, x: b.conv(x, b.rng.normal(size=(3, 2, 2, 2, 2)), name="conv"),
         {"conv": 3 * 2 * 3 * 4 * 16},
+    ),
+    "Conv3d, padded": (
+        (2, 3, 4, 5),
+        lambda b, x: b.conv(
+            x, b.rng.normal(size=(3, 2, 3, 2, 2)), pads=[1, 0, 0, 0, 0, 0], strides=[1, 2, 1], name="conv"
+        ),
+        {"conv": 3 * 2 * (2 + 3) * (2 * 2) * (4 * 2)},
     ),
     "ConvTranspose": (
         MAP,
@@ -106,6 +114,32 @@ def test_value_and_work_are_those_of_the_operator(name: str) -> None:
     again = network_from_arrays(network_to_arrays(network))
     assert (infer(again, x) == got).all()
     assert (infer(network, x[1:2]) == got[1:2]).all()
+
+
+RUNTIME: dict[str, tuple[tuple[int, ...], Build]] = {
+    "Slice of the batch": (ROW, lambda b, x: b.op("Slice", x, integers(b, 0), integers(b, 1))),
+    "Gather from the batch": (ROW, lambda b, x: b.op("Gather", x, integers(b, 0), axis=0)),
+    "Div of a constant": (ROW, lambda b, x: b.op("Div", b.constant(1.5), x)),
+    "Flatten, axis 2": (MAP, lambda b, x: b.op("Flatten", x, axis=2)),
+    "Pad by a number": (
+        MAP,
+        lambda b, x: b.op("Pad", x, integers(b, 0, 0, 1, 2, 0, 0, 0, 1), b.constant(0.5)),
+    ),
+    "Pad of channels": (MAP, lambda b, x: b.op("Pad", x, integers(b, 0, 1, 1, 1, 0, 0, 1, 1))),
+}
+"""Uses of known operators that the host evaluates, a sample as a batch of one."""
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_unusual_form_has_the_value_of_another_runtime(name: str) -> None:
+    shape, build = RUNTIME[name]
+    b = ModelBuilder(shape, seed=7)
+    output = build(b, "x")
+    x = b.rng.normal(0.5, 1.5, (3, *shape)).astype(np.float32)
+    session = onnxruntime.InferenceSession(b.model(output).SerializeToString())
+    wanted = np.stack([session.run(None, {"x": sample[None]})[0].reshape(-1) for sample in x])
+    got = infer(b.network(output), x.astype(np.float64))
+    np.testing.assert_allclose(got.reshape(3, -1), wanted, rtol=2e-6, atol=2e-6)
 
 
 def mixed(operator: Build, *, first: bool = False) -> Network:
@@ -179,8 +213,8 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "no size": (
         lambda b, x: b.op("NonZero", x, name="n"),
         (
-            "Node 'n' (NonZero) does not fit its inputs: the size of its output cannot be told in advance; "
-            "check the model with 'onnx.checker'."
+            "Node 'n' (NonZero) has an output whose size cannot be told in advance; "
+            "export the model without it."
         ),
     ),
     "random": (
@@ -190,8 +224,8 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "too large": (
         lambda b, x: b.op("Expand", x, integers(b, 1, 10**9, 4, 6), name="n"),
         (
-            "Node 'n' (Expand) does not fit its inputs: its output of shape (1, 1000000000, 4, 6) is above "
-            "the limit of 134217728 elements; check the model with 'onnx.checker'."
+            "Node 'n' (Expand) has an output of shape (1, 1000000000, 4, 6), above the limit of 134217728 "
+            "elements; export the model without it."
         ),
     ),
     "graph": (
@@ -225,6 +259,16 @@ def test_operator_whose_inputs_do_not_fit_is_refused_in_one_sentence(build: Buil
         b.network(build(b, "x"))
     assert str(error.value).startswith("Node 'n' (")
     assert str(error.value).endswith(".")
+    assert "\n" not in str(error.value)
+
+
+def test_operator_that_the_evaluator_lacks_is_refused_in_one_sentence() -> None:
+    b = ModelBuilder((1, 4, 6))
+    pooled = b.op("MaxRoiPool", "x", floats(b, 1, 5), pooled_shape=[2, 2], name="n")
+    with pytest.raises(UnsupportedModelError) as error:
+        b.network(pooled)
+    assert str(error.value).startswith("Node 'n' (MaxRoiPool) cannot be evaluated by ONNX's reference eval")
+    assert str(error.value).endswith("; export the model without it.")
     assert "\n" not in str(error.value)
 
 
