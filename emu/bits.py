@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import CHUNK_BITS, chunks_for
+from emu.spec import CHUNK_BITS
 
 __all__ = [
     "Field",
     "Layout",
+    "chunks_for",
     "chunks_of",
     "layout_bits",
     "limits",
@@ -26,6 +27,16 @@ __all__ = [
     "unpack",
     "words_of",
 ]
+
+
+def chunks_for(bits: int) -> int:
+    """Return how many 16-bit chunks a word of ``bits`` takes, rounded up to a power of two.
+
+    >>> [chunks_for(b) for b in (1, 16, 17, 33)]
+    [1, 1, 2, 4]
+    """
+    chunks = -(-bits // CHUNK_BITS)
+    return 1 << (chunks - 1).bit_length()
 
 
 @dataclass(frozen=True, slots=True)

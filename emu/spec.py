@@ -39,8 +39,7 @@ FIFO_DEPTH = 2
 
 STRENGTH_BITS = 12
 DELTA_BITS = 13
-PRESENCE_WORD = 64
-THRESHOLDS_A_WORD = 4
+PRESENCE_WORD, THRESHOLDS_A_WORD = 64, 4
 
 
 def bits_for(count: int) -> int:
@@ -59,16 +58,6 @@ def signed_bits(magnitude: int) -> int:
     (8, 9)
     """
     return magnitude.bit_length() + 1
-
-
-def chunks_for(bits: int) -> int:
-    """Return how many 16-bit chunks a word of ``bits`` takes, rounded up to a power of two.
-
-    >>> [chunks_for(b) for b in (1, 16, 17, 33)]
-    [1, 1, 2, 4]
-    """
-    chunks = -(-bits // CHUNK_BITS)
-    return 1 << (chunks - 1).bit_length()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from emu.bits import Field, Layout, layout_bits
+from emu.bits import Field, Layout, chunks_for, layout_bits
 from emu.spec import (
     CHUNK_BITS,
     COUNTER_BITS,
@@ -20,7 +20,6 @@ from emu.spec import (
     THRESHOLDS_A_WORD,
     SystemSpec,
     bits_for,
-    chunks_for,
 )
 
 __all__ = [

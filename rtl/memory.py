@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.bits import layout_bits
-from emu.spec import CHUNK_BITS, SystemSpec, bits_for, chunks_for
+from emu.bits import chunks_for, layout_bits
+from emu.spec import CHUNK_BITS, SystemSpec, bits_for
 from emu.words import Section, section_layout, section_words
 from rtl.component import Component
 from rtl.layouts import InspectSignature, ProgramSignature
@@ -186,7 +186,7 @@ class ChunkMemory(Component):
     depth : int
         Words.
     bits : int
-        Width of a word; it takes `emu.spec.chunks_for` chunk addresses.
+        Width of a word; it takes `emu.bits.chunks_for` chunk addresses.
     dual : bool
         The machine writes too: a memory with a read and a write port.
 

@@ -6,7 +6,7 @@ books. `InputPort` and `OutputPort` are proved each under what is proved of the 
 what is requested; an input takes a token in only where its last one has left.
 """
 
-# mypy: disable-error-code="call-arg, valid-type"
+# mypy: disable-error-code="call-arg, valid-type, attr-defined"
 # The stubs ask for a message that Assert, Assume and Cover do without.
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value

@@ -234,7 +234,8 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError) as caught:
         Machine(system(1, 1, None)).run(make_stimulus(1), cycles=True)
     assert str(caught.value) == (
-        "The emulated network is stuck in cycle 2: 1 of 1 cores wait for a token (first: core 0, step 0 of 1), "
+        "The emulated network is stuck in cycle 2: 1 of 1 cores wait for a token "
+        "(first: core 0, step 0 of 1), "
         "0 tokens have left by the gateway; please report this image and stimulus."
     )
 

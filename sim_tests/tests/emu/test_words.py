@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.bits import Field, chunks_of, layout_bits, limits, pack, places, unpack, words_of
-from emu.spec import PRESETS, SystemSpec, chunks_for
+from emu.bits import Field, chunks_for, chunks_of, layout_bits, limits, pack, places, unpack, words_of
+from emu.spec import PRESETS, SystemSpec
 from emu.tables import columns_of, table_of
 from emu.words import (
     COUNTERS,
