@@ -75,7 +75,7 @@ def test_partition_splits_channels_where_thresholds_are_scarce() -> None:
     draft.conv(8, (1, 1))
     draft.layers[-1].thresholds.flags.writeable = True
     draft.layers[-1].thresholds[:] = np.arange(24).reshape(8, 3)
-    parts = partition(draft.network(), core_spec(thresholds=12, columns=64))
+    parts = partition(draft.network(), core_spec(thresholds=16, columns=64))
     assert [layer.grid for layer in parts.layers] == [(1, 1, 2)]
 
 
@@ -84,7 +84,7 @@ def test_partition_stores_equal_thresholds_once() -> None:
     draft.conv(4, (1, 1))
     draft.layers[-1].thresholds.flags.writeable = True
     draft.layers[-1].thresholds[:] = (1, 2, 3)
-    parts = partition(draft.network(), core_spec(thresholds=3, columns=64))
+    parts = partition(draft.network(), core_spec(thresholds=4, columns=64))
     assert len(parts.cores) == 1
 
 
