@@ -127,7 +127,7 @@ def host_line(names: Sequence[str], work: float | None, uncounted: Sequence[str]
     >>> host_line(["conv1", "fc"], 0.25)
     "On the host, outside every figure: conv1, fc (25.00 % of the network's multiply-adds)"
     >>> host_line(["lstm"], None, ["lstm"])
-    "On the host, outside every figure: lstm (no share: how many multiply-adds lstm takes is not known)"
+    'On the host, outside every figure: lstm (no share: how many multiply-adds lstm takes is not known)'
     """
     layers = ", ".join(names) or "nothing"
     part = f"{share(work)} of the network's multiply-adds"
