@@ -337,7 +337,9 @@ def test_check_finds_a_delivery_that_nobody_needs() -> None:
     image, spiking = _one_to_one(0)
     core = image.cores[0]
     assert core is not None
-    wide = dataclasses.replace(core, crossbar=np.zeros((2, 2), np.int8), pooled=np.zeros(2, np.bool_), shifts=np.zeros(2, np.uint8))
+    wide = dataclasses.replace(
+        core, crossbar=np.zeros((2, 2), np.int8), pooled=np.zeros(2, np.bool_), shifts=np.zeros(2, np.uint8)
+    )
     wide.crossbar.flags.writeable = True
     wide.crossbar[:1] = core.crossbar
     extra = image.replace(
@@ -355,7 +357,9 @@ def test_check_finds_an_input_on_two_axons() -> None:
     packets[2, 4] = 2
     core = image.cores[0]
     assert core is not None
-    wide = dataclasses.replace(core, crossbar=core.crossbar[[0, 0, 1]], pooled=np.zeros(3, np.bool_), shifts=np.zeros(3, np.uint8))
+    wide = dataclasses.replace(
+        core, crossbar=core.crossbar[[0, 0, 1]], pooled=np.zeros(3, np.bool_), shifts=np.zeros(3, np.uint8)
+    )
     doubled = image.replace(cores=(wide,), input_element=[0, 0, 1], input_packet=packets)
     assert [v.kind for v in check(doubled, spiking)] == ["duplicate-connection"]
 
