@@ -82,7 +82,9 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
     try:
         shapes = output_shapes(model, reals)
     except ValueError as error:
-        raise operator.bad(f"does not fit its inputs: {error}; check the model with 'onnx.checker'") from None
+        raise operator.bad(
+            f"does not fit its inputs: {error}; check the model with 'onnx.checker', or export it without this operator"
+        ) from None
     shared: dict[str, Attribute] = {
         "operator": operator.op,
         "model": pack(model),

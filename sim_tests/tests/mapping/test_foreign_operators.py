@@ -180,7 +180,8 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda b, x: b.op("NonZero", x, name="n"),
         (
             "Node 'n' (NonZero) does not fit its inputs: the size of its output cannot be told in advance; "
-            "check the model with 'onnx.checker'."
+            "check the model with 'onnx.checker', "
+            "or export it without this operator."
         ),
     ),
     "random": (
@@ -191,7 +192,8 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda b, x: b.op("Expand", x, integers(b, 1, 10**9, 4, 6), name="n"),
         (
             "Node 'n' (Expand) does not fit its inputs: its output of shape (1, 1000000000, 4, 6) is above "
-            "the limit of 134217728 elements; check the model with 'onnx.checker'."
+            "the limit of 134217728 elements; check the model with 'onnx.checker', "
+            "or export it without this operator."
         ),
     ),
     "graph": (
