@@ -83,7 +83,8 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         shapes = output_shapes(model, reals)
     except ValueError as error:
         raise operator.bad(
-            f"does not fit its inputs: {error}; check the model with 'onnx.checker', or export it without this operator"
+            f"does not fit its inputs: {error}; check the model with 'onnx.checker', "
+            "or export it without this operator"
         ) from None
     shared: dict[str, Attribute] = {
         "operator": operator.op,
