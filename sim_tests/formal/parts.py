@@ -271,6 +271,18 @@ class HonestInput(Component):
         }
         return Cat(turns[o] for o in range(5))
 
+    def _honest_requests(self, m: Module, wanted: Value, copied: Value) -> None:
+        """Requests are of a packet, for outputs on its way that it can reach and has not reached yet."""
+        dut, head, flit = self._dut, self._dut._fifo.o, self._dut.head
+        fed = Const(sum(1 << o for o in range(5) if self._port in FED_BY[o]), 5)
+        m.d.comb += [
+            Assert((dut.requests & ~wanted) == 0),
+            Assert((dut.requests & copied) == 0),
+            Assert((dut.requests & ~fed) == 0),
+            Assert((dut.requests == 0) | (head.valid & (flit.kind != Kind.TOKEN))),
+            Assert(((dut.requests & self.taken) == 0) | (flit.kind == Kind.REPLY)),
+        ]
+
     def elaborate(self, _: object) -> Module:
         """Note which copies have left since the head came."""
         m = Module()
@@ -285,7 +297,6 @@ class HonestInput(Component):
             dut.granted.eq(granted),
         ]
         _keep(m, self.x, self.y, self.present_out)
-        fed = Const(sum(1 << o for o in range(5) if self._port in FED_BY[o]), 5)
         head, flit, second = dut._fifo.o, dut.head, dut._fifo._second
         leaves, token = head.valid & head.ready, flit.kind == Kind.TOKEN
         copied, wanted = Signal(5), self._way(flit) & self.present_out
@@ -293,12 +304,8 @@ class HonestInput(Component):
         reply = (flit.kind == Kind.REPLY).replicate(5)
         m.d.sync += [asked.eq(dut.requests & ~granted), was.eq(flit)]
         m.d.sync += copied.eq(Mux(leaves, 0, copied | granted))
+        self._honest_requests(m, wanted, copied)
         m.d.comb += [
-            Assert((dut.requests & ~wanted) == 0),
-            Assert((dut.requests & copied) == 0),
-            Assert((dut.requests & ~fed) == 0),
-            Assert((dut.requests == 0) | (head.valid & ~token)),
-            Assert(((dut.requests & self.taken) == 0) | (flit.kind == Kind.REPLY)),
             Assert(~leaves | token | ((copied | granted) == wanted)),
             Assert(~(leaves & token) | dut.intake),
             Assert(~dut.intake | (leaves & token & ((self.taken & self.present_out) == 0))),

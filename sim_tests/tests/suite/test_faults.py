@@ -138,8 +138,8 @@ def test_fault_that_changes_nothing_is_missed(copy: Path) -> None:
     fault = Fault(
         file="rtl/gateway.py",
         block="",
-        find="Two pass-through",
-        replace="2 pass-through",
+        find="where the host's stream",
+        replace="where the stream of the host",
         why="",
         caught_by=name,
     )
