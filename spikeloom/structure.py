@@ -93,12 +93,15 @@ def network_table(spiking: SpikingNetwork) -> Table:
 
 
 def _network_row(layer: SpikingLayer) -> list[str]:
-    shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
+    inputs = " + ".join("x".join(map(str, source.input_shape)) for source in layer.sources)
+    shapes = (inputs, "x".join(map(str, layer.output_shape)))
     proof = f"{'all ' if layer.exhaustive else ''}{number(layer.sums_checked)} sums"
     if layer.order_dependent:
         proof += f", {number(layer.order_dependent)} depend on the order of summation"
-    neurons, fan_in = math.prod(layer.output_shape), math.prod(layer.weight.shape[1:])
-    zeros = float((layer.weight == 0).mean())
+    neurons = math.prod(layer.output_shape)
+    fan_in = sum(math.prod(source.weight.shape[1:]) for source in layer.sources)
+    cells = sum(source.weight.size for source in layer.sources)
+    zeros = sum(int((source.weight == 0).sum()) for source in layer.sources) / cells
     counts = (number(neurons), number(fan_in), share(zeros), str(layer.levels))
     return [layer.name, layer.kind, *shapes, *counts, proof]
 

@@ -120,7 +120,9 @@ def _network(
     """Put the layers of a split together, without what runs on the host."""
     entry = split.entry
     names = {entry.output: INPUT} | {part.activation.output: part.name for part in split.run}
-    on_chip = tuple(layers[part.name].reading(names[part.source.activation.output]) for part in split.run)
+    on_chip = tuple(
+        layers[part.name].reading({INPUT: names[part.source.activation.output]}) for part in split.run
+    )
     read = {network.output, *(tensor for node in split.decoder for tensor in node.inputs)}
     return SpikingNetwork(
         name=network.name,

@@ -9,7 +9,8 @@ from mapping.codes.obstacles import Obstacle
 from mapping.codes.thresholds import Chain, fold, order_dependent, prove, slopes
 from mapping.model.evaluate import lowest_bit
 from mapping.model.network import Network
-from mapping.spiking.network import SpikingLayer
+from mapping.spiking.network import Source, SpikingLayer
+from mapping.spiking.quantisers import Lists
 
 __all__ = ["build_layer", "overflow"]
 
@@ -35,22 +36,24 @@ def build_layer(part: Candidate, network: Network, source: str) -> SpikingLayer:
     thresholds = fold(chain)
     exhaustive, checked = prove(chain, thresholds)
     conv = linear.op == "Conv"
-    return SpikingLayer(
-        name=part.name,
-        kind="conv" if conv else "dense",
-        source=source,
+    read = Source(
+        name=source,
         pools=part.source.pools,
-        source_shape=part.source.shape,
+        shape=part.source.shape,
         input_shape=network.shapes[linear.inputs[0]],
-        output_shape=network.shapes[linear.output],
-        weight=_rising(part)[0],
+        weight=_rising(part)[0].astype(np.int16),
         stride=linear.pair("stride") if conv else (1, 1),
         pads=linear.pads() if conv else (0, 0, 0, 0),
         dilation=linear.pair("dilation") if conv else (1, 1),
         groups=int(linear.number("groups")) if conv else 1,
-        source_levels=part.source.activation.levels,
+        high=part.source.activation.levels,
+    )
+    return SpikingLayer(
+        name=part.name,
+        sources=(read,),
+        output_shape=network.shapes[linear.output],
+        quantiser=Lists(thresholds=thresholds),
         levels=activation.levels,
-        thresholds=thresholds,
         activation=activation.output,
         scale=activation.scale,
         exhaustive=exhaustive,

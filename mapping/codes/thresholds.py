@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mapping.errors import MappingError
 from mapping.model.elementwise import apply_elementwise
 from mapping.model.network import Node, make_node
-from mapping.spiking.network import ALWAYS, NEVER
+from mapping.spiking.quantisers import ALWAYS, NEVER
 
 __all__ = ["EXHAUSTIVE", "Chain", "fold", "order_dependent", "prove", "slopes"]
 

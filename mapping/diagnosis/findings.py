@@ -13,6 +13,7 @@ from mapping.diagnosis.layers import Diagnosis, LayerDiagnosis
 from mapping.layout.check import Violation
 from mapping.layout.emit import PLACED
 from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.quantisers import Lists
 
 __all__ = ["DIFFERENCE", "NOTE", "TABLE_KINDS", "WARNING", "Finding", "find", "image_findings"]
 
@@ -233,11 +234,11 @@ def _threshold(
     """Return which threshold of a neuron is stored wrongly, or what the check says where none is alone."""
     layer, core = spiking.layer(name), image.cores[violation.core or 0]
     place = f"core {violation.core}, neuron {violation.neuron} there"
-    if core is None or violation.neuron is None:
+    if core is None or violation.neuron is None or not isinstance(layer.quantiser, Lists):
         return str(violation)
     base = int(core.threshold_base[violation.neuron])
     stored = core.thresholds[base : base + layer.levels]
-    rows = np.clip(layer.thresholds, image.spec.core.always, image.spec.core.never)
+    rows = np.clip(layer.edges, image.spec.core.always, image.spec.core.never)
     wanted = rows[element * len(rows) // int(np.prod(layer.output_shape))]
     if len(stored) != len(wanted) or (stored != wanted).sum() != 1:
         return f"{violation.message} ({place})"

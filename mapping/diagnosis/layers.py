@@ -19,9 +19,9 @@ from mapping.errors import MappingError
 from mapping.layout.emit import PLACED
 from mapping.layout.host_tables import counts_of, outputs_of
 from mapping.model.evaluate import run, run_single
-from mapping.spiking.matrices import layer_matrix, operation_counts
+from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
-from mapping.spiking.simulate import decode, layer_input, simulate
+from mapping.spiking.simulate import decode, potentials, simulate
 
 __all__ = ["OUTPUT", "Diagnosis", "Emulate", "LayerDiagnosis", "SumRange", "diagnose"]
 
@@ -151,9 +151,8 @@ class _Tally:
         self.smallest = np.full(neurons, np.iinfo(np.int32).max, np.int32)
         self.largest = np.zeros(neurons, np.int32)
         if layer is not None:
-            self.matrix = layer_matrix(layer).astype(np.int32)
-            self.low = np.full(len(layer.thresholds), np.iinfo(np.int64).max)
-            self.high = np.full(len(layer.thresholds), np.iinfo(np.int64).min)
+            self.low = np.full(layer.rows, np.iinfo(np.int64).max)
+            self.high = np.full(layer.rows, np.iinfo(np.int64).min)
 
     def add_counts(self, counts: Counts) -> None:
         """Add the counts of a block, any shape (samples, ...)."""
@@ -165,24 +164,22 @@ class _Tally:
         np.minimum(self.smallest, flat.min(axis=0), out=self.smallest)
         np.maximum(self.largest, flat.max(axis=0), out=self.largest)
 
-    def add_sums(self, values: Counts) -> None:
-        """Add the sums that a block of inputs (samples, input shape) gives."""
-        columns = np.ascontiguousarray(values.reshape(len(values), -1).T)
-        sums = np.asarray(self.matrix @ columns).reshape(len(self.low), -1)
-        np.minimum(self.low, sums.min(axis=1), out=self.low)
-        np.maximum(self.high, sums.max(axis=1), out=self.high)
+    def add_sums(self, sums: NDArray[np.int64]) -> None:
+        """Add the potentials (samples, output shape) of a block."""
+        rows = sums.reshape(len(sums), len(self.low), -1)
+        np.minimum(self.low, rows.min(axis=(0, 2)), out=self.low)
+        np.maximum(self.high, rows.max(axis=(0, 2)), out=self.high)
 
     def sums(self, layer: SpikingLayer) -> SumRange:
         """Return the ranges of the layer."""
-        flat = layer.weight.reshape(len(layer.weight), -1)
-        lows = -(flat < 0).sum(axis=1, dtype=np.int64) * layer.source_levels
-        highs = (flat > 0).sum(axis=1, dtype=np.int64) * layer.source_levels
+        lows, highs = layer.reach()
+        edges = layer.edges
         return SumRange(
             reachable=(int(lows.min()), int(highs.max())),
             observed=(int(self.low.min()), int(self.high.max())),
-            thresholds=layer.thresholds.size,
-            unreachable=int((layer.thresholds > highs[:, None]).sum()),
-            never_reached=int((layer.thresholds > self.high[:, None]).sum()),
+            thresholds=edges.size,
+            unreachable=int((edges > highs[:, None]).sum()),
+            never_reached=int((edges > self.high[:, None]).sum()),
         )
 
     def result(self, *, emulated: bool) -> LayerDiagnosis:
@@ -245,7 +242,7 @@ class _Study:
             if tally.layer is not None:
                 found = difference(name, truth[tensor], own * scale, start=start, unit=scale)
                 tally.network = tally.network.plus(found)
-                tally.add_sums(layer_input(tally.layer, counts[tally.layer.source]))
+                tally.add_sums(potentials(tally.layer, counts))
                 tally.logical += int(operations[name].logical.sum())
                 tally.dense += int(operations[name].dense.sum())
         logits = decode(self.spiking, counts, x)

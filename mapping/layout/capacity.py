@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec, bits_for
+from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.layout.cut import CorePart, Limits, cut_layer, deliveries, fits_as_patch
+from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
+from mapping.spiking.quantisers import Ladders, Lists
 
 __all__ = [
     "MAX_CORES",
@@ -22,6 +25,7 @@ __all__ = [
     "entries_of",
     "fits",
     "limits_of",
+    "lists_of",
     "misfit",
     "preset_for",
     "windows",
@@ -31,6 +35,8 @@ __all__ = [
 Integers = NDArray[np.int64]
 Limit = tuple[str, int, int, str]
 """Name, demand, what is allowed, and what to do where no preset allows it."""
+
+_MOST_SHIFT = (1 << SHIFT_BITS) - 1
 
 MAX_WIDTH, MAX_HEIGHT = 64, 63
 """Largest mesh of one chip."""
@@ -75,46 +81,95 @@ def _fit(layer: SpikingLayer, spec: CoreSpec) -> bool:
 def _limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
     """Yield the limits, cheap ones first; one that follows may rely on those before it."""
     levels = f"to at most {spec.payload_max} levels"
-    yield "spikes per input value", layer.source_levels, spec.payload_max, f"quantise its input {levels}"
+    most, least = max(source.high for source in layer.sources), min(source.low for source in layer.sources)
+    yield "spikes per input value", most, spec.payload_max, f"quantise its input {levels}"
+    yield "spikes per negative input value", -least, -spec.payload_min, f"quantise its input {levels}"
     yield "spikes per neuron", layer.levels, spec.payload_max, f"quantise its output {levels}"
-    yield "thresholds on one core", layer.levels, spec.thresholds, f"quantise its output {levels}"
-    least = -(-layer.neurons // spec.columns)
-    yield "cores", least, MAX_CORES, f"let it have at most {MAX_CORES * spec.columns} neurons"
+    yield "spikes per neuron below zero", -layer.low, -spec.payload_min, f"quantise its output {levels}"
+    yield from _quantiser_limits(layer, spec)
+    digits = len(layer.strengths)
+    yield "digits of a weight", digits, min(spec.strengths, spec.lanes), "use fewer digits"
+    shift = max(source.shift for source in layer.sources)
+    yield "bits of an axon shift", shift, _MOST_SHIFT * spec.axon_shifts, "use more digits"
+    least = -(-layer.neurons // (spec.words * (spec.lanes // digits)))
+    yield "cores", least, MAX_CORES, f"let it have at most {MAX_CORES * spec.columns // digits} neurons"
     whole = fits_as_patch(layer, limits_of(layer, spec, entries=1))
     inputs = 0 if whole else _most_inputs(layer)
-    most = f"let each of its neurons have at most {spec.axons} non-zero weights"
-    yield "axons for the inputs of one neuron", inputs, spec.axons, most
-    yield "potential bits", _potential_bits(layer, spec), spec.potential_bits, most
+    fewer = f"let each of its neurons have at most {spec.extended_axons} non-zero weights"
+    yield "axons for the inputs of one neuron", inputs, spec.extended_axons, fewer
+    yield "bits of a column sum", _sum_bits(layer, spec), spec.sum_bits, fewer
+    yield "potential bits", _potential_bits(layer, spec), spec.potential_bits, fewer
     if not whole:
         parts, _ = cut_layer(layer, limits_of(layer, spec, entries=1))
-        fewer = f"let it have at most {spec.axons} inputs"
-        yield (
-            "fan-out entries for one of its inputs",
-            int(entries_of(layer, parts).max()),
-            spec.fanouts,
-            fewer,
-        )
+        fewer = f"let it have at most {spec.extended_axons} inputs"
+        each = [entries_of(layer, index, parts).max() for index in range(len(layer.sources))]
+        yield "fan-out entries for one of its inputs", int(max(each)), spec.fanouts, fewer
+
+
+def _quantiser_limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
+    """Yield what lists or ladders demand."""
+    fewer = f"quantise its output to at most {spec.payload_max} levels"
+    if isinstance(layer.quantiser, Lists):
+        yield "thresholds on one core", layer.levels, spec.thresholds, fewer
+        return
+    bits = layer.quantiser.payload_bits
+    yield "ladders", 1, int(spec.ladder), "choose a core with ladders"
+    yield "signed ladders", int(layer.low < 0), int(spec.signed_ladder), "choose a core with signed ladders"
+    yield "payload bits of its ladders", bits, spec.payload_bits, "convert the network for this core"
+    yield "payload bits of the core", spec.payload_bits, bits, "convert the network for this core"
 
 
 def _most_inputs(layer: SpikingLayer) -> int:
     """Return the most non-zero weights of a neuron; at the border of a map it may have fewer than its row."""
-    rows = np.count_nonzero(layer.weight.reshape(len(layer.weight), -1), axis=1)
-    return int(rows.max()) if layer.kind == "dense" else int(np.diff(layer_matrix(layer).indptr).max())
+    return int(np.diff(layer_matrix(layer).indptr).max())
 
 
-def limits_of(layer: SpikingLayer, spec: CoreSpec, *, entries: int, cap: int | None = None) -> Limits:
-    """Return what a core holds of a layer whose neurons need up to so many fan-out entries each."""
-    neurons = min(spec.columns, spec.fanouts // max(entries, 1), cap or spec.columns)
-    rows = windows(spec, layer.levels)
-    distinct = len(np.unique(clamped_thresholds(layer, spec), axis=0))
-    return Limits(axons=spec.axons, neurons=neurons, threshold_rows=rows if distinct > rows else 2**30)
+def limits_of(
+    layer: SpikingLayer, spec: CoreSpec, *, entries: int, cap: int | None = None
+) -> tuple[Limits, ...]:
+    """Return what a core holds of a layer whose neurons need up to so many fan-out entries each.
+
+    One for each extension of the crossbar's rows.
+    """
+    rows = windows(spec, layer)
+    distinct = _distinct_rows(layer, spec)
+    most = min(spec.fanouts // max(entries, 1), cap or spec.columns)
+    found = []
+    for power in range(spec.max_extension.bit_length()):
+        columns = (spec.words >> power) * (spec.lanes // len(layer.strengths))
+        found.append(
+            Limits(
+                axons=spec.axons << power,
+                neurons=min(columns, most),
+                threshold_rows=rows if distinct > rows else 2**30,
+                extension=1 << power,
+            )
+        )
+    return tuple(found)
 
 
-def windows(spec: CoreSpec, levels: int) -> int:
+def _distinct_rows(layer: SpikingLayer, spec: CoreSpec) -> int:
+    if isinstance(layer.quantiser, Ladders):
+        return len(np.unique(layer.quantiser.words, axis=0))
+    return len(np.unique(clamped_thresholds(layer, spec), axis=0))
+
+
+def windows(spec: CoreSpec, layer: SpikingLayer) -> int:
+    """Return how many ladders, or lists of a layer's thresholds, a core holds.
+
+    A ladder takes a word of the threshold memory; a list lies within a word or begins one.
+    """
+    words = spec.thresholds // THRESHOLDS_A_WORD
+    if isinstance(layer.quantiser, Ladders):
+        return words
+    return lists_of(spec, layer.levels)
+
+
+def lists_of(spec: CoreSpec, levels: int) -> int:
     """Return how many lists of so many thresholds a core holds: each within a word or from the begin of one.
 
     >>> from emu.spec import preset
-    >>> [windows(preset("tiny"), levels) for levels in (1, 2, 3, 4, 5)]
+    >>> [lists_of(preset("tiny"), levels) for levels in (1, 2, 3, 4, 5)]
     [128, 64, 32, 32, 16]
     """
     words = spec.thresholds // THRESHOLDS_A_WORD
@@ -123,11 +178,11 @@ def windows(spec: CoreSpec, levels: int) -> int:
     return words // -(-levels // THRESHOLDS_A_WORD)
 
 
-def entries_of(reader: SpikingLayer, parts: Sequence[CorePart]) -> Integers:
-    """Return how many fan-out entries every source element needs for a reader: one for each of its axons."""
-    source, _, axon = deliveries(reader, parts)
+def entries_of(reader: SpikingLayer, index: int, parts: Sequence[CorePart]) -> Integers:
+    """Return how many fan-out entries every element of a reader's source needs: one for each of its axons."""
+    source, _, axon = deliveries(reader, index, parts)
     pairs = np.unique(np.stack((source, axon)), axis=1)
-    return np.bincount(pairs[0], minlength=int(np.prod(reader.source_shape)))
+    return np.bincount(pairs[0], minlength=int(np.prod(reader.sources[index].shape)))
 
 
 def clamped_thresholds(layer: SpikingLayer, spec: CoreSpec) -> Integers:
@@ -136,18 +191,30 @@ def clamped_thresholds(layer: SpikingLayer, spec: CoreSpec) -> Integers:
     A threshold above potential_max becomes "never", one below potential_min "always". Potentials saturate, so
     this is exact as long as no reachable sum lies beyond such a threshold, which `misfit` demands.
     """
-    return np.clip(layer.thresholds, spec.always, spec.never)
+    return np.clip(layer.edges, spec.always, spec.never)
+
+
+def _sum_bits(layer: SpikingLayer, spec: CoreSpec) -> int:
+    """Return the bits that a column sum needs, whatever payloads come, as an image must have them."""
+    most = 0
+    for source in layer.sources:
+        digits = digits_of(source.weight.reshape(len(source.weight), -1), layer.strengths)
+        cells = np.count_nonzero(digits, axis=1).max(axis=1, initial=0).astype(np.int64)
+        most = most + (cells << (source.shift + spec.payload_bits - 1))
+    return int(np.max(most)).bit_length() + 1
 
 
 def _potential_bits(layer: SpikingLayer, spec: CoreSpec) -> int:
-    """Return the bits of the widest threshold that is out of range and has reachable sums beyond it, or 0."""
-    flat = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
-    high = np.where(flat > 0, flat, 0).sum(axis=1) * layer.source_levels
-    low = np.where(flat < 0, flat, 0).sum(axis=1) * layer.source_levels
-    theta = layer.thresholds
-    wrong = (theta > spec.potential_max) & (theta <= high[:, None])
-    wrong |= (theta <= spec.potential_min) & (theta > low[:, None])
-    return int(np.abs(theta[wrong]).max()).bit_length() + 1 if wrong.any() else 0
+    """Return the bits of a potential that counts may tell from those that the core can hold, or 0."""
+    edges = layer.edges
+    low, high = layer.reach()
+    wrong = (edges > spec.potential_max) & (edges <= high[:, None])
+    wrong |= (edges <= spec.potential_min) & (edges > low[:, None])
+    largest = int(np.abs(edges[wrong]).max()) if wrong.any() else 0
+    beyond = np.abs(layer.biases()).max(initial=0)
+    if beyond > spec.potential_max:
+        largest = max(largest, int(beyond))
+    return largest.bit_length() + 1 if largest else 0
 
 
 def with_gateway(spec: CoreSpec, spiking: SpikingNetwork) -> CoreSpec:

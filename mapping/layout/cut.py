@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mapping.spiking.matrices import layer_matrix, pool_matrix
-from mapping.spiking.network import SpikingLayer
+from mapping.spiking.network import Source, SpikingLayer
 
 __all__ = ["CorePart", "Limits", "cut_layer", "deliveries", "fits_as_patch"]
 
@@ -32,9 +32,11 @@ class CorePart:
     outputs : int64 (n,)
         Output element of each neuron, ascending.
     inputs, axon : int64 (m,)
-        Input elements (after the pools) with a non-zero weight here, ascending, and the axon of each.
+        Inputs of the layer with a non-zero weight here, ascending, and the axon of each.
     axons : int
-        Crossbar rows in use.
+        Axons in use.
+    extension : int
+        Axons of a crossbar row.
     """
 
     layer: str
@@ -42,6 +44,7 @@ class CorePart:
     inputs: Integers
     axon: Integers
     axons: int
+    extension: int = 1
 
     def __post_init__(self) -> None:
         for array in (self.outputs, self.inputs, self.axon):
@@ -50,114 +53,217 @@ class CorePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
-    """What one core may hold of one layer: inputs, neurons, and different rows of thresholds."""
+    """What one core may hold of one layer: inputs, neurons, and different rows of its quantiser.
+
+    ``axons`` and ``neurons`` are those with ``extension`` axons in a crossbar row.
+    """
 
     axons: int
     neurons: int
     threshold_rows: int
+    extension: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """What a patch reads of one source: height and width of its window, channels, and its first axon."""
+
+    window: tuple[int, int]
+    span: int
+    first: int
+
+    @property
+    def axons(self) -> int:
+        return self.span * math.prod(self.window)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Patch:
-    """A cut of a convolution: patch height, width, channels; window height and width; input channels."""
+    """A cut of a convolution: patch height, width and channels, and what it reads of each source."""
 
     height: int
     width: int
     channels: int
-    window: tuple[int, int]
-    span: int
+    views: tuple[_View, ...]
+    extension: int
+
+    @property
+    def axons(self) -> int:
+        return self.views[-1].first + self.views[-1].axons
 
 
-def cut_layer(layer: SpikingLayer, limits: Limits) -> tuple[list[CorePart], tuple[int, int, int]]:
-    """Cut one layer: patches of a convolution, blocks of a dense layer, else whatever shares its inputs.
+def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CorePart], tuple[int, int, int]]:
+    """Cut one layer: patches of convolutions, blocks of a dense layer, else whatever shares its inputs.
 
-    Its neurons must have no more inputs than ``limits`` has axons. Returns the parts and their grid, see
-    `mapping.layout.partition.LayerPart`.
+    Its neurons must have no more inputs than one of the ``limits`` has axons. Returns the parts and their
+    grid, see `mapping.layout.partition.LayerPart`.
     """
     matrix = layer_matrix(layer)
-    matrix.sort_indices()
-    if layer.kind == "conv":
-        patch = _best_patch(layer, limits)
-        if patch is not None:
-            return _patches(layer, matrix, patch)
-    elif matrix.shape[1] <= limits.axons:
-        size = min(limits.neurons, limits.threshold_rows)
-        count = -(-matrix.shape[0] // size)
+    patch = _best_patch(layer, limits)
+    if patch is not None:
+        return _patches(layer, matrix, patch)
+    block = _best_blocks(layer, limits)
+    if block is not None:
+        count, extension = block
+        ids = _in_order(layer, np.arange(matrix.shape[1]), extension)
         blocks = np.array_split(np.arange(matrix.shape[0]), count)
-        ids = np.arange(matrix.shape[1])
-        return [_part(layer, matrix, block, ids) for block in blocks], (1, 1, count)
-    parts = [_part(layer, matrix, block, None) for block in _greedy_blocks(layer, matrix, limits)]
+        parts = [_part(layer, matrix, block, ids, extension) for block in blocks]
+        return parts, (1, 1, count)
+    choices = [
+        [_part(layer, matrix, block, None, limit.extension) for block in _greedy_blocks(layer, matrix, limit)]
+        for limit in limits
+        if limit.neurons and _most_inputs(layer, matrix) <= limit.axons
+    ]
+    parts = min(choices, key=len)
     return parts, (1, 1, len(parts))
 
 
-def _part(layer: SpikingLayer, matrix: sparse.csr_array, outputs: Integers, ids: Integers | None) -> CorePart:
-    """Build a part; ``ids`` numbers the axon of every input element, None numbers those in use."""
+def _part(
+    layer: SpikingLayer, matrix: sparse.csr_array, outputs: Integers, ids: Integers | None, extension: int
+) -> CorePart:
+    """Build a part; ``ids`` numbers the axon of every input of the layer, None numbers those in use."""
     inputs = np.unique(matrix[outputs].indices).astype(np.int64)
-    axon = np.arange(len(inputs)) if ids is None else ids[inputs]
+    axon = _in_order(layer, inputs, extension) if ids is None else ids[inputs]
     axons = int(axon.max(initial=0)) + 1
-    return CorePart(layer=layer.name, outputs=outputs.astype(np.int64), inputs=inputs, axon=axon, axons=axons)
+    return CorePart(
+        layer=layer.name,
+        outputs=outputs.astype(np.int64),
+        inputs=inputs,
+        axon=axon,
+        axons=axons,
+        extension=extension,
+    )
 
 
-def _best_patch(layer: SpikingLayer, limits: Limits) -> _Patch | None:
+def _in_order(layer: SpikingLayer, inputs: Integers, extension: int) -> Integers:
+    """Number inputs in ascending order; inputs of another source begin a new crossbar row."""
+    bounds = np.cumsum([0, *(source.inputs for source in layer.sources)])
+    first, parts = 0, []
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        own = int(((inputs >= low) & (inputs < high)).sum())
+        parts.append(first + np.arange(own))
+        first += -(-own // extension) * extension
+    return np.concatenate(parts)
+
+
+def _whole_axons(layer: SpikingLayer, extension: int) -> int:
+    """Return the axons that all inputs of a layer need."""
+    return int(_in_order(layer, np.arange(layer.inputs), extension)[-1]) + 1
+
+
+def _best_blocks(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[int, int] | None:
+    """Return number and extension of the fewest blocks of a dense layer whose inputs fit a core."""
+    if layer.kind != "dense":
+        return None
+    found = [
+        (-(-layer.neurons // min(limit.neurons, limit.threshold_rows)), limit.extension)
+        for limit in limits
+        if limit.neurons and _whole_axons(layer, limit.extension) <= limit.axons
+    ]
+    return min(found, default=None)
+
+
+def _best_patch(layer: SpikingLayer, limits: Sequence[Limits]) -> _Patch | None:
     """Return the patch with the fewest cores after tiling, then the fewest axons, then the squarest."""
+    if any(source.kind != "conv" for source in layer.sources):
+        return None
     _, height, width = layer.output_shape
     best: tuple[tuple[int, ...], _Patch] | None = None
-    for rows in range(1, height + 1):
-        for columns in range(1, width + 1):
-            patch, blocks = _deepest(layer, limits, rows, columns)
-            if patch is None:
-                continue
-            cores = -(-height // rows) * -(-width // columns) * blocks
-            key = (cores, patch.span * math.prod(patch.window), abs(rows - columns), rows)
-            if best is None or key < best[0]:
-                best = (key, patch)
+    for limit in limits:
+        for rows in range(1, min(height, limit.neurons) + 1):
+            for columns in range(1, min(width, limit.neurons // rows) + 1):
+                patch, blocks = _deepest(layer, limit, rows, columns)
+                if patch is None:
+                    continue
+                cores = -(-height // rows) * -(-width // columns) * blocks
+                key = (cores, limit.extension, patch.axons, abs(rows - columns), rows)
+                if best is None or key < best[0]:
+                    best = (key, patch)
     return best[1] if best else None
 
 
-def _deepest(layer: SpikingLayer, limits: Limits, rows: int, columns: int) -> tuple[_Patch | None, int]:
+def _deepest(layer: SpikingLayer, limit: Limits, rows: int, columns: int) -> tuple[_Patch | None, int]:
     """Return the patch of this size with the most channels that fit, evened out, and its channel blocks."""
-    total, fan_in, kh, kw = layer.weight.shape
-    per_group = total // layer.groups
-    _, height, width = layer.input_shape
-    window = (
-        min((rows - 1) * layer.stride[0] + (kh - 1) * layer.dilation[0] + 1, height),
-        min((columns - 1) * layer.stride[1] + (kw - 1) * layer.dilation[1] + 1, width),
+    total = layer.output_shape[0]
+    windows = [_window(source, rows, columns) for source in layer.sources]
+    channels = min(limit.neurons // (rows * columns), limit.threshold_rows, total)
+    while channels:
+        channels = _evened(layer, channels)
+        views = _views(layer, windows, channels, limit.extension)
+        patch = _Patch(height=rows, width=columns, channels=channels, views=views, extension=limit.extension)
+        if patch.axons <= limit.axons:
+            return patch, len(_channel_blocks(layer, channels))
+        if min(_group_sizes(layer)) >= channels:
+            break  # fewer channels read no less
+        channels = min(channels - 1, channels * limit.axons // patch.axons)
+    return None, 0
+
+
+def _window(source: Source, rows: int, columns: int) -> tuple[int, int]:
+    """Return height and width of what a patch of an output map reads of a source."""
+    _, height, width = source.input_shape
+    kh, kw = source.weight.shape[2:]
+    return (
+        min((rows - 1) * source.stride[0] + (kh - 1) * source.dilation[0] + 1, height),
+        min((columns - 1) * source.stride[1] + (kw - 1) * source.dilation[1] + 1, width),
     )
-    channels = min(limits.neurons // (rows * columns), limits.threshold_rows)
-    spans = limits.axons // math.prod(window)
-    if not channels or spans < fan_in:
-        return None, 0
-    groups = min(layer.groups, spans // fan_in, channels // per_group)
-    if groups:
-        blocks = -(-layer.groups // groups)
-        groups = -(-layer.groups // blocks)
-        channels, span = groups * per_group, groups * fan_in
-    else:
-        per_block = -(-per_group // channels)
-        blocks, channels, span = layer.groups * per_block, -(-per_group // per_block), fan_in
-    return _Patch(height=rows, width=columns, channels=channels, window=window, span=span), blocks
 
 
-def _channel_blocks(layer: SpikingLayer, patch: _Patch) -> list[Integers]:
+def _unit(layer: SpikingLayer, channels: int) -> int:
+    """Return the channels that a block of at most so many holds or lies in: the groups of its sources."""
+    total = layer.output_shape[0]
+    sizes = {total // source.groups for source in layer.sources}
+    return math.lcm(*(size for size in sizes if size <= channels), 1)
+
+
+def _evened(layer: SpikingLayer, channels: int) -> int:
+    """Return the channels of a block, not more than given, so that blocks are of equal size where possible.
+
+    A block holds whole groups, or lies in one.
+    """
+    total = layer.output_shape[0]
+    unit = _unit(layer, channels)
+    whole = min((size for size in _group_sizes(layer) if size > channels), default=total)
+    pieces = -(-whole // max(unit, channels // unit * unit))
+    return -(-whole // unit // pieces) * unit if unit <= whole else channels
+
+
+def _group_sizes(layer: SpikingLayer) -> set[int]:
+    return {layer.output_shape[0] // source.groups for source in layer.sources}
+
+
+def _views(
+    layer: SpikingLayer, windows: Sequence[tuple[int, int]], channels: int, extension: int
+) -> tuple[_View, ...]:
+    """Return what a block of channels reads of every source, and where its axons begin."""
+    total, first, views = layer.output_shape[0], 0, []
+    for source, window in zip(layer.sources, windows, strict=True):
+        per_group, fan_in = total // source.groups, source.weight.shape[1]
+        span = -(-channels // per_group) * fan_in
+        views.append(_View(window=window, span=span, first=first))
+        first += -(-views[-1].axons // extension) * extension
+    return tuple(views)
+
+
+def _channel_blocks(layer: SpikingLayer, channels: int) -> list[Integers]:
     """Return the output channels of each block; a block holds whole groups or lies in one."""
     total = layer.output_shape[0]
-    unit = max(total // layer.groups, patch.channels)
+    unit = min((size for size in _group_sizes(layer) if size > channels), default=total)
     return [
-        np.arange(start, min(start + patch.channels, first + unit, total))
+        np.arange(start, min(start + channels, first + unit, total))
         for first in range(0, total, unit)
-        for start in range(first, min(first + unit, total), patch.channels)
+        for start in range(first, min(first + unit, total), channels)
     ]
 
 
 def _patches(
     layer: SpikingLayer, matrix: sparse.csr_array, patch: _Patch
 ) -> tuple[list[CorePart], tuple[int, int, int]]:
-    """Cut a convolution; the axon of an input is (channel, y, x) modulo span and window, in every patch."""
+    """Cut convolutions; the axon of an input is (channel, y, x) modulo span and window, in every patch."""
     _, height, width = layer.output_shape
-    channel, y, x = np.unravel_index(np.arange(matrix.shape[1]), layer.input_shape)
-    wy, wx = patch.window
-    ids = ((channel % patch.span) * wy + y % wy) * wx + x % wx
-    blocks = _channel_blocks(layer, patch)
+    numbered = zip(layer.sources, patch.views, strict=True)
+    ids = np.concatenate([_axon_ids(source, view) for source, view in numbered])
+    blocks = _channel_blocks(layer, patch.channels)
     parts = []
     for top in range(0, height, patch.height):
         for left in range(0, width, patch.width):
@@ -165,19 +271,33 @@ def _patches(
             columns = np.arange(left, min(left + patch.width, width))
             for block in blocks:
                 outputs = (block[:, None, None] * height + rows[:, None]) * width + columns
-                parts.append(_part(layer, matrix, outputs.reshape(-1), ids))
+                parts.append(_part(layer, matrix, outputs.reshape(-1), ids, patch.extension))
     return parts, (-(-height // patch.height), -(-width // patch.width), len(blocks))
+
+
+def _axon_ids(source: Source, view: _View) -> Integers:
+    """Return the axon of every input of a source."""
+    channel, y, x = np.unravel_index(np.arange(source.inputs), source.input_shape)
+    wy, wx = view.window
+    return np.asarray(view.first + ((channel % view.span) * wy + y % wy) * wx + x % wx, np.int64)
+
+
+def _most_inputs(layer: SpikingLayer, matrix: sparse.csr_array) -> int:
+    """Return the most axons that the inputs of one neuron need, however sources are aligned."""
+    return int(np.diff(matrix.indptr).max(initial=0)) + 8 * (len(layer.sources) - 1)
 
 
 def _greedy_blocks(layer: SpikingLayer, matrix: sparse.csr_array, limits: Limits) -> Iterator[Integers]:
     """Yield runs of neurons whose inputs with a non-zero weight fit the axons together."""
-    per_row = matrix.shape[0] // len(layer.thresholds)
+    per_row = matrix.shape[0] // layer.quantiser.rows
+    spare = limits.extension * (len(layer.sources) - 1)
     block: list[int] = []
     seen: set[int] = set()
     for neuron in range(matrix.shape[0]):
         support = set(matrix.indices[matrix.indptr[neuron] : matrix.indptr[neuron + 1]].tolist())
         rows = neuron // per_row - block[0] // per_row + 1 if block else 1
-        if len(seen | support) > limits.axons or len(block) == limits.neurons or rows > limits.threshold_rows:
+        full = len(block) == limits.neurons or rows > limits.threshold_rows
+        if block and (full or len(seen | support) + spare > limits.axons):
             yield np.array(block)
             block, seen = [], set()
         block.append(neuron)
@@ -185,21 +305,30 @@ def _greedy_blocks(layer: SpikingLayer, matrix: sparse.csr_array, limits: Limits
     yield np.array(block)
 
 
-def deliveries(layer: SpikingLayer, parts: Sequence[CorePart]) -> tuple[Integers, Integers, Integers]:
-    """Return source element, index into ``parts`` and axon of every delivery to a layer, sorted."""
-    pools = pool_matrix(layer)
+def deliveries(
+    layer: SpikingLayer, index: int, parts: Sequence[CorePart]
+) -> tuple[Integers, Integers, Integers]:
+    """Return source element, index into ``parts`` and axon of every delivery from one source, sorted.
+
+    ``index`` is that of the source among those of the layer.
+    """
+    source = layer.sources[index]
+    low = sum(other.inputs for other in layer.sources[:index])
+    pools = pool_matrix(source)
     rows = []
-    for index, part in enumerate(parts):
-        members = pools[part.inputs]
-        axon = np.repeat(part.axon, np.diff(members.indptr))
-        rows.append(np.stack((members.indices.astype(np.int64), np.full(len(axon), index), axon)))
+    for at, part in enumerate(parts):
+        own = (part.inputs >= low) & (part.inputs < low + source.inputs)
+        members = pools[part.inputs[own] - low]
+        axon = np.repeat(part.axon[own], np.diff(members.indptr))
+        rows.append(np.stack((members.indices.astype(np.int64), np.full(len(axon), at), axon)))
     table = np.concatenate(rows, axis=1)
-    source, core, axon = table[:, np.lexsort(table[::-1])]
-    return source, core, axon
+    element, core, axon = table[:, np.lexsort(table[::-1])]
+    return element, core, axon
 
 
-def fits_as_patch(layer: SpikingLayer, limits: Limits) -> bool:
-    """Tell whether inputs can be numbered alike on all cores, as patches of a convolution or blocks."""
+def fits_as_patch(layer: SpikingLayer, limits: Sequence[Limits]) -> bool:
+    """Tell whether inputs can be numbered alike on all cores, as patches of convolutions or blocks."""
     if layer.kind == "dense":
-        return bool(layer.weight.shape[1] <= limits.axons)
-    return _deepest(layer, limits, 1, 1)[0] is not None
+        return _best_blocks(layer, limits) is not None
+    conv = all(source.kind == "conv" for source in layer.sources)
+    return conv and any(limit.neurons and _deepest(layer, limit, 1, 1)[0] is not None for limit in limits)

@@ -3,22 +3,25 @@
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.spec import THRESHOLDS_A_WORD, SystemSpec
+from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
 from mapping.layout.cut import CorePart
-from mapping.layout.partition import LayerPart, Partition
+from mapping.layout.partition import Partition, arrivals, depths
 from mapping.layout.place import Placement
 from mapping.layout.route import Entry, Routes
+from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix, pool_matrix
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
+from mapping.spiking.quantisers import Ladders
 
 __all__ = ["PLACED", "emit"]
 
@@ -56,7 +59,7 @@ def emit(
     placed: list[tuple[int, int, int, int]] = []
     for order, layer in enumerate(partition.layers):
         parts, entries = partition.of(layer), routes.entries[layer.name]
-        images = _layer_cores(spiking.layer(layer.name), layer, parts, partition, entries)
+        images = _layer_cores(spiking.layer(layer.name), parts, partition, entries)
         for index, (part, image) in enumerate(zip(parts, images, strict=True), layer.first):
             core = placement.index(index)
             cores[core] = image
@@ -84,9 +87,11 @@ def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: s
         "input": {
             "tensor": spiking.encoder_output,
             "shape": list(spiking.shape(INPUT)),
+            "low": spiking.input_low,
             "levels": spiking.input_levels,
             "scale": spiking.input_scale,
         },
+        "code": spiking.code,
         "layers": [
             {
                 "name": layer.name,
@@ -105,6 +110,7 @@ def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: s
                 "offset": offset,
                 "elements": math.prod(spiking.shape(output)),
                 "shape": list(spiking.shape(output)),
+                "low": spiking.layer(output).low,
                 "levels": spiking.layer(output).levels,
                 "scale": spiking.layer(output).scale,
             }
@@ -116,54 +122,106 @@ def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: s
 
 def _layer_cores(
     layer: SpikingLayer,
-    home: LayerPart,
     parts: Sequence[CorePart],
     partition: Partition,
     entries: Sequence[tuple[Entry, ...]],
 ) -> Iterator[CoreImage]:
     """Yield the program of each core of one layer."""
-    matrix, pools = layer_matrix(layer), pool_matrix(layer)
-    rows = [tuple(row) for row in clamped_thresholds(layer, partition.spec).tolist()]
-    per_row = matrix.shape[0] // len(rows)
-    schedule = _schedule(home.depth, partition.period, layer.levels)
+    matrix = layer_matrix(layer)
+    pooled = np.concatenate([np.diff(pool_matrix(source).indptr) > 1 for source in layer.sources])
+    shift = np.concatenate([np.full(source.inputs, source.shift, np.uint8) for source in layer.sources])
+    steps = arrivals(layer, depths(partition.spiking))
+    schedule, several = _schedule(steps, partition.period, layer), len(steps) > 1
     for part in parts:
-        crossbar = np.zeros((part.axons, len(part.outputs)), np.int8)
-        crossbar[part.axon] = matrix[part.outputs][:, part.inputs].toarray().T
-        pooled = np.zeros(part.axons, np.bool_)
-        pooled[part.axon] = np.diff(pools[part.inputs].indptr) > 1
-        outputs = part.outputs.tolist()
+        weights = np.zeros((part.axons, len(part.outputs)), np.int16)
+        weights[part.axon] = matrix[part.outputs][:, part.inputs].toarray().T
         yield _core(
-            crossbar, pooled, schedule, [rows[e // per_row] for e in outputs], [entries[e] for e in outputs]
+            part,
+            layer,
+            crossbar=digits_of(weights, layer.strengths).reshape(part.axons, -1),
+            pooled=_of_axons(part, pooled),
+            shifts=_of_rows(part, _of_axons(part, shift)),
+            several=several,
+            schedule=schedule,
+            quantiser=_quantiser(layer, part.outputs, partition.spec),
+            entries=[entries[element] for element in part.outputs.tolist()],
         )
 
 
+def _of_axons(part: CorePart, values: NDArray[Any]) -> NDArray[Any]:
+    """Return for every axon the value of the input that it carries, 0 if it carries none."""
+    result = np.zeros(part.axons, values.dtype)
+    result[part.axon] = values[part.inputs]
+    return result
+
+
+def _of_rows(part: CorePart, values: NDArray[Any]) -> NDArray[Any]:
+    """Return for every crossbar row the value of its axons, all of which have the same or 0."""
+    rows = -(-part.axons // part.extension)
+    padded = np.zeros(rows * part.extension, values.dtype)
+    padded[: part.axons] = values
+    return np.asarray(padded.reshape(rows, part.extension).max(axis=1))
+
+
 def _core(
+    part: CorePart,
+    layer: SpikingLayer,
+    *,
     crossbar: NDArray[np.int8],
     pooled: NDArray[np.bool_],
+    shifts: NDArray[np.uint8],
+    several: bool,
     schedule: NDArray[np.int32],
-    rows: Sequence[tuple[int, ...]],
+    quantiser: dict[str, NDArray[Any]],
     entries: Sequence[tuple[Entry, ...]],
 ) -> CoreImage:
-    """Return the program of a core of stateless neurons, given the thresholds and entries of each."""
-    thresholds, threshold_base = _windows(rows)
+    """Return the program of a core.
+
+    Neurons are stateless, but those whose inputs arrive in ``several`` steps: they begin a sample with their
+    bias and keep what came until they fire.
+    """
     fanout, fanout_base = _shared(
         [tuple((*entry, i == len(own)) for i, entry in enumerate(own, 1)) for own in entries]
     )
     targets = np.array(fanout, np.int32).reshape(-1, len(_ENTRY)).T
     connected = np.array([bool(own) for own in entries])
+    bias = layer.biases()[part.outputs]
+    profile: dict[str, list[int]] = {
+        "reset": [Reset.ZERO if several else Reset.CLEAR],
+        "emission": [Emission.COUNT],
+        "signed": [int(layer.low < 0)],
+    }
     return CoreImage(
         crossbar=crossbar,
-        strengths=np.ones(1, np.int16),
-        bias=np.zeros(len(rows), np.int64),
-        profiles=table_of(Section.PROFILE, {"reset": [Reset.CLEAR], "emission": [Emission.COUNT]}),
+        strengths=np.array(layer.strengths, np.int16),
+        bias=np.zeros_like(bias) if several else bias,
+        v0=bias if several else np.zeros_like(bias),
+        profiles=table_of(Section.PROFILE, profile),
         connected=connected,
-        threshold_base=np.array(threshold_base, np.int32),
         fanout_base=np.where(connected, fanout_base, 0).astype(np.int32),
-        thresholds=np.array(thresholds, np.int64),
         fanout=table_of(Section.FANOUT, dict(zip(_ENTRY, targets, strict=True))),
         schedule=schedule,
         pooled=pooled,
+        extension=np.array(part.extension, np.int32),
+        shifts=shifts,
+        **quantiser,
     )
+
+
+def _quantiser(layer: SpikingLayer, outputs: Integers, spec: CoreSpec) -> dict[str, NDArray[Any]]:
+    """Return the threshold memory of a core and the place of every neuron in it."""
+    row = outputs // (layer.neurons // layer.rows)
+    if isinstance(layer.quantiser, Ladders):
+        words, at = np.unique(layer.quantiser.words[row], axis=0, return_inverse=True)
+        base = THRESHOLDS_A_WORD * at.reshape(-1)
+        return {
+            "thresholds": np.zeros(0, np.int64),
+            "ladders": words,
+            "threshold_base": base.astype(np.int32),
+        }
+    lists = [tuple(steps) for steps in clamped_thresholds(layer, spec)[row].tolist()]
+    thresholds, begin = _windows(lists)
+    return {"thresholds": np.array(thresholds, np.int64), "threshold_base": np.array(begin, np.int32)}
 
 
 def _shared(lists: Sequence[tuple[_Item, ...]]) -> tuple[list[_Item], list[int]]:
@@ -198,14 +256,24 @@ def _windows(lists: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
     return memory, [begins[window] for window in lists]
 
 
-def _schedule(depth: int, period: int, levels: int) -> NDArray[np.int32]:
-    """Return idle, active, idle, as `emu.words.TABLES` has the fields.
-
-    >>> _schedule(1, 3, 4).tolist()
-    [[1, 0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 1, 0, 4, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0, 0]]
-    """
-    repeat = np.array([depth, 1, period - 1 - depth])
-    works = np.array([0, 1, 0])
-    flags = dict.fromkeys(("integrate", "update", "fire"), works)
-    table = table_of(Section.SCHEDULE, {"repeat": repeat, **flags, "threshold_count": levels * works})
-    return table[repeat > 0]
+def _schedule(steps: Sequence[int], period: int, layer: SpikingLayer) -> NDArray[np.int32]:
+    """Return the table of a layer that works in some steps of a sample and fires in the last of them."""
+    rows: list[tuple[int, int, int, int]] = []
+    for before, step in pairwise((-1, *steps, period)):
+        if step - before > 1:
+            rows.append((step - before - 1, 0, 0, 0))
+        if step < period:
+            rows.append((1, int(len(steps) > 1 and step == steps[0]), 1, int(step == steps[-1])))
+    repeat, init, works, fire = np.array(rows).T
+    return table_of(
+        Section.SCHEDULE,
+        {
+            "repeat": repeat,
+            "init": init,
+            "integrate": works,
+            "update": works,
+            "fire": fire,
+            "threshold_first": -layer.low * fire,
+            "threshold_count": layer.levels * fire,
+        },
+    )

@@ -24,7 +24,7 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     image : SystemImage
         An image made by `mapping.layout.emit.emit`.
     counts : integer array (samples, ...)
-        What enters the chip, in 0..levels of the input; any shape with one count per input element.
+        What enters the chip, in low..levels of the input; any shape with one count per input element.
 
     Raises
     ------
@@ -32,6 +32,7 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
         If ``counts`` are not integers of that number and range, or there is no sample.
     """
     period, levels = image.meta["period"], image.meta["input"]["levels"]
+    low = image.meta["input"].get("low", 0)
     elements = math.prod(image.meta["input"]["shape"])
     if counts.dtype.kind not in "iu" or counts.ndim < 2 or math.prod(counts.shape[1:]) != elements:
         raise ValueError(
@@ -40,8 +41,8 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     if not len(counts):
         raise ValueError("counts must have at least one sample, not 0")
     flat = counts.reshape(len(counts), -1).astype(np.int64)
-    if not 0 <= flat.min() <= flat.max() <= levels:
-        raise ValueError(f"counts must be in 0..{levels}, not {flat.min()}..{flat.max()}")
+    if not low <= flat.min() <= flat.max() <= levels:
+        raise ValueError(f"counts must be in {low}..{levels}, not {flat.min()}..{flat.max()}")
     payload = flat[:, image.input_element]
     sample, packet = np.nonzero(payload)
     rows = np.column_stack((image.input_packet[packet], payload[sample, packet])).astype(np.int64)

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_REPEAT",
     "LayerPart",
     "Partition",
+    "arrivals",
     "depths",
     "overfull",
     "partition",
@@ -37,12 +39,13 @@ Integers = NDArray[np.int64]
 class LayerPart:
     """The cores ``first`` .. ``first + cores - 1`` of one layer.
 
-    ``depth`` counts the layers between the input and this one; ``grid`` is (patch rows, patch columns,
-    channel blocks), and core ``first + (row * columns + column) * blocks + block`` holds that patch.
+    ``sources`` are the names of what it reads, ``depth`` counts the layers between the input and this one;
+    ``grid`` is (patch rows, patch columns, channel blocks), and core
+    ``first + (row * columns + column) * blocks + block`` holds that patch.
     """
 
     name: str
-    source: str
+    sources: tuple[str, ...]
     depth: int
     first: int
     grid: tuple[int, int, int]
@@ -81,12 +84,20 @@ class Partition:
 
 
 def depths(spiking: SpikingNetwork) -> dict[str, int]:
-    """Return the step of a sample in which each layer fires: 0 for those that read the input."""
+    """Return the step of a sample in which each layer fires: 0 for those that read the input alone."""
     depth = {INPUT: -1}
     for layer in spiking.layers:
-        depth[layer.name] = depth[layer.source] + 1
+        depth[layer.name] = max(depth[source.name] for source in layer.sources) + 1
     del depth[INPUT]
     return depth
+
+
+def arrivals(layer: SpikingLayer, depth: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the steps of a sample in which what a layer reads arrives, ascending.
+
+    In the last of them, its depth, it fires. ``depth`` is that of all layers, see `depths`.
+    """
+    return tuple(sorted({depth.get(source.name, -1) + 1 for source in layer.sources}))
 
 
 def partition(spiking: SpikingNetwork, spec: CoreSpec, *, caps: Mapping[str, int] | None = None) -> Partition:
@@ -110,11 +121,13 @@ def partition(spiking: SpikingNetwork, spec: CoreSpec, *, caps: Mapping[str, int
     period = max(depth.values()) + 1
     blocks: dict[str, tuple[list[CorePart], tuple[int, int, int]]] = {}
     for layer in reversed(spiking.layers):
-        broken = misfit(layer, spec) or _out_of_time(layer, spec, depth[layer.name], period)
+        broken = misfit(layer, spec) or _out_of_time(layer, spec, arrivals(layer, depth), period)
+        broken = broken or _early_overflow(layer, spec, depth)
         entries = np.full(layer.neurons, int(layer.name in spiking.outputs))
         for reader in spiking.layers:
-            if reader.source == layer.name:
-                entries += entries_of(reader, blocks[reader.name][0])
+            for index, source in enumerate(reader.sources):
+                if source.name == layer.name:
+                    entries += entries_of(reader, index, blocks[reader.name][0])
         broken = broken or overfull(layer.name, int(entries.max()), spec)
         if broken is not None:
             raise broken
@@ -124,15 +137,18 @@ def partition(spiking: SpikingNetwork, spec: CoreSpec, *, caps: Mapping[str, int
     cores: list[CorePart] = []
     for layer in spiking.layers:
         parts, grid = blocks[layer.name]
-        name, source = layer.name, layer.source
-        layers.append(LayerPart(name=name, source=source, depth=depth[name], first=len(cores), grid=grid))
+        name, sources = layer.name, tuple(source.name for source in layer.sources)
+        layers.append(LayerPart(name=name, sources=sources, depth=depth[name], first=len(cores), grid=grid))
         cores += parts
     return Partition(spiking=spiking, spec=spec, period=period, layers=tuple(layers), cores=tuple(cores))
 
 
-def _out_of_time(layer: SpikingLayer, spec: CoreSpec, depth: int, period: int) -> InfeasibleError | None:
-    """Return the limit that the schedule of a layer of this depth breaks, or None."""
-    entries = 1 + (depth > 0) + (depth < period - 1)
+def _out_of_time(
+    layer: SpikingLayer, spec: CoreSpec, steps: tuple[int, ...], period: int
+) -> InfeasibleError | None:
+    """Return the limit that the schedule of a layer that works in these steps breaks, or None."""
+    bounds = (-1, *steps, period)
+    entries = len(steps) + sum(b - a > 1 for a, b in pairwise(bounds))
     if entries > spec.schedule:
         return InfeasibleError(
             layer=layer.name,
@@ -150,6 +166,28 @@ def _out_of_time(layer: SpikingLayer, spec: CoreSpec, depth: int, period: int) -
             remedy=f"use a network of at most {MAX_REPEAT + 1} layers in a row",
         )
     return None
+
+
+def _early_overflow(layer: SpikingLayer, spec: CoreSpec, depth: Mapping[str, int]) -> InfeasibleError | None:
+    """Return the limit that breaks if what comes before the last step may saturate a potential, or None."""
+    low = high = np.zeros(layer.rows, np.int64)
+    if layer.bias is not None:
+        bias = layer.bias.reshape(layer.rows, -1)
+        low, high = np.minimum(bias.min(axis=1), 0), np.maximum(bias.max(axis=1), 0)
+    for source in layer.sources:
+        if depth.get(source.name, -1) + 1 < depth[layer.name]:
+            down, up = source.reach()
+            low, high = low + np.minimum(down, 0), high + np.maximum(up, 0)
+    most = max(int(-low.min()), int(high.max()))
+    if most <= spec.potential_max:
+        return None
+    return InfeasibleError(
+        layer=layer.name,
+        limit="bits of a potential before its last step",
+        demand=most.bit_length() + 1,
+        allowed=spec.potential_bits,
+        remedy=preset_for(lambda other: most <= other.potential_max) or "let its sources be equally deep",
+    )
 
 
 def overfull(layer: str, entries: int, spec: CoreSpec) -> InfeasibleError | None:

@@ -143,14 +143,15 @@ def _cores_on(spiking: SpikingNetwork, spec: CoreSpec) -> int:
 
 
 def _cost(partition: Partition, layer: LayerPart, position: Integers, width: int, height: int) -> _Cost:
-    """Return what each place costs each core of a layer, given where its source is."""
-    source, core, _ = deliveries(partition.spiking.layer(layer.name), partition.of(layer))
-    if layer.source == INPUT:
+    """Return what each place costs each core of a layer, given where its sources are."""
+    by_x, by_y = np.zeros((layer.cores, width), np.int64), np.zeros((layer.cores, height), np.int64)
+    for index, name in enumerate(layer.sources):
+        source, core, _ = deliveries(partition.spiking.layer(layer.name), index, partition.of(layer))
         start = np.zeros((len(source), 2), np.int64)
-    else:
-        start = position[partition.home(layer.source)[0][source]]
-    by_x = _distance_sum(core, start[:, 0], layer.cores, width)
-    by_y = _distance_sum(core, start[:, 1], layer.cores, height)
+        if name != INPUT:
+            start = position[partition.home(name)[0][source]]
+        by_x = by_x + _distance_sum(core, start[:, 0], layer.cores, width)
+        by_y = by_y + _distance_sum(core, start[:, 1], layer.cores, height)
     if layer.name in partition.spiking.outputs:
         neurons = np.array([[len(part.outputs)] for part in partition.of(layer)], np.int64)
         by_x = by_x + neurons * np.arange(width)

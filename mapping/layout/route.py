@@ -124,11 +124,10 @@ def _readers(partition: Partition, name: str) -> dict[int, dict[int, tuple[int, 
     """Return source element -> axon id -> the cores that read it there."""
     found: dict[int, dict[int, list[int]]] = {}
     for layer in partition.layers:
-        if layer.source != name:
-            continue
-        table = deliveries(partition.spiking.layer(layer.name), partition.of(layer))
-        for source, core, axon in zip(*(column.tolist() for column in table), strict=True):
-            found.setdefault(source, {}).setdefault(axon, []).append(core + layer.first)
+        for index in [at for at, source in enumerate(layer.sources) if source == name]:
+            table = deliveries(partition.spiking.layer(layer.name), index, partition.of(layer))
+            for source, core, axon in zip(*(column.tolist() for column in table), strict=True):
+                found.setdefault(source, {}).setdefault(axon, []).append(core + layer.first)
     return {
         source: {axon: tuple(sorted(cores)) for axon, cores in axons.items()}
         for source, axons in found.items()

@@ -9,7 +9,7 @@ from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.report.activity import Activity
 from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
-from mapping.spiking.network import SpikingLayer, SpikingNetwork
+from mapping.spiking.network import TERNARY, SpikingLayer, SpikingNetwork
 from mapping.targets.files import Target
 from mapping.targets.kuang import estimate_kuang
 from mapping.targets.patches import LayerShape, Patches, map_layer
@@ -31,6 +31,9 @@ def fits_closed_form(target: Target, patches: Patches) -> Fits:
     """Return a closed-form target's chip as conversion sees it."""
 
     def obstacle(layer: SpikingLayer) -> Obstacle | None:
+        if layer.strengths != TERNARY or len(layer.sources) > 1:
+            reason = f"{target.name} runs layers of one source and of weights -1, 0 and 1 alone"
+            return Obstacle(reason=reason, remedy="train it with ternary weights")
         try:
             for shape in _shapes(layer):
                 map_layer(shape, target=target, patches=patches)
@@ -47,8 +50,9 @@ def _shapes(layer: SpikingLayer) -> list[LayerShape]:
 
 def _pools(layer: SpikingLayer) -> Iterator[LayerShape]:
     """Yield the max-pools before a layer; they pass levels on as they are."""
-    size = layer.source_shape
-    for number, pool in enumerate(layer.pools):
+    source = layer.only
+    size = source.shape
+    for number, pool in enumerate(source.pools):
         channels, *sides = size
         ends = zip(sides, pool.pads[:2], pool.pads[2:], pool.kernel, pool.stride, strict=True)
         after = (channels, *((side + a + b - window) // step + 1 for side, a, b, window, step in ends))
@@ -60,27 +64,27 @@ def _pools(layer: SpikingLayer) -> Iterator[LayerShape]:
             kernel=pool.kernel,
             stride=pool.stride,
             pads=pool.pads,
-            source_levels=layer.source_levels,
-            levels=layer.source_levels,
+            source_levels=source.high,
+            levels=source.high,
         )
         size = after
 
 
 def _own_shape(layer: SpikingLayer) -> LayerShape:
     """Return a layer without its pools."""
-    dense = layer.kind == "dense"
-    height, width = (1, 1) if dense else layer.weight.shape[2:]
+    source, dense = layer.only, layer.kind == "dense"
+    height, width = (1, 1) if dense else source.weight.shape[2:]
     return LayerShape(
         name=layer.name,
         kind="fc" if dense else "conv",
-        input=_shape(layer.input_shape),
+        input=_shape(source.input_shape),
         output=_shape(layer.output_shape),
         kernel=(height, width),
-        stride=layer.stride,
-        dilation=layer.dilation,
-        pads=layer.pads,
-        groups=layer.groups,
-        source_levels=layer.source_levels,
+        stride=source.stride,
+        dilation=source.dilation,
+        pads=source.pads,
+        groups=source.groups,
+        source_levels=source.high,
         levels=layer.levels,
     )
 

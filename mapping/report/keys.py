@@ -10,10 +10,10 @@ import numpy as np
 
 from mapping.report.activity import Activity
 from mapping.spiking.matrices import connections
-from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.network import SpikingNetwork, sources_of
 from mapping.targets.energy import EnergyBreakdown
 
-__all__ = ["CODE", "MODELLED", "TARGET_KEYS", "common", "energy_keys", "layer_rows", "neurobench", "ordered"]
+__all__ = ["MODELLED", "TARGET_KEYS", "common", "energy_keys", "layer_rows", "neurobench", "ordered"]
 
 TARGET_KEYS = (
     "target",
@@ -56,9 +56,6 @@ TARGET_KEYS = (
 """Keys of every target in the JSON report; one that does not apply is null."""
 
 
-CODE = "scatter-and-gather"
-"""The spike code: an activation is a count of spikes, fired in the one step of its layer."""
-
 MODELLED = "modelled"
 """Kind of every energy: counts times a table. A measured one would be called so."""
 
@@ -79,7 +76,7 @@ def layer_rows(
             "spikes": activity.mean(layer.name, "spikes"),
             "synaptic_operations": None if physical is None else physical[layer.name],
             "synaptic_operations_logical": activity.mean(layer.name, "logical"),
-            "synaptic_operations_dense": activity.mean(layer.name, "dense"),
+            "synaptic_operations_dense": activity.mean(layer.name, "dense") if spiking.ternary else None,
         }
         for layer in spiking.layers
     ]
@@ -110,13 +107,13 @@ def neurobench(spiking: SpikingNetwork, activity: Activity, footprint: int | Non
 
 def _stored(spiking: SpikingNetwork, count: Callable[[Any], int]) -> int:
     """Return a count over the stored weights, each once however often a convolution uses it."""
-    return sum(int(count(layer.weight)) for layer in spiking.layers)
+    return sum(int(count(source.weight)) for _, source in sources_of(spiking.layers))
 
 
 def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
     """Return what depends on the network's layers on the chip alone."""
     return {
-        "code": CODE,
+        "code": spiking.code,
         "agreement": activity.agreement,
         "ann_accuracy": activity.float_accuracy,
         "samples": activity.samples,
@@ -125,7 +122,7 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "spikes": activity.total("spikes"),
         "spikes_input": activity.input_spikes / activity.samples,
         "synaptic_operations_logical": activity.total("logical"),
-        "synaptic_operations_dense": activity.total("dense"),
+        "synaptic_operations_dense": activity.total("dense") if spiking.ternary else None,
         "host_layers": list(spiking.host_layers),
         "host_share": spiking.host_share,
         "host_left": [asdict(layer) for layer in spiking.left],

@@ -3,14 +3,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mapping.spiking.network import Pool, SpikingLayer, SpikingNetwork
-from mapping.spiking.simulate import layer_input
+from mapping.spiking.network import Pool, Source, SpikingLayer, SpikingNetwork
+from mapping.spiking.simulate import source_input
 
 __all__ = [
     "K_WEI",
@@ -20,6 +20,7 @@ __all__ = [
     "operation_counts",
     "pool_matrix",
     "pool_members",
+    "source_matrix",
 ]
 
 K_WEI = 2
@@ -33,8 +34,9 @@ class LayerOperations:
     """Counts of one layer, each (images,).
 
     ``input_spikes`` is the sum and ``largest`` the largest of the counts it reads, after its pools;
-    ``spikes`` is the sum of those it fires. ``logical`` takes one operation per input spike and non-zero
-    weight it meets, ``effective`` one per non-zero input and non-zero weight, whatever the count. ``dense``
+    ``spikes`` is the sum of those it fires; of negative counts their magnitude. ``logical`` takes one
+    operation per input spike and non-zero weight it meets, or per packet in networks whose weights have
+    several digits; ``effective`` one per non-zero input and non-zero weight, whatever the count. ``dense``
     is the convention of Zou et al. 2021: input spikes in every receptive field x output channels x k_wei x
     k_rep, with k_wei = 2 and k_rep the layer's levels.
     """
@@ -55,36 +57,45 @@ def _positions(size: int, stride: int, pad: int, offset: int, count: int) -> tup
     return out[valid], inside[valid]
 
 
-def _taps(layer: SpikingLayer) -> list[tuple[int, int, Integers, Integers]]:
+def _taps(source: Source, output_shape: tuple[int, ...]) -> list[tuple[int, int, Integers, Integers]]:
     """Return for every kernel tap (y, x) the flat output and input pixels it joins."""
-    _, height, width = layer.input_shape
-    _, rows, columns = layer.output_shape
+    _, height, width = source.input_shape
+    _, rows, columns = output_shape
     taps = []
-    for y in range(layer.weight.shape[2]):
-        out_y, in_y = _positions(height, layer.stride[0], layer.pads[0], y * layer.dilation[0], rows)
-        for x in range(layer.weight.shape[3]):
-            out_x, in_x = _positions(width, layer.stride[1], layer.pads[1], x * layer.dilation[1], columns)
+    for y in range(source.weight.shape[2]):
+        out_y, in_y = _positions(height, source.stride[0], source.pads[0], y * source.dilation[0], rows)
+        for x in range(source.weight.shape[3]):
+            out_x, in_x = _positions(width, source.stride[1], source.pads[1], x * source.dilation[1], columns)
             out = (out_y[:, None] * columns + out_x).reshape(-1)
             taps.append((y, x, out, (in_y[:, None] * width + in_x).reshape(-1)))
     return taps
 
 
 def layer_matrix(layer: SpikingLayer) -> sparse.csr_array:
-    """Return the weights as int8 CSR (outputs, inputs after the pools), flattened in C, H, W order."""
-    if layer.kind == "dense":
-        return sparse.csr_array(layer.weight)
-    rows, fan_in = layer.weight.shape[:2]
-    pixels_out, pixels_in = math.prod(layer.output_shape[1:]), math.prod(layer.input_shape[1:])
+    """Return the weights as int16 CSR (outputs, inputs of all sources), flattened in C, H, W order."""
+    parts = [source_matrix(source, layer.output_shape) for source in layer.sources]
+    whole = parts[0] if len(parts) == 1 else sparse.csr_array(sparse.hstack(parts, format="csr"))
+    whole.sort_indices()
+    return whole
+
+
+def source_matrix(source: Source, output_shape: tuple[int, ...]) -> sparse.csr_array:
+    """Return the weights of one source as int16 CSR (outputs, inputs after the pools)."""
+    weight = source.weight
+    if source.kind == "dense":
+        return sparse.csr_array(weight)
+    rows, fan_in = weight.shape[:2]
+    pixels_out, pixels_in = math.prod(output_shape[1:]), math.prod(source.input_shape[1:])
     at, to, values = [], [], []
-    for y, x, out, inside in _taps(layer):
-        row, column = np.nonzero(layer.weight[:, :, y, x])
-        channel = column + row // (rows // layer.groups) * fan_in
+    for y, x, out, inside in _taps(source, output_shape):
+        row, column = np.nonzero(weight[:, :, y, x])
+        channel = column + row // (rows // source.groups) * fan_in
         at.append((row[:, None] * pixels_out + out).reshape(-1))
         to.append((channel[:, None] * pixels_in + inside).reshape(-1))
-        values.append(np.repeat(layer.weight[row, column, y, x], len(out)))
-    shape = (rows * pixels_out, math.prod(layer.input_shape))
+        values.append(np.repeat(weight[row, column, y, x], len(out)))
+    shape = (rows * pixels_out, source.inputs)
     where = (np.concatenate(at), np.concatenate(to))
-    return sparse.csr_array((np.concatenate(values), where), shape=shape, dtype=np.int8)
+    return sparse.csr_array((np.concatenate(values), where), shape=shape, dtype=np.int16)
 
 
 def _pool_step(pool: Pool, shape: tuple[int, int, int]) -> tuple[sparse.csr_array, tuple[int, int, int]]:
@@ -109,11 +120,11 @@ def _pool_step(pool: Pool, shape: tuple[int, int, int]) -> tuple[sparse.csr_arra
     )
 
 
-def pool_matrix(layer: SpikingLayer) -> sparse.csr_array:
+def pool_matrix(source: Source) -> sparse.csr_array:
     """Return int8 CSR (inputs, source elements), 1 where an input is the maximum over that element."""
-    result = sparse.csr_array(sparse.eye_array(math.prod(layer.source_shape), dtype=np.int32))
-    shape = layer.source_shape
-    for pool in layer.pools:
+    result = sparse.csr_array(sparse.eye_array(math.prod(source.shape), dtype=np.int32))
+    shape = source.shape
+    for pool in source.pools:
         channels, height, width = shape
         step, shape = _pool_step(pool, (channels, height, width))
         result = sparse.csr_array(step @ result)
@@ -122,22 +133,22 @@ def pool_matrix(layer: SpikingLayer) -> sparse.csr_array:
     return result.astype(np.int8)
 
 
-def pool_members(layer: SpikingLayer) -> tuple[Integers, ...]:
-    """Return for every element of the input the source elements, ascending, it is the maximum of."""
-    matrix = pool_matrix(layer)
+def pool_members(source: Source) -> tuple[Integers, ...]:
+    """Return for every input after the pools the source elements, ascending, it is the maximum of."""
+    matrix = pool_matrix(source)
     return tuple(np.split(matrix.indices.astype(np.int64), matrix.indptr[1:-1]))
 
 
-def _fan_out(layer: SpikingLayer, *, dense: bool) -> Integers:
+def _fan_out(source: Source, output_shape: tuple[int, ...], *, dense: bool) -> Integers:
     """Return how many non-zero weights, or with ``dense`` how many weights, every input meets."""
-    present = np.ones_like(layer.weight) if dense else layer.weight
-    if layer.kind == "dense":
+    present = np.ones_like(source.weight) if dense else source.weight
+    if source.kind == "dense":
         return np.asarray(np.count_nonzero(present, axis=0), dtype=np.int64)
-    rows, fan_in = layer.weight.shape[:2]
-    by_group = present.reshape(layer.groups, rows // layer.groups, fan_in, *layer.weight.shape[2:])
-    weights = np.count_nonzero(by_group, axis=1).reshape(layer.input_shape[0], *layer.weight.shape[2:])
-    result = np.zeros((layer.input_shape[0], math.prod(layer.input_shape[1:])), dtype=np.int64)
-    for y, x, _, inside in _taps(layer):
+    rows, fan_in = source.weight.shape[:2]
+    by_group = present.reshape(source.groups, rows // source.groups, fan_in, *source.weight.shape[2:])
+    weights = np.count_nonzero(by_group, axis=1).reshape(source.input_shape[0], *source.weight.shape[2:])
+    result = np.zeros((source.input_shape[0], math.prod(source.input_shape[1:])), dtype=np.int64)
+    for y, x, _, inside in _taps(source, output_shape):
         result[:, inside] += weights[
             :, y, x, None
         ]  # one tap joins an input pixel with one output pixel at most
@@ -149,7 +160,7 @@ def connections(layer: SpikingLayer, *, dense: bool = False) -> int:
 
     Padding is no input.
     """
-    return int(_fan_out(layer, dense=dense).sum())
+    return sum(int(_fan_out(source, layer.output_shape, dense=dense).sum()) for source in layer.sources)
 
 
 def operation_counts(
@@ -157,20 +168,36 @@ def operation_counts(
 ) -> dict[str, LayerOperations]:
     """Return spikes and synaptic operations of every layer for the counts that `simulate` returned.
 
-    A count of c on one input is c spikes. Encoder and decoder are not counted.
+    A count of c on one input is |c| spikes. Encoder and decoder are not counted.
     """
-    result = {}
-    for layer in spiking.layers:
-        read = (
-            layer_input(layer, counts[layer.source]).reshape(len(counts[layer.source]), -1).astype(np.int64)
+    return {layer.name: _operations(spiking, layer, counts) for layer in spiking.layers}
+
+
+def _operations(
+    spiking: SpikingNetwork, layer: SpikingLayer, counts: Mapping[str, NDArray[np.int32]]
+) -> LayerOperations:
+    fired = counts[layer.name].reshape(len(counts[layer.name]), -1)
+    zero = np.zeros(len(fired), np.int64)
+    total = LayerOperations(
+        input_spikes=zero,
+        largest=zero,
+        spikes=np.abs(fired).sum(axis=1, dtype=np.int64),
+        logical=zero,
+        effective=zero,
+        dense=zero,
+    )
+    for source in layer.sources:
+        read = source_input(source, counts[source.name]).reshape(len(fired), -1).astype(np.int64)
+        size = np.abs(read)
+        present = _fan_out(source, layer.output_shape, dense=False)
+        effective = (read != 0).astype(np.int64) @ present
+        every = _fan_out(source, layer.output_shape, dense=True)
+        total = replace(
+            total,
+            input_spikes=total.input_spikes + size.sum(axis=1),
+            largest=np.maximum(total.largest, size.max(axis=1)),
+            logical=total.logical + (size @ present if spiking.ternary else effective),
+            effective=total.effective + effective,
+            dense=total.dense + size @ every * K_WEI * layer.levels,
         )
-        present = _fan_out(layer, dense=False)
-        result[layer.name] = LayerOperations(
-            input_spikes=read.sum(axis=1),
-            largest=read.max(axis=1),
-            spikes=counts[layer.name].reshape(len(read), -1).sum(axis=1, dtype=np.int64),
-            logical=read @ present,
-            effective=(read > 0).astype(np.int64) @ present,
-            dense=read @ _fan_out(layer, dense=True) * K_WEI * layer.levels,
-        )
-    return result
+    return total

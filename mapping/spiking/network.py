@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The integer network: ternary layers whose neurons count the thresholds their integer sum has reached."""
+"""The integer network: layers whose neurons count the thresholds that their integer sum has reached."""
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,14 +10,9 @@ from numpy.typing import NDArray
 
 from mapping.model.network import Network
 from mapping.model.work import multiply_adds
+from mapping.spiking.quantisers import Quantiser
 
-__all__ = ["ALWAYS", "INPUT", "NEVER", "HostLayer", "Pool", "SpikingLayer", "SpikingNetwork"]
-
-NEVER = 2**40
-"""A threshold no sum reaches; an emitter clamps it to the largest threshold of its hardware."""
-
-ALWAYS = -(2**40)
-"""A threshold every sum reaches."""
+__all__ = ["INPUT", "TERNARY", "HostLayer", "Pool", "Source", "SpikingLayer", "SpikingNetwork", "sources_of"]
 
 INPUT = "input"
 """Name of the encoder's output as the source of a layer."""
@@ -31,35 +27,94 @@ class Pool:
     pads: tuple[int, int, int, int]
 
 
+TERNARY = (1,)
+"""The strengths of a neuron of one column: its weights are -1, 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """One activation that a layer reads, and the integer matrix of its weights.
+
+    Parameters
+    ----------
+    name : str
+        `INPUT` or the name of an earlier layer.
+    pools : tuple of Pool
+        Max-pools applied to the source map before this layer.
+    shape, input_shape : tuple of int
+        (C, H, W) or (F,). ``shape`` has the elements of the source in the same order, ``input_shape`` is that
+        after the pools, flattened for a dense matrix.
+    weight : int16 array
+        (Cout, Cin / groups, kh, kw) or (out, in). A row with negative slope is stored negated.
+    stride, pads, dilation, groups
+        As in the network; (1, 1), (0, 0, 0, 0), (1, 1), 1 for a dense matrix.
+    low, high : int
+        Least and largest count that it reads.
+    shift : int
+        Bits by which a count is shifted left before it is weighted.
+    """
+
+    name: str
+    pools: tuple[Pool, ...] = ()
+    shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    weight: NDArray[np.int16]
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    low: int = 0
+    high: int
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        self.weight.flags.writeable = False
+        if self.pools and self.low < 0:
+            raise ValueError(f"Counts must not be negative where they are pooled, not {self.low}.")
+
+    def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the least and the largest that it adds to the potential of each row, each int64 (rows,)."""
+        flat = self.weight.reshape(len(self.weight), -1).astype(np.int64) << self.shift
+        up, down = np.where(flat > 0, flat, 0).sum(axis=1), np.where(flat < 0, flat, 0).sum(axis=1)
+        return up * self.low + down * self.high, up * self.high + down * self.low
+
+    @property
+    def kind(self) -> str:
+        """``"conv"`` or ``"dense"``."""
+        return "dense" if self.weight.ndim == 2 else "conv"
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs after the pools."""
+        return math.prod(self.input_shape)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpikingLayer:
     """One layer on the chip.
 
-    An activation is an integer count y in 0..levels. A neuron of output row r forms S = sum of weight times
-    input count and fires y = number of j with S >= thresholds[r, j].
+    A neuron of output row r forms V = bias + the sum over its sources of weight times (count << shift), and
+    fires the count y in ``low`` .. ``levels`` that the quantiser of the row gives for V.
 
     Parameters
     ----------
-    name, kind : str
-        ``kind`` is ``"conv"`` or ``"dense"``.
-    source : str
-        `INPUT` or the name of an earlier layer.
-    pools : tuple of Pool
-        Max-pools applied to the source map before this layer.
-    source_shape, input_shape, output_shape : tuple of int
-        (C, H, W) or (F,). ``source_shape`` has the elements of the source in the same order, ``input_shape``
-        is that after the pools, flattened for a dense layer.
-    weight : int8 array
-        (Cout, Cin / groups, kh, kw) or (out, in) of -1, 0, 1. A row with negative slope is stored negated.
-    stride, pads, dilation, groups
-        As in the network; (1, 1), (0, 0, 0, 0), (1, 1), 1 for a dense layer.
-    source_levels, levels : int
-        Largest count of an input and of an output.
-    thresholds : int64 array
-        (rows, levels), non-decreasing along the levels; rows are output channels or features. `NEVER` and
-        `ALWAYS` stand for thresholds outside the reachable sums.
-    activation, scale : str, float
-        The tensor of the float network that equals count times scale.
+    name : str
+        Name of the layer.
+    sources : tuple of Source
+        What it reads. Their inputs, one source after the other, are the inputs of the layer.
+    output_shape : tuple of int
+        (C, H, W) or (F,); rows are output channels or features.
+    quantiser : Lists or Ladders
+        Of each row.
+    strengths : tuple of int
+        What the digits of a weight stand for, the least first: a weight is the sum of digits -1, 0, 1 times
+        strengths.
+    bias : int64 (neurons,), optional
+        By default 0.
+    low, levels : int
+        Least and largest count.
+    activation, scale, zero : str, float, int
+        The tensor of the float network that equals, or that it stands for: (count - zero) times scale.
     exhaustive, sums_checked : bool, int
         Whether the thresholds were compared with the float network on every reachable sum, and on how many.
     order_dependent : int
@@ -67,38 +122,80 @@ class SpikingLayer:
     """
 
     name: str
-    kind: str
-    source: str
-    pools: tuple[Pool, ...]
-    source_shape: tuple[int, ...]
-    input_shape: tuple[int, ...]
+    sources: tuple[Source, ...]
     output_shape: tuple[int, ...]
-    weight: NDArray[np.int8]
-    stride: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    dilation: tuple[int, int]
-    groups: int
-    source_levels: int
+    quantiser: Quantiser
+    strengths: tuple[int, ...] = TERNARY
+    bias: NDArray[np.int64] | None = None
+    low: int = 0
     levels: int
-    thresholds: NDArray[np.int64]
     activation: str
     scale: float
-    exhaustive: bool
-    sums_checked: int
+    zero: int = 0
+    exhaustive: bool = False
+    sums_checked: int = 0
     order_dependent: int = 0
 
-    def __post_init__(self) -> None:
-        self.weight.flags.writeable = False
-        self.thresholds.flags.writeable = False
+    @property
+    def kind(self) -> str:
+        """``"conv"`` if a source is read by a convolution, else ``"dense"``."""
+        return "conv" if any(source.kind == "conv" for source in self.sources) else "dense"
 
     @property
     def neurons(self) -> int:
         """Number of neurons."""
         return math.prod(self.output_shape)
 
-    def reading(self, source: str) -> "SpikingLayer":
-        """Return the same layer as the reader of another source."""
-        return replace(self, source=source)
+    @property
+    def inputs(self) -> int:
+        """Number of inputs: those of all sources."""
+        return sum(source.inputs for source in self.sources)
+
+    @property
+    def rows(self) -> int:
+        """Output channels or features."""
+        return self.output_shape[0]
+
+    @property
+    def edges(self) -> NDArray[np.int64]:
+        """The least potential of each count above ``low``, int64 (rows, levels - low)."""
+        return self.quantiser.edges(self.low, self.levels)
+
+    @property
+    def only(self) -> Source:
+        """The one source of a layer that has one.
+
+        Raises
+        ------
+        ValueError
+            If it has several.
+        """
+        if len(self.sources) != 1:
+            raise ValueError(f"Layer {self.name!r} must have one source, not {len(self.sources)}.")
+        return self.sources[0]
+
+    def biases(self) -> NDArray[np.int64]:
+        """Return the bias of every neuron, int64 (neurons,)."""
+        return np.zeros(self.neurons, np.int64) if self.bias is None else self.bias
+
+    def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the least and the largest potential of each row, each int64 (rows,)."""
+        bias = self.biases().reshape(self.rows, -1)
+        low, high = bias.min(axis=1), bias.max(axis=1)
+        for source in self.sources:
+            down, up = source.reach()
+            low, high = low + down, high + up
+        return low, high
+
+    def reading(self, names: Mapping[str, str]) -> "SpikingLayer":
+        """Return the same layer with its sources renamed."""
+        sources = tuple(replace(source, name=names[source.name]) for source in self.sources)
+        return replace(self, sources=sources)
+
+
+def sources_of(layers: Iterable[SpikingLayer]) -> Iterator[tuple[SpikingLayer, Source]]:
+    """Yield every source of every layer."""
+    return ((layer, source) for layer in layers for source in layer.sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +238,8 @@ class SpikingNetwork:
     network : Network
         The float network it equals.
     encoder_output : str
-        Tensor of ``network`` that enters the chip as counts 0..``input_levels`` times ``input_scale``.
+        Tensor of ``network`` that enters the chip as counts ``input_low``..``input_levels`` times
+        ``input_scale``.
     layers : tuple of SpikingLayer
         In topological order.
     outputs : tuple of str
@@ -155,6 +253,8 @@ class SpikingNetwork:
         input if no layer is before it.
     left : tuple of HostLayer
         Layers that fit the chip, but not all together, and had to be left to the host.
+    code : str
+        How activations are coded as spikes, a name in `mapping.codes`.
     """
 
     name: str
@@ -168,6 +268,13 @@ class SpikingNetwork:
     host: tuple[HostLayer, ...]
     decoder_reads_data: bool = False
     left: tuple[HostLayer, ...] = ()
+    input_low: int = 0
+    code: str = "scatter-and-gather"
+
+    @property
+    def ternary(self) -> bool:
+        """Whether every weight on the chip is -1, 0 or 1."""
+        return all(layer.strengths == TERNARY for layer in self.layers)
 
     @property
     def host_layers(self) -> tuple[str, ...]:

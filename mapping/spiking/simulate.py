@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.model.evaluate import run, run_single, windows
-from mapping.spiking.network import INPUT, Pool, SpikingLayer, SpikingNetwork
+from mapping.spiking.network import INPUT, Pool, Source, SpikingLayer, SpikingNetwork
 
-__all__ = ["Comparison", "compare", "decode", "encode", "layer_input", "simulate"]
+__all__ = ["Comparison", "compare", "decode", "encode", "fire", "potentials", "simulate", "source_input"]
 
 Counts = NDArray[np.int32]
 
@@ -43,7 +43,8 @@ def encode(spiking: SpikingNetwork, x: ArrayLike) -> Counts:
     """
     network, tensor = spiking.network, spiking.encoder_output
     values = run(network, {network.input: x}, [tensor])[tensor]
-    return np.rint(values / spiking.input_scale).astype(np.int32)
+    counts = np.rint(values / spiking.input_scale)
+    return np.clip(counts, spiking.input_low, spiking.input_levels).astype(np.int32)
 
 
 def decode(
@@ -64,10 +65,10 @@ def decode(
         if name not in counts:
             raise ValueError(f"counts must have the layer {name!r}, not only {', '.join(counts) or 'none'}")
         layer = None if name == INPUT else spiking.layer(name)
-        tensor, scale = (
-            (layer.activation, layer.scale) if layer else (spiking.encoder_output, spiking.input_scale)
-        )
-        given[tensor] = counts[name] * scale
+        if layer is None:
+            given[spiking.encoder_output] = counts[name] * spiking.input_scale
+        else:
+            given[layer.activation] = (counts[name] - layer.zero) * layer.scale
     return run(spiking.network, given, [spiking.network.output])[spiking.network.output]
 
 
@@ -79,7 +80,7 @@ def simulate(spiking: SpikingNetwork, counts: NDArray[np.integer]) -> dict[str, 
     spiking : SpikingNetwork
         The network.
     counts : integer array (N, shape)
-        What enters the chip, in 0..input_levels; see `encode`.
+        What enters the chip, in input_low..input_levels; see `encode`.
 
     Raises
     ------
@@ -91,52 +92,73 @@ def simulate(spiking: SpikingNetwork, counts: NDArray[np.integer]) -> dict[str, 
         raise ValueError(
             f"counts must be integers of shape (N, {', '.join(map(str, shape))}), not {counts.shape}"
         )
-    if counts.size and not 0 <= counts.min() <= counts.max() <= spiking.input_levels:
-        raise ValueError(f"counts must be in 0..{spiking.input_levels}, not {counts.min()}..{counts.max()}")
+    low, high = spiking.input_low, spiking.input_levels
+    if counts.size and not low <= counts.min() <= counts.max() <= high:
+        raise ValueError(f"counts must be in {low}..{high}, not {counts.min()}..{counts.max()}")
     result: dict[str, Counts] = {INPUT: counts.astype(np.int32)}
     for layer in spiking.layers:
-        result[layer.name] = _fire(layer, _sums(layer, layer_input(layer, result[layer.source])))
+        result[layer.name] = fire(layer, potentials(layer, result))
     return result
 
 
-def layer_input(layer: SpikingLayer, source: Counts) -> Counts:
-    """Return the counts (N, input_shape) a layer reads from those of its source, after its pools."""
-    values = source.reshape((len(source), *layer.source_shape))
-    for pool in layer.pools:
+def source_input(source: Source, counts: Counts) -> Counts:
+    """Return the counts (N, input_shape) that a layer reads from a source, after its pools."""
+    values = counts.reshape((len(counts), *source.shape))
+    for pool in source.pools:
         values = _pool(pool, values)
-    return values.reshape((len(source), *layer.input_shape))
+    return values.reshape((len(counts), *source.input_shape))
 
 
 def _pool(pool: Pool, values: Counts) -> Counts:
-    # counts are never negative, so the zeros of the padding never win
+    # counts that are pooled are never negative, so the zeros of the padding never win
     view = windows(values, pool.kernel, stride=pool.stride, pads=pool.pads)
     return np.asarray(view.max(axis=(4, 5)), dtype=np.int32)
 
 
-def _sums(layer: SpikingLayer, values: Counts) -> NDArray[np.int64]:
-    """Return the integer sums; float64 products of integers this small are exact, and fast."""
-    if layer.kind == "dense":
-        return (values.astype(np.float64) @ layer.weight.T.astype(np.float64)).astype(np.int64)
-    rows, fan_in, kh, kw = layer.weight.shape
-    groups, per_group = layer.groups, rows // layer.groups
-    matrix = layer.weight.reshape(groups, per_group, -1).astype(np.float64)
-    view = windows(values, (kh, kw), stride=layer.stride, pads=layer.pads, dilation=layer.dilation)
-    sums = np.empty((len(values), *layer.output_shape), dtype=np.int64)
+def potentials(layer: SpikingLayer, counts: Mapping[str, Counts]) -> NDArray[np.int64]:
+    """Return the potentials (N, output_shape) of a layer, from the counts of what it reads by name."""
+    first = counts[layer.sources[0].name]
+    total = np.broadcast_to(
+        layer.biases().reshape(layer.output_shape), (len(first), *layer.output_shape)
+    ).copy()
+    for source in layer.sources:
+        total += _sums(source, layer.output_shape, source_input(source, counts[source.name])) << source.shift
+    return total
+
+
+def _sums(source: Source, shape: tuple[int, ...], values: Counts) -> NDArray[np.int64]:
+    """Return the integer sums; products in floats of integers this small are exact, and fast."""
+    weight, real = source.weight, _floats(source)
+    if source.kind == "dense":
+        return (values.astype(real) @ weight.T.astype(real)).astype(np.int64)
+    rows, fan_in, kh, kw = weight.shape
+    groups, per_group = source.groups, rows // source.groups
+    matrix = weight.reshape(groups, per_group, -1).astype(real)
+    view = windows(values, (kh, kw), stride=source.stride, pads=source.pads, dilation=source.dilation)
+    sums = np.empty((len(values), *shape), dtype=np.int64)
     images = max(1, _BLOCK // max(1, matrix.shape[2] * view.shape[2] * view.shape[3]))
     for start in range(0, len(values), images):
         for g in range(groups):
             block = view[start : start + images, g * fan_in : (g + 1) * fan_in].transpose(0, 2, 3, 1, 4, 5)
-            columns = block.astype(np.float64).reshape(*block.shape[:3], -1)
+            columns = block.astype(real).reshape(*block.shape[:3], -1)
             part = (columns @ matrix[g].T).transpose(0, 3, 1, 2)
             sums[start : start + images, g * per_group : (g + 1) * per_group] = part
     return sums
 
 
-def _fire(layer: SpikingLayer, sums: NDArray[np.int64]) -> Counts:
-    counts = np.zeros(sums.shape, dtype=np.int32)
-    for steps in layer.thresholds.T:
-        counts += sums >= steps.reshape((-1,) + (1,) * (sums.ndim - 2))
-    return counts
+def _floats(source: Source) -> type[np.floating[Any]]:
+    """Return the narrowest floats in which every partial sum is exact."""
+    largest = (
+        np.abs(source.weight.reshape(len(source.weight), -1).astype(np.int64)).sum(axis=1).max(initial=0)
+    )
+    return np.float32 if largest * max(source.high, -source.low) < 2**24 else np.float64
+
+
+def fire(layer: SpikingLayer, values: NDArray[np.int64]) -> Counts:
+    """Return the counts of a layer's potentials (N, output_shape)."""
+    rows = values.reshape(len(values), layer.rows, -1)
+    counts = layer.quantiser.counts(rows, layer.low, layer.levels)
+    return counts.reshape(values.shape).astype(np.int32)
 
 
 def compare(spiking: SpikingNetwork, x: ArrayLike) -> Comparison:
@@ -150,7 +172,6 @@ def compare(spiking: SpikingNetwork, x: ArrayLike) -> Comparison:
         If ``x`` has the wrong type or shape or is not finite.
     """
     network = spiking.network
-    scales = {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
     wanted = [spiking.encoder_output, *(layer.activation for layer in spiking.layers), network.output]
     tensors = list(dict.fromkeys(wanted))
     truth = run(network, {network.input: x}, tensors)
@@ -158,11 +179,12 @@ def compare(spiking: SpikingNetwork, x: ArrayLike) -> Comparison:
     counts = simulate(spiking, encode(spiking, x))
     neurons = differences = in_single = 0
     first = None
-    for name, (tensor, scale) in scales.items():
-        wrong = (truth[tensor] != counts[name] * scale).reshape(len(counts[name]), -1)
+    for layer in spiking.layers:
+        tensor, scale, got = layer.activation, layer.scale, counts[layer.name] - layer.zero
+        wrong = (truth[tensor] != got * scale).reshape(len(got), -1)
         neurons, differences = neurons + wrong.size, differences + int(wrong.sum())
         in_single += int((np.rint(single[tensor] / scale) != np.rint(truth[tensor] / scale)).sum())
-        first = first or _first(name, wrong, truth[tensor] / scale, counts[name])
+        first = first or _first(layer.name, wrong, truth[tensor] / scale, got)
     output = decode(spiking, counts, x)
     wrong = (truth[network.output] != output).reshape(len(output), -1)
     return Comparison(

@@ -16,7 +16,8 @@ from mapping.layout.emit import emit
 from mapping.layout.place import Placer, place
 from mapping.layout.route import fit
 from mapping.model.network import Network
-from mapping.spiking.network import ALWAYS, INPUT, NEVER, Pool, SpikingLayer, SpikingNetwork
+from mapping.spiking.network import INPUT, Pool, Source, SpikingLayer, SpikingNetwork
+from mapping.spiking.quantisers import ALWAYS, NEVER, Lists
 
 __all__ = ["Draft", "compile_network", "core_spec", "digits_like", "interpret", "random_network"]
 
@@ -49,7 +50,7 @@ class Draft:
         self.random = np.random.default_rng(self.seed)
         self.layers: list[SpikingLayer] = []
 
-    def _source(self, name: str | None) -> tuple[str, tuple[int, ...], int]:
+    def _read(self, name: str | None) -> tuple[str, tuple[int, ...], int]:
         if name == INPUT or (name is None and not self.layers):
             return INPUT, self.shape, self.levels
         layer = next(layer for layer in reversed(self.layers) if name in (None, layer.name))
@@ -62,20 +63,18 @@ class Draft:
         theta[self.random.random(rows) < 0.05, 0] = ALWAYS
         return theta.astype(np.int64)
 
-    def _add(self, *, kind: str, name: str, weight: NDArray[np.int8], levels: int, **rest: Any) -> str:
-        fan_in = math.prod(weight.shape[1:])
+    def _add(self, *, name: str, source: Source, output_shape: tuple[int, ...], levels: int) -> str:
+        rows, fan_in = len(source.weight), math.prod(source.weight.shape[1:])
         self.layers.append(
             SpikingLayer(
                 name=name,
-                kind=kind,
-                weight=weight,
+                sources=(source,),
+                output_shape=output_shape,
                 levels=levels,
-                thresholds=self._thresholds(len(weight), fan_in, levels),
+                quantiser=Lists(thresholds=self._thresholds(rows, fan_in, levels)),
                 activation=name,
                 scale=1.0,
                 exhaustive=True,
-                sums_checked=0,
-                **rest,
             )
         )
         return name
@@ -94,27 +93,25 @@ class Draft:
         levels: int = 3,
     ) -> str:
         """Add a convolution; return its name."""
-        name, shape, source_levels = self._source(source)
+        name, shape, source_levels = self._read(source)
         read = shape
         for pool in pools:
             read = (read[0], *_window(read[1:], pool.kernel, pool.stride, pool.pads, (1, 1)))
         output = (channels, *_window(read[1:], kernel, stride, pads, dilation))
-        return self._add(
-            kind="conv",
-            name=f"conv{len(self.layers)}",
-            weight=self.random.integers(-1, 2, (channels, shape[0] // groups, *kernel)).astype(np.int8),
-            source=name,
+        weight = self.random.integers(-1, 2, (channels, shape[0] // groups, *kernel))
+        read_by = Source(
+            name=name,
             pools=pools,
-            source_shape=shape,
+            shape=shape,
             input_shape=read,
-            output_shape=output,
+            weight=weight.astype(np.int16),
             stride=stride,
             pads=pads,
             dilation=dilation,
             groups=groups,
-            source_levels=source_levels,
-            levels=levels,
+            high=source_levels,
         )
+        return self._add(name=f"conv{len(self.layers)}", source=read_by, output_shape=output, levels=levels)
 
     def dense(
         self,
@@ -126,27 +123,22 @@ class Draft:
         density: float = 0.67,
     ) -> str:
         """Add a dense layer; return its name."""
-        name, shape, source_levels = self._source(source)
+        name, shape, source_levels = self._read(source)
         read = shape
         for pool in pools:
             read = (read[0], *_window(read[1:], pool.kernel, pool.stride, pool.pads, (1, 1)))
         size = (outputs, math.prod(read))
         weight = self.random.choice((-1, 1), size) * (self.random.random(size) < density)
-        return self._add(
-            kind="dense",
-            name=f"dense{len(self.layers)}",
-            weight=weight.astype(np.int8),
-            source=name,
+        read_by = Source(
+            name=name,
             pools=pools,
-            source_shape=shape,
+            shape=shape,
             input_shape=(size[1],),
-            output_shape=(outputs,),
-            stride=(1, 1),
-            pads=(0, 0, 0, 0),
-            dilation=(1, 1),
-            groups=1,
-            source_levels=source_levels,
-            levels=levels,
+            weight=weight.astype(np.int16),
+            high=source_levels,
+        )
+        return self._add(
+            name=f"dense{len(self.layers)}", source=read_by, output_shape=(outputs,), levels=levels
         )
 
     def network(self, *outputs: str) -> SpikingNetwork:

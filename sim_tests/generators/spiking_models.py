@@ -63,9 +63,9 @@ CONVS: list[dict[str, Any]] = [
 
 def naive_counts(layer: SpikingLayer, source: NDArray[np.int32]) -> NDArray[np.int64]:
     """Count thresholds from the sparse matrices alone."""
-    pooled = np.array([source.reshape(len(source), -1)[:, m].max(axis=1) for m in pool_members(layer)]).T
+    pooled = np.array([source.reshape(len(source), -1)[:, m].max(axis=1) for m in pool_members(layer.only)]).T
     sums = (layer_matrix(layer).astype(np.int64) @ pooled.T.astype(np.int64)).T
-    rows = np.repeat(layer.thresholds, sums.shape[1] // len(layer.thresholds), axis=0)
+    rows = np.repeat(layer.edges, sums.shape[1] // layer.rows, axis=0)
     return np.asarray((sums[:, :, None] >= rows).sum(axis=2))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
 __all__ = ["Frame"]
 
@@ -52,7 +52,7 @@ class Frame:
         first = np.cumsum([0, *sizes])
         depth = {INPUT: -1}
         for layer in spiking.layers:
-            depth[layer.name] = depth[layer.source] + 1
+            depth[layer.name] = 1 + max(depth[source.name] for source in layer.sources)
         ranges = [np.arange(first[at], first[at + 1]) for at in map(names.index, spiking.outputs)]
         return cls(
             spiking=spiking,
@@ -67,6 +67,10 @@ class Frame:
         """Return the sources of one name."""
         at = self.names.index(name)
         return slice(int(self.first[at]), int(self.first[at + 1]))
+
+    def arrivals(self, layer: SpikingLayer) -> tuple[int, ...]:
+        """Return the steps of a sample in which something arrives for a layer, ascending."""
+        return tuple(sorted({self.depth[source.name] + 1 for source in layer.sources}))
 
     def text(self, source: int) -> str:
         """Return name and element of a source, as sentences give it."""

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.spiking.network import Pool, SpikingLayer
+from mapping.spiking.network import Pool, Source, SpikingLayer
 
 __all__ = ["Block", "LayerRule", "pooled_sources"]
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Weights = NDArray[np.int8]
+Weights = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,15 +31,15 @@ class Block:
     Parameters
     ----------
     inputs : int64 (m,)
-        Every input element that may have a weight for them, ascending.
-    weights : int8 (m, outputs)
-        The weights.
+        Every input of the layer that may have a weight for them, ascending.
+    weights : int32 (m, outputs)
+        The weights, shifted as their source's counts are.
     needed : bool (m,)
         Whether an input has a weight that is not zero.
     low, high : int64 (outputs,)
-        The smallest and the largest sum that a neuron can reach.
-    thresholds : int64 (outputs, levels)
-        The thresholds of the outputs.
+        The smallest and the largest potential that a neuron can reach.
+    rows, bias : int64 (outputs,)
+        The row of the quantiser of each output, and its bias.
     """
 
     inputs: Integers
@@ -47,12 +47,16 @@ class Block:
     needed: Flags
     low: Integers
     high: Integers
-    thresholds: Integers
+    rows: Integers
+    bias: Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Weights:
-    """The part of a block that does not depend on where in the map its outputs lie; see `Block`."""
+    """The part of a block that does not depend on where in the map its outputs lie; see `Block`.
+
+    ``negative`` and ``positive`` are the sums of the weights of either sign.
+    """
 
     weights: Weights
     needed: Flags
@@ -61,7 +65,7 @@ class _Weights:
 
 
 class LayerRule:
-    """The index arithmetic of one layer.
+    """The index arithmetic of one layer: that of its sources, their inputs one after the other.
 
     Parameters
     ----------
@@ -70,19 +74,51 @@ class LayerRule:
     """
 
     def __init__(self, layer: SpikingLayer) -> None:
-        rows, fan_in = layer.weight.shape[:2]
-        height, width = layer.weight.shape[2:] or (1, 1)
-        inputs, outputs = (shape[1:] or (1, 1) for shape in (layer.input_shape, layer.output_shape))
         self._layer = layer
-        self._fan_in, self._per_group = fan_in, rows // layer.groups
-        self._kernel, self._width = layer.weight.reshape(rows, fan_in, -1), int(width)
-        self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
-        self._down = _taps(layer, 0, inputs[0], outputs[0], height)
-        self._across = _taps(layer, 1, inputs[1], outputs[1], width)
-        self._known: dict[tuple[bytes, ...], _Weights] = {}
+        self._rules = [_SourceRule(source, layer.output_shape) for source in layer.sources]
+        self._first = np.cumsum([0, *(math.prod(source.input_shape) for source in layer.sources)])
 
     def block(self, outputs: Integers) -> Block:
-        """Return the weights of some output elements; equal ones are computed once."""
+        """Return the weights of some output elements."""
+        layer = self._layer
+        rows = outputs // math.prod(layer.output_shape[1:])
+        bias = np.zeros(len(outputs), np.int64) if layer.bias is None else layer.bias[outputs]
+        low, high, inputs, weights, needed = bias, bias, [], [], []
+        for first, rule, source in zip(self._first.tolist(), self._rules, layer.sources, strict=False):
+            own, known = rule.block(outputs)
+            inputs.append(own + first)
+            weights.append(known.weights << source.shift)
+            needed.append(known.needed)
+            up, down = known.positive << source.shift, known.negative << source.shift
+            low = low + up * source.low + down * source.high
+            high = high + up * source.high + down * source.low
+        return Block(
+            inputs=np.concatenate(inputs),
+            weights=np.concatenate(weights),
+            needed=np.concatenate(needed),
+            low=low,
+            high=high,
+            rows=rows,
+            bias=bias,
+        )
+
+
+class _SourceRule:
+    """The index arithmetic of one source of a layer."""
+
+    def __init__(self, source: Source, output_shape: tuple[int, ...]) -> None:
+        rows, fan_in = source.weight.shape[:2]
+        height, width = source.weight.shape[2:] or (1, 1)
+        inputs, outputs = (shape[1:] or (1, 1) for shape in (source.input_shape, output_shape))
+        self._fan_in, self._per_group = fan_in, rows // source.groups
+        self._kernel, self._width = source.weight.reshape(rows, fan_in, -1), int(width)
+        self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
+        self._down = _taps(source, 0, inputs[0], outputs[0], height)
+        self._across = _taps(source, 1, inputs[1], outputs[1], width)
+        self._known: dict[tuple[bytes, ...], _Weights] = {}
+
+    def block(self, outputs: Integers) -> tuple[Integers, _Weights]:
+        """Return the inputs and weights of some output elements; equal weights are computed once."""
         channel, pixel = np.divmod(outputs, self._pixels_out)
         pixel, at = np.unique(pixel, return_inverse=True)
         taps = self._pixel_taps(pixel)
@@ -91,16 +127,8 @@ class LayerRule:
         key = tuple(array.tobytes() for array in (channel, at, taps))
         if key not in self._known:
             self._known[key] = self._weights(channel, at, taps)
-        known, sources = self._known[key], self._channels(channel)
-        levels = self._layer.source_levels
-        return Block(
-            inputs=(sources[:, None] * self._pixels_in + seen).reshape(-1),
-            weights=known.weights,
-            needed=known.needed,
-            low=-known.negative * levels,
-            high=known.positive * levels,
-            thresholds=self._layer.thresholds[channel],
-        )
+        inputs = (self._channels(channel)[:, None] * self._pixels_in + seen).reshape(-1)
+        return inputs, self._known[key]
 
     def _pixel_taps(self, pixel: Integers) -> Integers:
         """Return the tap that joins every input pixel to some output pixels, -1 where none does."""
@@ -122,19 +150,21 @@ class LayerRule:
         joined = (rows // self._per_group)[:, None] == sources // self._fan_in
         cells = self._kernel[rows[:, None], sources % self._fan_in] * joined[..., None]
         # (tap, input channel, output channel), with one more tap: tap -1, the last one, joins nothing
-        planes = np.concatenate((cells, np.zeros((*cells.shape[:2], 1), np.int8)), axis=2).transpose(2, 1, 0)
+        none = np.zeros((*cells.shape[:2], 1), cells.dtype)
+        planes = np.concatenate((cells, none), axis=2).transpose(2, 1, 0)
         planes = np.ascontiguousarray(planes).reshape(-1)
         start = np.arange(len(sources))[:, None, None] * len(rows)
         place = taps[:, at] % (cells.shape[2] + 1) * (len(sources) * len(rows)) + row
-        weights = planes[start + place].reshape(-1, len(channel))
-        positive, negative = np.count_nonzero(weights > 0, axis=0), np.count_nonzero(weights < 0, axis=0)
+        weights = planes[start + place].reshape(-1, len(channel)).astype(np.int32)
+        positive = np.where(weights > 0, weights, 0).sum(axis=0, dtype=np.int64)
+        negative = np.where(weights < 0, weights, 0).sum(axis=0, dtype=np.int64)
         return _Weights(weights=weights, needed=weights.any(axis=1), negative=negative, positive=positive)
 
 
-def _taps(layer: SpikingLayer, axis: int, inputs: int, outputs: int, kernel: int) -> Integers:
+def _taps(source: Source, axis: int, inputs: int, outputs: int, kernel: int) -> Integers:
     """Return along one axis the tap that joins every input to every output, -1 where none does."""
-    reach = np.arange(inputs)[:, None] + layer.pads[axis] - np.arange(outputs) * layer.stride[axis]
-    tap, between = np.divmod(reach, layer.dilation[axis])
+    reach = np.arange(inputs)[:, None] + source.pads[axis] - np.arange(outputs) * source.stride[axis]
+    tap, between = np.divmod(reach, source.dilation[axis])
     return np.where((between == 0) & (tap >= 0) & (tap < kernel), tap, -1)
 
 
@@ -146,8 +176,8 @@ def _windows(size: int, pool: Pool, axis: int) -> Flags:
     return (offset >= 0) & (offset < kernel)
 
 
-def pooled_sources(layer: SpikingLayer) -> tuple[Integers, Integers]:
-    """Return what the inputs of a layer are the maximum over, after all its pools.
+def pooled_sources(source: Source) -> tuple[Integers, Integers]:
+    """Return what the inputs from a source are the maximum over, after all its pools.
 
     Returns
     -------
@@ -156,16 +186,16 @@ def pooled_sources(layer: SpikingLayer) -> tuple[Integers, Integers]:
     source : int64 (n,)
         The source elements, ascending for each input.
     """
-    if not layer.pools:
-        every = np.arange(math.prod(layer.source_shape))
+    if not source.pools:
+        every = np.arange(math.prod(source.shape))
         return np.arange(len(every) + 1), every
-    channels, *sizes = layer.source_shape
+    channels, *sizes = source.shape
     down, across = (np.eye(size, dtype=np.bool_) for size in sizes)
-    for pool in layer.pools:
+    for pool in source.pools:
         down = _windows(len(down), pool, 0) @ down
         across = _windows(len(across), pool, 1) @ across
     members = np.einsum("yi,xj->yxij", down, across).reshape(len(down) * len(across), -1)
     pixel, element = np.nonzero(members)
     size = np.tile(np.bincount(pixel, minlength=len(members)), channels)
-    source = (np.arange(channels)[:, None] * members.shape[1] + element).reshape(-1)
-    return np.concatenate(([0], np.cumsum(size))), source
+    elements = (np.arange(channels)[:, None] * members.shape[1] + element).reshape(-1)
+    return np.concatenate(([0], np.cumsum(size))), elements

@@ -5,59 +5,78 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from emu.image import CoreImage
-from emu.spec import CoreSpec
-from emu.words import TABLES, Section
+from emu.spec import THRESHOLDS_A_WORD, CoreSpec
+from emu.words import TABLES, Reset, Section
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import Block
 from mapping.layout.check.tables import Placed
 from mapping.layout.check.violation import Violation
 from mapping.spiking.network import SpikingLayer
+from mapping.spiking.quantisers import Ladders, Lists
 
 __all__ = ["neuron_violations"]
 
-_FLAGS = {"init": 0, "integrate": 1, "update": 1, "fire": 1}
-"""Flags of the one step in which a core works; in all others each of them is 0."""
+_FLAGS = ("init", "integrate", "update", "fire")
+"""Flags of the steps of a schedule."""
 
 _PROFILE = tuple(c.name for c in TABLES[Section.PROFILE])
 """Fields of a profile; all zero is a neuron that is cleared in each step and sends its count."""
 
 
 def neuron_violations(frame: Frame, placed: Placed, block: Block, spec: CoreSpec) -> Iterator[Violation]:
-    """Compare settings, thresholds and schedule of one core.
+    """Compare settings, quantisers and schedule of one core.
 
     Parameters
     ----------
     frame, placed, block
-        The network, the core, and the sums that its neurons can reach.
+        The network, the core, and the potentials that its neurons can reach.
     spec : CoreSpec
         Which thresholds mean "always" and "never".
     """
     layer = frame.spiking.layers[placed.layer]
-    yield from _settings(placed.index, placed.core)
-    yield from _thresholds(placed, layer, block, spec)
+    several = len(frame.arrivals(layer)) > 1
+    yield from _settings(placed, layer, block, several=several)
+    if isinstance(layer.quantiser, Lists):
+        yield from _lists(placed, layer, layer.quantiser, block, spec)
+    else:
+        yield from _ladders(placed, layer.quantiser, block, spec)
     yield from _schedule(frame, placed, layer)
 
 
-def _settings(index: int, core: CoreImage) -> Iterator[Violation]:
-    """Demand stateless neurons with one column of strength 1 that send their count."""
-    if core.strengths.tolist() != [1]:
-        message = f"the strengths must be [1], not {core.strengths.tolist()}"
-        yield Violation(kind="neuron-settings", message=message, core=index)
-    zero = np.stack((core.bias, core.v0, core.potential, core.current, core.refractory))
-    profile = np.stack([core.of_profile(name) for name in _PROFILE])
-    message = "it must be stateless, without bias, and send its count"
-    for neuron in np.flatnonzero(zero.any(axis=0) | profile.any(axis=0)).tolist():
-        yield Violation(kind="neuron-settings", message=message, core=index, neuron=neuron)
+def _settings(placed: Placed, layer: SpikingLayer, block: Block, *, several: bool) -> Iterator[Violation]:
+    """Demand the strengths of the layer, and neurons that begin with their bias and send their count.
+
+    They are stateless, or keep what came until they fire if it comes in ``several`` steps: then a bias that
+    every update adds would count more than once.
+    """
+    core = placed.core
+    if core.strengths.tolist() != list(layer.strengths):
+        message = f"the strengths must be {list(layer.strengths)}, not {core.strengths.tolist()}"
+        yield Violation(kind="neuron-settings", message=message, core=placed.index)
+    bias = (core.v0, core.bias) if several else (core.bias, core.v0)
+    wrong = (bias[0] != block.bias) | (bias[1] != 0)
+    for array in (core.potential, core.current, core.refractory):
+        wrong |= array != 0
+    wanted = dict.fromkeys(_PROFILE, 0) | {"signed": int(layer.low < 0)}
+    if several:
+        wanted["reset"] = int(Reset.ZERO)
+    for name, value in wanted.items():
+        wrong |= core.of_profile(name) != value
+    how = "keep what came until it fires" if several else "be stateless"
+    message = f"it must {how}, with the bias of its layer, and send its count"
+    for neuron in np.flatnonzero(wrong).tolist():
+        yield Violation(kind="neuron-settings", message=message, core=placed.index, neuron=neuron)
 
 
-def _thresholds(placed: Placed, layer: SpikingLayer, block: Block, spec: CoreSpec) -> Iterator[Violation]:
-    """Demand thresholds that part every reachable sum as the network's do."""
+def _lists(
+    placed: Placed, layer: SpikingLayer, lists: Lists, block: Block, spec: CoreSpec
+) -> Iterator[Violation]:
+    """Demand thresholds that part every reachable potential as the network's do."""
     core, low, high = placed.core, block.low[:, None], block.high[:, None]
-    wanted = np.clip(block.thresholds, low, high + 1)
+    wanted = np.clip(lists.thresholds[block.rows], low, high + 1)
     memory = np.append(core.thresholds, 0)
     place = core.threshold_base[:, None].astype(np.int64) + np.arange(layer.levels)
-    beyond = place >= len(core.thresholds)
+    beyond = (place >= len(core.thresholds)) | core.is_ladder
     stored = memory[np.minimum(place, len(core.thresholds))]
     got = np.where(stored <= spec.always, low, np.where(stored >= spec.never, high + 1, stored))
     got = np.clip(got, low, high + 1)
@@ -68,14 +87,28 @@ def _thresholds(placed: Placed, layer: SpikingLayer, block: Block, spec: CoreSpe
         yield Violation(kind="thresholds", message=message, core=placed.index, neuron=neuron)
 
 
+def _ladders(placed: Placed, ladders: Ladders, block: Block, spec: CoreSpec) -> Iterator[Violation]:
+    """Demand the ladder of its row at every neuron, on a core whose ladders have as many bits."""
+    core, wanted = placed.core, ladders.words[block.rows]
+    words = np.append(core.ladders, np.full((1, wanted.shape[1]), -1), axis=0)
+    stored = words[np.minimum(core.threshold_base // THRESHOLDS_A_WORD, len(core.ladders))]
+    wrong = (stored != wanted).any(axis=1) | (ladders.payload_bits != spec.payload_bits)
+    for neuron in np.flatnonzero(wrong).tolist():
+        message = f"its ladder is {stored[neuron].tolist()} and must be {wanted[neuron].tolist()}"
+        yield Violation(kind="thresholds", message=message, core=placed.index, neuron=neuron)
+
+
 def _schedule(frame: Frame, placed: Placed, layer: SpikingLayer) -> Iterator[Violation]:
-    """Demand that the core works in the step of its depth and rests in all others."""
-    step, entry = frame.depth[layer.name], placed.core.columns(Section.SCHEDULE)
+    """Demand that the core works in the steps in which something arrives, and rests in all others."""
+    steps, entry = frame.arrivals(layer), placed.core.columns(Section.SCHEDULE)
     flags = np.repeat(np.stack([entry[name] for name in _FLAGS], axis=1), entry["repeat"], axis=0)
     wanted = np.zeros((frame.period, len(_FLAGS)), np.int32)
-    wanted[step] = list(_FLAGS.values())
+    wanted[list(steps), 1:3] = 1
+    wanted[steps[-1], 3] = 1
+    wanted[steps[0], 0] = len(steps) > 1
     fires = entry["fire"] != 0
-    first, count = entry["threshold_first"][fires], entry["threshold_count"][fires]
-    if not np.array_equal(flags, wanted) or (first.tolist(), count.tolist()) != ([0], [layer.levels]):
-        message = f"it must work in step {step} of {frame.period} only, with {layer.levels} thresholds"
+    window = entry["threshold_first"][fires].tolist(), entry["threshold_count"][fires].tolist()
+    if not np.array_equal(flags, wanted) or window != ([-layer.low], [layer.levels]):
+        shown = ", ".join(map(str, steps))
+        message = f"it must work in step {shown} of {frame.period} only, with {layer.levels} thresholds"
         yield Violation(kind="schedule", message=message, core=placed.index)

@@ -54,9 +54,13 @@ class Feeds:
 
 def feeds_of(frame: Frame, layer: SpikingLayer, arrivals: Arrivals) -> Feeds:
     """Find the inputs that the sources of every axon stand for."""
-    begin, source = pooled_sources(layer)
+    begin, source = np.zeros(1, np.int64), np.zeros(0, np.int64)
+    for read in layer.sources:
+        own, elements = pooled_sources(read)
+        begin = np.append(begin, begin[-1] + own[1:])
+        source = np.append(source, elements + frame.source(read.name).start)
     inputs = len(begin) - 1
-    member = np.concatenate((source + frame.source(layer.source).start, arrivals.source))
+    member = np.concatenate((source, arrivals.source))
     starts = np.concatenate((begin[:-1], arrivals.begin[:-1] + len(source)))
     sizes = np.concatenate((np.diff(begin), np.diff(arrivals.begin)))
     label = _labels(starts, sizes, member, most=int(sizes[:inputs].max()))
@@ -85,11 +89,12 @@ def _labels(starts: Integers, sizes: Integers, member: Integers, *, most: int) -
 
 
 def _effective(core: CoreImage) -> Cells:
-    """Return the weight of each neuron at each axon: the digits times their strengths."""
-    if core.strengths.tolist() == [1]:
+    """Return the weight of each neuron at each axon: the digits times their strengths, shifted."""
+    shift = core.shifts[np.arange(core.axons) // int(core.extension)].astype(np.int32)
+    if core.strengths.tolist() == [1] and not shift.any():
         return core.crossbar
     digits = core.crossbar.reshape(core.axons, core.neurons, len(core.strengths))
-    return np.asarray(digits @ core.strengths.astype(np.int64), dtype=np.int64)
+    return np.asarray((digits @ core.strengths.astype(np.int32)) << shift[:, None], dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,10 +174,10 @@ class Synapses:
         at = np.searchsorted(self.block.inputs, element)
         return at, inputs[at] == element
 
-    def _wanted(self, element: Integers) -> NDArray[np.int8]:
+    def _wanted(self, element: Integers) -> NDArray[np.int32]:
         """Return the weights of some inputs, (inputs, neurons)."""
         at, there = self._place(element)
-        wanted = np.zeros((len(element), self.core.neurons), np.int8)
+        wanted = np.zeros((len(element), self.core.neurons), np.int32)
         wanted[there] = self.block.weights[at[there]]
         return wanted
 

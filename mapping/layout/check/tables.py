@@ -111,7 +111,8 @@ def _metadata(image: SystemImage, frame: Frame) -> str | None:
     if _picked(meta.get("layers"), layers) != layers or meta.get("period") != frame.period:
         shown = ", ".join(layer.name for layer in spiking.layers)
         return f"the layers must be {shown} with their depths and shapes, and the period {frame.period}"
-    source = {"shape": list(spiking.shape(INPUT)), "levels": spiking.input_levels}
+    shape = list(spiking.shape(INPUT))
+    source = {"shape": shape, "low": spiking.input_low, "levels": spiking.input_levels}
     if _picked([meta.get("input")], [source]) != [source]:
         return f"the input must be {source}, not {meta.get('input')}"
     elements = math.prod(spiking.shape(INPUT))

@@ -22,6 +22,7 @@ from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.quantisers import Lists
 from mapping.spiking.simulate import compare, encode, simulate
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.spiking_models import CONVS, POOLS, images, naive_counts, one_conv, pooled_network
@@ -175,10 +176,12 @@ def test_observed_sums_are_those_that_decide(spiking: SpikingNetwork) -> None:
         sums = result.sums
         assert sums is not None
         assert sums.reachable[0] <= sums.observed[0] <= sums.observed[1] <= sums.reachable[1]
-        assert np.array_equal(naive_counts(layer, counts[layer.source]), counts[layer.name].reshape(12, -1))
-        rows = np.moveaxis(counts[layer.name], 1, 0).reshape(len(layer.thresholds), -1)
+        assert np.array_equal(
+            naive_counts(layer, counts[layer.only.name]), counts[layer.name].reshape(12, -1)
+        )
+        rows = np.moveaxis(counts[layer.name], 1, 0).reshape(layer.rows, -1)
         assert sums.never_reached == int((layer.levels - rows.max(axis=1)).sum())
-        assert sums.unreachable <= sums.never_reached <= sums.thresholds == layer.thresholds.size
+        assert sums.unreachable <= sums.never_reached <= sums.thresholds == layer.edges.size
 
 
 @pytest.mark.parametrize("by", [-1, 1])
@@ -191,7 +194,7 @@ def test_planted_wrong_threshold_is_named(sound: SystemImage, by: int, tmp_path:
     finding = result["findings"][0]
     assert (finding["level"], finding["kind"]) == ("difference", "thresholds")
     assert (finding["layer"], finding["neuron"]) == ("conv2.sum", element)
-    value = int(convert(load_network("digits")).layers[1].thresholds[element // 16, 1])
+    value = int(convert(load_network("digits")).layers[1].edges[element // 16, 1])
     assert finding["text"] == (
         f"The image's thresholds differ from the network's at layer 'conv2.sum', neuron {element}: threshold "
         f"2 of 4 is {value + by} in the image and {value} in the network (core {core}, neuron 37 there)."
@@ -304,9 +307,9 @@ def test_float32_that_rounds_to_another_count_is_counted() -> None:
 
 def test_spiking_network_that_differs_is_a_bug_and_named(digits: SpikingNetwork, data: Dataset) -> None:
     layer = digits.layers[0]
-    thresholds: NDArray[np.int64] = layer.thresholds.copy()
+    thresholds: NDArray[np.int64] = layer.edges.copy()
     thresholds[0, 0] += 1
-    wrong = dataclasses.replace(layer, thresholds=thresholds)
+    wrong = dataclasses.replace(layer, quantiser=Lists(thresholds=thresholds))
     spiking = dataclasses.replace(digits, layers=(wrong, *digits.layers[1:]))
     diagnosis = diagnose(spiking, data.x, data.y)
     assert isinstance(diagnosis.network.first, First)

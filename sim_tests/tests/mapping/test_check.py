@@ -328,8 +328,9 @@ def _one_to_one(weights: int) -> tuple[SystemImage, SpikingNetwork]:
     """Return an image of one core that reads two elements, the second with the given weight."""
     draft = Draft(shape=(2,))
     draft.dense(2, density=1.0)
-    draft.layers[-1].weight.flags.writeable = True
-    draft.layers[-1].weight[:, 1] = weights
+    weight = draft.layers[-1].only.weight
+    weight.flags.writeable = True
+    weight[:, 1] = weights
     return compile_network(draft.network(), core_spec()), draft.network()
 
 

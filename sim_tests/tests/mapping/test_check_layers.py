@@ -25,32 +25,32 @@ from sim_tests.generators.model_builder import ModelBuilder
 
 def naive_weights(layer: SpikingLayer) -> NDArray[np.int64]:
     """Return the weights (inputs, outputs), one multiplication of the definition after the other."""
-    dense = np.zeros((math.prod(layer.input_shape), math.prod(layer.output_shape)), np.int64)
+    dense = np.zeros((math.prod(layer.only.input_shape), math.prod(layer.output_shape)), np.int64)
     if layer.kind == "dense":
-        for output, row in enumerate(layer.weight):
+        for output, row in enumerate(layer.only.weight):
             for element, weight in enumerate(row):
                 dense[element, output] = weight
         return dense
-    rows, fan_in, kh, kw = layer.weight.shape
+    rows, fan_in, kh, kw = layer.only.weight.shape
     for o, y, x in np.ndindex(*layer.output_shape):
         output = int(np.ravel_multi_index((o, y, x), layer.output_shape))
         for c, i, j in np.ndindex(fan_in, kh, kw):
-            at_y = y * layer.stride[0] + i * layer.dilation[0] - layer.pads[0]
-            at_x = x * layer.stride[1] + j * layer.dilation[1] - layer.pads[1]
-            if 0 <= at_y < layer.input_shape[1] and 0 <= at_x < layer.input_shape[2]:
-                channel = o // (rows // layer.groups) * fan_in + c
-                element = int(np.ravel_multi_index((channel, at_y, at_x), layer.input_shape))
-                dense[element, output] = layer.weight[o, c, i, j]
+            at_y = y * layer.only.stride[0] + i * layer.only.dilation[0] - layer.only.pads[0]
+            at_x = x * layer.only.stride[1] + j * layer.only.dilation[1] - layer.only.pads[1]
+            if 0 <= at_y < layer.only.input_shape[1] and 0 <= at_x < layer.only.input_shape[2]:
+                channel = o // (rows // layer.only.groups) * fan_in + c
+                element = int(np.ravel_multi_index((channel, at_y, at_x), layer.only.input_shape))
+                dense[element, output] = layer.only.weight[o, c, i, j]
     return dense
 
 
 def naive_sources(layer: SpikingLayer) -> list[list[int]]:
     """Return the source elements of every input, one window of one pool after the other."""
-    shape = layer.source_shape
+    shape = layer.only.shape
     maps: dict[tuple[int, ...], set[int]] = {
         place: {int(np.ravel_multi_index(place, shape))} for place in np.ndindex(*shape)
     }
-    for pool in layer.pools:
+    for pool in layer.only.pools:
         inside, maps = maps, {}
         height, width = (max(place[axis] for place in inside) + 1 for axis in (1, 2))
         top, left, bottom, right = pool.pads
@@ -89,11 +89,9 @@ def assert_blocks(layer: SpikingLayer, random: np.random.Generator) -> None:
         assert np.array_equal(block.weights, dense[np.ix_(block.inputs, outputs)])
         assert set(np.flatnonzero(dense[:, outputs].any(axis=1))) == set(block.inputs[block.needed])
         assert (np.diff(block.inputs) > 0).all()
-        assert np.array_equal(block.high, np.maximum(dense[:, outputs], 0).sum(axis=0) * layer.source_levels)
-        assert np.array_equal(block.low, np.minimum(dense[:, outputs], 0).sum(axis=0) * layer.source_levels)
-        assert np.array_equal(
-            block.thresholds, layer.thresholds[outputs // math.prod(layer.output_shape[1:])]
-        )
+        assert np.array_equal(block.high, np.maximum(dense[:, outputs], 0).sum(axis=0) * layer.only.high)
+        assert np.array_equal(block.low, np.minimum(dense[:, outputs], 0).sum(axis=0) * layer.only.high)
+        assert np.array_equal(block.rows, outputs // math.prod(layer.output_shape[1:]))
 
 
 @pytest.mark.parametrize("offset", range(20))
@@ -123,7 +121,7 @@ POOLS = {
 def test_sources_of_pooled_inputs_equal_the_definition(pools: tuple[Pool, ...]) -> None:
     draft = Draft(shape=(2, 6, 7))
     draft.dense(3, pools=pools)
-    begin, source = pooled_sources(draft.layers[0])
+    begin, source = pooled_sources(draft.layers[0].only)
     assert [part.tolist() for part in np.split(source, begin[1:-1])] == naive_sources(draft.layers[0])
 
 
@@ -199,50 +197,50 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     "strides swapped": (
         lambda: conv(stride=(1, 2)),
         matrices._taps,
-        "layer.stride[0]",
-        "layer.stride[1]",
+        "source.stride[0]",
+        "source.stride[1]",
         "wrong-weight",
     ),
     "dilations swapped": (
         lambda: conv(dilation=(2, 1)),
         matrices._taps,
-        "layer.dilation[0]",
-        "layer.dilation[1]",
+        "source.dilation[0]",
+        "source.dilation[1]",
         "wrong-weight",
     ),
     "pads of the other side": (
         lambda: conv(pads=(1, 0, 0, 1)),
         matrices._taps,
-        "layer.pads[0]",
-        "layer.pads[2]",
+        "source.pads[0]",
+        "source.pads[2]",
         "wrong-weight",
     ),
     "pads swapped": (
         lambda: conv(pads=(0, 1, 1, 0)),
         matrices._taps,
-        "layer.pads[1]",
-        "layer.pads[0]",
+        "source.pads[1]",
+        "source.pads[0]",
         "wrong-weight",
     ),
     "groups forgotten": (
         lambda: conv(groups=2),
-        matrices.layer_matrix,
-        "row // (rows // layer.groups) * fan_in",
+        matrices.source_matrix,
+        "row // (rows // source.groups) * fan_in",
         "0 * row",
         "missing-connection",
     ),
     "groups interleaved": (
         lambda: conv(groups=2),
-        matrices.layer_matrix,
-        "row // (rows // layer.groups) * fan_in",
-        "row % layer.groups * fan_in",
+        matrices.source_matrix,
+        "row // (rows // source.groups) * fan_in",
+        "row % source.groups * fan_in",
         "wrong-weight",
     ),
     "dense weights transposed": (
         square,
-        matrices.layer_matrix,
-        "sparse.csr_array(layer.weight)",
-        "sparse.csr_array(layer.weight.T)",
+        matrices.source_matrix,
+        "sparse.csr_array(weight)",
+        "sparse.csr_array(weight.T)",
         "wrong-weight",
     ),
     "pool window one short": (pooled, matrices._pool_step, "range(kw)", "range(kw - 1)", "extra-connection"),
@@ -257,50 +255,50 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     "second pool forgotten": (
         lambda: random_network(7),
         matrices.pool_matrix,
-        "in layer.pools:",
-        "in layer.pools[:1]:",
+        "in source.pools:",
+        "in source.pools[:1]:",
         "extra-connection",
     ),
     "threshold rows off by one": (
         conv,
-        emit._layer_cores,
-        "rows[e // per_row]",
-        "rows[e // per_row - 1]",
+        emit._quantiser,
+        "(layer, spec)[row]",
+        "(layer, spec)[row - 1]",
         "thresholds",
     ),
     "threshold rows by pixel": (
         conv,
-        emit._layer_cores,
-        "rows[e // per_row]",
-        "rows[e % per_row % len(rows)]",
+        emit._quantiser,
+        "(layer, spec)[row]",
+        "(layer, spec)[outputs % layer.rows]",
         "thresholds",
     ),
     "thresholds one higher": (
         conv,
         capacity.clamped_thresholds,
-        "np.clip(layer.thresholds,",
-        "np.clip(layer.thresholds + 1,",
+        "np.clip(layer.edges,",
+        "np.clip(layer.edges + 1,",
         "thresholds",
     ),
     "layers fire in the reverse order": (
         conv,
         emit._layer_cores,
-        "_schedule(home.depth,",
-        "_schedule(partition.period - 1 - home.depth,",
+        "_schedule(steps,",
+        "_schedule([partition.period - 1 - step for step in steps],",
         "schedule",
     ),
     "a threshold too few": (
         conv,
-        emit._layer_cores,
-        "partition.period, layer.levels)",
-        "partition.period, layer.levels - 1)",
+        emit._schedule,
+        "layer.levels * fire",
+        "(layer.levels - 1) * fire",
         "schedule",
     ),
     "entries of the neuron before": (
         conv,
         emit._layer_cores,
-        "entries[e] for e",
-        "entries[e - 1] for e",
+        "entries[element] for",
+        "entries[element - 1] for",
         "missing-connection",
     ),
     "a rectangle one short": (

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
 from mapping.model.evaluate import infer
-from mapping.spiking.network import ALWAYS, NEVER, Pool, SpikingLayer, SpikingNetwork
+from mapping.spiking.network import Pool, SpikingLayer, SpikingNetwork
+from mapping.spiking.quantisers import ALWAYS, NEVER, Lists
 from mapping.spiking.simulate import compare, decode, encode, simulate
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.spiking_models import (
@@ -43,7 +44,7 @@ def test_conv_equals_float64_on_every_neuron(attributes: dict[str, Any]) -> None
 @pytest.mark.parametrize("times", [1, 2])
 def test_max_pool_equals_float64_on_every_neuron(attributes: dict[str, Any], times: int) -> None:
     spiking = pooled_network(attributes, times)
-    assert len(spiking.layer("fc").pools) == times
+    assert len(spiking.layer("fc").only.pools) == times
     assert_equal(spiking, images())
 
 
@@ -52,7 +53,7 @@ def test_two_different_pools_keep_their_order() -> None:
     y = b.op("MaxPool", b.quantise("x"), kernel_shape=[2, 1], strides=[2, 1])
     y = b.op("Flatten", b.op("MaxPool", y, kernel_shape=[3, 3], strides=[1, 2], pads=[1, 0, 0, 1]))
     spiking = convert(b.network(b.head(b.quantise(b.dense(y, b.ternary(5, 24), name="fc")), 5)))
-    assert [pool.kernel for pool in spiking.layer("fc").pools] == [(2, 1), (3, 3)]
+    assert [pool.kernel for pool in spiking.layer("fc").only.pools] == [(2, 1), (3, 3)]
     assert_equal(spiking, images())
 
 
@@ -70,19 +71,19 @@ def test_reshape_between_two_pools_stays_on_the_host() -> None:
 def test_structure_of_a_pooled_network() -> None:
     spiking = pooled_network(POOLS[1])
     layer = spiking.layer("fc")
-    assert layer.pools == (Pool(kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1)),)
-    assert (layer.kind, layer.source, layer.source_shape, layer.input_shape) == (
+    assert layer.only.pools == (Pool(kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1)),)
+    assert (layer.kind, layer.only.name, layer.only.shape, layer.only.input_shape) == (
         "dense",
         "conv",
         (3, 8, 8),
         (48,),
     )
-    assert (layer.source_levels, layer.levels, layer.scale) == (4, 4, 0.5)
+    assert (layer.only.high, layer.levels, layer.scale) == (4, 4, 0.5)
     assert (spiking.input_levels, spiking.input_scale, spiking.outputs) == (4, 0.5, ("fc",))
     assert spiking.host_layers == ("floor2", "gemm19")
     assert spiking.host[0].reason == "it quantises the input"
-    assert not layer.weight.flags.writeable
-    assert not layer.thresholds.flags.writeable
+    assert not layer.only.weight.flags.writeable
+    assert not layer.edges.flags.writeable
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -110,8 +111,8 @@ def test_gemm_alpha_bias_and_chain_of_operations_are_folded() -> None:
 
 def test_negative_scale_negates_the_row_and_zero_scale_is_constant() -> None:
     layer = one_conv().layers[0]
-    assert set(np.unique(layer.thresholds[1])) <= {ALWAYS, NEVER}
-    assert (np.diff(layer.thresholds, axis=1) >= 0).all()
+    assert set(np.unique(layer.edges[1])) <= {ALWAYS, NEVER}
+    assert (np.diff(layer.edges, axis=1) >= 0).all()
 
 
 def test_dead_channel_has_no_finite_threshold() -> None:
@@ -121,16 +122,14 @@ def test_dead_channel_has_no_finite_threshold() -> None:
     spiking = convert(
         b.network(b.head(b.quantise(b.dense(b.quantise("x"), weight, [0.1, 0.2, 1.3, 0.4])), 4))
     )
-    assert spiking.layers[0].thresholds[2].tolist() == [ALWAYS, ALWAYS, ALWAYS, NEVER]
+    assert spiking.layers[0].edges[2].tolist() == [ALWAYS, ALWAYS, ALWAYS, NEVER]
     assert_equal(spiking, images((6,)))
 
 
 def test_thresholds_round_halves_up() -> None:
     b = ModelBuilder((2,))
     spiking = convert(b.network(b.head(b.quantise(b.dense(b.quantise("x"), [[0.5, 0.5]])), 1)))
-    assert spiking.layers[0].thresholds.tolist() == [
-        [1, 3, 5, 7]
-    ]  # sums of quarters reach 0.25, 0.75, 1.25, 1.75
+    assert spiking.layers[0].edges.tolist() == [[1, 3, 5, 7]]  # sums of quarters reach 0.25, 0.75, 1.25, 1.75
 
 
 def branches() -> SpikingNetwork:
@@ -223,10 +222,12 @@ def with_layer(spiking: SpikingNetwork, layer: SpikingLayer) -> SpikingNetwork:
 def test_compare_catches_a_threshold_off_by_one(seed: int, change: int) -> None:
     spiking = one_conv(pads=[1, 1, 1, 1])
     layer, rng = spiking.layers[0], np.random.default_rng(seed)
-    finite = np.argwhere(np.abs(layer.thresholds) < 10)
-    thresholds = layer.thresholds.copy()
+    finite = np.argwhere(np.abs(layer.edges) < 10)
+    thresholds = layer.edges.copy()
     thresholds[tuple(finite[rng.integers(len(finite))])] += change
-    result = compare(with_layer(spiking, replace(layer, thresholds=thresholds)), images(n=40))
+    result = compare(
+        with_layer(spiking, replace(layer, quantiser=Lists(thresholds=thresholds))), images(n=40)
+    )
     assert result.differences > 0
     assert result.first is not None
     assert result.first[0] == "conv"
@@ -236,19 +237,29 @@ def test_compare_catches_a_threshold_off_by_one(seed: int, change: int) -> None:
 def test_compare_catches_a_flipped_weight(seed: int) -> None:
     spiking = one_conv(pads=[1, 1, 1, 1])
     layer, rng = spiking.layers[0], np.random.default_rng(seed)
-    candidates = np.argwhere(layer.weight[[0, 2, 3, 4, 5]] != 0)
+    candidates = np.argwhere(layer.only.weight[[0, 2, 3, 4, 5]] != 0)
     at = tuple(candidates[rng.integers(len(candidates))] + [0, 0, 0, 0])
     at = ((0, 2, 3, 4, 5)[at[0]], *at[1:])
-    weight = layer.weight.copy()
+    weight = layer.only.weight.copy()
     weight[at] = -weight[at]
-    assert compare(with_layer(spiking, replace(layer, weight=weight)), images(n=40)).differences > 0
+    assert (
+        compare(
+            with_layer(spiking, replace(layer, sources=(replace(layer.only, weight=weight),))), images(n=40)
+        ).differences
+        > 0
+    )
 
 
 def test_compare_catches_a_wrong_pool() -> None:
     spiking = pooled_network(POOLS[1])
     layer = spiking.layer("fc")
-    pool = replace(layer.pools[0], pads=(0, 0, 2, 2))
-    assert compare(with_layer(spiking, replace(layer, pools=(pool,))), images(n=40)).differences > 0
+    pool = replace(layer.only.pools[0], pads=(0, 0, 2, 2))
+    assert (
+        compare(
+            with_layer(spiking, replace(layer, sources=(replace(layer.only, pools=(pool,)),))), images(n=40)
+        ).differences
+        > 0
+    )
 
 
 def test_decode_of_encoded_counts_is_the_network_output() -> None:
@@ -259,8 +270,8 @@ def test_decode_of_encoded_counts_is_the_network_output() -> None:
 
 def test_convert_twice_gives_the_same() -> None:
     first, second = one_conv().layers[0], one_conv().layers[0]
-    assert (first.thresholds == second.thresholds).all()
-    assert (first.weight == second.weight).all()
+    assert (first.edges == second.edges).all()
+    assert (first.only.weight == second.only.weight).all()
 
 
 REFUSED: list[tuple[Callable[[ModelBuilder], str], str, str]] = [
@@ -388,4 +399,4 @@ def test_random_network_equals_float64_on_every_neuron(
     assert_equal(spiking, x)
     counts = simulate(spiking, encode(spiking, x))
     for layer in spiking.layers:
-        assert (naive_counts(layer, counts[layer.source]) == counts[layer.name].reshape(3, -1)).all()
+        assert (naive_counts(layer, counts[layer.only.name]) == counts[layer.name].reshape(3, -1)).all()

@@ -101,8 +101,8 @@ def test_image_connects_no_neuron_without_readers() -> None:
     first = draft.dense(8)
     draft.dense(3, source=first)
     layer = draft.layers[-1]
-    layer.weight.flags.writeable = True
-    layer.weight[:, 2] = 0
+    layer.only.weight.flags.writeable = True
+    layer.only.weight[:, 2] = 0
     image = compile_network(draft.network(), core_spec())
     core = image.cores[0]
     assert core is not None
@@ -114,8 +114,8 @@ def test_image_of_a_core_without_weights_still_fires() -> None:
     draft = Draft(shape=(4,))
     draft.dense(3, density=0.0)
     layer = draft.layers[-1]
-    layer.thresholds.flags.writeable = True
-    layer.thresholds[:] = (-1, 0, 1)
+    layer.edges.flags.writeable = True
+    layer.edges[:] = (-1, 0, 1)
     spiking = draft.network()
     image = compile_network(spiking, core_spec())
     assert check(image, spiking) == []

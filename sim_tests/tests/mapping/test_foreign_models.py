@@ -218,7 +218,7 @@ def test_pads_are_absorbed_only_where_that_is_the_same() -> None:
     output = ends(b, b.op("MaxPool", y, kernel_shape=[2, 2]), 3 * 12 * 6)
     spiking = convert(b.network(output))
     assert [layer.name for layer in spiking.layers] == ["c"]
-    assert spiking.layers[0].pads == (1, 3, 1, 1)
+    assert spiking.layers[0].only.pads == (1, 3, 1, 1)
     assert_counts(b.model(output), spiking, stimulus(2, (2, 6, 6)))
 
 

@@ -37,7 +37,7 @@ def test_partition_respects_axons_columns_and_thresholds(seed: int, offset: int)
     parts = _random_partition(seed + offset)
     for part in parts.cores:
         layer = parts.spiking.layer(part.layer)
-        rows = part.outputs // (math.prod(layer.output_shape) // len(layer.thresholds))
+        rows = part.outputs // (math.prod(layer.output_shape) // layer.rows)
         distinct = len(np.unique(clamped_thresholds(layer, parts.spec)[rows], axis=0))
         assert part.axons <= parts.spec.axons
         assert len(part.outputs) <= parts.spec.columns
@@ -73,8 +73,8 @@ def test_partition_of_the_digits_network_takes_the_fewest_cores() -> None:
 def test_partition_splits_channels_where_thresholds_are_scarce() -> None:
     draft = Draft(shape=(1, 4, 4))
     draft.conv(8, (1, 1))
-    draft.layers[-1].thresholds.flags.writeable = True
-    draft.layers[-1].thresholds[:] = np.arange(24).reshape(8, 3)
+    draft.layers[-1].edges.flags.writeable = True
+    draft.layers[-1].edges[:] = np.arange(24).reshape(8, 3)
     parts = partition(draft.network(), core_spec(thresholds=16, columns=64))
     assert [layer.grid for layer in parts.layers] == [(1, 1, 2)]
 
@@ -82,8 +82,8 @@ def test_partition_splits_channels_where_thresholds_are_scarce() -> None:
 def test_partition_stores_equal_thresholds_once() -> None:
     draft = Draft(shape=(1, 4, 4))
     draft.conv(4, (1, 1))
-    draft.layers[-1].thresholds.flags.writeable = True
-    draft.layers[-1].thresholds[:] = (1, 2, 3)
+    draft.layers[-1].edges.flags.writeable = True
+    draft.layers[-1].edges[:] = (1, 2, 3)
     parts = partition(draft.network(), core_spec(thresholds=4, columns=64))
     assert len(parts.cores) == 1
 
@@ -192,8 +192,8 @@ def test_partition_refuses_a_threshold_wider_than_the_potential() -> None:
     draft = Draft(shape=(60,), levels=7)
     draft.dense(1, density=1.0)
     layer = draft.layers[-1]
-    layer.weight.flags.writeable = layer.thresholds.flags.writeable = True
-    layer.weight[:], layer.thresholds[:] = 1, (1, 2, 200)
+    layer.only.weight.flags.writeable = layer.edges.flags.writeable = True
+    layer.only.weight[:], layer.edges[:] = 1, (1, 2, 200)
     with pytest.raises(InfeasibleError) as error:
         partition(draft.network(), core_spec(potential_bits=8))
     assert str(error.value) == (
@@ -205,6 +205,6 @@ def test_clamped_thresholds_keep_what_saturation_keeps() -> None:
     draft = Draft(shape=(60,), levels=7)
     draft.dense(1, density=1.0)
     layer = draft.layers[-1]
-    layer.weight.flags.writeable = layer.thresholds.flags.writeable = True
-    layer.weight[:], layer.thresholds[:] = 1, (-500, 127, 421)
+    layer.only.weight.flags.writeable = layer.edges.flags.writeable = True
+    layer.only.weight[:], layer.edges[:] = 1, (-500, 127, 421)
     assert clamped_thresholds(layer, core_spec(potential_bits=8)).tolist() == [[-128, 127, 128]]

@@ -213,7 +213,7 @@ def tie_at_zero(bias: float) -> Network:
 
 def test_sums_that_depend_on_the_order_are_counted() -> None:
     layer = convert(tie_at_zero(0.25)).layers[0]
-    assert (layer.order_dependent, layer.thresholds[0, 0]) == (1, 1)
+    assert (layer.order_dependent, layer.edges[0, 0]) == (1, 1)
     rng, weight = np.random.default_rng(0), np.float64(np.float32(0.3))
     sums = set()
     for _ in range(200):

@@ -22,7 +22,8 @@ from mapping.layout.partition import partition
 from mapping.layout.place import smallest_mesh
 from mapping.layout.route import fit
 from mapping.model.network import Network
-from mapping.spiking.network import SpikingLayer
+from mapping.spiking.network import INPUT, Source, SpikingLayer
+from mapping.spiking.quantisers import Lists
 from sim_tests.generators.mapping_networks import Draft, core_spec
 from sim_tests.generators.model_builder import ModelBuilder
 
@@ -183,14 +184,12 @@ def layer(
 def pointwise(channels: int) -> SpikingLayer:
     """A convolution of one point that writes so many channels of 512 x 512."""
     shape = (1, 512, 512)
+    weight = np.ones((channels, 1, 1, 1), np.int16)
     return replace(
         layer(),
-        kind="conv",
-        source_shape=shape,
-        input_shape=shape,
+        sources=(Source(name=INPUT, shape=shape, input_shape=shape, weight=weight, high=3),),
         output_shape=(channels, 512, 512),
-        weight=np.ones((channels, 1, 1, 1), np.int8),
-        thresholds=np.ones((channels, 3), np.int64),
+        quantiser=Lists(thresholds=np.ones((channels, 3), np.int64)),
     )
 
 
@@ -240,10 +239,11 @@ def test_layer_whose_inputs_ask_for_too_many_entries_fits_with_fewer_inputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = core_spec(axons=8, columns=8, fanouts=2)
-    weight = np.zeros((80, 30), np.int8)
+    weight = np.zeros((80, 30), np.int16)
     for row, random in zip(weight, np.random.default_rng(0).random((80, 30)), strict=True):
         row[np.argsort(random)[:6]] = 1
-    broken = replace(layer(80, 30), weight=weight)
+    plain = layer(80, 30)
+    broken = replace(plain, sources=(replace(plain.only, weight=weight),))
     assert "choose the core size tiny" in str(misfit(broken, spec))
     assert misfit(broken, PRESETS["tiny"]) is None
     monkeypatch.setattr(capacity, "PRESETS", {})

@@ -35,7 +35,7 @@ def pooled_early(scale: float = 1.0, readers: int = 1) -> Network:
 def test_pool_before_the_activation_runs_on_the_chip() -> None:
     spiking = convert(pooled_early())
     assert [layer.name for layer in spiking.layers] == ["conv", "fc"]
-    assert len(spiking.layer("fc").pools) == 1
+    assert len(spiking.layer("fc").only.pools) == 1
     assert_equal(spiking, images(n=40))
 
 
@@ -73,7 +73,7 @@ def test_pool_of_a_float_layer_stays_in_the_encoder() -> None:
     y = b.op("MaxPool", b.conv("x", b.rng.normal(size=(4, 2, 3, 3))), kernel_shape=[2, 2], strides=[2, 2])
     y = b.quantise(b.dense(b.op("Flatten", b.quantise(b.op("Relu", y))), b.ternary(5, 36), name="fc"))
     spiking = convert(b.network(b.head(y, 5)))
-    assert (spiking.shape(INPUT), spiking.layer("fc").pools) == ((4, 3, 3), ())
+    assert (spiking.shape(INPUT), spiking.layer("fc").only.pools) == ((4, 3, 3), ())
     assert_equal(spiking, images())
 
 
@@ -108,7 +108,7 @@ def test_layer_whose_quantiser_stands_behind_a_reshape_runs_on_the_chip(moves: s
     network, x = flattened_early(moves), images(n=40)
     spiking = convert(network)
     assert [layer.name for layer in spiking.layers] == ["conv", "fc"]
-    assert len(spiking.layer("fc").pools) == 1
+    assert len(spiking.layer("fc").only.pools) == 1
     assert (infer(sink_moves(network), x) == infer(network, x)).all()
     assert_equal(spiking, x)
 

@@ -38,9 +38,10 @@ def test_routes_reach_the_readers_exactly(seed: int, offset: int) -> None:
     parts, placement, routes = fit(random_network(seed + offset), core_spec())
     wanted = []
     for layer in parts.layers:
-        table = deliveries(parts.spiking.layer(layer.name), parts.of(layer))
+        (name,) = layer.sources
+        table = deliveries(parts.spiking.layer(layer.name), 0, parts.of(layer))
         for source, core, axon in zip(*(column.tolist() for column in table), strict=True):
-            wanted.append((layer.source, source, *placement.position[layer.first + core].tolist(), axon))
+            wanted.append((name, source, *placement.position[layer.first + core].tolist(), axon))
     got = [
         (name, element, x, y, axon)
         for name, elements in routes.entries.items()

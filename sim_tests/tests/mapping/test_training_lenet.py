@@ -25,6 +25,7 @@ from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx, network_from_onnx
+from mapping.spiking.quantisers import Lists
 from mapping.spiking.simulate import compare
 from mapping.training import LENET_RECIPE, LENET_TERNARY, SPIKES, build_lenet, move, quantise, train_lenet
 from mapping.training.quantisation import write_model
@@ -272,7 +273,7 @@ def test_table_compares_network_and_chip(tmp_path: Path, capsys: pytest.CaptureF
 
 def _other_network(chip: Chip) -> Chip:
     layer = chip.spiking.layers[0]
-    wrong = replace(layer, thresholds=layer.thresholds + 1)
+    wrong = replace(layer, quantiser=Lists(thresholds=layer.edges + 1))
     return replace(chip, spiking=replace(chip.spiking, layers=(wrong, *chip.spiking.layers[1:])))
 
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights as digits: a neuron of k columns weights a count by k digits -1, 0, 1 times strengths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["INT8", "digits_of", "largest_weight", "strengths_of"]
+
+INT8 = (1, 3, 9, 27, 81, 127)
+"""Six strengths whose digits hold every 8-bit integer, -128 .. 127."""
+
+
+def strengths_of(digits: int) -> tuple[int, ...]:
+    """Return the strengths of balanced-ternary digits: 1, 3, 9 and so on.
+
+    >>> strengths_of(3)
+    (1, 3, 9)
+    """
+    return tuple(3**digit for digit in range(digits))
+
+
+def largest_weight(strengths: Sequence[int]) -> int:
+    """Return the largest weight, the sum of all strengths.
+
+    >>> largest_weight(strengths_of(5)), largest_weight(INT8)
+    (121, 248)
+    """
+    return sum(strengths)
+
+
+def digits_of(weight: NDArray[np.integer], strengths: Sequence[int]) -> NDArray[np.int8]:
+    """Return the digits of weights, int8 (..., len(strengths)), the least first.
+
+    The largest strength takes the digit that leaves what the others can hold, zero if several do.
+
+    Raises
+    ------
+    ValueError
+        If a weight cannot be written so.
+
+    Examples
+    --------
+    >>> digits_of(np.array([5, -4, 0]), (1, 3, 9)).tolist()
+    [[-1, -1, 1], [-1, -1, 0], [0, 0, 0]]
+    """
+    rest = weight.astype(np.int64)
+    digits = np.zeros((*weight.shape, len(strengths)), np.int8)
+    for place in reversed(range(len(strengths))):
+        below = sum(strengths[:place])
+        digits[..., place] = np.where(np.abs(rest) > below, np.sign(rest), 0)
+        rest = rest - digits[..., place].astype(np.int64) * strengths[place]
+    if rest.any():
+        at = int(np.flatnonzero(rest.reshape(-1))[0])
+        raise ValueError(f"Weight {weight.reshape(-1)[at]} has no digits of strengths {tuple(strengths)}.")
+    return digits

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a neuron counts: a list of thresholds, or a ladder (`docs/reference/machine.md`, "Quantisers")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ALWAYS", "LADDER_FIELDS", "NEVER", "Ladders", "Lists", "Quantiser"]
+
+NEVER = 2**40
+"""A threshold no sum reaches; an emitter clamps it to the largest threshold of its hardware."""
+
+ALWAYS = -(2**40)
+"""A threshold every sum reaches."""
+
+LADDER_FIELDS = ("first", "step", "offset", "ties")
+"""Columns of `Ladders.words`: theta_0, a, b and ties."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lists:
+    """A list of thresholds a row: the count is how many of them the potential has reached.
+
+    Parameters
+    ----------
+    thresholds : int64 (rows, levels)
+        Non-decreasing along the levels; `NEVER` and `ALWAYS` stand for thresholds outside the reachable
+        potentials.
+    """
+
+    thresholds: Ints
+
+    def __post_init__(self) -> None:
+        self.thresholds.flags.writeable = False
+
+    @property
+    def rows(self) -> int:
+        """Rows: output channels or features."""
+        return len(self.thresholds)
+
+    def counts(self, potentials: Ints, low: int, high: int) -> Ints:
+        """Return the counts of potentials (n, rows, m), within ``low`` .. ``high``; a list has low = 0."""
+        self.edges(low, high)
+        if high <= _FEW:
+            counts = np.zeros(potentials.shape, np.int64)
+            for steps in self.thresholds.T:
+                counts += potentials >= steps[:, None]
+            return counts
+        counts = np.empty(potentials.shape, np.int64)
+        for row, steps in enumerate(self.thresholds):
+            counts[:, row] = np.searchsorted(steps, potentials[:, row], side="right")
+        return counts
+
+    def edges(self, low: int, high: int) -> Ints:
+        """Return the least potential of each count above ``low``, int64 (rows, high - low)."""
+        if (low, high) != (0, self.thresholds.shape[1]):
+            most = self.thresholds.shape[1]
+            raise ValueError(f"Range of a list of {most} thresholds must be 0..{most}, not {low}..{high}.")
+        return self.thresholds
+
+
+_FEW = 16
+"""Thresholds up to which comparing with each is faster than searching."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ladders:
+    """A ladder a row: thresholds T_j = first + ((j step + offset + ties (j odd) 2^P) >> 2 P).
+
+    Parameters
+    ----------
+    words : int64 (rows, 4)
+        Columns `LADDER_FIELDS`; step is above 0.
+    payload_bits : int
+        P of the core that they are for.
+    """
+
+    words: Ints
+    payload_bits: int
+
+    def __post_init__(self) -> None:
+        self.words.flags.writeable = False
+
+    @property
+    def rows(self) -> int:
+        """Rows: output channels or features."""
+        return len(self.words)
+
+    def counts(self, potentials: Ints, low: int, high: int) -> Ints:
+        """Return the counts of potentials (n, rows, m), within ``low`` .. ``high``.
+
+        Without ties, T_j <= V exactly if j step < ((V - first + 1) << 2 P) - offset, which one division
+        solves; with ties the odd ones lie higher, and the one found may be out of reach.
+
+        >>> ladder = Ladders(words=np.array([[2, 2 << 8, 0, 0]]), payload_bits=4)  # T_j = 2 + 2 j
+        >>> ladder.counts(np.arange(8)[:, None, None], -1, 2).reshape(-1).tolist()
+        [-1, -1, 0, 0, 1, 1, 2, 2]
+        """
+        first, step, offset, ties = (column[:, None] for column in self.words.T)
+        wide = (potentials - first + 1) << (2 * self.payload_bits)
+        found = np.clip((wide - offset - 1) // step, low, high)
+        if ties.any():
+            odd = (found & 1).astype(np.bool_) & (ties > 0) & (found > low)
+            rise = (found * step + offset + (1 << self.payload_bits)) >> 2 * self.payload_bits
+            found = found - (odd & (first + rise > potentials))
+        return np.asarray(found, np.int64)
+
+    def edges(self, low: int, high: int) -> Ints:
+        """Return the least potential of each count above ``low``, int64 (rows, high - low)."""
+        j = np.arange(low + 1, high + 1, dtype=np.int64)
+        first, step, offset, ties = (column[:, None] for column in self.words.T)
+        even = ties * (j & 1) << self.payload_bits
+        return np.asarray(first + ((j * step + offset + even) >> 2 * self.payload_bits), np.int64)
+
+
+Quantiser = Lists | Ladders
