@@ -21,7 +21,7 @@ from mapping.model.analysis import analyse
 from mapping.model.elementwise import JOIN, apply_elementwise
 from mapping.model.network import ELEMENTWISE, Network, Node
 
-__all__ = ["evaluate", "infer", "lowest_bit", "needed_nodes", "run", "run_single", "windows"]
+__all__ = ["apply_node", "evaluate", "infer", "lowest_bit", "needed_nodes", "run", "run_single", "windows"]
 
 Floats = NDArray[np.float64]
 Reals = NDArray[Any]
@@ -185,6 +185,11 @@ def _apply(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...], scale: f
     if node.op in _RULES:
         return _RULES[node.op](node, inputs[0])
     return inputs[0].reshape((len(inputs[0]), *shape))
+
+
+def apply_node(node: Node, inputs: Sequence[Reals], shape: tuple[int, ...]) -> Reals:
+    """Return what a node gives (N, shape) for inputs (N, their shapes), in the inputs' precision."""
+    return _apply(node, inputs, shape, None)
 
 
 _RULES: Mapping[str, Callable[[Node, Reals], Reals]] = {

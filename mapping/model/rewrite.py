@@ -2,7 +2,7 @@
 """Rewrite a network into an equal one that converts better."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from mapping.model.analysis import Analysed, analyse, rebuilt
 from mapping.model.elementwise import by_channel, rises
 from mapping.model.network import ELEMENTWISE, Network, Node, Shape, make_node
 
-__all__ = ["absorb_pads", "drop_idle", "prepare", "sink_moves", "sink_pools"]
+__all__ = ["absorb_pads", "drop_idle", "prepare", "sink_moves", "sink_pools", "sunk"]
 
 
 _PASSED = (ELEMENTWISE | MOVES | {"MaxPool"}) - {"Floor", "Quantise", "Round"}
@@ -68,7 +68,16 @@ def _less(pads: tuple[int, ...], kernel: tuple[int, int]) -> bool:
     return max(top, bottom) < kernel[0] and max(left, right) < kernel[1]
 
 
-def sink_moves(network: Network) -> Network:
+def sunk(network: Network) -> Network:
+    """Return the equal network whose moves and max-pools stand behind the functions that follow.
+
+    There is no need that sums are ternary: every tensor that stays keeps its value.
+    """
+    every = frozenset(network.shapes)
+    return sink_pools(sink_moves(network, every), every)
+
+
+def sink_moves(network: Network, behind: Collection[str] | None = None) -> Network:
     """Move reshapes and permutations behind the elementwise operations that follow.
 
     The operation gives every element the value it had, so that no remaining tensor changes. A network that
@@ -76,7 +85,8 @@ def sink_moves(network: Network) -> Network:
     within a channel keeps the operation where it is.
     """
     producers: dict[str, Node] = {}
-    shapes, behind = dict(network.shapes), _behind_ternary(network)
+    shapes = dict(network.shapes)
+    behind = _behind_ternary(network) if behind is None else behind
     sinking = {node.output for node in network.nodes if node.op in MOVES and node.inputs[0] in behind}
     for node in network.nodes:
         moves: list[Node] = []
@@ -128,14 +138,15 @@ def _before(node: Node, move: Node, shapes: Mapping[str, Shape]) -> Node | None:
     return make_node(node.name, node.op, move.inputs, output, attributes=node.attributes, constants=constants)
 
 
-def sink_pools(network: Network) -> Network:
+def sink_pools(network: Network, behind: Collection[str] | None = None) -> Network:
     """Move max-pools of ternary layers behind the elementwise operations that follow and fall in no channel.
 
     A rounded operation that never falls commutes with the maximum, so every remaining tensor keeps its
     value to the last bit. A network that pools before its quantised activation becomes one that pools after
     it. Pools of other layers stay, so that the encoder does not grow.
     """
-    nodes, behind = list(network.nodes), _behind_ternary(network)
+    nodes = list(network.nodes)
+    behind = _behind_ternary(network) if behind is None else {*behind} & set(network.shapes)
     movable = {node.name for node in nodes if node.op == "MaxPool" and node.inputs[0] in behind}
     at = 0
     while at < len(nodes):

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,10 @@ def layer_matrix(layer: SpikingLayer) -> sparse.csr_array:
     return whole
 
 
-def source_matrix(source: Source, output_shape: tuple[int, ...]) -> sparse.csr_array:
-    """Return the weights of one source as int16 CSR (outputs, inputs after the pools)."""
+def source_matrix(
+    source: Source, output_shape: tuple[int, ...], dtype: type[np.integer[Any]] = np.int16
+) -> sparse.csr_array:
+    """Return the weights of one source as CSR (outputs, inputs after the pools)."""
     weight = source.weight
     if source.kind == "dense":
         return sparse.csr_array(weight)
@@ -95,7 +98,7 @@ def source_matrix(source: Source, output_shape: tuple[int, ...]) -> sparse.csr_a
         values.append(np.repeat(weight[row, column, y, x], len(out)))
     shape = (rows * pixels_out, source.inputs)
     where = (np.concatenate(at), np.concatenate(to))
-    return sparse.csr_array((np.concatenate(values), where), shape=shape, dtype=np.int16)
+    return sparse.csr_array((np.concatenate(values), where), shape=shape, dtype=dtype)
 
 
 def _pool_step(pool: Pool, shape: tuple[int, int, int]) -> tuple[sparse.csr_array, tuple[int, int, int]]:
