@@ -3,32 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
-from mapping.codes.graded.layers import Integers, Sent, integers_of, layer_of
-from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
-from mapping.codes.graded.structure import Point, Structure, structure_of
+from mapping.codes.graded.calibration import Calibration, Grids
+from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
-from mapping.errors import UnsupportedModelError
-from mapping.model.evaluate import needed_nodes, run_single
-from mapping.model.network import Network
+from mapping.errors import MappingError, UnsupportedModelError
+from mapping.model.evaluate import needed_nodes
+from mapping.model.network import Network, Node
 from mapping.model.rewrite import sunk
-from mapping.model.work import shares
-from mapping.spiking.digits import strengths_of
-from mapping.spiking.network import INPUT, HostLayer, SpikingLayer, SpikingNetwork
-from mapping.spiking.simulate import fire, potentials
+from mapping.model.work import multiply_adds, shares
+from mapping.spiking.network import HostLayer, SpikingLayer, SpikingNetwork
 
 __all__ = ["GradedOptions", "convert_graded"]
 
 Progress = Callable[[str], None]
 
-OUTPUT_BITS = 8
-"""Bits of what leaves the chip and of what enters it, whatever the options say."""
+_LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
+_MOST_ROOTS = 32
+_LEFT = "let an operator that the chip has take its place"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class GradedOptions:
     Parameters
     ----------
     bits : int
-        Bits of an activation, 2..8.
+        Bits of an activation, 2..8. What enters and leaves the chip has 8, or what a payload holds.
     digits : int
         Digits of a weight, 1..8, of strengths 1, 3, 9 and so on.
     seed : int
@@ -48,6 +47,30 @@ class GradedOptions:
     bits: int = 8
     digits: int = 5
     seed: int = 0
+
+    def check(self, spec: CoreSpec) -> None:
+        """Refuse what a core does not have.
+
+        Raises
+        ------
+        MappingError
+            If an option is out of its range or beyond the core.
+        """
+        if not 2 <= self.bits <= 8:
+            raise MappingError(f"Bits of an activation must be 2..8, not {self.bits}.")
+        if not 1 <= self.digits <= 8:
+            raise MappingError(f"Digits of a weight must be 1..8, not {self.digits}.")
+        most = min(8, spec.payload_bits - 1)
+        if self.bits > most:
+            raise MappingError(
+                f"Activations of {self.bits} bits need payloads of {self.bits + 1} bits, the core has "
+                f"{spec.payload_bits}: choose at most {most} bits, or the core size medium."
+            )
+        if self.digits > spec.strengths:
+            raise MappingError(
+                f"Weights of {self.digits} digits need as many strengths, the core has {spec.strengths}: "
+                f"choose at most {spec.strengths} digits, or the core size reference."
+            )
 
 
 def convert_graded(
@@ -73,144 +96,128 @@ def convert_graded(
         The core that it is for.
     options : GradedOptions, optional
         How fine it is.
+    fits, holds, strict
+        As of `mapping.codes.convert.convert`.
+    progress : callable, optional
+        Told what is being done.
+
+    Raises
+    ------
+    MappingError
+        If the core lacks what the options ask for.
+    UnsupportedModelError
+        If no layer can run on the chip, or with ``strict`` not all.
     """
     options = options or GradedOptions()
+    options.check(spec)
     prepared = sunk(network)
-    structure = structure_of(prepared, prepared.input, axons=spec.axons)
-    return _Conversion(prepared, structure, samples, spec, options, progress or (lambda _: None)).network()
-
-
-class _Conversion:
-    """What is known while layers are made one after the other."""
-
-    def __init__(
-        self,
-        network: Network,
-        structure: Structure,
-        samples: NDArray[np.float64],
-        spec: CoreSpec,
-        options: GradedOptions,
-        say: Progress,
-    ) -> None:
-        self.float, self.structure, self.spec, self.options, self.say = network, structure, spec, options, say
-        self.strengths = strengths_of(options.digits)
-        before = [_before(point, network) for point in structure.points.values()]
-        wanted = [structure.root, *structure.points, *before, *_pools(network, structure)]
-        self.values = run_single(network, samples, list(dict.fromkeys(wanted)))
-        self.sent: dict[str, Sent] = {}
-        self.layers: list[SpikingLayer] = []
-
-    def network(self) -> SpikingNetwork:
-        """Make every layer, and what is around them."""
-        root = self.values[self.structure.root]
-        grid = input_grid(root, most=self.spec.payload_max)
-        self.sent[self.structure.root] = Sent(name=INPUT, grid=grid, counts=grid.counts(root))
-        for point in self.structure.points.values():
-            self.say(f"converting {point.name}")
-            self.layer(point)
-        return self._around(grid)
-
-    def layer(self, point: Point) -> None:
-        """Make the layer of an activation, and its counts."""
-        grid = self._grid(point)
-        integers = integers_of(
-            point,
-            self.sent,
-            strengths=self.strengths,
-            grid=grid,
-            spec=self.spec,
-            seed=self.options.seed,
+    refused: dict[str, Obstacle] = {}
+    while True:
+        structure = _best_structure(prepared, spec, refused)
+        calibration = Calibration(prepared, structure, samples, spec, Grids(options.bits, options.seed))
+        layers, grid, obstacles = calibration.layers(options.digits, fits, progress or (lambda _: None))
+        if not obstacles:
+            spiking = _around(prepared, structure, layers, grid, refused)
+            obstacles = {spiking.layer(name).activation: why for name, why in holds(spiking).items()}
+            if not obstacles:
+                break
+        refused |= {tensor: why for tensor, why in obstacles.items() if tensor not in refused}
+    if strict and spiking.host_share != 0:
+        first = spiking.host[0]
+        raise UnsupportedModelError(
+            f"Layer {first.name!r} would run on the host because {first.told}, or leave strict out."
         )
-        counts = {sent.name: sent.counts for sent in self.sent.values()}
-        best: tuple[float, SpikingLayer, NDArray[np.int32]] | None = None
-        for variant in (integers, self._corrected(point, integers, counts)):
-            layer = layer_of(point, variant, grid, self.strengths, self.spec)
-            own = fire(layer, potentials(layer, counts))
-            truth = self.values[point.tensor].reshape(own.shape)
-            error = float(np.square(grid.values(own) - truth).mean())
-            if best is None or error < best[0]:
-                best = (error, layer, own)
-        assert best is not None  # noqa: S101
-        _, layer, own = best
-        self.layers.append(layer)
-        self.sent[point.tensor] = Sent(name=layer.name, grid=grid, counts=own)
-
-    def _grid(self, point: Point) -> Grid:
-        readers = self.float.consumers(point.tensor)
-        values = [self.values[point.tensor]]
-        if readers and all(node.op == "MaxPool" for node in readers):
-            values = [self.values[node.output] for node in readers]
-        whole = np.concatenate([value.reshape(-1) for value in values])
-        if point.tensor == self.float.output:
-            counts = self.spec.signed_ladder and _cuts(point)
-            return output_grid(whole, bits=OUTPUT_BITS, signed_counts=counts)
-        signed = not _never_negative(point)
-        return best_grid(
-            whole,
-            bits=self.options.bits,
-            signed=signed,
-            offset=signed and (point.pooled or not _cuts(point) or not self.spec.signed_ladder),
-            seed=self.options.seed,
-        )
-
-    def _corrected(self, point: Point, integers: Integers, counts: Mapping[str, NDArray[np.int32]]) -> Integers:
-        """Return the integers with a bias that gives the form the mean that it has in floats."""
-        probe = layer_of(point, integers, Grid(scale=1.0, low=0, high=1), self.strengths, self.spec)
-        got = potentials(probe, counts).reshape(len(self.values[point.tensor]), len(integers.unit), -1)
-        mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
-        truth = self.values[_before(point, self.float)].reshape(got.shape).mean(axis=(0, 2))
-        return replace(integers, bias=integers.bias + truth - mean)
-
-    def _around(self, grid: Grid) -> SpikingNetwork:
-        network, points = self.float, self.structure.points
-        decoder = needed_nodes(network, [network.input, *points], [network.output])
-        read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
-        names = {layer.activation: layer.name for layer in self.layers}
-        outputs = tuple(names[tensor] for tensor in points if tensor in read)
-        share = shares(network)
-        host = tuple(
-            HostLayer(name=node.name, reason=self.structure.refused.get(node.name, "its input is the host's"),
-                      share=share.get(node.name, 0.0))
-            for node in decoder if node.op in _LAYERS
-        )
-        if not self.layers:
-            raise UnsupportedModelError("No layer can run on the chip.")
-        return SpikingNetwork(
-            name=network.name,
-            network=network,
-            encoder_output=self.structure.root,
-            input_levels=grid.high,
-            input_low=grid.low,
-            input_scale=grid.scale,
-            layers=tuple(self.layers),
-            outputs=outputs,
-            decoder_reads_input=False,
-            decoder_reads_data=network.input in read,
-            host=host,
-            code="graded",
-        )
+    return spiking
 
 
-_LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
+def _best_structure(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Structure:
+    """Return the cut that leaves the least work to the host; the earliest of equal ones."""
+    work = multiply_adds(network)
+    reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
+    best: tuple[float, Structure] | None = None
+    for root in _roots(network, spec, reasons):
+        structure = structure_of(network, root, axons=spec.axons, refused=reasons)
+        if not structure.points:
+            continue
+        left = sum(work.get(node.name) or 0 for node in _host_nodes(network, structure))
+        if best is None or left < best[0]:
+            best = (left, structure)
+        if left == 0:
+            break
+    if best is None:
+        told = next(iter(refused.values()), None)
+        what = "no operation of it is one of a neuron" if told is None else f"{told.reason}; {told.remedy}"
+        raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
+    return best[1]
 
 
-def _before(point: Point, network: Network) -> str:
-    """Return the tensor that has the values of a point's form."""
-    return point.functions[0].inputs[0] if point.functions else point.tensor
+def _roots(network: Network, spec: CoreSpec, reasons: Mapping[str, str]) -> Iterator[str]:
+    """Yield tensors that may enter the chip: the input, then what the chip cannot compute from it."""
+    yield network.input
+    found = 0
+    seen: set[str] = set()
+    structure = structure_of(network, network.input, axons=spec.axons, refused=reasons)
+    for node in network.nodes:
+        if node.name in structure.refused and found < _MOST_ROOTS and node.output not in seen:
+            seen.add(node.output)
+            found += 1
+            yield node.output
 
 
-def _pools(network: Network, structure: Structure) -> list[str]:
-    return [node.output for node in network.nodes if node.op == "MaxPool" and node.inputs[0] in structure.points]
+def _host_nodes(network: Network, structure: Structure) -> tuple[Node, ...]:
+    """Return what the host computes: up to the root, and behind the last activations."""
+    encoder = needed_nodes(network, [network.input], [structure.root])
+    decoder = needed_nodes(network, [network.input, structure.root, *structure.points], [network.output])
+    return tuple(dict.fromkeys((*encoder, *decoder)))
 
 
-def _cuts(point: Point) -> bool:
-    """Tell whether functions only cut off, so that a ladder does."""
-    return all(node.op in {"Relu", "Clip"} for node in point.functions)
+def _around(
+    network: Network,
+    structure: Structure,
+    layers: list[SpikingLayer],
+    grid: Grid,
+    refused: Mapping[str, Obstacle],
+) -> SpikingNetwork:
+    """Return the network of some layers, with what the host does."""
+    points = structure.points
+    decoder = needed_nodes(network, [network.input, structure.root, *points], [network.output])
+    read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
+    used = _used(layers, read)
+    kept = [layer for layer in layers if layer.name in used]
+    share = shares(network)
+    host = [node for node in _host_nodes(network, structure) if node.op in _LAYERS]
+    return SpikingNetwork(
+        name=network.name,
+        network=network,
+        encoder_output=structure.root,
+        input_levels=grid.high,
+        input_low=grid.low,
+        input_scale=grid.scale,
+        layers=tuple(kept),
+        outputs=tuple(layer.name for layer in kept if layer.activation in read),
+        decoder_reads_input=structure.root in read and structure.root != network.input,
+        decoder_reads_data=network.input in read,
+        host=tuple(_host_layer(node, structure, refused, share.get(node.name, 0.0)) for node in host),
+        code="graded",
+    )
 
 
-def _never_negative(point: Point) -> bool:
-    """Tell whether an activation is never below zero."""
-    for node in point.functions:
-        if node.op in {"Relu", "Sigmoid", "Softplus", "Exp"} or (node.op == "Clip" and node.number("low") >= 0):
-            return True
-    return False
+def _used(layers: list[SpikingLayer], read: set[str]) -> set[str]:
+    """Return the names of the layers that the decoder needs."""
+    used: set[str] = set()
+    for layer in reversed(layers):
+        if layer.activation in read or layer.name in used:
+            used |= {layer.name, *(source.name for source in layer.sources)}
+    return used
+
+
+def _host_layer(
+    node: Node, structure: Structure, refused: Mapping[str, Obstacle], share: float | None
+) -> HostLayer:
+    obstacle = refused.get(node.output)
+    if obstacle is not None:
+        return HostLayer(name=node.name, reason=obstacle.reason, remedy=obstacle.remedy, share=share)
+    reason = structure.refused.get(node.name)
+    if reason is None:
+        return HostLayer(name=node.name, reason="it lies beyond what the chip can compute", share=share)
+    return HostLayer(name=node.name, reason=reason, remedy=_LEFT, share=share)

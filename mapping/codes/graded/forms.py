@@ -232,6 +232,11 @@ class Form:
         return all(isinstance(term, Picked) for term in self.terms)
 
     @property
+    def rises(self) -> bool:
+        """Whether no weight is negative."""
+        return all((_weights(term) >= 0).all() for term in self.terms)
+
+    @property
     def unmoved(self) -> bool:
         """Whether the tensor has the shape that the terms have."""
         return self.shape == self.view
@@ -247,9 +252,7 @@ class Form:
         """Return the form with every row multiplied by a factor, () or (rows,)."""
         rows = np.broadcast_to(factor, self.shape[:1]).astype(np.float64)
         shaped = rows.reshape(-1, *(1 for _ in self.bias.shape[1:]))
-        return replace(
-            self, terms=tuple(term.scaled(rows) for term in self.terms), bias=self.bias * shaped
-        )
+        return replace(self, terms=tuple(term.scaled(rows) for term in self.terms), bias=self.bias * shaped)
 
     def plus(self, other: Form) -> Form:
         """Return the sum of two forms of one shape."""
@@ -260,6 +263,12 @@ class Form:
     def moved(self, view: Shape) -> Form:
         """Return the form of a tensor of another shape, whose elements are in the same order."""
         return replace(self, view=view)
+
+
+def _weights(term: Term) -> Floats:
+    if isinstance(term, Picked):
+        return term.gain
+    return term.dense() if isinstance(term, Matrix) else term.weight
 
 
 def identity(read: Reading) -> Form:
@@ -343,9 +352,7 @@ def _over_pool(inner: Convolved, outer: Convolved) -> Convolved:
             at = y * outer.dilation[0] * inner.stride[0] + i * inner.dilation[0]
             across = x * outer.dilation[1] * inner.stride[1] + j * inner.dilation[1]
             weight[:, :, at, across] += outer.weight[:, :, y, x] * inner.weight[channel, 0, i, j]
-    pads = tuple(
-        outer.pads[side] * inner.stride[side % 2] + inner.pads[side] for side in range(4)
-    )
+    pads = tuple(outer.pads[side] * inner.stride[side % 2] + inner.pads[side] for side in range(4))
     return Convolved(
         read=inner.read,
         weight=weight,

@@ -149,14 +149,18 @@ def _units(
     middle = {at: float(np.median(largest[at][largest[at] > 0])) for at in several if largest[at].any()}
     for at in middle:
         shifts[at] = min(top, max(0, round(math.log2(middle[at] / min(middle.values())))))
-        unit = np.maximum(unit, _own_unit(at, effective[at], most, plain=plain, inputs=inputs) / (1 << shifts[at]))
+        unit = np.maximum(
+            unit, _own_unit(at, effective[at], most, plain=plain, inputs=inputs) / (1 << shifts[at])
+        )
     for at in [at for at in range(len(effective)) if at not in several]:
         if not unit.any():
             unit = np.where(largest[at] > 0, largest[at], 0.0)
             continue
         need = np.divide(largest[at], unit * most, out=np.zeros_like(unit), where=unit > 0).max(initial=0.0)
         shifts[at] = min(top, max(0, math.ceil(math.log2(need)) if need > 1 else 0))
-        integer = np.floor(np.divide(largest[at], unit * (1 << shifts[at]), out=np.zeros_like(unit), where=unit > 0))
+        integer = np.floor(
+            np.divide(largest[at], unit * (1 << shifts[at]), out=np.zeros_like(unit), where=unit > 0)
+        )
         integer = np.minimum(integer, most)
         unit = np.where(integer >= 1, largest[at] / (np.maximum(integer, 1) * (1 << shifts[at])), unit)
     return np.where(unit > 0, unit, 1.0), shifts
@@ -229,7 +233,9 @@ def _whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return potentials(layer, {source.name: ones}).reshape(-1)
 
 
-def layer_of(point: Point, integers: Integers, grid: Grid, strengths: Sequence[int], spec: CoreSpec) -> SpikingLayer:
+def layer_of(
+    point: Point, integers: Integers, grid: Grid, strengths: Sequence[int], spec: CoreSpec
+) -> SpikingLayer:
     """Return the layer of an activation.
 
     A form of which functions only cut off gets ladders, any other one lists of thresholds.

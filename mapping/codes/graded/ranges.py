@@ -84,18 +84,18 @@ def _grid(least: float, most: float, levels: int, *, signed: bool, offset: bool)
         scale = _step(most - least, levels)
         return Grid(scale=scale, low=0, high=levels, zero=min(levels, round(-least / scale)))
     half = (levels + 1) // 2
-    scale = max(_step(most, half - 1), _step(-least, half))
+    scale = max(most / (half - 1), -least / half) or 1.0
     return Grid(scale=scale, low=-half, high=half - 1)
 
 
-def output_grid(values: Reals, *, bits: int, signed_counts: bool) -> Grid:
+def output_grid(values: Reals, *, bits: int, below_zero: bool) -> Grid:
     """Return the grid of what leaves the chip: it holds all values and some room around them.
 
-    Counts may be negative, and the one that stands for zero may be any.
+    Counts are negative only with ``below_zero``; the one that stands for zero may be any.
     """
     least, most = float(values.min()), float(values.max())
     room = _ROOM * (most - least)
-    low = -(1 << (bits - 1)) if signed_counts else 0
+    low = -(1 << (bits - 1)) if below_zero else 0
     scale = _step(most - least + 2 * room, (1 << bits) - 1)
     return Grid(scale=scale, low=low, high=low + (1 << bits) - 1, zero=low - round((least - room) / scale))
 
@@ -118,7 +118,10 @@ def input_grid(values: Reals, *, most: int, bits: int = 8) -> Grid:
     if low >= 0:
         for scale in (1.0, 1 / 255, 1 / 16, 1 / 15):
             steps = values / scale
-            if steps.max(initial=0.0) <= levels + 1e-3 and np.abs(steps - np.rint(steps)).max(initial=0.0) < 1e-3:
+            if (
+                steps.max(initial=0.0) <= levels + 1e-3
+                and np.abs(steps - np.rint(steps)).max(initial=0.0) < 1e-3
+            ):
                 return Grid(scale=scale, low=0, high=levels)
         return Grid(scale=_step(high, levels), low=0, high=levels)
     return Grid(scale=_step(max(high, -low), most), low=-most, high=most)

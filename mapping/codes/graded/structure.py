@@ -6,11 +6,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.codes.graded.forms import Convolved, Form, Matrix, Picked, Reading, convolved, flattened, identity
+from mapping.codes.graded.forms import (
+    Convolved,
+    Form,
+    Matrix,
+    Picked,
+    Reading,
+    convolved,
+    flattened,
+    identity,
+)
 from mapping.model.evaluate import apply_node
 from mapping.model.network import Network, Node
 from mapping.spiking.network import Pool
@@ -49,7 +59,9 @@ class Structure:
     refused: Mapping[str, str]
 
 
-def structure_of(network: Network, root: str, *, axons: int) -> Structure:
+def structure_of(
+    network: Network, root: str, *, axons: int, refused: Mapping[str, str] = MappingProxyType({})
+) -> Structure:
     """Return the activations that the chip can compute from ``root``, the tensor that enters it.
 
     Parameters
@@ -60,8 +72,10 @@ def structure_of(network: Network, root: str, *, axons: int) -> Structure:
         A tensor of the network.
     axons : int
         Inputs up to which a pool is folded into the layer that reads it.
+    refused : mapping
+        Tensor -> why it must not be computed on the chip.
     """
-    walk = _Walk(network, root, axons)
+    walk = _Walk(network, root, axons, refused)
     for node in network.nodes:
         walk.take(node)
     return Structure(root=root, points=walk.points, refused=walk.refused)
@@ -70,8 +84,8 @@ def structure_of(network: Network, root: str, *, axons: int) -> Structure:
 class _Walk:
     """What is known of the tensors, node by node."""
 
-    def __init__(self, network: Network, root: str, axons: int) -> None:
-        self.network, self.root, self.axons = network, root, axons
+    def __init__(self, network: Network, root: str, axons: int, banned: Mapping[str, str]) -> None:
+        self.network, self.root, self.axons, self.banned = network, root, axons, banned
         shape = network.shapes[root]
         self.forms: dict[str, Form] = {root: identity(Reading(tensor=root, shape=shape, pooled=shape))}
         self.points: dict[str, Point] = {}
@@ -86,7 +100,9 @@ class _Walk:
         if not all(tensor in self.forms for tensor in node.inputs):
             return
         rule = _RULES.get(node.op)
-        reason = f"the chip has no form of {node.op}" if rule is None else rule(self, node)
+        reason = self.banned.get(node.output)
+        if reason is None:
+            reason = f"no neuron computes {_shown(node)}" if rule is None else rule(self, node)
         if reason is not None:
             self.refused[node.name] = reason
             return
@@ -127,6 +143,10 @@ class _Walk:
         self.names[node.output] = node.name if matrix else self.names.get(node.inputs[0], node.name)
 
 
+def _shown(node: Node) -> str:
+    return node.text("operator") if node.op == "Foreign" else node.op
+
+
 def _conv(walk: _Walk, node: Node) -> str | None:
     weight = node.constants["weight"]
     outer = Convolved(
@@ -160,7 +180,12 @@ def _as_map(walk: _Walk, tensor: str) -> Form | None:
     form = walk.forms[tensor]
     if form.unmoved:
         return form
-    if form.shape[0] == form.view[0] and form.plain and len(form.view) == 3 and form.shape[1:] == form.view[1:]:
+    if (
+        form.shape[0] == form.view[0]
+        and form.plain
+        and len(form.view) == 3
+        and form.shape[1:] == form.view[1:]
+    ):
         return form
     ones = math.prod(form.shape[1:]) == 1 and len(form.view) == 3 and math.prod(form.view[1:]) == 1
     return _reshaped(form) if ones else None
@@ -248,7 +273,11 @@ def _join(walk: _Walk, node: Node) -> str | None:
         return "it adds tensors of different shapes"
     walk.write(node, first.plus(second))
     walk.names[node.output] = next(
-        (walk.names[tensor] for tensor in node.inputs if tensor in walk.names and not walk.forms[tensor].plain),
+        (
+            walk.names[tensor]
+            for tensor in node.inputs
+            if tensor in walk.names and not walk.forms[tensor].plain
+        ),
         node.name,
     )
     return None

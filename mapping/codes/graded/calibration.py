@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the layers of a graded network one after the other, each from the counts that come before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.spec import CoreSpec
+from mapping.codes.graded.layers import Integers, Sent, integers_of, layer_of
+from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
+from mapping.codes.graded.structure import Point, Structure
+from mapping.codes.obstacles import Fits, Obstacle
+from mapping.model.evaluate import run_single
+from mapping.model.network import Network
+from mapping.spiking.digits import strengths_of
+from mapping.spiking.network import INPUT, SpikingLayer
+from mapping.spiking.simulate import fire, potentials
+
+__all__ = ["Calibration", "Grids"]
+
+Counts = NDArray[np.int32]
+
+OUTPUT_BITS = 8
+"""Bits of what leaves the chip and of what enters it, whatever the options say."""
+
+_POSITIVE = frozenset({"Exp", "Relu", "Sigmoid", "Softplus"})
+_CUTS = frozenset({"Clip", "Relu"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grids:
+    """How grids of activations are chosen: their bits, and the seed of the values looked at."""
+
+    bits: int
+    seed: int
+
+
+class Calibration:
+    """The float network on some samples, and the layers made so far.
+
+    Parameters
+    ----------
+    network : Network
+        The float network.
+    structure : Structure
+        Its activations on the chip.
+    samples : float64 (n, input shape)
+        Calibration samples.
+    spec : CoreSpec
+        The core.
+    grids : Grids
+        How grids are chosen.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        structure: Structure,
+        samples: NDArray[np.float64],
+        spec: CoreSpec,
+        grids: Grids,
+    ) -> None:
+        self._network, self._structure, self._spec, self._grids = network, structure, spec, grids
+        points = structure.points
+        pools = [node.output for node in network.nodes if node.op == "MaxPool" and node.inputs[0] in points]
+        before = [_before(point) for point in points.values()]
+        wanted = dict.fromkeys([structure.root, *points, *before, *pools])
+        self._values = run_single(network, samples, list(wanted))
+        self._sent: dict[str, Sent] = {}
+
+    def layers(
+        self, digits: int, fits: Fits, say: Callable[[str], None]
+    ) -> tuple[list[SpikingLayer], Grid, dict[str, Obstacle]]:
+        """Return the layers, the grid of what enters the chip, and what keeps some tensor off it.
+
+        The layers end before the first that does not fit.
+        """
+        root = self._values[self._structure.root]
+        grid = input_grid(root, most=self._spec.payload_max)
+        self._sent = {self._structure.root: Sent(name=INPUT, grid=grid, counts=grid.counts(root))}
+        found = []
+        for point in self._structure.points.values():
+            say(f"converting {point.name}")
+            layer, counts = self._layer(point, digits)
+            obstacle = fits(layer)
+            if obstacle is not None:
+                return found, grid, {point.tensor: obstacle}
+            found.append(layer)
+            own = Grid(scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero)
+            self._sent[point.tensor] = Sent(name=layer.name, grid=own, counts=counts)
+        return found, grid, {}
+
+    def _layer(self, point: Point, digits: int) -> tuple[SpikingLayer, Counts]:
+        """Return the layer of an activation and its counts, with the bias that errs less."""
+        grid, strengths = self._grid(point), strengths_of(digits)
+        integers = integers_of(
+            point, self._sent, strengths=strengths, grid=grid, spec=self._spec, seed=self._grids.seed
+        )
+        counts = {sent.name: sent.counts for sent in self._sent.values()}
+        made = []
+        for variant in (integers, self._corrected(point, integers, counts)):
+            layer = layer_of(point, variant, grid, strengths, self._spec)
+            own = fire(layer, potentials(layer, counts))
+            truth = self._values[point.tensor].reshape(own.shape)
+            made.append((float(np.square(grid.values(own) - truth).mean()), layer, own))
+        _, layer, own = min(made, key=lambda variant: variant[0])
+        return layer, own
+
+    def _grid(self, point: Point) -> Grid:
+        """Return the grid of an activation, seen behind the max-pools that read it if nothing else does."""
+        readers = self._network.consumers(point.tensor)
+        values = self._values[point.tensor]
+        if readers and all(node.op == "MaxPool" for node in readers):
+            values = np.concatenate([self._values[node.output].reshape(-1) for node in readers])
+        below_zero = self._spec.ladder and self._spec.signed_ladder and _cuts(point) and not point.pooled
+        if point.tensor == self._network.output:
+            bits = min(OUTPUT_BITS, self._spec.payload_bits - (not below_zero))
+            return output_grid(values, bits=bits, below_zero=below_zero)
+        signed = not self._never_negative(point)
+        return best_grid(
+            values,
+            bits=self._grids.bits,
+            signed=signed,
+            offset=signed and not below_zero,
+            seed=self._grids.seed,
+        )
+
+    def _never_negative(self, point: Point) -> bool:
+        """Tell whether an activation is never below zero."""
+        for node in point.functions:
+            if node.op in _POSITIVE or (node.op == "Clip" and node.number("low") >= 0):
+                return True
+        grids = [self._sent[term.read.tensor].grid for term in point.form.terms]
+        reads = all(grid.low == grid.zero == 0 for grid in grids)
+        return reads and not point.functions and point.form.rises and bool((point.form.bias >= 0).all())
+
+    def _corrected(self, point: Point, integers: Integers, counts: Mapping[str, Counts]) -> Integers:
+        """Return the integers with a bias that gives the form the mean that it has in floats."""
+        probe = layer_of(point, integers, Grid(scale=1.0, low=0, high=1), (1,), self._spec)
+        got = potentials(probe, counts).reshape(len(self._values[point.tensor]), len(integers.unit), -1)
+        mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
+        truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
+        return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _before(point: Point) -> str:
+    """Return the tensor that has the values of a point's form."""
+    return point.functions[0].inputs[0] if point.functions else point.tensor
+
+
+def _cuts(point: Point) -> bool:
+    """Tell whether functions only cut off, so that a ladder does."""
+    return all(node.op in _CUTS for node in point.functions)
