@@ -57,8 +57,7 @@ def _exponential(name: str, interval: Interval) -> Operation:
         interval=interval,
         rises=never,
         work=no_work,
-        chip=f"{HOST}each of its outputs depends on a quotient; over the classes at the output it changes no "
-        "order and is left out.",
+        chip=f"{HOST}each output depends on exponentials of all inputs, which no weighted sum holds.",
     )
 
 
