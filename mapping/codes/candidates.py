@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.codes.obstacles import Obstacle
-from mapping.model.activations import MOVES, Activation, magnitudes
+from mapping.model.activations import Activation
 from mapping.model.analysis import Analysed
-from mapping.model.elementwise import by_channel, rises
-from mapping.model.evaluate import lowest_bit
-from mapping.model.network import Node
+from mapping.model.node import Node
+from mapping.model.operations import MOVES, rises
+from mapping.model.operations.elementwise import by_channel
+from mapping.model.operations.linear import magnitudes
+from mapping.model.operations.sums import lowest_bit
 from mapping.spiking.network import INPUT, Pool
 
 __all__ = ["Candidate", "Source", "find_candidates"]

@@ -15,7 +15,8 @@ from mapping.codes.obstacles import OUTSIDE, Fits, Holds, Obstacle, anything_fit
 from mapping.codes.selection import Split, splits
 from mapping.errors import UnsupportedModelError
 from mapping.model.analysis import Analysed
-from mapping.model.network import Network, Node
+from mapping.model.network import Network
+from mapping.model.node import Node
 from mapping.model.rewrite import prepare
 from mapping.model.work import multiply_adds, shares
 from mapping.spiking.network import INPUT, HostLayer, SpikingLayer, SpikingNetwork

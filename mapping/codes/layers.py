@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from mapping.codes.candidates import Candidate
 from mapping.codes.obstacles import Obstacle
 from mapping.codes.thresholds import Chain, fold, order_dependent, prove, slopes
-from mapping.model.evaluate import lowest_bit
 from mapping.model.network import Network
+from mapping.model.operations.sums import lowest_bit
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import Lists
 

@@ -9,7 +9,7 @@ from mapping.codes.candidates import Candidate
 from mapping.model.activations import Activation
 from mapping.model.analysis import Analysed
 from mapping.model.evaluate import needed_nodes
-from mapping.model.network import Node
+from mapping.model.node import Node
 
 __all__ = ["Split", "splits"]
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import MappingError
-from mapping.model.elementwise import apply_elementwise
-from mapping.model.network import Node, make_node
+from mapping.model.network import make_node
+from mapping.model.node import Node
+from mapping.model.operations import apply_elementwise
 from mapping.spiking.quantisers import ALWAYS, NEVER
 
 __all__ = ["EXHAUSTIVE", "Chain", "fold", "order_dependent", "prove", "slopes"]

@@ -11,53 +11,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mapping.model.elementwise import apply_elementwise, by_channel, rises
-from mapping.model.network import ELEMENTWISE, Node
+from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS, apply_elementwise
+from mapping.model.operations.elementwise import by_channel, scalar
+from mapping.model.operations.operation import Range
 
 __all__ = [
     "MAX_LEVELS",
-    "MOVES",
-    "SAME_VALUES",
     "Activation",
-    "Range",
     "changes_nothing",
-    "interval",
-    "is_pad",
-    "magnitudes",
     "one_scale",
     "quantiser",
     "recognise",
-    "scalar",
 ]
-
-Range = tuple[float, float]
-"""Smallest and largest value."""
-
-_UNBOUNDED = (-math.inf, math.inf)
-
-MOVES = frozenset({"Flatten", "Permute", "Reshape"})
-"""Operations that only move elements."""
-
-SAME_VALUES = MOVES | {"MaxPool", "Take"}
-"""Operations of one input that write none but its values."""
-
-_RISING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Quantise", "Relu", "Round"})
-_FIXED: Mapping[str, Range] = {
-    "Abs": (0.0, math.inf),
-    "Erf": (-1.0, 1.0),
-    "Exp": (0.0, math.inf),
-    "LogSoftmax": (-math.inf, 0.0),
-    "Sigmoid": (0.0, 1.0),
-    "Sign": (-1.0, 1.0),
-    "Softmax": (0.0, 1.0),
-    "Softplus": (0.0, math.inf),
-    "Softsign": (-1.0, 1.0),
-    "Sqrt": (0.0, math.inf),
-    "Tanh": (-1.0, 1.0),
-}
-"""Smallest and largest value of operations that have them whatever they read."""
 
 MAX_LEVELS = 1024
 """Most levels an activation may have to count as quantised."""
@@ -76,33 +43,6 @@ class Activation:
     rounded: str
     scale: float
     levels: int
-
-
-def scalar(node: Node) -> float | None:
-    """Return the constant of an ``Add``, ``Mul`` or ``Div`` if it is one value for the whole tensor."""
-    value = node.constants.get("value")
-    if node.op not in {"Add", "Div", "Mul"} or value is None or value.ndim > 1:
-        return None
-    if (value != value.reshape(-1)[0]).any():
-        return None
-    return float(value.reshape(-1)[0])
-
-
-def interval(node: Node, low: float, high: float) -> Range:
-    """Return the smallest and largest value of a node's output from those of its first input."""
-    if node.op in SAME_VALUES or (node.op == "Reduce" and node.text("kind") != "sum"):
-        return low, high
-    if node.op in _FIXED:
-        return _FIXED[node.op]
-    positive = node.op in {"Conv", "Dense"} and bool((node.constants["weight"] >= 0).all())
-    if low >= 0 and (positive or node.op == "Reduce"):
-        return 0.0, math.inf  # sums of what is never negative
-    affine = scalar(node) is not None
-    if not affine and not (node.op in _RISING and by_channel(node) and rises(node)):
-        return _UNBOUNDED
-    with np.errstate(all="ignore"):
-        ends = apply_elementwise(node, np.array([[low, high]]), axis=0)
-    return _UNBOUNDED if np.isnan(ends).any() else (float(ends.min()), float(ends.max()))
 
 
 def _after(
@@ -171,28 +111,8 @@ def quantiser(node: Node, low: float, high: float) -> Activation | None:
 
 def changes_nothing(node: Node, activation: Activation) -> bool:
     """Tell whether a node gives back every value of the quantised activation that it reads."""
-    if node.op not in ELEMENTWISE or not by_channel(node):
+    if not OPERATIONS[node.op].elementwise or not by_channel(node):
         return False
     values = np.arange(activation.levels + 1)[None, :] * activation.scale
     with np.errstate(all="ignore"):
         return bool((apply_elementwise(node, values, axis=0) == values).all())
-
-
-def is_pad(node: Node) -> bool:
-    """Tell whether a node only puts zeros around a map: a convolution by one, channel by channel."""
-    weight = node.constants.get("weight")
-    return (
-        node.op == "Conv"
-        and weight is not None
-        and weight.shape[1:] == (1, 1, 1)
-        and node.number("groups") == len(weight)
-        and node.pair("stride") == (1, 1)
-        and bool((weight == 1.0).all())
-    )
-
-
-def magnitudes(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return for every output row its a if all weights are -a, 0 or a, else None."""
-    rows = np.abs(weight.reshape(len(weight), -1))
-    largest = np.asarray(rows.max(axis=1))
-    return largest if ((rows == 0) | (rows == largest[:, None])).all() else None

@@ -10,21 +10,19 @@ import numpy as np
 
 from mapping.model.activations import (
     MAX_LEVELS,
-    SAME_VALUES,
     Activation,
-    Range,
     changes_nothing,
-    interval,
-    is_pad,
     one_scale,
     quantiser,
     recognise,
 )
-from mapping.model.network import Network, Node, build_network
+from mapping.model.network import Network, build_network
+from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS
+from mapping.model.operations.linear import is_pad
+from mapping.model.operations.operation import UNBOUNDED, Range
 
 __all__ = ["Analysed", "analyse", "rebuilt"]
-
-_UNBOUNDED = (float("-inf"), float("inf"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +77,7 @@ class Analysed:
         Where the quantiser is not to blame the second text is empty.
         """
         node = self.producers.get(tensor)
-        while node is not None and (node.op in SAME_VALUES - {"Permute", "Take"} or is_pad(node)):
+        while node is not None and (_in_order(node) or is_pad(node)):
             node = self.producers.get(node.inputs[0])
         if node is None:
             return "is not a quantised activation", ""
@@ -113,6 +111,16 @@ _MADE = {
 }
 
 
+def _in_order(node: Node) -> bool:
+    """Tell whether a node writes values that it reads, in the order in which it reads them."""
+    return OPERATIONS[node.op].selects and "order" not in node.constants
+
+
+def _keeps(node: Node, source: Activation) -> bool:
+    """Tell whether a node writes none but values of the activation that it reads."""
+    return OPERATIONS[node.op].selects or is_pad(node) or changes_nothing(node, source)
+
+
 def rebuilt(network: Network, nodes: Iterable[Node]) -> Network:
     """Return a network of other nodes between the same input and output."""
     return build_network(
@@ -137,10 +145,12 @@ def _links(network: Network) -> tuple[Mapping[str, Node], Mapping[str, tuple[Nod
 def analyse(network: Network) -> Analysed:
     """Find out what the tensors of a network hold; networks seen lately are remembered."""
     producers, readers = _links(network)
-    ranges: dict[str, Range] = {network.input: _UNBOUNDED}
+    ranges: dict[str, Range] = {network.input: UNBOUNDED}
     activations: dict[str, Activation] = {}
     for node in network.nodes:
-        low, high = ranges[node.output] = interval(node, *ranges[node.inputs[0]])
+        low, high = ranges[node.output] = OPERATIONS[node.op].interval(
+            node, [ranges[tensor] for tensor in node.inputs]
+        )
         found = None
         if node.op == "Quantise":
             found = quantiser(node, low, high)
@@ -164,6 +174,6 @@ def _counts(network: Network, activations: Mapping[str, Activation]) -> dict[str
         source = counts.get(node.inputs[0])
         if node.output in activations:
             counts[node.output] = activations[node.output]
-        elif source is not None and (node.op in SAME_VALUES or is_pad(node) or changes_nothing(node, source)):
+        elif source is not None and _keeps(node, source):
             counts[node.output] = source
     return counts

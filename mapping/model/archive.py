@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import MappingError
-from mapping.model.network import Network, Node, build_network, make_node
+from mapping.model.network import Network, build_network, make_node
+from mapping.model.node import Node
 
 __all__ = ["network_from_arrays", "network_to_arrays"]
 

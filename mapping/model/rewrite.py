@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from mapping.model.activations import MOVES, changes_nothing, is_pad, magnitudes
+from mapping.model.activations import changes_nothing
 from mapping.model.analysis import Analysed, analyse, rebuilt
-from mapping.model.elementwise import by_channel, rises
-from mapping.model.network import ELEMENTWISE, Network, Node, Shape, make_node
+from mapping.model.network import Network, make_node
+from mapping.model.node import Node, Shape
+from mapping.model.operations import OPERATIONS, rises
+from mapping.model.operations.elementwise import by_channel
+from mapping.model.operations.linear import is_pad, magnitudes
 
 __all__ = ["absorb_pads", "drop_idle", "prepare", "sink_moves", "sink_pools", "sunk"]
 
-
-_PASSED = (ELEMENTWISE | MOVES | {"MaxPool"}) - {"Floor", "Quantise", "Round"}
+_ROUNDING = frozenset({"Floor", "Quantise", "Round"})
 
 
 def prepare(network: Network) -> Analysed:
@@ -87,7 +89,9 @@ def sink_moves(network: Network, behind: Collection[str] | None = None) -> Netwo
     producers: dict[str, Node] = {}
     shapes = dict(network.shapes)
     behind = _behind_ternary(network) if behind is None else behind
-    sinking = {node.output for node in network.nodes if node.op in MOVES and node.inputs[0] in behind}
+    sinking = {
+        node.output for node in network.nodes if OPERATIONS[node.op].moves and node.inputs[0] in behind
+    }
     for node in network.nodes:
         moves: list[Node] = []
         first = node
@@ -111,15 +115,21 @@ def _behind_ternary(network: Network) -> set[str]:
         if node.op in {"Conv", "Dense"}:
             ternary = magnitudes(node.constants["weight"]) is not None
         else:
-            ternary = node.op in _PASSED and node.inputs[0] in behind
+            ternary = node.inputs[0] in behind and _passes(node)
         if ternary:
             behind.add(node.output)
     return behind
 
 
+def _passes(node: Node) -> bool:
+    """Tell whether a node makes sums of sums, not yet whole numbers."""
+    record = OPERATIONS[node.op]
+    return (record.elementwise or record.moves or node.op == "MaxPool") and node.op not in _ROUNDING
+
+
 def _before(node: Node, move: Node, shapes: Mapping[str, Shape]) -> Node | None:
     """Return an elementwise node as it stands before a move, or None if it cannot stand there."""
-    if node.op not in ELEMENTWISE or not by_channel(node):
+    if not OPERATIONS[node.op].elementwise or not by_channel(node):
         return None
     shape, moved = shapes[move.inputs[0]], shapes[move.output]
     places = np.arange(math.prod(shape))
@@ -169,4 +179,4 @@ def _only_consumer(nodes: list[Node], node: Node, network: Network) -> Node | No
 
 
 def _commutes(after: Node) -> bool:
-    return after.op in ELEMENTWISE and by_channel(after) and rises(after)
+    return OPERATIONS[after.op].elementwise and by_channel(after) and rises(after)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping.model.evaluate import run, run_single, windows
+from mapping.model.evaluate import run, run_single
+from mapping.model.operations.sums import windows
 from mapping.spiking.network import INPUT, Pool, Source, SpikingLayer, SpikingNetwork
 
 __all__ = ["Comparison", "compare", "decode", "encode", "fire", "potentials", "simulate", "source_input"]

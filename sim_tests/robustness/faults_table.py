@@ -52,17 +52,17 @@ def render(faults: list[Fault]) -> str:
     return "\n".join(rows)
 
 
-def replaced(page: str, table: str) -> str:
-    """Return a page with the table between its two marks replaced.
+def replaced(page: str, table: str, *, begin: str = BEGIN, end: str = END) -> str:
+    """Return a page with the table between two marks replaced, by default those of the faults.
 
     Raises
     ------
     ValueError : the page has not exactly one begin and one end mark.
     """
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"page must have one line {BEGIN!r} and one line {END!r}")
-    head, rest = page.split(BEGIN)
-    return f"{head}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"page must have one line {begin!r} and one line {end!r}")
+    head, rest = page.split(begin)
+    return f"{head}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.errors import MappingError, UnsupportedModelError
 from mapping.model.evaluate import needed_nodes
-from mapping.model.network import Network, Node
+from mapping.model.network import Network
+from mapping.model.node import Node
 from mapping.model.rewrite import sunk
 from mapping.model.work import multiply_adds, shares
 from mapping.spiking.network import HostLayer, SpikingLayer, SpikingNetwork

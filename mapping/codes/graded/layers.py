@@ -15,8 +15,8 @@ from mapping.codes.graded.forms import Convolved, Matrix, Picked
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.rounding import clipped_scales, correlations, rounded
 from mapping.codes.graded.structure import Point
-from mapping.model.elementwise import apply_elementwise
-from mapping.model.evaluate import windows
+from mapping.model.operations import apply_elementwise
+from mapping.model.operations.sums import windows
 from mapping.spiking.digits import largest_weight
 from mapping.spiking.network import INPUT, Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser

@@ -21,8 +21,9 @@ from mapping.codes.graded.forms import (
     flattened,
     identity,
 )
-from mapping.model.evaluate import apply_node
-from mapping.model.network import Network, Node
+from mapping.model.network import Network
+from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS
 from mapping.spiking.network import Pool
 
 __all__ = ["MONOTONE", "Point", "Structure", "structure_of"]
@@ -163,7 +164,8 @@ def _conv(walk: _Walk, node: Node) -> str | None:
         return "its input is a map in another order"
 
     def evaluate(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return apply_node(node, [values.reshape(1, *shape)], walk.network.shapes[node.output])[0]
+        output = walk.network.shapes[node.output]
+        return np.asarray(OPERATIONS["Conv"].apply(node, [values.reshape(1, *shape)], output, None)[0])
 
     found = convolved(form, outer, evaluate)
     if found is None or _wide(found, walk.axons):

@@ -14,8 +14,9 @@ from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_reference import apply_foreign, obstacle, output_shapes, pack
 from mapping.model.importers.onnx_windows import pads_of
-from mapping.model.network import Attribute, Node, Shape, make_node
-from mapping.model.work import convolved
+from mapping.model.network import make_node
+from mapping.model.node import Attribute, Node, Shape
+from mapping.model.operations.window import convolved
 
 __all__ = ["import_foreign"]
 

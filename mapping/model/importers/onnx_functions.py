@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import axes_of, reshaped
-from mapping.model.network import Attribute, make_node
+from mapping.model.network import make_node
+from mapping.model.node import Attribute
 
 __all__ = ["FUNCTION_RULES", "reduce", "softmax"]
 

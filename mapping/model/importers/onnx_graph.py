@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import UnknownFormError, UnsupportedModelError
-from mapping.model.network import Attribute, Node, Shape, infer_shape, make_node
+from mapping.model.network import infer_shape, make_node
+from mapping.model.node import Attribute, Node, Shape
 
 __all__ = ["BATCH", "FLOAT_TYPES", "Graph", "Integers", "Operator", "Step", "View"]
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import BATCH, Graph, Operator, Step
-from mapping.model.network import Shape, make_node
+from mapping.model.network import make_node
+from mapping.model.node import Shape
 
 __all__ = [
     "axes_of",

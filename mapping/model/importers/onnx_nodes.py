@@ -36,7 +36,8 @@ from mapping.model.importers.onnx_windows import (
     pad,
     reduce_mean,
 )
-from mapping.model.network import Attribute, make_node
+from mapping.model.network import make_node
+from mapping.model.node import Attribute
 
 __all__ = ["QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
 

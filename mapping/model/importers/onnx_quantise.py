@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.model.elementwise import round_by
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, View
-from mapping.model.network import Attribute
+from mapping.model.node import Attribute
+from mapping.model.operations.rounding import round_by
 
 __all__ = ["bipolar", "clip_integers", "dequantise", "fold", "quantise", "quantise_qonnx"]
 

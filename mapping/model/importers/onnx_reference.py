@@ -20,7 +20,8 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mapping.errors import MappingError, UnsupportedModelError
-from mapping.model.network import MAX_ELEMENTS, Node, Shape
+from mapping.model.network import MAX_ELEMENTS
+from mapping.model.node import Node, Shape
 
 __all__ = ["KINDS", "apply_foreign", "obstacle", "output_shapes", "pack"]
 

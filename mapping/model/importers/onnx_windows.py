@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mapping.model.importers.onnx_functions import reduce
 from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import axes_of, reshaped, transposed
-from mapping.model.network import Attribute, Shape
+from mapping.model.node import Attribute, Shape
 
 Integers = NDArray[np.int64]
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from mapping.errors import InfeasibleError, UnsupportedModelError
-from mapping.model import evaluate as evaluation
 from mapping.model.evaluate import evaluate, infer
 from mapping.model.importers import onnx as importer
 from mapping.model.importers.onnx import load_onnx, network_from_onnx
 from mapping.model.network import build_network, make_node
+from mapping.model.operations.sums import sums_are_exact
 from sim_tests.generators.model_builder import ModelBuilder, relu
 
 
@@ -156,7 +156,7 @@ def test_ternary_sums_are_exact() -> None:
 @pytest.mark.parametrize(("count", "exact"), [(2**15 - 1, True), (2**15 + 1, False)])
 def test_sums_are_exact_up_to_53_bits(count: int, exact: bool) -> None:
     weight = np.full((1, 2**15), 1.0 + 2.0**-23)
-    assert evaluation._sums_are_exact(weight, np.array([[float(count), 1.0]])) == exact
+    assert sums_are_exact(weight, np.array([[float(count), 1.0]])) == exact
 
 
 def test_constants_are_read_only() -> None:

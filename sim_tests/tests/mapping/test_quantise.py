@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
 from mapping.model.analysis import analyse
-from mapping.model.elementwise import round_by
 from mapping.model.evaluate import evaluate
-from mapping.model.network import ROUNDINGS, Network, build_network, make_node
+from mapping.model.network import Network, build_network, make_node
+from mapping.model.operations.rounding import ROUNDINGS, round_by
 from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import Model, Notation, chain, pixels, qdq, qonnx, qonnx_quant

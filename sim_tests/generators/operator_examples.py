@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small ONNX model around every operator that is understood, in each form that becomes something else."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mapping.model.operations import OPERATIONS
+from mapping.model.operations.operation import HOST
+from sim_tests.generators.model_builder import ModelBuilder
+
+__all__ = ["EXAMPLES", "SHAPE", "Example"]
+
+SHAPE = (4, 6, 5)
+"""Channels, height and width of the input of every example."""
+
+_MEAN = "Folded into the layer that reads it, or a layer of equal weights, whichever takes fewer cores."
+_NOTHING = "Nothing: it is left out when the model is read."
+_CLOSING = "Nothing: it changes no order of the classes, among which the host looks for the largest."
+_BIAS = "The constant goes into the biases, with the other sign."
+_SUM = "One neuron with all of them as sources, as of `Add`."
+_COMPARED = OPERATIONS["Max"].chip
+_REPEATED = f"{HOST}a kernel has the same weights at every place, also where elements repeat."
+_TURNED = "Folded: the signs of the weights are turned."
+_ENDS = "Folded into the scales of the channels, with the offset in the biases and the ends of the ladder."
+
+Build = Callable[[ModelBuilder], str]
+Constant = Callable[[ModelBuilder], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One operator in a model.
+
+    Parameters
+    ----------
+    operator : str
+        Its name in ONNX.
+    build : callable
+        Adds it behind the input ``x`` of a model, and what it needs; gives the name of the output.
+    form : str
+        Which of its forms this is, where others become something else.
+    around : tuple of str
+        The operations of the network that are none of its own.
+    opset : int
+        Version of the operator set.
+    note : str
+        What becomes of it on the chip, where that is more or less than one operation of the network.
+    """
+
+    operator: str
+    build: Build
+    form: str = ""
+    around: tuple[str, ...] = ()
+    opset: int = 13
+    note: str = ""
+
+    def becomes(self) -> tuple[str, ...]:
+        """Return the operations that the model is read as, without those of what stands around it."""
+        b = ModelBuilder(SHAPE, opset=self.opset)
+        nodes = b.network(self.build(b)).nodes
+        return tuple(dict.fromkeys(node.op for node in nodes if node.op not in self.around))
+
+
+def _op(name: str, *constants: Constant, **attributes: Any) -> Build:
+    return lambda b: b.op(name, "x", *(constant(b) for constant in constants), **attributes)
+
+
+def _inside(name: str, **attributes: Any) -> Build:
+    """Return an operator that does not write the output."""
+    return lambda b: b.op("Relu", b.op(name, "x", **attributes))
+
+
+def _numbers(*shape: int) -> Constant:
+    return lambda b: b.constant(np.full(shape, 0.5))
+
+
+def _integers(*values: int) -> Constant:
+    return lambda b: b.constant(list(values), np.int64)
+
+
+def _classes(name: str) -> Build:
+    """Return an operator over classes at the output."""
+    return lambda b: b.op(name, b.op("Flatten", "x"), axis=1)
+
+
+def _two(name: str) -> Build:
+    return lambda b: b.op(name, "x", b.op("Abs", "x"))
+
+
+def _quantised(b: ModelBuilder) -> str:
+    ends = [b.constant(0.5), b.constant(0, np.uint8)]
+    return b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *ends), *ends)
+
+
+def _dense(name: str, **attributes: Any) -> Build:
+    size = int(np.prod(SHAPE))
+
+    def build(b: ModelBuilder) -> str:
+        weight = b.constant(np.ones((size, 3)))
+        return b.op(name, b.op("Flatten", "x"), weight, **attributes)
+
+    return build
+
+
+def _split(b: ModelBuilder) -> str:
+    first = b.op("Split", "x", outputs=2, axis=1)
+    return b.op("Concat", first, f"{first}_1", axis=1)
+
+
+def _squeezed(b: ModelBuilder) -> str:
+    return b.op("Squeeze", b.op("GlobalAveragePool", "x"), b.constant([2, 3], np.int64))
+
+
+def _unsqueezed(b: ModelBuilder) -> str:
+    return b.op("Unsqueeze", b.op("Flatten", "x"), b.constant([2], np.int64))
+
+
+def _quant(name: str) -> Build:
+    parameters = [_numbers(), lambda b: b.constant(0.0), lambda b: b.constant(4.0)]
+    return _op(name, *parameters, domain="qonnx.custom_op.general", signed=0)
+
+
+def _plain(names: Sequence[str], opset: int = 13) -> list[Example]:
+    return [Example(operator=name, build=_op(name), opset=opset) for name in names]
+
+
+_FUNCTIONS = (
+    *_plain(["Abs", "Ceil", "Celu", "Elu", "Erf", "Exp", "Floor", "LeakyRelu", "Relu", "Round", "Selu"]),
+    *_plain(["Sign", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"]),
+    *_plain(["HardSwish"], 14),
+    *_plain(["Mish"], 18),
+    *_plain(["Gelu"], 20),
+    *_plain(["Swish"], 24),
+    Example(operator="Clip", build=lambda b: b.clip("x", 0.0, 6.0)),
+    Example(operator="HardSigmoid", build=_op("HardSigmoid"), note=_ENDS),
+    Example(operator="PRelu", build=_op("PRelu", _numbers(4, 1, 1))),
+    Example(operator="Pow", build=_op("Pow", _numbers())),
+    Example(operator="Sigmoid", form="elsewhere", build=_inside("Sigmoid"), around=("Relu",)),
+    Example(
+        operator="Sigmoid",
+        form="of classes at the output",
+        build=lambda b: b.op("Sigmoid", b.op("Flatten", "x")),
+        note=_CLOSING,
+        around=("Flatten",),
+    ),
+)
+
+_ARITHMETIC = (
+    Example(operator="Add", build=_op("Add", _numbers(4, 1, 1))),
+    Example(operator="Div", build=_op("Div", lambda b: b.constant(3.0))),
+    Example(operator="Max", form="with a constant", build=_op("Max", _numbers())),
+    Example(operator="Max", form="of two activations", build=_two("Max"), around=("Abs",)),
+    Example(operator="Min", form="with a constant", build=_op("Min", _numbers())),
+    Example(operator="Min", form="of two activations", build=_two("Min"), around=("Abs",)),
+    Example(operator="Mul", build=_op("Mul", _numbers())),
+    Example(operator="Neg", build=_op("Neg"), note=_TURNED),
+    Example(operator="Sub", form="of a constant", build=_op("Sub", _numbers()), note=_BIAS),
+    Example(
+        operator="Sub",
+        form="of two activations",
+        build=_two("Sub"),
+        around=("Abs",),
+        note="One neuron with both as sources, as of `Add`; the weights of the second have the other sign.",
+    ),
+    Example(operator="Sum", build=_two("Sum"), around=("Abs",), note=_SUM),
+    Example(
+        operator="BatchNormalization",
+        build=lambda b: b.norm("x", 4),
+    ),
+)
+
+_LAYERS = (
+    Example(operator="Conv", build=lambda b: b.conv("x", np.ones((2, 4, 3, 3)))),
+    Example(operator="Gemm", build=_dense("Gemm"), around=("Flatten",)),
+    Example(operator="MatMul", build=_dense("MatMul"), around=("Flatten",)),
+    Example(operator="AveragePool", build=_op("AveragePool", kernel_shape=[2, 3]), note=_MEAN),
+    Example(operator="GlobalAveragePool", build=_op("GlobalAveragePool"), note=_MEAN),
+    Example(operator="GlobalMaxPool", build=_op("GlobalMaxPool")),
+    Example(operator="MaxPool", build=_op("MaxPool", kernel_shape=[2, 2])),
+    Example(
+        operator="ReduceMean",
+        form="over height and width",
+        build=_op("ReduceMean", axes=[2, 3]),
+        note=_MEAN,
+    ),
+    Example(operator="ReduceMean", form="over other axes", build=_op("ReduceMean", axes=[1]), note=_MEAN),
+    Example(operator="ReduceMax", build=_op("ReduceMax", axes=[1]), note=_COMPARED),
+    Example(operator="ReduceMin", build=_op("ReduceMin", axes=[1]), note=_COMPARED),
+    Example(operator="ReduceSum", build=_op("ReduceSum", _integers(1)), note=_MEAN),
+    Example(operator="DequantizeLinear", build=_quantised),
+    Example(operator="QuantizeLinear", build=_quantised),
+    Example(operator="IntQuant", build=_quant("IntQuant")),
+    Example(operator="Quant", build=_quant("Quant")),
+)
+
+_PLACES = (
+    Example(
+        operator="Concat", build=lambda b: b.op("Concat", "x", b.op("Abs", "x"), axis=1), around=("Abs",)
+    ),
+    Example(operator="Flatten", build=_op("Flatten")),
+    Example(operator="Gather", build=_op("Gather", _integers(0, 2), axis=1)),
+    Example(
+        operator="Pad",
+        build=_op("Pad", _integers(0, 0, 1, 1, 0, 0, 1, 1)),
+        note="Nothing but a numbering: the axons of the padding are silent, and the layer behind needs none.",
+    ),
+    Example(operator="Reshape", build=_op("Reshape", _integers(0, 2, 60))),
+    Example(
+        operator="Resize",
+        build=lambda b: b.op("Resize", "x", "", b.constant([1.0, 1.0, 2.0, 2.0]), mode="nearest"),
+        note=_REPEATED,
+    ),
+    Example(
+        operator="Slice",
+        build=_op("Slice", _integers(1), _integers(3), _integers(1)),
+    ),
+    Example(operator="Split", build=_split, around=("Concat",)),
+    Example(operator="Squeeze", build=_squeezed, around=("Conv", "Div")),
+    Example(operator="Transpose", build=_op("Transpose", perm=[0, 2, 3, 1])),
+    Example(operator="Unsqueeze", build=_unsqueezed, around=("Flatten",)),
+    Example(
+        operator="Upsample",
+        opset=9,
+        build=_op("Upsample", lambda b: b.constant([1.0, 1.0, 2.0, 2.0]), mode="nearest"),
+        note=_REPEATED,
+    ),
+)
+
+_ENDINGS = (
+    Example(
+        operator="ArgMax",
+        form="of classes at the output",
+        build=_classes("ArgMax"),
+        note=_CLOSING,
+        around=("Flatten",),
+    ),
+    Example(operator="Cast", build=_op("Cast", to=1), note=_NOTHING),
+    Example(operator="Dropout", build=_op("Dropout"), note=_NOTHING),
+    Example(operator="Identity", build=_op("Identity"), note=_NOTHING),
+    *(
+        example
+        for name in ("LogSoftmax", "Softmax")
+        for example in (
+            Example(
+                operator=name,
+                form="of classes at the output",
+                build=_classes(name),
+                note=_CLOSING,
+                around=("Flatten",),
+            ),
+            Example(operator=name, form="elsewhere", build=_inside(name, axis=1), around=("Relu",)),
+        )
+    ),
+)
+
+EXAMPLES = tuple(
+    sorted((*_FUNCTIONS, *_ARITHMETIC, *_LAYERS, *_PLACES, *_ENDINGS), key=lambda example: example.operator)
+)
+"""The operators by name."""

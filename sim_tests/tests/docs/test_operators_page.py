@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of the operators lists all that is understood, with what the importer makes of each."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mapping.model.importers.onnx_nodes import SUPPORTED
+from mapping.model.operations import OPERATIONS
+from mapping.model.operations.operation import HOST
+from sim_tests.generators.operator_examples import EXAMPLES, Example
+from sim_tests.operators_page import PAGE, operations_table, operators_table, page, says
+
+
+def shown() -> str:
+    """Return the text of the page; skip where the suite runs from an installed wheel."""
+    if not Path(PAGE).is_file():
+        pytest.skip("not a checkout")
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_page_shows_the_operators() -> None:
+    text = shown()
+    assert page(text) == text, "run: python -m sim_tests.operators_page"
+
+
+@pytest.mark.parametrize("part", ["| `Gemm` | `Dense` |", OPERATIONS["MaxPool"].chip, "| `Conv` | `stride`:"])
+def test_page_with_another_row_is_noticed(part: str) -> None:
+    text = shown()
+    assert part in text
+    assert page(text.replace(part, "| other |")) == text
+
+
+def test_every_operator_that_is_understood_has_an_example() -> None:
+    assert tuple(dict.fromkeys(example.operator for example in EXAMPLES)) == SUPPORTED
+
+
+def test_every_operation_stands_in_the_table() -> None:
+    made = {op for example in EXAMPLES for op in example.becomes()}
+    assert made | {"Foreign"} == set(OPERATIONS)
+    assert all(f"`{op}`" in operators_table() for op in OPERATIONS)
+    parameters = [op for op, record in OPERATIONS.items() if record.attributes or record.constants]
+    assert operations_table().count("\n") == len(parameters) + 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.operator} {e.form}".strip())
+def test_example_has_one_sentence(example: Example) -> None:
+    text = says(example)
+    assert text.endswith(".")
+    assert ". " not in text
+    if not example.becomes():
+        assert text.startswith("Nothing: ")
+
+
+def test_operator_of_several_operations_needs_a_note() -> None:
+    example = next(example for example in EXAMPLES if example.operator == "AveragePool")
+    with pytest.raises(ValueError, match=r"^AveragePool becomes 2 operations and needs a note$"):
+        says(replace(example, note=""))
+
+
+def test_hosts_operators_are_the_ones_expected() -> None:
+    hosts = {f"{e.operator} {e.form}".strip() for e in EXAMPLES if says(e).startswith(HOST)}
+    assert hosts == {
+        *("Abs", "Gelu", "HardSwish", "Mish", "Swish"),
+        *("Max of two activations", "Min of two activations", "ReduceMax", "ReduceMin"),
+        *("LogSoftmax elsewhere", "Softmax elsewhere", "Resize", "Upsample"),
+    }
