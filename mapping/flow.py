@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole chain in one call: a float network becomes a checked chip."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from typing import cast
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from emu.errors import clause
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
-from mapping.codes.convert import convert
+from mapping.codes.choice import AUTO, Request, code_of
+from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import check_scale
 from mapping.errors import MappingError
 from mapping.layout.capacity import fits
@@ -17,6 +22,7 @@ from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
+from mapping.spiking.archive import spiking_to_arrays
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
@@ -31,6 +37,10 @@ def compile_network(
     seed: int = 0,
     scaling: str | None = None,
     strict: bool = False,
+    code: str = AUTO,
+    samples: ArrayLike | None = None,
+    options: GradedOptions | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Chip:
     """Convert, partition, place, route, emit and check: a float network becomes a chip.
 
@@ -50,6 +60,14 @@ def compile_network(
         How `scaled` scales pixels for this network, kept for whoever runs the image.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
+    code : str
+        Spike code, see `mapping.codes.choice`; by default the one that suits the network.
+    samples : array (n, input shape), optional
+        Calibration samples of the network's input, without labels; the graded code needs them.
+    options : GradedOptions, optional
+        How fine activations and weights of the graded code are.
+    progress : callable, optional
+        Told what is being done.
 
     Raises
     ------
@@ -69,7 +87,17 @@ def compile_network(
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
     spec = preset(name)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
-    spiking = convert(network, fits(spec), holds=fitting.holds, strict=strict)
+    request = Request(
+        spec=spec,
+        fits=fits(spec),
+        holds=fitting.holds,
+        strict=strict,
+        samples=None if samples is None else np.asarray(samples, np.float64),
+        options=options or GradedOptions(),
+        say=progress or (lambda _: None),
+    )
+    chosen = code_of(network, code)
+    spiking = chosen.convert(network, request)
     image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     meta = {
         **image.meta,
@@ -81,7 +109,10 @@ def compile_network(
     }
     if spiking.left:
         meta["left"] = {layer.name: [layer.reason, layer.remedy] for layer in spiking.left}
-    image = replace(image, meta=meta, attachments={**image.attachments, **network_to_arrays(network)})
+    carried = network_to_arrays(network if chosen.exact else spiking.network)
+    if not chosen.exact:
+        carried |= spiking_to_arrays(spiking)
+    image = replace(image, meta=meta, attachments={**image.attachments, **carried})
     require(image, spiking)
     return Chip(image=image, spiking=spiking)
 

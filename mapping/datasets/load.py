@@ -28,6 +28,7 @@ from mapping.model.network import Network
 __all__ = [
     "AUTO_SAMPLES",
     "BATCH",
+    "CALIBRATION",
     "Dataset",
     "accuracy",
     "batches",
@@ -42,6 +43,9 @@ __all__ = [
 
 AUTO_SAMPLES = 256
 """Labelled samples on which ``auto`` compares the scales of pixels."""
+
+CALIBRATION = 256
+"""Samples on which scales of activations are chosen, if nothing else is said."""
 
 BATCH = 500
 """Samples of one run of the chip."""

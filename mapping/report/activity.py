@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emu.trace import RunResult
 from mapping.chip import Chip
-from mapping.datasets.load import Dataset, batches, correct, largest
+from mapping.datasets.load import Dataset, batches, classes, correct, largest
 from mapping.model.evaluate import infer, run_single
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
@@ -113,6 +113,8 @@ class SingleDifferences:
         Quantised activations, the encoder's included, and how many of them have another count.
     answers : int
         Samples of which another output is the largest.
+
+    Of a code that is not exact only answers are compared: its counts are not those of the float network.
     """
 
     compared: int = 0
@@ -131,7 +133,7 @@ class SingleDifferences:
         scales |= {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
         output = spiking.network.output
         single = run_single(spiking.network, x, [*{tensor for tensor, _ in scales.values()} | {output}])
-        for name, (tensor, scale) in scales.items():
+        for name, (tensor, scale) in scales.items() if spiking.exact else ():
             with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
                 self.activations += int(np.count_nonzero(np.rint(single[tensor] / scale) != counts[name]))
             self.compared += counts[name].size
@@ -165,6 +167,8 @@ class Activity:
     correct, float_correct : int or None
         Samples that the spiking network, and the float network in float64, get right; None without labels or
         classes.
+    gained, lost : int
+        Samples that only the spiking network, and only the float network, gets right; 0 without labels.
     answers, float_answers : list of int
         By sample, index of the largest output of the spiking network, and of the float network in float64.
     classes : bool
@@ -179,6 +183,8 @@ class Activity:
     input_spikes: int = 0
     correct: int | None = None
     float_correct: int | None = None
+    gained: int = 0
+    lost: int = 0
     answers: list[int] = field(default_factory=list)
     float_answers: list[int] = field(default_factory=list)
     classes: bool = True
@@ -189,10 +195,11 @@ class Activity:
         """Run the network on more samples."""
         counts = simulate(spiking, encode(spiking, data.x))
         self.samples += len(data.x)
-        self.input_spikes += int(counts[INPUT].sum(dtype=np.int64))
+        self.input_spikes += int(np.abs(counts[INPUT]).sum(dtype=np.int64))
         logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
         self.correct = _sum(self.correct, correct(logits, data.y))
         self.float_correct = _sum(self.float_correct, correct(truth, data.y))
+        self._pair(logits, truth, data.y)
         self.classes = math.prod(logits.shape[1:]) > 1
         self.answers += largest(logits).tolist()
         self.float_answers += largest(truth).tolist()
@@ -206,6 +213,30 @@ class Activity:
             layer.largest = max(layer.largest, int(operations.largest.max()))
             layer.silent += int(np.count_nonzero(counts[name] == 0))
             layer.neurons += int(np.size(counts[name]))
+
+    def _pair(
+        self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
+    ) -> None:
+        """Count the samples on which one of the two networks alone is right."""
+        if labels is None or classes(logits) is None:
+            return
+        right, wanted = (largest(outputs) == labels for outputs in (logits, truth))
+        self.gained += int(np.count_nonzero(right & ~wanted))
+        self.lost += int(np.count_nonzero(wanted & ~right))
+
+    @property
+    def difference(self) -> tuple[float, float, float] | None:
+        """Accuracy minus that of the float network, and the ends of its 95 % interval; None without labels.
+
+        Samples are pairs: n differences of -1, 0 or 1, whose mean is nearly normal (Agresti 2002, Categorical
+        Data Analysis, Section 10.1.1).
+        """
+        if self.correct is None or not self.samples:
+            return None
+        mean = (self.gained - self.lost) / self.samples
+        variance = max(0.0, (self.gained + self.lost) / self.samples - mean**2)
+        half = 1.959964 * math.sqrt(variance / self.samples)
+        return mean, mean - half, mean + half
 
     @property
     def accuracy(self) -> float | None:

@@ -23,6 +23,9 @@ TARGET_KEYS = (
     "accuracy",
     "ann_accuracy",
     "agreement",
+    "accuracy_difference",
+    "accuracy_difference_low",
+    "accuracy_difference_high",
     "samples",
     "timesteps",
     "cores",
@@ -112,7 +115,10 @@ def _stored(spiking: SpikingNetwork, count: Callable[[Any], int]) -> int:
 
 def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
     """Return what depends on the network's layers on the chip alone."""
+    difference = activity.difference or (None, None, None)
+    ends = ("", "_low", "_high")
     return {
+        **{f"accuracy_difference{end}": value for end, value in zip(ends, difference, strict=True)},
         "code": spiking.code,
         "agreement": activity.agreement,
         "ann_accuracy": activity.float_accuracy,

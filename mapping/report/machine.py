@@ -11,14 +11,17 @@ from importlib.metadata import version
 from typing import Any, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.errors import clause
 from emu.image import core_chunks
 from emu.spec import preset
 from emu.words import COUNTERS
 from mapping.chip import Chip
+from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
-from mapping.datasets.load import Dataset, scaled
+from mapping.codes.graded.convert import GradedOptions
+from mapping.datasets.load import CALIBRATION, Dataset, scaled
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.model.network import Network
@@ -236,6 +239,9 @@ def estimate(
     how: str = "auto",
     strict: bool = False,
     patches: str | None = None,
+    code: str = AUTO,
+    calibration: Dataset | None = None,
+    options: GradedOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a network costs on some targets, in their order.
@@ -260,6 +266,13 @@ def estimate(
         Refuse a network with convolutions or dense layers on the host.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
+    code : str
+        Spike code, see `mapping.codes.choice`; by default the one that suits the network.
+    calibration : Dataset, optional
+        Samples without labels on which the graded code is chosen, see `mapping.datasets.calibration`; by
+        default the first `mapping.datasets.load.CALIBRATION` of the data.
+    options : GradedOptions, optional
+        How fine activations and weights of the graded code are.
     progress : callable, optional
         Told what is being done.
 
@@ -271,6 +284,7 @@ def estimate(
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = _chooser(patches, loaded)
     data, chosen = scaled(data, how, network)
+    samples = data.first(CALIBRATION) if calibration is None else scaled(calibration, chosen, network)[0]
     run = _Estimation(
         network=network,
         data=data,
@@ -279,6 +293,9 @@ def estimate(
         seed=seed,
         strict=strict,
         patches=chooser,
+        code=code_of(network, code),
+        samples=samples.x,
+        options=options or GradedOptions(),
         say=progress or (lambda _: None),
     )
     parts: list[dict[str, Any]] = []
@@ -307,6 +324,9 @@ class _Estimation:
     seed: int
     strict: bool
     patches: Patches
+    code: Code
+    samples: NDArray[np.float64]
+    options: GradedOptions
     say: Callable[[str], None]
     seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
 
@@ -330,6 +350,10 @@ class _Estimation:
             seed=self.seed,
             scaling=self.scaling,
             strict=self.strict,
+            code=self.code.name,
+            samples=self.samples,
+            options=self.options,
+            progress=self.say,
         )
         activity = self._observed(chip.spiking)
         self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")

@@ -272,6 +272,11 @@ class SpikingNetwork:
     code: str = "scatter-and-gather"
 
     @property
+    def exact(self) -> bool:
+        """Whether every activation on the chip equals that of the float network."""
+        return self.code != "graded"
+
+    @property
     def ternary(self) -> bool:
         """Whether every weight on the chip is -1, 0 or 1."""
         return all(layer.strengths == TERNARY for layer in self.layers)

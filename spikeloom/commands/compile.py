@@ -9,9 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mapping.errors import MappingError
-from spikeloom.commands.options import Core, Input, Model, Seed, Strict, examples, mesh_size
+from spikeloom.commands.options import (
+    Bits,
+    Calibrate,
+    CodeName,
+    Core,
+    Digits,
+    Input,
+    Model,
+    Seed,
+    Strict,
+    examples,
+    mesh_size,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mapping.chip import Chip
     from mapping.model.network import Network
 
@@ -23,7 +38,11 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="Image file to writ
 Target = Annotated[str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")]
 Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")]
 DataOfScale = Annotated[
-    str | None, typer.Option("--data", help="Data to choose the scale of pixels on, kept in the image.")
+    str | None,
+    typer.Option(
+        "--data",
+        help="Data to choose the scale of pixels on, kept in the image, and of activations.",
+    ),
 ]
 
 
@@ -45,8 +64,13 @@ def compile_(
     strict: Strict = False,
     data: DataOfScale = None,
     scale: Input = None,
+    code: CodeName = "auto",
+    bits: Bits = 8,
+    digits: Digits = 5,
+    calibrate: Calibrate = 256,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
+    from mapping.codes.graded.convert import GradedOptions
     from mapping.flow import compile_network
     from mapping.model.load import load_network
     from spikeloom.files import check_places
@@ -58,11 +82,21 @@ def compile_(
         )
     size = mesh_size(mesh)
     check_places(output)
-    with status("compiling"):
+    with status("compiling") as say:
         network = load_network(model)
         scale, told = _scale(network, data, scale)
         chip = compile_network(
-            network, target=target, core=core, mesh=size, seed=seed, scaling=scale, strict=strict
+            network,
+            target=target,
+            core=core,
+            mesh=size,
+            seed=seed,
+            scaling=scale,
+            strict=strict,
+            code=code,
+            samples=_samples(network, data, scale, calibrate, seed),
+            options=GradedOptions(bits=bits, digits=digits, seed=seed),
+            progress=say,
         )
         chip.save(output)
     console.print(f"{output}: {_summary(chip)}")
@@ -83,6 +117,18 @@ def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | N
     sample = load_data(data).first(AUTO_SAMPLES)
     _, chosen = scaled(sample, how or "auto", network)
     return chosen, scale_text(sample, chosen)
+
+
+def _samples(
+    network: Network, data: str | None, how: str | None, number: int, seed: int
+) -> NDArray[np.float64] | None:
+    """Return the samples on which the scales of activations are chosen, if there are data."""
+    from mapping.datasets.calibration import calibration_data
+    from mapping.datasets.load import scaled
+
+    if data is None:
+        return None
+    return scaled(calibration_data(data, number, seed), how or "auto", network)[0].x
 
 
 def _summary(chip: Chip) -> str:

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeloom.commands.options import Core, Data, Input, Json, Model, Samples, Seed, Strict, examples
+from spikeloom.commands.options import (
+    Bits,
+    Calibrate,
+    CodeName,
+    Core,
+    Data,
+    Digits,
+    Input,
+    Json,
+    Model,
+    Samples,
+    Seed,
+    Strict,
+    examples,
+)
 
 if TYPE_CHECKING:
     from mapping.report.machine import Report
@@ -34,6 +48,7 @@ Patches = Annotated[
     epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate net.onnx --data mnist:DIR --bits 4 --digits 3",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
@@ -44,6 +59,10 @@ def estimate(
     target: Targets = None,
     core: Core = None,
     patches: Patches = None,
+    code: CodeName = "auto",
+    bits: Bits = 8,
+    digits: Digits = 5,
+    calibrate: Calibrate = 256,
     scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
@@ -51,6 +70,8 @@ def estimate(
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
+    from mapping.codes.graded.convert import GradedOptions
+    from mapping.datasets.calibration import calibration_data
     from mapping.datasets.load import load_data, scale_text
     from mapping.model.load import load_network
     from mapping.report.machine import estimate as run_estimate
@@ -69,6 +90,9 @@ def estimate(
             how=scale or "auto",
             strict=strict,
             patches=patches,
+            code=code,
+            calibration=calibration_data(data, calibrate, seed),
+            options=GradedOptions(bits=bits, digits=digits, seed=seed),
             progress=say,
         )
     if json is not None:

@@ -12,8 +12,12 @@ import typer
 from mapping.errors import MappingError
 
 __all__ = [
+    "Bits",
+    "Calibrate",
+    "CodeName",
     "Core",
     "Data",
+    "Digits",
     "Image",
     "Input",
     "Json",
@@ -78,6 +82,28 @@ Core = Annotated[
     str | None,
     typer.Option(
         "--core", help="Core size instead of the target's: tiny, small, medium, reference, article."
+    ),
+]
+CodeName = Annotated[
+    str,
+    typer.Option(
+        "--code",
+        help="Spike code: scatter-and-gather (ternary weights, exact), graded (ordinary weights, one packet "
+        "an activation), or auto, the one that suits the model.",
+    ),
+]
+Bits = Annotated[int, typer.Option("--bits", help="Graded code: bits of an activation, 2..8.")]
+Digits = Annotated[
+    int,
+    typer.Option("--digits", help="Graded code: digits of a weight, 1..8; 5 hold -121..121, 3 hold -13..13."),
+]
+Calibrate = Annotated[
+    int,
+    typer.Option(
+        "--calibrate",
+        min=1,
+        help="Graded code: samples, without labels, on which scales are chosen; of the training part of the "
+        "data if they have one.",
     ),
 ]
 Strict = Annotated[

@@ -82,7 +82,7 @@ class Calibration:
         root = self._values[self._structure.root]
         grid = input_grid(root, most=self._spec.payload_max)
         self._sent = {self._structure.root: Sent(name=INPUT, grid=grid, counts=grid.counts(root))}
-        found = []
+        found: list[SpikingLayer] = []
         for point in self._structure.points.values():
             say(f"converting {point.name}")
             layer, counts = self._layer(point, digits)

@@ -28,7 +28,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """An activation as a term reads it: its tensor, the shape it is pooled in, pools, the shape after them."""
+    """An activation as a term reads it: its tensor, the shape it is pooled in, pools, pooled shape."""
 
     tensor: str
     shape: Shape
@@ -151,9 +151,8 @@ class Convolved:
     def matrix(self) -> Matrix:
         """Return the term as a matrix from all its inputs to all its rows and pixels."""
         places = np.arange(1, self.weight.size + 1).reshape(self.weight.shape)
-        numbered = self.source(places, 0, 1, 0, "")
-        wide = replace(numbered, weight=places)
-        pattern = source_matrix(wide, self.output_shape(), dtype=np.int64)
+        numbered = replace(self.source(places, 0, 1, 0, ""), weight=places)  # type: ignore[arg-type]
+        pattern = source_matrix(numbered, self.output_shape(), dtype=np.int64)
         values = self.weight.reshape(-1)[pattern.data - 1]
         weight = sparse.csr_array((values, pattern.indices, pattern.indptr), shape=pattern.shape)
         return Matrix(read=self.read, weight=weight)

@@ -110,7 +110,7 @@ def integers_of(
         step, inputs = unit * (1 << shift), None
         if not plain and not _single(values):
             inputs = _inputs(term, sent[term.read.tensor], seed)
-        weight = _rounded(term, values, step, most, inputs)
+        weight = _rounded(values, step, most, inputs)
         read = sent[term.read.tensor]
         sources.append(term.source(weight, read.grid.low, read.grid.high, shift, read.name))
     bias = point.form.biases().reshape(len(unit), -1)
@@ -147,8 +147,9 @@ def _units(
     shifts = [0] * len(effective)
     unit = np.zeros(len(effective[0]))
     middle = {at: float(np.median(largest[at][largest[at] > 0])) for at in several if largest[at].any()}
-    for at in middle:
-        shifts[at] = min(top, max(0, round(math.log2(middle[at] / min(middle.values())))))
+    least = min(middle.values(), default=1.0)
+    for at, size in middle.items():
+        shifts[at] = min(top, max(0, round(math.log2(size / least))))
         unit = np.maximum(
             unit, _own_unit(at, effective[at], most, plain=plain, inputs=inputs) / (1 << shifts[at])
         )
@@ -181,7 +182,7 @@ def _own_unit(
     read = _inputs(terms[at], sent[terms[at].read.tensor], seed)
     power = np.square(read).mean(axis=1)
     grouped = values.reshape(len(read), -1, values.shape[1])
-    return clipped_scales(grouped, power, most).reshape(-1)
+    return np.asarray(clipped_scales(grouped, power, most).reshape(-1))
 
 
 def _reachable(unit: Floats, point: Point, grid: Grid, spec: CoreSpec) -> Floats:
@@ -189,7 +190,7 @@ def _reachable(unit: Floats, point: Point, grid: Grid, spec: CoreSpec) -> Floats
     bias = np.abs(point.form.biases().reshape(len(unit), -1)).max(axis=1)
     room = 2.0 ** (spec.potential_bits - 1 - _SPARE)
     levels = grid.high - grid.low + abs(grid.zero) + 1
-    return np.maximum(unit, (bias + levels * grid.scale) / room)
+    return np.asarray(np.maximum(unit, (bias + levels * grid.scale) / room))
 
 
 def _inputs(term: Convolved | Matrix, read: Sent, seed: int) -> Floats:
@@ -208,11 +209,9 @@ def _inputs(term: Convolved | Matrix, read: Sent, seed: int) -> Floats:
     return np.ascontiguousarray(chosen.transpose(1, 0, 2)).astype(np.float64)
 
 
-def _rounded(
-    term: Convolved | Matrix, values: Floats, step: Floats, most: int, inputs: Floats | None
-) -> NDArray[np.int64]:
+def _rounded(values: Floats, step: Floats, most: int, inputs: Floats | None) -> NDArray[np.int64]:
     if inputs is None:
-        return np.clip(np.rint(values / step[:, None]), -most, most).astype(np.int64)
+        return np.asarray(np.clip(np.rint(values / step[:, None]), -most, most), np.int64)
     grouped = values.reshape(len(inputs), -1, values.shape[1])
     found = rounded(grouped, step.reshape(len(inputs), -1), correlations(inputs), most)
     return found.reshape(values.shape)

@@ -30,11 +30,11 @@ class Grid:
 
     def counts(self, values: Reals) -> NDArray[np.int32]:
         """Return the nearest counts of values."""
-        return np.clip(np.rint(values / self.scale) + self.zero, self.low, self.high).astype(np.int32)
+        return np.asarray(np.clip(np.rint(values / self.scale) + self.zero, self.low, self.high), np.int32)
 
     def values(self, counts: NDArray[np.integer]) -> Reals:
         """Return the values that counts stand for."""
-        return (counts - self.zero) * self.scale
+        return np.asarray((counts - self.zero) * self.scale)
 
 
 def _thinned(values: Reals, seed: int) -> Reals:

@@ -400,7 +400,7 @@ def _reduce(walk: _Walk, node: Node) -> str | None:
     )
 
     def evaluate(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return values.sum(axis=(1, 2), keepdims=True) * value
+        return np.asarray(values.sum(axis=(1, 2), keepdims=True) * value)
 
     found = convolved(walk.linear(node.inputs[0]), outer, evaluate)
     if found is None:
