@@ -117,13 +117,14 @@ class Calibration:
         if readers and all(node.op == "MaxPool" for node in readers):
             values = np.concatenate([self._values[node.output].reshape(-1) for node in readers])
         below_zero = self._spec.ladder and self._spec.signed_ladder and _cuts(point) and not point.pooled
-        if point.tensor == self._network.output:
+        signed = not self._never_negative(point)
+        if point.tensor == self._network.output and signed:
             bits = min(OUTPUT_BITS, self._spec.payload_bits - (not below_zero))
             return output_grid(values, bits=bits, below_zero=below_zero)
-        signed = not self._never_negative(point)
+        last = point.tensor == self._network.output
         return best_grid(
             values,
-            bits=self._grids.bits,
+            bits=min(OUTPUT_BITS, self._spec.payload_bits - 1) if last else self._grids.bits,
             signed=signed,
             offset=signed and not below_zero,
             seed=self._grids.seed,

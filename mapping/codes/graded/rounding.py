@@ -32,6 +32,8 @@ def correlations(inputs: Floats) -> Floats:
 def clipped_scales(weight: Floats, power: Floats, most: int) -> Floats:
     """Return the step of each row (groups, rows) that rounds weights with the least weighted error.
 
+    It is 0 for a row of zeros.
+
     Parameters
     ----------
     weight : float64 (groups, rows, n)
@@ -48,7 +50,7 @@ def clipped_scales(weight: Floats, power: Floats, most: int) -> Floats:
         error = (np.square(weight - integers * step[..., None]) * power[:, None]).sum(axis=2)
         better = error < least
         best, least = np.where(better, step, best), np.where(better, error, least)
-    return np.asarray(best)
+    return np.where(whole > 0, best, 0.0)
 
 
 def rounded(weight: Floats, step: Floats, correlation: Floats, most: int) -> NDArray[np.int64]:
