@@ -19,9 +19,11 @@ from mapping.model.network import ELEMENTWISE, Node
 __all__ = [
     "MAX_LEVELS",
     "MOVES",
+    "ROUNDED",
     "SAME_VALUES",
     "Activation",
     "Range",
+    "after",
     "changes_nothing",
     "interval",
     "is_pad",
@@ -39,6 +41,9 @@ _UNBOUNDED = (-math.inf, math.inf)
 
 MOVES = frozenset({"Flatten", "Permute", "Reshape"})
 """Operations that only move elements."""
+
+ROUNDED = frozenset({"Floor", "Round"})
+"""Operations that write whole numbers."""
 
 SAME_VALUES = MOVES | {"MaxPool", "Take"}
 """Operations of one input that write none but its values."""
@@ -105,7 +110,7 @@ def interval(node: Node, low: float, high: float) -> Range:
     return _UNBOUNDED if np.isnan(ends).any() else (float(ends.min()), float(ends.max()))
 
 
-def _after(
+def after(
     rounded: Node, readers: Mapping[str, tuple[Node, ...]], output: str
 ) -> Iterator[tuple[list[Node], float]]:
     """Walk on from rounded values: the nodes up to every tensor of counts there may be, and its scale."""
@@ -134,10 +139,10 @@ def recognise(
     """
     best, (low, high) = None, ends
     numbers = np.arange(max(low, -2.0), min(high, MAX_LEVELS + 2.0) + 1)
-    for after, scale in _after(rounded, readers, output):
+    for nodes, scale in after(rounded, readers, output):
         values = np.array([[low, *numbers, high]])
         with np.errstate(all="ignore"):
-            for node in after:
+            for node in nodes:
                 values = apply_elementwise(node, values, axis=0)
         counts = np.rint(values / scale)
         # the chain rises, so that the numbers left out lie between two equal values at its ends
@@ -146,7 +151,7 @@ def recognise(
             continue
         levels = int(counts.max())
         if counts.min() >= 0 and 1 <= levels <= MAX_LEVELS:
-            last = after[-1].output if after else rounded.output
+            last = nodes[-1].output if nodes else rounded.output
             best = Activation(output=last, rounded=rounded.output, scale=scale, levels=levels)
     return best
 
