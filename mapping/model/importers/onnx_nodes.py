@@ -208,7 +208,8 @@ def _with_constant(
 def _batch_norm(operator: Operator, graph: Graph) -> None:
     operator.allow("epsilon", "momentum", "spatial", "training_mode")
     operator.require("spatial", 1)
-    operator.require("training_mode", 0)
+    if operator.integer("training_mode", 0):
+        raise operator.bad("is in training mode; export the model in evaluation mode")
     if any(operator.outputs[1:]):
         raise operator.bad("has training outputs; export the model in evaluation mode")
     names = ("scale", "bias", "mean", "variance")

@@ -154,6 +154,7 @@ def test_target_file_becomes_text_and_a_key_a_table(tmp_path: Path) -> None:
         file.write_bytes(data)
         return load_target(file)
 
+    assert_goes("check the path.", lambda: load_target(tmp_path / "no.toml"), lambda: write(text.encode()))
     assert_goes("save it as UTF-8.", lambda: write(b'name = "\xff"'), lambda: write(text.encode()))
     geometry = '[geometry]\npreset = "reference"\nmesh = "auto"\n'
     number = f"geometry = 3\n{text.replace(geometry, '')}"
@@ -238,7 +239,6 @@ UNTRIED = {
     "train or all, not": "no way out: a list of parts",
     "say where the number comes from": "a free text: test_targets.py has the list that it takes",
     "name sizes of the core": "test_targets.py has the list that it takes",
-    "shorten it or check the path.": "another file",
     "correct answers": "no way out",
     "name the folder of MNIST.": "needs 5001 images: test_training_lenet.py takes it",
     "give 1, 2 or 4.": "needs PyTorch, in test_training_lenet.py",
@@ -261,6 +261,7 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "download both again.",
         "name the folder with the four files of MNIST.",
         "take more events a frame",
+        "check the path.",
         "save it as UTF-8.",
         "write it as [",
     }
