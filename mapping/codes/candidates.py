@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.codes.obstacles import Obstacle
-from mapping.model.activations import Activation
+from mapping.model.activations import ROUNDED, Activation
 from mapping.model.analysis import Analysed
 from mapping.model.node import Node
 from mapping.model.operations import MOVES, rises
@@ -178,7 +178,8 @@ def _no_end(linear: Node, analysed: Analysed) -> Obstacle:
             barrier = next(n for n in passed if not _folds(n) and n.output != activation.rounded)
             reason = f"its output passes {barrier.name!r} ({barrier.op}) before it is quantised"
             return Obstacle(reason=reason, remedy=behind)
-        if node.op == "Quantise":
+        known = any(activation.rounded == tensor for activation in analysed.activations.values())
+        if node.op in ROUNDED | {"Quantise"} and not known:
             reason, remedy = analysed.explain(tensor)
             return Obstacle(reason=f"its output {reason}", remedy=remedy or behind)
     return Obstacle(reason="its output does not end in a quantised activation", remedy=behind)

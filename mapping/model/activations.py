@@ -19,12 +19,17 @@ from mapping.model.operations.operation import Range
 
 __all__ = [
     "MAX_LEVELS",
+    "ROUNDED",
     "Activation",
+    "after",
     "changes_nothing",
     "one_scale",
     "quantiser",
     "recognise",
 ]
+
+ROUNDED = frozenset({"Floor", "Round"})
+"""Operations that write whole numbers."""
 
 MAX_LEVELS = 1024
 """Most levels an activation may have to count as quantised."""
@@ -45,7 +50,7 @@ class Activation:
     levels: int
 
 
-def _after(
+def after(
     rounded: Node, readers: Mapping[str, tuple[Node, ...]], output: str
 ) -> Iterator[tuple[list[Node], float]]:
     """Walk on from rounded values: the nodes up to every tensor of counts there may be, and its scale."""
@@ -74,10 +79,10 @@ def recognise(
     """
     best, (low, high) = None, ends
     numbers = np.arange(max(low, -2.0), min(high, MAX_LEVELS + 2.0) + 1)
-    for after, scale in _after(rounded, readers, output):
+    for nodes, scale in after(rounded, readers, output):
         values = np.array([[low, *numbers, high]])
         with np.errstate(all="ignore"):
-            for node in after:
+            for node in nodes:
                 values = apply_elementwise(node, values, axis=0)
         counts = np.rint(values / scale)
         # the chain rises, so that the numbers left out lie between two equal values at its ends
@@ -86,7 +91,7 @@ def recognise(
             continue
         levels = int(counts.max())
         if counts.min() >= 0 and 1 <= levels <= MAX_LEVELS:
-            last = after[-1].output if after else rounded.output
+            last = nodes[-1].output if nodes else rounded.output
             best = Activation(output=last, rounded=rounded.output, scale=scale, levels=levels)
     return best
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from mapping.model.activations import (
     MAX_LEVELS,
+    ROUNDED,
     Activation,
+    after,
     changes_nothing,
     one_scale,
     quantiser,
@@ -19,6 +21,7 @@ from mapping.model.activations import (
 from mapping.model.network import Network, build_network
 from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
+from mapping.model.operations.elementwise import scalar
 from mapping.model.operations.linear import is_pad
 from mapping.model.operations.operation import UNBOUNDED, Range
 
@@ -84,6 +87,9 @@ class Analysed:
         if node.op == "Quantise":
             reason, remedy = self._no_counts(node)
             return f"is quantised by {node.name!r} {reason}", remedy
+        if (rounded := self._rounded(node)) is not None:
+            reason, remedy = _no_levels(*self._steps(rounded))
+            return f"is quantised by {rounded.name!r} {reason}", remedy
         made = _JOINED if len(node.inputs) == 2 else _MADE
         what = _MADE["Concat"] if node.op == "Concat" else made.get(node.op)
         return f"is {what}, not a quantised activation" if what else "is not a quantised activation", ""
@@ -96,11 +102,34 @@ class Analysed:
         if (zero_point != np.rint(zero_point)).any():
             return "with a zero point that is no integer", "give its quantiser an integer zero point"
         low, high = self.ranges[node.output]
-        if low < 0:
-            return "to values that may be negative", "put a Relu before its quantiser"
-        if round(high / float(scale.reshape(-1)[0])) < 1:
-            return "to zero alone", "give its quantiser a smaller scale"
+        unit = float(scale.reshape(-1)[0])
+        return _no_levels(low / unit, high / unit)
+
+    def _rounded(self, node: Node) -> Node | None:
+        """Return the ``Floor`` or ``Round`` whose whole numbers a node writes, clipped and scaled."""
+        found: Node | None = node
+        while found is not None and (found.op in {"Clip", "Relu"} or scalar(found) is not None):
+            found = self.producers.get(found.inputs[0])
+        return found if found is not None and found.op in ROUNDED else None
+
+    def _steps(self, rounded: Node) -> Range:
+        """Return the smallest and largest whole number that clips leave of those that a node rounds to."""
+        ends = [
+            tuple(end / scale for end in self.ranges[nodes[-1].output if nodes else rounded.output])
+            for nodes, scale in after(rounded, self.readers, self.network.output)
+        ]
+        return max(low for low, _ in ends), min(high for _, high in ends)
+
+
+def _no_levels(low: float, high: float) -> tuple[str, str]:
+    """Return why the whole numbers from low to high are no counts, and what would let them."""
+    if low < 0:
+        return "to values that may be negative", "put a Relu before its quantiser"
+    if high < 0.5:
+        return "to zero alone", "give its quantiser a smaller scale"
+    if high > MAX_LEVELS:
         return f"to more than {MAX_LEVELS} levels", "put a Clip to fewer levels before its quantiser"
+    return "to values that are no counts times one scale", "write it as QuantizeLinear and DequantizeLinear"
 
 
 _JOINED = {"Add": "the sum of two tensors", "Mul": "the product of two tensors"}
@@ -154,7 +183,7 @@ def analyse(network: Network) -> Analysed:
         found = None
         if node.op == "Quantise":
             found = quantiser(node, low, high)
-        elif node.op in {"Floor", "Round"}:
+        elif node.op in ROUNDED:
             found = recognise(node, readers, network.output, (low, high))
         if found is not None:
             activations[found.output] = found

@@ -209,7 +209,8 @@ def _with_constant(
 def _batch_norm(operator: Operator, graph: Graph) -> None:
     operator.allow("epsilon", "momentum", "spatial", "training_mode")
     operator.require("spatial", 1)
-    operator.require("training_mode", 0)
+    if operator.integer("training_mode", 0):
+        raise operator.bad("is in training mode; export the model in evaluation mode")
     if any(operator.outputs[1:]):
         raise operator.bad("has training outputs; export the model in evaluation mode")
     names = ("scale", "bias", "mean", "variance")
@@ -275,13 +276,15 @@ def _cast(operator: Operator, graph: Graph) -> None:
 def _last(operator: Operator, graph: Graph) -> None:
     """Leave out an operator at the output that does not change which class is the largest.
 
-    The host evaluates the others, but for an ``ArgMax``, whose classes are no real numbers.
+    The host evaluates the others, such as the ``Sigmoid`` of a single output, which is a value and no
+    class, but for an ``ArgMax``, whose classes are no real numbers.
     """
     operator.allow("axis", "keepdims", "select_last_index")
     operator.require("select_last_index", 0)
     shape = graph.view(operator, 0).shape
     # in old operator sets the default axis is the first, and everything behind it is one axis
     classes = len(shape) == 1 and operator.integer("axis", 1) in (1, -1)
+    classes = classes and (shape[0] > 1 or operator.op == "ArgMax")
     if operator.outputs == (graph.output,) and classes:
         graph.alias(operator)
     elif operator.op == "ArgMax":

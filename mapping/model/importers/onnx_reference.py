@@ -86,8 +86,10 @@ def output_shapes(
         onnx.checker.check_node(whole.graph.node[0], context)
         found = onnx.shape_inference.infer_shapes(whole, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
-        why = f"does not fit its inputs: {_first_line(error)}; check the model with 'onnx.checker'"
-        raise ValueError(why) from None
+        raise ValueError(
+            f"does not fit its inputs: {_first_line(error)}; "
+            "check the model with 'onnx.checker.check_model(model, full_check=True)'"
+        ) from None
     shapes = []
     for output in found.graph.output:
         kind = _ELEMENTS.get(output.type.tensor_type.elem_type)

@@ -80,8 +80,8 @@ def _of_rows(rule: Callable[[Operator, Graph], None]) -> Callable[[Operator, Gra
         reshaped(reading, graph, (shape[0], 1, shape[1]))
         outputs = (mapped, *operator.outputs[1:])
         rule(replace(operator, inputs=tuple(inputs), outputs=outputs, attributes=attributes), graph)
-        channels, _, length = graph.shapes[mapped]
         reading = replace(operator, name=f"{operator.name}.column", inputs=(mapped,), outputs=(output,))
+        channels, _, length = graph.view(reading, 0).shape
         reshaped(reading, graph, (channels, length))
 
     return translate
@@ -152,6 +152,10 @@ def _ones(channels: int, kernel: Shape, stride: Shape, pads: Shape) -> Step:
 
 
 def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: Shape) -> None:
+    """Write sums and a division; the mean of one value is the value."""
+    if (*kernel, *stride, *pads) == (1, 1, 1, 1, 0, 0, 0, 0):
+        graph.alias(operator)
+        return
     channels, number = _map_shape(operator, graph)[0], math.prod(kernel)
     if number < 1:
         raise operator.bad(f"has a kernel of shape {kernel}")
@@ -227,9 +231,10 @@ def reduce_mean(operator: Operator, graph: Graph) -> None:
     transposed(replace(operator, outputs=(first,)), graph, order)
     reading = replace(operator, inputs=(first,), outputs=(mean,))
     _mean(reading, graph, _map_shape(reading, graph)[1:], (1, 1), (0, 0, 0, 0))
-    channels = graph.shapes[mean][0]
+    reading = replace(operator, inputs=(mean,))
+    channels = graph.view(reading, 0).shape[0]
     shape = (channels, 1, 1) if axes == (2, 3) else (1, 1, channels)
-    reshaped(replace(operator, inputs=(mean,)), graph, shape if keep else (channels,))
+    reshaped(reading, graph, shape if keep else (channels,))
 
 
 def pad(operator: Operator, graph: Graph) -> None:

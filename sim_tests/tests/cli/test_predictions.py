@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from mapping.chip import open_chip
 from mapping.datasets.load import load_data
 from mapping.flow import compile_network
+from mapping.model.importers.onnx import network_from_onnx
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.sound_files import small_chip
+from sim_tests.referees.onnx_reference import evaluate_onnx
 from sim_tests.robustness.mutations import npz_of
 from spikeloom.cli import main
 
@@ -89,6 +91,18 @@ def test_single_output_is_a_value_and_no_class(
         assert "class" not in arrays.files
         assert np.array_equal(arrays["outputs"], expected(path, data))
         assert len(np.unique(arrays["outputs"])) > 1
+
+
+def test_value_behind_a_sigmoid_is_what_the_model_gives(tmp_path: Path) -> None:
+    draft = ModelBuilder((2, 6, 6))
+    x = draft.quantise(draft.conv(draft.quantise("x"), draft.ternary(4, 2, 3, 3)))
+    x = draft.dense(draft.op("Flatten", x), np.random.default_rng(1).normal(size=(1, 64)) * 0.1)
+    model = draft.model(draft.op("Sigmoid", x))
+    chip = compile_network(network_from_onnx(model, name="value"), core="small")
+    wanted = evaluate_onnx(model, X).values[model.graph.output[0].name]
+    got = chip.run(X).logits
+    assert ((got > 0) & (got < 1)).all()
+    np.testing.assert_allclose(got.reshape(6), wanted.reshape(6), rtol=1e-12)
 
 
 def test_other_ending_is_refused(

@@ -217,7 +217,10 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op(
             "BatchNormalization", "x", *(b.constant(np.ones(2)) for _ in range(4)), training_mode=1
         ),
-        "Node 'batchnormalization0' (BatchNormalization) has training_mode = 1, supported is 0.",
+        (
+            "Node 'batchnormalization0' (BatchNormalization) is in training mode; export the model in "
+            "evaluation mode."
+        ),
     ),
     (
         lambda b: b.op(

@@ -314,10 +314,12 @@ def test_network_larger_than_every_chip_fits_a_larger_core_or_with_fewer_layers(
     smallest_mesh(partition(wide.network(), PRESETS["small"]))
 
 
-SENTENCES = ("choose ", "quantise ", "let ", "train ", "store ", "put ", "give ", "scale ", "leave ", "use ")
+VERBS = ("choose", "give", "leave", "let", "put", "quantise", "scale", "store", "train", "use", "write")
+SENTENCES = tuple(f"{verb} " for verb in VERBS)
 OTHER = {
     "use a network of at most ",  # 4096 layers in a row: by its number alone
     "train with ternary weights and quantised activations before and after them.",  # of a model without any
+    "write it as QuantizeLinear and DequantizeLinear",  # in test_floors.py
     "use it with estimate, or compile for loom.",
     "choose another one.",  # of a mesh: any smaller one
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pools before an activation are moved behind it without changing a value."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
@@ -128,6 +130,33 @@ def test_mean_over_space_before_the_quantiser_runs_on_the_chip() -> None:
     spiking = convert(b.network(b.head(b.quantise(b.dense(y, b.ternary(5, 4), name="fc")), 5)))
     assert [layer.name for layer in spiking.layers] == ["conv", "mean", "fc"]
     assert_equal(spiking, images(n=40))
+
+
+MEANS: dict[str, dict[str, Any]] = {
+    "AveragePool": {"kernel_shape": [1, 1]},
+    "GlobalAveragePool": {},
+    "ReduceMean": {"axes": [2, 3]},
+}
+
+
+@pytest.mark.parametrize("kind", MEANS)
+def test_mean_of_one_pixel_is_the_pixel(kind: str) -> None:
+    b = ModelBuilder(SHAPE)
+    y = b.quantise(b.conv(b.quantise("x"), b.ternary(4, 2, *SHAPE[1:]), name="conv"))
+    y = b.op("Flatten", b.op(kind, y, **MEANS[kind]))
+    spiking = convert(b.network(b.quantise(b.dense(y, b.ternary(5, 4), name="fc"))))
+    assert [layer.name for layer in spiking.layers] == ["conv", "fc"]
+    assert spiking.host_share == 0.0
+    assert_equal(spiking, images(n=40))
+
+
+def test_mean_of_one_value_in_a_row_is_the_value() -> None:
+    b = ModelBuilder((2, 8))
+    y = b.quantise(b.conv(b.quantise("x"), b.ternary(4, 2, 3), name="conv"))
+    y = b.op("Flatten", b.op("AveragePool", y, kernel_shape=[1]))
+    spiking = convert(b.network(b.quantise(b.dense(y, b.ternary(5, 24), name="fc"))))
+    assert [layer.name for layer in spiking.layers] == ["conv", "fc"]
+    assert_equal(spiking, images((2, 8), n=40))
 
 
 def test_two_readers_of_a_reshape_are_both_served() -> None:

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way out that a sentence about data, targets, reports or training names is taken, and it works."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mapping
+from mapping.datasets import events
+from mapping.datasets.load import load_data
+from mapping.flow import compile_network
+from mapping.report.machine import estimate
+from mapping.targets.energy import estimate_energy
+from mapping.targets.files import load_target, target_text
+from mapping.targets.kuang import estimate_kuang
+from mapping.targets.patches import LayerShape, map_layer
+from mapping.training.quantisation import check_arguments, check_output
+from sim_tests.generators.event_files import events_npz
+from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.generators.sound_files import idx_files
+from sim_tests.robustness.mutations import npz_of
+from sim_tests.robustness.ways_out import assert_goes, clauses
+
+Way = tuple[Callable[[Path], object], Callable[[Path], object]]
+"""What is refused in a folder, and what does what the sentence says."""
+
+EVENTS = [(0, 0, 0, 1), (1, 3, 2, 0), (2, 1, 1, 1)]
+IMAGES, LABELS = idx_files()
+
+
+def of_events(options: str, *, backwards: bool = False) -> Callable[[Path], object]:
+    found = EVENTS[::-1] if backwards else EVENTS
+    return lambda folder: load_data(events_npz(folder, found) + options)
+
+
+def labelled(first: int) -> Callable[[Path], object]:
+    """Return a reader of two samples whose classes are numbered from a number."""
+
+    def read(folder: Path) -> object:
+        file = folder / "d.npz"
+        file.write_bytes(npz_of({"x": np.zeros((2, 3)), "y": np.array([first, first + 1])}))
+        return load_data(str(file))
+
+    return read
+
+
+DATA: dict[str, Way] = {
+    "give sensor=WxH too.": (of_events(":size=2x2,events=3"), of_events(":size=2x2,events=3,sensor=4x3")),
+    "sort the events of each recording by time.": (
+        of_events(":events=3", backwards=True),
+        of_events(":events=3"),
+    ),
+    "take fewer with events=N, or": (of_events(":events=9"), of_events(":events=3")),
+    "or the whole recording with events=all.": (of_events(":events=9"), of_events(":events=all")),
+    "number the classes from 0.": (labelled(-1), labelled(0)),
+}
+
+
+@pytest.mark.parametrize("way", DATA)
+def test_data_that_do_what_the_sentence_says_are_read(way: str, tmp_path: Path) -> None:
+    broken, mended = DATA[way]
+    assert_goes(way, lambda: broken(tmp_path), lambda: mended(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("way", "options"), [("take more events a frame", ":events=3"), ("smaller frames", ":events=1,size=2x1")]
+)
+def test_frames_that_are_too_many_bytes_become_few(
+    way: str, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MAX_BYTES", 200)
+    many, few = (":events=1,sensor=4x3", f"{options},sensor=4x3")
+    assert_goes(way, lambda: of_events(many)(tmp_path), lambda: of_events(few)(tmp_path))
+
+
+def digits_of(folder: Path, **changed: bytes) -> Callable[[], object]:
+    """Return a reader of a folder as it was downloaded, but for some files."""
+
+    def read() -> object:
+        for name, data in (dict(idx_files()) | changed).items():
+            (folder / name).write_bytes(data)
+        return load_data(f"mnist:{folder}")
+
+    return read
+
+
+DAMAGED = {
+    "another file": {IMAGES: b"\x89PNG\r\n\x1a\n"},
+    "its header": {IMAGES: idx_files()[IMAGES][:9]},
+    "cut short": {IMAGES: idx_files()[IMAGES][:-1]},
+    "huge": {IMAGES: idx_files()[IMAGES][:4] + b"\xff" * 12},
+    "no gzip": {LABELS: b"no gzip"},
+    "cut gzip": {LABELS: idx_files()[LABELS][:-9]},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_files_that_are_downloaded_again_are_read(damage: str, tmp_path: Path) -> None:
+    assert_goes(": download it again.", digits_of(tmp_path, **DAMAGED[damage]), digits_of(tmp_path))
+
+
+def test_folder_and_pair_of_files_that_are_named_are_read(tmp_path: Path) -> None:
+    read, shorter = digits_of(tmp_path), bytearray(idx_files()[IMAGES])
+    shorter[7] -= 1
+    pair = digits_of(tmp_path, **{IMAGES: bytes(shorter[:-20])})
+    assert_goes("download both again.", pair, read)
+    way = "name the folder with the four files of MNIST."
+    assert_goes(way, lambda: load_data(f"mnist:{tmp_path / 'no'}"), read)
+
+
+def target_with(folder: Path, old: str, new: str) -> object:
+    """Load a copy of `loom` with one passage replaced."""
+    text, file = target_text("loom"), folder / "mine.toml"
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    return load_target(file)
+
+
+HOPS = 'value = 1.8\nunit = "pJ"\nlow = 1.0\n'
+TITLE = 'title = "spikeloom\'s own mesh of neurocores, cycle-exact; energies modelled for 28 nm, 0.9 V"\n'
+CLOCK = 'kind = "assumed"\nsource = "Clock of the seed chip'
+CLOCK_OF_NOBODY = 'kind = "assumed"\nsource = " "  # "Clock of the seed chip'
+TARGETS: dict[str, tuple[str, str, str]] = {
+    "use a release that reads this version": ("version = 1\n", "version = 2\n", "version = 1\n"),
+    "rename the target": ('name = "loom"', 'name = "My Loom"', 'name = "my-loom"'),
+    "choose one of them": ('preset = "reference"', 'preset = "huge"', 'preset = "small"'),
+    'write for example "4x4"': ('mesh = "auto"', 'mesh = "4"', 'mesh = "4x4"'),
+    "correct one of the three": (HOPS, HOPS.replace("1.8", "9.9"), HOPS.replace("1.8", "1.1")),
+    "write it without quotes": (HOPS, HOPS.replace("1.8", '"1.8"'), HOPS),
+    "convert the three numbers": (HOPS, HOPS.replace("pJ", "erg"), HOPS),
+    "correct it": ("value = 252_000_000", "value = -1", "value = 252_000_000"),
+    "add it to": (HOPS, HOPS.replace('unit = "pJ"\n', ""), HOPS),
+    "remove it or use one of": (HOPS, f"speed = 1\n{HOPS}", HOPS),
+    "correct that line.": ('mesh = "auto"', 'mesh = "auto', 'mesh = "auto"'),
+    "describe the target in one line": (TITLE, 'title = ""\n', TITLE),
+    "cite the origin or give": (CLOCK, CLOCK_OF_NOBODY, CLOCK),
+    "use plain tables.": ("version = 1\n", f"version = 1\nx = {'[' * 9000}\n", "version = 1\n"),
+}
+
+
+@pytest.mark.parametrize("way", TARGETS)
+def test_target_that_does_what_the_sentence_says_is_read(way: str, tmp_path: Path) -> None:
+    old, broken, mended = TARGETS[way]
+    assert_goes(way, lambda: target_with(tmp_path, old, broken), lambda: target_with(tmp_path, old, mended))
+
+
+def test_target_file_becomes_text_and_a_key_a_table(tmp_path: Path) -> None:
+    file, text = tmp_path / "mine.toml", target_text("loom")
+
+    def write(data: bytes) -> object:
+        file.write_bytes(data)
+        return load_target(file)
+
+    assert_goes("check the path.", lambda: load_target(tmp_path / "no.toml"), lambda: write(text.encode()))
+    assert_goes("save it as UTF-8.", lambda: write(b'name = "\xff"'), lambda: write(text.encode()))
+    geometry = '[geometry]\npreset = "reference"\nmesh = "auto"\n'
+    number = f"geometry = 3\n{text.replace(geometry, '')}"
+    way = "write it as [geometry] followed by its keys"
+    assert_goes(way, lambda: write(number.encode()), lambda: write(text.encode()))
+
+
+def shape(levels: int = 2, **changed: object) -> LayerShape:
+    sizes = {"input": (1, 1, 9), "output": (1, 1, 9), "source_levels": 3, "levels": levels}
+    return LayerShape(name="fc", kind="fc", **(sizes | changed))  # type: ignore[arg-type]
+
+
+PYTHON: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+    "use fewer levels of its activation": (lambda: map_layer(shape(600)), lambda: map_layer(shape(500))),
+    "use fewer inputs or fewer levels": (
+        lambda: map_layer(shape(input=(1, 1, 90000))),
+        lambda: map_layer(shape(input=(1, 1, 900))),
+    ),
+    "or fewer levels of its activations": (
+        lambda: map_layer(shape(input=(1, 1, 900), source_levels=900)),
+        lambda: map_layer(shape(input=(1, 1, 900), source_levels=9)),
+    ),
+    "use kuang2021.": (
+        lambda: map_layer(shape(), target=load_target("loom")),
+        lambda: map_layer(shape(), target=load_target("kuang2021")),
+    ),
+    "give the on-chip layers.": (
+        lambda: estimate_kuang([], sop_dense=0),
+        lambda: estimate_kuang([shape()], sop_dense=0),
+    ),
+    "leave it out or add its energy to the table.": (
+        lambda: estimate_energy({"sneezes": 1}, 1.0, 1, load_target("loom").energy),
+        lambda: estimate_energy({"hops": 1}, 1.0, 1, load_target("loom").energy),
+    ),
+    "give an integer of 0 or more.": (lambda: check_arguments(-1, None), lambda: check_arguments(0, None)),
+    "give an integer of 1 or more.": (lambda: check_arguments(0, 0), lambda: check_arguments(0, 1)),
+}
+
+
+@pytest.mark.parametrize("way", PYTHON)
+def test_call_that_does_what_the_sentence_says_is_answered(way: str) -> None:
+    assert_goes(way, *PYTHON[way])
+
+
+def test_folder_of_an_output_is_created_or_another_named(tmp_path: Path) -> None:
+    def created() -> None:
+        (tmp_path / "no").mkdir()
+        check_output(tmp_path / "no" / "m.onnx")
+
+    way = "create it or name another."
+    assert_goes(way, lambda: check_output(tmp_path / "no" / "m.onnx"), created)
+    check_output(tmp_path / "m.onnx")
+
+
+def test_closed_form_is_estimated_and_the_machine_compiled(tmp_path: Path) -> None:
+    b = ModelBuilder((6,))
+    network = b.network(b.quantise(b.dense(b.quantise("x"), b.ternary(5, 6), name="fc")))
+    (tmp_path / "d.npz").write_bytes(npz_of({"x": np.ones((2, 6))}))
+    data = load_data(str(tmp_path / "d.npz"))
+    way, target = "use it with estimate, or compile for loom.", "kuang2021"
+    assert_goes(way, lambda: compile_network(network, target=target), lambda: compile_network(network))
+    estimate(network, data, [target])
+    way = "add kuang2021 or leave it out."
+    both = ["loom", "kuang2021"]
+    assert_goes(
+        way,
+        lambda: estimate(network, data, ["loom"], patches="article", core="small"),
+        lambda: estimate(network, data, both, patches="article", core="small"),
+    )
+    estimate(network, data, ["loom"], core="small")
+
+
+def test_packages_that_a_sentence_names_are_an_extra() -> None:
+    project = Path(mapping.__path__[0]).parent / "pyproject.toml"
+    extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert any(package.startswith("lz4") for package in extras["events"])
+
+
+UNTRIED = {
+    "run pip install 'spikeloom[events]'.": "installs; that the extra holds lz4 is tried",
+    "run 'pip install torch'.": "installs",
+    "train or all, not": "no way out: a list of parts",
+    "say where the number comes from": "a free text: test_targets.py has the list that it takes",
+    "name sizes of the core": "test_targets.py has the list that it takes",
+    "correct answers": "no way out",
+    "train it with ternary weights": "test_remedies.py takes it",
+    "name the folder of MNIST.": "needs 5001 images: test_training_lenet.py takes it",
+    "give 1, 2 or 4.": "needs PyTorch, in test_training_lenet.py",
+}
+
+
+def test_every_way_out_of_these_modules_is_tried() -> None:
+    root = Path(mapping.__path__[0])
+    files = [
+        file for part in ("datasets", "report", "targets", "training") for file in (root / part).glob("*.py")
+    ]
+    tried = {
+        *DATA,
+        *PYTHON,
+        *TARGETS,
+        "create it or name another.",
+        "use it with estimate, or compile for loom.",
+        "add kuang2021 or leave it out.",
+        "download it again.",
+        "download both again.",
+        "name the folder with the four files of MNIST.",
+        "take more events a frame",
+        "check the path.",
+        "save it as UTF-8.",
+        "write it as [",
+    }
+    told = {clause for _, clause in clauses([*files, root / "flow.py"])}
+    left = {clause for clause in told if not any(way in clause or clause in way for way in tried)}
+    assert left == set(UNTRIED)
