@@ -17,7 +17,7 @@ from mapping.model.network import infer_shape, make_node
 from mapping.model.operations import MOVES, OPERATIONS, apply_elementwise
 from mapping.model.operations.elementwise import by_channel
 from mapping.model.operations.linear import is_pad
-from mapping.model.operations.operation import HOST, Reals
+from mapping.model.operations.operation import HOST, Range, Reals
 from sim_tests.generators.operation_nodes import NODES, Case, cases, values
 
 Floats = NDArray[np.float64]
@@ -103,6 +103,33 @@ def test_interval_contains_every_result(op: str, data: st.DataObject) -> None:
     result = apply(case, inputs)
     known = result[~np.isnan(result)]
     assert ((known >= low) & (known <= high)).all()
+
+
+INF = math.inf
+BY_HAND: list[tuple[str, dict[str, Any], dict[str, Any], Range, Range]] = [
+    ("Add", {}, {"value": -1.5}, (-1.0, 3.0), (-2.5, 1.5)),
+    ("Add", {}, {"value": [1.0, 2.0]}, (-1.0, 3.0), (-INF, INF)),
+    ("Mul", {}, {"value": -2.0}, (-1.0, 3.0), (-6.0, 2.0)),
+    ("Mul", {}, {"value": 0.0}, (-1.0, INF), (-INF, INF)),
+    ("Div", {}, {"value": -4.0}, (-INF, 2.0), (-0.5, INF)),
+    ("Clip", {"low": 0.0, "high": 6.0}, {}, (-INF, 4.0), (0.0, 4.0)),
+    ("PRelu", {}, {"slope": [0.5, 0.25]}, (-8.0, 1.0), (-4.0, 1.0)),
+    ("PRelu", {}, {"slope": -0.5}, (-8.0, 1.0), (-INF, INF)),
+    ("Tanh", {}, {}, (0.0, 0.0), (-1.0, 1.0)),
+    ("Dense", {}, {"weight": [[1.0, 0.0]]}, (0.0, 4.0), (0.0, INF)),
+    ("Dense", {}, {"weight": [[1.0, -1.0]]}, (0.0, 4.0), (-INF, INF)),
+    ("Reduce", {"kind": "sum", "axes": (0,)}, {}, (0.0, 4.0), (0.0, INF)),
+    ("Reduce", {"kind": "max", "axes": (0,)}, {}, (-3.0, 4.0), (-3.0, 4.0)),
+]
+
+
+@pytest.mark.parametrize(("op", "attributes", "constants", "given_range", "wanted"), BY_HAND)
+def test_interval_equals_the_one_by_hand(
+    op: str, attributes: dict[str, Any], constants: dict[str, Any], given_range: Range, wanted: Range
+) -> None:
+    arrays_of = {key: np.array(value) for key, value in constants.items()}
+    node = make_node("n", op, ["x"], "y", attributes=attributes, constants=arrays_of)
+    assert OPERATIONS[op].interval(node, [given_range]) == wanted
 
 
 @pytest.mark.parametrize("number", [3, 7, 49])
