@@ -100,7 +100,7 @@ def _shown(m: Module, platform: object, word: Value, *, access: Value, garbage: 
     """Return the word; in a simulation its complement if the last access brought ``garbage``."""
     if platform is Body.INFERRED:
         return word
-    spoilt = Signal(name="spoilt")
+    spoilt = Signal(name="spoilt", reset_less=True)
     with m.If(access):
         m.d.sync += spoilt.eq(garbage)
     return Mux(spoilt, ~word, word)
