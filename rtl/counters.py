@@ -35,12 +35,19 @@ class CounterFile(Component):
     inspect : In
         A chunk is read: it tells what was counted up to the cycle of ``inspect.enable``, that cycle included.
         Asked for in every third cycle at most.
+    awake : Out
+        The sweep reads a word, or adds to it and writes it: low if nothing was counted for the word.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
         self._increments = meter_bits(spec)
         super().__init__(
-            {"meter": In(MeterSignature(spec)), "clear": In(1), "inspect": In(InspectSignature())}
+            {
+                "meter": In(MeterSignature(spec)),
+                "clear": In(1),
+                "inspect": In(InspectSignature()),
+                "awake": Out(1),
+            }
         )
         self._words = DualPort(depth=len(COUNTERS), bits=COUNTER_BITS)
         self._phase = Signal(2, name="phase", reset_less=True)
@@ -53,23 +60,27 @@ class CounterFile(Component):
         m.submodules.words = words = self._words
         phase, slot, ask = self._phase, self._slot, Signal()
         place, few = Signal.like(slot), Signal(self._width("spikes"), reset_less=True)
-        total, fresh, known = Signal(COUNTER_BITS, reset_less=True), Signal(), Signal(reset_less=True)
+        total, known = Signal(COUNTER_BITS, reset_less=True), Signal(reset_less=True)
+        fresh, adds = Signal(name="fresh", reset_less=True), Signal(name="adds", reset_less=True)
         m.d.comb += [
             ask.eq(self.inspect.enable & (self.inspect.section == Section.COUNTER)),
             place.eq(Mux(ask, self.inspect.address[2:], slot)),
             words.read.enable.eq(ask | (phase == _READ)),
             words.read.address.eq(place),
-            words.write.enable.eq((phase == _WRITE) & ~self.clear),
+            self.awake.eq((phase == _READ) | Mux(phase == _ADD, ~known | (few != 0), adds)),
+            words.write.enable.eq((phase == _WRITE) & self.awake & ~self.clear),
             words.write.address.eq(slot),
             words.write.data.eq(total),
         ]
         counted = self._count(m, place, ~ask)
         with m.If(words.read.enable):
             m.d.sync += [few.eq(counted), known.eq(self._around | (place < slot))]
-        m.d.sync += fresh.eq(ask & (phase != _READ) & (place == slot))
+        m.d.sync += fresh.eq(ask & (phase != _READ) & self.awake & (place == slot))
         count = Mux(fresh, total, Mux(known, words.read.data, 0)) + few
         with m.If(phase == _ADD):
-            m.d.sync += total.eq(count)
+            m.d.sync += adds.eq(self.awake)
+            with m.If(self.awake):
+                m.d.sync += total.eq(count)
         self._answer(m, count, ask)
         self._sweep(m, ask)
         return m
@@ -91,7 +102,7 @@ class CounterFile(Component):
 
     def _answer(self, m: Module, count: Value, ask: Signal) -> None:
         """Show the chunk that was asked for."""
-        mine, part = Signal(), Signal(2, reset_less=True)
+        mine, part = Signal(name="mine", reset_less=True), Signal(2, reset_less=True)
         m.d.sync += [mine.eq(ask), part.eq(self.inspect.address)]
         with m.If(mine):
             chunks = [count[at : at + CHUNK_BITS] for at in range(0, COUNTER_BITS, CHUNK_BITS)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The crossbar: ternary cells, and the lanes that add the events of a step into the sums of one block."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, EnableInserter, Module, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,8 @@ class Crossbar(Component):
         The last event is added in this cycle: one cycle after ``over``.
     operations : Out
         Non-zero cells hit, two cycles after the event was added.
+    awake : Out
+        The lanes have something to do; their registers are not clocked otherwise.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -59,6 +61,7 @@ class Crossbar(Component):
                 "sum": Out(signed(core.sum_bits)).array(core.lanes),
                 "done": Out(1),
                 "operations": Out(range(core.lanes + 1)),
+                "awake": Out(1),
             }
         )
         self._cells = section_memory(spec, Section.CROSSBAR)
@@ -73,15 +76,18 @@ class Crossbar(Component):
         core, cells = self._core, self._cells
         m.submodules.crossbar_memory = cells
         join_sections(m, self, self._memories)
-        shown, adding = Signal(), Signal()
-        row = Signal(2 * core.lanes, name="row", reset_less=True)
-        value = self._shift(m, shown)
-        m.d.sync += [shown.eq(self.valid), adding.eq(shown), self.done.eq(self.over)]
-        m.d.comb += cells.read.enable.eq(self.valid)
+        m.submodules.lanes = EnableInserter(self.awake)(lanes := Module())
+        shown, adding = Signal(name="shown"), Signal(name="adding")
+        row, done = Signal(2 * core.lanes, name="row", reset_less=True), Signal(name="is_done")
+        value = self._shift(m, lanes, shown)
+        lanes.d.sync += [shown.eq(self.valid), adding.eq(shown)]
+        m.d.sync += done.eq(self.over)
+        m.d.comb += [cells.read.enable.eq(self.valid), self.done.eq(done)]
         self._address(m)
-        with m.If(shown):
-            m.d.sync += row.eq(cells.read.data)
-        self._add(m, row, value, adding)
+        with lanes.If(shown):
+            lanes.d.sync += row.eq(cells.read.data)
+        counting = self._add(lanes, row, value, adding)
+        m.d.comb += self.awake.eq(self.clear | self.valid | shown | adding | counting)
         return m
 
     def _address(self, m: Module) -> None:
@@ -92,13 +98,13 @@ class Crossbar(Component):
                 with m.Case(extension):
                     m.d.comb += address.eq(Cat(self.block[: bits - extension], self.event))
 
-    def _shift(self, m: Module, shown: Signal) -> Signal:
+    def _shift(self, m: Module, lanes: Module, shown: Signal) -> Signal:
         """Return the register with the value of the event, shifted by what its row says."""
         core = self._core
         if not core.axon_shifts:
             value = Signal(signed(core.payload_bits), name="shifted", reset_less=True)
-            with m.If(shown):
-                m.d.sync += value.eq(self.value)
+            with lanes.If(shown):
+                lanes.d.sync += value.eq(self.value)
             return value
         m.submodules.shift_memory = shifts = self._shifts
         layout = section_struct(self._spec, Section.SHIFT)
@@ -108,17 +114,20 @@ class Crossbar(Component):
             shifts.read.enable.eq(self.valid),
             shifts.read.address.eq(self.event >> self.extension if core.max_extension > 1 else self.event),
         ]
-        with m.If(shown):
-            m.d.sync += value.eq(self.value << word.shift)
+        with lanes.If(shown):
+            lanes.d.sync += value.eq(self.value << word.shift)
         return value
 
-    def _add(self, m: Module, row: Value, value: Signal, adding: Signal) -> None:
+    def _add(self, m: Module, row: Value, value: Signal, adding: Signal) -> Value:
         """Add plus or minus the value in every lane whose cell is not zero; a cell is (not zero, negative).
 
-        A negative cell adds the complement and one, which comes in below the lowest bit.
+        A negative cell adds the complement and one, which comes in below the lowest bit. Return whether cells
+        are still being counted.
         """
         hits = []
-        for lane, total in enumerate(self.sum):
+        for lane, shown in enumerate(self.sum):
+            total = Signal.like(shown, name=f"sum{lane}", reset_less=True)
+            m.d.comb += shown.eq(total)
             hit, negative = row[2 * lane], row[2 * lane + 1]
             term = Cat(negative, value.as_unsigned() ^ negative.replicate(len(value))).as_signed()
             with m.If(self.clear):
@@ -126,11 +135,16 @@ class Crossbar(Component):
             with m.Elif(adding & hit):
                 m.d.sync += total.eq((Cat(negative, total).as_signed() + term) >> 1)
             hits.append(hit)
-        self._count(m, hits, adding)
+        return self._count(m, hits, adding)
 
-    def _count(self, m: Module, hits: list[Value], adding: Signal) -> None:
-        """Count the cells that were not zero, behind a register on either side."""
-        hit, fresh, count = Signal(len(hits), reset_less=True), Signal(), Signal.like(self.operations)
+    def _count(self, m: Module, hits: list[Value], adding: Signal) -> Value:
+        """Count the cells that were not zero, behind a register on either side; return whether it goes on."""
+        hit, fresh, counted = (
+            Signal(len(hits), reset_less=True),
+            Signal(name="fresh"),
+            Signal(name="counted", reset_less=True),
+        )
+        count = Signal.like(self.operations)
         totals: list[Value] = list(hit)
         while len(totals) > 1:
             totals = [a + b for a, b in zip(totals[::2], totals[1::2], strict=True)]
@@ -138,4 +152,5 @@ class Crossbar(Component):
             m.d.sync += hit.eq(Cat(hits))
         with m.If(fresh):
             m.d.comb += count.eq(totals[0])
-        m.d.sync += [fresh.eq(adding), self.operations.eq(count)]
+        m.d.sync += [fresh.eq(adding), counted.eq(fresh), self.operations.eq(count)]
+        return fresh | counted

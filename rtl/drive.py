@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drive of a neuron: its column sums times the strengths, one column a cycle (rule 6)."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import STRENGTH_BITS, SystemSpec, bits_for
@@ -30,6 +30,8 @@ class Drive(Component):
         The sum of products since the first column.
     whole : Out
         The last column is in the drive since this cycle.
+    awake : Out
+        A column is on its way.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -45,6 +47,7 @@ class Drive(Component):
                 "strength": In(signed(STRENGTH_BITS)).array(core.strengths),
                 "whole": Out(1),
                 "drive": Out(signed(core.drive_bits)),
+                "awake": Out(1),
             }
         )
 
@@ -65,7 +68,7 @@ class Drive(Component):
         product = self._product(m, live[-4:], lane, digit)
         drive = register(signed(self._core.drive_bits), "accumulator")
         whole = Signal(name="is_whole")
-        m.d.comb += [self.drive.eq(drive), self.whole.eq(whole)]
+        m.d.comb += [self.drive.eq(drive), self.whole.eq(whole), self.awake.eq(Cat(live, whole).any())]
         m.d.sync += whole.eq(live[-1] & ends[-1])
         with m.If(live[-1]):
             m.d.sync += drive.eq(Mux(begins[-1], 0, drive) + product)

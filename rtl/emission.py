@@ -38,6 +38,8 @@ class Emitter(Component):
         Packets of an earlier sender are left: no sender can be taken.
     free : Out
         Nothing is left to send after this cycle.
+    awake : Out
+        Something is sent; the registers are not clocked otherwise.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -59,6 +61,7 @@ class Emitter(Component):
                 "o": Out(flit_stream(spec)),
                 "busy": Out(1),
                 "free": Out(1),
+                "awake": Out(1),
             }
         )
         self._memory = section_memory(spec, Section.FANOUT)
@@ -78,6 +81,7 @@ class Emitter(Component):
             done.eq(self.o.ready & final & target.last),
             self.busy.eq(busy),
             self.free.eq(~active | done),
+            self.awake.eq(active),
         ]
         self._begin_or_go_on(m, busy, kept, now)
         with m.If(active):

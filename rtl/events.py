@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event banks: one collects packets for the next step, one is scanned for each block of this step."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,7 +18,8 @@ PLACE_BITS = bits_for(PRESENCE_WORD)
 class Bank(Component):
     """The memories of one bank: values, and the levels of presence words below a summary of flip-flops.
 
-    A clear bit of a level says that the word below reads as zero, so only the summary is ever cleared.
+    A clear bit of a level says that the word below reads as zero, so only the summary is ever cleared. The
+    bank that collects ``first`` after reset is empty then; the other one is emptied before it collects.
 
     Members
     -------
@@ -36,8 +37,8 @@ class Bank(Component):
         Which words of the last level hold a bit.
     """
 
-    def __init__(self, core: CoreSpec) -> None:
-        self._levels = levels_of(core)
+    def __init__(self, core: CoreSpec, *, first: bool) -> None:
+        self._levels, self._first = levels_of(core), first
         super().__init__(
             {
                 "look": In(ReadPort(core.extended_axons, core.payload_bits)),
@@ -75,7 +76,7 @@ class Bank(Component):
                 memory.write.address.eq(self.marked[(number + 1) * PLACE_BITS :]),
                 memory.write.data.eq(self.words[number]),
             ]
-        summary = Signal.like(self.summary)
+        summary = Signal.like(self.summary, reset_less=not self._first)
         m.d.comb += self.summary.eq(summary)
         last = self.marked[len(self._levels) * PLACE_BITS :]
         with m.If(self.empty):
@@ -88,8 +89,8 @@ class Bank(Component):
 class _Stage:
     """A packet on its way into a bank."""
 
-    def __init__(self, core: CoreSpec, name: str) -> None:
-        self.valid = Signal(name=name)
+    def __init__(self, core: CoreSpec, name: str, *, reset_less: bool) -> None:
+        self.valid = Signal(name=name, reset_less=reset_less)
         self.bank = Signal(name=f"{name}_bank", reset_less=True)
         self.axon = Signal(range(core.extended_axons), name=f"{name}_axon", reset_less=True)
         self.payload = Signal(signed(core.payload_bits), name=f"{name}_payload", reset_less=True)
@@ -121,6 +122,10 @@ class EventScheduler(Component):
         All events have been handed out, in the cycle in which there is none.
     delivered, merged, refused : Out
         For the counters.
+    awake : Out
+        A packet is on its way into a bank; the registers that it passes are not clocked otherwise.
+    scans : Out
+        Events are handed out, or will be; the registers of the scan are not clocked otherwise.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -141,9 +146,11 @@ class EventScheduler(Component):
                 "delivered": Out(1),
                 "merged": Out(1),
                 "refused": Out(1),
+                "awake": Out(1),
+                "scans": Out(1),
             }
         )
-        self._banks = [Bank(core) for _ in range(2)]
+        self._banks = [Bank(core, first=number == 0) for number in range(2)]
         self._scan = Scan(core)
         self._collecting = Signal(name="collecting")
 
@@ -151,7 +158,8 @@ class EventScheduler(Component):
         """Give each bank to the arrivals or to the scan."""
         m = Module()
         collecting, scan = self._collecting, self._scan
-        m.submodules.scan = scan
+        m.submodules.scan = EnableInserter(scan.awake)(scan)
+        m.submodules.merge = EnableInserter(self.awake)(merge := Module())
         for number, bank in enumerate(self._banks):
             m.submodules[f"bank{number}"] = bank
             m.d.comb += bank.empty.eq(self.swap & (collecting != number))
@@ -168,8 +176,9 @@ class EventScheduler(Component):
             self.event.eq(scan.event),
             self.over.eq(scan.over),
             scan.begin.eq(self.begin),
+            self.scans.eq(scan.awake),
         ]
-        self._merge(m)
+        self._merge(merge)
         return m
 
     def _look(self, m: Module, bank: Bank) -> None:
@@ -203,7 +212,10 @@ class EventScheduler(Component):
         The value of the packet before is written when this one is compared, that of the one before it when
         this one reads: both are forwarded.
         """
-        stages = [_Stage(self._core, name) for name in ("looked", "compared")]
+        stages = [
+            _Stage(self._core, name, reset_less=name == "compared")  # it stores what no presence bit tells of
+            for name in ("looked", "compared")
+        ]
         looked, compared = stages
         before = [stage.holds(self.axon) for stage in stages]
         again = [Signal(name=f"again_{name}", reset_less=True) for name in ("last", "before", "now")]
@@ -223,7 +235,10 @@ class EventScheduler(Component):
         m.d.comb += merged.eq(Mux(was & (old > compared.payload), old, compared.payload))
         with m.If(compared.valid):
             m.d.sync += written.eq(merged)
-        m.d.comb += self.merged.eq(looked.valid & known)
+        m.d.comb += [
+            self.merged.eq(looked.valid & known),
+            self.awake.eq(self.delivered | looked.valid | compared.valid),
+        ]
         for number, bank in enumerate(self._banks):
             m.d.comb += [
                 bank.mark.eq(looked.valid & (looked.bank == number)),

@@ -3,6 +3,8 @@
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from amaranth._toolchain.yosys import YosysError
@@ -15,6 +17,7 @@ from emu.spec import SystemSpec
 from emu.words import TABLES, Section, flit_layout, section_layout, section_words, sections_of
 from rtl.chip import Chip
 from rtl.core import Neurocore
+from rtl.macros import MACRO_FILE, Macro, macro_verilog, macros_of
 from rtl.memory import Body
 from rtl.router import Router
 from rtl.start_values import without_start_values
@@ -56,11 +59,11 @@ def _wake_with_reset(module: str) -> str:
     return _WAKE.sub("", module).replace(f"if ({wake.group(1)} )", "if (rst)")
 
 
-def _convert(component: wiring.Component, name: str) -> str:
+def _convert(component: wiring.Component, name: str, memories: Body = Body.INFERRED) -> str:
     """Return a component's Verilog, without source paths and without memory contents: hardware has none."""
     try:
         text: str = verilog.convert(
-            component, name=name, platform=Body.INFERRED, emit_src=False, strip_internal_attrs=True
+            component, name=name, platform=memories, emit_src=False, strip_internal_attrs=True
         )
     except YosysError as error:
         reason = (str(error).strip().splitlines() or ["it said nothing"])[-1]
@@ -72,38 +75,49 @@ def _convert(component: wiring.Component, name: str) -> str:
     return _STYLE + "".join(map(_wake_with_reset, modules))
 
 
-def chip_verilog(spec: SystemSpec) -> dict[str, str]:
+def chip_verilog(spec: SystemSpec, memories: Body = Body.INFERRED) -> dict[str, str]:
     """Return file name -> Verilog text of a chip, the same text for the same sizes.
+
+    Parameters
+    ----------
+    memories : what stands for a memory; with macros their modules are in a file of their own, the first one.
 
     Raises
     ------
     VerilogError
         If the generator is missing or broke down.
     """
-    return {
-        "neurocore.v": _convert(Neurocore(spec), "neurocore"),
+    neurocore = _convert(Neurocore(spec), "neurocore", memories)
+    macros = {MACRO_FILE: macro_verilog(macros_of(neurocore))} if memories is Body.MACRO else {}
+    return macros | {
+        "neurocore.v": neurocore,
         "router.v": _convert(Router(spec), "router"),
         "chip.v": _convert(Chip(spec), "chip"),
     }
 
 
-def describe(spec: SystemSpec) -> dict[str, object]:
-    """Return the sizes, the flit, and every memory of a core, as the sidecar tells them."""
+def describe(
+    spec: SystemSpec, files: Sequence[str] = VERILOG_FILES, macros: Sequence[Macro] = ()
+) -> dict[str, object]:
+    """Return the sizes, the flit, and every memory of a core, as the sidecar tells them; and its macros."""
     memories = [s for s in sections_of(spec) if s in TABLES or s == Section.CROSSBAR]
     return {
         "spec": spec.to_dict(),
         "top": "chip",
-        "files": list(VERILOG_FILES),
+        "files": list(files),
         "flit": {field.name: field.bits for field in flit_layout(spec)},
         "control_words": section_words(spec, Section.CONTROL),
         "memories": {
             s.name.lower(): {"words": section_words(spec, s), "bits": layout_bits(section_layout(spec, s))}
             for s in memories
         },
+        "macros": {macro.name: asdict(macro) for macro in macros},
     }
 
 
-def write_verilog(spec: SystemSpec, directory: Path, *, initial: bool = True) -> list[Path]:
+def write_verilog(
+    spec: SystemSpec, directory: Path, *, initial: bool = True, memories: Body = Body.INFERRED
+) -> list[Path]:
     """Write the chip's files and, last, its sidecar into a directory; return them.
 
     Parameters
@@ -111,11 +125,14 @@ def write_verilog(spec: SystemSpec, directory: Path, *, initial: bool = True) ->
     initial : bool
         Declare the registers' start values, which a simulator and most FPGAs honour; the design needs none,
         it needs a cycle of reset.
+    memories : Body
+        What stands for a memory.
     """
-    design = chip_verilog(spec)
+    design = chip_verilog(spec, memories)
     if not initial:
         design = {name: without_start_values(text) for name, text in design.items()}
-    texts = {**design, SIDECAR: json.dumps(describe(spec), indent=2) + "\n"}
+    told = describe(spec, list(design), macros_of(design.get(MACRO_FILE, "")))
+    texts = {**design, SIDECAR: json.dumps(told, indent=2) + "\n"}
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (directory / name).write_text(text)

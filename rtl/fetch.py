@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what the memories hold of a neuron: its word, its state and its profile."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -9,13 +9,15 @@ from emu.spec import SystemSpec
 from emu.words import Section
 from rtl.component import Component
 from rtl.layouts import section_struct
-from rtl.visit import record
+from rtl.visit import record, register
 
 __all__ = ["Fetch"]
 
 
 class Fetch(Component):
     """Two stages: the word and the state come, then they stand in registers while the profile comes.
+
+    What reset leaves on its way here goes no further than to the drive, which it empties.
 
     Members
     -------
@@ -29,6 +31,8 @@ class Fetch(Component):
         Two cycles after ``begins``: the profile memory shows the neuron's profile.
     its_word, its_state : Out
         Valid with ``fetched``.
+    awake : Out
+        A neuron is asked for or on its way.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -44,6 +48,7 @@ class Fetch(Component):
                 "fetched": Out(1),
                 "its_word": Out(word),
                 "its_state": Out(state),
+                "awake": Out(1),
             }
         )
 
@@ -51,7 +56,7 @@ class Fetch(Component):
         """Register the words in the cycle in which they come."""
         m = Module()
         here = record(self._words, "here")
-        comes, fetched = Signal(name="comes"), Signal(name="is_fetched")
+        comes, fetched = register(1, "comes"), register(1, "is_fetched")
         m.d.sync += [comes.eq(self.begins), fetched.eq(comes)]
         with m.If(comes):
             m.d.sync += [here.word.eq(self.word), here.state.eq(self.state)]
@@ -59,6 +64,7 @@ class Fetch(Component):
             self.read_enable.eq(comes),
             self.read_address.eq(self.word.profile),
             self.fetched.eq(fetched),
+            self.awake.eq(self.begins | comes | fetched),
             self.its_word.eq(here.word),
             self.its_state.eq(here.state),
         ]

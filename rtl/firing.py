@@ -32,6 +32,8 @@ class Firing(Component):
         Its state as it is stored, and its count.
     sender, payload, unary : Out
         It sends; the payload of its packets; one packet for each crossed threshold.
+    awake : Out
+        A neuron comes or is there.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -50,6 +52,7 @@ class Firing(Component):
                 "sender": Out(1),
                 "payload": Out(signed(spec.core.payload_bits)),
                 "unary": Out(1),
+                "awake": Out(1),
             }
         )
 
@@ -58,12 +61,13 @@ class Firing(Component):
         m = Module()
         found, visit = self.found, record(self.visit.shape(), "kept")
         count, fired = register(signed(CROSSED_BITS), "crossings"), Signal(name="fired")
-        ready, sender, unary = Signal(name="is_ready"), Signal(name="is_sender"), register(1, "is_unary")
+        ready, sender, unary = Signal(name="is_ready"), register(1, "is_sender"), register(1, "is_unary")
         payload = register(signed(self._core.payload_bits), "sent")
         m.d.comb += [
             fired.eq(self.crossed != 0),
             self.sends.eq(self.valid & fired & found.connected),
             self.ready.eq(ready),
+            self.awake.eq(self.valid | ready),
             Value.cast(self.visit).eq(Value.cast(visit)),
             self.count.eq(count),
             self.sender.eq(sender),

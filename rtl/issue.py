@@ -33,6 +33,8 @@ class Issue(Component):
         Its first column enters in this cycle; its last one does.
     live, lane, digit : Out
         A column enters; its lane and its place among the columns of the neuron.
+    awake : Out
+        Neurons are let in, or will be from the next cycle on.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -52,6 +54,7 @@ class Issue(Component):
                 "live": Out(1),
                 "lane": Out(range(core.lanes)),
                 "digit": Out(range(core.strengths)),
+                "awake": Out(1),
             }
         )
 
@@ -60,7 +63,7 @@ class Issue(Component):
         m = Module()
         busy, left = Signal(name="busy"), register(len(self.count), "left")
         neuron, lane = register(len(self.neuron), "index"), register(len(self.lane), "column")
-        phase, most = Signal(_PHASE_BITS, name="phase"), register(_PHASE_BITS, "most")
+        phase, most = register(_PHASE_BITS, "phase"), register(_PHASE_BITS, "most")
         last_phase, least = Signal(name="last_phase"), Signal(COUNT_BITS, name="least")
         lists = self.entry.fire & (~self.ladder if self._ladder else 1)
         m.d.comb += [
@@ -73,6 +76,7 @@ class Issue(Component):
             self.lane.eq(lane),
             self.digit.eq(phase),
         ]
+        m.d.comb += self.awake.eq(self.start | busy)
         m.d.sync += lane.eq(lane + self.live)
         with m.If(busy):
             m.d.sync += phase.eq(Mux(last_phase, 0, phase + 1))

@@ -47,6 +47,8 @@ class Ladder(Component):
         V less the threshold that a reset subtracts, if the core compares with ladders.
     listed_last : Out
         The last threshold crossed, if it compares with lists.
+    awake : Out
+        A neuron comes or is in a stage.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -71,6 +73,7 @@ class Ladder(Component):
                 "crossed": Out(signed(CROSSED_BITS)),
                 "left": Out(signed(self._difference)),
                 "listed_last": Out(signed(core.threshold_bits)),
+                "awake": Out(1),
             }
         )
 
@@ -92,6 +95,7 @@ class Ladder(Component):
         """One stage to begin, then one for each bit."""
         m = Module()
         stage, valid = self._begin(m)
+        busy = [self.enter, valid]
         for bit in reversed(range(rungs(self._spec))):
             following, arrived = self._stage(f"stage{bit}"), Signal(name=f"valid{bit}")
             m.d.sync += arrived.eq(valid)
@@ -99,9 +103,11 @@ class Ladder(Component):
                 self._pass(m, bit, stage, following)
                 self._rung(m, bit, stage, following)
             stage, valid = following, arrived
+            busy.append(valid)
         rest = stage.rest[self._fraction :].as_signed()
         m.d.comb += [
             self.valid.eq(valid),
+            self.awake.eq(Cat(busy).any()),
             self.found.eq(stage.visit),
             self.crossed.eq(stage.count),
             self.listed_last.eq(rest),

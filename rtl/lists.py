@@ -44,6 +44,8 @@ class ListQuantiser(Component):
         The last word meets the potential in this cycle.
     crossed, last : Out
         A cycle later: how many are crossed, and the crossed one that is last in the list.
+    awake : Out
+        A word is asked for or on its way.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -65,6 +67,7 @@ class ListQuantiser(Component):
                 "meets": Out(1),
                 "crossed": Out(COUNT_BITS),
                 "last": Out(signed(core.threshold_bits)),
+                "awake": Out(1),
             }
         )
 
@@ -85,7 +88,11 @@ class ListQuantiser(Component):
             m.d.sync += came.eq(asked)
         with m.If(came_valid):
             m.d.sync += [here.eq(came), word.eq(Value.cast(self.read_data))]
-        m.d.comb += [Value.cast(self.word).eq(word), self.meets.eq(here_valid & here.ends)]
+        m.d.comb += [
+            Value.cast(self.word).eq(word),
+            self.meets.eq(here_valid & here.ends),
+            self.awake.eq(now | came_valid | here_valid),
+        ]
         self._compare(m, here_valid, here)
         return m
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The membrane: base, decays, current and potential of a neuron (rule 6 of `docs/reference/machine.md`)."""
 
-from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +9,7 @@ from emu.spec import DELTA_BITS, SystemSpec
 from emu.words import Reset, Section
 from rtl.component import Component
 from rtl.layouts import section_struct
-from rtl.visit import load, record, visit_struct
+from rtl.visit import load, record, register, visit_struct
 
 __all__ = ["Membrane", "clip"]
 
@@ -39,7 +39,8 @@ class Membrane(Component):
     Its words come in cycle t (`fetched`), its profile is in the memory's output then. In t + 1 the factors of
     the decays are there, in t + 2 their products, in t + 3 the base; in t + 2 already if nothing decays.
     There it waits until its drive is whole (`ready`); one cycle later the current is clipped, two cycles
-    later the potential.
+    later the potential. Reset leaves all of it: a neuron goes on if its drive is whole, and is compared if
+    its thresholds come.
 
     Members
     -------
@@ -55,6 +56,8 @@ class Membrane(Component):
         Of the neuron that waits.
     valid, visit : Out
         Two cycles after ``ready``; ``visit`` stays until the next.
+    awake : Out
+        A neuron moves; one that waits does not.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -76,6 +79,7 @@ class Membrane(Component):
                 "threshold_base": Out(word.members["threshold_base"]),
                 "valid": Out(1),
                 "visit": Out(self._visit),
+                "awake": Out(1),
             }
         )
 
@@ -105,7 +109,7 @@ class Membrane(Component):
         """Factors, products, base; then current and potential."""
         m = Module()
         begun, multiplied, waiting = self._stages()
-        has_begun, has_product = Signal(name="has_begun"), Signal(name="has_product")
+        has_begun, has_product = register(1, "has_begun"), register(1, "has_product")
         m.d.sync += has_begun.eq(self.fetched)
         with m.If(self.fetched):
             self._begin(m, begun)
@@ -118,7 +122,10 @@ class Membrane(Component):
         with m.If(has_product):
             self._settle(m, multiplied, waiting)
         m.d.comb += [self.silent.eq(waiting.visit.silent), self.threshold_base.eq(waiting.base)]
-        self._store(m, *self._drive(m, waiting))
+        moves_on = self._store(m, *self._drive(m, waiting))
+        m.d.comb += self.awake.eq(
+            Cat(self.fetched, has_begun, has_product, self.ready, moves_on, self.valid).any()
+        )
         return m
 
     def _begin(self, m: Module, begun: data.View) -> None:
@@ -173,7 +180,7 @@ class Membrane(Component):
         core, visit = self._core, waiting.visit
         wide = max(core.drive_bits, core.potential_bits)
         moved = self._stage("moved", start=signed(core.potential_bits + 1), added=signed(wide))
-        moves_on, added = Signal(name="moves_on"), Value.cast(self.drive)
+        moves_on, added = register(1, "moves_on"), Value.cast(self.drive)
         m.d.sync += moves_on.eq(self.ready)
         if core.synaptic_current:
             current, clipped = clip(m, visit.current + self.drive, core.potential_bits, "current")
@@ -188,12 +195,13 @@ class Membrane(Component):
                     m.d.sync += moved.visit.clipped.eq(waiting.filters & clipped)
         return moved, moves_on
 
-    def _store(self, m: Module, moved: data.View, moves_on: Signal) -> None:
-        """Add both and clip: the potential that is compared."""
-        visit, valid = record(self._visit, "met"), Signal(name="arrives")
+    def _store(self, m: Module, moved: data.View, moves_on: Signal) -> Signal:
+        """Add both and clip: the potential that is compared; return whether there is one."""
+        visit, valid = record(self._visit, "met"), register(1, "arrives")
         potential, clipped = clip(m, moved.start + moved.added, self._core.potential_bits, "potential")
         m.d.sync += valid.eq(moves_on)
         m.d.comb += [self.valid.eq(valid), Value.cast(self.visit).eq(Value.cast(visit))]
         with m.If(moves_on):
             load(m, visit, moved.visit)
             m.d.sync += [visit.potential.eq(potential), visit.clipped.eq(moved.visit.clipped + clipped)]
+        return moves_on

@@ -4,7 +4,7 @@
 import enum
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from emu.spec import CHUNK_BITS, SystemSpec, bits_for
 from emu.words import Section, section_layout, section_words
 from rtl.component import Component
 from rtl.layouts import InspectSignature, ProgramSignature
+from rtl.macros import Macro
 
 __all__ = [
     "Body",
@@ -31,11 +32,14 @@ class Body(enum.Enum):
     """What stands for a memory; a generator names it as its platform.
 
     SIMULATION shows garbage where a macro may: it is what a simulator of this Python gets. INFERRED is one
-    array for each granule, which FPGA tools map to block or distributed memory.
+    array for each granule, which FPGA tools map to block or distributed memory. MACRO is an instance of a
+    module that is named by its ports and sizes, see `rtl.macros`: its text is in a file of its own, to be
+    replaced by what a memory compiler gives.
     """
 
     SIMULATION = enum.auto()
     INFERRED = enum.auto()
+    MACRO = enum.auto()
 
 
 class ReadPort(wiring.Signature):
@@ -74,6 +78,14 @@ class SharedPort(wiring.Signature):
         )
 
 
+def _macro(m: Module, macro: Macro, **pins: Value) -> Value:
+    """Place an instance of a macro; return the word it shows."""
+    shown = Signal(macro.bits, name="shown")
+    ports = {f"i_{name}": value for name, value in pins.items()}
+    m.submodules.macro = Instance(macro.name, i_clk=ClockSignal(), **ports, o_shown=shown)
+    return shown
+
+
 def _arrays(m: Module, depth: int, granule: int, *, read: Value, write: Value, data: Value) -> Value:
     """Build an array for each granule of ``data``, the last for what is left; return the word read.
 
@@ -100,7 +112,7 @@ def _shown(m: Module, platform: object, word: Value, *, access: Value, garbage: 
     """Return the word; in a simulation its complement if the last access brought ``garbage``."""
     if platform is Body.INFERRED:
         return word
-    spoilt = Signal(name="spoilt")
+    spoilt = Signal(name="spoilt", reset_less=True)
     with m.If(access):
         m.d.sync += spoilt.eq(garbage)
     return Mux(spoilt, ~word, word)
@@ -123,11 +135,16 @@ class SinglePort(Component):
 
     def __init__(self, *, depth: int, bits: int, granule: int | None = None) -> None:
         self._depth, self._granule = depth, granule or bits
+        self.macro = Macro(kind="1rw", words=depth, bits=bits, granule=self._granule)
         super().__init__({"port": In(SharedPort(depth, bits, -(-bits // self._granule)))})
 
     def elaborate(self, platform: object) -> Module:
         """Read unless something is written."""
         m, port = Module(), self.port
+        if platform is Body.MACRO:
+            pins = {name: getattr(port, name) for name in ("enable", "write", "address", "store")}
+            m.d.comb += port.data.eq(_macro(m, self.macro, **pins))
+            return m
         write = port.write & port.enable.replicate(len(port.write))
         word = _arrays(
             m,
@@ -155,11 +172,17 @@ class DualPort(Component):
     def __init__(self, *, depth: int, bits: int, granule: int | None = None) -> None:
         self._depth, self._granule = depth, granule or bits
         granules = -(-bits // self._granule)
+        self.macro = Macro(kind="1r1w", words=depth, bits=bits, granule=self._granule)
         super().__init__({"write": In(WritePort(depth, bits, granules)), "read": In(ReadPort(depth, bits))})
 
     def elaborate(self, platform: object) -> Module:
         """Join both ports to the arrays."""
         m, read, write = Module(), self.read, self.write
+        if platform is Body.MACRO:
+            pins = {"read": read.enable, "read_address": read.address}
+            pins |= {"write": write.enable, "write_address": write.address, "store": write.data}
+            m.d.comb += read.data.eq(_macro(m, self.macro, **pins))
+            return m
         word = _arrays(
             m,
             self._depth,

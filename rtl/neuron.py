@@ -27,8 +27,8 @@ _MEMORIES = (Section.NEURON, Section.PROFILE, Section.THRESHOLD, Section.STATE)
 class Walk(Component):
     """A rigid pipeline that visits the neurons of a block, one in every II cycles.
 
-    All its stages stand still while a sender meets a busy emitter, and only then
-    (`docs/reference/cycles.md`).
+    All its stages stand still while a sender meets a busy emitter (`docs/reference/cycles.md`), and each of
+    them while it has nothing to do.
 
     Members
     -------
@@ -96,7 +96,9 @@ class Walk(Component):
         m = Module()
         moves = Signal(name="moves")
         for name in ("issue", "drive", "fetch", "membrane", "quantiser", "firing"):
-            m.submodules[name] = EnableInserter(moves)(getattr(self, f"_{name}"))
+            stage, clocked = getattr(self, f"_{name}"), Signal(name=f"{name}_clocked")
+            m.d.comb += clocked.eq(moves & stage.awake)
+            m.submodules[name] = EnableInserter(clocked)(stage)
         m.submodules.emitter = self._emitter
         m.d.comb += moves.eq(~(self._firing.ready & self._firing.sender & self._emitter.busy))
         join_sections(m, self, [*self._memories.values(), self._emitter])
@@ -180,7 +182,7 @@ class Walk(Component):
         """Store the neuron that is at the emitter, count it, and see the end of the walk."""
         firing, visit, states = self._firing, self._firing.visit, self._memories[Section.STATE]
         neuron, left = register(len(self.neuron), "leaving"), register(len(self.count), "left")
-        over, last = Signal(name="over"), Signal(name="last")
+        over, last = register(1, "over"), Signal(name="last")
         listed = ~self.ladder if self._core.ladder else 1
         compared = Mux(listed, self.entry.threshold_count, 1)
         m.d.comb += [

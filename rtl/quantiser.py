@@ -37,6 +37,8 @@ class Quantiser(Component):
         The count of its thresholds.
     left : Out
         Its potential less the threshold that a reset subtracts.
+    awake : Out
+        A neuron asks for thresholds or is compared.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -57,6 +59,7 @@ class Quantiser(Component):
                 "found": Out(visit_struct(spec)),
                 "crossed": Out(signed(CROSSED_BITS)),
                 "left": Out(signed(spec.core.threshold_bits + 1)),
+                "awake": Out(1),
             }
         )
 
@@ -89,6 +92,7 @@ class Quantiser(Component):
             m.d.sync += Value.cast(found).eq(Value.cast(self.visit))
         m.d.comb += [
             self.valid.eq(valid),
+            self.awake.eq(self._lists.awake | valid),
             Value.cast(self.found).eq(Value.cast(found)),
             self.crossed.eq(self._lists.crossed),
         ]
@@ -108,6 +112,7 @@ class Quantiser(Component):
             ladder.low.eq(self.entry.threshold_first),
             ladder.high.eq(self.entry.threshold_count),
             self.valid.eq(ladder.valid),
+            self.awake.eq(self._lists.awake | ladder.awake),
             Value.cast(self.found).eq(Value.cast(ladder.found)),
             self.crossed.eq(ladder.crossed),
         ]

@@ -80,6 +80,8 @@ class Scan(Component):
         An event, and its axon.
     over : Out
         There is no further event: the first cycle after the last one, or in which the first could be.
+    awake : Out
+        From ``begin`` to ``over``: the scan need not be clocked in other cycles.
     """
 
     def __init__(self, core: CoreSpec) -> None:
@@ -92,13 +94,15 @@ class Scan(Component):
                 "valid": Out(1),
                 "event": Out(range(core.extended_axons)),
                 "over": Out(1),
+                "awake": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """From the summary down to the axons."""
         m = Module()
-        left = Signal(len(self.summary))
+        left = Signal(len(self.summary), name="left")
+        event = Signal.like(self.event, name="event_register", reset_less=True)
         found, _, index = lowest(left)
         takes = Signal(name="take_summary")
         taken = takes
@@ -108,9 +112,9 @@ class Scan(Component):
             m.d.sync += left.eq(left & (left - 1))
         for number in reversed(range(len(self._levels))):
             found, index, taken = self._level(m, number, found, index, taken)
-        warm = Signal(2 * len(self._levels))
-        scanning = Signal()
-        m.d.comb += taken.eq(1)
+        warm = Signal(2 * len(self._levels), name="warm")
+        scanning, running = Signal(name="scanning"), Signal(name="running")
+        m.d.comb += [taken.eq(1), self.event.eq(event), self.awake.eq(self.begin | running)]
         m.d.sync += [
             warm.eq(Cat(self.begin, warm)),
             self.valid.eq(found),
@@ -118,7 +122,11 @@ class Scan(Component):
             scanning.eq(warm[-1] | scanning & found),
         ]
         with m.If(found):
-            m.d.sync += self.event.eq(index)
+            m.d.sync += event.eq(index)
+        with m.If(self.begin):
+            m.d.sync += running.eq(1)
+        with m.Elif(self.over):
+            m.d.sync += running.eq(0)
         return m
 
     def _level(

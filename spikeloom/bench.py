@@ -20,6 +20,7 @@ from mapping.chip import open_chip
 from mapping.datasets.load import load_data
 from mapping.errors import MappingError
 from rtl.export import SIDECAR, VerilogError, write_verilog
+from rtl.memory import Body
 from spikeloom.ending import EXIT_INTERRUPTED, deaf_child, named, shielded
 from spikeloom.files import check_places, write_stimulus
 from spikeloom.first import PARENT
@@ -109,6 +110,7 @@ def export_verilog(
     mesh: tuple[int, int],
     changes: Mapping[str, Any],
     initial: bool = True,
+    memories: Body = Body.INFERRED,
 ) -> list[Path]:
     """Write a chip's Verilog and its bench; return the files.
 
@@ -116,6 +118,7 @@ def export_verilog(
     ----------
     image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
     initial : declare the registers' start values.
+    memories : what stands for a memory.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def export_verilog(
             raise MappingError(f"The chip cannot be built: {clause(error)}.") from None
     with _stage(directory) as stage:
         try:
-            write_verilog(spec, stage, initial=initial)
+            write_verilog(spec, stage, initial=initial, memories=memories)
         except VerilogError as error:
             raise BenchEnvironmentError(str(error)) from error
         _write_bench(stage, directory)

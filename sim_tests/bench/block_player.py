@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import ResetInserter, Signal, Value
@@ -48,10 +48,20 @@ def play(
 
 
 class Bench:
-    """A block under test with what was seen of it so far; `play` for inputs that depend on outputs."""
+    """A block under test with what was seen of it so far; `play` for inputs that depend on outputs.
 
-    def __init__(self, component: Component, watch: Sequence[str], *, hold: Row | None = None) -> None:
-        self._component, self._hold = component, dict(hold or {})
+    ``inserter`` gives the block's registers a reset: all that have one, unless a test knows better.
+    """
+
+    def __init__(
+        self,
+        component: Component,
+        watch: Sequence[str],
+        *,
+        hold: Row | None = None,
+        inserter: Callable[[Signal], Callable[[Component], Any]] = ResetInserter,
+    ) -> None:
+        self._component, self._hold, self._inserter = component, dict(hold or {}), inserter
         self._watch = {path: member(component, path) for path in watch}
         self.trace: list[dict[str, int]] = []
 
@@ -80,7 +90,7 @@ class Bench:
                 self.trace.append({path: context.get(signal) for path, signal in self._watch.items()})
                 await context.tick()
 
-        simulator: Any = Simulator(ResetInserter(reset)(self._component))
+        simulator: Any = Simulator(self._inserter(reset)(self._component))
         simulator.add_clock(1e-6)
         simulator.add_testbench(process)
         simulator.run()

@@ -49,8 +49,8 @@ __all__ = [
     "rehearse",
 ]
 
-RESET_CYCLES = 3
-"""Cycles for which reset is held."""
+RESET_CYCLES = 1
+"""Cycles for which reset is held: one must do. In more, whatever is in a pipeline would leave it unseen."""
 
 STEPS, PACKETS, CROSSED = 3, 4, 2
 """Steps of the foreign run, packets that the host feeds to all cores in each, most crossings of a neuron."""

@@ -32,12 +32,21 @@ NoInitial = Annotated[
     bool, typer.Option("--no-initial", help="Leave out the registers' start values: silicon has none.")
 ]
 
+Memories = Annotated[
+    str,
+    typer.Option(
+        "--memories",
+        help="inferred: arrays, for FPGAs. macro: instances of modules in memories.v, to replace.",
+    ),
+]
+
 
 @app.command(
     epilog=examples(
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
         "spikeloom verilog --preset small --no-initial -o design/",
+        "spikeloom verilog --preset small --memories macro -o design/",
     )
 )
 def verilog(
@@ -50,8 +59,10 @@ def verilog(
     columns: Columns = None,
     lanes: Lanes = None,
     no_initial: NoInitial = False,
+    memories: Memories = "inferred",
 ) -> None:
     """Write the Verilog of a chip, the same text for the same sizes, and the bench that verifies it."""
+    from rtl.memory import Body
     from spikeloom.bench import export_verilog
     from spikeloom.terminal import console
 
@@ -59,9 +70,18 @@ def verilog(
     changes = {name: value for name, value in sizes.items() if value is not None}
     if image is not None and (preset or mesh or changes):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
+    bodies = {"inferred": Body.INFERRED, "macro": Body.MACRO}
+    if memories not in bodies:
+        raise MappingError(f"Memories must be {' or '.join(bodies)}, not {memories!r}.")
     size = mesh_size(mesh) or (2, 2)
     core = preset or "small"
     for path in export_verilog(
-        output, image=image, preset_name=core, mesh=size, changes=changes, initial=not no_initial
+        output,
+        image=image,
+        preset_name=core,
+        mesh=size,
+        changes=changes,
+        initial=not no_initial,
+        memories=bodies[memories],
     ):
         console.print(str(path))

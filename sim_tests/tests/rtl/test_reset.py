@@ -5,30 +5,48 @@ Registers without reset keep what they hold, so these tests also show that nobod
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 
 from emu.host import load_flits
 from emu.spec import SystemSpec, preset
-from emu.words import Kind, Section
+from emu.words import Emission, Kind, Section
 from rtl.arbiter import RoundRobin
 from rtl.component import Component
 from rtl.control import ControlRegisters
 from rtl.core import Neurocore
+from rtl.crossbar import Crossbar
 from rtl.events import EventScheduler
 from rtl.fifo import Fifo
 from rtl.gateway import Gateway
+from rtl.neuron import Walk
 from rtl.program import Programmer
 from rtl.router import PORTS, Router
-from sim_tests.bench.block_player import Bench, Row, flit
+from sim_tests.bench.block_player import Bench, Row, flit, program_rows
 from sim_tests.bench.core_player import point, spike
 from sim_tests.generators.systems import make_core, make_system
+from sim_tests.tests.rtl.walks import PROGRAM
 
 SPEC = SystemSpec(core=preset("tiny"), width=3, height=3)
 ROUNDS = 30
 Rng = np.random.Generator
+
+WALK_ENTRY = {"init": 1, "update": 1, "fire": 1, "threshold_first": 0, "threshold_count": 6}
+WALKED = make_core(
+    [[1] * 5],
+    bias=[5, 6, 7, 8, 9],
+    thresholds=[1, 2, 3, 4, 5, 6, 7, 30],
+    emission=Emission.COUNT,
+    fanout=[[0, 0, 0, 0, 5, False], [0, 0, 1, 1, 6, True]],
+    schedule=[[1, 1, 1, 1, 1, 0, 6]],
+)
+"""Five neurons that all fire and send two packets each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +59,21 @@ class Case:
     draw : one random row of inputs.
     watch : outputs, each with the output that says whether it has a meaning, or with nothing.
     opening : rows after reset that write what reset leaves.
+    setup : rows at the very beginning: memories survive a reset.
+    script : an episode of rows, if not as many drawn ones as ``after``.
     """
 
     build: Callable[[], Component]
-    draw: Callable[[Rng], Row]
+    draw: Callable[[Rng], Row] = lambda _: {}
     watch: dict[str, str]
     opening: list[Row] = field(default_factory=list)
     after: int = 12
+    setup: list[Row] = field(default_factory=list)
+    hold: dict[str, int] = field(default_factory=dict)
+    script: Callable[[Rng], list[Row]] | None = None
+
+    def episode(self, rng: Rng) -> list[Row]:
+        return self.script(rng) if self.script else [self.draw(rng) for _ in range(self.after)]
 
 
 def chance(rng: Rng, share: float) -> int:
@@ -84,11 +110,54 @@ def gateway_row(rng: Rng) -> Row:
     return row
 
 
-def events_row(rng: Rng) -> Row:
-    """A packet, or a token: never both; nothing is scanned between two tokens that may come at once."""
-    swap = chance(rng, 0.2)
-    row = {"limit": 5, "swap": swap, "arrive": chance(rng, 0.6) * (1 - swap)}
-    return row | {"axon": int(rng.integers(6)), "payload": int(rng.integers(-8, 8))}
+MANY = SystemSpec(core=replace(preset("tiny"), axons=256), width=1, height=1)
+"""Axons for four presence words: the summary has several bits."""
+
+
+def arrivals(rng: Rng, cycles: int) -> list[dict[str, int]]:
+    """A packet in every other cycle, for few axons in different words, some beyond the limit."""
+    axons = rng.choice([0, 1, 2, 70, 71, 130, 200, 201], cycles).tolist()
+    payloads = rng.integers(-8, 8, cycles).tolist()
+    return [
+        {"limit": 201, "arrive": chance(rng, 0.6), "axon": axon, "payload": payload}
+        for axon, payload in zip(axons, payloads, strict=True)
+    ]
+
+
+def events_script(rng: Rng) -> list[Row]:
+    """Packets, a token, a scan that meets the packets of the next step: as a core has it, twice."""
+    rows: list[Row] = []
+    for _ in range(2):
+        scan = arrivals(rng, 24)
+        rows += [*arrivals(rng, int(rng.integers(1, 8))), {"swap": 1}, {**scan[0], "begin": 1}, *scan[1:]]
+    return rows
+
+
+def crossbar_script(rng: Rng) -> list[Row]:
+    """Two blocks of events, the second one before the cells of the first are counted."""
+    rows: list[Row] = []
+    for count in rng.integers(1, 5, 2).tolist():
+        rows += [
+            {"clear": 1},
+            *({"valid": 1, "event": e, "value": 3} for e in rng.integers(0, 4, count).tolist()),
+        ]
+        rows += [{"over": 1, "value": 3}, {}]
+    return rows
+
+
+def walk_script(rng: Rng) -> list[Row]:
+    """A walk over all neurons against a router that often refuses, until it is over."""
+    entry = {f"entry.{name}": value for name, value in WALK_ENTRY.items()}
+    return [
+        {
+            **entry,
+            **{f"sums.{lane}": int(lane) + 20 for lane in range(8)},
+            "start": at == 3,
+            "count": WALKED.neurons,
+            "o.ready": int(at > 40) or chance(rng, 0.5),
+        }
+        for at in range(60)
+    ]
 
 
 def programmer_row(rng: Rng) -> Row:
@@ -121,9 +190,32 @@ CASES = {
     "router": Case(build=lambda: Router(SPEC), draw=router_row, watch=port_watch(), after=30),
     "gateway": Case(build=lambda: Gateway(SPEC), draw=gateway_row, watch={"stimulus": "", "outputs": ""}),
     "events": Case(
-        build=lambda: EventScheduler(SPEC),
-        draw=events_row,
-        watch=dict.fromkeys(("delivered", "merged", "refused"), ""),
+        build=lambda: EventScheduler(MANY),
+        script=events_script,
+        watch={
+            **dict.fromkeys(("delivered", "merged", "refused", "valid", "over", "scans"), ""),
+            "event": "valid",
+        },
+    ),
+    "crossbar": Case(
+        build=lambda: Crossbar(SPEC),
+        setup=[
+            {"program.strobe": 1, "program.section": Section.CROSSBAR, "program.address": 4 * axon, **cells}
+            for axon, cells in enumerate([{"program.chunk": 0x5555}, {"program.chunk": 0xDDDD}] * 2)
+        ],
+        script=crossbar_script,
+        watch={**{f"sum.{lane}": "done" for lane in range(8)}, "operations": "", "done": ""},
+    ),
+    "walk": Case(
+        build=lambda: Walk(SPEC),
+        setup=program_rows(WALKED, SPEC, *PROGRAM),
+        hold={"strengths": 1, "strength.0": 1},
+        script=walk_script,
+        watch={
+            **dict.fromkeys(("stored", "o.valid", "stalled", "spikes"), ""),
+            **dict.fromkeys(("neuron", "crossed", "state.potential"), "stored"),
+            "o.payload": "o.valid",
+        },
     ),
     "programmer": Case(
         build=lambda: Programmer(SPEC),
@@ -142,24 +234,70 @@ def seen(case: Case, trace: list[dict[str, int]]) -> list[dict[str, int]]:
     return [{path: c[path] for path, valid in case.watch.items() if not valid or c[valid]} for c in trace]
 
 
-def play(case: Case, rows: list[Row]) -> list[dict[str, int]]:
-    return seen(case, Bench(case.build(), list(case.watch)).run(rows))
+class Forgetful(ResetInserter):  # type: ignore[misc]
+    """Give all registers of a block a reset but one, and write their names down."""
+
+    def __init__(self, reset: Signal, forgotten: int, names: list[str]) -> None:
+        super().__init__(reset)
+        self._forgotten, self._names = forgotten, names
+
+    def _insert_control(self, fragment: Any, domain: Any, lhs_masks: Any) -> None:
+        kept = SimpleNamespace(chunks=lambda: [c for c in lhs_masks.chunks() if self._resets(c[0])])
+        super()._insert_control(fragment, domain, kept)
+
+    def _resets(self, register: Signal) -> bool:
+        if not register.reset_less:
+            self._names.append(register.name)
+        return register.reset_less or len(self._names) != self._forgotten + 1
+
+
+def play(
+    case: Case, rows: list[Row], inserter: Callable[[Signal], Any] = ResetInserter
+) -> list[dict[str, int]]:
+    rows = [*case.setup, *rows]
+    trace = Bench(case.build(), list(case.watch), hold=case.hold, inserter=inserter).run(rows)
+    return seen(case, trace[len(case.setup) :])
+
+
+def differs(
+    case: Case, seed: int, fresh: list[dict[str, int]], inserter: Callable[[Signal], Any] = ResetInserter
+) -> bool:
+    """Whether a block that is reset in mid-run does something else than a new one."""
+    rng = np.random.default_rng(seed)
+    work, rows, ends = [*case.opening, *case.episode(rng)], [], []
+    for place in range(max(ROUNDS, len(work))):
+        dirt = case.episode(rng)
+        cut = place % len(dirt)
+        rows += [*dirt[:cut], {**dirt[cut], "rst": 1}, *work]
+        ends.append(len(rows))
+    dirty = play(case, rows, inserter)
+    return any(dirty[end - len(work) : end] != fresh for end in ends)
+
+
+def as_new(case: Case, seed: int) -> list[dict[str, int]]:
+    """Return what a new block does in the episode that `differs` looks at."""
+    return play(case, [*case.opening, *case.episode(np.random.default_rng(seed))])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_block_is_as_new_after_reset(name: str, seed: int) -> None:
-    case, rng = CASES[name], np.random.default_rng(seed)
-    work = [*case.opening, *(case.draw(rng) for _ in range(case.after))]
-    fresh = play(case, work)
+    fresh = as_new(CASES[name], seed)
     assert len({str(cycle) for cycle in fresh}) > 2
-    rows: list[Row] = []
-    ends = []
-    for _ in range(ROUNDS):
-        rows += [*(case.draw(rng) for _ in range(int(rng.integers(1, 12)))), {**case.draw(rng), "rst": 1}]
-        rows += work
-        ends.append(len(rows))
-    dirty = play(case, rows)
-    assert all(dirty[end - len(work) : end] == fresh for end in ends)
+    assert not differs(CASES[name], seed, fresh)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CASES)
+def test_every_register_of_a_block_needs_its_reset(name: str, seed: int) -> None:
+    """Without any one of them a block that is reset in mid-run is not as new."""
+    case, registers, unneeded = CASES[name], list[str](), []
+    fresh = as_new(case, seed)
+    play(case, [{}], lambda reset: Forgetful(reset, -1, registers))
+    for number, register in enumerate(registers):
+        if not differs(case, seed, fresh, partial(Forgetful, forgotten=number, names=[])):
+            unneeded.append(register)
+    assert registers
+    assert unneeded == [], registers
 
 
 CORE = make_core(
