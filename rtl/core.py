@@ -123,12 +123,13 @@ class Neurocore(Component):
                 getattr(blocks, name).eq(getattr(control, name))
                 for name in ("neurons", "blocks", "per_block")
             ),
-            blocks.advance.eq(walk.start),
+            blocks.advance.eq(walk.begun),
             *(getattr(walk, name).eq(getattr(control, name)) for name in ("strengths", "ladder")),
             *(mine.eq(given) for mine, given in zip(walk.strength, control.strength, strict=True)),
             *(mine.eq(given) for mine, given in zip(walk.sums, crossbar.sum, strict=True)),
             *(getattr(walk, name).eq(getattr(blocks, name)) for name in ("first", "count")),
             walk.entry.eq(entry),
+            crossbar.begin.eq(events.begin),
             crossbar.extension.eq(control.extension),
             crossbar.block.eq(blocks.block),
             *(
@@ -177,7 +178,6 @@ class Neurocore(Component):
 
     def _begin(self, m: Module) -> None:
         """Begin the next block in the next cycle: integrate it, or walk over it at once."""
-        m.d.comb += self._crossbar.clear.eq(1)
         with m.If(self._schedule.entry.integrate):
             m.d.comb += self._events.begin.eq(1)
             m.next = "INTEGRATE"

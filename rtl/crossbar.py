@@ -26,8 +26,8 @@ class Crossbar(Component):
         Chunks of the cells and the shifts.
     extension, block : In
         Log2 of the axons of a row, and the block whose columns are added.
-    clear : In
-        All sums become zero.
+    begin : In
+        All sums are zero from two cycles later on, before the first event is added.
     valid, event : In
         An axon is read in this cycle.
     value : In
@@ -51,7 +51,7 @@ class Crossbar(Component):
                 "inspect": In(InspectSignature()),
                 "extension": In(range(max(2, core.max_extension.bit_length()))),
                 "block": In(range(max(2, core.words))),
-                "clear": In(1),
+                "begin": In(1),
                 "valid": In(1),
                 "event": In(range(core.extended_axons)),
                 "value": In(signed(core.payload_bits)),
@@ -117,11 +117,12 @@ class Crossbar(Component):
 
         A negative cell adds the complement and one, which comes in below the lowest bit.
         """
-        hits = []
+        hits, clear = [], Signal(name="clear", reset_less=True)
+        m.d.sync += clear.eq(self.begin)
         for lane, total in enumerate(self.sum):
             hit, negative = row[2 * lane], row[2 * lane + 1]
             term = Cat(negative, value.as_unsigned() ^ negative.replicate(len(value))).as_signed()
-            with m.If(self.clear):
+            with m.If(clear):
                 m.d.sync += total.eq(0)
             with m.Elif(adding & hit):
                 m.d.sync += total.eq((Cat(negative, total).as_signed() + term) >> 1)
