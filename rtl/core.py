@@ -62,7 +62,7 @@ class Neurocore(Component):
         self._cause, self._router_cause = StickyCause(), StickyCause()
         self._go = Signal(name="go")
         self._paused = Signal(init=1, name="paused")
-        self._pausing = Signal(reset_less=True, name="pausing")
+        self._pausing = Signal(init=1, name="pausing")
 
     def elaborate(self, platform: object) -> Module:
         """Attach the parts, connect program and spikes, and let the phases drive them."""
@@ -102,7 +102,7 @@ class Neurocore(Component):
             programmer.arrive.eq(self.i.valid & (flit.kind > Kind.TOKEN)),
             programmer.kind.eq(flit.kind),
             programmer.data.eq(flit.data),
-            programmer.accepting.eq(Mux(self._go, self._pausing, self._paused)),
+            programmer.accepting.eq(self._pausing),
             self._blocks.rewind.eq(token),
             moved.eq(programmer.reply.valid & programmer.reply.ready),
             self._schedule.look.eq(Mux(programmer.reading, (token | self._go) & moved, token)),
