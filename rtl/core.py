@@ -240,13 +240,15 @@ class Neurocore(Component):
         """Feed the counters."""
         walk, events, counters = self._walk, self._events, self._counters
         program, meter = self._programmer.program, counters.meter
+        merged = Signal(name="merged")  # one cycle later, for the longest way is to find it out
+        m.d.sync += merged.eq(events.merged & ~counters.clear)
         spike_leaves = self.o.valid & self.o.ready & (self.o.payload.kind == Kind.SPIKE)
         m.d.comb += [
             counters.clear.eq(program.strobe & (program.section == Section.COUNTER)),
             meter.spikes.eq(walk.spikes),
             meter.packets.eq(spike_leaves),
             meter.deliveries.eq(events.delivered),
-            meter.merges.eq(events.merged),
+            meter.merges.eq(merged),
             meter.crossbar_words.eq(events.valid),
             meter.synaptic_operations.eq(self._crossbar.operations),
             meter.neuron_updates.eq(walk.visited),
