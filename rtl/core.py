@@ -237,29 +237,29 @@ class Neurocore(Component):
         ]
 
     def _meter(self, m: Module) -> None:
-        """Feed the counters."""
+        """Feed the counters; what takes long to find out counts a cycle later, before it can be read."""
         walk, events, counters = self._walk, self._events, self._counters
         program, meter = self._programmer.program, counters.meter
-        merged = Signal(name="merged")  # one cycle later, for the longest way is to find it out
-        m.d.sync += merged.eq(events.merged & ~counters.clear)
         spike_leaves = self.o.valid & self.o.ready & (self.o.payload.kind == Kind.SPIKE)
         m.d.comb += [
             counters.clear.eq(program.strobe & (program.section == Section.COUNTER)),
             meter.spikes.eq(walk.spikes),
             meter.packets.eq(spike_leaves),
-            meter.deliveries.eq(events.delivered),
-            meter.merges.eq(merged),
             meter.crossbar_words.eq(events.valid),
             meter.synaptic_operations.eq(self._crossbar.operations),
             meter.neuron_updates.eq(walk.visited),
             meter.thresholds.eq(walk.compared),
             meter.saturations.eq(walk.clipped),
-            meter.errors.eq(self._cause.strobe),
             meter.hops.eq(self.hops),
             meter.token_hops.eq(self.token_hops),
             meter.router_errors.eq(self.router_errors),
             *(getattr(meter, a.name.lower()).eq(self.observe.activity == a) for a in Activity),
         ]
+        late = {"deliveries": events.delivered, "merges": events.merged, "errors": self._cause.strobe}
+        for name, event in late.items():
+            counted = Signal(name=f"counted_{name}")
+            m.d.sync += counted.eq(event & ~counters.clear)
+            m.d.comb += getattr(meter, name).eq(counted)
 
     def _observation(self, m: Module) -> None:
         """Show a bench what is stored."""
