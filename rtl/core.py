@@ -62,7 +62,7 @@ class Neurocore(Component):
         self._cause, self._router_cause = StickyCause(), StickyCause()
         self._go = Signal(name="go")
         self._paused = Signal(init=1, name="paused")
-        self._pausing = Signal(reset_less=True, name="pausing")
+        self._pausing = Signal(init=1, name="pausing")
 
     def elaborate(self, platform: object) -> Module:
         """Attach the parts, connect program and spikes, and let the phases drive them."""
@@ -102,7 +102,7 @@ class Neurocore(Component):
             programmer.arrive.eq(self.i.valid & (flit.kind > Kind.TOKEN)),
             programmer.kind.eq(flit.kind),
             programmer.data.eq(flit.data),
-            programmer.accepting.eq(Mux(self._go, self._pausing, self._paused)),
+            programmer.accepting.eq(self._pausing),
             self._blocks.rewind.eq(token),
             moved.eq(programmer.reply.valid & programmer.reply.ready),
             self._schedule.look.eq(Mux(programmer.reading, (token | self._go) & moved, token)),
@@ -123,12 +123,13 @@ class Neurocore(Component):
                 getattr(blocks, name).eq(getattr(control, name))
                 for name in ("neurons", "blocks", "per_block")
             ),
-            blocks.advance.eq(walk.start),
+            blocks.advance.eq(walk.begun),
             *(getattr(walk, name).eq(getattr(control, name)) for name in ("strengths", "ladder")),
             *(mine.eq(given) for mine, given in zip(walk.strength, control.strength, strict=True)),
             *(mine.eq(given) for mine, given in zip(walk.sums, crossbar.sum, strict=True)),
             *(getattr(walk, name).eq(getattr(blocks, name)) for name in ("first", "count")),
             walk.entry.eq(entry),
+            crossbar.begin.eq(events.begin),
             crossbar.extension.eq(control.extension),
             crossbar.block.eq(blocks.block),
             *(
@@ -177,7 +178,6 @@ class Neurocore(Component):
 
     def _begin(self, m: Module) -> None:
         """Begin the next block in the next cycle: integrate it, or walk over it at once."""
-        m.d.comb += self._crossbar.clear.eq(1)
         with m.If(self._schedule.entry.integrate):
             m.d.comb += self._events.begin.eq(1)
             m.next = "INTEGRATE"
@@ -237,7 +237,7 @@ class Neurocore(Component):
         ]
 
     def _meter(self, m: Module) -> None:
-        """Feed the counters."""
+        """Feed the counters; what takes long to find out counts a cycle later, before it can be read."""
         walk, events, counters = self._walk, self._events, self._counters
         program, meter = self._programmer.program, counters.meter
         spike_leaves = self.o.valid & self.o.ready & (self.o.payload.kind == Kind.SPIKE)
@@ -245,19 +245,21 @@ class Neurocore(Component):
             counters.clear.eq(program.strobe & (program.section == Section.COUNTER)),
             meter.spikes.eq(walk.spikes),
             meter.packets.eq(spike_leaves),
-            meter.deliveries.eq(events.delivered),
-            meter.merges.eq(events.merged),
             meter.crossbar_words.eq(events.valid),
             meter.synaptic_operations.eq(self._crossbar.operations),
             meter.neuron_updates.eq(walk.visited),
             meter.thresholds.eq(walk.compared),
             meter.saturations.eq(walk.clipped),
-            meter.errors.eq(self._cause.strobe),
             meter.hops.eq(self.hops),
             meter.token_hops.eq(self.token_hops),
             meter.router_errors.eq(self.router_errors),
             *(getattr(meter, a.name.lower()).eq(self.observe.activity == a) for a in Activity),
         ]
+        late = {"deliveries": events.delivered, "merges": events.merged, "errors": self._cause.strobe}
+        for name, event in late.items():
+            counted = Signal(name=f"counted_{name}")
+            m.d.sync += counted.eq(event & ~counters.clear)
+            m.d.comb += getattr(meter, name).eq(counted)
 
     def _observation(self, m: Module) -> None:
         """Show a bench what is stored."""

@@ -26,8 +26,8 @@ class Crossbar(Component):
         Chunks of the cells and the shifts.
     extension, block : In
         Log2 of the axons of a row, and the block whose columns are added.
-    clear : In
-        All sums become zero.
+    begin : In
+        All sums are zero from two cycles later on, before the first event is added.
     valid, event : In
         An axon is read in this cycle.
     value : In
@@ -53,7 +53,7 @@ class Crossbar(Component):
                 "inspect": In(InspectSignature()),
                 "extension": In(range(max(2, core.max_extension.bit_length()))),
                 "block": In(range(max(2, core.words))),
-                "clear": In(1),
+                "begin": In(1),
                 "valid": In(1),
                 "event": In(range(core.extended_axons)),
                 "value": In(signed(core.payload_bits)),
@@ -87,7 +87,7 @@ class Crossbar(Component):
         with lanes.If(shown):
             lanes.d.sync += row.eq(cells.read.data)
         counting = self._add(lanes, row, value, adding)
-        m.d.comb += self.awake.eq(self.clear | self.valid | shown | adding | counting)
+        m.d.comb += self.awake.eq(self.begin | self.valid | shown | adding | counting)
         return m
 
     def _address(self, m: Module) -> None:
@@ -121,21 +121,22 @@ class Crossbar(Component):
     def _add(self, m: Module, row: Value, value: Signal, adding: Signal) -> Value:
         """Add plus or minus the value in every lane whose cell is not zero; a cell is (not zero, negative).
 
-        A negative cell adds the complement and one, which comes in below the lowest bit. Return whether cells
-        are still being counted.
+        A negative cell adds the complement and one, which comes in below the lowest bit. Return whether sums
+        are about to be cleared or cells still being counted.
         """
-        hits = []
+        hits, clear = [], Signal(name="clear", reset_less=True)
+        m.d.sync += clear.eq(self.begin)
         for lane, shown in enumerate(self.sum):
             total = Signal.like(shown, name=f"sum{lane}", reset_less=True)
             m.d.comb += shown.eq(total)
             hit, negative = row[2 * lane], row[2 * lane + 1]
             term = Cat(negative, value.as_unsigned() ^ negative.replicate(len(value))).as_signed()
-            with m.If(self.clear):
+            with m.If(clear):
                 m.d.sync += total.eq(0)
             with m.Elif(adding & hit):
                 m.d.sync += total.eq((Cat(negative, total).as_signed() + term) >> 1)
             hits.append(hit)
-        return self._count(m, hits, adding)
+        return clear | self._count(m, hits, adding)
 
     def _count(self, m: Module, hits: list[Value], adding: Signal) -> Value:
         """Count the cells that were not zero, behind a register on either side; return whether it goes on."""

@@ -18,6 +18,8 @@ class Drive(Component):
 
     Members
     -------
+    integrates : In
+        The step integrates; else all column sums count as zero.
     live, begins, ends : In
         A column is given; it is a neuron's first, and its last.
     lane, digit : In
@@ -38,6 +40,7 @@ class Drive(Component):
         self._core = core = spec.core
         super().__init__(
             {
+                "integrates": In(1),
                 "live": In(1),
                 "begins": In(1),
                 "ends": In(1),
@@ -88,7 +91,8 @@ class Drive(Component):
                 among: Value = Array(self.sums[index << low : (index + 1) << low])[lane[:low]]
                 m.d.sync += one.eq(among)
         with m.If(live[1]):
-            m.d.sync += [sum_.eq(Array(picked)[group]), strength.eq(Array(self.strength)[its_digit])]
+            m.d.sync += sum_.eq(Mux(self.integrates, Array(picked)[group], 0))
+            m.d.sync += strength.eq(Array(self.strength)[its_digit])
         with m.If(live[2]):
             m.d.sync += product.eq(sum_ * strength)
         return product

@@ -27,8 +27,8 @@ class Issue(Component):
         The block's first neuron and how many it has; valid with ``start``.
     strengths, entry, ladder : In
         What sets the pace; valid from ``start`` on.
-    neuron : Out
-        The neuron that is let in.
+    neuron, left : Out
+        The neuron that is let in, and how many the block has from it on.
     begins, ends : Out
         Its first column enters in this cycle; its last one does.
     live, lane, digit : Out
@@ -49,6 +49,7 @@ class Issue(Component):
                 "entry": In(section_struct(spec, Section.SCHEDULE)),
                 "ladder": In(1),
                 "neuron": Out(range(core.columns)),
+                "left": Out(range(core.lanes + 1)),
                 "begins": Out(1),
                 "ends": Out(1),
                 "live": Out(1),
@@ -59,7 +60,7 @@ class Issue(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Count neurons, the cycles of one, and columns."""
+        """Count neurons, the cycles of one, and columns; between walks all is ready for the next."""
         m = Module()
         busy, left = Signal(name="busy"), register(len(self.count), "left")
         neuron, lane = register(len(self.neuron), "index"), register(len(self.lane), "column")
@@ -70,6 +71,7 @@ class Issue(Component):
             least.eq(Mux(lists, (self.entry.threshold_count + THRESHOLDS_A_WORD - 1) >> 2, 0)),
             last_phase.eq(phase == most),
             self.neuron.eq(neuron),
+            self.left.eq(left),
             self.begins.eq(busy & (phase == 0)),
             self.live.eq(busy & (phase < self.strengths)),
             self.ends.eq(busy & (phase + 1 == self.strengths)),
@@ -83,6 +85,8 @@ class Issue(Component):
             with m.If(last_phase):
                 m.d.sync += [neuron.eq(neuron + 1), left.eq(left - 1), busy.eq(left != 1)]
         with m.If(self.start):
-            m.d.sync += [busy.eq(1), phase.eq(0), lane.eq(0), neuron.eq(self.first), left.eq(self.count)]
+            m.d.sync += busy.eq(1)
+        with m.If(~busy):
+            m.d.sync += [phase.eq(0), lane.eq(0), neuron.eq(self.first), left.eq(self.count)]
             m.d.sync += most.eq(Mux(self.strengths > least, self.strengths, least) - 1)
         return m

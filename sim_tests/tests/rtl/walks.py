@@ -64,7 +64,8 @@ def always(_: int) -> bool:
 class Step:
     """What a step brings: the sums of each block's columns in use, and the cycles before each block.
 
-    ``gaps`` are the cycles from the end of one walk to the last cycle before the next; 0 is none.
+    ``gaps`` are the cycles from the end of one walk to the last cycle before the next; 0 is none. In a step
+    that does not integrate the sums may be any: they count as zero.
     """
 
     sums: Sequence[Sequence[int]]
@@ -100,7 +101,7 @@ def predict(program: CoreImage, spec: SystemSpec, steps: Sequence[Step], ready: 
     core, seen, cycle = Core(0, program, spec.core), Seen(), 0
     for step in steps:
         core.step += 1
-        core.sums = [s for block in step.sums for s in block]
+        core.sums = [s if core.now()["integrate"] else 0 for block in step.sums for s in block]
         for block in range(core.blocks if core.walks() else 0):
             cycle += step.gaps[block]
             seen.starts.append((cycle, block))
