@@ -86,7 +86,7 @@ class CoreSpec:
         Axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit has anyway,
         up to 2^24. A wider flit is the only consequence.
     sum_bits : int
-        Width of a column sum; 0 asks for the width that every axon with the extreme payload needs.
+        Width of a column sum; 0 asks for what every axon with the extreme payload needs.
     max_extension : int
         Option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
     axon_shifts : bool
@@ -388,8 +388,7 @@ PRESETS: dict[str, CoreSpec] = {
 }
 """Named core sizes; ``small`` holds the demo and ``medium`` 8-bit networks of 5 digits.
 
-``reference`` has the crossbar of Kuang et al. (2021), ``article`` also its lanes and its extension. The sums
-of those with an extension hold some 2000, 8000 and 16 000 cells of a column at the extreme payload.
+``reference`` has the crossbar of Kuang et al. (2021), ``article`` also its lanes and its extension.
 """
 
 

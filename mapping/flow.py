@@ -4,10 +4,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from emu.errors import clause
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
@@ -23,6 +23,7 @@ from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.spiking.archive import spiking_to_arrays
+from mapping.spiking.network import SpikingNetwork
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
@@ -76,16 +77,11 @@ def compile_network(
     MappingError
         If the target has no core to compile for, or the check finds a fault.
     """
-    target = load_target(target) if isinstance(target, str) else target
-    if target.kind != "cycle-exact":
-        raise MappingError(
-            f"Target {target.name} is a closed form without a machine: "
-            "use it with estimate, or compile for loom."
-        )
+    target = _cycle_exact(target)
     name = core or target.preset
     if name not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
-    spec = preset(name)
+    spec, chosen = preset(name), code_of(network, code)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
     request = Request(
         spec=spec,
@@ -96,25 +92,38 @@ def compile_network(
         options=options or GradedOptions(),
         say=progress or (lambda _: None),
     )
-    chosen = code_of(network, code)
     spiking = chosen.convert(network, request)
     image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
-    meta = {
-        **image.meta,
+    facts: dict[str, Any] = {
         "target": target.name,
         "core": name,
         "seed": seed,
         "spikeloom": version("spikeloom"),
-        "scaling": None if scaling is None else check_scale(scaling),
     }
+    facts["scaling"] = None if scaling is None else check_scale(scaling)
     if spiking.left:
-        meta["left"] = {layer.name: [layer.reason, layer.remedy] for layer in spiking.left}
-    carried = network_to_arrays(network if chosen.exact else spiking.network)
-    if not chosen.exact:
-        carried |= spiking_to_arrays(spiking)
-    image = replace(image, meta=meta, attachments={**image.attachments, **carried})
+        facts["left"] = {layer.name: [layer.reason, layer.remedy] for layer in spiking.left}
+    carried = network_to_arrays(network) if chosen.exact else _carried(spiking)
+    attachments = {**image.attachments, **carried}
+    image = replace(image, meta={**image.meta, **facts}, attachments=attachments)
     require(image, spiking)
     return Chip(image=image, spiking=spiking)
+
+
+def _cycle_exact(target: Target | str) -> Target:
+    """Return a target with a machine to compile for."""
+    target = load_target(target) if isinstance(target, str) else target
+    if target.kind != "cycle-exact":
+        raise MappingError(
+            f"Target {target.name} is a closed form without a machine: "
+            "use it with estimate, or compile for loom."
+        )
+    return target
+
+
+def _carried(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
+    """Return what an image carries of a network that cannot be converted again without its samples."""
+    return {**network_to_arrays(spiking.network), **spiking_to_arrays(spiking)}
 
 
 def _mesh(target: Target) -> tuple[int, int] | None:

@@ -119,8 +119,8 @@ def code_of(network: Network, name: str = AUTO) -> Code:
         If there is no code of that name.
     """
     if name == AUTO:
-        candidates, _ = find_candidates(prepare(network))
-        return CODES["scatter-and-gather" if candidates else "graded"]
+        candidates, others = find_candidates(prepare(network))
+        return CODES["graded" if others and not candidates else "scatter-and-gather"]
     if name not in CODES:
         raise MappingError(f"Code must be auto, {' or '.join(CODES)}, not {name!r}.")
     return CODES[name]

@@ -298,16 +298,7 @@ def estimate(
         options=options or GradedOptions(),
         say=progress or (lambda _: None),
     )
-    parts: list[dict[str, Any]] = []
-    refusals: list[MappingError] = []
-    for target in loaded:
-        try:
-            parts.append(run.part(target))
-        except (InfeasibleError, UnsupportedModelError) as error:
-            refusals.append(error)
-            parts.append(ordered({"target": target.name, "refusal": str(error)}))
-    if len(refusals) == len(parts):
-        raise _refused(parts, refusals)
+    parts = run.parts(loaded)
     return Report(
         model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
     )
@@ -329,6 +320,26 @@ class _Estimation:
     options: GradedOptions
     say: Callable[[str], None]
     seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
+
+    def parts(self, targets: Sequence[Target]) -> list[dict[str, Any]]:
+        """Return the part of every target; a target's refusal is a part of its own.
+
+        Raises
+        ------
+        MappingError
+            If every target refuses the network.
+        """
+        parts: list[dict[str, Any]] = []
+        refusals: list[MappingError] = []
+        for target in targets:
+            try:
+                parts.append(self.part(target))
+            except (InfeasibleError, UnsupportedModelError) as error:
+                refusals.append(error)
+                parts.append(ordered({"target": target.name, "refusal": str(error)}))
+        if len(refusals) == len(parts):
+            raise _refused(parts, refusals)
+        return parts
 
     def part(self, target: Target) -> dict[str, Any]:
         """Return the report's part of one target.

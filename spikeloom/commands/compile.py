@@ -20,6 +20,7 @@ from spikeloom.commands.options import (
     Seed,
     Strict,
     examples,
+    graded_options,
     mesh_size,
 )
 
@@ -70,18 +71,12 @@ def compile_(
     calibrate: Calibrate = 256,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.codes.graded.convert import GradedOptions
     from mapping.flow import compile_network
     from mapping.model.load import load_network
-    from spikeloom.files import check_places
-    from spikeloom.terminal import console, host_line, status
+    from spikeloom.terminal import console, status
 
-    if output.suffix != ".spikeloom":
-        raise MappingError(
-            f"Image file must end in .spikeloom, so that other commands know it, not {str(output)!r}."
-        )
+    _check_file(output)
     size = mesh_size(mesh)
-    check_places(output)
     with status("compiling") as say:
         network = load_network(model)
         scale, told = _scale(network, data, scale)
@@ -95,17 +90,35 @@ def compile_(
             strict=strict,
             code=code,
             samples=_samples(network, data, scale, calibrate, seed),
-            options=GradedOptions(bits=bits, digits=digits, seed=seed),
+            options=graded_options(bits, digits, seed),
             progress=say,
         )
         chip.save(output)
     console.print(f"{output}: {_summary(chip)}")
+    _show_host(chip)
+    if told is not None:
+        console.print(f"Input: {told}")
+
+
+def _check_file(output: Path) -> None:
+    """Refuse an image file that other commands would take for a model, or that cannot be written."""
+    from spikeloom.files import check_places
+
+    if output.suffix != ".spikeloom":
+        raise MappingError(
+            f"Image file must end in .spikeloom, so that other commands know it, not {str(output)!r}."
+        )
+    check_places(output)
+
+
+def _show_host(chip: Chip) -> None:
+    """Print which layers are the host's, and why some of them are."""
+    from spikeloom.terminal import console, host_line
+
     spiking = chip.spiking
     console.print(host_line(spiking.host_layers, spiking.host_share, spiking.uncounted))
     for layer in spiking.left:
         console.print(layer.sentence)
-    if told is not None:
-        console.print(f"Input: {told}")
 
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:

@@ -21,9 +21,12 @@ from spikeloom.commands.options import (
     Seed,
     Strict,
     examples,
+    graded_options,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mapping.report.machine import Report
 
 __all__ = ["app", "estimate"]
@@ -70,7 +73,6 @@ def estimate(
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.codes.graded.convert import GradedOptions
     from mapping.datasets.calibration import calibration_data
     from mapping.datasets.load import load_data, scale_text
     from mapping.model.load import load_network
@@ -92,18 +94,16 @@ def estimate(
             patches=patches,
             code=code,
             calibration=calibration_data(data, calibrate, seed),
-            options=GradedOptions(bits=bits, digits=digits, seed=seed),
+            options=graded_options(bits, digits, seed),
             progress=say,
         )
     if json is not None:
         write_text(json, report.to_json())
     console.print(f"Input: {scale_text(chosen, report.input)}")
-    _show(report)
-    if json is not None:
-        console.print(f"Report: {json}")
+    _show(report, json)
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, json: Path | None) -> None:
     from mapping.spiking.network import HostLayer
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
@@ -120,3 +120,5 @@ def _show(report: Report) -> None:
     for part in report.accepted:
         for layer in part["host_left"]:
             console.print(f"{part['target']}: {HostLayer(**layer).sentence}")
+    if json is not None:
+        console.print(f"Report: {json}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mapping.errors import MappingError
+
+if TYPE_CHECKING:
+    from mapping.codes.graded.convert import GradedOptions
 
 __all__ = [
     "Bits",
@@ -31,6 +34,7 @@ __all__ = [
     "Strict",
     "Waves",
     "examples",
+    "graded_options",
     "mesh_size",
 ]
 
@@ -95,7 +99,7 @@ CodeName = Annotated[
 Bits = Annotated[int, typer.Option("--bits", help="Graded code: bits of an activation, 2..8.")]
 Digits = Annotated[
     int,
-    typer.Option("--digits", help="Graded code: digits of a weight, 1..8; 5 hold -121..121, 3 hold -13..13."),
+    typer.Option("--digits", help="Graded code: digits of a weight, 1..7; 5 hold -121..121, 3 hold -13..13."),
 ]
 Calibrate = Annotated[
     int,
@@ -129,6 +133,13 @@ Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, ica
 def examples(*lines: str) -> str:
     """Return the last lines of a command's help."""
     return "[bold]Examples[/]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+def graded_options(bits: int, digits: int, seed: int) -> GradedOptions:
+    """Return how fine the graded code is."""
+    from mapping.codes.graded.convert import GradedOptions
+
+    return GradedOptions(bits=bits, digits=digits, seed=seed)
 
 
 def mesh_size(text: str | None) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.layers import Integers, Sent, integers_of, layer_of
 from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
-from mapping.codes.graded.structure import Point, Structure
+from mapping.codes.graded.structure import Structure
+from mapping.codes.graded.walk import Point
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network

@@ -27,6 +27,9 @@ __all__ = ["GradedOptions", "convert_graded"]
 Progress = Callable[[str], None]
 
 _LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
+_MOST_DIGITS = 7
+"""Digits whose strengths fit 12 bits."""
+
 _MOST_ROOTS = 32
 _LEFT = "let an operator that the chip has take its place"
 
@@ -40,7 +43,7 @@ class GradedOptions:
     bits : int
         Bits of an activation, 2..8. What enters and leaves the chip has 8, or what a payload holds.
     digits : int
-        Digits of a weight, 1..8, of strengths 1, 3, 9 and so on.
+        Digits of a weight, 1..7, of strengths 1, 3, 9 and so on.
     seed : int
         Of the positions that the calibration looks at.
     """
@@ -59,8 +62,8 @@ class GradedOptions:
         """
         if not 2 <= self.bits <= 8:
             raise MappingError(f"Bits of an activation must be 2..8, not {self.bits}.")
-        if not 1 <= self.digits <= 8:
-            raise MappingError(f"Digits of a weight must be 1..8, not {self.digits}.")
+        if not 1 <= self.digits <= _MOST_DIGITS:
+            raise MappingError(f"Digits of a weight must be 1..{_MOST_DIGITS}, not {self.digits}.")
         most = min(8, spec.payload_bits - 1)
         if self.bits > most:
             raise MappingError(

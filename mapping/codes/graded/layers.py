@@ -14,7 +14,7 @@ from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Convolved, Matrix, Picked
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.rounding import clipped_scales, correlations, rounded
-from mapping.codes.graded.structure import Point
+from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
 from mapping.model.operations.sums import windows
 from mapping.spiking.digits import largest_weight

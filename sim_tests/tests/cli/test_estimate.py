@@ -121,13 +121,13 @@ def test_network_with_one_output_has_no_class_to_agree_on(tmp_path: Path) -> Non
 
 
 def fan_in(layers: int) -> tuple[onnx.ModelProto, np.ndarray[Any, Any]]:
-    """Return one or two dense layers; the first has 4800 inputs, and loom's cores hold those of 1152."""
-    b = ModelBuilder((4800,), seed=1)
-    x = b.dense(b.quantise("x", 0, 1), b.ternary(20, 4800), name="fc1")
+    """Return one or two dense layers; the first has 15000 inputs, and loom's cores hold those of 9216."""
+    b = ModelBuilder((15000,), seed=1)
+    x = b.dense(b.quantise("x", 0, 1), b.ternary(20, 15000), name="fc1")
     if layers == 2:
         x = b.dense(b.quantise(x, 0, 1), b.ternary(10, 20), name="fc2")
     x = b.quantise(x, 0, 1)
-    return b.model(x), np.random.default_rng(2).random((3, 4800)).astype(np.float32)
+    return b.model(x), np.random.default_rng(2).random((3, 15000)).astype(np.float32)
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,19 @@ def wide(inputs: int = 4096, levels: float = 3.0) -> Network:
     return b.network(b.quantise(b.dense(y, b.ternary(10, 32), name="fc2"), 0, levels))
 
 
-@pytest.mark.parametrize("core", PRESETS)
+NARROW = [name for name, spec in PRESETS.items() if spec.extended_axons < 4096]
+"""Presets that do not hold the inputs of a neuron of 4096, some of which have no weight."""
+
+
+@pytest.mark.parametrize("core", NARROW)
 def test_layer_of_4096_inputs_is_the_hosts_and_its_whole_input_leaves_the_chip(core: str) -> None:
     network, x = wide(), np.random.default_rng(0).normal(0.5, 0.5, (2, 2, 32, 32))
     chip = compile_network(network, core=core)
     assert [layer.name for layer in chip.spiking.layers] == ["c1"]
     assert chip.spiking.outputs == ("c1",)
     reasons = {layer.name: layer.reason for layer in chip.spiking.host}
-    assert reasons["fc1"].endswith(f"axons for the inputs of one neuron but {preset(core).axons} are allowed")
+    allowed = preset(core).extended_axons
+    assert reasons["fc1"].endswith(f"axons for the inputs of one neuron but {allowed} are allowed")
     assert chip.image.spec.core.flit_axon_bits == max(12, preset(core).flit_axon_bits)
     assert (chip.run(x).logits == infer(network, x)).all()
 
@@ -54,7 +59,16 @@ def test_image_with_layers_on_the_host_opens_as_it_was_compiled(tmp_path: object
     assert again.image.digest == chip.image.digest
 
 
-@pytest.mark.parametrize("core", PRESETS)
+@pytest.mark.parametrize("core", ["reference", "article"])
+def test_layer_of_4096_inputs_takes_several_axons_a_row(core: str) -> None:
+    network, x = wide(), np.random.default_rng(0).normal(0.5, 0.5, (2, 2, 32, 32))
+    chip = compile_network(network, core=core, strict=True)
+    assert [layer.name for layer in chip.spiking.layers] == ["c1", "fc1", "fc2"]
+    assert {int(program.extension) for program in chip.image.cores if program is not None} >= {1, 4}
+    assert (chip.run(x).logits == infer(network, x)).all()
+
+
+@pytest.mark.parametrize("core", NARROW)
 def test_strict_refuses_what_a_core_cannot_hold(core: str) -> None:
     with pytest.raises(
         UnsupportedModelError, match=r"^Layer 'fc1' would run on the host because it needs .* axons"

@@ -23,7 +23,7 @@ from mapping.layout.place import smallest_mesh
 from mapping.layout.route import fit
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT, Source, SpikingLayer
-from mapping.spiking.quantisers import Lists
+from mapping.spiking.quantisers import Ladders, Lists
 from sim_tests.generators.mapping_networks import Draft, core_spec
 from sim_tests.generators.model_builder import ModelBuilder
 
@@ -193,7 +193,20 @@ def pointwise(channels: int) -> SpikingLayer:
     )
 
 
+def shifted(bits: int) -> SpikingLayer:
+    """A layer whose counts are shifted by so many bits."""
+    plain = layer()
+    return replace(plain, sources=(replace(plain.only, shift=bits),))
+
+
+def ladders(payload_bits: int, low: int = 0) -> SpikingLayer:
+    """A layer of ladders for payloads of so many bits."""
+    words = np.tile(np.array([[1, 2 << 2 * payload_bits, 0, 0]]), (4, 1))
+    return replace(layer(), quantiser=Ladders(words=words, payload_bits=payload_bits), low=low)
+
+
 LARGEST = PRESETS["reference"]
+LADDERS = core_spec(payload_bits=7, potential_bits=20, ladder=True)
 
 LAYERS: dict[str, tuple[SpikingLayer, CoreSpec, Callable[[], tuple[SpikingLayer, CoreSpec]]]] = {
     "choose the core size small": (
@@ -201,10 +214,15 @@ LAYERS: dict[str, tuple[SpikingLayer, CoreSpec, Callable[[], tuple[SpikingLayer,
         PRESETS["tiny"],
         lambda: (layer(levels=31), PRESETS["small"]),
     ),
-    "choose the core size reference": (
+    "choose the core size medium": (
         layer(inputs=1152),
         PRESETS["small"],
-        lambda: (layer(inputs=1152), LARGEST),
+        lambda: (layer(inputs=1152), PRESETS["medium"]),
+    ),
+    "choose the core size reference": (
+        layer(inputs=2100),
+        PRESETS["small"],
+        lambda: (layer(inputs=2100), LARGEST),
     ),
     "quantise its input to at most 255 levels": (
         layer(source_levels=300),
@@ -216,11 +234,29 @@ LAYERS: dict[str, tuple[SpikingLayer, CoreSpec, Callable[[], tuple[SpikingLayer,
         LARGEST,
         lambda: (layer(levels=255), LARGEST),
     ),
-    "let each of its neurons have at most 1152 non-zero weights": (
-        layer(inputs=1153),
+    "choose the core size article": (
+        layer(inputs=9217),
         LARGEST,
-        lambda: (layer(inputs=2304, density=0.4), LARGEST),
+        lambda: (layer(inputs=9217), PRESETS["article"]),
     ),
+    "let each of its neurons have at most 9216 non-zero weights": (
+        layer(inputs=9217, levels=31),
+        LARGEST,
+        lambda: (layer(inputs=18432, levels=31, density=0.4), LARGEST),
+    ),
+    "use fewer digits": (
+        replace(layer(), strengths=(1,) * 9),
+        LARGEST,
+        lambda: (replace(layer(), strengths=(1,) * 8), LARGEST),
+    ),
+    "use more digits": (shifted(8), LARGEST, lambda: (shifted(7), LARGEST)),
+    "choose a core with ladders": (ladders(7), core_spec(), lambda: (ladders(7), LADDERS)),
+    "choose a core with signed ladders": (
+        ladders(7, low=-1),
+        LADDERS,
+        lambda: (ladders(7, low=-1), LADDERS.resized(signed_ladder=True)),
+    ),
+    "convert the network for this core": (ladders(7), LARGEST, lambda: (ladders(9), LARGEST)),
     "let it have at most 4128768 neurons": (pointwise(16), LARGEST, lambda: (pointwise(15), LARGEST)),
 }
 
@@ -321,6 +357,7 @@ OTHER = {
     "train with ternary weights and quantised activations before and after them.",  # of a model without any
     "write it as QuantizeLinear and DequantizeLinear",  # in test_floors.py
     "use it with estimate, or compile for loom.",
+    "let its sources be equally deep",  # of a potential, in test_graded.py
     "choose another one.",  # of a mesh: any smaller one
 }
 

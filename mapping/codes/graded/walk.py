@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Walk through a network and note what every tensor is of the activations on the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mapping.codes.graded.forms import Form, Reading, identity
+from mapping.model.network import Network
+from mapping.model.node import Node
+
+__all__ = ["Point", "Rule", "Walk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Point:
+    """An activation that the chip computes: ``functions`` in order, of a form.
+
+    ``pooled`` tells whether a max-pool reads it.
+    """
+
+    name: str
+    tensor: str
+    form: Form
+    functions: tuple[Node, ...]
+    pooled: bool = False
+
+
+class Walk:
+    """What is known of the tensors of a network, node by node.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    root : str
+        The tensor that enters the chip.
+    axons : int
+        Inputs up to which a pool is folded into the layer that reads it.
+    banned : mapping
+        Tensor -> why it must not be computed on the chip.
+    """
+
+    def __init__(self, network: Network, root: str, axons: int, banned: Mapping[str, str]) -> None:
+        self.network, self.root, self.axons, self.banned = network, root, axons, banned
+        shape = network.shapes[root]
+        self.forms: dict[str, Form] = {root: identity(Reading(tensor=root, shape=shape, pooled=shape))}
+        self.points: dict[str, Point] = {}
+        self.refused: dict[str, str] = {}
+        self.names: dict[str, str] = {}
+        self.readers = {tensor: network.consumers(tensor) for tensor in network.shapes}
+
+    def take(self, node: Node, rule: Rule | None) -> None:
+        """Find the form of what a node writes by the rule of its operation, if there is one."""
+        if node.output == self.root:
+            return
+        if not all(tensor in self.forms for tensor in node.inputs):
+            return
+        reason = self.banned.get(node.output)
+        if reason is None:
+            reason = f"no neuron computes {_shown(node)}" if rule is None else rule(self, node)
+        if reason is not None:
+            self.refused[node.name] = reason
+            return
+        form = self.forms[node.output]
+        several = len(self.readers[node.output]) > 1
+        if not form.plain and (several or node.output == self.network.output):
+            self.cut(node.output)
+
+    def cut(self, tensor: str) -> None:
+        """Let a tensor be an activation of its own."""
+        if tensor in self.points or tensor == self.root:
+            return
+        self.add(Point(name=self.name(tensor), tensor=tensor, form=self.forms[tensor], functions=()))
+
+    def name(self, tensor: str) -> str:
+        """Return a name that no layer has yet: that of the last matrix on the way to a tensor."""
+        name = self.names.get(tensor, tensor)
+        taken = {point.name for point in self.points.values()}
+        return name if name not in taken else tensor
+
+    def add(self, point: Point) -> None:
+        """Add an activation, which is then read as itself."""
+        self.points[point.tensor] = point
+        shape = point.form.shape
+        reading = Reading(tensor=point.tensor, shape=shape, pooled=shape)
+        self.forms[point.tensor] = identity(reading).moved(point.form.view)
+
+    def linear(self, tensor: str) -> Form:
+        """Return the form of a tensor that other operations are folded into: an activation if need be."""
+        form = self.forms[tensor]
+        if not form.plain:
+            self.cut(tensor)
+        return self.forms[tensor]
+
+    def write(self, node: Node, form: Form, *, matrix: bool = False) -> None:
+        """Note the form of what a node writes, and by what name a layer of it goes."""
+        self.forms[node.output] = form
+        self.names[node.output] = node.name if matrix else self.names.get(node.inputs[0], node.name)
+
+
+def _shown(node: Node) -> str:
+    return node.text("operator") if node.op == "Foreign" else node.op
+
+
+Rule = Callable[[Walk, Node], str | None]
+"""Notes the form of what a node writes; returns why there is none, or None."""
