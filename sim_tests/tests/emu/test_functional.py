@@ -17,7 +17,7 @@ from emu.kernels.beside import SMALL
 from emu.kernels.state import USED_OUTPUTS
 from emu.machine import Machine
 from emu.program import gateway_room, period_of
-from emu.spec import SystemSpec, preset
+from emu.spec import CoreSpec, SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
 from emu.words import Emission, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
