@@ -46,6 +46,18 @@ def _feed(
 
 
 @njit
+def _begin(program: Program, state: State, core: int, entry: int, lanes: int, half: int, spent: Ints) -> bool:
+    """Do what is done once for all lanes; return whether they were integrated."""
+    a = ticks()
+    quantise.take_thresholds(program, state, core, entry)
+    b = ticks()
+    beside = integrate_lanes(program, state, core, lanes, half)
+    spent[1] += b - a
+    spent[2] += ticks() - b
+    return beside
+
+
+@njit
 def _steps(
     program: Program,
     state: State,
@@ -65,12 +77,7 @@ def _steps(
             entry = neuron.current_entry(program, state, core)
             if entry < 0:
                 continue
-            start = ticks()
-            quantise.take_thresholds(program, state, core, entry)
-            spent[1] += ticks() - start
-            start = ticks()
-            beside = integrate_lanes(program, state, core, lanes, step & 1)
-            spent[2] += ticks() - start
+            beside = _begin(program, state, core, entry, lanes, step & 1, spent)
             for lane in range(lanes):
                 now, bank = lane * span + step, 2 * lane + (step & 1)
                 first = lane * program.apart + program.neuron_at[core]
