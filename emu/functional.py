@@ -17,10 +17,11 @@ from emu.bits import limits
 from emu.image import SystemImage
 from emu.kernels import fabric, routes
 from emu.kernels import state as arrays
+from emu.kernels.beside import SMALL
 from emu.kernels.state import Program, State
-from emu.program import gateway_room, joined, most_records, period_of, program_of
+from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
-from emu.tape import Piece, Tape
+from emu.tape import Piece, Tape, share
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
@@ -29,11 +30,11 @@ __all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional", "sin
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-STEPS_AT_ONCE = 256
+STEPS_AT_ONCE = 512
 """Steps between two looks of the caller, fewer of a large chip."""
 
-MOST_LANES = 128
-"""Stretches side by side in one thread; more share no more (docs/benchmarks.md)."""
+MOST_LANES = arrays.LANES
+"""Stretches side by side in one thread."""
 
 _LEAST_ROWS = 1 << 16
 _VISITS_AT_ONCE = 1 << 21
@@ -46,10 +47,11 @@ class Source:
 
     def __init__(self, image: SystemImage) -> None:
         self.image = image
-        self.program: Program = program_of(image)
+        self.period = period_of(image)
+        self.program: Program = program_of(image, beside=self.period is not None)
+        self.loudest = loudest(image)
         cores = [core for core in image.cores if core is not None]
         self.state = {name: joined([getattr(core, name) for core in cores]) for name in STATE_FIELDS}
-        self.period = period_of(image)
         self.room = sum(gateway_room(core, image.spec.height) for core in cores)
         self.least, self.most = _packet_limits(image.spec)
 
@@ -61,10 +63,21 @@ def _packet_limits(spec: SystemSpec) -> tuple[Ints, Ints]:
     return least, most
 
 
-def check_stimulus(stimulus: Stimulus, source: Source) -> int:
-    """Refuse packets that do not fit a flit; return how many may leave by the gateway at once."""
+def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tuple[int, int]:
+    """Refuse packets that do not fit a flit.
+
+    Returns
+    -------
+    How many may leave by the gateway at once, and the largest payload of either sign.
+    """
     height = source.image.spec.height
-    wrong, leaving = arrays.look_over(stimulus.packet, source.least, source.most, height)
+    packets, looks = stimulus.packet, []
+
+    def look(first: int, last: int) -> None:
+        looks.append((first, *arrays.look_over(packets[first:last], source.least, source.most, height)))
+
+    share(look, len(packets), threads)
+    wrong = min((first + at for first, at, _, _ in looks if at >= 0), default=-1)
     if wrong >= 0:
         packet = stimulus.packet[wrong]
         at = np.flatnonzero((packet < source.least) | (packet > source.most))[0]
@@ -77,7 +90,7 @@ def check_stimulus(stimulus: Stimulus, source: Source) -> int:
     out = strays[(x0 == 0) & (y1 >= height)]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
-    return leaving
+    return sum(look[2] for look in looks), max(look[3] for look in looks)
 
 
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
@@ -99,6 +112,8 @@ class Job:
         The image that runs, and the packets that it is fed.
     leaving : int
         Stimulus packets that may go back to the host (`check_stimulus`).
+    loudest : int
+        The largest payload of a stimulus packet, either sign.
     visits : bool
         Whether the state that a visit stores is recorded.
     """
@@ -106,6 +121,7 @@ class Job:
     source: Source
     stimulus: Stimulus
     leaving: int
+    loudest: int
     visits: bool
 
     @cached_property
@@ -114,13 +130,22 @@ class Job:
         steps = np.arange(self.stimulus.steps + 1)
         return np.searchsorted(self.stimulus.step, steps).astype(np.int64)
 
+    @cached_property
+    def program(self) -> Program:
+        """The program, without groups of rows if a payload is beyond what those can add."""
+        program = self.source.program
+        if max(self.source.loudest, self.loudest) <= SMALL:
+            return program
+        return program._replace(groups=np.zeros_like(program.groups))
+
     def lanes(self, periods: int) -> int:
         """Return how many periods fit side by side."""
         program, period = self.source.program, self.source.period or 1
         visits, packets = most_records(self.source.image, period)
         each = 8 * visits * (1 + len(VISIT) if self.visits else 1) + 24 * (packets + self.leaving)
         each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
-        return max(1, min(MOST_LANES, STEPS_AT_ONCE // period, periods, _MOST_BYTES // max(each, 1)))
+        most = max(1, min(MOST_LANES, STEPS_AT_ONCE // period, periods, _MOST_BYTES // max(each, 1)))
+        return -(-periods // -(-periods // most))
 
 
 class _Worker:
@@ -147,7 +172,7 @@ class _Worker:
         span = job.source.period or 0
         stimulus = job.stimulus.packet
         step = fabric.run_steps(
-            job.source.program,
+            job.program,
             self.state,
             tape.record,
             job.at,
@@ -183,9 +208,10 @@ class _Worker:
                 progress(self.done, job.stimulus.steps)
         self.pieces += tape.pieces
         size = len(job.source.program.bias)
+        last = (lanes - 1) * job.program.apart
         for name in STATE_FIELDS:
             values = getattr(self.state, name)
-            values[:size] = values[(lanes - 1) * size : lanes * size]
+            values[:size] = values[last : last + size]
 
     def go_on(self, begin: int, progress: Progress | None) -> None:
         """Execute the steps of the run from ``begin`` on, one after the other."""

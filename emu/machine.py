@@ -72,27 +72,26 @@ class Machine:
         """
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}.")
-        leaving = check_stimulus(stimulus, self._source)
+        leaving, loudest = check_stimulus(stimulus, self._source, threads)
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
-        return self._run_steps(stimulus, leaving, potentials=potentials, threads=threads, progress=progress)
+        job = Job(
+            source=self._source,
+            stimulus=stimulus.spikes(),
+            leaving=leaving,
+            loudest=loudest,
+            visits=potentials,
+        )
+        return self._run_steps(stimulus, job, threads=threads, progress=progress)
 
     def _run_steps(
-        self,
-        stimulus: Stimulus,
-        leaving: int,
-        *,
-        potentials: bool,
-        threads: int,
-        progress: Progress | None,
+        self, stimulus: Stimulus, job: Job, *, threads: int, progress: Progress | None
     ) -> RunResult:
-        spikes = stimulus.spikes()
-        job = Job(source=self._source, stimulus=spikes, leaving=leaving, visits=potentials)
         state, pieces = run_functional(job, threads=threads, progress=progress)
-        if spikes is not stimulus:
+        if job.stimulus is not stimulus:
             sink_strays(self._program, state, stimulus)
         state.counters[arrays.TOKEN_HOPS] = self._links * (stimulus.steps + 1)
-        return self._result("functional", stimulus.steps, state, pieces, visits=potentials)
+        return self._result("functional", stimulus.steps, state, pieces, visits=job.visits, threads=threads)
 
     def _run_cycles(self, stimulus: Stimulus, *, potentials: bool, progress: Progress | None) -> RunResult:
         program = self._program
@@ -132,6 +131,7 @@ class Machine:
         *,
         visits: bool,
         timing: inject.Timing | None = None,
+        threads: int = 1,
     ) -> RunResult:
         finish = gateway = elapsed = None
         if timing is not None:
@@ -144,7 +144,7 @@ class Machine:
         return RunResult(
             mode=mode,
             steps=steps,
-            spikes=spike_table(pieces, ordered=timing is None),
+            spikes=spike_table(pieces, ordered=timing is None, threads=threads),
             outputs=table([piece[2] for piece in pieces], 3),
             counters={name: frozen(state.counters[COUNTERS.index(name)].copy()) for name in names},
             state={name: frozen(getattr(state, name)) for name in STATE_FIELDS},

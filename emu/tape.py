@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.kernels import state as arrays
 
-__all__ = ["Piece", "Tape", "frozen", "spike_table", "table"]
+__all__ = ["Piece", "Tape", "frozen", "share", "spike_table", "table"]
 
 Ints = NDArray[np.int64]
 Piece = tuple[Ints, Ints, Ints]
 """Spikes in one number each, visits, outputs."""
+
+
+_LEAST_ROWS = 1 << 15
+"""Rows for which a thread of its own pays."""
 
 
 class Tape:
@@ -51,11 +56,23 @@ def table(parts: Iterable[Ints], columns: int) -> Ints:
     return frozen(np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])]))
 
 
-def spike_table(pieces: Sequence[Piece], *, ordered: bool) -> Ints:
+def share(work: Callable[[int, int], None], rows: int, threads: int) -> None:
+    """Let several threads call ``work`` (first row, row after the last) for a part of some rows each."""
+    parts = max(1, min(threads, rows // _LEAST_ROWS))
+    bounds = np.linspace(0, rows, parts + 1).astype(int).tolist()
+    if parts == 1:
+        work(*bounds)
+        return
+    with ThreadPoolExecutor(parts) as pool:
+        for _ in pool.map(work, bounds[:-1], bounds[1:]):
+            pass
+
+
+def spike_table(pieces: Sequence[Piece], *, ordered: bool, threads: int = 1) -> Ints:
     """Return rows (step, core, neuron, count) of all spikes in order, read-only; ``ordered``: they are."""
     spikes = np.concatenate([np.zeros(0, np.int64), *(piece[0] for piece in pieces)])
     if not ordered:
         spikes.sort()
     rows = np.empty((len(spikes), 4), np.int64)
-    arrays.unpack_spikes(spikes, rows)
+    share(lambda a, b: arrays.unpack_spikes(spikes[a:b], rows[a:b]), len(spikes), threads)
     return frozen(rows)

@@ -27,9 +27,6 @@ from emu.kernels.state import (
 
 __all__ = ["discard", "integrate"]
 
-ROWS_PER_PLANE = 16
-"""Rows whose addition takes as long as counting one word of 64 rows in one bit plane (docs/benchmarks.md)."""
-
 AT_ONCE = 120
 """Rows that are added in 8 bits before the sum could overflow; a multiple of the 8 added at once."""
 
@@ -102,13 +99,13 @@ def _by_value(program: Program, state: State, core: int, width: int, low: int, h
 def _by_product(
     table: NDArray[np.integer[Any]],
     sums: NDArray[np.int32],
-    event: NDArray[np.int32],
+    event: NDArray[np.integer[Any]],
     payload: NDArray[np.int32],
 ) -> None:
     """Add the rows of events, of cells or of weights, each times its payload."""
     width = len(sums)
     for i in range(len(event)):
-        begin = event[i] * width
+        begin = np.int64(event[i]) * width
         row, value = table[begin : begin + width], np.int32(payload[i])
         for column in range(width):
             sums[column] += value * row[column]
@@ -122,7 +119,7 @@ def _by_plane(program: Program, state: State, core: int, events: int, at: int, w
     for i in range(bits * words):
         plane[i] = 0
     for i in range(events):
-        axon = state.event[at + i]
+        axon = np.int64(state.event[at + i])
         for bit in range(bits):
             one = np.uint64(state.payload[i] >> bit & 1)
             plane[bit * words + axon // WORD] |= one << np.uint64(axon % WORD)
@@ -185,7 +182,7 @@ def integrate(program: Program, state: State, core: int, bank: int) -> int:
     sums, event, payload = state.sums[:width], state.event[at : at + events], state.payload
     if program.weight_at[core] >= 0:
         _by_product(program.weights[program.weight_at[core] :], sums, event, payload)
-    elif low >= 0 and events > ROWS_PER_PLANE * bits * words:
+    elif low >= 0 and events > program.rows_per_plane * bits * words:
         _by_plane(program, state, core, events, at, width, bits)
     elif high - low < GROUPS:
         _by_value(program, state, core, width, low, high)

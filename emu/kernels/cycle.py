@@ -26,6 +26,7 @@ from emu.kernels.mesh import (
     NOW,
     PAUSE,
     PORTS,
+    SPREAD,
     STRAY,
     TO_CORE,
     TO_GATEWAY,
@@ -202,19 +203,22 @@ def _pass(
 
 
 @njit
-def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
-    """Look at the heads: fill ``mesh.ask`` and ``mesh.want``, return the inputs whose token is taken in.
+def _look(state: State, mesh: Mesh, router: int, heads: int) -> tuple[int, int]:
+    """Look at the heads: fill ``mesh.want``.
 
     Copies for absent outputs are sunk here (rule 4); nothing else changes.
+
+    Returns
+    -------
+    The inputs whose token is taken in, and five bits an output: the inputs that request it.
     """
-    base, outs, intake = PORTS * router, mesh.outs[router], 0
-    for i in range(PORTS):
-        mesh.ask[i] = 0
-        mesh.want[i] = -1
-        if heads >> i & 1 == 0:
-            continue
+    base, outs, intake, asked = PORTS * router, mesh.outs[router], 0, 0
+    while heads:
+        i = first_port(heads)
+        heads &= heads - 1
         flit = mesh.front[base + i]
         blocked = mesh.gone[base + i]
+        mesh.want[i] = -1
         if flit & TOKEN:
             if blocked == 0:
                 intake |= 1 << i
@@ -228,28 +232,46 @@ def _look(state: State, mesh: Mesh, router: int, heads: int) -> int:
             for o in range(PORTS):
                 state.counters[ROUTER_ERRORS, router] += absent >> o & 1
             mesh.served[base + i] |= absent
-        mesh.ask[i] = want & outs & ~mesh.served[base + i] & ~blocked
-    return intake
+        ask = want & outs & ~mesh.served[base + i] & ~blocked
+        asked |= SPREAD[ask & (1 << PORTS) - 1] << i
+    return intake, asked
+
+
+@njit
+def _requested(asked: int) -> int:
+    """Return the outputs that an input requests."""
+    ports = 0
+    for o in range(PORTS):
+        ports |= (1 if asked >> PORTS * o & (1 << PORTS) - 1 else 0) << o
+    return ports
 
 
 @njit
 def _grant(
-    program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, port: int
+    program: Program,
+    state: State,
+    record: Record,
+    mesh: Mesh,
+    timing: Timing,
+    router: int,
+    port: int,
+    asked: int,
 ) -> bool:
     """Let a flit or the token leave by a ready output; return whether something left (rules 3 and 5)."""
     out = PORTS * router + port
     if mesh.complete[router] >> port & 1:
         _send_token(program, state, record, mesh, timing, router, port)
         return True
-    for turn in range(PORTS):
-        i = (mesh.pointer[out] + turn) % PORTS
-        if mesh.ask[i] >> port & 1:
-            flit = mesh.front[PORTS * router + i]
-            _send(program, state, record, mesh, timing, router, port, flit)
-            mesh.served[PORTS * router + i] |= 1 << port
-            mesh.pointer[out] = (i + 1) % PORTS
-            return True
-    return False
+    inputs = asked >> PORTS * port & (1 << PORTS) - 1
+    if inputs == 0:
+        return False
+    turned = inputs >> mesh.pointer[out] << mesh.pointer[out]
+    i = first_port(turned or inputs)
+    flit = mesh.front[PORTS * router + i]
+    _send(program, state, record, mesh, timing, router, port, flit)
+    mesh.served[PORTS * router + i] |= 1 << port
+    mesh.pointer[out] = i + 1 if i < PORTS - 1 else 0
+    return True
 
 
 @njit
@@ -272,9 +294,9 @@ def _finish(state: State, mesh: Mesh, timing: Timing, router: int, heads: int, i
     """Take in tokens and remove heads that have been everywhere; return whether more may follow."""
     base = router * PORTS
     stays, left = intake != 0, heads
-    for i in range(PORTS):
-        if heads >> i & 1 == 0:
-            continue
+    while heads:
+        i = first_port(heads)
+        heads &= heads - 1
         if intake >> i & 1:
             _take_in(mesh, router, i)
         elif mesh.want[i] >= 0 and mesh.served[base + i] == mesh.want[i]:
@@ -299,15 +321,16 @@ def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: 
     if plan:
         _pass(program, state, record, mesh, timing, router, heads, plan)
         return
-    intake = _look(state, mesh, router, heads)
-    busy = intake != 0
-    for o in range(PORTS):
-        if mesh.outs[router] >> o & 1:
-            target = mesh.target[PORTS * router + o]
-            if _leads_on(mesh, timing, target):
-                busy |= _grant(program, state, record, mesh, timing, router, o)
-            elif target == TO_GATEWAY:  # nothing wakes the router when the host takes flits again
-                wake(mesh, router)
+    intake, asked = _look(state, mesh, router, heads)
+    busy, ports = intake != 0, _requested(asked) | mesh.complete[router]
+    while ports:
+        o = first_port(ports)
+        ports &= ports - 1
+        target = mesh.target[PORTS * router + o]
+        if _leads_on(mesh, timing, target):
+            busy |= _grant(program, state, record, mesh, timing, router, o, asked)
+        elif target == TO_GATEWAY:  # nothing wakes the router when the host takes flits again
+            wake(mesh, router)
     if _finish(state, mesh, timing, router, heads, intake) and busy:
         wake(mesh, router)
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from emu.jit import njit
+from emu.kernels.beside import integrate_lanes
 from emu.kernels.crossbar import discard
-from emu.kernels.neuron import advance_schedule, current_entry, visit
+from emu.kernels.neuron import advance_schedule, current_entry, is_walked, visit
 from emu.kernels.quantise import take_thresholds
 from emu.kernels.state import (
     ABSENT,
     AXON,
     DELIVERIES,
     ENTRY_EMIT,
+    ENTRY_INTEGRATE,
     ERRORS,
     LAST,
     MERGES,
@@ -123,7 +125,7 @@ def _emit(
 ) -> None:
     """Send the packets of the ``count`` neurons of a core that fired (rule 8), to ``bank``."""
     own, emit = program.neuron_at[core], program.schedule[entry, ENTRY_EMIT]
-    at = lane * len(program.bias) + own
+    at = lane * program.apart + own
     for i in range(count):
         neuron = own + state.fired[i]
         crossed = state.crossed[at + state.fired[i]]
@@ -180,15 +182,18 @@ def _execute_lanes(
 ) -> None:
     """Execute a step of a core in every lane; see `run_steps`."""
     entry = current_entry(program, state, core)
+    beside = False
     if entry >= 0:
         take_thresholds(program, state, core, entry)
+        if lanes > 1 and is_walked(program, core, entry) and program.schedule[entry, ENTRY_INTEGRATE]:
+            beside = integrate_lanes(program, state, core, lanes, step & 1)
     for lane in range(lanes):
         bank = 2 * lane + (step & 1)
         if entry < 0:
             discard(program, state, core, bank)
         else:
             now = begin + lane * span + step
-            fired = visit(program, state, record, core, lane, now, bank, entry)[2]
+            fired = visit(program, state, record, core, lane, now, bank, entry, beside)[2]
             _emit(program, state, record, core, lane, now, bank ^ 1, fired, entry)
     if entry >= 0:
         advance_schedule(program, state, core)

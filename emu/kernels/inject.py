@@ -229,18 +229,34 @@ def _begin_block(timing: Timing, core: int, begin: int) -> None:
 
 
 @njit
+def _skip_to(program: Program, state: State, timing: Timing, core: int, neuron: int) -> None:
+    """Go to a later neuron of a core, or to the end of the step, block by block: none between sends."""
+    size = program.per_block[core]
+    while timing.neuron[core] < neuron:
+        at = timing.neuron[core]
+        end = min(at - at % size + size, timing.visits[core])
+        if neuron < end:
+            timing.reach[core] += (neuron - at) * timing.pace[core]
+            timing.neuron[core] = neuron
+            return
+        timing.reach[core] += (end - 1 - at) * timing.pace[core]
+        timing.neuron[core] = end - 1
+        _next_neuron(program, state, timing, core)
+
+
+@njit
 def _prepare(program: Program, state: State, timing: Timing, core: int) -> None:
     """Find what a core injects next, and when."""
-    at = program.neuron_at[core]
-    while timing.neuron[core] < timing.visits[core]:
-        neuron = at + timing.neuron[core]
-        if state.crossed[neuron] != 0 and program.connected[neuron]:
-            timing.reach[core] = max(timing.reach[core], timing.free[core])
-            timing.fanout[core] = program.fanout_base[neuron]
-            timing.copy[core] = 0
-            _offer_packet(program, state, timing, core, timing.reach[core])
-            return
-        _next_neuron(program, state, timing, core)
+    at, visits, sender = program.neuron_at[core], timing.visits[core], timing.neuron[core]
+    while sender < visits and (state.crossed[at + sender] == 0 or not program.connected[at + sender]):
+        sender += 1
+    _skip_to(program, state, timing, core, sender)
+    if sender < visits:
+        timing.reach[core] = max(timing.reach[core], timing.free[core])
+        timing.fanout[core] = program.fanout_base[at + sender]
+        timing.copy[core] = 0
+        _offer_packet(program, state, timing, core, timing.reach[core])
+        return
     timing.flit[core] = TOKEN
     push_due(timing, timing.reach[core], core)
 

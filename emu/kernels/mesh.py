@@ -49,6 +49,9 @@ FED_BY = np.array([sum(1 << i for i in range(PORTS) if FEEDS[i] >> o & 1) for o 
 PORT_OF = np.zeros(1 << PORTS, np.int64)
 PORT_OF[[1 << port for port in range(PORTS)]] = range(PORTS)
 
+# A set of ports with five bits between any two.
+SPREAD = np.array([sum((s >> o & 1) << PORTS * o for o in range(PORTS)) for s in range(1 << PORTS)], np.int64)
+
 # Places in Mesh.clock: the cycle, and how many routers are awake in even and in odd cycles.
 NOW, AWAKE = 0, 1
 
@@ -81,7 +84,6 @@ class Mesh(NamedTuple):
     awake: Ints  # (2, R) routers to visit in an even or odd cycle
     marked: Ints  # (R,) the latest cycle for which a router is in ``awake``
     want: Ints  # (5,) scratch: outputs that each head requests
-    ask: Ints  # (5,) scratch: outputs requested by each head
     clock: Ints  # (3,)
 
 
@@ -140,7 +142,6 @@ def make_mesh(width: int, height: int) -> Mesh:
         awake=np.zeros((2, routers), np.int64),
         marked=zeros(routers) - 1,
         want=zeros(PORTS),
-        ask=zeros(PORTS),
         clock=zeros(3),
     )
 
@@ -170,21 +171,10 @@ def unpack_flit(flit: int) -> tuple[int, int]:
 def route(port: int, x: int, y: int, flit: int) -> int:
     """Return the outputs that a packet from ``port`` requests (network.md, "Ports and routes")."""
     x0, x1, y0, y1 = unpack_place(flit)
-    local = (1 << LOCAL) if y0 <= y <= y1 else 0
-    south = (1 << SOUTH) if y1 > y else 0
-    north = (1 << NORTH) if y0 < y else 0
-    if port == NORTH:
-        return south | local
-    if port == SOUTH:
-        return north | local
-    want = 0
-    if port != EAST and x1 > x:
-        want |= 1 << EAST
-    if port != WEST and x0 < x:
-        want |= 1 << WEST
-    if x0 <= x <= x1:
-        want |= south | north | local
-    return want
+    across = (x1 > x) << EAST | (x0 < x) << WEST
+    turns = (x0 <= x) & (x <= x1) | (port == NORTH) | (port == SOUTH)
+    down = (y1 > y) << SOUTH | (y0 < y) << NORTH | ((y0 <= y) & (y <= y1)) << LOCAL
+    return (across | (down if turns else 0)) & FEEDS[port]  # type: ignore[no-any-return]
 
 
 @njit

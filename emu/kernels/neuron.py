@@ -10,6 +10,7 @@ neurons do not know each other, so this is the walk, and the compiler makes vect
 from __future__ import annotations
 
 from emu.jit import njit
+from emu.kernels.beside import take_sums
 from emu.kernels.crossbar import discard, integrate
 from emu.kernels.membrane import membranes
 from emu.kernels.quantise import compare, take_thresholds
@@ -36,7 +37,7 @@ from emu.kernels.state import (
 )
 from emu.words import CROSSED_BITS
 
-__all__ = ["advance_schedule", "current_entry", "execute", "visit"]
+__all__ = ["advance_schedule", "current_entry", "execute", "is_walked", "visit"]
 
 CROSSED_MASK = (1 << CROSSED_BITS) - 1
 
@@ -73,18 +74,37 @@ def _write_down(
 
 
 @njit
+def is_walked(program: Program, core: int, entry: int) -> bool:
+    """Return whether the neurons of a core are visited in a step of a schedule entry."""
+    row = program.schedule[entry]
+    some = row[ENTRY_INIT] or row[ENTRY_UPDATE] or row[ENTRY_FIRE]
+    return program.neurons[core] > 0 and some  # type: ignore[no-any-return]
+
+
+@njit
 def visit(
-    program: Program, state: State, record: Record, core: int, lane: int, step: int, bank: int, entry: int
+    program: Program,
+    state: State,
+    record: Record,
+    core: int,
+    lane: int,
+    step: int,
+    bank: int,
+    entry: int,
+    beside: bool,
 ) -> tuple[int, int, int]:
     """Integrate and walk: a step of an enabled core in one lane, whose entry and thresholds were taken.
+
+    With ``beside`` all lanes were integrated at once.
 
     Returns
     -------
     How many axons were present, 1 if the neurons were visited, and how many of them fired.
     """
-    row = program.schedule[entry]
-    walked = program.neurons[core] > 0 and (row[ENTRY_INIT] or row[ENTRY_UPDATE] or row[ENTRY_FIRE])
-    if walked and row[ENTRY_INTEGRATE]:
+    walked, events = is_walked(program, core, entry), 0
+    if beside:
+        take_sums(program, state, core, lane)
+    elif walked and program.schedule[entry, ENTRY_INTEGRATE]:
         events = integrate(program, state, core, bank)
     else:
         events = discard(program, state, core, bank)
@@ -92,7 +112,7 @@ def visit(
             state.sums[column] = 0
     if not walked:
         return events, 0, 0
-    at = lane * len(program.bias) + program.neuron_at[core]
+    at = lane * program.apart + program.neuron_at[core]
     membranes(program, state, core, at, entry)
     compare(program, state, core, at, entry)
     state.counters[NEURON_UPDATES, core] += program.neurons[core]
@@ -133,6 +153,6 @@ def execute(program: Program, state: State, record: Record, core: int, step: int
         discard(program, state, core, step & 1)
         return -1, 0, 0
     take_thresholds(program, state, core, entry)
-    events, walked, _ = visit(program, state, record, core, 0, step, step & 1, entry)
+    events, walked, _ = visit(program, state, record, core, 0, step, step & 1, entry, False)
     advance_schedule(program, state, core)
     return entry, events, walked

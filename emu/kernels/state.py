@@ -9,7 +9,7 @@ lane follow each other; cycle mode has one lane, and every index without a lane 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, S
 __all__ = [
     "ABSENT",
     "GROUPS",
+    "GROUP_ROWS",
+    "LANES",
     "TARGET",
     "WORD",
     "Program",
@@ -93,6 +95,12 @@ ABSENT = -(1 << 15)
 WORD = 64
 """Axons of a word of a bit plane."""
 
+LANES = 64
+"""Most stretches side by side: the lanes of a vector (`emu.kernels.beside`)."""
+
+GROUP_ROWS = 8
+"""Rows of a group of cells of one sign in a column."""
+
 GROUPS = 8
 """Groups of events with equal payloads; a power of two."""
 
@@ -116,6 +124,9 @@ class Program(NamedTuple):
     high: int
     payload_bits: int
     forever: int  # largest refractory count
+    apart: int  # N, or 0 if no neuron keeps anything from step to step: lanes then share one state
+    rows_per_plane: int  # rows that are added in the time in which one word of a bit plane is counted
+    cells_per_group: int  # cells that are added in the time of a group of rows in all lanes
     integrate_fill: int  # FI
     walk_fill: int  # FW
     enabled: Ints  # (C,) 0 or 1
@@ -141,6 +152,10 @@ class Program(NamedTuple):
     cells: NDArray[np.int8]  # rows of every core, n k cells each
     weights: NDArray[np.int16]  # rows of every folded core, n weights each
     planes: NDArray[np.uint64]  # words of 64 rows of every core: n k of positive cells, n k of negative ones
+    group_rows: NDArray[np.uint32]  # groups of rows with a cell in a column, LANES times the row each
+    group: Ints  # of each column: its first group of positive cells, that of negative cells; then the end
+    group_at: Ints  # (C,)
+    groups: Ints  # (C,) 0 if the core has none: lanes cannot be integrated at once
     row_cells: Ints  # (A,) cells of a row that are not zero
     strengths: Ints  # (C, strengths)
     bias: Ints  # (N,)
@@ -165,12 +180,12 @@ class State(NamedTuple):
     Bank 2 l + b is that of lane l; L lanes.
     """
 
-    potential: Ints  # (L N,)
-    current: Ints  # (L N,)
-    refractory: Ints  # (L N,)
-    crossed: Ints  # (L N,) c of the core's latest step
+    potential: Ints  # (L N,), or (N,) where lanes share one state (`Program.apart`)
+    current: Ints  # as potential
+    refractory: Ints  # as potential
+    crossed: Ints  # as potential: c of the core's latest step
     value: NDArray[np.int16]  # (2 L A,) ABSENT without an event
-    event: NDArray[np.int32]  # (2 L A,) present axons of a core in order of arrival, from axon_at on
+    event: NDArray[np.integer[Any]]  # (2 L A,) present axons of a core in order of arrival, from axon_at on
     events: Ints  # (2 L C,) how many
     entry: Ints  # (C,) schedule position
     repetition: Ints  # (C,)
@@ -183,6 +198,8 @@ class State(NamedTuple):
     picked: NDArray[np.int32]
     payload: NDArray[np.int32]
     plane: NDArray[np.uint64]
+    active: NDArray[np.int8]  # (LANES (rows + 1),) payloads of a core's rows in all lanes, then zeros
+    beside: NDArray[np.int16]  # (LANES columns,) column sums in all lanes
     theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...; or LADDER_ROWS
     last: Ints
     fired: Ints  # neurons that crossed a threshold in the latest walk
@@ -206,12 +223,13 @@ def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> S
     lists = np.repeat(program.ladder[program.enabled > 0] == 0, program.schedule_length[program.enabled > 0])
     most = int(program.schedule[fire & lists, ENTRY_COUNT].max(initial=0))
     compares = max(1, most, LADDER_ROWS if program.ladder.any() else 0)
+    copies = lanes if program.apart else 1
     rectangles = (program.across * program.down) ** 2
     return State(
-        **{name: np.tile(values, lanes) for name, values in start.items()},
-        crossed=np.zeros(lanes * len(program.bias), np.int64),
+        **{name: np.tile(values, copies) for name, values in start.items()},
+        crossed=np.zeros(copies * len(program.bias), np.int64),
         value=np.full(2 * lanes * axons, ABSENT, np.int16),
-        event=np.zeros(2 * lanes * axons, np.int32),
+        event=np.zeros(2 * lanes * axons, np.uint16 if rows <= 1 << 16 else np.int32),
         events=np.zeros(2 * lanes * cores, np.int64),
         entry=np.zeros(cores, np.int64),
         repetition=np.zeros(cores, np.int64),
@@ -224,6 +242,8 @@ def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> S
         picked=np.zeros(GROUPS * rows, np.int32),
         payload=np.zeros(rows, np.int32),
         plane=np.zeros(16 * (-(-rows // WORD)), np.uint64),
+        active=np.zeros(LANES * (rows + 1) if lanes > 1 else 0, np.int8),
+        beside=np.zeros(LANES * widest if lanes > 1 else 0, np.int16),
         theta=np.zeros(compares * neurons, np.int64),
         last=np.zeros(neurons, np.int64),
         fired=np.zeros(neurons, np.int64),
@@ -289,14 +309,21 @@ def unpack_spikes(spikes: Ints, rows: Ints) -> None:
 
 
 @njit
-def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, int]:
-    """Return the first packet with a value outside the limits of its column, or -1, and how many go out."""
-    leaving = 0
+def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, int, int]:
+    """Look at packets of a stimulus.
+
+    Returns
+    -------
+    The first packet with a value outside the limits of its column, or -1; how many go out; and the largest
+    payload of either sign.
+    """
+    leaving = loudest = 0
     for i in range(len(packets)):
         wrong = False
         for j in range(len(PACKET)):  # a constant, and no branch within
             wrong |= (packets[i, j] < low[j]) | (packets[i, j] > high[j])
         if wrong:
-            return i, leaving
+            return i, leaving, loudest
         leaving += (packets[i, X0] == 0) & (packets[i, Y1] >= height)
-    return -1, leaving
+        loudest = max(loudest, abs(packets[i, PAYLOAD]))
+    return -1, leaving, loudest

@@ -14,6 +14,7 @@ from emu.functional import Job, Source
 from emu.jit import njit, ticks
 from emu.kernels import fabric, membrane, neuron, quantise
 from emu.kernels import state as arrays
+from emu.kernels.beside import integrate_lanes, take_sums
 from emu.kernels.crossbar import integrate
 from emu.kernels.state import Ints, Program, Record, State
 from emu.program import most_records
@@ -45,6 +46,18 @@ def _feed(
 
 
 @njit
+def _begin(program: Program, state: State, core: int, entry: int, lanes: int, half: int, spent: Ints) -> bool:
+    """Do what is done once for all lanes; return whether they were integrated."""
+    a = ticks()
+    quantise.take_thresholds(program, state, core, entry)
+    b = ticks()
+    beside = integrate_lanes(program, state, core, lanes, half)
+    spent[1] += b - a
+    spent[2] += ticks() - b
+    return beside
+
+
+@njit
 def _steps(
     program: Program,
     state: State,
@@ -64,14 +77,15 @@ def _steps(
             entry = neuron.current_entry(program, state, core)
             if entry < 0:
                 continue
-            start = ticks()
-            quantise.take_thresholds(program, state, core, entry)
-            spent[1] += ticks() - start
+            beside = _begin(program, state, core, entry, lanes, step & 1, spent)
             for lane in range(lanes):
                 now, bank = lane * span + step, 2 * lane + (step & 1)
-                first = lane * len(program.bias) + program.neuron_at[core]
+                first = lane * program.apart + program.neuron_at[core]
                 a = ticks()
-                integrate(program, state, core, bank)
+                if beside:
+                    take_sums(program, state, core, lane)
+                else:
+                    integrate(program, state, core, bank)
                 b = ticks()
                 membrane.membranes(program, state, core, first, entry)
                 c = ticks()
@@ -95,7 +109,7 @@ def shares(chip: Chip, x: NDArray[np.float64]) -> dict[str, float]:
         If the phases fire other spikes than the machine does.
     """
     stimulus, source = chip.stimulus(x), Source(chip.image)
-    job = Job(source=source, stimulus=stimulus, leaving=0, visits=False)
+    job = Job(source=source, stimulus=stimulus, leaving=0, loudest=0, visits=False)
     period, lanes = source.period or 1, len(x)
     visits, packets = most_records(chip.image, period)
     spikes = chip.machine.run(stimulus).total("spikes")

@@ -13,6 +13,7 @@ from emu.functional import Source
 from emu.image import CoreImage, SystemImage
 from emu.kernels import fabric
 from emu.kernels import state as arrays
+from emu.kernels.beside import SMALL
 from emu.kernels.state import USED_OUTPUTS
 from emu.machine import Machine
 from emu.program import gateway_room, period_of
@@ -76,6 +77,34 @@ def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.Monke
         assert diff(expected, run) is None
         assert compared(expected, run) > 0
         assert np.array_equal(machine.run(stimulus, threads=threads).spikes, run.spikes)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_lanes_integrated_at_once_equal_the_oracle(seed: int) -> None:
+    """At any load: groups of rows cost nothing here, so they are added wherever there are some."""
+    image, stimulus = separable(seed)
+    machine = Machine(image)
+    machine._source.program = machine._source.program._replace(cells_per_group=0)
+    machine._source.loudest = SMALL
+    expected = run_oracle(image, stimulus, cycles=False)
+    assert diff(expected, machine.run(stimulus, potentials=True)) is None
+
+
+def test_separable_systems_have_groups_of_rows() -> None:
+    machines = [Machine(separable(seed)[0]) for seed in range(16)]
+    assert sum(machine._source.program.groups.any() for machine in machines) > 1
+
+
+def test_loud_payloads_are_not_added_in_eight_bits() -> None:
+    """Eight rows of 100 are beyond 8 bits: the run must not use the groups, whoever sends."""
+    spec = SystemSpec(core=preset("reference"), width=1, height=1)
+    core = make_core(np.ones((8, 1)), thresholds=[spec.core.never], reset=0)
+    packets = [(step, 0, 0, 0, 0, axon, 100) for step in range(128) for axon in range(8)]
+    machine, stimulus = Machine(make_system(spec, core)), make_stimulus(128, packets)
+    machine._source.program = machine._source.program._replace(cells_per_group=0)
+    potentials = machine.run(stimulus, potentials=True).potentials
+    assert potentials is not None
+    assert (potentials[:, 3] == 800).all()
 
 
 def test_separable_systems_do_something() -> None:
