@@ -66,10 +66,8 @@ class CoreSpec:
 
     Parameters
     ----------
-    axons : int
-        Crossbar rows, 2..4096.
-    columns : int
-        Crossbar columns, a multiple of ``lanes``, 8..4096; ``columns / lanes`` a power of two.
+    axons, columns : int
+        Crossbar rows, 2..4096, and columns, 8..4096, a power of two times ``lanes``.
     lanes : int
         Columns read in one cycle, a power of two, 8..128.
     payload_bits : int
@@ -83,8 +81,7 @@ class CoreSpec:
     fanouts, schedule, profiles : int
         Words of the fan-out, schedule and profile memories.
     gateway_axons : int
-        Axon ids that a packet can name at the gateway, at least; 0 asks for no more than a flit has anyway,
-        up to 2^24. A wider flit is the only consequence.
+        Axon ids that a packet can name at the gateway, at least, up to 2^24; 0 asks for what a flit has.
     sum_bits : int
         Width of a column sum; 0 asks for what every axon with the extreme payload needs.
     max_extension : int

@@ -83,31 +83,30 @@ def compile_network(
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
     spec, chosen = preset(name), code_of(network, code)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
-    request = Request(
-        spec=spec,
-        fits=fits(spec),
-        holds=fitting.holds,
-        strict=strict,
-        samples=None if samples is None else np.asarray(samples, np.float64),
-        options=options or GradedOptions(),
-        say=progress or (lambda _: None),
-    )
-    spiking = chosen.convert(network, request)
+    request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, strict=strict, say=progress or _quiet)
+    given = None if samples is None else np.asarray(samples, np.float64)
+    spiking = chosen.convert(network, replace(request, samples=given, options=options or GradedOptions()))
     image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
-    facts: dict[str, Any] = {
-        "target": target.name,
-        "core": name,
-        "seed": seed,
-        "spikeloom": version("spikeloom"),
-    }
-    facts["scaling"] = None if scaling is None else check_scale(scaling)
-    if spiking.left:
-        facts["left"] = {layer.name: [layer.reason, layer.remedy] for layer in spiking.left}
+    facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
+    scale = {"scaling": None if scaling is None else check_scale(scaling)}
     carried = network_to_arrays(network) if chosen.exact else _carried(spiking)
-    attachments = {**image.attachments, **carried}
-    image = replace(image, meta={**image.meta, **facts}, attachments=attachments)
+    image = replace(
+        image,
+        meta={**image.meta, **facts, **scale, **_left(spiking)},
+        attachments={**image.attachments, **carried},
+    )
     require(image, spiking)
     return Chip(image=image, spiking=spiking)
+
+
+def _quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+def _left(spiking: SpikingNetwork) -> dict[str, Any]:
+    """Return, as metadata, the layers that did not find room and why."""
+    left = {layer.name: [layer.reason, layer.remedy] for layer in spiking.left}
+    return {"left": left} if left else {}
 
 
 def _cycle_exact(target: Target | str) -> Target:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ord
 from mapping.spiking.network import SpikingNetwork
 from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
-from mapping.targets.patches import Patches
+from mapping.targets.patches import Patches, chosen_patches
 
 __all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
 
@@ -282,7 +282,7 @@ def estimate(
         If the model, the data or an option cannot be used, or every target refuses the network.
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
-    chooser = _chooser(patches, loaded)
+    chooser = chosen_patches(patches, [target.kind for target in loaded])
     data, chosen = scaled(data, how, network)
     samples = data.first(CALIBRATION) if calibration is None else scaled(calibration, chosen, network)[0]
     run = _Estimation(
@@ -382,18 +382,6 @@ class _Estimation:
     def single(self) -> SingleDifferences:
         """Where float32 differs, on the layers of the first target that took the network."""
         return next(iter(self.seen.values())).single
-
-
-def _chooser(patches: str | None, targets: Sequence[Target]) -> Patches:
-    """Return who chooses the patches, of the targets that have any."""
-    if patches is not None and all(target.kind == "cycle-exact" for target in targets):
-        raise MappingError(
-            f"Patches {patches} are a choice of closed-form targets: add kuang2021 or leave it out."
-        )
-    for known in get_args(Patches):
-        if patches in (None, known):
-            return cast("Patches", known)
-    raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")
 
 
 def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[MappingError]) -> MappingError:

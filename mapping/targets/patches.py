@@ -14,15 +14,15 @@ layer has its own: an input takes as many axons as it has levels, an output as m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
-from mapping.errors import InfeasibleError
+from mapping.errors import InfeasibleError, MappingError
 from mapping.targets.files import Target, load_target
 
-__all__ = ["LayerShape", "PatchMapping", "Patches", "map_layer"]
+__all__ = ["LayerShape", "PatchMapping", "Patches", "chosen_patches", "map_layer"]
 
 Patches = Literal["best", "article"]
 """Who chooses the patches: the search of this module, or the published plan."""
@@ -341,3 +341,21 @@ def _preference(mapping: PatchMapping) -> tuple[int, ...]:
         width + height,
         -width,
     )
+
+
+def chosen_patches(patches: str | None, kinds: Sequence[str]) -> Patches:
+    """Return who chooses the patches, by the kinds of the targets.
+
+    Raises
+    ------
+    MappingError
+        If there is no such choice, or no target that has any.
+    """
+    if patches is not None and all(kind == "cycle-exact" for kind in kinds):
+        raise MappingError(
+            f"Patches {patches} are a choice of closed-form targets: add kuang2021 or leave it out."
+        )
+    for known in get_args(Patches):
+        if patches in (None, known):
+            return cast("Patches", known)
+    raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")

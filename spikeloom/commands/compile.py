@@ -73,7 +73,7 @@ def compile_(
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
     from mapping.flow import compile_network
     from mapping.model.load import load_network
-    from spikeloom.terminal import console, status
+    from spikeloom.terminal import status
 
     _check_file(output)
     size = mesh_size(mesh)
@@ -94,10 +94,7 @@ def compile_(
             progress=say,
         )
         chip.save(output)
-    console.print(f"{output}: {_summary(chip)}")
-    _show_host(chip)
-    if told is not None:
-        console.print(f"Input: {told}")
+    _show(output, chip, told)
 
 
 def _check_file(output: Path) -> None:
@@ -111,14 +108,17 @@ def _check_file(output: Path) -> None:
     check_places(output)
 
 
-def _show_host(chip: Chip) -> None:
-    """Print which layers are the host's, and why some of them are."""
+def _show(output: Path, chip: Chip, told: str | None) -> None:
+    """Print what was written, which layers are the host's and why, and the scale of pixels."""
     from spikeloom.terminal import console, host_line
 
+    console.print(f"{output}: {_summary(chip)}")
     spiking = chip.spiking
     console.print(host_line(spiking.host_layers, spiking.host_share, spiking.uncounted))
     for layer in spiking.left:
         console.print(layer.sentence)
+    if told is not None:
+        console.print(f"Input: {told}")
 
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:

@@ -27,6 +27,7 @@ from spikeloom.commands.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mapping.datasets.load import Dataset
     from mapping.report.machine import Report
 
 __all__ = ["app", "estimate"]
@@ -73,16 +74,15 @@ def estimate(
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.datasets.calibration import calibration_data
-    from mapping.datasets.load import load_data, scale_text
+    from mapping.datasets.load import scale_text
     from mapping.model.load import load_network
     from mapping.report.machine import estimate as run_estimate
-    from spikeloom.files import check_places, write_text
-    from spikeloom.terminal import console, status
+    from spikeloom.files import check_places
+    from spikeloom.terminal import status
 
     check_places(json)
     with status("reading the model") as say:
-        chosen = load_data(data).first(samples)
+        chosen, calibration = _data(data, samples, calibrate, seed)
         report = run_estimate(
             load_network(model),
             chosen,
@@ -93,20 +93,30 @@ def estimate(
             strict=strict,
             patches=patches,
             code=code,
-            calibration=calibration_data(data, calibrate, seed),
+            calibration=calibration,
             options=graded_options(bits, digits, seed),
             progress=say,
         )
-    if json is not None:
-        write_text(json, report.to_json())
-    console.print(f"Input: {scale_text(chosen, report.input)}")
-    _show(report, json)
+    _show(report, scale_text(chosen, report.input), json)
 
 
-def _show(report: Report, json: Path | None) -> None:
+def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the data, and the samples on which the scales of activations are chosen."""
+    from mapping.datasets.calibration import calibration_data
+    from mapping.datasets.load import load_data
+
+    return load_data(data).first(samples), calibration_data(data, calibrate, seed)
+
+
+def _show(report: Report, told: str, json: Path | None) -> None:
+    """Write the report if it is asked for, then print it."""
     from mapping.spiking.network import HostLayer
+    from spikeloom.files import write_text
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
+    if json is not None:
+        write_text(json, report.to_json())
+    console.print(f"Input: {told}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
