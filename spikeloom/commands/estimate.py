@@ -74,7 +74,6 @@ def estimate(
     json: Json = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.datasets.load import scale_text
     from mapping.model.load import load_network
     from mapping.report.machine import estimate as run_estimate
     from spikeloom.files import check_places
@@ -97,7 +96,7 @@ def estimate(
             options=graded_options(bits, digits, seed),
             progress=say,
         )
-    _show(report, scale_text(chosen, report.input), json)
+    _show(report, chosen, json)
 
 
 def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -108,15 +107,16 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _show(report: Report, told: str, json: Path | None) -> None:
+def _show(report: Report, data: Dataset, json: Path | None) -> None:
     """Write the report if it is asked for, then print it."""
+    from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
     from spikeloom.files import write_text
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
     if json is not None:
         write_text(json, report.to_json())
-    console.print(f"Input: {told}")
+    console.print(f"Input: {scale_text(data, report.input)}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
