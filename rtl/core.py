@@ -262,9 +262,13 @@ class Neurocore(Component):
             m.d.comb += getattr(meter, name).eq(counted)
 
     def _observation(self, m: Module) -> None:
-        """Show a bench what is stored."""
-        walk, observe = self._walk, self.observe
+        """Show a bench what is stored, and an access to a memory for which there is no reason."""
+        walk, observe, programmer = self._walk, self.observe, self._programmer
+        served = programmer.program.strobe | programmer.inspect.enable
+        adds = observe.activity == Activity.INTEGRATE
+        walks = (observe.activity == Activity.UPDATE) | (observe.activity == Activity.SEND_STALL)
         m.d.comb += [
+            observe.stray.eq((self._crossbar.accessed & ~adds | walk.accessed & ~walks) & ~served),
             observe.valid.eq(walk.stored),
             observe.neuron.eq(walk.neuron),
             *(getattr(observe, name).eq(walk.state[name]) for name in walk.state.shape().members),

@@ -42,6 +42,8 @@ class Crossbar(Component):
         Non-zero cells hit, two cycles after the event was added.
     awake : Out
         The lanes have something to do; their registers are not clocked otherwise.
+    accessed : Out
+        A memory is accessed.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -62,6 +64,7 @@ class Crossbar(Component):
                 "done": Out(1),
                 "operations": Out(range(core.lanes + 1)),
                 "awake": Out(1),
+                "accessed": Out(1),
             }
         )
         self._cells = section_memory(spec, Section.CROSSBAR)
@@ -76,6 +79,7 @@ class Crossbar(Component):
         core, cells = self._core, self._cells
         m.submodules.crossbar_memory = cells
         join_sections(m, self, self._memories)
+        m.d.comb += self.accessed.eq(Cat(memory.accessed for memory in self._memories).any())
         m.submodules.lanes = EnableInserter(self.awake)(lanes := Module())
         shown, adding = Signal(name="shown"), Signal(name="adding")
         row, done = Signal(2 * core.lanes, name="row", reset_less=True), Signal(name="is_done")

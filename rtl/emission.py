@@ -40,6 +40,8 @@ class Emitter(Component):
         Nothing is left to send after this cycle.
     awake : Out
         Something is sent; the registers are not clocked otherwise.
+    accessed : Out
+        The fan-out memory is accessed.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -62,6 +64,7 @@ class Emitter(Component):
                 "busy": Out(1),
                 "free": Out(1),
                 "awake": Out(1),
+                "accessed": Out(1),
             }
         )
         self._memory = section_memory(spec, Section.FANOUT)
@@ -82,6 +85,7 @@ class Emitter(Component):
             self.busy.eq(busy),
             self.free.eq(~active | done),
             self.awake.eq(active),
+            self.accessed.eq(memory.accessed),
         ]
         self._begin_or_go_on(m, busy, kept, now)
         with m.If(active):

@@ -118,7 +118,7 @@ class InspectSignature(wiring.Signature):
 def observed_bits(spec: SystemSpec) -> dict[str, int]:
     """Return the width of every observed field of one core."""
     beat = {field.name: field.bits for field in beat_layout(spec)}
-    return {"valid": 1, **beat, "activity": ACTIVITY_BITS, "finished": 1}
+    return {"valid": 1, **beat, "activity": ACTIVITY_BITS, "finished": 1, "stray": 1}
 
 
 class ObserveSignature(wiring.Signature):
@@ -135,6 +135,8 @@ class ObserveSignature(wiring.Signature):
         `emu.words.Activity` of this cycle.
     finished : Out(1)
         The core's token enters its router in this cycle.
+    stray : Out(1)
+        A memory of the crossbar or of the walk is accessed in this cycle, and nobody asked for it.
     """
 
     def __init__(self, spec: SystemSpec) -> None:

@@ -18,8 +18,8 @@ MACRO_FILE = "memories.v"
 _NAME = re.compile(r"\bspikeloom_(1r1?w)_(\d+)x(\d+)(?:_by(\d+))?\b")
 
 _SHARED = """\
-// {words} words of {bits} bits, one port. While enable is high, the parts of store whose bit in write is set are
-// stored; if none is, shown is the word one cycle later, until the next access. After a write it is garbage.
+// {words} words of {bits} bits, one port. While enable is high, the parts of store whose bit in write is
+// set are stored; if none is, shown is the word one cycle later, until the next access, and garbage else.
 module {name}(clk, enable, write, address, store, shown);
   input clk, enable;
   input [{granules}:0] write;
@@ -35,8 +35,8 @@ endmodule
 """
 
 _DUAL = """\
-// {words} words of {bits} bits, a read port and a write port. While read is high, shown is the word one cycle later,
-// until the next read: garbage if that word is written in the same cycle. One bit of write for each part.
+// {words} words of {bits} bits, a read port and a write port. While read is high, shown is the word one
+// cycle later, until the next read: garbage if it is written in the same cycle. A bit of write for each part.
 module {name}(clk, read, read_address, write, write_address, store, shown);
   input clk, read;
   input [{granules}:0] write;
@@ -44,9 +44,10 @@ module {name}(clk, read, read_address, write, write_address, store, shown);
   input [{top}:0] store;
   output reg [{top}:0] shown;
   reg [{top}:0] memory [0:{last}];
+  wire clash = write != 0 && write_address == read_address;
   always @(posedge clk) begin
 {stores}
-    if (read) shown <= write != 0 && write_address == read_address ? {{{bits}{{1'bx}}}} : memory[read_address];
+    if (read) shown <= clash ? {{{bits}{{1'bx}}}} : memory[read_address];
   end
 endmodule
 """

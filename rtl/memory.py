@@ -224,6 +224,8 @@ class ChunkMemory(Component):
         A whole word is read; not together with ``program`` or ``inspect``.
     store : In(WritePort)
         A whole word is written; only if ``dual``, not together with ``program``.
+    accessed : Out
+        The memory's enable: of its port, or of either port.
     """
 
     def __init__(self, section: Section, *, depth: int, bits: int, dual: bool = False) -> None:
@@ -232,6 +234,7 @@ class ChunkMemory(Component):
             "program": In(ProgramSignature()),
             "inspect": In(InspectSignature()),
             "read": In(ReadPort(depth, bits)),
+            "accessed": Out(1),
         }
         if dual:
             members["store"] = In(WritePort(depth, bits))
@@ -271,6 +274,7 @@ class ChunkMemory(Component):
             port.address.eq(Mux(strobe, self.program.address[low:], asked)),
             port.store.eq(self.program.chunk.replicate(self._chunks)),
             self.read.data.eq(port.data),
+            self.accessed.eq(port.enable),
         ]
 
     def _join_both(self, m: Module, words: DualPort, granule: Value, inspect: Value, low: int) -> None:
@@ -279,6 +283,7 @@ class ChunkMemory(Component):
             words.read.enable.eq(inspect | self.read.enable),
             words.read.address.eq(Mux(inspect, self.inspect.address[low:], self.read.address)),
             self.read.data.eq(words.read.data),
+            self.accessed.eq(words.read.enable | words.write.enable.any()),
             words.write.enable.eq(granule),
             words.write.address.eq(self.program.address[low:]),
             words.write.data.eq(self.program.chunk.replicate(self._chunks)),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The walk over the neurons of a block (rules 5 to 8 of `docs/reference/machine.md`)."""
 
-from amaranth.hdl import EnableInserter, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,6 +58,8 @@ class Walk(Component):
         A neuron is stored in this cycle, and what was found.
     spikes, clipped, compared, visited : Out
         What the counters of this cycle grow by.
+    accessed : Out
+        A memory is accessed.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -87,6 +89,7 @@ class Walk(Component):
                 "clipped": Out(2),
                 "compared": Out(COUNT_BITS + 1),
                 "visited": Out(1),
+                "accessed": Out(1),
             }
         )
         self._memories = {s: section_memory(spec, s, dual=s == Section.STATE) for s in _MEMORIES}
@@ -104,7 +107,9 @@ class Walk(Component):
             m.submodules[name] = EnableInserter(clocked)(stage)
         m.submodules.emitter = self._emitter
         m.d.comb += moves.eq(~(self._firing.ready & self._firing.sender & self._emitter.busy))
-        join_sections(m, self, [*self._memories.values(), self._emitter])
+        parts = [*self._memories.values(), self._emitter]
+        join_sections(m, self, parts)
+        m.d.comb += self.accessed.eq(Cat(part.accessed for part in parts).any())
         self._enter(m)
         self._read(m, moves)
         self._flow(m)

@@ -23,7 +23,7 @@ class _Pins:
 
     def __init__(self, context: Any, chip: Any, job: BenchJob) -> None:
         self._get, self._chip, self._cores = context.get, chip, job.spec.cores
-        self._sample = Sample(cores=job.spec.cores)
+        self._sample, self._stray = Sample(cores=job.spec.cores), 0
         self._widths = {field.name: field.bits for field in beat_layout(job.spec)}
 
     def _observe(self, name: str) -> int:
@@ -31,9 +31,11 @@ class _Pins:
 
     def status(self) -> int:
         """What happens in this cycle."""
+        stray, self._stray = self._stray, int(self._stray or self._observe("stray") > 0)
         return (
             int(self._get(self._chip.host_i.ready)) * self._sample.ready
             | int(self._get(self._chip.host_o.valid)) * self._sample.valid
+            | stray * self._sample.stray
             | self._observe("valid") << self._sample.stored
             | self._observe("finished") << self._sample.finished
             | self._observe("activity") << self._sample.activity

@@ -194,6 +194,10 @@ class Session:
             raise BenchError(self._overdue())
         if self.done:
             self._passed = pins.passed()
+            if status & self._sample.stray:
+                raise BenchError(
+                    "a core accessed a memory of its crossbar or its walk, and nobody asked for it"
+                )
         return Drive(flit, self.reset, self.accept)
 
     def activities(self) -> set[int]:

@@ -22,12 +22,14 @@ BENCH_FILE = "bench.v"
 def status_layout(cores: int) -> Layout:
     """Return the fields of ``status``; a field of several cores has core 0 lowest.
 
-    ``ready`` and ``valid`` are the host's input and output, ``stored`` says which cores store a neuron,
+    ``ready`` and ``valid`` are the host's input and output, ``stray`` says that in some earlier cycle a core
+    accessed a memory that nobody asked for, ``stored`` says which cores store a neuron,
     ``finished`` which send their token; ``activity`` is `emu.words.Activity` of each core.
     """
     return (
         Field("ready", 1),
         Field("valid", 1),
+        Field("stray", 1),
         Field("stored", cores),
         Field("finished", cores),
         Field("activity", ACTIVITY_BITS * cores),
@@ -46,7 +48,7 @@ class Sample:
         layout = status_layout(cores)
         at = places(layout)
         self.bits = layout_bits(layout)
-        self.ready, self.valid = 1 << at["ready"], 1 << at["valid"]
+        self.ready, self.valid, self.stray = (1 << at[name] for name in ("ready", "valid", "stray"))
         self.stored, self.finished, self.activity = at["stored"], at["finished"], at["activity"]
 
     @staticmethod
@@ -71,14 +73,16 @@ module bench(clk, rst, host_i__valid, host_i__payload, host_o__ready, status, fl
   output [{passed}:0] passed;
   wire ready, valid;
   wire [{flit}:0] payload;
+  reg stray = 0;
   chip dut(.clk(clk), .rst(rst), .host_i__valid(host_i__valid), .host_i__payload(host_i__payload),
     .host_i__ready(ready), .host_o__valid(valid), .host_o__payload(payload), .host_o__ready(host_o__ready),
     .stimulus(passed[{counter}:0]), .outputs(passed[{passed}:{counter} + 1]));
   assign flit = valid ? payload : {zero};
   assign status = {{{activity},
     {finished},
-    {stored}, valid, ready}};
+    {stored}, stray, valid, ready}};
   assign beats = {{{fields}}};
+  always @(posedge clk) if (!rst && ({stray})) stray <= 1;
 endmodule
 """
 
@@ -99,6 +103,7 @@ def bench_verilog(spec: SystemSpec) -> str:
         zero=f"{flit}'d0",
         activity=", ".join(f"{core}activity" for core in cores),
         finished=", ".join(f"{core}finished" for core in cores),
+        stray=" || ".join(f"{core}stray" for core in cores),
         stored=", ".join(f"{core}valid" for core in cores),
         fields=fields,
     )

@@ -18,6 +18,8 @@ from emu.spec import SystemSpec, preset
 from rtl import export
 from rtl.chip import Chip
 from rtl.export import VERILOG_FILES, chip_verilog, describe, write_verilog
+from rtl.macros import Macro
+from rtl.memory import Body
 from sim_tests.bench.runner import verilator_environment
 from sim_tests.conftest import require_engine
 
@@ -169,7 +171,7 @@ def test_sidecar_tells_the_sizes() -> None:
 def test_write_verilog_writes_the_design_and_its_sidecar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "chip_verilog", lambda _: dict.fromkeys(VERILOG_FILES, "text\n"))
+    monkeypatch.setattr(export, "chip_verilog", lambda *_: dict.fromkeys(VERILOG_FILES, "text\n"))
     names = [*VERILOG_FILES, "chip.json"]
     assert write_verilog(SPEC, tmp_path / "new") == [tmp_path / "new" / name for name in names]
     assert json.loads((tmp_path / "new/chip.json").read_text()) == describe(SPEC)
@@ -185,3 +187,61 @@ def test_design_without_start_values_declares_none(tmp_path: Path) -> None:
         assert declared.search(plain)
         assert not declared.search(bare)
     assert (tmp_path / "with" / "chip.json").read_text() == (tmp_path / "without" / "chip.json").read_text()
+
+
+MACROS = [
+    Macro(kind="1rw", words=6, bits=20, granule=16),
+    Macro(kind="1r1w", words=4, bits=8, granule=8),
+]
+
+
+def simulate(text: str, bench: str, folder: Path) -> str:
+    """Return what Icarus prints when it runs a bench of one macro."""
+    require_engine("icarus")
+    (folder / "macro.v").write_text(text)
+    (folder / "bench.v").write_text(f"module bench; reg clk = 0;\n{bench}\nendmodule\n")
+    run(["iverilog", "-g2005", "-s", "bench", "-o", "bench.vvp", "macro.v", "bench.v"], folder)
+    return run(["vvp", "-n", "bench.vvp"], folder)
+
+
+def test_every_macro_is_there_once() -> None:
+    design = chip_verilog(SPEC, Body.MACRO)
+    modules = re.findall(r"^module (\S+)\(", design["memories.v"], re.MULTILINE)
+    used = re.findall(r"^  (spikeloom_\S+) \S+ \(", design["neurocore.v"], re.MULTILINE)
+    assert sorted(modules) == sorted(set(used))
+    assert len(used) > len(modules) > 5
+    assert "spikeloom" not in design["router.v"] + design["chip.v"]
+    assert re.search(r"^ +reg \[\S+\] \S+ \[", design["neurocore.v"], re.MULTILINE) is None
+
+
+def test_macro_is_written_in_parts(tmp_path: Path) -> None:
+    bench = """
+    reg enable = 1; reg [1:0] write = 3; reg [2:0] address = 5;
+    reg [19:0] store = 20'h12345; wire [19:0] shown;
+    spikeloom_1rw_6x20_by16 dut(clk, enable, write, address, store, shown);
+    always #5 clk = !clk;
+    initial begin
+      #10 $display("%h", shown); write = 2; store = 20'hfffff;
+      #10 write = 0; #10 $display("%h", shown); enable = 0; address = 0; #10 $display("%h", shown); $finish;
+    end"""
+    text = MACROS[0].verilog()
+    assert "[19:16]" in text
+    assert simulate(text, bench, tmp_path).split() == ["xxxxx", "f2345", "f2345"]
+
+
+def test_macro_shows_garbage_where_it_may(tmp_path: Path) -> None:
+    bench = """
+    reg read = 0, write = 1; reg [1:0] from = 2, to = 2; reg [7:0] store = 8'h5a; wire [7:0] shown;
+    spikeloom_1r1w_4x8 dut(clk, read, from, write, to, store, shown);
+    always #5 clk = !clk;
+    initial begin
+      #10 read = 1; store = 8'hc3; #10 $display("%h", shown); write = 0; #10 $display("%h", shown);
+      to = 1; write = 1; #10 $display("%h", shown); read = 0; from = 0; #10 $display("%h", shown); $finish;
+    end"""
+    assert simulate(MACROS[1].verilog(), bench, tmp_path).split() == ["xx", "c3", "c3", "c3"]
+
+
+def test_inferred_memories_list_no_macro(tmp_path: Path) -> None:
+    write_verilog(SPEC, tmp_path)
+    told = json.loads((tmp_path / "chip.json").read_text())
+    assert (told["macros"], told["files"]) == ({}, list(VERILOG_FILES))
