@@ -234,7 +234,7 @@ def seen(case: Case, trace: list[dict[str, int]]) -> list[dict[str, int]]:
     return [{path: c[path] for path, valid in case.watch.items() if not valid or c[valid]} for c in trace]
 
 
-class Forgetful(ResetInserter):  # type: ignore[misc]
+class Forgetful(ResetInserter):
     """Give all registers of a block a reset but one, and write their names down."""
 
     def __init__(self, reset: Signal, forgotten: int, names: list[str]) -> None:
@@ -243,7 +243,7 @@ class Forgetful(ResetInserter):  # type: ignore[misc]
 
     def _insert_control(self, fragment: Any, domain: Any, lhs_masks: Any) -> None:
         kept = SimpleNamespace(chunks=lambda: [c for c in lhs_masks.chunks() if self._resets(c[0])])
-        super()._insert_control(fragment, domain, kept)
+        super()._insert_control(fragment, domain, kept)  # type: ignore[misc]
 
     def _resets(self, register: Signal) -> bool:
         if not register.reset_less:
