@@ -80,7 +80,8 @@ def chip_verilog(spec: SystemSpec, memories: Body = Body.INFERRED) -> dict[str, 
 
     Parameters
     ----------
-    memories : what stands for a memory; with macros their modules are in a file of their own, the first one.
+    memories : Body
+        What stands for a memory; with macros their modules are in a file of their own, the first one.
 
     Raises
     ------

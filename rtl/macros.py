@@ -59,9 +59,12 @@ class Macro:
 
     Parameters
     ----------
-    kind : ``1rw``, one port, or ``1r1w``, a read and a write port.
-    words, bits : its size.
-    granule : bits that are written apart, from the lowest bit on.
+    kind : str
+        ``1rw``, one port, or ``1r1w``, a read and a write port.
+    words, bits : int
+        Its size.
+    granule : int
+        Bits that are written apart, from the lowest bit on.
     """
 
     kind: str

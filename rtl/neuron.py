@@ -102,9 +102,8 @@ class Walk(Component):
         m = Module()
         moves = Signal(name="moves")
         for name in ("issue", "drive", "fetch", "membrane", "quantiser", "firing"):
-            stage, clocked = getattr(self, f"_{name}"), Signal(name=f"{name}_clocked")
-            m.d.comb += clocked.eq(moves & stage.awake)
-            m.submodules[name] = EnableInserter(clocked)(stage)
+            stage = getattr(self, f"_{name}")
+            m.submodules[name] = EnableInserter(moves & stage.awake)(stage)
         m.submodules.emitter = self._emitter
         m.d.comb += moves.eq(~(self._firing.ready & self._firing.sender & self._emitter.busy))
         parts = [*self._memories.values(), self._emitter]

@@ -16,6 +16,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 
 from mapping.errors import UnknownFormError, UnsupportedModelError
 from mapping.model.importers.onnx_constants import FOLDED, fold_constant
+from mapping.model.importers.onnx_external import attach_external
 from mapping.model.importers.onnx_foreign import import_foreign
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
@@ -55,7 +56,7 @@ def load_onnx(path: str | Path) -> Network:
     Parameters
     ----------
     path : str or Path
-        An ONNX file of at most `MAX_BYTES` with all its data inside.
+        An ONNX file of at most `MAX_BYTES`, with its data inside or in files of its own folder.
 
     Raises
     ------
@@ -80,6 +81,7 @@ def load_onnx(path: str | Path) -> Network:
         raise UnsupportedModelError(
             f"Model file {file.name} is no ONNX model or is damaged; export it again."
         )
+    attach_external(model, file.parent, MAX_BYTES - size)
     return network_from_onnx(model, name=file.stem)
 
 

@@ -176,6 +176,7 @@ BAD: tuple[tuple[list[str], str], ...] = (
         "Mesh must be WxH, for example 4x3, not '\N{SUPERSCRIPT TWO}x1'",
     ),
     (["verilog", "-o", "x", "--mesh", "0x0"], "width must be 1..64, not 0"),
+    (["verilog", "-o", "x", "--memories", "sram"], "Memories must be inferred or macro, not 'sram'."),
     (
         ["estimate", "digits", "--data", "digits", "--samples", "0"],
         "Invalid value for '--samples': Input should be greater than or equal to 1, not '0'; 'spikeloom",

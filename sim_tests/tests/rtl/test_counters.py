@@ -47,6 +47,16 @@ def test_counters_count_in_the_same_cycle(cycles: int) -> None:
     assert read([meter(MOST)] * cycles) == {name: most * cycles for name, most in MOST.items()}
 
 
+def test_counter_that_stands_still_is_read_at_any_time() -> None:
+    """The sweep makes no sum for it: what it made for another one must not be shown."""
+    other, asked = meter({COUNTERS[-1]: 1}), ask(4 * COUNTERS.index("spikes"))
+    rows: list[Row] = [{"clear": 1}, meter({"spikes": 2}), *[other] * (3 * SWEEP)]
+    for _ in range(SWEEP):  # a step of four cycles meets every phase of every turn
+        rows += [{**other, **asked}, *[other] * 3]
+    shown = [cycle["inspect.chunk"] for cycle in play(CounterFile(SPEC), rows, ["inspect.chunk"])]
+    assert shown[2 + 3 * SWEEP + 1 :: 4] == [2] * SWEEP
+
+
 def test_clear_empties_all_counters_and_wins() -> None:
     busy = meter(MOST)
     for before in (3, 4, 5, 3 * SWEEP):

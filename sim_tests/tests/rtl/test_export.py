@@ -210,6 +210,7 @@ def test_every_macro_is_there_once() -> None:
     used = re.findall(r"^  (spikeloom_\S+) \S+ \(", design["neurocore.v"], re.MULTILINE)
     assert sorted(modules) == sorted(set(used))
     assert len(used) > len(modules) > 5
+    assert any(name.endswith("_by16") for name in modules)
     assert "spikeloom" not in design["router.v"] + design["chip.v"]
     assert re.search(r"^ +reg \[\S+\] \S+ \[", design["neurocore.v"], re.MULTILINE) is None
 

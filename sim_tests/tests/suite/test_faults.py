@@ -47,6 +47,7 @@ BLOCKS = {
             "chip",
             "export",
             "layouts",
+            "macros",
         )
     ),
     *(f"emu/{name}.py" for name in ("bits", "words", "image", "container", "trace", "host", "machine")),
