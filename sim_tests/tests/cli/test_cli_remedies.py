@@ -60,6 +60,11 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "Mesh must be WxH, for example 4x3",
         "compile small.onnx -o small.spikeloom --mesh 4x3",
     ),
+    "bodies of memories": (
+        "verilog --preset tiny --mesh 1x1 -o design --memories ram",
+        "Memories must be inferred or macro, not 'ram'.",
+        "verilog --preset tiny --mesh 1x1 -o design --memories macro",
+    ),
     "range of a mesh": (
         "verilog --preset tiny --mesh 0x1 -o design",
         "The chip cannot be built: width must be 1..64, not 0.",

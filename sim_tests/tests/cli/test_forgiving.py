@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,16 +62,23 @@ def test_many_damaged_files_are_refused_or_work(name: str, seed: int) -> None:
     assert tally.failures == []
 
 
-@pytest.mark.parametrize(
-    ("name", "case", "seed"),
-    [
-        ("image", 2449, 20210401),  # a member's name with a line break
-        ("design", 745, 5),  # a width of 1.0
-    ],
-)
-def test_file_that_once_failed_isrefused(name: str, case: int, seed: int) -> None:
-    tally = fuzz(name, cases=1, first=case, seed=seed)
+def test_name_of_a_member_with_a_line_break_is_refused() -> None:
+    tally = fuzz("image", cases=1, first=2449, seed=20210401)
     assert (tally.failures, dict(tally.ends)) == ([], {"refused": 1})
+
+
+def test_width_that_is_no_whole_number_is_refused(tmp_path: Path) -> None:
+    path, made = tmp_path / "chip.json", fuzzer.READERS["design"].make
+    texts = (made(np.random.default_rng(number))[1] for number in range(100))
+    designs = (json.loads(text) for text in texts if text.startswith(b"{") and text.rstrip().endswith(b"}"))
+    design = next(
+        d for d in designs if isinstance(d.get("spec"), dict) and type(d["spec"].get("width")) is int
+    )
+    for width, end in ((1.0, "refused"), (True, "refused")):
+        design["spec"]["width"], tally = width, fuzzer.Tally()
+        path.write_text(json.dumps(design))
+        fuzzer.offer("design", path, tally, "design")
+        assert (tally.failures, dict(tally.ends)) == ([], {end: 1})
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "a\u2028b"])

@@ -140,11 +140,9 @@ def test_gateway_monitor_sorts_by_kind() -> None:
 
 def test_session_of_a_chip_that_does_nothing_ends_with_an_error() -> None:
     session = Session(job())
-    session.cycle(Pins())
-    session._deadline = 2
-    session.cycle(Pins())
-    with pytest.raises(BenchError, match=r"^reset did not end within \d+ cycles$"):
-        session.cycle(Pins())
+    with pytest.raises(BenchError, match=r" did not end within \d+ cycles"):
+        for _ in range(10**6):
+            session.cycle(Pins())
 
 
 @pytest.mark.parametrize("missing", ["beats", "core token", "gateway token", "pause"])

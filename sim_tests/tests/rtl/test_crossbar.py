@@ -159,4 +159,4 @@ def test_cells_and_shifts_are_read_back() -> None:
 def test_crossbar_sizes() -> None:
     spec = SystemSpec(core=preset("reference"), width=1, height=1)
     names = ("event", "value", "extension", "block", "sum.0", "operations")
-    assert widths(Crossbar(spec), *names) == [14, 9, 2, 3, 20, 8]
+    assert widths(Crossbar(spec), *names) == [14, 9, 2, 3, 22, 8]
