@@ -138,11 +138,15 @@ def test_gateway_monitor_sorts_by_kind() -> None:
         monitor.cycle(9, flit(SPEC, kind=Kind.WRITE))
 
 
+def _last(session: Session) -> None:
+    for _ in range(10**6):
+        session.cycle(Pins())
+
+
 def test_session_of_a_chip_that_does_nothing_ends_with_an_error() -> None:
     session = Session(job())
     with pytest.raises(BenchError, match=r" did not end within \d+ cycles"):
-        for _ in range(10**6):
-            session.cycle(Pins())
+        _last(session)
 
 
 @pytest.mark.parametrize("missing", ["beats", "core token", "gateway token", "pause"])
