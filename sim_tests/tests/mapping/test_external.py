@@ -98,6 +98,26 @@ def test_data_that_do_not_lie_beside_the_model_are_one_sentence(name: str, tmp_p
         load_onnx(file)
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_model_that_is_saved_again_is_read(name: str, tmp_path: Path) -> None:
+    """Every sentence asks for the model with its data inside, or saved again with them beside it."""
+    BAD[name][0](saved(tmp_path))
+    again = tmp_path / "again"
+    again.mkdir()
+    load_onnx(saved(again))
+    onnx.save_model(model(), again / "inside.onnx")
+    load_onnx(again / "inside.onnx")
+
+
+def test_weights_of_a_type_that_is_unknown_are_one_sentence(tmp_path: Path) -> None:
+    file = saved(tmp_path)
+    changed = onnx.load(file, load_external_data=False)
+    changed.graph.initializer[0].data_type = TensorProto.STRING
+    file.write_bytes(changed.SerializeToString())
+    with pytest.raises(UnsupportedModelError, match=r"Tensor .* (export it with float32 weights|asks? for)"):
+        load_onnx(file)
+
+
 def test_more_data_than_a_model_may_have_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(tmp_path)
     monkeypatch.setattr("mapping.model.importers.onnx.MAX_BYTES", file.stat().st_size + 10)
