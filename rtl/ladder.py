@@ -128,11 +128,11 @@ class Ladder(Component):
                 stage.rest.eq(Cat(~word.offset, self.visit.potential - word.first).as_signed()),
                 stage.step.eq(word.step + self._widening(rungs(self._spec), word.ties)),
                 stage.ties.eq(word.ties),
+                *(stage[name].eq(1) for name in ("at_most", "at_least") if name in stage.shape().members),
             ]
         seen = data.View(stage.shape(), Signal(stage.shape().size, name="seen"))
         m.d.comb += [
             Value.cast(seen).eq(Value.cast(stage)),
-            *(seen[name].eq(1) for name in ("at_most", "at_least") if name in seen.shape().members),
             seen.count.eq(Mux(self.listed, self.count, 0)),
         ]
         with m.If(self.listed):
