@@ -138,7 +138,7 @@ def crossbar_script(rng: Rng) -> list[Row]:
     rows: list[Row] = []
     for count in rng.integers(1, 5, 2).tolist():
         rows += [
-            {"clear": 1},
+            {"begin": 1},
             *({"valid": 1, "event": e, "value": 3} for e in rng.integers(0, 4, count).tolist()),
         ]
         rows += [{"over": 1, "value": 3}, {}]
