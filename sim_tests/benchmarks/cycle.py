@@ -36,7 +36,7 @@ IMAGE_DIGEST = "ab518a5282416e34b4fef9bbb542272d366fd2a664f7af35b91075e8f45f3e2e
 """Digest of `random_image`: figures of different images are not comparable."""
 
 LOADS = {0.01: 2.1875, 0.02: 6.0, 0.03: 12.75}
-"""Injections per core and cycle -> stimulus packets of a step, on average, that bring them about."""
+"""Injections per core and cycle -> stimulus packets of a step that bring them about, see `stimulus`."""
 
 _ROUNDS = 2
 
@@ -75,8 +75,8 @@ def random_image() -> SystemImage:
 def stimulus(image: SystemImage, packets: float, steps: int | None = None) -> Stimulus:
     """Return steps of so many packets each, for axons that make neurons fire.
 
-    Whole packets go to all cores. Those of a fraction, in sixteenths of the mesh, go to a rectangle of them,
-    so that every step asks for the same.
+    Whole packets go to all cores. A fraction is one packet more to that share of the mesh, rounded up to
+    whole rows where it is more than one, so that every step asks for the same.
     """
     rng, spec, steps = np.random.default_rng(0), image.spec, STEPS if steps is None else steps
     whole, rest = int(packets), round(packets % 1 * SIDE**2)
