@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what the memories hold of a neuron: its word, its state and its profile."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,8 @@ __all__ = ["Fetch"]
 class Fetch(Component):
     """Two stages: the word and the state come, then they stand in registers while the profile comes.
 
-    What reset leaves on its way here goes no further than to the drive, which it empties.
+    What reset leaves in the second stage goes no further than to the drive, which it empties; the first one
+    would read the profile memory.
 
     Members
     -------
@@ -56,7 +57,7 @@ class Fetch(Component):
         """Register the words in the cycle in which they come."""
         m = Module()
         here = record(self._words, "here")
-        comes, fetched = register(1, "comes"), register(1, "is_fetched")
+        comes, fetched = Signal(name="comes"), register(1, "is_fetched")
         m.d.sync += [comes.eq(self.begins), fetched.eq(comes)]
         with m.If(comes):
             m.d.sync += [here.word.eq(self.word), here.state.eq(self.state)]

@@ -212,7 +212,7 @@ CASES = {
         hold={"strengths": 1, "strength.0": 1},
         script=walk_script,
         watch={
-            **dict.fromkeys(("stored", "o.valid", "stalled", "spikes"), ""),
+            **dict.fromkeys(("stored", "o.valid", "stalled", "spikes", "accessed"), ""),
             **dict.fromkeys(("neuron", "crossed", "state.potential"), "stored"),
             "o.payload": "o.valid",
         },
