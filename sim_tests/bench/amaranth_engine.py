@@ -13,7 +13,7 @@ from emu.words import beat_layout
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
-from sim_tests.bench.top import SETTLING, Sample
+from sim_tests.bench.top import Sample
 
 __all__ = ["play", "run_pysim"]
 
@@ -23,7 +23,7 @@ class _Pins:
 
     def __init__(self, context: Any, chip: Any, reset: Any, job: BenchJob) -> None:
         self._get, self._chip, self._reset, self._cores = context.get, chip, reset, job.spec.cores
-        self._sample, self._stray, self._settling = Sample(cores=job.spec.cores), 0, SETTLING
+        self._sample, self._stray = Sample(cores=job.spec.cores), 0
         self._widths = {field.name: field.bits for field in beat_layout(job.spec)}
 
     def _observe(self, name: str) -> int:
@@ -31,9 +31,8 @@ class _Pins:
 
     def status(self) -> int:
         """What happens in this cycle."""
-        stray, settled = self._stray, self._settling == 0
-        self._stray = int(stray or (settled and self._observe("stray") > 0))
-        self._settling = SETTLING if self._get(self._reset) else max(0, self._settling - 1)
+        stray = self._stray
+        self._stray = int(stray or (not self._get(self._reset) and self._observe("stray") > 0))
         return (
             int(self._get(self._chip.host_i.ready)) * self._sample.ready
             | int(self._get(self._chip.host_o.valid)) * self._sample.valid

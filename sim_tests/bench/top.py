@@ -13,23 +13,18 @@ from emu.bits import Field, Layout, layout_bits, places
 from emu.spec import COUNTER_BITS, SystemSpec
 from emu.words import ACTIVITY_BITS, beat_layout, flit_layout
 
-__all__ = ["BENCH_FILE", "SETTLING", "Sample", "bench_control", "bench_verilog"]
+__all__ = ["BENCH_FILE", "Sample", "bench_control", "bench_verilog"]
 
 BENCH_FILE = "bench.v"
 """Name of the file of the module ``bench``."""
-
-
-SETTLING = 31
-"""Cycles behind a reset in which what was on its way may still reach a memory."""
 
 
 def status_layout(cores: int) -> Layout:
     """Return the fields of ``status``; a field of several cores has core 0 lowest.
 
     ``ready`` and ``valid`` are the host's input and output, ``stray`` says that in some earlier cycle a core
-    accessed a memory that nobody asked for (registers without reset empty in the first `SETTLING` cycles
-    behind one, which are not looked at), ``stored`` says which cores store a neuron,
-    ``finished`` which send their token; ``activity`` is `emu.words.Activity` of each core.
+    accessed a memory that nobody asked for (what happens during a reset is not looked at), ``stored`` says
+    which cores store a neuron, ``finished`` which send their token; ``activity`` is `emu.words.Activity` of each core.
     """
     return (
         Field("ready", 1),
@@ -87,11 +82,7 @@ module bench(clk, rst, host_i__valid, host_i__payload, host_o__ready, status, fl
     {finished},
     {stored}, stray, valid, ready}};
   assign beats = {{{fields}}};
-  reg [4:0] settling = {settling};
-  always @(posedge clk) begin
-    settling <= rst ? {settling} : settling - (settling != 0);
-    if (!rst && settling == 0 && ({stray})) stray <= 1;
-  end
+  always @(posedge clk) if (!rst && ({stray})) stray <= 1;
 endmodule
 """
 
@@ -112,7 +103,6 @@ def bench_verilog(spec: SystemSpec) -> str:
         zero=f"{flit}'d0",
         activity=", ".join(f"{core}activity" for core in cores),
         finished=", ".join(f"{core}finished" for core in cores),
-        settling=SETTLING,
         stray=" || ".join(f"{core}stray" for core in cores),
         stored=", ".join(f"{core}valid" for core in cores),
         fields=fields,
