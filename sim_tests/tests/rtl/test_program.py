@@ -180,9 +180,9 @@ def test_packet_that_does_not_arrive_does_nothing() -> None:
     assert (cycles[-1]["program.address"], cycles[-1]["reading"]) == (0, 0)
 
 
-@pytest.mark.parametrize("chunks", [1 << 15, (1 << 16) - 1])
+@pytest.mark.parametrize("chunks", [1 << 15, (1 << 15) + 1, (1 << 16) - 1])
 def test_largest_read_is_still_running(chunks: int) -> None:
-    assert run([packet(Kind.READ, chunks), IDLE, IDLE])[-1]["reading"] == 1
+    assert run([packet(Kind.READ, chunks), *[IDLE] * 4])[-1]["reading"] == 1
 
 
 def test_registers_show_what_is_asked_for_until_the_next_question() -> None:
