@@ -128,7 +128,6 @@ class Ladder(Component):
                 stage.rest.eq(Cat(~word.offset, self.visit.potential - word.first).as_signed()),
                 stage.step.eq(word.step + self._widening(rungs(self._spec), word.ties)),
                 stage.ties.eq(word.ties),
-                *(stage[name].eq(1) for name in ("at_most", "at_least") if name in stage.shape().members),
             ]
         seen = data.View(stage.shape(), Signal(stage.shape().size, name="seen"))
         m.d.comb += [
@@ -180,16 +179,18 @@ class Ladder(Component):
     ) -> tuple[Value, Value]:
         """Return whether a bit may be accepted, and whether it must be.
 
-        A limit decides only while all higher bits are its own; the sign counts as 1 if the count is not
-        negative. Other bits of the largest count are not compared: it fits the payload.
+        A limit decides only while all higher bits, of which the first has none, are its own; the sign counts
+        as 1 if the count is not negative. Other bits of the largest count are not compared: it fits the
+        payload.
         """
         core, visit = self._core, stage.visit
-        sign = core.signed_ladder and bit == core.payload_bits - 1
-        most = Const(1) if sign else self.high[bit]
-        m.d.sync += following.at_most.eq(stage.at_most & (accepted == most))
+        sign, first = core.signed_ladder and bit == core.payload_bits - 1, bit == rungs(self._spec) - 1
+        most, at_most = Const(1) if sign else self.high[bit], Const(1) if first else stage.at_most
+        m.d.sync += following.at_most.eq(at_most & (accepted == most))
         if not core.signed_ladder:
-            return ~stage.at_most | most, Const(0)
+            return ~at_most | most, Const(0)
         least = visit.signed & self._lowest[bit]
         least = ~least if sign else least
-        m.d.sync += following.at_least.eq(stage.at_least & (accepted == least))
-        return ~stage.at_most | most, stage.at_least & least
+        at_least = Const(1) if first else stage.at_least
+        m.d.sync += following.at_least.eq(at_least & (accepted == least))
+        return ~at_most | most, at_least & least

@@ -30,6 +30,8 @@ synth_ecp5 -top top -run map_cells: -json netlist.json
 """What `synth_ecp5` does, but for the picoseconds of a wire in the mapping to LUT4: 300 by default, while
 nextpnr's routes take 800 and more. So fewer of them lie on the longest path, for some more LUT4."""
 
+_QUIETLY = ("--report", "report.json", "--quiet", "--timing-allow-fail")
+
 _COLUMNS = {
     "lut4": ("LUT4",),
     "carry": ("CCU2C",),
@@ -102,15 +104,17 @@ def fastest(report: str) -> float:
 
 def _check(done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or ["no reason"])[-1]
+        said = [line for line in (*done.stdout.splitlines(), *done.stderr.splitlines()) if line.strip()]
+        reasons = [line for line in said if "error" in line.lower()]
+        reason = (reasons or [f"exit code {done.returncode}"])[-1].strip()
         raise CostError(f"A tool failed ({reason}); install the extra 'cost'.")
 
 
 def _clock(folder: Path, grade: int, seed: int) -> float:
     """Place and route a netlist; return its highest clock in MHz."""
-    options = ["--json", "netlist.json", "--85k", "--speed", str(grade), "--out-of-context"]
-    options += ["--freq", "100", "--seed", str(seed), "--report", "report.json", "--quiet"]
-    _check(run_tool(_NEXTPNR, *options, "--timing-allow-fail", folder=folder))
+    options = ["--json", "netlist.json", "--85k", "--package", "CABGA381", "--out-of-context"]
+    options += ["--speed", str(grade), "--freq", "100", "--seed", str(seed)]
+    _check(run_tool(_NEXTPNR, *options, *_QUIETLY, folder=folder))
     return fastest((folder / "report.json").read_text())
 
 

