@@ -24,7 +24,8 @@ def status_layout(cores: int) -> Layout:
 
     ``ready`` and ``valid`` are the host's input and output, ``stray`` says that in some earlier cycle a core
     accessed a memory that nobody asked for (what happens during a reset is not looked at), ``stored`` says
-    which cores store a neuron, ``finished`` which send their token; ``activity`` is `emu.words.Activity` of each core.
+    which cores store a neuron, ``finished`` which send their token; ``activity`` is `emu.words.Activity` of
+    each core.
     """
     return (
         Field("ready", 1),
