@@ -155,8 +155,8 @@ class Scan(Component):
             m.d.sync += [fetched.eq(1), base0.eq(index)]
         with m.Elif(move):
             m.d.sync += fetched.eq(0)
+        with m.If(move | take):
+            m.d.sync += [active.eq(move | active & many), word.eq(Mux(move, port.data, word & (word - 1)))]
         with m.If(move):
-            m.d.sync += [active.eq(1), word.eq(port.data), base1.eq(base0)]
-        with m.Elif(active & take):
-            m.d.sync += [active.eq(many), word.eq(word & (word - 1))]
+            m.d.sync += base1.eq(base0)
         return active, Cat(place, base1), take
