@@ -15,6 +15,7 @@ from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
 from mapping.codes.graded.structure import Structure
 from mapping.codes.graded.walk import Point
 from mapping.codes.obstacles import Fits, Obstacle
+from mapping.errors import MappingError
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
 from mapping.spiking.digits import strengths_of
@@ -71,6 +72,8 @@ class Calibration:
         before = [_before(point) for point in points.values()]
         wanted = dict.fromkeys([structure.root, *points, *before, *pools])
         self._values = run_single(network, samples, list(wanted))
+        for tensor, values in self._values.items():
+            _check_finite(tensor, values)
         self._sent: dict[str, Sent] = {}
 
     def layers(
@@ -147,6 +150,16 @@ class Calibration:
         mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
         truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
         return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _check_finite(tensor: str, values: NDArray[np.floating]) -> None:
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        raise MappingError(
+            f"Tensor {tensor!r} is {values[tuple(wrong[0])]:g} for calibration sample {wrong[0][0]}: an "
+            "operation before it leaves the range of float32 or has no value there; keep data and weights "
+            "inside."
+        )
 
 
 def _before(point: Point) -> str:

@@ -15,8 +15,9 @@ __all__ = ["MONOTONE", "RULES"]
 MONOTONE = frozenset(
     {"Celu", "Clip", "Elu", "Erf", "Exp", "PRelu", "Relu", "Selu", "Sigmoid", "Sign", "Softplus"}
     | {"Softsign", "Tanh", "Ceil", "Floor", "Round", "Sqrt", "ThresholdedRelu", "Pow"}
+    | {"Gelu", "HardSwish", "Mish", "Quantise", "Swish"}
 )
-"""Functions of one number that never fall, some of them only if their parameters say so."""
+"""Functions of one number that never fall, some of them only where their input or parameters say so."""
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(MONOTONE, function),

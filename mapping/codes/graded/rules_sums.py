@@ -111,7 +111,7 @@ def reduce(walk: Walk, node: Node) -> str | None:
     tensor, kind = node.inputs[0], node.text("kind")
     shape = walk.network.shapes[tensor]
     if kind not in ("mean", "sum"):
-        return "a neuron adds its sources, it does not compare them"
+        return "windows of pooled axons lie in the map of a channel"
     if len(shape) > 3:  # a map has three axes
         return "it adds along the axes of more than a map"
     axes = {2 if axis == 1 and len(shape) == 2 else axis for axis in node.integers("axes")}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -13,7 +14,8 @@ from mapping.codes.graded.moves import per_row, spread
 from mapping.codes.graded.rules_sums import join
 from mapping.codes.graded.walk import Point, Walk
 from mapping.model.node import Node
-from mapping.model.operations import OPERATIONS
+from mapping.model.operations import OPERATIONS, apply_elementwise
+from mapping.model.operations.elementwise import scalar
 
 __all__ = ["function", "norm", "scale", "shift"]
 
@@ -71,7 +73,7 @@ def norm(walk: Walk, node: Node) -> str | None:
 def function(walk: Walk, node: Node) -> str | None:
     """Let a function of a form be an activation, or of an activation that nothing else reads."""
     if OPERATIONS[node.op].rises(node) is False:
-        return f"{node.op} is no function that never falls"
+        return _part(walk, node)
     tensor = node.inputs[0]
     form, before = walk.forms[tensor], walk.points.get(tensor)
     joins = before is not None and len(walk.readers[tensor]) == 1 and not before.pooled
@@ -93,6 +95,40 @@ def function(walk: Walk, node: Node) -> str | None:
     walk.names[node.output] = walk.names.get(tensor, node.name)
     walk.add(Point(name=walk.name(node.output), tensor=node.output, form=held, functions=(own,)))
     return None
+
+
+def _part(walk: Walk, node: Node) -> str | None:
+    """Let a function be one with what is before it, where nothing reaches the part in which it falls."""
+    refusal = f"{node.op} is no function that never falls"
+    path, tensor = [node], node.inputs[0]
+    while tensor not in walk.points:
+        before = walk.network.producer(tensor)
+        if before is None or before.op not in _STEPS or scalar(before) is None:
+            return refusal
+        path, tensor = [before, *path], before.inputs[0]
+    point = walk.points[tensor]
+    functions = (*point.functions, *path)
+    alone = all(len(walk.readers[step.inputs[0]]) == 1 for step in path)
+    if point.pooled or not alone or not _never_falls(point.form.shape[0], functions):
+        return refusal
+    del walk.points[tensor]
+    walk.names[node.output] = point.name
+    walk.add(replace(point, tensor=node.output, functions=functions))
+    return None
+
+
+_STEPS = frozenset({"Add", "Div", "Mul"})
+_GRID = np.linspace(-64.0, 64.0, 8193)
+"""Numbers on which a function is looked at."""
+
+
+def _never_falls(rows: int, functions: Sequence[Node]) -> bool:
+    values = np.broadcast_to(_GRID, (rows, len(_GRID)))
+    with np.errstate(all="ignore"):
+        for node in functions:
+            values = apply_elementwise(node, values, axis=0)
+    room = 1e-9 * (1.0 + np.abs(values[:, 1:]))
+    return bool((np.diff(values, axis=1) >= -room).all())
 
 
 def _by_row(form: Form, node: Node, view: Shape) -> tuple[Form, Node] | None:
