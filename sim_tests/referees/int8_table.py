@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activations of quantised networks, one by one: onnxruntime, the network, and its image on the emulator.
+
+python -m sim_tests.referees.int8_table --data mnist:DIR net.onnx other.onnx
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from mapping.chip import Chip
+from mapping.datasets.load import batches, load_data, scaled
+from mapping.errors import MappingError
+from mapping.flow import compile_network
+from mapping.layout.host_tables import outputs_of
+from mapping.model.evaluate import run
+from mapping.model.importers.onnx import load_onnx
+from mapping.spiking.simulate import encode, simulate
+
+__all__ = ["Differences", "Runtime", "compared", "main"]
+
+_ZERO_POINT = {
+    "QGemm": 8,
+    "QLinearAdd": 7,
+    "QLinearAveragePool": 4,
+    "QLinearConv": 7,
+    "QLinearGlobalAveragePool": 4,
+    "QLinearMatMul": 7,
+    "QuantizeLinear": 2,
+}
+"""Input of each operator that writes integers which is their zero point."""
+
+HEAD = """| model | samples | activations | integer network | emulated image | host share |
+|---|---|---|---|---|---|"""
+
+Counts = NDArray[np.int64]
+
+
+class Runtime:
+    """A model in onnxruntime, with its optimisations, and all integers that it computes.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime  # noqa: PLC0415  # an extra of the tests
+
+        model = onnx.load(path)
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self._zeros: dict[str, int] = {}
+        for node in model.graph.node:
+            index = _ZERO_POINT.get(node.op_type)
+            if index is None or node.input[0] in constants:
+                continue
+            zero = constants[node.input[index]]
+            self._zeros[node.output[0]] = int(zero.reshape(-1)[0])
+            kind = onnx.helper.np_dtype_to_tensor_dtype(zero.dtype)
+            model.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], kind, None))
+        self._input = next(value.name for value in model.graph.input if value.name not in constants)
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+
+    def __contains__(self, tensor: str) -> bool:
+        """Tell whether a tensor holds integers that the model computes."""
+        return tensor in self._zeros
+
+    def counts(self, x: NDArray[np.float64], tensors: Sequence[str]) -> dict[str, Counts]:
+        """Return integers less their zero points, for inputs (n, shape)."""
+        values = self._session.run(list(tensors), {self._input: x.astype(np.float32)})
+        return {
+            name: np.asarray(value, np.int64) - self._zeros[name]
+            for name, value in zip(tensors, values, strict=True)
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Differences:
+    """What was compared, and how many activations differ from those of the runtime."""
+
+    samples: int = 0
+    activations: int = 0
+    network: int = 0
+    image: int = 0
+    host_share: float | None = None
+
+
+def compared(
+    path: Path, x: NDArray[np.float64], *, core: str = "reference", emulated: int = 0
+) -> Differences:
+    """Compare every activation on the chip, and the output of the emulated image, with onnxruntime.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    x : float64 (n, input shape)
+        Inputs.
+    core : str
+        Core preset.
+    emulated : int
+        Samples that are emulated too; all if it is 0.
+    """
+    runtime = Runtime(path)
+    chip = compile_network(load_onnx(path), core=core)
+    found = Differences(host_share=chip.spiking.host_share)
+    names = {layer.name: layer.activation.removesuffix(".real") for layer in chip.spiking.layers}
+    missing = [name for name, tensor in names.items() if tensor not in runtime]
+    if missing:
+        raise ValueError(f"layers must have integers of the model, not {', '.join(missing)}")
+    for start in range(0, len(x), _BATCH):
+        part = x[start : start + _BATCH]
+        expected = runtime.counts(part, list(names.values()))
+        _add(found, chip, part, {name: expected[tensor] for name, tensor in names.items()})
+        if not emulated or start < emulated:
+            few = part if not emulated else part[: emulated - start]
+            found.image += _on_the_image(chip, few, {n: expected[t][: len(few)] for n, t in names.items()})
+    return found
+
+
+_BATCH = 500
+
+
+def _add(found: Differences, chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> None:
+    counts = simulate(chip.spiking, encode(chip.spiking, x))
+    tensors = [layer.activation for layer in chip.spiking.layers]
+    truth = run(chip.spiking.network, {chip.spiking.network.input: x}, tensors)
+    found.samples += len(x)
+    for layer in chip.spiking.layers:
+        right = expected[layer.name]
+        found.activations += right.size
+        wrong = counts[layer.name] - layer.zero != right.reshape(counts[layer.name].shape)
+        wrong |= truth[layer.activation] / layer.scale != right.reshape(wrong.shape)
+        found.network += int(wrong.sum())
+
+
+def _on_the_image(chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> int:
+    """Return how many outputs of the emulated image differ."""
+    result = chip.machine.run(chip.stimulus(x))
+    outputs: Mapping[str, NDArray[Any]] = outputs_of(chip.image, result, len(x))
+    wrong = 0
+    for name, counts in outputs.items():
+        got = counts - chip.spiking.layer(name).zero
+        wrong += int((got != expected[name].reshape(got.shape)).sum())
+    return wrong
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 1 if an activation differs, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="quantised ONNX files")
+    parser.add_argument("--data", required=True, help="data as the command line takes them")
+    parser.add_argument("--input", default="auto", help="scale of pixels")
+    parser.add_argument("--core", default="reference", help="core preset")
+    parser.add_argument("--samples", type=int, help="only the first samples")
+    parser.add_argument("--emulated", type=int, default=0, help="emulate only the first samples")
+    chosen = parser.parse_args(arguments)
+    wrong = 0
+    try:
+        print(HEAD)
+        for model in map(Path, chosen.models):
+            data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
+            found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated)
+            wrong += found.network + found.image
+            cells = (model.stem, found.samples, found.activations, found.network, found.image)
+            print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
+    except MappingError as error:
+        print(f"int8_table: {error}", file=sys.stderr)
+        return 2
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
