@@ -141,5 +141,6 @@ def code_of(network: Network, name: str = AUTO) -> Code:
         candidates, others = find_candidates(prepare(network))
         return CODES["graded" if others and not candidates else "scatter-and-gather"]
     if name not in CODES:
-        raise MappingError(f"Code must be one of auto, {', '.join(CODES)}, not {name!r}.")
+        *others, last = AUTO, *CODES
+        raise MappingError(f"Code must be {', '.join(others)} or {last}, not {name!r}.")
     return CODES[name]

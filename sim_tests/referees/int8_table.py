@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from mapping.chip import Chip
-from mapping.datasets.load import batches, load_data, scaled
+from mapping.datasets.load import load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.layout.host_tables import outputs_of
@@ -54,7 +54,7 @@ class Runtime:
     """
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime  # noqa: PLC0415  # an extra of the tests
+        import onnxruntime  # an extra of the tests
 
         model = onnx.load(path)
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

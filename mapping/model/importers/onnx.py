@@ -21,7 +21,7 @@ from mapping.model.importers.onnx_foreign import import_foreign
 from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
-from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR
+from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
 from mapping.model.network import Network, build_network
 
 __all__ = ["MAX_BYTES", "OPSETS", "load_onnx", "network_from_onnx"]
@@ -123,6 +123,7 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         operator = _operator(node, index, taken)
         if not fold_constant(operator, graph):
             _take(node, operator, graph)
+    offer_integers(graph, output)
     return build_network(
         graph.nodes,
         name=name,

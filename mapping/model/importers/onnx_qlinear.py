@@ -17,7 +17,7 @@ from mapping.model.importers.onnx_windows import average_sums, conv
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
-__all__ = ["MICROSOFT", "QLINEAR", "counts_of_input"]
+__all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "offer_integers"]
 
 MICROSOFT = frozenset({"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool"})
 """Operators on integers in the domain ``com.microsoft``."""
@@ -245,6 +245,16 @@ def _average(operator: Operator, graph: Graph) -> None:
     )
     factor = given.scale / (to.scale * np.float32(number))
     _requantise(operator, graph, sums, np.asarray(factor), to)
+
+
+def offer_integers(graph: Graph, output: str) -> None:
+    """Write the output of a model, if that is a tensor of integers, with their zero point."""
+    source = graph.integers.get(output)
+    if source is None or not source.counted:
+        return
+    constants = {"value": np.array(float(source.zero_point))}
+    real = graph.written(source.real)
+    graph.add(make_node(f"{output}.zero", "Add", [real], output, constants=constants))
 
 
 QLINEAR: Mapping[str, Callable[[Operator, Graph], None]] = {
