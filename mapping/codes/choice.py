@@ -127,8 +127,8 @@ CODES: dict[str, Code] = {code.name: code for code in (ScatterAndGather(), Grade
 def code_of(network: Network, name: str = AUTO) -> Code:
     """Return a code by name.
 
-    ``auto`` is int8 for networks of operations on integers, else scatter-and-gather if a layer is made for
-    it, else graded.
+    ``auto`` is scatter-and-gather if a layer is made for it, else int8 if the network is quantised, else
+    graded.
 
     Raises
     ------
@@ -136,10 +136,10 @@ def code_of(network: Network, name: str = AUTO) -> Code:
         If there is no code of that name.
     """
     if name == AUTO:
-        if is_integer(network):
-            return CODES["int8"]
         candidates, others = find_candidates(prepare(network))
-        return CODES["graded" if others and not candidates else "scatter-and-gather"]
+        if candidates or not others:
+            return CODES["scatter-and-gather"]
+        return CODES["int8" if is_integer(network) else "graded"]
     if name not in CODES:
         *others, last = AUTO, *CODES
         raise MappingError(f"Code must be {', '.join(others)} or {last}, not {name!r}.")

@@ -13,6 +13,7 @@ from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.graded.walk import Point, Rule, Walk
 from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, layer_of
+from mapping.codes.int8.units import is_whole
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.errors import UnsupportedModelError
 from mapping.model.network import Network
@@ -27,8 +28,12 @@ _ENTRIES = frozenset({"Quantise", "ToInteger"})
 
 
 def is_integer(network: Network) -> bool:
-    """Tell whether a network has operations on integers."""
-    return any(node.op in ("AddIntegers", "Requantise") for node in network.nodes)
+    """Tell whether a network has operations on integers, or is quantised everywhere in steps of reals."""
+    if any(node.op in ("AddIntegers", "Requantise") for node in network.nodes):
+        return True
+    weights = [node.constants["weight"] for node in network.nodes if node.op in ("Conv", "Dense")]
+    quantisers = sum(node.op == "Quantise" for node in network.nodes)
+    return 0 < len(weights) <= quantisers and all(map(is_whole, weights))
 
 
 def convert_int8(
@@ -97,8 +102,9 @@ def _layers(
     for point in structure.points.values():
         layer = layer_of(point, sent, spec)
         obstacle = layer if isinstance(layer, Obstacle) else fits(layer)
-        if isinstance(layer, Obstacle) or obstacle is not None:
-            return found, {point.tensor: obstacle}  # type: ignore[dict-item]
+        if obstacle is not None or isinstance(layer, Obstacle):
+            owner = next((node.output for node in network.nodes if node.name == point.name), point.tensor)
+            return found, {tensor: obstacle for tensor in (point.tensor, owner) if obstacle is not None}
         found.append(layer)
         own = Grid(scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero)
         sent[point.tensor] = Counted(name=layer.name, grid=own)

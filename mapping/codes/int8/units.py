@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.codes.obstacles import Obstacle
 
-__all__ = ["Units", "units_of"]
+__all__ = ["Units", "is_whole", "units_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,6 +41,11 @@ class Units:
     unit: Floats
     bias: Floats
     extra: Ints
+
+
+def is_whole(weight: Floats) -> bool:
+    """Tell whether the weights of every row are small whole multiples of one number."""
+    return _common(weight.reshape(len(weight), -1)) is not None
 
 
 def units_of(effective: Sequence[Floats], bias: Floats) -> Units | Obstacle:

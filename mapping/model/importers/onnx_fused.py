@@ -113,6 +113,18 @@ class _Fusion:
         except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
             return None  # what is damaged is refused where it is read
 
+    def _weights(self, name: str) -> NDArray[np.generic] | None:
+        """Return integer weights, clipped where the model clips them."""
+        node = self._producers.get(name)
+        if name in self._constants or node is None or node.op_type != "Clip":
+            return self._array(name)
+        value, *ends = (self._array(given) for given in node.input)
+        if value is None or len(ends) != 2 or any(end is None or end.size != 1 for end in ends):
+            return None
+        low, high = (np.asarray(end).reshape(()) for end in ends)
+        self._constants[name] = numpy_helper.from_array(np.clip(value, low, high).astype(value.dtype), name)
+        return self._array(name)
+
     def _dequantised(self, name: str) -> onnx.NodeProto | None:
         node = self._producers.get(name)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
@@ -218,7 +230,7 @@ class _Fusion:
         if layer.op_type == "GlobalAveragePool":
             return [*first.names, *to]
         weight = self._dequantised(layer.input[1]) if len(layer.input) > 1 else None
-        array = None if weight is None else self._array(weight.input[0])
+        array = None if weight is None else self._weights(weight.input[0])
         if weight is None or array is None or array.dtype.name not in _BYTES:
             return None
         zero = self._weight_zero(weight, array)

@@ -26,8 +26,8 @@ MESSAGES: list[tuple[Build, str]] = [
             "Mish, Mul, Neg, PRelu, Pad, Pow, QGemm, QLinearAdd, QLinearAveragePool, QLinearConv, "
             "QLinearGlobalAveragePool, QLinearMatMul, Quant, QuantizeLinear, ReduceMax, ReduceMean, "
             "ReduceMin, ReduceSum, Relu, Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, "
-            "Softplus, Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, "
-            "Upsample, and the operators of the ONNX standard, which the host evaluates."
+            "Softplus, Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, "
+            "Unsqueeze, Upsample, and the operators of the ONNX standard, which the host evaluates."
         ),
     ),
     (
