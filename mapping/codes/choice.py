@@ -136,8 +136,8 @@ def code_of(network: Network, name: str = AUTO) -> Code:
         If there is no code of that name.
     """
     if name == AUTO:
-        candidates, others = find_candidates(prepare(network))
-        if candidates or not others:
+        candidates, obstacles = find_candidates(prepare(network))
+        if candidates or not obstacles:
             return CODES["scatter-and-gather"]
         return CODES["int8" if is_integer(network) else "graded"]
     if name not in CODES:

@@ -81,7 +81,7 @@ class Runtime:
         if tensor not in self._sessions:
             self._sessions[tensor] = self._session(tensor)
         (value,) = self._sessions[tensor].run(None, {self._input: x.astype(np.float32)})
-        return np.rint(value / self._scales[tensor]).astype(np.int64)
+        return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
 
     def _session(self, tensor: str) -> Any:
         import onnxruntime  # an extra of the tests

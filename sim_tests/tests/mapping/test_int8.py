@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -155,8 +156,8 @@ def counts_of(scales: tuple[float, float, float], low: int, high: int) -> Callab
 @pytest.mark.parametrize("seed", range(6))
 def test_pairs_have_whole_weights_and_a_quantiser(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    first, second = rng.uniform(0.01, 0.1, 2).astype(np.float32)
-    out = np.float32(max(first, second) * rng.uniform(1, 2))
+    first, second = map(float, rng.uniform(0.01, 0.1, 2).astype(np.float32))
+    out = float(np.float32(max(first, second) * rng.uniform(1, 2)))
     zero = int(rng.integers(0, 256))
     inputs = np.arange(-zero, 256 - zero), np.arange(256)
     count = counts_of((first, second, out), -zero, 255 - zero)
@@ -297,7 +298,12 @@ def test_average_of_windows_of_different_sizes_is_refused() -> None:
     b = ModelBuilder((2, 4, 4))
     ends = [b.constant(0.5), b.constant(0, np.uint8)]
     q = b.op("QuantizeLinear", "x", *ends)
-    windows = {"name": "a", "domain": "com.microsoft", "kernel_shape": [2, 2], "pads": [1, 1, 0, 0]}
+    windows: dict[str, Any] = {
+        "name": "a",
+        "domain": "com.microsoft",
+        "kernel_shape": [2, 2],
+        "pads": [1, 1, 0, 0],
+    }
     y = b.op("QLinearAveragePool", q, *ends, *ends, **windows)
     with pytest.raises(UnsupportedModelError, match=r"^Node 'a' .* averages windows of different sizes, "):
         b.network(y)
