@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sim_tests.generators.model_builder import ModelBuilder
 
-__all__ = ["FORMS", "plain", "quantised", "residual"]
+__all__ = ["FORMS", "inception", "leaky", "plain", "quantised", "residual"]
 
 FORMS = [
     (form, signed, per_channel)
@@ -42,6 +42,27 @@ def residual(seed: int = 0) -> onnx.ModelProto:
     y = b.op("Relu", b.op("Add", y, skip, name="join"))
     y = b.op("Flatten", b.op("GlobalAveragePool", y, name="mean"))
     return b.model(b.dense(y, b.rng.normal(size=(5, 4)), name="vote"))
+
+
+def inception(seed: int = 0) -> onnx.ModelProto:
+    """Two branches that are joined, and a clipped layer behind them; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    wide = b.op("Relu", b.conv("x", b.rng.normal(size=(3, 2, 3, 3)), pads=[1, 1, 1, 1], name="wide"))
+    narrow = b.op("Relu", b.conv("x", 3 * b.rng.normal(size=(2, 2, 1, 1)), name="narrow"))
+    y = b.conv(
+        b.op("Concat", wide, narrow, axis=1, name="join"), b.rng.normal(size=(4, 5, 3, 3)), name="last"
+    )
+    y = b.op("Flatten", b.clip(y, 0.0, 6.0))
+    return b.model(b.op("MatMul", y, b.constant(b.rng.normal(size=(64, 5))), name="fc"))
+
+
+def leaky(seed: int = 0) -> onnx.ModelProto:
+    """A LeakyRelu, a Sigmoid and a bias of its own; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.op("LeakyRelu", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one"), alpha=0.1)
+    y = b.op("Sigmoid", b.conv(y, b.rng.normal(size=(4, 4, 3, 3)), name="two"))
+    y = b.op("MatMul", b.op("Flatten", y), b.constant(b.rng.normal(size=(16, 5))), name="fc")
+    return b.model(b.op("Add", y, b.constant(b.rng.normal(size=5)), name="bias"))
 
 
 class _Reader:

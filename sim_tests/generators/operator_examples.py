@@ -219,6 +219,7 @@ _LAYERS = (
 
 _QLINEAR_AROUND = ("Flatten", "Mul", "ToInteger")
 _SUMS = "A layer of integer weights, whose ladder or list is that of the scales."
+_REQUANTISED = "A layer whose neurons read one input each, and requantise it."
 _INTEGER_MEAN = "A layer of equal weights, whose ladder or list is that of the scales."
 
 _QLINEAR = (
@@ -238,6 +239,22 @@ _QLINEAR = (
         build=_on_integers("QLinearAveragePool", "x", "y", kernel_shape=[2, 2]),
         around=_QLINEAR_AROUND,
         note=_INTEGER_MEAN,
+    ),
+    Example(
+        operator="QLinearConcat",
+        build=_on_integers("QLinearConcat", "y", "x", "x", axis=1),
+        around=_QLINEAR_AROUND,
+        note=_REQUANTISED,
+    ),
+    Example(
+        operator="QLinearLeakyRelu",
+        build=_on_integers("QLinearLeakyRelu", "x", "y", alpha=0.1),
+        around=_QLINEAR_AROUND,
+    ),
+    Example(
+        operator="QLinearSigmoid",
+        build=_on_integers("QLinearSigmoid", "x", "y"),
+        around=_QLINEAR_AROUND,
     ),
     Example(
         operator="QLinearConv",

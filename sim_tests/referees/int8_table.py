@@ -31,9 +31,12 @@ _ZERO_POINT = {
     "QGemm": 8,
     "QLinearAdd": 7,
     "QLinearAveragePool": 4,
+    "QLinearConcat": 1,
     "QLinearConv": 7,
     "QLinearGlobalAveragePool": 4,
+    "QLinearLeakyRelu": 4,
     "QLinearMatMul": 7,
+    "QLinearSigmoid": 4,
     "QuantizeLinear": 2,
 }
 """Input of each operator that writes integers which is their zero point."""
@@ -65,7 +68,7 @@ class Runtime:
         self._scales: dict[str, np.float32] = {}
         for node in graph.node:
             index = _ZERO_POINT.get(node.op_type)
-            if index is None or node.input[0] in constants:
+            if index is None or (node.op_type == "QuantizeLinear" and node.input[0] in constants):
                 continue
             self._ends[node.output[0]] = node.input[index - 1], node.input[index]
             self._scales[node.output[0]] = np.float32(constants[node.input[index - 1]].reshape(-1)[0])

@@ -6,6 +6,7 @@ and every number taken from it is checked.
 """
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,15 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         tensor.
     """
     _check_names(model.graph)
-    model = fused(model)
+    integers = fused(model)
+    if integers is not model:
+        with suppress(UnsupportedModelError):  # then it is read as it is written
+            return _read(integers, name)
+    return _read(model, name)
+
+
+def _read(model: onnx.ModelProto, name: str) -> Network:
+    """Turn a model into a network, operator by operator."""
     opset = _check_opset(model)
     constants = _initializers(model.graph)
     input_name, batch, shape = _input(model.graph, constants)

@@ -20,6 +20,7 @@ __all__ = ["fused"]
 _MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _NAMES = {
     "Add": "QLinearAdd",
+    "AveragePool": "QLinearAveragePool",
     "Conv": "QLinearConv",
     "Gemm": "QGemm",
     "GlobalAveragePool": "QLinearGlobalAveragePool",
@@ -227,8 +228,8 @@ class _Fusion:
             return None if first is None or second is None else [*first.names, *second.names, *to]
         if first is None:
             return None
-        if layer.op_type == "GlobalAveragePool":
-            return [*first.names, *to]
+        if layer.op_type.endswith("AveragePool"):
+            return [*first.names, *to] if _whole_windows(layer) else None
         weight = self._dequantised(layer.input[1]) if len(layer.input) > 1 else None
         array = None if weight is None else self._weights(weight.input[0])
         if weight is None or array is None or array.dtype.name not in _BYTES:
@@ -331,6 +332,15 @@ class _Fusion:
             self.added.append(numpy_helper.from_array(np.array(end, np.float64), name))
             cut.input.append(name)
         return True
+
+
+def _whole_windows(layer: onnx.NodeProto) -> bool:
+    """Tell whether every window of an average has the same number of elements."""
+    given = {attribute.name: attribute for attribute in layer.attribute}
+    padded = "pads" in given and any(given["pads"].ints)
+    ceiled = "ceil_mode" in given and given["ceil_mode"].i != 0
+    named = "auto_pad" in given and given["auto_pad"].s not in (b"NOTSET", b"VALID")
+    return not (padded or ceiled or named or "dilations" in given)
 
 
 def _near(unit: NDArray[np.generic], product: NDArray[np.generic]) -> bool:

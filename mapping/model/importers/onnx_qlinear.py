@@ -11,15 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.model.importers.onnx_graph import Graph, Integers, Operator
-from mapping.model.importers.onnx_layout import flattened
+from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
+from mapping.model.importers.onnx_layout import concat, flattened
 from mapping.model.importers.onnx_windows import average_sums, conv
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
 __all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "offer_integers"]
 
-MICROSOFT = frozenset({"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool"})
+MICROSOFT = frozenset(
+    {"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearGlobalAveragePool"}
+    | {"QLinearLeakyRelu", "QLinearSigmoid"}
+)
 """Operators on integers in the domain ``com.microsoft``."""
 
 _BYTES: Mapping[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -214,6 +217,14 @@ def _add(operator: Operator, graph: Graph) -> None:
     operator.allow()
     first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
     to, real = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.real"
+    if operator.inputs[3] in graph.constants:
+        value = graph.constants[operator.inputs[3]].astype(np.float64) - second.zero
+        name = _constant(operator, graph, "addend", value * float(second.scale))
+        tensor = counts_of_input(operator, graph, 0, first.zero)
+        view = graph.view(replace(operator, inputs=(tensor,)), 0)
+        addend = {"value": graph.per_element(operator, name, view)}
+        _quantise(operator, graph, tensor, [_scaled(first), ("", "Add", {}, addend)], to)
+        return
     inputs = [
         counts_of_input(operator, graph, 0, first.zero),
         counts_of_input(operator, graph, 3, second.zero),
@@ -247,6 +258,49 @@ def _average(operator: Operator, graph: Graph) -> None:
     _requantise(operator, graph, sums, np.asarray(factor), to)
 
 
+def _quantise(operator: Operator, graph: Graph, tensor: str, before: list[Step], to: _Grid) -> None:
+    """Turn real values, after some steps, into the integers that an operator writes."""
+    real = f"{operator.outputs[0]}.real"
+    attributes: dict[str, Attribute] = {"low": to.low, "high": to.high}
+    last: Step = (".quantise", "ToInteger", attributes, {"scale": np.array(float(to.scale))})
+    graph.elementwise(replace(operator, inputs=(tensor,), outputs=(real,)), [*before, last])
+    scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
+    graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))
+
+
+def _scaled(grid: _Grid) -> Step:
+    return ".scale", "Mul", {}, {"value": np.array(float(grid.scale))}
+
+
+def _function(operator: Operator, graph: Graph) -> None:
+    """Translate ``QLinearLeakyRelu`` or ``QLinearSigmoid``: x, scale, zero; scale and zero of y."""
+    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 3, "output")
+    tensor = counts_of_input(operator, graph, 0, given.zero)
+    step: Step = ("", "Sigmoid", {}, {})
+    if operator.op == "QLinearLeakyRelu":
+        operator.allow("alpha")
+        step = ("", "PRelu", {}, {"slope": np.array(operator.number("alpha", float(np.float32(0.01))))})
+    else:
+        operator.allow()
+    _quantise(operator, graph, tensor, [_scaled(given), step], to)
+
+
+def _concat(operator: Operator, graph: Graph) -> None:
+    """Translate ``QLinearConcat``: scale and zero of y, then tensor, scale and zero of each input."""
+    to, parts, joined = _grid(operator, graph, 0, "output"), [], f"{operator.outputs[0]}.joined"
+    if len(operator.inputs) < 5 or len(operator.inputs) % 3 != 2:
+        raise operator.bad(f"must have two inputs and three for each tensor, not {len(operator.inputs)}")
+    for index in range(2, len(operator.inputs), 3):
+        grid, part = _grid(operator, graph, index + 1, "input"), f"{operator.outputs[0]}.part{index // 3}"
+        tensor = counts_of_input(operator, graph, index, grid.zero)
+        name = f"{operator.name}.part{index // 3}"
+        reading = replace(operator, name=name, inputs=(tensor,), outputs=(part,))
+        graph.elementwise(reading, [("", *_scaled(grid)[1:])])
+        parts.append(part)
+    concat(replace(operator, op="Concat", inputs=tuple(parts), outputs=(joined,)), graph)
+    _quantise(operator, graph, joined, [], to)
+
+
 def offer_integers(graph: Graph, output: str) -> None:
     """Write the output of a model, if that is a tensor of integers, with their zero point."""
     source = graph.integers.get(output)
@@ -261,8 +315,11 @@ QLINEAR: Mapping[str, Callable[[Operator, Graph], None]] = {
     "QGemm": _gemm,
     "QLinearAdd": _add,
     "QLinearAveragePool": _average,
+    "QLinearConcat": _concat,
     "QLinearConv": _conv,
     "QLinearGlobalAveragePool": _average,
+    "QLinearLeakyRelu": _function,
     "QLinearMatMul": _matmul,
+    "QLinearSigmoid": _function,
 }
 """Rules of operators on integers, by name."""

@@ -26,7 +26,7 @@ from mapping.model.operations import apply_elementwise
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.quantisers import Ladders, Lists
 from mapping.spiking.simulate import compare
-from sim_tests.generators.integer_models import FORMS, plain, quantised, residual
+from sim_tests.generators.integer_models import FORMS, inception, leaky, plain, quantised, residual
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees import int8_table
 from sim_tests.referees.int8_table import compared, main
@@ -36,9 +36,12 @@ pytest.importorskip("onnxruntime")
 MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
     "plain": (plain, (2, 8, 8)),
     "residual": (residual, (2, 6, 6)),
+    "inception": (inception, (2, 6, 6)),
+    "leaky": (leaky, (2, 6, 6)),
 }
 NAMES = [f"{form}-{'us'[signed]}8-{('tensor', 'channel')[per]}" for form, signed, per in FORMS]
 ACTIVATIONS = {"plain": 4 * 64 + 4 * 16 + 12 + 5, "residual": 4 * 144 + 4 + 5}
+ACTIVATIONS |= {"inception": 2 * 5 * 36 + 64 + 5, "leaky": 2 * 64 + 2 * 16 + 2 * 5}
 
 
 def samples(shape: tuple[int, ...], n: int = 24) -> np.ndarray:
