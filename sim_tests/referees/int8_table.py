@@ -2,21 +2,28 @@
 """Activations of quantised networks, one by one: onnxruntime, the network, and its image on the emulator.
 
 python -m sim_tests.referees.int8_table --data mnist:DIR net.onnx other.onnx
+python -m sim_tests.referees.int8_table --data mnist:DIR --quantise float.onnx
+
+With --quantise models are float ones, which onnxruntime quantises first, in every form.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from mapping.chip import Chip
+from mapping.datasets.calibration import calibration_data
 from mapping.datasets.load import load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
@@ -24,6 +31,7 @@ from mapping.layout.host_tables import outputs_of
 from mapping.model.evaluate import run
 from mapping.model.importers.onnx import load_onnx
 from mapping.spiking.simulate import encode, simulate
+from sim_tests.generators.integer_models import FORMS, quantised
 
 __all__ = ["Differences", "Runtime", "compared", "main"]
 
@@ -121,7 +129,7 @@ class Differences:
 def compared(
     path: Path, x: NDArray[np.float64], *, core: str = "reference", emulated: int = 0
 ) -> Differences:
-    """Compare every activation on the chip, and the output of the emulated image, with onnxruntime.
+    """Compare every activation on the chip, in integers and in the emulated image, with onnxruntime.
 
     Parameters
     ----------
@@ -168,14 +176,54 @@ def _add(found: Differences, chip: Chip, x: NDArray[np.float64], expected: Mappi
 
 
 def _on_the_image(chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> int:
-    """Return how many outputs of the emulated image differ."""
-    result = chip.machine.run(chip.stimulus(x))
+    """Return how many outputs of the emulated image differ, and how many counts of all its neurons.
+
+    Outputs are compared one by one. Of every sample the counts that all neurons fired are compared as a
+    collection, whichever neuron lies where.
+    """
+    result = chip.machine.run(chip.stimulus(x), threads=os.cpu_count() or 1)
     outputs: Mapping[str, NDArray[Any]] = outputs_of(chip.image, result, len(x))
     wrong = 0
     for name, counts in outputs.items():
         got = counts - chip.spiking.layer(name).zero
         wrong += int((got != expected[name].reshape(got.shape)).sum())
-    return wrong
+    fired = _collected(len(x), result.spikes[:, 0] // chip.period, result.spikes[:, 3])
+    wanted = np.zeros_like(fired)
+    for name, integers in expected.items():
+        counts = (integers + chip.spiking.layer(name).zero).reshape(len(x), -1)
+        wanted += _collected(len(x), np.repeat(np.arange(len(x)), counts.shape[1]), counts.reshape(-1))
+    wanted[:, _MOST] = 0  # what counts zero fires nothing
+    return wrong + int(np.abs(fired - wanted).sum())
+
+
+_MOST = 256
+"""Largest magnitude of a payload."""
+
+
+def _collected(samples: int, sample: Counts, counts: Counts) -> Counts:
+    """Return how often each count from -256 to 256 occurs in each sample, int64 (samples, 513)."""
+    width = 2 * _MOST + 1
+    return np.bincount(sample * width + counts + _MOST, minlength=samples * width).reshape(samples, width)
+
+
+def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[Path]:
+    """Yield the models, quantised in every form if that is asked for."""
+    for model in map(Path, chosen.models):
+        if not chosen.quantise:
+            yield model
+            continue
+        network = load_onnx(model)
+        _, how = scaled(load_data(chosen.data).first(1), chosen.input, network)
+        samples, _ = scaled(calibration_data(chosen.data).first(_CALIBRATION), how, network)
+        real = onnx.version_converter.convert_version(onnx.load(model), 13)
+        real.ir_version = 8
+        for form in FORMS:
+            name = f"{model.stem}_{form[0].lower()}_{'us'[form[1]]}8_{('tensor', 'channel')[form[2]]}.onnx"
+            yield quantised(real, samples.x.astype(np.float32), folder / name, form)
+
+
+_CALIBRATION = 200
+"""Samples on which onnxruntime chooses its ranges."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,21 +236,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--input", default="auto", help="scale of pixels")
     parser.add_argument("--core", default="reference", help="core preset")
     parser.add_argument("--samples", type=int, help="only the first samples")
+    parser.add_argument("--quantise", action="store_true", help="quantise the models first")
     parser.add_argument("--emulated", type=int, default=0, help="emulate only the first samples")
     chosen = parser.parse_args(arguments)
     wrong = 0
     try:
         print(HEAD)
-        for model in map(Path, chosen.models):
-            data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
-            found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated)
-            wrong += found.network + found.image
-            cells = (model.stem, found.samples, found.activations, found.network, found.image)
-            print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
+        with TemporaryDirectory() as folder:
+            for model in _models(chosen, Path(folder)):
+                wrong += _row(model, chosen)
     except MappingError as error:
         print(f"int8_table: {error}", file=sys.stderr)
         return 2
     return int(wrong > 0)
+
+
+def _row(model: Path, chosen: argparse.Namespace) -> int:
+    """Print the line of a model; return how many activations differ."""
+    data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
+    found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated)
+    cells = (model.stem, found.samples, found.activations, found.network, found.image)
+    print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
+    return found.network + found.image
 
 
 if __name__ == "__main__":
