@@ -26,7 +26,7 @@ from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
-from mapping.spiking.archive import spiking_from_arrays
+from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
@@ -190,7 +190,7 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
         If it carries none, or a damaged one.
     """
     network = network_from_arrays(image.attachments)
-    if image.meta.get("code") == "graded":
+    if image.meta.get("code") in CARRIED:
         return spiking_from_arrays(image.attachments, network)
     try:
         return convert(network, _fits(image))

@@ -22,7 +22,7 @@ from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
-from mapping.spiking.archive import spiking_to_arrays
+from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
 from mapping.targets.files import Target, load_target
 
@@ -89,7 +89,7 @@ def compile_network(
     image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
-    carried = network_to_arrays(network) if chosen.exact else _carried(spiking)
+    carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
     image = replace(
         image,
         meta={**image.meta, **facts, **scale, **_left(spiking)},

@@ -129,13 +129,15 @@ class SingleDifferences:
         answers: NDArray[np.int64],
     ) -> None:
         """Evaluate more samples; ``counts`` by layer and ``answers`` are those of float64."""
-        scales = {INPUT: (spiking.encoder_output, spiking.input_scale)}
-        scales |= {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
+        scales = {INPUT: (spiking.encoder_output, spiking.input_scale, 0)}
+        scales |= {layer.name: (layer.activation, layer.scale, layer.zero) for layer in spiking.layers}
         output = spiking.network.output
-        single = run_single(spiking.network, x, [*{tensor for tensor, _ in scales.values()} | {output}])
-        for name, (tensor, scale) in scales.items() if spiking.exact else ():
+        single = run_single(spiking.network, x, [*{tensor for tensor, *_ in scales.values()} | {output}])
+        for name, (tensor, scale, zero) in scales.items() if spiking.exact else ():
             with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
-                self.activations += int(np.count_nonzero(np.rint(single[tensor] / scale) != counts[name]))
+                self.activations += int(
+                    np.count_nonzero(np.rint(single[tensor] / scale) + zero != counts[name])
+                )
             self.compared += counts[name].size
         self.answers += int(np.count_nonzero(largest(single[output]) != answers))
 

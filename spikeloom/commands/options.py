@@ -92,8 +92,8 @@ CodeName = Annotated[
     str,
     typer.Option(
         "--code",
-        help="Spike code: scatter-and-gather (ternary weights, exact), graded (ordinary weights, one packet "
-        "an activation), or auto, the one that suits the model.",
+        help="Spike code: scatter-and-gather (ternary weights, exact), int8 (quantised networks, exact), "
+        "graded (ordinary weights, one packet an activation), or auto, the one that suits the model.",
     ),
 ]
 Bits = Annotated[int, typer.Option("--bits", help="Graded code: bits of an activation, 2..8.")]

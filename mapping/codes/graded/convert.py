@@ -22,7 +22,7 @@ from mapping.model.rewrite import sunk
 from mapping.model.work import multiply_adds, shares
 from mapping.spiking.network import HostLayer, SpikingLayer, SpikingNetwork
 
-__all__ = ["GradedOptions", "convert_graded"]
+__all__ = ["GradedOptions", "Surroundings", "convert_graded", "host_nodes"]
 
 Progress = Callable[[str], None]
 
@@ -121,7 +121,7 @@ def convert_graded(
         calibration = Calibration(prepared, structure, samples, spec, Grids(options.bits, options.seed))
         layers, grid, obstacles = calibration.layers(options.digits, fits, progress or (lambda _: None))
         if not obstacles:
-            spiking = _around(prepared, structure, layers, grid, refused)
+            spiking = Surroundings(prepared, structure, refused).network(layers, grid, "graded")
             obstacles = {spiking.layer(name).activation: why for name, why in holds(spiking).items()}
             if not obstacles:
                 break
@@ -143,7 +143,7 @@ def _best_structure(network: Network, spec: CoreSpec, refused: Mapping[str, Obst
         structure = structure_of(network, root, axons=spec.axons, refused=reasons)
         if not structure.points:
             continue
-        left = sum(work.get(node.name) or 0 for node in _host_nodes(network, structure))
+        left = sum(work.get(node.name) or 0 for node in host_nodes(network, structure))
         if best is None or left < best[0]:
             best = (left, structure)
         if left == 0:
@@ -168,42 +168,46 @@ def _roots(network: Network, spec: CoreSpec, reasons: Mapping[str, str]) -> Iter
             yield node.output
 
 
-def _host_nodes(network: Network, structure: Structure) -> tuple[Node, ...]:
+def host_nodes(network: Network, structure: Structure) -> tuple[Node, ...]:
     """Return what the host computes: up to the root, and behind the last activations."""
     encoder = needed_nodes(network, [network.input], [structure.root])
     decoder = needed_nodes(network, [network.input, structure.root, *structure.points], [network.output])
     return tuple(dict.fromkeys((*encoder, *decoder)))
 
 
-def _around(
-    network: Network,
-    structure: Structure,
-    layers: list[SpikingLayer],
-    grid: Grid,
-    refused: Mapping[str, Obstacle],
-) -> SpikingNetwork:
-    """Return the network of some layers, with what the host does."""
-    points = structure.points
-    decoder = needed_nodes(network, [network.input, structure.root, *points], [network.output])
-    read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
-    used = _used(layers, read)
-    kept = [layer for layer in layers if layer.name in used]
-    share = shares(network)
-    host = [node for node in _host_nodes(network, structure) if node.op in _LAYERS]
-    return SpikingNetwork(
-        name=network.name,
-        network=network,
-        encoder_output=structure.root,
-        input_levels=grid.high,
-        input_low=grid.low,
-        input_scale=grid.scale,
-        layers=tuple(kept),
-        outputs=tuple(layer.name for layer in kept if layer.activation in read),
-        decoder_reads_input=structure.root in read and structure.root != network.input,
-        decoder_reads_data=network.input in read,
-        host=tuple(_host_layer(node, structure, refused, share.get(node.name, 0.0)) for node in host),
-        code="graded",
-    )
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A float network, its activations on the chip, and why tensors were refused."""
+
+    whole: Network
+    structure: Structure
+    refused: Mapping[str, Obstacle]
+
+    def network(self, layers: list[SpikingLayer], grid: Grid, code: str) -> SpikingNetwork:
+        """Return the network of some layers, with what the host does."""
+        network, structure, points = self.whole, self.structure, self.structure.points
+        decoder = needed_nodes(network, [network.input, structure.root, *points], [network.output])
+        read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
+        used = _used(layers, read)
+        kept = [layer for layer in layers if layer.name in used]
+        share = shares(network)
+        host = [node for node in host_nodes(network, structure) if node.op in _LAYERS]
+        return SpikingNetwork(
+            name=network.name,
+            network=network,
+            encoder_output=structure.root,
+            input_levels=grid.high,
+            input_low=grid.low,
+            input_scale=grid.scale,
+            layers=tuple(kept),
+            outputs=tuple(layer.name for layer in kept if layer.activation in read),
+            decoder_reads_input=structure.root in read and structure.root != network.input,
+            decoder_reads_data=network.input in read,
+            host=tuple(
+                _host_layer(node, structure, self.refused, share.get(node.name, 0.0)) for node in host
+            ),
+            code=code,
+        )
 
 
 def _used(layers: list[SpikingLayer], read: set[str]) -> set[str]:

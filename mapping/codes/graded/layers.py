@@ -22,7 +22,7 @@ from mapping.spiking.network import INPUT, Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
 from mapping.spiking.simulate import potentials, source_input
 
-__all__ = ["Integers", "Sent", "integers_of", "layer_of"]
+__all__ = ["Integers", "Sent", "integers_of", "layer_of", "whole_sums"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int32]
@@ -119,7 +119,7 @@ def integers_of(
     for source, term in zip(sources, terms, strict=True):
         zero = sent[term.read.tensor].grid.zero
         if zero:
-            extra = extra - zero * _whole_sums(source, point.form.shape)
+            extra = extra - zero * whole_sums(source, point.form.shape)
     return Integers(sources=tuple(sources), unit=unit, bias=row, extra=extra)
 
 
@@ -217,7 +217,7 @@ def _rounded(values: Floats, step: Floats, most: int, inputs: Floats | None) -> 
     return found.reshape(values.shape)
 
 
-def _whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return what a count of one at every input adds to the potential of every neuron, int64 (neurons,)."""
     ones = np.ones((1, math.prod(source.shape)), np.int32)
     layer = SpikingLayer(

@@ -216,7 +216,7 @@ def test_code_follows_the_weights() -> None:
     assert code_of(mlp()).name == "graded"
     assert code_of(mlp(), "graded") is CODES["graded"]
     with pytest.raises(
-        MappingError, match=r"^Code must be auto, scatter-and-gather or graded, not 'rate'\.$"
+        MappingError, match=r"^Code must be auto, scatter-and-gather, graded or int8, not 'rate'\.$"
     ):
         code_of(mlp(), "rate")
 
