@@ -112,8 +112,8 @@ def _run(torch: Any, module: Any, samples: NDArray[Any]) -> tuple[Any, Any]:
             continue
         if not hasattr(output, "detach") or output.ndim < 2 or len(output) != len(given):
             raise UnsupportedModelError(
-                f"Module {name} gives {_kind(output)} for {len(given)} samples instead of one tensor with the "
-                "batch as first axis; wrap it in a module that gives its logits."
+                f"Module {name} gives {_kind(output)} for {len(given)} samples instead of one tensor with "
+                "the batch as first axis; wrap it in a module that gives its logits."
             )
         return given, output
     raise UnsupportedModelError(
