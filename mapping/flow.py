@@ -81,9 +81,7 @@ def compile_network(
     """
     network, given, scaling = model_and_samples(model, samples, scaling, seed)
     target = _cycle_exact(target)
-    name = core or target.preset
-    if name not in PRESETS:
-        raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
+    name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, code)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
     request = Request(
@@ -107,6 +105,13 @@ def compile_network(
     )
     require(image, spiking)
     return Chip(image=image, spiking=spiking)
+
+
+def _known(core: str) -> str:
+    """Return the name of a core preset if it is one."""
+    if core not in PRESETS:
+        raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {core!r}.")
+    return core
 
 
 def _quiet(_: str) -> None:

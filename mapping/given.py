@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from mapping.datasets.batches import as_data, gather
 from mapping.datasets.calibration import calibration_data
-from mapping.datasets.load import CALIBRATION, Dataset, scaled
+from mapping.datasets.load import AUTO_SAMPLES, CALIBRATION, Dataset, load_data, scaled
 from mapping.model.load import load_network
 from mapping.model.network import Network
 
-__all__ = ["calibration_of", "model_and_data", "model_and_samples"]
+__all__ = ["calibration_of", "loaded_samples", "model_and_data", "model_and_samples"]
 
 Samples = NDArray[np.float64]
 
@@ -53,6 +53,32 @@ def calibration_of(given: object, data: object, seed: int) -> Dataset:
     return calibration_data(data, seed=seed) if isinstance(data, str) else as_data(data, CALIBRATION)
 
 
+def loaded_samples(
+    network: Network, data: str, how: str | None, number: int = CALIBRATION, seed: int = 0
+) -> tuple[Samples, str]:
+    """Return samples on which the graded code is chosen, and the scale of pixels.
+
+    Parameters
+    ----------
+    network : Network
+        Whose input they are.
+    data : str
+        As of `mapping.datasets.load.load_data`. ``auto`` looks at its own labels; the samples are those of
+        the training part if there is one.
+    how : str, optional
+        Scale of pixels, see `mapping.datasets.load.scaled`; by default ``auto``.
+    number, seed : int
+        As of `mapping.datasets.calibration.calibration_data`.
+
+    Raises
+    ------
+    MappingError
+        If the data cannot be used.
+    """
+    _, chosen = scaled(load_data(data).first(AUTO_SAMPLES), how or "auto", network)
+    return scaled(calibration_data(data, number, seed), chosen, network)[0].x, chosen
+
+
 def model_and_samples(
     model: object, samples: object, how: str | None, seed: int
 ) -> tuple[Network, Samples | None, str | None]:
@@ -77,10 +103,12 @@ def model_and_samples(
     """
     if samples is None:
         return load_network(model), None, how
-    if isinstance(samples, str | Dataset):
-        data = calibration_of(None, samples, seed)
-        network = load_network(model, data.x)
-        data, how = scaled(data, how or "auto", network)
+    if isinstance(samples, str):
+        network = load_network(model, load_data(samples).x)
+        return network, *loaded_samples(network, samples, how, seed=seed)
+    if isinstance(samples, Dataset):
+        network = load_network(model, samples.x)
+        data, how = scaled(samples.first(CALIBRATION), how or "auto", network)
         return network, data.x, how
     x: NDArray[Any] = gather(samples, None if hasattr(samples, "shape") else CALIBRATION)[0]
     network = load_network(model, x)

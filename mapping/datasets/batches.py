@@ -24,7 +24,7 @@ def array_of(value: object) -> Array:
 
     Raises
     ------
-    MappingError
+    ValueError
         If the value is no array of numbers.
     """
     given: Any = value
@@ -36,7 +36,7 @@ def array_of(value: object) -> Array:
     except (ValueError, TypeError):
         array = np.array(None)
     if array.dtype.kind not in "fiub":
-        raise MappingError(f"it must be an array of numbers, not {type(value).__name__}")
+        raise ValueError(f"it must be an array of numbers, not {type(value).__name__}")
     return array
 
 
@@ -84,7 +84,7 @@ def gather(source: object, samples: int | None = None) -> tuple[Array, Array | N
         try:
             x, y = _pair(batch)
             _require_alike(x, y, xs, ys)
-        except MappingError as error:
+        except ValueError as error:
             raise MappingError(f"Batch {index} of {_name(source)} is unusable: {clause(error)}.") from None
         count, size = count + len(x), size + x.nbytes
         if size > MAX_BYTES:
@@ -127,7 +127,7 @@ def _pair(batch: Any) -> tuple[Array, Array | None]:
     if hasattr(batch, "shape"):
         return array_of(batch), None
     if not isinstance(batch, tuple | list) or len(batch) not in (1, 2):
-        raise MappingError(
+        raise ValueError(
             f"it must be an array of samples or a pair (x, y), not {_name(batch)}"
             + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
         )
@@ -136,10 +136,10 @@ def _pair(batch: Any) -> tuple[Array, Array | None]:
 
 def _require_alike(x: Array, y: Array | None, xs: list[Array], ys: list[Array | None]) -> None:
     if x.ndim < 2:
-        raise MappingError(f"its samples must be one a row, not of shape {x.shape}")
+        raise ValueError(f"its samples must be one a row, not of shape {x.shape}")
     if xs and x.shape[1:] != xs[0].shape[1:]:
-        raise MappingError(f"its samples have the shape {x.shape[1:]}, those before {xs[0].shape[1:]}")
+        raise ValueError(f"its samples have the shape {x.shape[1:]}, those before {xs[0].shape[1:]}")
     if ys and (y is None) != (ys[0] is None):
-        raise MappingError(f"it has {'no labels' if y is None else 'labels'}, unlike those before")
+        raise ValueError(f"it has {'no labels' if y is None else 'labels'}, unlike those before")
     if y is not None and y.shape != (len(x),):
-        raise MappingError(f"it has {len(x)} samples but labels of shape {y.shape}")
+        raise ValueError(f"it has {len(x)} samples but labels of shape {y.shape}")

@@ -19,7 +19,7 @@ from mapping.exporters.graph import GraphWriter
 from mapping.exporters.quantisers import write_quantiser
 from mapping.spiking.network import INPUT, Source, SpikingLayer, SpikingNetwork
 
-__all__ = ["OPSET", "SCHEMA", "integer_onnx", "parts_of"]
+__all__ = ["OPSET", "SCHEMA", "integer_bytes", "integer_onnx", "parts_of"]
 
 OPSET = 17
 """Operator set of the file: what it uses means the same in every later one."""
@@ -64,6 +64,11 @@ def integer_onnx(spiking: SpikingNetwork) -> onnx.ModelProto:
     helper.set_model_props(model, {"spikeloom": json.dumps(_meaning(spiking))})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def integer_bytes(spiking: SpikingNetwork) -> bytes:
+    """Return the file of `integer_onnx`; equal networks give equal bytes."""
+    return bytes(integer_onnx(spiking).SerializeToString(deterministic=True))
 
 
 def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
