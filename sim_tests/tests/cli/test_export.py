@@ -12,6 +12,7 @@ from mapping.chip import open_chip
 from mapping.datasets.load import load_data
 from mapping.spiking.simulate import simulate
 from sim_tests.generators.ordinary_networks import calibration, mlp
+from sim_tests.referees import integer_network
 from spikeloom.cli import main
 
 
@@ -50,6 +51,27 @@ def test_model_and_its_image_export_the_same_network(
     for name in [layer.name for layer in chip.spiking.layers]:
         (got,) = session.run([name], {"input": counts.astype(np.int64)})
         assert np.array_equal(got, expected[name])
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_referee_compares_image_and_export(
+    fault: bool,
+    ordinary: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--data", "net.npz", "--core", "medium"]
+    assert main(["compile", "net.onnx", "-o", "net.spikeloom", *options]) == 0
+    assert main(["export", "net.spikeloom", "--integer", "one.onnx"]) == 0
+    if fault:
+        model = onnx.load("one.onnx")
+        tensor = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) + 9, tensor.name))
+        onnx.save(model, "one.onnx")
+    capsys.readouterr()
+    assert integer_network.main(["net.spikeloom", "one.onnx", "--data", "net.npz"]) == int(fault)
+    told = capsys.readouterr().out
+    assert ": 40 samples, 520 activations, " in told
+    assert told.endswith(", 0 differ\n") != fault
 
 
 @pytest.mark.parametrize(
