@@ -21,9 +21,10 @@ from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions
-from mapping.datasets.load import CALIBRATION, Dataset, scaled
+from mapping.datasets.load import Dataset, scaled
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
+from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
@@ -230,8 +231,8 @@ def _footprint(chip: Chip) -> int:
 
 
 def estimate(
-    network: Network,
-    data: Dataset,
+    model: object,
+    data: object,
     targets: Sequence[Target | str] = ("loom",),
     *,
     core: str | None = None,
@@ -240,20 +241,21 @@ def estimate(
     strict: bool = False,
     patches: str | None = None,
     code: str = AUTO,
-    calibration: Dataset | None = None,
+    calibration: object = None,
     options: GradedOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Return what a network costs on some targets, in their order.
+    """Return what a model costs on some targets, in their order.
 
     A target that cannot take the network has only its name and a ``refusal`` in the report.
 
     Parameters
     ----------
-    network : Network
-        The trained network.
-    data : Dataset
-        Samples in any shape that `Dataset.shaped` accepts.
+    model : str, Path, Network or torch.nn.Module
+        The trained network, see `mapping.model.load.load_network`.
+    data : str, Dataset, array, (x, y), or iterable of batches
+        Samples in any shape that `Dataset.shaped` accepts and, if there are any, labels, see
+        `mapping.datasets.batches.as_data`: a `DataLoader` gives them.
     targets : sequence of Target or str
         Names of shipped targets, or targets loaded from files.
     core : str, optional
@@ -268,9 +270,9 @@ def estimate(
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
         Spike code, see `mapping.codes.choice`; by default the one that suits the network.
-    calibration : Dataset, optional
-        Samples without labels on which the graded code is chosen, see `mapping.datasets.calibration`; by
-        default the first `mapping.datasets.load.CALIBRATION` of the data.
+    calibration : as ``data``, optional
+        Samples, without labels, on which the graded code is chosen, see `mapping.given.calibration_of`; by
+        default those of the training part, or the first `mapping.datasets.load.CALIBRATION` of the data.
     options : GradedOptions, optional
         How fine activations and weights of the graded code are.
     progress : callable, optional
@@ -283,11 +285,13 @@ def estimate(
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = chosen_patches(patches, [target.kind for target in loaded])
-    data, chosen = scaled(data, how, network)
-    samples = data.first(CALIBRATION) if calibration is None else scaled(calibration, chosen, network)[0]
+    network, given = model_and_data(model, data)
+    samples = calibration_of(calibration, data if isinstance(data, str) else given, seed)
+    given, chosen = scaled(given, how, network)
+    samples, _ = scaled(samples, chosen, network)
     run = _Estimation(
         network=network,
-        data=data,
+        data=given,
         scaling=chosen,
         core=core,
         seed=seed,
@@ -300,7 +304,7 @@ def estimate(
     )
     parts = run.parts(loaded)
     return Report(
-        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
+        model=network.name, data=given.name, input=chosen, seed=seed, targets=parts, float32=run.single
     )
 
 
