@@ -24,6 +24,7 @@ from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.spiking.archive import spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
@@ -85,8 +86,10 @@ def compile_network(
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
     request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, strict=strict, say=progress or _quiet)
     given = None if samples is None else np.asarray(samples, np.float64)
-    spiking = chosen.convert(network, replace(request, samples=given, options=options or GradedOptions()))
-    image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
+    with stage("convert"):
+        spiking = chosen.convert(network, replace(request, samples=given, options=options or GradedOptions()))
+    with stage("emit"):
+        image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
     carried = network_to_arrays(network) if chosen.exact else _carried(spiking)
@@ -95,7 +98,8 @@ def compile_network(
         meta={**image.meta, **facts, **scale, **_left(spiking)},
         attachments={**image.attachments, **carried},
     )
-    require(image, spiking)
+    with stage("check"):
+        require(image, spiking)
     return Chip(image=image, spiking=spiking)
 
 
