@@ -61,7 +61,7 @@ class Record:
         if self._open:
             current = self._open[-1]
             current.seconds += now - self._since
-            current.peak_mib = peak if current.peak_mib is None else max(current.peak_mib, peak or 0.0)
+            current.peak_mib = max((m for m in (current.peak_mib, peak) if m is not None), default=None)
         self._since = now
 
 

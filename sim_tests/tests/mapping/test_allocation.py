@@ -130,6 +130,8 @@ def test_a_layer_is_made_again_only_behind_a_change(monkeypatch: pytest.MonkeyPa
     assert made == names
     part.layers([*[5] * (len(names) - 1), 3], anything_fits, lambda _: None)
     assert made == [*names, names[-1]]
+    part.layers([4, *[5] * (len(names) - 2), 3], anything_fits, lambda _: None)
+    assert made == [*names, names[-1], *names]
 
 
 def test_layer_that_fits_with_fewer_digits_begins_with_these() -> None:
