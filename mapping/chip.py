@@ -65,6 +65,12 @@ class Chip:
         """Shape of one sample, without the batch dimension."""
         return self.spiking.network.shapes[self.spiking.network.input]
 
+    @property
+    def columns(self) -> int:
+        """Crossbar columns that neurons take; those of a row as long as several take as many columns each."""
+        cores = [core for core in self.image.cores if core is not None]
+        return sum(core.crossbar.shape[1] * int(core.extension) for core in cores)
+
     @cached_property
     def program_flits(self) -> int:
         """Control packets that load the chip, one a cycle."""

@@ -23,6 +23,7 @@ from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
@@ -93,8 +94,10 @@ def compile_network(
         options=options or GradedOptions(),
         say=progress or _quiet,
     )
-    spiking = chosen.convert(network, request)
-    image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
+    with stage("convert"):
+        spiking = chosen.convert(network, request)
+    with stage("emit"):
+        image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
     carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
@@ -103,7 +106,8 @@ def compile_network(
         meta={**image.meta, **facts, **scale, **_left(spiking)},
         attachments={**image.attachments, **carried},
     )
-    require(image, spiking)
+    with stage("check"):
+        require(image, spiking)
     return Chip(image=image, spiking=spiking)
 
 

@@ -196,15 +196,9 @@ class Activity:
     def add(self, spiking: SpikingNetwork, data: Dataset) -> None:
         """Run the network on more samples."""
         counts = simulate(spiking, encode(spiking, data.x))
-        self.samples += len(data.x)
         self.input_spikes += int(np.abs(counts[INPUT]).sum(dtype=np.int64))
-        logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
-        self.correct = _sum(self.correct, correct(logits, data.y))
-        self.float_correct = _sum(self.float_correct, correct(truth, data.y))
-        self._pair(logits, truth, data.y)
-        self.classes = math.prod(logits.shape[1:]) > 1
-        self.answers += largest(logits).tolist()
-        self.float_answers += largest(truth).tolist()
+        truth = infer(spiking.network, data.x)
+        self.answer(decode(spiking, counts, data.x), truth, data.y)
         self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
@@ -215,6 +209,18 @@ class Activity:
             layer.largest = max(layer.largest, int(operations.largest.max()))
             layer.silent += int(np.count_nonzero(counts[name] == 0))
             layer.neurons += int(np.size(counts[name]))
+
+    def answer(
+        self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
+    ) -> None:
+        """Count the answers of spiking and float network to more samples, from their outputs."""
+        self.samples += len(logits)
+        self.correct = _sum(self.correct, correct(logits, labels))
+        self.float_correct = _sum(self.float_correct, correct(truth, labels))
+        self._pair(logits, truth, labels)
+        self.classes = math.prod(logits.shape[1:]) > 1
+        self.answers += largest(logits).tolist()
+        self.float_answers += largest(truth).tolist()
 
     def _pair(
         self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None

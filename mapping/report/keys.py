@@ -8,12 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from mapping.chip import Chip
 from mapping.report.activity import Activity
 from mapping.spiking.matrices import connections
 from mapping.spiking.network import SpikingNetwork, sources_of
 from mapping.targets.energy import EnergyBreakdown
 
-__all__ = ["MODELLED", "TARGET_KEYS", "common", "energy_keys", "layer_rows", "neurobench", "ordered"]
+__all__ = [
+    "MODELLED",
+    "TARGET_KEYS",
+    "common",
+    "energy_keys",
+    "layer_rows",
+    "neurobench",
+    "ordered",
+    "size_keys",
+]
 
 TARGET_KEYS = (
     "target",
@@ -28,6 +38,7 @@ TARGET_KEYS = (
     "accuracy_difference_high",
     "samples",
     "timesteps",
+    "columns",
     "cores",
     "chips",
     "neurons",
@@ -71,11 +82,12 @@ def ordered(values: Mapping[str, Any]) -> dict[str, Any]:
 def layer_rows(
     spiking: SpikingNetwork, activity: Activity, physical: Mapping[str, float] | None
 ) -> list[dict[str, Any]]:
-    """Return name, kind, spikes and the operation counts of every layer on the chip, means per inference."""
+    """Return what every layer on the chip is, its spikes and its operations, means per inference."""
     return [
         {
             "name": layer.name,
             "kind": layer.kind,
+            "digits": len(layer.strengths),
             "spikes": activity.mean(layer.name, "spikes"),
             "synaptic_operations": None if physical is None else physical[layer.name],
             "synaptic_operations_logical": activity.mean(layer.name, "logical"),
@@ -134,6 +146,12 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "host_left": [asdict(layer) for layer in spiking.left],
         "host_uncounted": list(spiking.uncounted),
     }
+
+
+def size_keys(chip: Chip) -> dict[str, int]:
+    """Return how large a chip is."""
+    cores = sum(core is not None for core in chip.image.cores)
+    return {"timesteps": chip.period, "columns": chip.columns, "cores": cores, "chips": 1}
 
 
 def energy_keys(energy: EnergyBreakdown, latency_s: float, throughput: float) -> dict[str, Any]:

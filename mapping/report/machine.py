@@ -28,8 +28,9 @@ from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
-from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered, size_keys
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches, chosen_patches
@@ -60,6 +61,8 @@ class Report:
         How the float network differs from these figures where it is evaluated in float32.
     verification : mapping, optional
         What was compared with the hardware, and on which simulator.
+    exploration : sequence of mapping, optional
+        Bits and digits against each other, see `mapping.report.exploration.explore`.
     """
 
     model: str
@@ -69,6 +72,7 @@ class Report:
     targets: Sequence[Mapping[str, Any]]
     float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
+    exploration: Sequence[Mapping[str, Any]] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
 
     @property
@@ -88,7 +92,9 @@ class Report:
             "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
-        return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
+        explored = None if self.exploration is None else [dict(row) for row in self.exploration]
+        targets = [dict(target) for target in self.targets]
+        return {**head, "verification": verification, "targets": targets, "exploration": explored}
 
     def to_json(self) -> str:
         """Return the report as JSON text; the same report gives the same text."""
@@ -133,9 +139,7 @@ def report_machine(
             "target": target.name,
             "simulated": "image",
             "accuracy": totals.accuracy,
-            "timesteps": chip.period,
-            "cores": sum(core is not None for core in chip.image.cores),
-            "chips": 1,
+            **size_keys(chip),
             "spikes": means["spikes"],
             "synaptic_operations": means["synaptic_operations"],
             "pipelined": False,
@@ -370,9 +374,10 @@ class _Estimation:
             options=self.options,
             progress=self.say,
         )
-        activity = self._observed(chip.spiking)
-        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
-        return report_machine(chip, self.data, target, activity)
+        with stage("run"):
+            activity = self._observed(chip.spiking)
+            self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+            return report_machine(chip, self.data, target, activity)
 
     def _observed(self, spiking: SpikingNetwork) -> Activity:
         """Run the network once for all targets that take the same layers."""
