@@ -121,7 +121,7 @@ def _show_emulation(emulated: _Emulated, image: Path) -> None:
 def _report(emulated: _Emulated, verification: Mapping[str, Any]) -> Report:
     chip, data, totals = emulated.chip, emulated.data, RunTotals()
     activity = observe(chip.spiking, data)
-    totals.add(data, emulated.cycles.result, emulated.cycles.logits)
+    totals.add(chip, data, emulated.cycles)
     parts = [
         report_machine(chip, data, load_target("loom"), activity, totals=totals),
         report_closed_form(chip.spiking, activity, load_target("kuang2021")),
