@@ -92,6 +92,18 @@ class Report:
         """Return the report as JSON text; the same report gives the same text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
+    def to_html(self) -> str:
+        """Return the report as one HTML page that needs nothing else; see `mapping.report.page`."""
+        from mapping.report.page import render
+
+        return render(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame, as notebooks show it."""
+        from mapping.report.page import framed
+
+        return framed(self.to_html())
+
 
 def report_machine(
     chip: Chip, data: Dataset, target: Target, activity: Activity, *, totals: RunTotals | None = None
@@ -122,9 +134,8 @@ def report_machine(
     means = {name: totals.total(name) / totals.samples for name in COUNTERS}
     events = {name: means[name] for name in table if name in means}
     events["core_cycles"] = chip.image.spec.cores * totals.elapsed / totals.samples
-    energy = estimate_energy(
-        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, totals, table)
-    )
+    layers, physical = _layer_events(chip, totals, table), _by_layer(chip, totals, "synaptic_operations")
+    energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=layers)
     timeline = timeline_of(chip, data, target.clock_hz)
     return ordered(
         {
@@ -142,7 +153,7 @@ def report_machine(
             "breakdown": {
                 **energy_parts(energy, layers=True),
                 "loading": _loading(chip, target, table),
-                "layers": layer_rows(chip.spiking, activity, _by_layer(chip, totals, "synaptic_operations")),
+                "layers": layer_rows(chip.spiking, activity, physical),
                 "timeline": timeline,
                 "mesh": mesh_of(chip, totals, target.clock_hz),
             },

@@ -17,11 +17,13 @@ _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 def quantity(value: float | None, unit: str) -> str:
     """Return a number with an SI prefix, four digits.
 
-    >>> quantity(0.00038, "s"), quantity(None, "J")
-    ('380.0 us', '-')
+    >>> quantity(0.00038, "s"), quantity(0.0, "s"), quantity(None, "J")
+    ('380.0 us', '0 s', '-')
     """
     if value is None:
         return "-"
+    if value == 0:
+        return f"0 {unit}"
     scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
     return (
         f"{value / scale:.4g} {prefix}{unit}"

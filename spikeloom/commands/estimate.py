@@ -14,6 +14,7 @@ from spikeloom.commands.options import (
     Core,
     Data,
     Digits,
+    Html,
     Input,
     Json,
     Model,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mapping.datasets.load import Dataset
+    from mapping.model.network import Network
     from mapping.report.machine import Report
 
 __all__ = ["app", "estimate"]
@@ -52,6 +54,7 @@ Patches = Annotated[
     epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --html report.html",
         "spikeloom estimate net.onnx --data mnist:DIR --bits 4 --digits 3",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
@@ -72,18 +75,18 @@ def estimate(
     seed: Seed = 0,
     strict: Strict = False,
     json: Json = None,
+    html: Html = None,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.model.load import load_network
     from mapping.report.machine import estimate as run_estimate
     from spikeloom.files import check_places
     from spikeloom.terminal import status
 
-    check_places(json)
+    check_places(json, html)
     with status("reading the model") as say:
-        chosen, calibration = _data(data, samples, calibrate, seed)
+        network, chosen, calibration = _inputs(model, data, samples, calibrate, seed)
         report = run_estimate(
-            load_network(model),
+            network,
             chosen,
             target or ["loom"],
             core=core,
@@ -96,26 +99,41 @@ def estimate(
             options=graded_options(bits, digits, seed),
             progress=say,
         )
-    _show(report, chosen, json)
+    _tell(report, chosen, json, html)
 
 
-def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Return the data, and the samples on which the scales of activations are chosen."""
+def _inputs(
+    model: str, data: str, samples: int | None, calibrate: int, seed: int
+) -> tuple[Network, Dataset, Dataset]:
+    """Return network and data, and the samples on which the scales of activations are chosen."""
     from mapping.datasets.calibration import calibration_data
     from mapping.datasets.load import load_data
+    from mapping.model.load import load_network
 
-    return load_data(data).first(samples), calibration_data(data, calibrate, seed)
+    chosen, calibration = load_data(data).first(samples), calibration_data(data, calibrate, seed)
+    return load_network(model), chosen, calibration
 
 
-def _show(report: Report, data: Dataset, json: Path | None) -> None:
-    """Write the report if it is asked for, then print it."""
-    from mapping.datasets.load import scale_text
-    from mapping.spiking.network import HostLayer
+def _tell(report: Report, data: Dataset, json: Path | None, html: Path | None) -> None:
+    """Write the report where it is asked for, print it, and say where it was written."""
     from spikeloom.files import write_text
-    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+    from spikeloom.terminal import console
 
     if json is not None:
         write_text(json, report.to_json())
+    if html is not None:
+        write_text(html, report.to_html())
+    _show(report, data)
+    for path in filter(None, (json, html)):
+        console.print(f"Report: {path}")
+
+
+def _show(report: Report, data: Dataset) -> None:
+    """Print the report."""
+    from mapping.datasets.load import scale_text
+    from mapping.spiking.network import HostLayer
+    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+
     console.print(f"Input: {scale_text(data, report.input)}")
     console.print(report_table(report))
     for note in report_notes(report):
@@ -130,5 +148,3 @@ def _show(report: Report, data: Dataset, json: Path | None) -> None:
     for part in report.accepted:
         for layer in part["host_left"]:
             console.print(f"{part['target']}: {HostLayer(**layer).sentence}")
-    if json is not None:
-        console.print(f"Report: {json}")

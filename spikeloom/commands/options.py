@@ -21,6 +21,7 @@ __all__ = [
     "Core",
     "Data",
     "Digits",
+    "Html",
     "Image",
     "Input",
     "Json",
@@ -125,6 +126,10 @@ Patches = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write the report as one page for a browser, with pictures, to this file."),
+]
 Waves = Annotated[Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")]
 Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
