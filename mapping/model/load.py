@@ -9,12 +9,12 @@ from mapping.model.network import Network
 
 __all__ = ["SHIPPED", "load_network"]
 
-SHIPPED = {"digits": Path(__file__).parent / "data" / "digits.onnx"}
-"""Models that install with the project; ``digits`` was trained by ``spikeloom train digits``."""
+SHIPPED = {name: Path(__file__).parent / "data" / f"{name}.onnx" for name in ("digits", "digits-float")}
+"""Models that install with the project: of ``spikeloom train digits``, without and with ``--float``."""
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a model: an ``.onnx`` file, or ``digits`` for the network that ships with the project.
+    """Read a model: an ``.onnx`` file, or ``digits`` or ``digits-float`` for one that ships with the project.
 
     Raises
     ------

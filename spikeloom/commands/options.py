@@ -40,12 +40,13 @@ __all__ = [
 ]
 
 
+_SHIPPED = ("digits", "digits-float")
 _MESH = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 
 
 def _image_file(path: Path | None) -> Path | None:
     """Refuse a model where an image is wanted, with the command that makes one of it."""
-    if path is not None and (path.suffix == ".onnx" or (path.name == "digits" and not path.exists())):
+    if path is not None and (path.suffix == ".onnx" or (path.name in _SHIPPED and not path.exists())):
         raise MappingError(
             f"{path} is a model, and this command takes an image: make one with "
             f"'spikeloom compile {path} -o {path.stem}.spikeloom'."
@@ -56,7 +57,8 @@ def _image_file(path: Path | None) -> Path | None:
 Model = Annotated[
     str,
     typer.Argument(
-        help="A model: an .onnx file, or [bold]digits[/] for the one that ships with the project."
+        help="A model: an .onnx file, or one that ships with the project, [bold]digits[/] or its ordinary "
+        "float companion [bold]digits-float[/]."
     ),
 ]
 Image = Annotated[
