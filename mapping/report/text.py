@@ -62,6 +62,15 @@ def _range(show: Callable[[float | None], str], low: float | None, high: float |
     return "-" if low is None else f"{show(low)} .. {show(high)}"
 
 
+def setting(value: float | str | None) -> str:
+    """Return a number that was asked for, or the word that stands for one.
+
+    >>> setting(5), setting("auto")
+    ('5', 'auto')
+    """
+    return value if isinstance(value, str) else number(value)
+
+
 def _how(value: str | None) -> str:
     return value or "refused"
 
@@ -72,6 +81,7 @@ _OF_ONE: dict[str, Callable[..., str]] = {
     "points": points,
     "rate": per_second,
     "how": _how,
+    "setting": setting,
     **{name: partial(quantity, unit=unit) for name, unit in (("J", "J"), ("s", "s"), ("W", "W"))},
 }
 

@@ -94,7 +94,7 @@ def differs(figure: Figure, report: Any) -> str | None:
     A text stands for all values that round to it, half a unit of its last digit around what it says.
     """
     values = [find(report, place) for place in figure.places]
-    if figure.kind == "how":
+    if figure.kind == "how" or isinstance(values[0], str):
         wanted = values[0] or "refused"
         return None if figure.text == wanted else f"{figure} must be {wanted!r}"
     if values[0] is None:
@@ -120,4 +120,4 @@ def _half(kind: str, digits: str) -> float:
     decimals = len(digits.partition(".")[2])
     if kind in ("J", "s", "W") and shown < 100:
         return 0.5 * 10.0 ** (math.floor(math.log10(shown)) - 3) if shown else 0.0
-    return 0.0 if kind == "count" and not decimals else 0.5 * 10.0**-decimals
+    return 0.0 if kind in ("count", "setting") and not decimals else 0.5 * 10.0**-decimals

@@ -73,6 +73,14 @@ def exploration() -> list[dict[str, Any]]:
     ]
 
 
+def refused(report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report whose exploration has settings that nothing beats, and one that the chip cannot take."""
+    empty = dict.fromkeys(exploration()[0]) | {"bits": 8, "digits": "auto", "refusal": "It needs <9> cores."}
+    rows = [{**choice, "refusal": None, "pareto": choice["bits"] == 4} for choice in exploration()]
+    rows[0]["digits"] = "auto"
+    return {**report, "exploration": [*rows, empty | {"pareto": None}]}
+
+
 def wrong(page: Page, report: Any) -> list[str]:
     return [said for figure in page.figures if (said := differs(figure, report)) is not None]
 
@@ -236,6 +244,7 @@ def test_refused_target_keeps_its_sentence(plain: dict[str, Any]) -> None:
 
 def test_exploration_is_there_if_the_report_has_one(plain: dict[str, Any]) -> None:
     assert "Bits and digits" not in render(plain)
+    assert "Bits and digits" not in render({**plain, "exploration": None})
     report = {**plain, "exploration": exploration()}
     page, text = read_page(render(report)), render(report)
     assert wrong(page, report) == []
@@ -246,6 +255,16 @@ def test_exploration_is_there_if_the_report_has_one(plain: dict[str, Any]) -> No
     assert [x for x, _ in dots] == pytest.approx([90 + 400 * e / max(energies) for e in energies], abs=0.006)
     heights = [-y for _, y in dots]
     assert np.argsort(heights).tolist() == np.argsort([c["accuracy"] for c in exploration()]).tolist()
+
+
+def test_exploration_tells_what_is_refused_and_what_nothing_beats(plain: dict[str, Any]) -> None:
+    report = refused(plain)
+    page, text = read_page(render(report)), render(report)
+    assert wrong(page, report) == []
+    assert "It needs <9> cores." in page.names
+    assert re.findall(r'<circle class="(\w+)"', text) == ["other", "other", "fill", "fill"]
+    assert text.count("<td>yes</td>") == 2
+    assert Figure(kind="setting", places=("/exploration/0/digits",), text="auto") in page.figures
 
 
 @pytest.mark.parametrize("lost", ["accuracy", "energy_j"])
