@@ -74,7 +74,7 @@ def exploration() -> list[dict[str, Any]]:
 
 
 def refused(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report whose exploration has settings that nothing beats, and one that the chip cannot take."""
+    """Return a report whose exploration has settings that nothing beats, and one that is refused."""
     empty = dict.fromkeys(exploration()[0]) | {"bits": 8, "digits": "auto", "refusal": "It needs <9> cores."}
     rows = [{**choice, "refusal": None, "pareto": choice["bits"] == 4} for choice in exploration()]
     rows[0]["digits"] = "auto"
