@@ -91,6 +91,7 @@ def inspect(
 def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str], None]) -> Study:
     chip, spiking = subject.chip, subject.spiking
     given, chosen = chip.prepare(data, how) if chip else scaled(data, how or "auto", spiking.network)
+    asked = how or (chip.image.meta.get("scaling") if chip else None)
     diagnosis = diagnose(
         spiking,
         given.x,
@@ -100,7 +101,7 @@ def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str]
         scaling=Scaling(how=chosen, pixels=data.pixels),
         progress=say,
     )
-    return Study(data=data.name, scale=chosen, told=scale_text(data, chosen), diagnosis=diagnosis)
+    return Study(data=data.name, scale=chosen, told=scale_text(data, chosen, asked), diagnosis=diagnosis)
 
 
 def _emulator(subject: Subject) -> Emulate | None:

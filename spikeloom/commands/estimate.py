@@ -96,7 +96,7 @@ def estimate(
             options=graded_options(bits, digits, seed),
             progress=say,
         )
-    _show(report, chosen, json)
+    _show(report, chosen, scale, json)
 
 
 def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -107,7 +107,7 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _show(report: Report, data: Dataset, json: Path | None) -> None:
+def _show(report: Report, data: Dataset, asked: str | None, json: Path | None) -> None:
     """Write the report if it is asked for, then print it."""
     from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
@@ -116,7 +116,7 @@ def _show(report: Report, data: Dataset, json: Path | None) -> None:
 
     if json is not None:
         write_text(json, report.to_json())
-    console.print(f"Input: {scale_text(data, report.input)}")
+    console.print(f"Input: {scale_text(data, report.input, asked)}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
