@@ -22,12 +22,12 @@ from mapping.model.rewrite import sunk
 from mapping.model.work import multiply_adds, shares
 from mapping.spiking.network import HostLayer, SpikingLayer, SpikingNetwork
 
-__all__ = ["GradedOptions", "convert_graded"]
+__all__ = ["MOST_DIGITS", "GradedOptions", "convert_graded"]
 
 Progress = Callable[[str], None]
 
 _LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
-_MOST_DIGITS = 7
+MOST_DIGITS = 7
 """Digits whose strengths fit 12 bits."""
 
 _MOST_ROOTS = 32
@@ -62,8 +62,8 @@ class GradedOptions:
         """
         if not 2 <= self.bits <= 8:
             raise MappingError(f"Bits of an activation must be 2..8, not {self.bits}.")
-        if not 1 <= self.digits <= _MOST_DIGITS:
-            raise MappingError(f"Digits of a weight must be 1..{_MOST_DIGITS}, not {self.digits}.")
+        if not 1 <= self.digits <= MOST_DIGITS:
+            raise MappingError(f"Digits of a weight must be 1..{MOST_DIGITS}, not {self.digits}.")
         most = min(8, spec.payload_bits - 1)
         if self.bits > most:
             raise MappingError(

@@ -16,7 +16,8 @@ from emu.image import CoreImage, SystemImage
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, load_data
 from mapping.diagnosis.difference import First
-from mapping.diagnosis.findings import WARNING, Finding, find
+from mapping.diagnosis.finding import WARNING, Finding
+from mapping.diagnosis.findings import find
 from mapping.diagnosis.layers import Diagnosis, diagnose
 from mapping.flow import compile_network
 from mapping.model.load import load_network
@@ -47,6 +48,8 @@ KEYS = {
     "image_output",
     "layers",
     "input_scale",
+    "input_order",
+    "attribution",
     "violations",
     "errors",
     "findings",

@@ -30,8 +30,8 @@ ONE = {"t": [0, 1], "x": [0, 1], "y": [0, 1], "p": [0, 1]}
             {"x": None},
             "",
             (
-                "Data file {} has no array x, only t, y, p; store the samples under that name, and labels as y, "
-                "with numpy.savez('data.npz', x=samples, y=labels)."
+                "Data file {} has no array x, only t, y, p; store the samples under that name, and labels "
+                "as y, with numpy.savez('data.npz', x=samples, y=labels)."
             ),
         ),
         (dict.fromkeys("txyp", np.zeros(0, np.int64)), "", "Data file {} holds no events."),

@@ -148,8 +148,8 @@ def test_unknown_data_are_refused(source: str, message: str) -> None:
         (
             {"z": [1.0]},
             (
-                "Data file {} has no array x, only z; store the samples under that name, and labels as y, with "
-                "numpy.savez('data.npz', x=samples, y=labels)."
+                "Data file {} has no array x, only z; store the samples under that name, and labels as y, "
+                "with numpy.savez('data.npz', x=samples, y=labels)."
             ),
         ),
         ({"x": np.zeros((0, 4))}, "Array x of {} must hold numbers, one row per sample, not float64 (0, 4)."),
