@@ -28,8 +28,10 @@ WEIGHTS, ACTIVATIONS = "weights", "activations"
 """Names of the parts of a layer; that of the input is `INPUT`."""
 
 _BLOCK = 64
-_OFF = 0.1
-"""Distance from 1 that rounding does not give a factor."""
+_OFF = 0.25
+"""Distance from 1 that rounding does not give a factor, if there are at least `_DIGITS` and `_LEVELS`."""
+
+_DIGITS, _LEVELS = 2, 15
 
 _CUTS = frozenset({"Clip", "Relu"})
 
@@ -53,8 +55,8 @@ class Loss:
 class Part:
     """One part of a layer, or the input: what is lost when it and all before it are as on the chip.
 
-    ``share`` is what it adds to the squared logit error; all that add something add 1. ``factor`` is that of
-    the values of a layer to those of the float network, None but for weights.
+    ``share`` is what it adds to the squared logit error; all that add something add 1. ``factor`` is the
+    slope of the values of a layer over those of the float network, None but for weights.
     """
 
     layer: str
@@ -66,11 +68,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """What each part of a converted network loses, in order; the loss of the last is that of the whole."""
+    """What each part of a converted network loses, in order; the loss of the last is that of the whole.
+
+    ``misscaled`` are the weights of the first layer whose values have another scale than the float network's.
+    """
 
     samples: int
     float_accuracy: float | None
     parts: tuple[Part, ...]
+    misscaled: Part | None
 
     @property
     def whole(self) -> Loss:
@@ -82,11 +88,6 @@ class Attribution:
         """The part that loses most."""
         return max(self.parts, key=lambda part: part.share)
 
-    @property
-    def misscaled(self) -> Part | None:
-        """The first layer whose values have another scale than the float network's."""
-        return next((part for part in self.parts if part.factor and abs(part.factor - 1) > _OFF), None)
-
     def share_of(self, *names: str) -> float:
         """Return what all parts of these names lose together."""
         return sum(max(0.0, part.share) for part in self.parts if part.part in names)
@@ -97,7 +98,8 @@ class _Tally:
 
     def __init__(self) -> None:
         self.squares, self.agreed, self.right, self.classes = 0.0, 0, 0, True
-        self.products = self.power = 0.0
+        self.count, self.products, self.power = 0, 0.0, 0.0
+        self.sums = 0.0, 0.0
 
     def add(self, got: Floats, truth: Floats, labels: NDArray[np.int64] | None) -> None:
         """Add a block of outputs."""
@@ -112,8 +114,18 @@ class _Tally:
     def add_values(self, values: Floats, truth: Floats) -> None:
         """Add a block of a layer's values."""
         flat, wanted = values.reshape(-1).astype(np.float64), truth.reshape(-1).astype(np.float64)
+        self.count += len(flat)
         self.products += float(flat @ wanted)
         self.power += float(wanted @ wanted)
+        self.sums = self.sums[0] + float(flat.sum()), self.sums[1] + float(wanted.sum())
+
+    @property
+    def slope(self) -> float | None:
+        """The slope of a layer's values over those of the float network, None if these are all the same."""
+        if not self.count:
+            return None
+        variance = self.power - self.sums[1] ** 2 / self.count
+        return (self.products - self.sums[0] * self.sums[1] / self.count) / variance if variance > 0 else None
 
     def loss(self, samples: int, deviation: float, *, labelled: bool) -> Loss:
         """Return what was lost, the error in deviations of so many outputs."""
@@ -178,7 +190,24 @@ def attribute(
                 tally.add_values(values, truth[spiking.layer(layer).activation])
     parts = _parts(tallies, len(x), spread.root, labelled=y is not None)
     first = own.loss(len(x), spread.root, labelled=y is not None)
-    return Attribution(samples=len(x), float_accuracy=first.accuracy, parts=parts)
+    return Attribution(
+        samples=len(x),
+        float_accuracy=first.accuracy,
+        parts=parts,
+        misscaled=_misscaled(spiking, parts),
+    )
+
+
+def _misscaled(spiking: SpikingNetwork, parts: tuple[Part, ...]) -> Part | None:
+    """Return the first layer of another scale, if it and all before it are fine enough to tell."""
+    for part in parts:
+        if part.part == WEIGHTS:
+            layer = spiking.layer(part.layer)
+            if len(layer.strengths) < _DIGITS or layer.levels - layer.low < _LEVELS:
+                return None
+            if part.factor is not None and abs(part.factor - 1) > _OFF:
+                return part
+    return None
 
 
 def _tensors(spiking: SpikingNetwork) -> list[str]:
@@ -198,7 +227,7 @@ def _parts(
             part=name,
             loss=tally.loss(samples, deviation, labelled=labelled),
             share=float(change) / gained,
-            factor=tally.products / tally.power if tally.power else None,
+            factor=tally.slope,
         )
         for ((layer, name), tally), change in zip(tallies.items(), changes, strict=True)
     )
