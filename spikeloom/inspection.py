@@ -137,7 +137,7 @@ def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str]
         progress=say,
     )
     say("trying other orders of the input")
-    order = check_input_order(spiking.network, data, chosen)
+    order = check_input_order(spiking.network, data, chosen, asked)
     return Study(
         data=data.name,
         scale=chosen,

@@ -2,14 +2,13 @@
 """Whether the elements of samples have the order that a network was trained for: try others and compare."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, largest, scaled
-from mapping.errors import MappingError
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
 
@@ -43,7 +42,9 @@ class InputOrder:
     better: OrderCandidate | None
 
 
-def check_input_order(network: Network, data: Dataset, how: str) -> InputOrder | None:
+def check_input_order(
+    network: Network, data: Dataset, how: str, asked: str | None = None
+) -> InputOrder | None:
     """Evaluate a float network on the first samples with their elements in other orders.
 
     Parameters
@@ -54,6 +55,9 @@ def check_input_order(network: Network, data: Dataset, how: str) -> InputOrder |
         Samples as they were loaded.
     how : str
         How they are scaled, as `mapping.datasets.load.scaled` chose it.
+    asked : str, optional
+        How the user wants them scaled. By default, and with ``auto``, pixels in another order are scaled in
+        the better of two ways, because that choice may be another one than with the given order.
 
     Returns
     -------
@@ -65,13 +69,14 @@ def check_input_order(network: Network, data: Dataset, how: str) -> InputOrder |
     orders = list(_orders(sample.shaped(shape).x[:1], sample, shape))
     if data.events or not orders:
         return None
-    own = _right(network, sample, how)
+    own = _right(network, sample, (how,))
     if own is None:
         return None
+    ways = ("raw", "unit") if data.pixels and asked in {None, "auto"} else (how,)
     candidates, better, most = [], None, 0.0
     for name, expression, reorder in orders:
         values = np.ascontiguousarray(reorder(sample.shaped(shape).x))
-        right = _right(network, replace(sample, x=values), how)
+        right = _right(network, replace(sample, x=values), ways)
         if right is None:
             continue
         found = OrderCandidate(name=name, expression=expression, accuracy=float(right.mean()))
@@ -85,16 +90,16 @@ def check_input_order(network: Network, data: Dataset, how: str) -> InputOrder |
     )
 
 
-def _right(network: Network, data: Dataset, how: str) -> NDArray[np.bool_] | None:
-    """Return which samples the network names rightly; None without labels or classes, or out of range."""
-    try:
+def _right(network: Network, data: Dataset, ways: Sequence[str]) -> NDArray[np.bool_] | None:
+    """Return which samples the network names rightly with the best scale; None without labels or classes."""
+    found: list[NDArray[np.bool_]] = []
+    for how in ways:
         given = scaled(data, how, network)[0]
-    except MappingError:
-        return None
-    if given.y is None:
-        return None
-    outputs = run_single(network, given.x, [network.output])[network.output]
-    return np.asarray(largest(np.asarray(outputs, np.float64)) == given.y)
+        if given.y is None:
+            return None
+        outputs = run_single(network, given.x, [network.output])[network.output]
+        found.append(np.asarray(largest(np.asarray(outputs, np.float64)) == given.y))
+    return max(found, key=lambda right: int(right.sum()))
 
 
 def _orders(

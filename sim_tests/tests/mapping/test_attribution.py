@@ -112,7 +112,7 @@ def test_resumed_network_is_the_network() -> None:
 )
 @pytest.mark.parametrize("kind", ["mlp", "residual", "inverted"])
 def test_coarse_part_loses_most(kind: str, options: dict[str, int], part: str) -> None:
-    result = found(graded(KINDS[kind](5), **options))
+    result = found(graded(KINDS[kind](5), MEDIUM, **options))
     other = {WEIGHTS: ACTIVATIONS, ACTIVATIONS: WEIGHTS}[part]
     assert result.worst.part == part
     assert result.share_of(part) > 2 * result.share_of(other)
