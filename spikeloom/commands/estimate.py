@@ -111,7 +111,7 @@ def estimate(
         }
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
-    _tell(report, chosen, json, html)
+    _tell(report, chosen, scale, json, html)
 
 
 def _report(
@@ -147,7 +147,7 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _tell(report: Report, data: Dataset, json: Path | None, html: Path | None) -> None:
+def _tell(report: Report, data: Dataset, asked: str | None, json: Path | None, html: Path | None) -> None:
     """Write the report where it is asked for, print it, and say where it was written."""
     from spikeloom.files import write_text
     from spikeloom.terminal import console
@@ -156,19 +156,19 @@ def _tell(report: Report, data: Dataset, json: Path | None, html: Path | None) -
         write_text(json, report.to_json())
     if html is not None:
         write_text(html, report.to_html())
-    _show(report, data)
+    _show(report, data, asked)
     for path in filter(None, (json, html)):
         console.print(f"Report: {path}")
 
 
-def _show(report: Report, data: Dataset) -> None:
+def _show(report: Report, data: Dataset, asked: str | None) -> None:
     """Print the report."""
     from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
     from spikeloom.exploration import exploration_notes, exploration_table
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
-    console.print(f"Input: {scale_text(data, report.input)}")
+    console.print(f"Input: {scale_text(data, report.input, asked)}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
