@@ -24,6 +24,8 @@ MESSAGES: list[tuple[Build, str]] = [
             "Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalMaxPool, "
             "Greater, GreaterOrEqual, HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, Less, "
             "LessOrEqual, LogSoftmax, MatMul, Max, MaxPool, Min, Mish, Mul, Neg, Not, PRelu, Pad, Pow, "
+            "QGemm, QLinearAdd, QLinearAveragePool, QLinearConcat, QLinearConv, QLinearGlobalAveragePool, "
+            "QLinearLeakyRelu, QLinearMatMul, QLinearSigmoid, "
             "Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, ReduceSum, Relu, Reshape, Resize, "
             "Round, Selu, Sigmoid, Sign, Slice, Softmax, Softplus, Softsign, Split, Sqrt, Squeeze, Sub, "
             "Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, Upsample, Where, and the operators of "
@@ -31,10 +33,10 @@ MESSAGES: list[tuple[Build, str]] = [
         ),
     ),
     (
-        lambda b: b.op("QLinearConv", "x", name="q"),
+        lambda b: b.op("QLinearMul", "x", name="q", domain="com.microsoft"),
         (
-            "Node 'q' has the operator QLinearConv, which is not supported; let the quantiser write the QDQ "
-            "format instead of operators of its own."
+            "Node 'q' has the operator com.microsoft.QLinearMul, which is not supported; let the "
+            "quantiser write the QDQ format instead of operators of its own."
         ),
     ),
     (
