@@ -32,7 +32,7 @@ OUTPUT_BITS = 8
 
 _POSITIVE = frozenset({"Exp", "Relu", "Sigmoid", "Softplus"})
 _KEEPING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Pow", "Round", "Sign", "Sqrt", "Tanh"})
-"""Functions that write nothing below zero where they read nothing below it; a clip at most its upper end."""
+"""Functions that write nothing below zero where they read nothing below it, a clip while its ends are not."""
 
 _CUTS = frozenset({"Clip", "Relu"})
 
@@ -255,7 +255,7 @@ class Calibration:
         for node in point.functions:
             if node.op in _POSITIVE or (node.op == "Clip" and node.number("low") >= 0):
                 known = True
-            elif node.op not in _KEEPING:
+            elif node.op not in _KEEPING or (node.op == "Clip" and node.number("high") < 0):
                 known = False
         if known:
             return True
