@@ -11,6 +11,7 @@ from emu.spec import preset
 from mapping.codes.graded.convert import convert_graded
 from mapping.model.evaluate import needed_nodes
 from mapping.model.importers.onnx_nodes import SUPPORTED
+from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.integers import INTEGERS
 from mapping.model.operations.operation import HOST
@@ -86,7 +87,7 @@ def on_the_host(example: Example) -> set[str]:
 
 
 NAMES = {record.name for record in INTEGERS}
-FLOATS = [example for example in EXAMPLES if not NAMES & set(example.becomes())]
+FLOATS = [e for e in EXAMPLES if e.operator not in QLINEAR and not NAMES & set(e.becomes())]
 """Operators on integers have a code of their own, with its own tests; these are the graded code's."""
 
 
