@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mapping.report.machine import Report
+from mapping.report.text import number, quantity, share
 from spikeloom.table import Table
-from spikeloom.terminal import number, quantity, share
 
 __all__ = ["exploration_notes", "exploration_table"]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mapping.chip import Chip
 from mapping.report.activity import Activity
+from mapping.report.intervals import wilson
 from mapping.spiking.matrices import connections
 from mapping.spiking.network import SpikingNetwork, sources_of
 from mapping.targets.energy import EnergyBreakdown
@@ -19,6 +20,7 @@ __all__ = [
     "TARGET_KEYS",
     "common",
     "energy_keys",
+    "energy_parts",
     "layer_rows",
     "neurobench",
     "ordered",
@@ -31,8 +33,14 @@ TARGET_KEYS = (
     "code",
     "simulated",
     "accuracy",
+    "accuracy_low",
+    "accuracy_high",
     "ann_accuracy",
+    "ann_accuracy_low",
+    "ann_accuracy_high",
     "agreement",
+    "agreement_low",
+    "agreement_high",
     "accuracy_difference",
     "accuracy_difference_low",
     "accuracy_difference_high",
@@ -131,6 +139,9 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
     ends = ("", "_low", "_high")
     return {
         **{f"accuracy_difference{end}": value for end, value in zip(ends, difference, strict=True)},
+        **_interval("accuracy", activity.correct, activity.samples),
+        **_interval("ann_accuracy", activity.float_correct, activity.samples),
+        **_interval("agreement", activity.same, activity.samples),
         "code": spiking.code,
         "agreement": activity.agreement,
         "ann_accuracy": activity.float_accuracy,
@@ -152,6 +163,25 @@ def size_keys(chip: Chip) -> dict[str, int]:
     """Return how large a chip is."""
     cores = sum(core is not None for core in chip.image.cores)
     return {"timesteps": chip.period, "columns": chip.columns, "cores": cores, "chips": 1}
+
+
+def _interval(name: str, count: int | None, samples: int) -> dict[str, float | None]:
+    """Return the ends of the interval of a share under the name of its key."""
+    low, high = wilson(count, samples) or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def energy_parts(energy: EnergyBreakdown, *, layers: bool) -> dict[str, Any]:
+    """Return the energy by unit, by event and, if ``layers`` were counted, by layer, with low and high."""
+    return {
+        "units": dict(energy.per_unit_j),
+        "units_low": dict(energy.per_unit_low_j),
+        "units_high": dict(energy.per_unit_high_j),
+        "events": dict(energy.per_event_j),
+        "layer_energy_j": dict(energy.per_layer_j) if layers else None,
+        "layer_energy_j_low": dict(energy.per_layer_low_j) if layers else None,
+        "layer_energy_j_high": dict(energy.per_layer_high_j) if layers else None,
+    }
 
 
 def energy_keys(energy: EnergyBreakdown, latency_s: float, throughput: float) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | N
         return how, how
     sample = load_data(data).first(AUTO_SAMPLES)
     _, chosen = scaled(sample, how or "auto", network)
-    return chosen, scale_text(sample, chosen)
+    return chosen, scale_text(sample, chosen, how)
 
 
 def _samples(

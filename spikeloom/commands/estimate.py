@@ -16,6 +16,7 @@ from spikeloom.commands.options import (
     Data,
     Debug,
     Digits,
+    Html,
     Input,
     Json,
     Model,
@@ -64,6 +65,7 @@ Explore = Annotated[
     epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --html report.html",
         "spikeloom estimate net.onnx --data mnist:DIR --bits 4 --digits 3",
         "spikeloom estimate net.onnx --data mnist:DIR --digits auto --tolerance 0.5",
         "spikeloom estimate net.onnx --data mnist:DIR --explore --json report.json",
@@ -88,6 +90,7 @@ def estimate(
     strict: Strict = False,
     explore: Explore = False,
     json: Json = None,
+    html: Html = None,
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
@@ -95,7 +98,7 @@ def estimate(
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
-    check_places(json)
+    check_places(json, html)
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
@@ -108,7 +111,7 @@ def estimate(
         }
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
-    _show(report, chosen, json)
+    _tell(report, chosen, scale, json, html)
 
 
 def _report(
@@ -144,17 +147,28 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _show(report: Report, data: Dataset, json: Path | None) -> None:
-    """Write the report if it is asked for, then print it."""
-    from mapping.datasets.load import scale_text
-    from mapping.spiking.network import HostLayer
-    from spikeloom.exploration import exploration_notes, exploration_table
+def _tell(report: Report, data: Dataset, asked: str | None, json: Path | None, html: Path | None) -> None:
+    """Write the report where it is asked for, print it, and say where it was written."""
     from spikeloom.files import write_text
-    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+    from spikeloom.terminal import console
 
     if json is not None:
         write_text(json, report.to_json())
-    console.print(f"Input: {scale_text(data, report.input)}")
+    if html is not None:
+        write_text(html, report.to_html())
+    _show(report, data, asked)
+    for path in filter(None, (json, html)):
+        console.print(f"Report: {path}")
+
+
+def _show(report: Report, data: Dataset, asked: str | None) -> None:
+    """Print the report."""
+    from mapping.datasets.load import scale_text
+    from mapping.spiking.network import HostLayer
+    from spikeloom.exploration import exploration_notes, exploration_table
+    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+
+    console.print(f"Input: {scale_text(data, report.input, asked)}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
@@ -172,5 +186,3 @@ def _show(report: Report, data: Dataset, json: Path | None) -> None:
     for part in report.accepted:
         for layer in part["host_left"]:
             console.print(f"{part['target']}: {HostLayer(**layer).sentence}")
-    if json is not None:
-        console.print(f"Report: {json}")

@@ -22,6 +22,7 @@ __all__ = [
     "Data",
     "Debug",
     "Digits",
+    "Html",
     "Image",
     "Input",
     "Json",
@@ -41,12 +42,13 @@ __all__ = [
 ]
 
 
+_SHIPPED = ("digits", "digits-float")
 _MESH = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 
 
 def _image_file(path: Path | None) -> Path | None:
     """Refuse a model where an image is wanted, with the command that makes one of it."""
-    if path is not None and (path.suffix == ".onnx" or (path.name == "digits" and not path.exists())):
+    if path is not None and (path.suffix == ".onnx" or (path.name in _SHIPPED and not path.exists())):
         raise MappingError(
             f"{path} is a model, and this command takes an image: make one with "
             f"'spikeloom compile {path} -o {path.stem}.spikeloom'."
@@ -57,7 +59,8 @@ def _image_file(path: Path | None) -> Path | None:
 Model = Annotated[
     str,
     typer.Argument(
-        help="A model: an .onnx file, or [bold]digits[/] for the one that ships with the project."
+        help="A model: an .onnx file, or one that ships with the project, [bold]digits[/] or its ordinary "
+        "float companion [bold]digits-float[/]."
     ),
 ]
 Image = Annotated[
@@ -146,6 +149,10 @@ Patches = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write the report as one page for a browser, with pictures, to this file."),
+]
 Waves = Annotated[Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")]
 Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
