@@ -33,6 +33,7 @@ __all__ = [
     "accuracy",
     "batches",
     "check_scale",
+    "checked",
     "classes",
     "correct",
     "largest",
@@ -352,7 +353,7 @@ def _npz(source: str, path: Path, options: str) -> Dataset:
         return _frames(source, npz_recordings(path, arrays, chosen), chosen, arrays.get("labels"))
     if options:
         raise MappingError(f"Data file {path} holds no events and takes no options, not {options!r}.")
-    return _checked(source, arrays["x"], arrays.get("y"))
+    return checked(source, arrays["x"], arrays.get("y"))
 
 
 def _aedat4(source: str, path: Path, options: str) -> Dataset:
@@ -370,7 +371,14 @@ def _frames(
     return Dataset(name=source, x=x, y=None if kept is None else kept[recording], events=True)
 
 
-def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
+def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
+    """Return arrays as data: samples (n, ...), bytes of pixels if they are uint8, and labels (n,).
+
+    Raises
+    ------
+    MappingError
+        If they are no finite numbers, or the labels do not number classes.
+    """
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
         raise MappingError(
             f"Array x of {source} must hold numbers, one row per sample, not {x.dtype} {x.shape}."

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
-from mapping.codes.graded.convert import MOST_DIGITS, GradedOptions
+from mapping.codes.graded.convert import GradedOptions
 from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, Loss, loss_of
 from mapping.errors import MappingError
+from mapping.spiking.digits import MOST_DIGITS
 from mapping.spiking.network import INPUT, SpikingNetwork
 
 __all__ = ["Setting", "Trial", "settings", "try_options"]
@@ -65,7 +66,8 @@ def settings(own: Setting, attribution: Attribution, spec: CoreSpec, available: 
         return
     digits, bits = min(MOST_DIGITS, spec.strengths), min(8, spec.payload_bits - 1)
     more = _MORE_SAMPLES * own.samples
-    if options.digits < digits and attribution.share_of(WEIGHTS) >= _WORTH:
+    fewest = options.digits if isinstance(options.digits, int) else 1  # by layer, some may have more
+    if fewest < digits and attribution.share_of(WEIGHTS) >= _WORTH:
         yield replace(own, options=replace(options, digits=digits), text=f"--digits {digits}")
     if options.bits < bits and attribution.share_of(ACTIVATIONS) >= _WORTH:
         yield replace(own, options=replace(options, bits=bits), text=f"--bits {bits}")

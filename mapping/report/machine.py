@@ -21,14 +21,26 @@ from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions
-from mapping.datasets.load import CALIBRATION, Dataset, scaled
+from mapping.datasets.load import Dataset, scaled
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
+from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
-from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.report.keys import (
+    common,
+    energy_keys,
+    energy_parts,
+    layer_rows,
+    neurobench,
+    ordered,
+    size_keys,
+)
+from mapping.report.mesh import mesh_of
+from mapping.report.timeline import timeline_of
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches, chosen_patches
@@ -36,9 +48,6 @@ from mapping.targets.patches import Patches, chosen_patches
 __all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
 
 SCHEMA = "spikeloom.report/1"
-
-LATENCY_SAMPLES = 32
-"""Samples that are run alone, each from the first flit in to the pause token out, for the latency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,8 @@ class Report:
         How the float network differs from these figures where it is evaluated in float32.
     verification : mapping, optional
         What was compared with the hardware, and on which simulator.
+    exploration : sequence of mapping, optional
+        Bits and digits against each other, see `mapping.report.exploration.explore`.
     """
 
     model: str
@@ -68,6 +79,7 @@ class Report:
     targets: Sequence[Mapping[str, Any]]
     float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
+    exploration: Sequence[Mapping[str, Any]] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
 
     @property
@@ -87,11 +99,25 @@ class Report:
             "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
-        return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
+        explored = None if self.exploration is None else [dict(row) for row in self.exploration]
+        targets = [dict(target) for target in self.targets]
+        return {**head, "verification": verification, "targets": targets, "exploration": explored}
 
     def to_json(self) -> str:
         """Return the report as JSON text; the same report gives the same text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """Return the report as one HTML page that needs nothing else; see `mapping.report.page`."""
+        from mapping.report.page import render
+
+        return render(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame, as notebooks show it."""
+        from mapping.report.page import framed
+
+        return framed(self.to_html())
 
 
 def report_machine(
@@ -100,7 +126,7 @@ def report_machine(
     """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
 
     Throughput is that of samples one after the other, a new one entering when the one before has left (not
-    pipelined); latency is that of one input alone, mean of the first `LATENCY_SAMPLES`.
+    pipelined); latency is that of one input alone (`mapping.report.timeline`).
 
     Parameters
     ----------
@@ -123,28 +149,26 @@ def report_machine(
     means = {name: totals.total(name) / totals.samples for name in COUNTERS}
     events = {name: means[name] for name in table if name in means}
     events["core_cycles"] = chip.image.spec.cores * totals.elapsed / totals.samples
-    energy = estimate_energy(
-        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, totals, table)
-    )
+    layers, physical = _layer_events(chip, totals, table), _by_layer(chip, totals, "synaptic_operations")
+    energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=layers)
+    timeline = timeline_of(chip, data, target.clock_hz)
     return ordered(
         {
             **common(chip.spiking, activity),
             "target": target.name,
             "simulated": "image",
             "accuracy": totals.accuracy,
-            "timesteps": chip.period,
-            "cores": sum(core is not None for core in chip.image.cores),
-            "chips": 1,
+            **size_keys(chip),
             "spikes": means["spikes"],
             "synaptic_operations": means["synaptic_operations"],
             "pipelined": False,
-            **energy_keys(energy, _latency(chip, data, target), 1 / seconds),
+            **energy_keys(energy, timeline[-1]["end_s"], 1 / seconds),
             "breakdown": {
-                "units": dict(energy.per_unit_j),
-                "events": dict(energy.per_event_j),
-                "layer_energy_j": dict(energy.per_layer_j),
+                **energy_parts(energy, layers=True),
                 "loading": _loading(chip, target, table),
-                "layers": layer_rows(chip.spiking, activity, _by_layer(chip, totals, "synaptic_operations")),
+                "layers": layer_rows(chip.spiking, activity, physical),
+                "timeline": timeline,
+                "mesh": mesh_of(chip, totals, target.clock_hz),
             },
             "counters": means,
             "image_digest": chip.image.digest,
@@ -203,17 +227,6 @@ def _layer_events(
     return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
 
 
-def _latency(chip: Chip, data: Dataset, target: Target) -> float:
-    """Return the mean time of one input alone: feeding its packets, then until the pause token leaves."""
-    times = []
-    for sample in data.x[:LATENCY_SAMPLES]:
-        stimulus = chip.stimulus(sample[None])
-        gateway = chip.machine.run(stimulus, cycles=True).gateway
-        if gateway is not None:
-            times.append(int(gateway[-1]) + len(stimulus.step))
-    return float(np.mean(times)) / target.clock_hz
-
-
 def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
     """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
     flits = chip.program_flits
@@ -230,8 +243,8 @@ def _footprint(chip: Chip) -> int:
 
 
 def estimate(
-    network: Network,
-    data: Dataset,
+    model: object,
+    data: object,
     targets: Sequence[Target | str] = ("loom",),
     *,
     core: str | None = None,
@@ -240,20 +253,21 @@ def estimate(
     strict: bool = False,
     patches: str | None = None,
     code: str = AUTO,
-    calibration: Dataset | None = None,
+    calibration: object = None,
     options: GradedOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Return what a network costs on some targets, in their order.
+    """Return what a model costs on some targets, in their order.
 
     A target that cannot take the network has only its name and a ``refusal`` in the report.
 
     Parameters
     ----------
-    network : Network
-        The trained network.
-    data : Dataset
-        Samples in any shape that `Dataset.shaped` accepts.
+    model : str, Path, Network or torch.nn.Module
+        The trained network, see `mapping.model.load.load_network`.
+    data : str, Dataset, array, (x, y), or iterable of batches
+        Samples in any shape that `Dataset.shaped` accepts and, if there are any, labels, see
+        `mapping.datasets.batches.as_data`: a `DataLoader` gives them.
     targets : sequence of Target or str
         Names of shipped targets, or targets loaded from files.
     core : str, optional
@@ -268,9 +282,9 @@ def estimate(
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
         Spike code, see `mapping.codes.choice`; by default the one that suits the network.
-    calibration : Dataset, optional
-        Samples without labels on which the graded code is chosen, see `mapping.datasets.calibration`; by
-        default the first `mapping.datasets.load.CALIBRATION` of the data.
+    calibration : as ``data``, optional
+        Samples, without labels, on which the graded code is chosen, see `mapping.given.calibration_of`; by
+        default those of the training part, or the first `mapping.datasets.load.CALIBRATION` of the data.
     options : GradedOptions, optional
         How fine activations and weights of the graded code are.
     progress : callable, optional
@@ -283,11 +297,13 @@ def estimate(
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = chosen_patches(patches, [target.kind for target in loaded])
-    data, chosen = scaled(data, how, network)
-    samples = data.first(CALIBRATION) if calibration is None else scaled(calibration, chosen, network)[0]
+    network, given = model_and_data(model, data)
+    samples = calibration_of(calibration, data if isinstance(data, str) else given, seed)
+    given, chosen = scaled(given, how, network)
+    samples, _ = scaled(samples, chosen, network)
     run = _Estimation(
         network=network,
-        data=data,
+        data=given,
         scaling=chosen,
         core=core,
         seed=seed,
@@ -300,7 +316,7 @@ def estimate(
     )
     parts = run.parts(loaded)
     return Report(
-        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
+        model=network.name, data=given.name, input=chosen, seed=seed, targets=parts, float32=run.single
     )
 
 
@@ -366,9 +382,10 @@ class _Estimation:
             options=self.options,
             progress=self.say,
         )
-        activity = self._observed(chip.spiking)
-        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
-        return report_machine(chip, self.data, target, activity)
+        with stage("run"):
+            activity = self._observed(chip.spiking)
+            self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+            return report_machine(chip, self.data, target, activity)
 
     def _observed(self, spiking: SpikingNetwork) -> Activity:
         """Run the network once for all targets that take the same layers."""

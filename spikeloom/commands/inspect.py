@@ -17,6 +17,7 @@ from spikeloom.commands.options import (
     Json,
     Samples,
     Seed,
+    Tolerance,
     examples,
     graded_options,
 )
@@ -49,7 +50,8 @@ def inspect(
     scale: Input = None,
     code: CodeName = "auto",
     bits: Bits = 8,
-    digits: Digits = 5,
+    digits: Digits = "5",
+    tolerance: Tolerance = 1.0,
     calibrate: Calibrate = 256,
     seed: Seed = 0,
     json: Json = None,
@@ -58,6 +60,6 @@ def inspect(
     from spikeloom.conversion import Asked
     from spikeloom.inspection import inspect as run_inspect
 
-    options = graded_options(bits, digits, seed)
+    options = graded_options(bits, digits, tolerance, seed)
     asked = Asked(core=core, code=code, options=options, calibrate=calibrate, seed=seed)
     raise typer.Exit(run_inspect(source, asked=asked, data=data, samples=samples, how=scale, json_file=json))

@@ -96,7 +96,7 @@ def _emulate(
     totals, outputs = RunTotals(), []
     batch = None if trace is None else len(data.x)
     for part, inference in chip.runs(data, batch=batch, cycles=cycles, progress=tell):
-        totals.add(part, inference.result, inference.logits)
+        totals.add(chip, part, inference)
         outputs.append(inference.logits)
         if trace is not None:
             write_trace(trace, inference.result)
