@@ -6,8 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from emu.errors import clause
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
@@ -16,21 +15,23 @@ from mapping.codes.choice import AUTO, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import check_scale
 from mapping.errors import MappingError
+from mapping.given import model_and_samples
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
-from mapping.model.network import Network
-from mapping.spiking.archive import spiking_to_arrays
+from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
 
 
 def compile_network(
-    network: Network,
+    model: object,
+    samples: object = None,
     *,
     target: Target | str = "loom",
     core: str | None = None,
@@ -39,7 +40,6 @@ def compile_network(
     scaling: str | None = None,
     strict: bool = False,
     code: str = AUTO,
-    samples: ArrayLike | None = None,
     options: GradedOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Chip:
@@ -47,8 +47,12 @@ def compile_network(
 
     Parameters
     ----------
-    network : Network
-        The trained network.
+    model : Network, str, Path or torch.nn.Module
+        The trained network, see `mapping.model.load.load_network`.
+    samples : array (n, input shape), iterable of batches, Dataset or str, optional
+        Samples of the input, without labels: the graded code is chosen on them, of batches on the first
+        `mapping.datasets.load.CALIBRATION`, and a module of PyTorch is exported with them; both need them.
+        Some hundred real ones are wanted, see `mapping.given.model_and_samples`.
     target : Target or str
         A cycle-exact target.
     core : str, optional
@@ -58,13 +62,12 @@ def compile_network(
     seed : int
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
-        How `scaled` scales pixels for this network, kept for whoever runs the image.
+        How `scaled` scales pixels for this network, kept for whoever runs the image; of loaded data it is by
+        default what ``auto`` finds.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
     code : str
         Spike code, see `mapping.codes.choice`; by default the one that suits the network.
-    samples : array (n, input shape), optional
-        Calibration samples of the network's input, without labels; the graded code needs them.
     options : GradedOptions, optional
         How fine activations and weights of the graded code are.
     progress : callable, optional
@@ -77,26 +80,42 @@ def compile_network(
     MappingError
         If the target has no core to compile for, or the check finds a fault.
     """
+    network, given, scaling = model_and_samples(model, samples, scaling, seed)
     target = _cycle_exact(target)
-    name = core or target.preset
-    if name not in PRESETS:
-        raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {name!r}.")
+    name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, code)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
-    request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, strict=strict, say=progress or _quiet)
-    given = None if samples is None else np.asarray(samples, np.float64)
-    spiking = chosen.convert(network, replace(request, samples=given, options=options or GradedOptions()))
-    image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
+    request = Request(
+        spec=spec,
+        fits=fits(spec),
+        holds=fitting.holds,
+        strict=strict,
+        samples=given,
+        options=options or GradedOptions(),
+        say=progress or _quiet,
+    )
+    with stage("convert"):
+        spiking = chosen.convert(network, request)
+    with stage("emit"):
+        image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
-    carried = network_to_arrays(network) if chosen.exact else _carried(spiking)
+    carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
     image = replace(
         image,
         meta={**image.meta, **facts, **scale, **_left(spiking)},
         attachments={**image.attachments, **carried},
     )
-    require(image, spiking)
+    with stage("check"):
+        require(image, spiking)
     return Chip(image=image, spiking=spiking)
+
+
+def _known(core: str) -> str:
+    """Return the name of a core preset if it is one."""
+    if core not in PRESETS:
+        raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {core!r}.")
+    return core
 
 
 def _quiet(_: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mapping.datasets.load import Dataset, load_data
     from mapping.flow import compile_network
     from mapping.model.load import load_network
+    from mapping.model.network import Network, build_network, make_node
     from mapping.report.machine import Report, estimate
     from mapping.targets.files import Target, list_targets, load_target
 
@@ -32,15 +33,18 @@ __all__ = [
     "Chip",
     "Dataset",
     "Inference",
+    "Network",
     "Report",
     "Target",
     "__version__",
+    "build_network",
     "compile_network",
     "estimate",
     "list_targets",
     "load_data",
     "load_network",
     "load_target",
+    "make_node",
     "open_chip",
 ]
 
@@ -49,6 +53,7 @@ _HOMES = {
     "datasets.load": ("Dataset", "load_data"),
     "flow": ("compile_network",),
     "model.load": ("load_network",),
+    "model.network": ("Network", "build_network", "make_node"),
     "report.machine": ("Report", "estimate"),
     "targets.files": ("Target", "list_targets", "load_target"),
 }

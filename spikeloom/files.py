@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from emu.trace import RunResult, Stimulus
 from spikeloom.ending import named
 
-__all__ = ["check_places", "whole", "write_arrays", "write_stimulus", "write_text", "write_trace"]
+__all__ = [
+    "check_places",
+    "whole",
+    "write_arrays",
+    "write_bytes",
+    "write_stimulus",
+    "write_text",
+    "write_trace",
+]
 
 
 def check_places(*paths: Path | None) -> None:
@@ -61,14 +69,15 @@ def whole(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
     with whole(path) as partial:
         partial.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    _replace(path, text.encode())
+    write_bytes(path, text.encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -76,7 +85,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with tempfile.SpooledTemporaryFile(max_size=2**26) as buffer:
         np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
         buffer.seek(0)
-        _replace(path, buffer.read())
+        write_bytes(path, buffer.read())
 
 
 def write_stimulus(path: Path, stimulus: Stimulus) -> None:

@@ -54,11 +54,15 @@ def layer_table(target: Mapping[str, Any]) -> Table:
         title=f"Layers on chip ({target['target']})",
         columns=["layer", "kind", "spikes", "operations, physical", "logical", "dense"],
         rows=[
-            [row["name"], row["kind"], *(number(row[key]) for key in keys)]
+            [row["name"], _kind(row), *(number(row[key]) for key in keys)]
             for row in target["breakdown"]["layers"]
         ],
         text=["kind"],
     )
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return row["kind"] if row["digits"] == 1 else f"{row['kind']}, {row['digits']} digits"
 
 
 def target_table(targets: Sequence[Target]) -> Table:

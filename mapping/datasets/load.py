@@ -33,6 +33,7 @@ __all__ = [
     "accuracy",
     "batches",
     "check_scale",
+    "checked",
     "classes",
     "correct",
     "largest",
@@ -207,11 +208,25 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
 
 
-def scale_text(data: Dataset, how: str) -> str:
-    """Return a way to scale pixels, and that it changed nothing where the data are no bytes of pixels."""
-    if data.pixels or how not in {"raw", "unit"}:
+def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
+    """Return a way to scale pixels, and on what it rests where nobody chose it.
+
+    Parameters
+    ----------
+    data : Dataset
+        Data as they were loaded.
+    how : str
+        What `scaled` chose.
+    asked : str, optional
+        What it was asked for; by default ``auto``.
+    """
+    if how not in {"raw", "unit"}:
         return how
-    return f"{how} (values, no bytes of pixels: taken as they are)"
+    if not data.pixels:
+        return f"{how} (values, no bytes of pixels: taken as they are)"
+    if data.y is None and asked in {None, "auto"}:
+        return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
+    return how
 
 
 def check_scale(how: object) -> str:
@@ -338,7 +353,7 @@ def _npz(source: str, path: Path, options: str) -> Dataset:
         return _frames(source, npz_recordings(path, arrays, chosen), chosen, arrays.get("labels"))
     if options:
         raise MappingError(f"Data file {path} holds no events and takes no options, not {options!r}.")
-    return _checked(source, arrays["x"], arrays.get("y"))
+    return checked(source, arrays["x"], arrays.get("y"))
 
 
 def _aedat4(source: str, path: Path, options: str) -> Dataset:
@@ -356,7 +371,14 @@ def _frames(
     return Dataset(name=source, x=x, y=None if kept is None else kept[recording], events=True)
 
 
-def _checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
+def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
+    """Return arrays as data: samples (n, ...), bytes of pixels if they are uint8, and labels (n,).
+
+    Raises
+    ------
+    MappingError
+        If they are no finite numbers, or the labels do not number classes.
+    """
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
         raise MappingError(
             f"Array x of {source} must hold numbers, one row per sample, not {x.dtype} {x.shape}."

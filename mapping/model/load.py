@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a model file of any kind into a `Network`."""
+"""Read a model of any kind into a `Network`: a file, or a module of PyTorch."""
 
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from mapping.errors import MappingError
 from mapping.model.importers.onnx import load_onnx
+from mapping.model.importers.torch_module import is_module, load_module
 from mapping.model.network import Network
 
 __all__ = ["SHIPPED", "load_network"]
@@ -13,18 +17,39 @@ SHIPPED = {name: Path(__file__).parent / "data" / f"{name}.onnx" for name in ("d
 """Models that install with the project: of ``spikeloom train digits``, without and with ``--float``."""
 
 
-def load_network(path: str | Path) -> Network:
-    """Read a model: an ``.onnx`` file, or ``digits`` or ``digits-float`` for one that ships with the project.
+def load_network(model: object, example: NDArray[Any] | None = None) -> Network:
+    """Read a model of any kind.
+
+    Parameters
+    ----------
+    model : str, Path, Network or torch.nn.Module
+        An ``.onnx`` file, ``digits`` or ``digits-float`` for one that ships with the project, a network,
+        which is given back, or a module of PyTorch.
+    example : array (n, input shape), optional
+        Samples of the input; a module needs them, because its shapes follow from them.
 
     Raises
     ------
     MappingError
-        If the file is of no known kind or cannot be read.
+        If the model is of no known kind, cannot be read, or is a module without an example.
     """
-    if str(path) in SHIPPED:
-        return load_onnx(SHIPPED[str(path)])
-    if Path(path).suffix != ".onnx":
+    if isinstance(model, Network):
+        return model
+    if is_module(model):
+        if example is None:
+            raise MappingError(
+                f"Module {type(model).__name__} does not say what shape its input has: give an example of "
+                "it, an array (n, input shape)."
+            )
+        return load_module(model, example)
+    if not isinstance(model, str | Path):
         raise MappingError(
-            f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(path)!r}."
+            f"Model must be a file, a network or a module of PyTorch, not {type(model).__name__}."
         )
-    return load_onnx(path)
+    if str(model) in SHIPPED:
+        return load_onnx(SHIPPED[str(model)])
+    if Path(model).suffix != ".onnx":
+        raise MappingError(
+            f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(model)!r}."
+        )
+    return load_onnx(model)

@@ -141,13 +141,15 @@ class SingleDifferences:
         answers: NDArray[np.int64],
     ) -> None:
         """Evaluate more samples; ``counts`` by layer and ``answers`` are those of float64."""
-        scales = {INPUT: (spiking.encoder_output, spiking.input_scale)}
-        scales |= {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
+        scales = {INPUT: (spiking.encoder_output, spiking.input_scale, 0)}
+        scales |= {layer.name: (layer.activation, layer.scale, layer.zero) for layer in spiking.layers}
         output = spiking.network.output
-        single = run_single(spiking.network, x, [*{tensor for tensor, _ in scales.values()} | {output}])
-        for name, (tensor, scale) in scales.items() if spiking.exact else ():
+        single = run_single(spiking.network, x, [*{tensor for tensor, *_ in scales.values()} | {output}])
+        for name, (tensor, scale, zero) in scales.items() if spiking.exact else ():
             with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
-                self.activations += int(np.count_nonzero(np.rint(single[tensor] / scale) != counts[name]))
+                self.activations += int(
+                    np.count_nonzero(np.rint(single[tensor] / scale) + zero != counts[name])
+                )
             self.compared += counts[name].size
         self.answers += int(np.count_nonzero(largest(single[output]) != answers))
 
@@ -206,15 +208,9 @@ class Activity:
     def add(self, spiking: SpikingNetwork, data: Dataset) -> None:
         """Run the network on more samples."""
         counts = simulate(spiking, encode(spiking, data.x))
-        self.samples += len(data.x)
         self.input_spikes += int(np.abs(counts[INPUT]).sum(dtype=np.int64))
-        logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
-        self.correct = _sum(self.correct, correct(logits, data.y))
-        self.float_correct = _sum(self.float_correct, correct(truth, data.y))
-        self._pair(logits, truth, data.y)
-        self.classes = math.prod(logits.shape[1:]) > 1
-        self.answers += largest(logits).tolist()
-        self.float_answers += largest(truth).tolist()
+        truth = infer(spiking.network, data.x)
+        self.answer(decode(spiking, counts, data.x), truth, data.y)
         self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
@@ -225,6 +221,18 @@ class Activity:
             layer.largest = max(layer.largest, int(operations.largest.max()))
             layer.silent += int(np.count_nonzero(counts[name] == 0))
             layer.neurons += int(np.size(counts[name]))
+
+    def answer(
+        self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
+    ) -> None:
+        """Count the answers of spiking and float network to more samples, from their outputs."""
+        self.samples += len(logits)
+        self.correct = _sum(self.correct, correct(logits, labels))
+        self.float_correct = _sum(self.float_correct, correct(truth, labels))
+        self._pair(logits, truth, labels)
+        self.classes = math.prod(logits.shape[1:]) > 1
+        self.answers += largest(logits).tolist()
+        self.float_answers += largest(truth).tolist()
 
     def _pair(
         self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mapping.chip import Chip
 from mapping.report.activity import Activity
 from mapping.report.intervals import wilson
 from mapping.spiking.matrices import connections
@@ -23,6 +24,7 @@ __all__ = [
     "layer_rows",
     "neurobench",
     "ordered",
+    "size_keys",
 ]
 
 TARGET_KEYS = (
@@ -44,6 +46,7 @@ TARGET_KEYS = (
     "accuracy_difference_high",
     "samples",
     "timesteps",
+    "columns",
     "cores",
     "chips",
     "neurons",
@@ -87,11 +90,12 @@ def ordered(values: Mapping[str, Any]) -> dict[str, Any]:
 def layer_rows(
     spiking: SpikingNetwork, activity: Activity, physical: Mapping[str, float] | None
 ) -> list[dict[str, Any]]:
-    """Return name, kind, spikes and the operation counts of every layer on the chip, means per inference."""
+    """Return what every layer on the chip is, its spikes and its operations, means per inference."""
     return [
         {
             "name": layer.name,
             "kind": layer.kind,
+            "digits": len(layer.strengths),
             "spikes": activity.mean(layer.name, "spikes"),
             "synaptic_operations": None if physical is None else physical[layer.name],
             "synaptic_operations_logical": activity.mean(layer.name, "logical"),
@@ -153,6 +157,12 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "host_left": [asdict(layer) for layer in spiking.left],
         "host_uncounted": list(spiking.uncounted),
     }
+
+
+def size_keys(chip: Chip) -> dict[str, int]:
+    """Return how large a chip is."""
+    cores = sum(core is not None for core in chip.image.cores)
+    return {"timesteps": chip.period, "columns": chip.columns, "cores": cores, "chips": 1}
 
 
 def _interval(name: str, count: int | None, samples: int) -> dict[str, float | None]:

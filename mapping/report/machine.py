@@ -20,17 +20,27 @@ from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions
-from mapping.datasets.load import CALIBRATION, Dataset, scaled
+from mapping.datasets.load import Dataset, scaled
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
+from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
-from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
+from mapping.report.keys import (
+    common,
+    energy_keys,
+    energy_parts,
+    layer_rows,
+    neurobench,
+    ordered,
+    size_keys,
+)
 from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
 from mapping.report.timeline import timeline_of
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches, chosen_patches
@@ -58,6 +68,8 @@ class Report:
         How the float network differs from these figures where it is evaluated in float32.
     verification : mapping, optional
         What was compared with the hardware, and on which simulator.
+    exploration : sequence of mapping, optional
+        Bits and digits against each other, see `mapping.report.exploration.explore`.
     """
 
     model: str
@@ -67,6 +79,7 @@ class Report:
     targets: Sequence[Mapping[str, Any]]
     float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
+    exploration: Sequence[Mapping[str, Any]] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
 
     @property
@@ -86,7 +99,9 @@ class Report:
             "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
-        return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
+        explored = None if self.exploration is None else [dict(row) for row in self.exploration]
+        targets = [dict(target) for target in self.targets]
+        return {**head, "verification": verification, "targets": targets, "exploration": explored}
 
     def to_json(self) -> str:
         """Return the report as JSON text; the same report gives the same text."""
@@ -143,9 +158,7 @@ def report_machine(
             "target": target.name,
             "simulated": "image",
             "accuracy": totals.accuracy,
-            "timesteps": chip.period,
-            "cores": sum(core is not None for core in chip.image.cores),
-            "chips": 1,
+            **size_keys(chip),
             "spikes": means["spikes"],
             "synaptic_operations": means["synaptic_operations"],
             "pipelined": False,
@@ -215,8 +228,8 @@ def _layer_events(
 
 
 def estimate(
-    network: Network,
-    data: Dataset,
+    model: object,
+    data: object,
     targets: Sequence[Target | str] = ("loom",),
     *,
     core: str | None = None,
@@ -225,20 +238,21 @@ def estimate(
     strict: bool = False,
     patches: str | None = None,
     code: str = AUTO,
-    calibration: Dataset | None = None,
+    calibration: object = None,
     options: GradedOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Return what a network costs on some targets, in their order.
+    """Return what a model costs on some targets, in their order.
 
     A target that cannot take the network has only its name and a ``refusal`` in the report.
 
     Parameters
     ----------
-    network : Network
-        The trained network.
-    data : Dataset
-        Samples in any shape that `Dataset.shaped` accepts.
+    model : str, Path, Network or torch.nn.Module
+        The trained network, see `mapping.model.load.load_network`.
+    data : str, Dataset, array, (x, y), or iterable of batches
+        Samples in any shape that `Dataset.shaped` accepts and, if there are any, labels, see
+        `mapping.datasets.batches.as_data`: a `DataLoader` gives them.
     targets : sequence of Target or str
         Names of shipped targets, or targets loaded from files.
     core : str, optional
@@ -253,9 +267,9 @@ def estimate(
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
         Spike code, see `mapping.codes.choice`; by default the one that suits the network.
-    calibration : Dataset, optional
-        Samples without labels on which the graded code is chosen, see `mapping.datasets.calibration`; by
-        default the first `mapping.datasets.load.CALIBRATION` of the data.
+    calibration : as ``data``, optional
+        Samples, without labels, on which the graded code is chosen, see `mapping.given.calibration_of`; by
+        default those of the training part, or the first `mapping.datasets.load.CALIBRATION` of the data.
     options : GradedOptions, optional
         How fine activations and weights of the graded code are.
     progress : callable, optional
@@ -268,11 +282,13 @@ def estimate(
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = chosen_patches(patches, [target.kind for target in loaded])
-    data, chosen = scaled(data, how, network)
-    samples = data.first(CALIBRATION) if calibration is None else scaled(calibration, chosen, network)[0]
+    network, given = model_and_data(model, data)
+    samples = calibration_of(calibration, data if isinstance(data, str) else given, seed)
+    given, chosen = scaled(given, how, network)
+    samples, _ = scaled(samples, chosen, network)
     run = _Estimation(
         network=network,
-        data=data,
+        data=given,
         scaling=chosen,
         core=core,
         seed=seed,
@@ -285,7 +301,7 @@ def estimate(
     )
     parts = run.parts(loaded)
     return Report(
-        model=network.name, data=data.name, input=chosen, seed=seed, targets=parts, float32=run.single
+        model=network.name, data=given.name, input=chosen, seed=seed, targets=parts, float32=run.single
     )
 
 
@@ -351,9 +367,10 @@ class _Estimation:
             options=self.options,
             progress=self.say,
         )
-        activity = self._observed(chip.spiking)
-        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
-        return report_machine(chip, self.data, target, activity)
+        with stage("run"):
+            activity = self._observed(chip.spiking)
+            self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+            return report_machine(chip, self.data, target, activity)
 
     def _observed(self, spiking: SpikingNetwork) -> Activity:
         """Run the network once for all targets that take the same layers."""

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small ONNX model around every operator that is understood, in each form that becomes something else."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import helper
 
+from mapping.model.network import Network
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import HOST
 from sim_tests.generators.model_builder import ModelBuilder
@@ -21,8 +24,18 @@ _NOTHING = "Nothing: it is left out when the model is read."
 _CLOSING = "Nothing: it changes no order of the classes, among which the host looks for the largest."
 _BIAS = "The constant goes into the biases, with the other sign."
 _SUM = "One neuron with all of them as sources, as of `Add`."
-_COMPARED = OPERATIONS["Max"].chip
-_REPEATED = f"{HOST}a kernel has the same weights at every place, also where elements repeat."
+_COMPARED = f"{HOST}windows of pooled axons lie in the map of a channel."
+_REPEATED = "A layer of ones, or the host's if its matrix has more than 16 million places."
+_THRESHOLD = "A list of one threshold, the constant, once a Cast or a Where makes numbers of it."
+_MIRRORED = "Pooled axons of the values with the other sign, as of `MaxPool`."
+_PRODUCT = f"{HOST}a synapse multiplies by a stored weight only."
+_PADDED = (
+    "Constants go into the biases; what repeats elements is a layer of ones, or the host's if its matrix "
+)
+_PADDED += "has more than 16 million places."
+_FACTOR = "Folded into the scales of the channels."
+_KNOWN = "As the function that it is: a square, `Swish`, `HardSwish`, `Gelu` or `Mish`."
+_MAX = OPERATIONS["MaxPool"].chip
 _TURNED = "Folded: the signs of the weights are turned."
 _ENDS = "Folded into the scales of the channels, with the offset in the biases and the ends of the ladder."
 
@@ -57,6 +70,22 @@ class Example:
     opset: int = 13
     note: str = ""
 
+    def placed(self) -> Network:
+        """Return the operator between two layers: a convolution, and a dense one unless it names classes."""
+        b = ModelBuilder(SHAPE, opset=self.opset)
+        output = self.build(b)
+        alone = b.network(output)
+        size = math.prod(alone.shapes[alone.output])
+        if "at the output" not in self.form:
+            output = b.head(b.op("Flatten", output), size)
+        kernel = b.constant(b.rng.normal(size=(SHAPE[0], SHAPE[0], 1, 1)))
+        before = helper.make_node("Conv", ["image", kernel], ["sums"], name="before")
+        positive = self.operator in {"Pow", "Sqrt"}
+        given = helper.make_node("Relu" if positive else "Identity", ["sums"], ["x"], name="given")
+        b.nodes[:0] = [before, given]
+        b.input.name = "image"
+        return b.network(output)
+
     def becomes(self) -> tuple[str, ...]:
         """Return the operations that the model is read as, without those of what stands around it."""
         b = ModelBuilder(SHAPE, opset=self.opset)
@@ -86,13 +115,58 @@ def _classes(name: str) -> Build:
     return lambda b: b.op(name, b.op("Flatten", "x"), axis=1)
 
 
-def _two(name: str) -> Build:
-    return lambda b: b.op(name, "x", b.op("Abs", "x"))
+def _two(name: str, other: str = "Abs") -> Build:
+    return lambda b: b.op(name, b.op(other, "x") if name == "Div" else "x", b.op(other, "x"))
+
+
+def _compared(name: str) -> Build:
+    return lambda b: b.op("Cast", b.op(name, "x", b.constant(0.25)), to=1)
+
+
+def _not(b: ModelBuilder) -> str:
+    return b.op("Cast", b.op("Not", b.op("Greater", "x", b.constant(0.25))), to=1)
+
+
+def _between(b: ModelBuilder) -> str:
+    return b.op("Where", b.op("Greater", "x", b.constant(0.25)), b.constant(1.0), b.constant(-1.0))
+
+
+def _bent(b: ModelBuilder) -> str:
+    return b.op("Where", b.op("Greater", "x", b.constant(0.25)), "x", b.constant(0.0))
+
+
+def _swish(b: ModelBuilder) -> str:
+    return b.op("Mul", "x", b.op("Sigmoid", "x"))
+
+
+def _product(b: ModelBuilder) -> str:
+    return b.op("Mul", "x", b.op("MaxPool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
 
 
 def _quantised(b: ModelBuilder) -> str:
     ends = [b.constant(0.5), b.constant(0, np.uint8)]
     return b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *ends), *ends)
+
+
+def _on_integers(name: str, *places: str, domain: str = "com.microsoft", **attributes: Any) -> Build:
+    """Return an operator on integers between quantisers.
+
+    ``places`` are what it reads and writes: "x" an activation, "y" the output, "w" weights, "b" a bias; each
+    but the bias stands before its scale and zero point.
+    """
+
+    def build(b: ModelBuilder) -> str:
+        ends = [b.constant(0.5), b.constant(3, np.uint8)]
+        x = b.op("QuantizeLinear", "x", *ends)
+        if name in ("QGemm", "QLinearMatMul"):
+            x = b.op("Flatten", x)
+        shape = (int(np.prod(SHAPE)), 3) if name in ("QGemm", "QLinearMatMul") else (2, SHAPE[0], 1, 1)
+        weight = [b.constant(np.full(shape, 5), np.int8), b.constant(0.25), b.constant(0, np.int8)]
+        given = {"x": [x, *ends], "w": weight, "y": ends, "b": [b.constant([1, 2, 3], np.int32)]}
+        inputs = [tensor for place in places for tensor in given[place]]
+        return b.op("DequantizeLinear", b.op(name, *inputs, domain=domain, **attributes), *ends)
+
+    return build
 
 
 def _dense(name: str, **attributes: Any) -> Build:
@@ -150,12 +224,24 @@ _FUNCTIONS = (
 
 _ARITHMETIC = (
     Example(operator="Add", build=_op("Add", _numbers(4, 1, 1))),
-    Example(operator="Div", build=_op("Div", lambda b: b.constant(3.0))),
+    Example(operator="Div", form="by a constant", build=_op("Div", lambda b: b.constant(3.0)), note=_FACTOR),
+    Example(
+        operator="Div", form="of two activations", build=_two("Div", "Exp"), around=("Exp",), note=_PRODUCT
+    ),
+    Example(operator="Greater", build=_compared("Greater"), note=_THRESHOLD),
+    Example(operator="GreaterOrEqual", build=_compared("GreaterOrEqual"), note=_THRESHOLD),
+    Example(operator="Less", build=_compared("Less"), note=_THRESHOLD),
+    Example(operator="LessOrEqual", build=_compared("LessOrEqual"), note=_THRESHOLD),
+    Example(operator="Not", build=_not, note=_THRESHOLD),
+    Example(operator="Where", form="between constants", build=_between, note=_THRESHOLD),
+    Example(operator="Where", form="of what is compared, and nothing or a multiple", build=_bent),
     Example(operator="Max", form="with a constant", build=_op("Max", _numbers())),
     Example(operator="Max", form="of two activations", build=_two("Max"), around=("Abs",)),
     Example(operator="Min", form="with a constant", build=_op("Min", _numbers())),
     Example(operator="Min", form="of two activations", build=_two("Min"), around=("Abs",)),
-    Example(operator="Mul", build=_op("Mul", _numbers())),
+    Example(operator="Mul", form="by a constant", build=_op("Mul", _numbers()), note=_FACTOR),
+    Example(operator="Mul", form="of an activation and a function of it", build=_swish, note=_KNOWN),
+    Example(operator="Mul", form="of two activations", build=_product, around=("MaxPool",), note=_PRODUCT),
     Example(operator="Neg", build=_op("Neg"), note=_TURNED),
     Example(operator="Sub", form="of a constant", build=_op("Sub", _numbers()), note=_BIAS),
     Example(
@@ -187,13 +273,87 @@ _LAYERS = (
         note=_MEAN,
     ),
     Example(operator="ReduceMean", form="over other axes", build=_op("ReduceMean", axes=[1]), note=_MEAN),
-    Example(operator="ReduceMax", build=_op("ReduceMax", axes=[1]), note=_COMPARED),
-    Example(operator="ReduceMin", build=_op("ReduceMin", axes=[1]), note=_COMPARED),
+    Example(
+        operator="ReduceMax", form="over height and width", build=_op("ReduceMax", axes=[2, 3]), note=_MAX
+    ),
+    Example(operator="ReduceMax", form="over other axes", build=_op("ReduceMax", axes=[1]), note=_COMPARED),
+    Example(
+        operator="ReduceMin",
+        form="over height and width",
+        build=_op("ReduceMin", axes=[2, 3]),
+        note=_MIRRORED,
+    ),
+    Example(operator="ReduceMin", form="over other axes", build=_op("ReduceMin", axes=[1]), note=_COMPARED),
     Example(operator="ReduceSum", build=_op("ReduceSum", _integers(1)), note=_MEAN),
     Example(operator="DequantizeLinear", build=_quantised),
     Example(operator="QuantizeLinear", build=_quantised),
     Example(operator="IntQuant", build=_quant("IntQuant")),
     Example(operator="Quant", build=_quant("Quant")),
+)
+
+_QLINEAR_AROUND = ("Flatten", "Mul", "ToInteger")
+_SUMS = "A layer of integer weights, whose ladder or list is that of the scales."
+_REQUANTISED = "A layer whose neurons read one input each, and requantise it."
+_INTEGER_MEAN = "A layer of equal weights, whose ladder or list is that of the scales."
+
+_QLINEAR = (
+    Example(
+        operator="QGemm",
+        build=_on_integers("QGemm", "x", "w", "b", "y"),
+        around=_QLINEAR_AROUND,
+        note=_SUMS,
+    ),
+    Example(
+        operator="QLinearAdd",
+        build=_on_integers("QLinearAdd", "x", "x", "y"),
+        around=_QLINEAR_AROUND,
+    ),
+    Example(
+        operator="QLinearAveragePool",
+        build=_on_integers("QLinearAveragePool", "x", "y", kernel_shape=[2, 2]),
+        around=_QLINEAR_AROUND,
+        note=_INTEGER_MEAN,
+    ),
+    Example(
+        operator="QLinearConcat",
+        build=_on_integers("QLinearConcat", "y", "x", "x", axis=1),
+        around=_QLINEAR_AROUND,
+        note=_REQUANTISED,
+    ),
+    Example(
+        operator="QLinearLeakyRelu",
+        build=_on_integers("QLinearLeakyRelu", "x", "y", alpha=0.1),
+        around=_QLINEAR_AROUND,
+    ),
+    Example(
+        operator="QLinearSigmoid",
+        build=_on_integers("QLinearSigmoid", "x", "y"),
+        around=_QLINEAR_AROUND,
+    ),
+    Example(
+        operator="QLinearConv",
+        build=_on_integers("QLinearConv", "x", "w", "y", domain=""),
+        around=_QLINEAR_AROUND,
+        note=_SUMS,
+    ),
+    Example(
+        operator="QLinearGlobalAveragePool",
+        build=_on_integers("QLinearGlobalAveragePool", "x", "y", channels_last=0),
+        around=_QLINEAR_AROUND,
+        note=_INTEGER_MEAN,
+    ),
+    Example(
+        operator="QuantizeLinear",
+        form="in a network of operators on integers",
+        build=_on_integers("QLinearConv", "x", "w", "y", domain=""),
+        around=("Conv", "Mul", "Requantise"),
+    ),
+    Example(
+        operator="QLinearMatMul",
+        build=_on_integers("QLinearMatMul", "x", "w", "y", domain=""),
+        around=_QLINEAR_AROUND,
+        note=_SUMS,
+    ),
 )
 
 _PLACES = (
@@ -204,6 +364,13 @@ _PLACES = (
     Example(operator="Gather", build=_op("Gather", _integers(0, 2), axis=1)),
     Example(
         operator="Pad",
+        form="of other axes, by other numbers or by repetition",
+        build=_op("Pad", _integers(0, 0, 1, 1, 0, 0, 1, 1), lambda b: b.constant(0.5)),
+        note=_PADDED,
+    ),
+    Example(
+        operator="Pad",
+        form="by zeros around a map",
         build=_op("Pad", _integers(0, 0, 1, 1, 0, 0, 1, 1)),
         note="Nothing but a numbering: the axons of the padding are silent, and the layer behind needs none.",
     ),
@@ -257,6 +424,9 @@ _ENDINGS = (
 )
 
 EXAMPLES = tuple(
-    sorted((*_FUNCTIONS, *_ARITHMETIC, *_LAYERS, *_PLACES, *_ENDINGS), key=lambda example: example.operator)
+    sorted(
+        (*_FUNCTIONS, *_ARITHMETIC, *_LAYERS, *_QLINEAR, *_PLACES, *_ENDINGS),
+        key=lambda example: example.operator,
+    )
 )
 """The operators by name."""

@@ -41,6 +41,7 @@ def test_help_lists_exactly_what_is_built(capsys: pytest.CaptureFixture[str]) ->
         "run",
         "verify",
         "verilog",
+        "export",
         "inspect",
         "targets",
         "train",

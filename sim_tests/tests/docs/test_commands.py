@@ -4,7 +4,8 @@
 A page is run from top to bottom in a folder of its own. A fence ``python NAME.py`` is a file to save. In a
 fence ``console`` a line that begins with ``$ `` is a command, ``> `` continues it; the lines below are its
 output, compared as a doctest would: any run of spaces is one, and ``...`` stands for anything. A command
-without output lines has only its exit code checked, which is 0 unless the command ends in ``# exit N``.
+without output lines has only its exit code checked, which is 0 unless the command ends in ``# exit N``. A
+page with the comment ``<!-- needs: PACKAGE -->`` is skipped where that package is not installed.
 """
 
 import doctest
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 FENCE = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
 LIKE_A_DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SECONDS = 120
 
@@ -79,6 +82,11 @@ def difference(command: Command, folder: Path, environment: dict[str, str]) -> s
     return f"$ {command.line}\nthe page shows\n{command.output}but it is\n{done.stdout}"
 
 
+def missing(text: str) -> list[str]:
+    """Return the packages that a page needs and that are not installed."""
+    return [package for package in NEEDS.findall(text) if find_spec(package) is None]
+
+
 def run_page(text: str, folder: Path) -> tuple[int, list[str]]:
     """Save the files of a page, run its commands; return how many ran and what differs."""
     for name, body in files_of(text).items():
@@ -113,9 +121,12 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if commands_of(page.read_text
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_page_does_what_it_shows(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for package in missing(text):
+        pytest.skip(f"{package} is not installed, and the page needs it")
     for name, body in files_of(TUTORIAL.read_text(encoding="utf-8")).items():
         (tmp_path / name).write_text(body, encoding="utf-8")  # whoever reads a guide has the tutorial's files
-    ran, differences = run_page(page.read_text(encoding="utf-8"), tmp_path)
+    ran, differences = run_page(text, tmp_path)
     assert ran > 0
     assert differences == []
 
@@ -146,6 +157,11 @@ b
 $ exit 3  # exit 3
 ```
 """
+
+
+def test_missing_names_packages_that_are_not_there() -> None:
+    page = "# A\n\n<!-- needs: numpy -->\n<!-- needs: no_such_package -->\ntext\n"
+    assert missing(page) == ["no_such_package"]
 
 
 def test_run_page_accepts_what_is_true(tmp_path: Path) -> None:

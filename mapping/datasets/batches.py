@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples in memory: arrays, tensors of PyTorch, and whatever gives batches of them, as its `DataLoader`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.errors import clause
+from mapping.datasets.load import Dataset, checked, load_data
+from mapping.errors import MappingError
+
+__all__ = ["array_of", "as_data", "gather"]
+
+Array = NDArray[Any]
+
+MAX_BYTES = 8 * 2**30
+"""Most that is gathered: a loader may never end."""
+
+
+def array_of(value: object) -> Array:
+    """Return numbers as an array; a tensor of PyTorch comes from its device, whatever its precision.
+
+    Raises
+    ------
+    ValueError
+        If the value is no array of numbers.
+    """
+    given: Any = value
+    if hasattr(given, "detach"):
+        given = given.detach().cpu()
+        given = given.double().numpy() if given.is_floating_point() else given.numpy()
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError):
+        array = np.array(None)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"it must be an array of numbers, not {type(value).__name__}")
+    return array
+
+
+def as_data(source: object, samples: int | None = None) -> Dataset:
+    """Return data of any kind: loaded, named as for `load_data`, or in memory as for `gather`.
+
+    Samples in memory are called by the name of their type.
+
+    >>> data = as_data([(np.zeros((2, 3)), np.array([0, 1])), (np.ones((1, 3)), np.array([1]))])
+    >>> data.name, data.x.shape, data.y.tolist()
+    ('list', (3, 3), [0, 1, 1])
+
+    Raises
+    ------
+    MappingError
+        If the data cannot be used.
+    """
+    if isinstance(source, Dataset):
+        return source.first(samples)
+    if isinstance(source, str):
+        return load_data(source).first(samples)
+    return checked(_name(source), *gather(source, samples))
+
+
+def gather(source: object, samples: int | None = None) -> tuple[Array, Array | None]:
+    """Return samples and, if there are any, labels.
+
+    Parameters
+    ----------
+    source : array, (x, y), or iterable of batches
+        A batch is an array of samples or a pair (x, y), each an array or a tensor. Samples of all batches
+        have one shape.
+    samples : int, optional
+        Stop when there are so many; by default take all.
+
+    Raises
+    ------
+    MappingError
+        If there is no sample, or a batch is none or does not fit the ones before.
+    """
+    xs: list[Array] = []
+    ys: list[Array | None] = []
+    count = size = 0
+    for index, batch in enumerate(_batches(source)):
+        try:
+            x, y = _pair(batch)
+            _require_alike(x, y, xs, ys)
+        except ValueError as error:
+            raise MappingError(f"Batch {index} of {_name(source)} is unusable: {clause(error)}.") from None
+        count, size = count + len(x), size + x.nbytes
+        if size > MAX_BYTES:
+            raise MappingError(
+                f"Data {_name(source)} have more than {MAX_BYTES} bytes; give fewer batches, for example "
+                "a part of them by itertools.islice."
+            )
+        xs.append(x)
+        ys.append(y)
+        if samples is not None and count >= samples:
+            break
+    if not count:
+        raise MappingError(f"Data {_name(source)} hold no samples.")
+    kept = [y for y in ys if y is not None]
+    return np.concatenate(xs)[:samples], np.concatenate(kept)[:samples] if kept else None
+
+
+def _name(source: object) -> str:
+    return type(source).__name__
+
+
+def _batches(source: Any) -> Iterable[object]:
+    """Return the batches of what was given; a single one is an array, or a pair of them as a tuple."""
+    if hasattr(source, "shape") or (isinstance(source, tuple) and len(source) == 2 and _plain(source)):
+        return (source,)
+    if isinstance(source, Iterable) and not isinstance(source, str | bytes | dict):
+        return source
+    raise MappingError(
+        "Data must be an array of samples, a pair (x, y), or give batches of them as a DataLoader does, not "
+        f"{_name(source)}."
+    )
+
+
+def _plain(pair: tuple[Any, ...]) -> bool:
+    """Return whether these are the arrays of one batch, and not two batches."""
+    return all(hasattr(part, "shape") for part in pair)
+
+
+def _pair(batch: Any) -> tuple[Array, Array | None]:
+    if hasattr(batch, "shape"):
+        return array_of(batch), None
+    if not isinstance(batch, tuple | list) or len(batch) not in (1, 2):
+        raise ValueError(
+            f"it must be an array of samples or a pair (x, y), not {_name(batch)}"
+            + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
+        )
+    return array_of(batch[0]), array_of(batch[1]) if len(batch) == 2 else None
+
+
+def _require_alike(x: Array, y: Array | None, xs: list[Array], ys: list[Array | None]) -> None:
+    if x.ndim < 2:
+        raise ValueError(f"its samples must be one a row, not of shape {x.shape}")
+    if xs and x.shape[1:] != xs[0].shape[1:]:
+        raise ValueError(f"its samples have the shape {x.shape[1:]}, those before {xs[0].shape[1:]}")
+    if ys and (y is None) != (ys[0] is None):
+        raise ValueError(f"it has {'no labels' if y is None else 'labels'}, unlike those before")
+    if y is not None and y.shape != (len(x),):
+        raise ValueError(f"it has {len(x)} samples but labels of shape {y.shape}")

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read a module of PyTorch: its own exporter writes it as ONNX, which is read as any file.
+
+PyTorch is never imported here. Whoever has a module has imported it, and it is found where Python keeps it.
+"""
+
+import io
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.errors import clause
+from mapping.errors import UnsupportedModelError
+from mapping.model.evaluate import infer
+from mapping.model.importers.onnx import load_onnx
+from mapping.model.network import Network
+
+__all__ = ["is_module", "load_module"]
+
+SAMPLES = 2
+"""Samples that a module is exported with: with one, a ``squeeze`` would take the batch away."""
+
+COMPARED = 16
+"""Samples, at most, on which the network read is compared with the module: it may have followed a branch."""
+
+TOLERANCE = 1e-3
+"""Largest difference of the network read from the module itself, as a share of its largest output."""
+
+HALF = 3e-2
+"""The same for modules in half precision."""
+
+
+def is_module(model: object) -> bool:
+    """Return whether an object is a module of PyTorch, without importing it."""
+    return any(
+        kind.__name__ == "Module" and kind.__module__.split(".")[0] == "torch" for kind in type(model).__mro__
+    )
+
+
+def load_module(module: Any, example: NDArray[Any]) -> Network:
+    """Read a module as it is in evaluation mode; its mode and its device stay what they are.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Takes one tensor (n, input shape) and gives one.
+    example : array (n, input shape)
+        Samples of its input; the first of them say its shape, and on them the network read is compared with
+        the module.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the module does not take the samples, cannot be exported, uses something that is not supported, or
+        the network read gives other outputs.
+    """
+    torch, name = sys.modules["torch"], type(module).__name__
+    samples = np.resize(example, (max(SAMPLES, min(len(example), COMPARED)), *example.shape[1:]))
+    with _evaluated(module), torch.no_grad():
+        given, output = _run(torch, module, samples)
+        with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
+            file = Path(folder) / f"{name}.onnx"
+            _export(torch, module, given[:SAMPLES], file)
+            try:
+                network = load_onnx(file)
+            except UnsupportedModelError as error:
+                raise UnsupportedModelError(f"Module {name} as ONNX: {clause(error)}.") from error
+    _require_equal(network, given, output, name)
+    return network
+
+
+@contextmanager
+def _evaluated(module: Any) -> Iterator[None]:
+    """Put a module into evaluation mode, and every part of it back into its own at the end."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _tensor(torch: Any, module: Any, samples: NDArray[Any]) -> Any:
+    """Return samples on the device of a module and in its precision."""
+    reals = [p for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()]
+    kind, device = (reals[0].dtype, reals[0].device) if reals else (torch.float32, "cpu")
+    return torch.as_tensor(np.ascontiguousarray(samples)).to(device=device, dtype=kind)
+
+
+def _run(torch: Any, module: Any, samples: NDArray[Any]) -> tuple[Any, Any]:
+    """Return samples in a shape that a module takes, and what it gives for them.
+
+    Maps without channels, as pictures in grey are stored, may get an axis for one.
+    """
+    name, failed = type(module).__name__, list[Exception]()
+    for shaped in (samples, samples[:, None]) if samples.ndim == 3 else (samples,):
+        given = _tensor(torch, module, shaped)
+        try:
+            output = module(given)
+        except Exception as error:  # noqa: BLE001  # the module is the user's own code
+            failed.append(error)
+            continue
+        if not hasattr(output, "detach") or output.ndim < 2 or len(output) != len(given):
+            raise UnsupportedModelError(
+                f"Module {name} gives {_kind(output)} for {len(given)} samples instead of one tensor with "
+                "the batch as first axis; wrap it in a module that gives its logits."
+            )
+        return given, output
+    raise UnsupportedModelError(
+        f"Module {name} does not take samples of shape {samples.shape[1:]} ({_told(failed[0])}); "
+        "give samples as it takes them, with the batch as first axis."
+    ) from failed[0]
+
+
+def _kind(output: Any) -> str:
+    """Return what a module gave, in words.
+
+    >>> _kind((1, 2)), _kind(np.zeros(3))
+    ('tuple', 'ndarray of shape (3,)')
+    """
+    shape = f" of shape {tuple(output.shape)}" if hasattr(output, "shape") else ""
+    return f"{type(output).__name__}{shape}"
+
+
+def _export(torch: Any, module: Any, given: Any, file: Path) -> None:
+    """Write a module as ONNX, by the newer of PyTorch's exporters where its package onnxscript is there.
+
+    The older one follows one branch where a module asks its input which to take; it only warns of that.
+    """
+    newer = find_spec("onnxscript") is not None
+    try:
+        with _quiet():
+            warnings.filterwarnings("error", ".*to a Python boolean.*")
+            torch.onnx.export(module, (given,), str(file), dynamo=newer)
+    except Exception as error:
+        way = "" if newer else "; pip install onnxscript gives PyTorch a better exporter"
+        raise UnsupportedModelError(
+            f"Module {type(module).__name__} cannot be exported to ONNX ({_told(error)}); change what that "
+            f"says, or export it with torch.onnx.export and give the file{way}."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporters say about themselves from the user, who did not call them."""
+    level, said = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _told(error: BaseException) -> str:
+    """Return what caused an exception of others, as one short clause.
+
+    >>> _told(ValueError("It does not fit."))
+    'ValueError: It does not fit'
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {clause(lines[0])[:200]}" if lines else type(error).__name__
+
+
+def _require_equal(network: Network, given: Any, output: Any, name: str) -> None:
+    """Refuse a network that is not the module: one that the exporter or the reader changed."""
+    x, expected = (part.detach().cpu().double().numpy() for part in (given, output))
+    share = HALF if given.element_size() < 4 else TOLERANCE
+    got = infer(network, x).reshape(len(x), -1)
+    if not _agree(got, expected.reshape(len(x), -1), share):
+        raise UnsupportedModelError(
+            f"Module {name} and the network read from its ONNX file differ in their outputs; export it with "
+            "torch.onnx.export and compare the file with the module."
+        )
+
+
+def _agree(got: NDArray[np.float64], expected: NDArray[np.float64], share: float) -> bool:
+    """Return whether outputs are equal, or of the same order where the last operator was left out.
+
+    An operator at the output that changes no class is (`docs/reference/truth.md`).
+
+    >>> logits = np.array([[1.0, 3.0, 2.0]])
+    >>> _agree(logits, logits + 1e-6, 1e-3), _agree(logits, np.array([[0.1, 0.7, 0.2]]), 1e-3)
+    (True, True)
+    >>> _agree(logits, np.array([[1]]), 1e-3), _agree(logits, -logits, 1e-3)
+    (True, False)
+    """
+    if got.shape[1] > 1 and expected.shape[1] == 1:
+        return bool((got.argmax(axis=1) == expected[:, 0]).all())
+    if got.shape != expected.shape:
+        return False
+    most = share * max(1e-6, float(np.abs(expected).max()))
+    if (np.abs(got - expected) <= most).all():
+        return True
+    rising = np.take_along_axis(expected, got.argsort(axis=1), axis=1)
+    return got.shape[1] > 1 and bool((np.diff(rising, axis=1) >= -most).all())

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples in memory: arrays, tensors, pairs, and loaders of batches."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mapping.datasets import batches
+from mapping.datasets.batches import as_data, gather
+from mapping.datasets.load import load_data
+from mapping.errors import MappingError
+from sim_tests.generators.fake_torch import FakeTensor
+
+X, Y = np.arange(24.0).reshape(6, 4), np.array([0, 1, 2, 0, 1, 2])
+LOADER = [(X[:4], Y[:4]), (X[4:], Y[4:])]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        (X, Y),
+        LOADER,
+        [[X, Y]],
+        iter(LOADER),
+        [(FakeTensor(X[:4]), FakeTensor(Y[:4])), (FakeTensor(X[4:]), FakeTensor(Y[4:]))],
+    ],
+    ids=["pair", "batches", "lists", "iterator", "tensors"],
+)
+def test_samples_and_labels_are_those_given(source: object) -> None:
+    data = as_data(source)
+    assert data.y is not None
+    assert (data.x.tolist(), data.y.tolist(), data.pixels) == (X.tolist(), Y.tolist(), False)
+
+
+@pytest.mark.parametrize("source", [X, [X], [X[:2], X[2:]], [(X,)], FakeTensor(X)])
+def test_samples_may_have_no_labels(source: object) -> None:
+    x, y = gather(source)
+    assert np.array_equal(x, X)
+    assert y is None
+
+
+def test_loaded_data_stay_what_they_are() -> None:
+    data = load_data("digits")
+    assert as_data(data).x is not None
+    assert np.array_equal(as_data("digits", 3).x, data.x[:3])
+    assert as_data(data).name == as_data("digits").name == "digits"
+
+
+def test_bytes_are_pixels() -> None:
+    assert as_data(X.astype(np.uint8)).pixels
+    assert as_data([(FakeTensor(X.astype(np.uint8)), Y)]).pixels
+
+
+def test_a_loader_is_read_as_far_as_it_is_wanted() -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[tuple[object, object]]:
+        while True:
+            read.append(len(read))
+            yield X, Y
+
+    x, y = gather(endless(), 8)
+    assert y is not None
+    assert (len(x), len(y), read) == (8, 8, [0, 1])
+
+
+def test_an_endless_loader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MAX_BYTES", 1000)
+    sentence = r"^Data list have more than 1000 bytes; give fewer batches, for example a part of them by "
+    with pytest.raises(MappingError, match=sentence + r"itertools\.islice\.$"):
+        gather([X] * 20)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ([], "Data list hold no samples."),
+        (
+            3,
+            (
+                "Data must be an array of samples, a pair (x, y), or give batches of them as a DataLoader "
+                "does, not int."
+            ),
+        ),
+        (
+            {"x": X},
+            (
+                "Data must be an array of samples, a pair (x, y), or give batches of them as a DataLoader "
+                "does, not dict."
+            ),
+        ),
+        (
+            [{"x": X}],
+            "Batch 0 of list is unusable: it must be an array of samples or a pair (x, y), not dict.",
+        ),
+        (
+            [(X, Y, Y)],
+            "Batch 0 of list is unusable: it must be an array of samples or a pair (x, y), not tuple of 3.",
+        ),
+        ([X, (X, Y)], "Batch 1 of list is unusable: it has labels, unlike those before."),
+        ([(X, Y), X], "Batch 1 of list is unusable: it has no labels, unlike those before."),
+        ([X, X[:, :3]], "Batch 1 of list is unusable: its samples have the shape (3,), those before (4,)."),
+        ([(X, Y[:2])], "Batch 0 of list is unusable: it has 6 samples but labels of shape (2,)."),
+        ([Y], "Batch 0 of list is unusable: its samples must be one a row, not of shape (6,)."),
+        ([(X, list("abcdef"))], "Batch 0 of list is unusable: it must be an array of numbers, not list."),
+        ([(X, Y * 0.5)], "Array y of list must hold 6 integer labels, not float64 (6,)."),
+        ([X * np.nan], "Array x of list must be finite; sample 0 is not."),
+    ],
+)
+def test_unusable_data_are_one_sentence(source: object, sentence: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        as_data(source)
+    assert str(caught.value) == sentence

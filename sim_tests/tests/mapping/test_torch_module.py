@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Modules of PyTorch, read through its exporter: with a stand-in for PyTorch, and with itself if there."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import spikeloom
+from mapping.errors import MappingError, UnsupportedModelError
+from mapping.model.evaluate import infer
+from mapping.model.importers.torch_module import is_module
+from mapping.model.load import load_network
+from sim_tests.generators.fake_torch import FakeTensor, fake_torch
+from sim_tests.generators.model_builder import ModelBuilder
+
+X = np.random.default_rng(0).uniform(-1, 1, (40, 6))
+Y = np.arange(40) % 4
+
+
+def mlp(end: str = "") -> onnx.ModelProto:
+    b = ModelBuilder((6,), seed=1)
+    y = b.op("Relu", b.dense("x", b.rng.normal(size=(9, 6)), b.rng.normal(size=9)))
+    y = b.dense(y, b.rng.normal(size=(4, 9)))
+    return b.model(b.op(end, y) if end else y)
+
+
+@pytest.fixture
+def module_class(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with fake_torch(monkeypatch) as module:
+        yield module
+
+
+def test_pytorch_is_not_imported_for_others() -> None:
+    assert not is_module(mlp())
+    assert not is_module("digits")
+    load_network("digits")
+    assert "torch" not in sys.modules or find_spec("torch") is not None
+
+
+def test_module_is_the_network_it_exports(module_class: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    class Mine(module_class):  # type: ignore[misc]
+        """As users write them: a class of their own."""
+
+    module = Mine(mlp())
+    network = load_network(module, X)
+    assert (network.name, network.shapes[network.input]) == ("Mine", (6,))
+    expected = module(FakeTensor(X)).values
+    assert np.allclose(infer(network, X), expected, rtol=1e-5, atol=1e-5)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_modes_of_all_parts_are_put_back(module_class: Any) -> None:
+    frozen = module_class(mlp())
+    frozen.training = False
+    module = module_class(mlp(), frozen, module_class(mlp()))
+    load_network(module, X)
+    assert [part.training for part in module.modules()] == [True, False, True]
+    assert {training for training, _, _ in module.seen} == {False}
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "float16"])
+def test_samples_have_the_device_and_precision_of_the_module(module_class: Any, kind: str) -> None:
+    module = module_class(mlp(), dtype=kind)
+    load_network(module, X[:1].astype(np.float64))
+    assert set(module.seen) == {(False, "gpu", kind)}
+
+
+def test_estimate_takes_a_module_and_its_loader(module_class: Any) -> None:
+    loader = [(FakeTensor(X[:25]), FakeTensor(Y[:25])), (FakeTensor(X[25:]), FakeTensor(Y[25:]))]
+    report = spikeloom.estimate(module_class(mlp()), loader, core="medium")
+    (target,) = report.targets
+    assert (report.model, report.data, target["samples"]) == ("Module", "list", 40)
+    assert (target["code"], target["host_share"]) == ("graded", 0.0)
+    assert target["agreement"] > 0.9
+
+
+def test_estimate_is_the_same_for_module_and_file(module_class: Any, tmp_path: Path) -> None:
+    onnx.save(mlp(), tmp_path / "Module.onnx")
+    one = spikeloom.estimate(module_class(mlp()), (X, Y), core="medium")
+    two = spikeloom.estimate(tmp_path / "Module.onnx", (X, Y), core="medium")
+    assert one.to_json() == two.to_json()
+
+
+def test_compile_takes_a_module_and_an_example(module_class: Any) -> None:
+    one = spikeloom.compile_network(module_class(mlp()), FakeTensor(X), core="medium")
+    two = spikeloom.compile_network(module_class(mlp()), [(X[:20], Y[:20]), (X[20:], Y[20:])], core="medium")
+    assert one.image.digest == two.image.digest
+    assert one.run(X[:3]).logits.shape == (3, 4)
+
+
+def test_compile_scales_the_pixels_of_loaded_data() -> None:
+    one = spikeloom.compile_network("digits", "digits", core="small")
+    two = spikeloom.compile_network("digits", spikeloom.load_data("digits"), core="small")
+    assert one.image.meta["scaling"] == two.image.meta["scaling"] == "unit"
+    assert one.image.digest == two.image.digest
+
+
+@pytest.mark.parametrize("end", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_an_end_that_changes_no_class_may_be_left_out(module_class: Any, end: str) -> None:
+    network = load_network(module_class(mlp(end)), X)
+    assert network.nodes[-1].op != end
+
+
+def test_grey_pictures_get_their_channel(module_class: Any) -> None:
+    b = ModelBuilder((1, 5, 5))
+    y = b.op("Flatten", b.conv("x", b.rng.normal(size=(2, 1, 5, 5))))
+    model = b.model(b.dense(y, b.rng.normal(size=(3, 2))))
+    assert load_network(module_class(model), np.ones((3, 5, 5))).shapes["x"] == (1, 5, 5)
+
+
+def test_module_needs_an_example(module_class: Any) -> None:
+    with pytest.raises(MappingError) as caught:
+        spikeloom.compile_network(module_class(mlp()))
+    assert str(caught.value) == (
+        "Module Module does not say what shape its input has: give an example of it, an array (n, input "
+        "shape)."
+    )
+
+
+def test_other_models_are_refused() -> None:
+    with pytest.raises(
+        MappingError, match=r"^Model must be a file, a network or a module of PyTorch, not int\.$"
+    ):
+        load_network(3)
+
+
+def refused(module: Any, x: Any = X) -> str:
+    with pytest.raises(UnsupportedModelError) as caught:
+        load_network(module, x)
+    assert all(part.training for part in module.modules())
+    return str(caught.value)
+
+
+def test_samples_of_another_shape_are_refused(module_class: Any) -> None:
+    sentence = refused(module_class(mlp()), X[:, :5])
+    assert sentence.startswith("Module Module does not take samples of shape (5,) (")
+    assert sentence.endswith("); give samples as it takes them, with the batch as first axis.")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((1, 2), "tuple"),
+        (FakeTensor([[1.0]]), "FakeTensor of shape (1, 1)"),
+        (FakeTensor(1.0), "FakeTensor of shape ()"),
+    ],
+)
+def test_what_is_no_tensor_of_the_batch_is_refused(module_class: Any, given: object, words: str) -> None:
+    class Odd(module_class):  # type: ignore[misc]
+        def __call__(self, _: object) -> object:
+            return given
+
+    assert refused(Odd(mlp())) == (
+        f"Module Odd gives {words} for 16 samples instead of one tensor with the batch as first axis; wrap "
+        "it in a module that gives its logits."
+    )
+
+
+def test_failing_export_tells_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_module: object, _file: Path) -> None:
+        raise RuntimeError("Failed.\nmuch more") from KeyError("aten.fold")
+
+    monkeypatch.setattr("mapping.model.importers.torch_module.find_spec", lambda _: None)
+    with fake_torch(monkeypatch, fail) as module:
+        assert refused(module(mlp())) == (
+            "Module Module cannot be exported to ONNX (KeyError: 'aten.fold'); change what that says, or "
+            "export it with torch.onnx.export and give the file; pip install onnxscript gives PyTorch a "
+            "better exporter."
+        )
+
+
+def test_branch_on_the_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older exporter only warns that it followed one branch."""
+
+    def trace(_module: object, _file: Path) -> None:
+        warnings.warn(
+            "Converting a tensor to a Python boolean might cause the trace to be wrong", stacklevel=1
+        )
+
+    with fake_torch(monkeypatch, trace) as module:
+        assert "(UserWarning: Converting a tensor to a Python boolean" in refused(module(mlp()))
+
+
+def test_file_with_what_is_not_supported_names_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(_module: object, file: Path) -> None:
+        b = ModelBuilder((6,))
+        onnx.save(b.model(b.op("NonZero", "x")), file)
+
+    with fake_torch(monkeypatch, export) as module:
+        sentence = refused(module(mlp()))
+    assert sentence.startswith("Module Module as ONNX: Node ")
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("end", ["Neg", "Relu"])
+def test_file_that_computes_something_else_is_noticed(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    with fake_torch(monkeypatch, lambda _, file: onnx.save(mlp(end), file)) as module:
+        assert refused(module(mlp())) == (
+            "Module Module and the network read from its ONNX file differ in their outputs; export it with "
+            "torch.onnx.export and compare the file with the module."
+        )
+
+
+@pytest.mark.skipif(
+    find_spec("torch") is None, reason="PyTorch is not installed: pip install 'spikeloom[train]'"
+)
+@pytest.mark.parametrize("kind", ["mlp", "lenet", "resnet", "mobile"])
+def test_modules_of_pytorch_load(kind: str) -> None:
+    from sim_tests.generators.torch_modules import module_of
+
+    module, shape = module_of(kind)
+    x = np.random.default_rng(1).normal(size=(5, *shape))
+    network = load_network(module, x)
+    assert module.training
+    report = spikeloom.compile_network(network, x)
+    assert report.spiking.host_share == 0
