@@ -84,16 +84,8 @@ def compile_network(
     name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, code)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
-    request = Request(
-        spec=spec,
-        fits=fits(spec),
-        holds=fitting.holds,
-        strict=strict,
-        samples=given,
-        options=options or GradedOptions(),
-        say=progress or _quiet,
-    )
-    spiking = chosen.convert(network, request)
+    request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, strict=strict, say=progress or _quiet)
+    spiking = chosen.convert(network, replace(request, samples=given, options=options or GradedOptions()))
     image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
