@@ -26,7 +26,7 @@ from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
-from mapping.spiking.archive import spiking_from_arrays
+from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
@@ -64,6 +64,12 @@ class Chip:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample, without the batch dimension."""
         return self.spiking.network.shapes[self.spiking.network.input]
+
+    @property
+    def columns(self) -> int:
+        """Crossbar columns that neurons take; those of a row as long as several take as many columns each."""
+        cores = [core for core in self.image.cores if core is not None]
+        return sum(core.crossbar.shape[1] * int(core.extension) for core in cores)
 
     @cached_property
     def program_flits(self) -> int:
@@ -190,7 +196,7 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
         If it carries none, or a damaged one.
     """
     network = network_from_arrays(image.attachments)
-    if image.meta.get("code") == "graded":
+    if image.meta.get("code") in CARRIED:
         return spiking_from_arrays(image.attachments, network)
     try:
         return convert(network, _fits(image))

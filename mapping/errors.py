@@ -3,11 +3,15 @@
 
 from emu.errors import SpikeloomError
 
-__all__ = ["InfeasibleError", "MappingError", "UnknownFormError", "UnsupportedModelError"]
+__all__ = ["InfeasibleError", "MappingError", "OptionError", "UnknownFormError", "UnsupportedModelError"]
 
 
 class MappingError(SpikeloomError):
     """Root of every error that `mapping` raises on purpose."""
+
+
+class OptionError(MappingError):
+    """An option asks for what the chosen core does not have."""
 
 
 class UnsupportedModelError(MappingError):

@@ -21,8 +21,9 @@ from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
-from mapping.spiking.archive import spiking_to_arrays
+from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
@@ -84,18 +85,29 @@ def compile_network(
     name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, code)
     fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
-    request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, strict=strict, say=progress or _quiet)
-    spiking = chosen.convert(network, replace(request, samples=given, options=options or GradedOptions()))
-    image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
+    request = Request(
+        spec=spec,
+        fits=fits(spec),
+        holds=fitting.holds,
+        strict=strict,
+        samples=given,
+        options=options or GradedOptions(),
+        say=progress or _quiet,
+    )
+    with stage("convert"):
+        spiking = chosen.convert(network, request)
+    with stage("emit"):
+        image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
-    carried = network_to_arrays(network) if chosen.exact else _carried(spiking)
+    carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
     image = replace(
         image,
         meta={**image.meta, **facts, **scale, **_left(spiking)},
         attachments={**image.attachments, **carried},
     )
-    require(image, spiking)
+    with stage("check"):
+        require(image, spiking)
     return Chip(image=image, spiking=spiking)
 
 

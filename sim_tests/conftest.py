@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["data_dir", "engine_missing", "require_engine", "seed"]
+__all__ = ["BROWSERS", "data_dir", "engine_missing", "require_engine", "seed"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""Commands of the browser that a report's page is shown in, the first that is there is taken."""
 
 DEFAULT_SEED = 20210401
 _SEED = pytest.StashKey[int]()
@@ -63,12 +66,12 @@ def data_dir() -> Path:
 
 
 def engine_missing(engine: str) -> str | None:
-    """Return why a simulator cannot run here, or None when it can.
+    """Return why a simulator, or the browser, cannot run here, or None when it can.
 
     Parameters
     ----------
     engine
-        "verilator", "icarus" or "pysim".
+        "verilator", "icarus", "pysim" or "chromium".
 
     Raises
     ------
@@ -86,7 +89,11 @@ def engine_missing(engine: str) -> str | None:
         if not (shutil.which("g++") or shutil.which("clang++")):
             missing.insert(0, "a C++ compiler")
         return f"Verilator lacks {', '.join(missing)}" if missing else None
-    raise ValueError(f"engine must be verilator, icarus or pysim, not {engine!r}")
+    if engine == "chromium":
+        if find_spec("playwright") is None:
+            return "the package playwright is not installed"
+        return None if any(map(shutil.which, BROWSERS)) else "chromium is not installed"
+    raise ValueError(f"engine must be verilator, icarus, pysim or chromium, not {engine!r}")
 
 
 def require_engine(engine: str) -> None:
@@ -95,7 +102,7 @@ def require_engine(engine: str) -> None:
     Parameters
     ----------
     engine
-        "verilator", "icarus" or "pysim".
+        "verilator", "icarus", "pysim" or "chromium".
     """
     reason = engine_missing(engine)
     if reason is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: the whole chain on the network and the digits that install with the project."""
+"""The demo: the whole chain on the networks and the digits that install with the project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from mapping.chip import Chip, Inference
-from mapping.datasets.load import Dataset, load_data, scaled
+from mapping.codes.graded.convert import GradedOptions
+from mapping.datasets.calibration import calibration_data
+from mapping.datasets.load import CALIBRATION, Dataset, load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.load import load_network
@@ -29,6 +31,12 @@ __all__ = ["CORE", "run_demo"]
 
 CORE = "small"
 """Core size of the demo: small enough to simulate its RTL, so that the network spreads over ten cores."""
+
+FLOAT = "digits-float"
+"""The ordinary network."""
+
+GRADED = GradedOptions(bits=5, digits=3)
+"""How it is quantised: the payload of the small core holds five bits and a sign."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +56,7 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
 
     Parameters
     ----------
-    out : folder for ``digits.spikeloom``, ``verification.json``, ``verilog/`` and ``report.json``.
+    out : folder for ``verilog/``, and of each network the image, what was verified, and the report.
     images : digits run in RTL in lock step.
     sim : simulator, or ``auto``.
     """
@@ -62,12 +70,60 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     console.print(f"6 Verilog  {len(written)} files in {out / 'verilog'}")
     with status("writing the report"):
         report = _report(emulated, json.loads(proof.read_text()))
-    write_text(out / "report.json", report.to_json())
-    console.print(f"7 report   {out / 'report.json'}")
+    _tell(report, out / "report", 7)
+    return _run_float(emulated.chip, out, images, sim)
+
+
+def _tell(report: Report, place: Path, link: int) -> None:
+    """Write a report as JSON and as a page, and print it."""
+    data, page = (place.with_suffix(suffix) for suffix in (".json", ".html"))
+    write_text(data, report.to_json())
+    write_text(page, report.to_html())
+    console.print(f"{f'{link} report':<10} {data}, as a page {page}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
     console.print(layer_table(report.targets[0]))
+
+
+def _run_float(first: Chip, out: Path, images: int, sim: str) -> int:
+    """Run an ordinary float network on a chip like the first one, in the graded code, all layers on it."""
+    image, proof = out / f"{FLOAT}.spikeloom", out / f"{FLOAT}-verification.json"
+    network = load_network(FLOAT)
+    data, scale = scaled(load_data("digits"), "auto", network)
+    calibration, _ = scaled(calibration_data("digits", CALIBRATION, 0), scale, network)
+    spec = first.image.spec
+    with status("compiling a float network"):
+        chip = compile_network(
+            network,
+            core=CORE,
+            mesh=(spec.width, spec.height),
+            scaling=scale,
+            samples=calibration.x,
+            options=GRADED,
+        )
+        chip.save(image)
+    console.print(
+        f"8 float    an ordinary network, {GRADED.bits} bits an activation, {GRADED.digits} digits a weight; "
+        f"on the host: {', '.join(chip.spiking.host_layers) or 'nothing'}"
+    )
+    console.print(f"9 RTL      {images} images in lock step on a chip of the same size, image {image}")
+    if code := verify_image(image, "digits", images, {"--sim": sim, "--json": proof}):
+        return code
+    with status("emulating the float network, cycle-exact"):
+        activity = observe(chip.spiking, data)
+        part = report_machine(chip, data, load_target("loom"), activity)
+    report = Report(
+        model=FLOAT,
+        data=data.name,
+        input=scale,
+        seed=0,
+        targets=[part],
+        float32=activity.single,
+        verification=json.loads(proof.read_text()),
+    )
+    _tell(report, out / FLOAT, 10)
+    console.print(f"Open {out / FLOAT}.html in a browser to see these figures drawn.")
     return 0
 
 
@@ -121,7 +177,7 @@ def _show_emulation(emulated: _Emulated, image: Path) -> None:
 def _report(emulated: _Emulated, verification: Mapping[str, Any]) -> Report:
     chip, data, totals = emulated.chip, emulated.data, RunTotals()
     activity = observe(chip.spiking, data)
-    totals.add(data, emulated.cycles.result, emulated.cycles.logits)
+    totals.add(chip, data, emulated.cycles)
     parts = [
         report_machine(chip, data, load_target("loom"), activity, totals=totals),
         report_closed_form(chip.spiking, activity, load_target("kuang2021")),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,20 @@ from emu.trace import RunResult
 from mapping.chip import Chip
 from mapping.datasets.load import Dataset, load_data, scale_text, scaled
 from mapping.diagnosis.difference import Difference
-from mapping.diagnosis.findings import DIFFERENCE, WARNING, Finding, find, image_findings
+from mapping.diagnosis.finding import DIFFERENCE, WARNING, Finding
+from mapping.diagnosis.findings import find, image_findings
+from mapping.diagnosis.input_order import InputOrder, check_input_order
 from mapping.diagnosis.input_scale import InputScale, Scaling
 from mapping.diagnosis.layers import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
+from mapping.diagnosis.losses import find_losses
+from mapping.diagnosis.options import Trial, settings, try_options
 from mapping.errors import MappingError
 from mapping.layout.host_tables import stimulus_for
+from mapping.model.load import load_network
+from spikeloom.conversion import Asked, Converter
 from spikeloom.files import check_places, write_text
-from spikeloom.structure import Subject, open_subject, show_structure
+from spikeloom.losses import loss_json, loss_table, order_json
+from spikeloom.structure import Subject, open_image, open_model, show_structure
 from spikeloom.table import Table
 from spikeloom.terminal import console, number, share, status
 
@@ -49,18 +56,32 @@ _COLOURS = {DIFFERENCE: "red", WARNING: "yellow"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What data showed: their name, how they were scaled (``--input``, and in words), and the diagnosis."""
+    """What data showed.
+
+    Parameters
+    ----------
+    data, scale, told : str
+        Their name, how they were scaled (``--input``), and that in words.
+    diagnosis : Diagnosis
+        What each layer did.
+    order : InputOrder or None
+        What other orders of the input give.
+    trials : tuple of Trial
+        Other conversions that were tried, the one that is inspected first; empty if none was.
+    """
 
     data: str
     scale: str
     told: str
     diagnosis: Diagnosis
+    order: InputOrder | None = None
+    trials: tuple[Trial, ...] = ()
 
 
 def inspect(
     source: str,
     *,
-    core: str | None = None,
+    asked: Asked | None = None,
     data: str | None = None,
     samples: int | None = None,
     how: str | None = None,
@@ -79,8 +100,12 @@ def inspect(
         raise MappingError("Give --data too: --input, --samples and --json are about what layers do on data.")
     check_places(json_file)
     with status("reading") as say:
-        subject = open_subject(source, core=core)
-        study = None if data is None else _study(subject, load_data(data).first(samples), how, say)
+        given = None if data is None else load_data(data).first(samples)
+        if source.endswith(".spikeloom"):
+            subject = open_image(source)
+        else:
+            subject = open_model(_model(source, data, given, how, asked or Asked()), say)
+        study = None if given is None else _study(subject, given, how, say)
     findings = _findings(subject, study)
     if json_file is not None and study is not None:
         write_text(json_file, inspection_json(subject, study, findings))
@@ -88,9 +113,20 @@ def inspect(
     return int(any(finding.level == DIFFERENCE for finding in findings))
 
 
+def _model(source: str, data: str | None, given: Dataset | None, how: str | None, asked: Asked) -> Converter:
+    """Return what converts a model with samples of the data, scaled as is asked for."""
+    network = load_network(source)
+    chosen = how if given is None else scaled(given, how or "auto", network)[1]
+    return Converter(network=network, asked=asked, data=data, how=chosen)
+
+
 def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str], None]) -> Study:
-    chip, spiking = subject.chip, subject.spiking
-    given, chosen = chip.prepare(data, how) if chip else scaled(data, how or "auto", spiking.network)
+    chip, spiking, converter = subject.chip, subject.spiking, subject.converter
+    if converter is not None:
+        given, chosen = scaled(data, converter.how or "auto", spiking.network)
+    else:
+        given, chosen = cast("Chip", chip).prepare(data, how)
+    asked = how or (chip.image.meta.get("scaling") if chip and converter is None else None)
     diagnosis = diagnose(
         spiking,
         given.x,
@@ -100,7 +136,28 @@ def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str]
         scaling=Scaling(how=chosen, pixels=data.pixels),
         progress=say,
     )
-    return Study(data=data.name, scale=chosen, told=scale_text(data, chosen), diagnosis=diagnosis)
+    say("trying other orders of the input")
+    order = check_input_order(spiking.network, data, chosen, asked)
+    return Study(
+        data=data.name,
+        scale=chosen,
+        told=scale_text(data, chosen, asked),
+        diagnosis=diagnosis,
+        order=order,
+        trials=_trials(subject, diagnosis, order, given),
+    )
+
+
+def _trials(
+    subject: Subject, diagnosis: Diagnosis, order: InputOrder | None, given: Dataset
+) -> tuple[Trial, ...]:
+    """Try options that may help a model, unless its input or a layer is wrong, which no option mends."""
+    converter, attribution = subject.converter, diagnosis.attribution
+    elsewhere = diagnosis.input_scale.better or (order is not None and order.better)
+    if converter is None or attribution is None or elsewhere:
+        return ()
+    ways = settings(converter.asked.setting, attribution, converter.spec, converter.available)
+    return try_options(subject.spiking, ways, converter.spiking, given.x, given.y)
 
 
 def _emulator(subject: Subject) -> Emulate | None:
@@ -116,7 +173,10 @@ def _emulator(subject: Subject) -> Emulate | None:
 
 
 def _findings(subject: Subject, study: Study | None) -> list[Finding]:
-    found = [] if study is None else find(study.diagnosis)
+    found = []
+    if study is not None:
+        losses = find_losses(subject.spiking, study.diagnosis, study.order, study.trials)
+        found = find(study.diagnosis, losses)
     if subject.chip is None:
         return found
     return [*image_findings(subject.chip.image, subject.spiking, subject.violations), *found]
@@ -127,9 +187,12 @@ def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) ->
     if study is not None:
         diagnosis = study.diagnosis
         console.print(activity_table(diagnosis, study.data))
-        console.print(comparison_table(diagnosis))
+        if diagnosis.network is not None or diagnosis.image is not None:
+            console.print(comparison_table(diagnosis))
         console.print(operations_table(diagnosis))
         console.print(sums_table(diagnosis))
+        if diagnosis.attribution is not None:
+            console.print(loss_table(diagnosis.attribution))
         console.print(f"Input: {study.told}")
         work = share(subject.spiking.host_share)
         console.print(f"{_accuracies(diagnosis)} ({work} of the multiply-adds on the host)")
@@ -231,6 +294,8 @@ def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding])
         "image_output": _difference(diagnosis.image_output),
         "layers": [_layer(layer) for layer in diagnosis.layers],
         "input_scale": _input_scale(diagnosis.input_scale),
+        "input_order": order_json(study.order),
+        "attribution": loss_json(diagnosis.attribution, study.trials),
         "violations": None if chip is None else _violations(subject),
         "errors": diagnosis.errors,
         "findings": [

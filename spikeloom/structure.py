@@ -4,32 +4,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emu.container import load_image
 from emu.image import CoreImage
 from emu.spec import CoreSpec
 from mapping.chip import Chip, carried_network
-from mapping.codes.convert import convert
 from mapping.diagnosis.findings import TABLE_KINDS
-from mapping.flow import compile_network
 from mapping.layout.check import Violation, check
-from mapping.model.load import load_network
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
+from spikeloom.conversion import Converter
 from spikeloom.table import Table
 from spikeloom.terminal import console, number, share
 
-__all__ = ["Subject", "core_table", "network_table", "open_subject", "show_structure"]
+__all__ = ["Subject", "core_table", "network_table", "open_image", "open_model", "show_structure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
-    """What is inspected: a network, and an image of it with what the check found, if there is one."""
+    """What is inspected: a network, and an image of it with what the check found, if there is one.
+
+    ``converter`` makes the network of the model again, and is None for an image.
+    """
 
     spiking: SpikingNetwork
     chip: Chip | None = None
     violations: tuple[Violation, ...] = ()
+    converter: Converter | None = None
 
     @property
     def readable(self) -> bool:
@@ -37,17 +39,20 @@ class Subject:
         return self.chip is not None and not any(v.kind in TABLE_KINDS for v in self.violations)
 
 
-def open_subject(source: str, *, core: str | None = None) -> Subject:
-    """Read a model, compiling it if a core size is given, or an image, which may differ from its network."""
-    if source.endswith(".spikeloom"):
-        image = load_image(source)
-        spiking = carried_network(image, source)
-        found = tuple(check(image, spiking))
-        return Subject(spiking=spiking, chip=Chip(image=image, spiking=spiking), violations=found)
-    if core is None:
-        return Subject(spiking=convert(load_network(source)))
-    chip = compile_network(load_network(source), core=core)
-    return Subject(spiking=chip.spiking, chip=chip)
+def open_image(source: str) -> Subject:
+    """Read an image, which may differ from its network."""
+    image = load_image(source)
+    spiking = carried_network(image, source)
+    found = tuple(check(image, spiking))
+    return Subject(spiking=spiking, chip=Chip(image=image, spiking=spiking), violations=found)
+
+
+def open_model(converter: Converter, say: Callable[[str], None]) -> Subject:
+    """Convert a model, and compile it if a core size is asked for."""
+    if converter.asked.core is None:
+        return Subject(spiking=converter.spiking(converter.asked.setting, say), converter=converter)
+    chip = converter.chip(say)
+    return Subject(spiking=chip.spiking, chip=chip, converter=converter)
 
 
 def show_structure(subject: Subject) -> None:

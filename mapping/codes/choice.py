@@ -12,6 +12,7 @@ from emu.spec import CoreSpec
 from mapping.codes.candidates import find_candidates
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions, convert_graded
+from mapping.codes.int8.convert import convert_int8, is_integer
 from mapping.codes.obstacles import Fits, Holds, anything_fits, anything_holds
 from mapping.errors import MappingError
 from mapping.model.network import Network
@@ -106,12 +107,28 @@ class Graded:
         )
 
 
-CODES: dict[str, Code] = {code.name: code for code in (ScatterAndGather(), Graded())}
+class Int8:
+    """An activation of a quantised network is one packet with its integer."""
+
+    name = "int8"
+    exact = True
+
+    def convert(self, network: Network, request: Request) -> SpikingNetwork:
+        """Return the integer network, equal to the quantised network on every activation."""
+        return convert_int8(
+            network, request.spec, fits=request.fits, holds=request.holds, strict=request.strict
+        )
+
+
+CODES: dict[str, Code] = {code.name: code for code in (ScatterAndGather(), Graded(), Int8())}
 """Every code by name."""
 
 
 def code_of(network: Network, name: str = AUTO) -> Code:
-    """Return a code by name; ``auto`` is scatter-and-gather if a layer is made for it, else graded.
+    """Return a code by name.
+
+    ``auto`` is scatter-and-gather if a layer is made for it, else int8 if the network is quantised, else
+    graded.
 
     Raises
     ------
@@ -119,8 +136,11 @@ def code_of(network: Network, name: str = AUTO) -> Code:
         If there is no code of that name.
     """
     if name == AUTO:
-        candidates, others = find_candidates(prepare(network))
-        return CODES["graded" if others and not candidates else "scatter-and-gather"]
+        candidates, obstacles = find_candidates(prepare(network))
+        if candidates or not obstacles:
+            return CODES["scatter-and-gather"]
+        return CODES["int8" if is_integer(network) else "graded"]
     if name not in CODES:
-        raise MappingError(f"Code must be auto, {' or '.join(CODES)}, not {name!r}.")
+        *others, last = AUTO, *CODES
+        raise MappingError(f"Code must be {', '.join(others)} or {last}, not {name!r}.")
     return CODES[name]

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ladder", "find_ladder", "requantisation_thresholds"]
+__all__ = ["Ladder", "find_ladder", "find_ladder_between", "requantisation_thresholds"]
 
 Ints = NDArray[np.int64]
 
@@ -66,10 +66,6 @@ def requantisation_thresholds(scale: Fraction, low: int, high: int) -> Ints:
 def find_ladder(thresholds: Ints, low: int, payload_bits: int) -> Ladder | None:
     """Return a ladder with T_j = ``thresholds`` for j = low + 1, low + 2 and so on, or None if there is none.
 
-    For a step a and ties, T_j asks that a j + B + ties (j odd) 2^(F - P) lies from T_j 2^F to
-    T_j 2^F + 2^F - 1: every j bounds B = theta_0 2^F + b from both sides. A step is within
-    2^F / (n - 1) of the mean distance of the thresholds; all of these are tried at once.
-
     Parameters
     ----------
     thresholds
@@ -86,24 +82,62 @@ def find_ladder(thresholds: Ints, low: int, payload_bits: int) -> Ladder | None:
     >>> find_ladder(np.array([2, 4, 9]), 0, 4) is None
     True
     """
-    n, fraction = len(thresholds), 2 * payload_bits
+    return find_ladder_between(thresholds, thresholds, low, payload_bits)
+
+
+def find_ladder_between(least: Ints, most: Ints, low: int, payload_bits: int) -> Ladder | None:
+    """Return a ladder with ``least`` <= T_j <= ``most`` for j = low + 1 and so on, or None if none is found.
+
+    For a step a and ties, T_j asks that a j + B + ties (j odd) 2^(F - P) lies from least_j 2^F to
+    most_j 2^F + 2^F - 1: every j bounds B = theta_0 2^F + b from both sides. A step is near the mean distance
+    of the thresholds, as near as their bounds are; these steps are tried all at once.
+
+    Parameters
+    ----------
+    least, most
+        int64 (n,), neither decreasing. Thresholds whose bounds lie far apart, as those that no sum reaches,
+        bound a ladder but do not tell its step.
+    low, payload_bits
+        As of `find_ladder`.
+    """
+    n, fraction = len(least), 2 * payload_bits
     if n == 0:
         return Ladder(first=0, step=0, offset=0, ties=0, payload_bits=payload_bits)
     j = np.arange(low + 1, low + 1 + n, dtype=np.int64)
-    wide = thresholds << fraction
-    mean, around = int(wide[-1] - wide[0]) // max(n - 1, 1), (1 << fraction) // max(n - 1, 1) + 1
+    below, above = least << fraction, (most << fraction) + (1 << fraction) - 1
+    mean, around = _step_between(least, most, fraction)
     for ties in (0, 1):
         even = ties * (j & 1) << payload_bits
-        steps = np.arange(max(0, mean - around), mean + around + 1, dtype=np.int64)
-        steps = steps[steps >= ties << payload_bits]
-        fixed = wide - even - j * steps[:, None]
-        least, most = fixed.max(axis=1), fixed.min(axis=1) + (1 << fraction) - 1
-        fit = np.flatnonzero(least <= most)
+        steps = np.unique(np.linspace(max(1, mean - around), mean + around, _MOST_STEPS).astype(np.int64))
+        steps = steps[steps >= max(1, ties << payload_bits)]
+        lowest = (below - even - j * steps[:, None]).max(axis=1)
+        highest = (above - even - j * steps[:, None]).min(axis=1)
+        fit = np.flatnonzero(lowest <= highest)
         if len(fit):
-            at = fit[np.argmax((most - least)[fit])]
-            base = int(least[at] + most[at]) // 2
+            at = fit[np.argmax((highest - lowest)[fit])]
+            base = int(lowest[at] + highest[at]) // 2
             first, offset = base >> fraction, base & (1 << fraction) - 1
             return Ladder(
                 first=first, step=int(steps[at]), offset=offset, ties=ties, payload_bits=payload_bits
             )
     return None
+
+
+_MOST_STEPS = 4097
+"""Steps tried for one ladder."""
+
+_CLOSE = 8
+"""Times the closest bounds up to which bounds tell a step."""
+
+
+def _step_between(least: Ints, most: Ints, fraction: int) -> tuple[int, int]:
+    """Return the middle of the steps to try, and how far they lie around it, in units of 2^-F."""
+    apart = most - least
+    known = np.flatnonzero(apart <= _CLOSE * (apart.min() + 1))
+    first, last = int(known[0]), int(known[-1])
+    if first == last:
+        return max(1, int(apart[first])) << fraction, 1 << fraction
+    middle = (least + most) << fraction - 1
+    mean = int(middle[last] - middle[first]) // (last - first)
+    slack = int(apart[first] + apart[last]) + 2 << fraction
+    return mean, slack // (2 * (last - first)) + 1

@@ -7,7 +7,7 @@ import numpy as np
 
 from mapping.datasets.load import CALIBRATION, Dataset, load_data
 
-__all__ = ["calibration_data"]
+__all__ = ["calibration_data", "calibration_size"]
 
 _TRAINED = ("digits", "mnist", "fashion")
 """Data of which a part is for training."""
@@ -35,6 +35,17 @@ def calibration_data(source: str, samples: int | None = None, seed: int = 0) -> 
     count = min(samples or CALIBRATION, len(data.x))
     chosen = np.sort(np.random.default_rng(seed).choice(len(data.x), count, replace=False))
     return replace(data, x=data.x[chosen], y=None)
+
+
+def calibration_size(source: str) -> int:
+    """Return how many samples `calibration_data` can take of data, at most.
+
+    Raises
+    ------
+    MappingError
+        As `mapping.datasets.load.load_data`.
+    """
+    return len(load_data(_training(source)).x)
 
 
 def _training(source: str) -> str:

@@ -208,11 +208,25 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
 
 
-def scale_text(data: Dataset, how: str) -> str:
-    """Return a way to scale pixels, and that it changed nothing where the data are no bytes of pixels."""
-    if data.pixels or how not in {"raw", "unit"}:
+def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
+    """Return a way to scale pixels, and on what it rests where nobody chose it.
+
+    Parameters
+    ----------
+    data : Dataset
+        Data as they were loaded.
+    how : str
+        What `scaled` chose.
+    asked : str, optional
+        What it was asked for; by default ``auto``.
+    """
+    if how not in {"raw", "unit"}:
         return how
-    return f"{how} (values, no bytes of pixels: taken as they are)"
+    if not data.pixels:
+        return f"{how} (values, no bytes of pixels: taken as they are)"
+    if data.y is None and asked in {None, "auto"}:
+        return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
+    return how
 
 
 def check_scale(how: object) -> str:

@@ -74,7 +74,10 @@ def _check_names(path: Path, sizes: Mapping[str, int], required: tuple[str, ...]
     there = ", ".join(name.removesuffix(".npy") for name in sizes) or "nothing"
     for name in required:
         if f"{name}.npy" not in sizes:
-            raise MappingError(f"Data file {path} has no array {name}, only {there[:200]}.")
+            raise MappingError(
+                f"Data file {path} has no array {name}, only {there[:200]}; store the samples under that "
+                f"name, and labels as y, with numpy.savez('data.npz', {name}=samples, y=labels)."
+            )
 
 
 def _array(archive: zipfile.ZipFile, name: str, sizes: Mapping[str, int]) -> NDArray[Any]:

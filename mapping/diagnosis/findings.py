@@ -2,12 +2,12 @@
 """What a diagnosis and a check mean, in sentences."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from emu.image import SystemImage
 from mapping.diagnosis.difference import Difference
+from mapping.diagnosis.finding import DIFFERENCE, NOTE, WARNING, Finding, percent
 from mapping.diagnosis.input_scale import GAIN, InputScale, ScaleCandidate, factor_text
 from mapping.diagnosis.layers import Diagnosis, LayerDiagnosis
 from mapping.layout.check import Violation
@@ -15,42 +15,20 @@ from mapping.layout.emit import PLACED
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.quantisers import Lists
 
-__all__ = ["DIFFERENCE", "NOTE", "TABLE_KINDS", "WARNING", "Finding", "find", "image_findings"]
-
-DIFFERENCE = "difference"
-"""Level: the image does not compute its network."""
-
-WARNING = "warning"
-"""Level: probably not what the user wants."""
-
-NOTE = "note"
-"""Level: good to know."""
+__all__ = ["TABLE_KINDS", "find", "image_findings"]
 
 TABLE_KINDS = frozenset({"metadata", "placed-table"})
 """Kinds of violations with which the activations of an image cannot be told apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One sentence: its ``level``, ``kind``, and the layer and neuron it is about, if it is about one.
-
-    ``neuron`` is the flat index in the layer's output.
-    """
-
-    level: str
-    kind: str
-    text: str
-    layer: str | None = None
-    neuron: int | None = None
-
-
-def find(diagnosis: Diagnosis) -> list[Finding]:
-    """Return what a diagnosis shows, differences first, then warnings, then notes."""
+def find(diagnosis: Diagnosis, losses: Sequence[Finding] = ()) -> list[Finding]:
+    """Return what a diagnosis shows, with what is lost: differences first, then warnings, then notes."""
     found = [
         *_differences(diagnosis),
         *_input_scale(diagnosis.input_scale),
         *_layers(diagnosis),
         *_precision(diagnosis),
+        *losses,
     ]
     order = (DIFFERENCE, WARNING, NOTE)
     return sorted(found, key=lambda finding: order.index(finding.level))
@@ -68,13 +46,13 @@ def _place(difference: Difference, was: str, now: str) -> str:
 
 def _differences(diagnosis: Diagnosis) -> Iterator[Finding]:
     network, image = diagnosis.network, diagnosis.image
-    if network.different == 0:
+    if network is not None and network.different == 0:
         text = (
             f"The spiking network equals the quantised network on all {network.compared} activations: "
             "accuracy lost before conversion cannot be found here."
         )
         yield Finding(level=NOTE, kind="network-equal", text=text)
-    else:
+    elif network is not None:
         text = (
             f"The spiking network differs from the float64 network in {network.different} of "
             f"{network.compared} activations; {_place(network, 'network', 'spiking network')}. "
@@ -104,10 +82,6 @@ def _at_first(difference: Difference, level: str, kind: str, text: str) -> Findi
     return Finding(level=level, kind=kind, text=text, layer=layer, neuron=neuron)
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
 def _input_scale(scale: InputScale) -> Iterator[Finding]:
     own, better = scale.own, scale.better
     where = f"on the first {scale.samples} samples"
@@ -121,7 +95,7 @@ def _input_scale(scale: InputScale) -> Iterator[Finding]:
     elif scale.stuck:
         text = (
             f"The data seem to have the wrong scale for this model: {where} {_state(own, own)} and "
-            f"{_percent(own.constant_share)} of its neurons never change, and no factor tried is better; "
+            f"{percent(own.constant_share)} of its neurons never change, and no factor tried is better; "
             "compare the data with those of the training."
         )
         yield Finding(level=WARNING, kind="input-scale", text=text, layer=INPUT)
@@ -129,10 +103,10 @@ def _input_scale(scale: InputScale) -> Iterator[Finding]:
 
 def _state(candidate: ScaleCandidate, other: ScaleCandidate) -> str:
     """Return what one of two candidates gives: the accuracy, and the activations where it says too little."""
-    ends = f"{_percent(candidate.ends)} of the encoder's activations are at 0 or at the top"
+    ends = f"{percent(candidate.ends)} of the encoder's activations are at 0 or at the top"
     if candidate.accuracy is None or other.accuracy is None:
         return ends
-    accuracy = f"accuracy is {_percent(candidate.accuracy)}"
+    accuracy = f"accuracy is {percent(candidate.accuracy)}"
     return accuracy if abs(candidate.accuracy - other.accuracy) >= GAIN else f"{accuracy} and {ends}"
 
 
@@ -167,7 +141,7 @@ def _why_silent(layer: LayerDiagnosis) -> str:
 def _precision(diagnosis: Diagnosis) -> Iterator[Finding]:
     differing = [layer for layer in diagnosis.layers if layer.float32_differs]
     if differing:
-        total = sum(layer.float32_differs for layer in differing)
+        total = sum(layer.float32_differs or 0 for layer in differing)
         compared = sum(layer.neurons for layer in diagnosis.layers) * diagnosis.samples
         text = (
             f"A float32 runtime gives another count for {total} of {compared} activations, first in layer "

@@ -2,6 +2,7 @@
 """Whether data have the scale that a network was trained for: try other factors and compare."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.events import THREE_SIGMA
-from mapping.model.evaluate import run
+from mapping.model.evaluate import run, run_single
 from mapping.spiking.network import SpikingNetwork
 
 __all__ = ["FACTORS", "GAIN", "InputScale", "ScaleCandidate", "Scaling", "check_input_scale", "factor_text"]
@@ -117,7 +118,8 @@ def check_input_scale(
     more of the encoder's activations are at an end of their range, one is better that puts three times as
     many inside, and makes no fewer samples right or, without labels, lets half of the neurons change. Without
     labels, and where almost nothing passes the encoder, one with which it does is better: that with the most
-    activations inside, the nearest on a tie.
+    activations inside, the nearest on a tie. Of a code that is not exact only the accuracy
+    counts, that of float32.
 
     Parameters
     ----------
@@ -137,7 +139,13 @@ def check_input_scale(
         _candidate(spiking, factor, values, y) for factor, values in scaled if np.isfinite(values).all()
     ]
     own = candidates[0]
-    better = _more_accurate(candidates, len(x)) or _wider(candidates)
+    better = _more_accurate(candidates, len(x))
+    if not spiking.exact:  # its grid was chosen on these data, which fill it at any scale
+        choice = None if better is None else (scaling or Scaling()).times(better.factor)
+        return InputScale(
+            samples=len(x), candidates=tuple(candidates), better=better, choice=choice, stuck=False
+        )
+    better = better or _wider(candidates)
     stuck = _nothing_passes(own, spiking.input_levels, len(x)) and not _right_anyway(own, y)
     if stuck and y is None:
         better = better or _freest(candidates, spiking.input_levels, len(x))
@@ -149,8 +157,11 @@ def _candidate(
     spiking: SpikingNetwork, factor: float, x: NDArray[np.float64], y: NDArray[np.int64] | None
 ) -> ScaleCandidate:
     network, encoder = spiking.network, spiking.encoder_output
-    tensors = run(network, {network.input: x}, [encoder, network.output])
+    wanted = [encoder, network.output]
+    tensors: Mapping[str, NDArray[np.floating]]
+    tensors = run(network, {network.input: x}, wanted) if spiking.exact else run_single(network, x, wanted)
     counts = np.rint(tensors[encoder] / spiking.input_scale).reshape(len(x), -1)
+    counts = np.clip(counts, spiking.input_low, spiking.input_levels)
     classes = np.argmax(tensors[network.output].reshape(len(x), -1), axis=1)
     return ScaleCandidate(
         factor=factor,

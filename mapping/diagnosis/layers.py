@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.trace import RunResult
+from mapping.diagnosis.attribution import Attribution, attribute
 from mapping.diagnosis.difference import Difference, difference
 from mapping.diagnosis.input_scale import InputScale, Scaling, check_input_scale
 from mapping.errors import MappingError
 from mapping.layout.emit import PLACED
 from mapping.layout.host_tables import counts_of, outputs_of
-from mapping.model.evaluate import run, run_single
+from mapping.model.evaluate import infer, run, run_single
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
-from mapping.spiking.simulate import decode, potentials, simulate
+from mapping.spiking.simulate import decode, encode, potentials, simulate
 
 __all__ = ["OUTPUT", "Diagnosis", "Emulate", "LayerDiagnosis", "SumRange", "diagnose"]
 
@@ -61,7 +62,8 @@ class LayerDiagnosis:
     name, kind, neurons, levels
         The layer.
     network : Difference or None
-        Spiking network against the float64 network; None for the encoder, which is part of both.
+        Spiking network against the float64 network; None for the encoder, which is part of both, and for a
+        code that is not exact.
     image : Difference or None
         Emulated image against the spiking network; None without an image, and for the encoder.
     spikes, rate : float
@@ -70,8 +72,9 @@ class LayerDiagnosis:
         Shares of activations that are 0 and at the top level.
     silent, full : int
         Neurons that are 0, and at the top level, on every sample.
-    float32_differs : int
-        Activations that are another count when the whole network is evaluated in float32.
+    float32_differs : int or None
+        Activations that are another count when the whole network is evaluated in float32; None for a code
+        that is not exact.
     sums : SumRange or None
         None for the encoder.
     operations_logical, operations_dense, operations_physical : float or None
@@ -92,7 +95,7 @@ class LayerDiagnosis:
     clipped_share: float
     silent: int
     full: int
-    float32_differs: int
+    float32_differs: int | None
     sums: SumRange | None
     operations_logical: float | None
     operations_dense: float | None
@@ -106,23 +109,28 @@ class Diagnosis:
 
     ``network`` and ``image`` sum up the layers and the output; ``output`` and ``image_output`` are the
     network's output alone. ``refused`` says why the image's output could not be read. Accuracies are None
-    without labels.
+    without labels, as is ``commonest``, the share of the commonest label. A code that is not exact has no
+    differences from the float network but an ``attribution``, which is None otherwise.
     """
 
     samples: int
     layers: tuple[LayerDiagnosis, ...]
-    output: Difference
+    output: Difference | None
     image_output: Difference | None
     ann_accuracy: float | None
     accuracy: float | None
     image_accuracy: float | None
     errors: int | None
     refused: str | None
+    commonest: float | None
     input_scale: InputScale
+    attribution: Attribution | None = None
 
     @property
-    def network(self) -> Difference:
-        """The spiking network against the float64 network."""
+    def network(self) -> Difference | None:
+        """The spiking network against the float64 network, None for a code that is not exact."""
+        if self.output is None:
+            return None
         total = Difference()
         for layer in self.layers:
             total = total if layer.network is None else total.plus(layer.network)
@@ -149,7 +157,7 @@ class _Tally:
         self.samples = self.spikes = self.zeros = self.tops = self.float32 = 0
         self.logical = self.dense = self.physical = self.saturations = 0
         self.smallest = np.full(neurons, np.iinfo(np.int32).max, np.int32)
-        self.largest = np.zeros(neurons, np.int32)
+        self.largest = np.full(neurons, np.iinfo(np.int32).min, np.int32)
         if layer is not None:
             self.low = np.full(layer.rows, np.iinfo(np.int64).max)
             self.high = np.full(layer.rows, np.iinfo(np.int64).min)
@@ -158,7 +166,7 @@ class _Tally:
         """Add the counts of a block, any shape (samples, ...)."""
         flat = counts.reshape(len(counts), -1)
         self.samples += len(flat)
-        self.spikes += int(flat.sum(dtype=np.int64))
+        self.spikes += int(np.abs(flat).sum(dtype=np.int64))
         self.zeros += int(np.count_nonzero(flat == 0))
         self.tops += int(np.count_nonzero(flat == self.levels))
         np.minimum(self.smallest, flat.min(axis=0), out=self.smallest)
@@ -182,7 +190,7 @@ class _Tally:
             never_reached=int((edges > self.high[:, None]).sum()),
         )
 
-    def result(self, *, emulated: bool) -> LayerDiagnosis:
+    def result(self, *, emulated: bool, exact: bool) -> LayerDiagnosis:
         """Return all that was added up."""
         activations, inner = self.neurons * self.samples, self.layer is not None
         return LayerDiagnosis(
@@ -190,15 +198,15 @@ class _Tally:
             kind=self.kind,
             neurons=self.neurons,
             levels=self.levels,
-            network=self.network if inner else None,
+            network=self.network if inner and exact else None,
             image=self.image if emulated and inner else None,
             spikes=self.spikes / self.samples,
             rate=self.spikes / (activations * self.levels),
             zero_share=self.zeros / activations,
             clipped_share=self.tops / activations,
-            silent=int((self.largest == 0).sum()),
+            silent=int(((self.smallest == 0) & (self.largest == 0)).sum()),
             full=int((self.smallest == self.levels).sum()),
-            float32_differs=self.float32,
+            float32_differs=self.float32 if exact else None,
             sums=self.sums(self.layer) if self.layer is not None else None,
             operations_logical=self.logical / self.samples if inner else None,
             operations_dense=self.dense / self.samples if inner else None,
@@ -226,31 +234,41 @@ class _Study:
 
     def add(self, x: NDArray[np.float64], start: int) -> None:
         """Add a block of samples, of which the first has the number ``start``."""
+        network, exact = self.spiking.network, self.spiking.exact
+        given = encode(self.spiking, x)
+        counts = simulate(self.spiking, given)
+        logits = decode(self.spiking, counts, x)
+        operations = operation_counts(self.spiking, counts)
+        for name, tally in self.tallies.items():
+            tally.add_counts(counts[name])
+            if tally.layer is not None:
+                tally.add_sums(potentials(tally.layer, counts))
+                tally.logical += int(operations[name].logical.sum())
+                tally.dense += int(operations[name].dense.sum())
+        truth = self._add_truth(x, counts, logits, start) if exact else infer(network, x)
+        self._note("ann", truth)
+        self._note("spiking", logits)
+        if self.emulate is not None and self.image is not None:
+            self._add_image(self.image, self.emulate(given), counts, logits, x, start=start)
+
+    def _add_truth(
+        self, x: NDArray[np.float64], counts: Mapping[str, Counts], logits: NDArray[np.float64], start: int
+    ) -> NDArray[np.float64]:
+        """Compare a block of an exact code with the float network; return that network's output."""
         network = self.spiking.network
         tensors = list(dict.fromkeys([*(tensor for tensor, _ in self.scales.values()), network.output]))
         truth = run(network, {network.input: x}, tensors)
         with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
             single = run_single(network, x, tensors)
-        given = np.rint(truth[self.spiking.encoder_output] / self.spiking.input_scale).astype(np.int32)
-        counts = simulate(self.spiking, given)
-        operations = operation_counts(self.spiking, counts)
         for name, (tensor, scale) in self.scales.items():
             tally, own = self.tallies[name], counts[name]
-            tally.add_counts(own)
             with np.errstate(invalid="ignore"):
                 tally.float32 += int(np.count_nonzero(np.rint(single[tensor] / scale) != own))
             if tally.layer is not None:
                 found = difference(name, truth[tensor], own * scale, start=start, unit=scale)
                 tally.network = tally.network.plus(found)
-                tally.add_sums(potentials(tally.layer, counts))
-                tally.logical += int(operations[name].logical.sum())
-                tally.dense += int(operations[name].dense.sum())
-        logits = decode(self.spiking, counts, x)
         self.output = self.output.plus(difference(OUTPUT, truth[network.output], logits, start=start))
-        self._note("ann", truth[network.output])
-        self._note("spiking", logits)
-        if self.emulate is not None and self.image is not None:
-            self._add_image(self.image, self.emulate(given), counts, logits, x, start=start)
+        return truth[network.output]
 
     def _note(self, which: str, logits: NDArray[np.float64]) -> None:
         self.classes[which].append(np.argmax(logits.reshape(len(logits), -1), axis=1))
@@ -286,21 +304,25 @@ class _Study:
         classes = np.concatenate([np.zeros(0, np.int64), *self.classes[which]])
         return None if y is None or len(classes) != len(y) else float(np.mean(classes == y))
 
-    def diagnosis(self, y: NDArray[np.int64] | None, input_scale: InputScale) -> Diagnosis:
+    def diagnosis(
+        self, y: NDArray[np.int64] | None, input_scale: InputScale, attribution: Attribution | None
+    ) -> Diagnosis:
         """Return all that was added up, for these labels."""
-        emulated = self.image is not None and self.emulate is not None
-        layers = tuple(tally.result(emulated=emulated) for tally in self.tallies.values())
+        emulated, exact = self.image is not None and self.emulate is not None, self.spiking.exact
+        layers = tuple(tally.result(emulated=emulated, exact=exact) for tally in self.tallies.values())
         return Diagnosis(
             samples=self.tallies[INPUT].samples,
             layers=layers,
-            output=self.output,
+            output=self.output if exact else None,
             image_output=self.image_output if emulated and self.refused is None else None,
             ann_accuracy=self.accuracy("ann", y),
             accuracy=self.accuracy("spiking", y),
             image_accuracy=self.accuracy("image", y),
+            commonest=None if y is None else float(np.unique(y, return_counts=True)[1].max()) / len(y),
             errors=self.errors if emulated else None,
             refused=self.refused,
             input_scale=input_scale,
+            attribution=attribution,
         )
 
 
@@ -346,4 +368,5 @@ def diagnose(
         say(f"comparing samples {part.start}..{part.stop - 1} of {len(x)}")
         study.add(x[part], part.start)
     say("trying other input scales")
-    return study.diagnosis(y, check_input_scale(spiking, x, y, scaling))
+    scale = check_input_scale(spiking, x, y, scaling)
+    return study.diagnosis(y, scale, None if spiking.exact else attribute(spiking, x, y, say))

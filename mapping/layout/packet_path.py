@@ -4,12 +4,13 @@
 The paths are the check's own: nothing that routes or emits packets imports them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GATEWAY", "Paths", "follow"]
+__all__ = ["GATEWAY", "PORTS", "Paths", "crossings", "follow"]
 
 GATEWAY = -1
 """Stands for the gateway where otherwise the index of a core stands."""
@@ -18,9 +19,12 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 N, E, S, W, L = range(5)
-_ACROSS = np.array([0, 1, 0, -1])
-_DOWN = np.array([-1, 0, 1, 0])
-_ENTRY = np.array([S, W, N, E])
+PORTS = ("north", "east", "south", "west")
+"""Names of the ports that lead out of a router, by number."""
+
+_ACROSS = np.array([0, 1, 0, -1, 0])
+_DOWN = np.array([-1, 0, 1, 0, 0])
+_ENTRY = np.array([S, W, N, E, L])
 """By output port: what is added to x and y, and the port by which the next router takes the flit."""
 
 
@@ -58,6 +62,48 @@ def _requests(x: Integers, y: Integers, port: Integers, rectangle: Integers) -> 
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Round:
+    """What becomes of every copy at the router where it is: the output that it takes, and where that leads.
+
+    ``to_host`` leave the mesh by the gateway, ``astray`` leave it anywhere else; ``stuck`` are the packets
+    of the copies that no output takes.
+    """
+
+    packet: Integers
+    router: Integers
+    output: Integers
+    to_host: Flags
+    astray: Flags
+    stuck: Integers
+
+
+def _rounds(width: int, height: int, start: Integers, rectangle: Integers) -> Iterator[_Round]:
+    """Move every copy by one router a round, until none is left."""
+    outside = start == GATEWAY
+    packet = np.arange(len(start))
+    x, y = np.where(outside, 0, start % width), np.where(outside, 0, start // width)
+    port = np.where(outside, W, L)
+    while len(packet):
+        requests = _requests(x, y, port, rectangle[packet])
+        stuck = packet[~requests.any(axis=1)]
+        flit, output = np.nonzero(requests)
+        packet, x, y = packet[flit], x[flit], y[flit]
+        to_x, to_y = x + _ACROSS[output], y + _DOWN[output]
+        to_host = (output == S) & (x == 0) & (y == height - 1)
+        inside = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height)
+        yield _Round(
+            packet=packet,
+            router=y * width + x,
+            output=output,
+            to_host=to_host,
+            astray=~inside & ~to_host,
+            stuck=stuck,
+        )
+        on = inside & (output != L)
+        packet, x, y, port = packet[on], to_x[on], to_y[on], _ENTRY[output[on]]
+
+
 def follow(width: int, height: int, start: Integers, rectangle: Integers) -> Paths:
     """Follow packets, every fork included; each round moves every flit by one router.
 
@@ -76,26 +122,30 @@ def follow(width: int, height: int, start: Integers, rectangle: Integers) -> Pat
     >>> paths.core.tolist(), paths.sunk.tolist()
     ([4, 5], [0])
     """
-    outside = start == GATEWAY
-    packet = np.arange(len(start))
-    x, y = np.where(outside, 0, start % width), np.where(outside, 0, start // width)
-    port = np.where(outside, W, L)
     arrivals, sunk = [np.zeros((2, 0), np.int64)], np.zeros(len(start), np.int64)
-    while len(packet):
-        requests = _requests(x, y, port, rectangle[packet])
-        sunk += np.bincount(packet[~requests.any(axis=1)], minlength=len(sunk))
-        flit, output = np.nonzero(requests)
-        packet, x, y = packet[flit], x[flit], y[flit]
-        here = output == L
-        leaves = (output == S) & (x == 0) & (y == height - 1)
-        arrived = here | leaves
-        core = np.where(here, y * width + x, GATEWAY)
-        arrivals.append(np.stack((packet[arrived], core[arrived])))
-        packet, x, y, output = (column[~arrived] for column in (packet, x, y, output))
-        x, y, port = x + _ACROSS[output], y + _DOWN[output], _ENTRY[output]
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        sunk += np.bincount(packet[~inside], minlength=len(sunk))
-        packet, x, y, port = (column[inside] for column in (packet, x, y, port))
+    for now in _rounds(width, height, start, rectangle):
+        for lost in (now.stuck, now.packet[now.astray]):
+            sunk += np.bincount(lost, minlength=len(sunk))
+        arrived = (now.output == L) | now.to_host
+        core = np.where(now.to_host, GATEWAY, now.router)
+        arrivals.append(np.stack((now.packet[arrived], core[arrived])))
     table = np.concatenate(arrivals, axis=1)
     packet, core = table[:, np.lexsort(table[::-1])]
     return Paths(packet=packet, core=core, sunk=sunk)
+
+
+def crossings(width: int, height: int, start: Integers, rectangle: Integers) -> Integers:
+    """Return every link that packets take, int64 (crossings, 3): packet, router, output (index of `PORTS`).
+
+    Parameters are those of `follow`. The link from router (0, height - 1) southwards leads to the host.
+
+    Examples
+    --------
+    >>> crossings(3, 2, np.array([0]), np.array([[1, 2, 1, 1]])).tolist()
+    [[0, 0, 1], [0, 1, 1], [0, 1, 2], [0, 2, 2]]
+    """
+    tables = [np.zeros((0, 3), np.int64)]
+    for now in _rounds(width, height, start, rectangle):
+        taken = (now.output != L) & ~now.astray
+        tables.append(np.column_stack((now.packet, now.router, now.output))[taken])
+    return np.concatenate(tables)

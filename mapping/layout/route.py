@@ -13,6 +13,7 @@ from mapping.layout.cut import deliveries
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement, Placer, place, smallest_mesh
 from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.stages import stage
 
 __all__ = ["Entry", "Routes", "cover", "fit", "route"]
 
@@ -176,11 +177,14 @@ def fit(
     caps: dict[str, int] = {}
     spec = with_gateway(spec, spiking)
     while True:
-        parts = partition(spiking, spec, caps=caps)
-        width, height = mesh or smallest_mesh(parts)
-        placement = placer(parts, width, height, seed=seed)
+        with stage("partition"):
+            parts = partition(spiking, spec, caps=caps)
+        with stage("place"):
+            width, height = mesh or smallest_mesh(parts)
+            placement = placer(parts, width, height, seed=seed)
         try:
-            return parts, placement, route(parts, placement)
+            with stage("route"):
+                return parts, placement, route(parts, placement)
         except InfeasibleError as error:
             layer = next((layer for layer in parts.layers if layer.name == error.layer), None)
             if error.limit != FANOUT_LIMIT or layer is None:

@@ -19,7 +19,7 @@ from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import Reals
 
-__all__ = ["evaluate", "infer", "needed_nodes", "run", "run_single"]
+__all__ = ["evaluate", "infer", "needed_nodes", "resume", "run", "run_single"]
 
 Floats = NDArray[np.float64]
 
@@ -102,6 +102,19 @@ def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[st
     with np.errstate(all="ignore"):
         values = _checked(network, network.input, x).astype(np.float32)
         return _compute(network, {network.input: values}, wanted, {})
+
+
+def resume(network: Network, given: Mapping[str, ArrayLike], wanted: Sequence[str]) -> dict[str, Reals]:
+    """Compute the wanted tensors from given ones in float32 throughout, as `run_single` does from the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a given tensor has the wrong type or shape, is not finite, or does not suffice.
+    """
+    with np.errstate(all="ignore"):
+        tensors = {name: _checked(network, name, values).astype(np.float32) for name, values in given.items()}
+        return _compute(network, dict[str, Reals](tensors), wanted, {})
 
 
 def _compute(

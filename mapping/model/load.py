@@ -13,8 +13,8 @@ from mapping.model.network import Network
 
 __all__ = ["SHIPPED", "load_network"]
 
-SHIPPED = {"digits": Path(__file__).parent / "data" / "digits.onnx"}
-"""Models that install with the project; ``digits`` was trained by ``spikeloom train digits``."""
+SHIPPED = {name: Path(__file__).parent / "data" / f"{name}.onnx" for name in ("digits", "digits-float")}
+"""Models that install with the project: of ``spikeloom train digits``, without and with ``--float``."""
 
 
 def load_network(model: object, example: NDArray[Any] | None = None) -> Network:
@@ -23,8 +23,8 @@ def load_network(model: object, example: NDArray[Any] | None = None) -> Network:
     Parameters
     ----------
     model : str, Path, Network or torch.nn.Module
-        An ``.onnx`` file, ``digits`` for the network that ships with the project, a network, which is given
-        back, or a module of PyTorch.
+        An ``.onnx`` file, ``digits`` or ``digits-float`` for one that ships with the project, a network,
+        which is given back, or a module of PyTorch.
     example : array (n, input shape), optional
         Samples of the input; a module needs them, because its shapes follow from them.
 

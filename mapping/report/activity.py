@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.trace import RunResult
-from mapping.chip import Chip
+from mapping.chip import Chip, Inference
 from mapping.datasets.load import Dataset, batches, classes, correct, largest
 from mapping.model.evaluate import infer, run_single
+from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
@@ -46,6 +46,10 @@ class RunTotals:
         Cycles of all runs; None in functional mode.
     counters : mapping
         Name -> int64 (cores,).
+    fired : int64 (cores x neurons of the fullest core,)
+        Steps in which each neuron fired, by core.
+    fed : int64 (p,)
+        How often the host fed each stimulus packet of the image.
     """
 
     mode: str = ""
@@ -56,9 +60,12 @@ class RunTotals:
     answers: list[int] = field(default_factory=list)
     elapsed: int | None = None
     counters: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    fired: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    fed: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
-    def add(self, data: Dataset, result: RunResult, logits: NDArray[np.float64]) -> None:
+    def add(self, chip: Chip, data: Dataset, inference: Inference) -> None:
         """Add a run of the chip on the samples of ``data``."""
+        result, logits = inference.result, inference.logits
         self.mode = result.mode
         self.runs += 1
         self.samples += len(data.x)
@@ -68,6 +75,11 @@ class RunTotals:
         self.elapsed = _sum(self.elapsed, result.elapsed)
         for name, values in result.counters.items():
             self.counters[name] = self.counters.get(name, 0) + values
+        most = max(core.neurons for core in chip.image.cores if core is not None)
+        neuron = result.spikes[:, 1] * most + result.spikes[:, 2]
+        self.fired = self.fired + np.bincount(neuron, minlength=most * chip.image.spec.cores)
+        fed = np.count_nonzero(inference.input_counts.reshape(len(data.x), -1), axis=0)
+        self.fed = self.fed + fed[chip.image.input_element]
 
     @property
     def accuracy(self) -> float | None:
@@ -95,7 +107,7 @@ def total_of_runs(
     """
     totals = RunTotals()
     for part, inference in chip.runs(data, cycles=cycles, progress=progress):
-        totals.add(part, inference.result, inference.logits)
+        totals.add(chip, part, inference)
     return totals
 
 
@@ -129,13 +141,15 @@ class SingleDifferences:
         answers: NDArray[np.int64],
     ) -> None:
         """Evaluate more samples; ``counts`` by layer and ``answers`` are those of float64."""
-        scales = {INPUT: (spiking.encoder_output, spiking.input_scale)}
-        scales |= {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
+        scales = {INPUT: (spiking.encoder_output, spiking.input_scale, 0)}
+        scales |= {layer.name: (layer.activation, layer.scale, layer.zero) for layer in spiking.layers}
         output = spiking.network.output
-        single = run_single(spiking.network, x, [*{tensor for tensor, _ in scales.values()} | {output}])
-        for name, (tensor, scale) in scales.items() if spiking.exact else ():
+        single = run_single(spiking.network, x, [*{tensor for tensor, *_ in scales.values()} | {output}])
+        for name, (tensor, scale, zero) in scales.items() if spiking.exact else ():
             with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
-                self.activations += int(np.count_nonzero(np.rint(single[tensor] / scale) != counts[name]))
+                self.activations += int(
+                    np.count_nonzero(np.rint(single[tensor] / scale) + zero != counts[name])
+                )
             self.compared += counts[name].size
         self.answers += int(np.count_nonzero(largest(single[output]) != answers))
 
@@ -194,15 +208,9 @@ class Activity:
     def add(self, spiking: SpikingNetwork, data: Dataset) -> None:
         """Run the network on more samples."""
         counts = simulate(spiking, encode(spiking, data.x))
-        self.samples += len(data.x)
         self.input_spikes += int(np.abs(counts[INPUT]).sum(dtype=np.int64))
-        logits, truth = decode(spiking, counts, data.x), infer(spiking.network, data.x)
-        self.correct = _sum(self.correct, correct(logits, data.y))
-        self.float_correct = _sum(self.float_correct, correct(truth, data.y))
-        self._pair(logits, truth, data.y)
-        self.classes = math.prod(logits.shape[1:]) > 1
-        self.answers += largest(logits).tolist()
-        self.float_answers += largest(truth).tolist()
+        truth = infer(spiking.network, data.x)
+        self.answer(decode(spiking, counts, data.x), truth, data.y)
         self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
@@ -213,6 +221,18 @@ class Activity:
             layer.largest = max(layer.largest, int(operations.largest.max()))
             layer.silent += int(np.count_nonzero(counts[name] == 0))
             layer.neurons += int(np.size(counts[name]))
+
+    def answer(
+        self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
+    ) -> None:
+        """Count the answers of spiking and float network to more samples, from their outputs."""
+        self.samples += len(logits)
+        self.correct = _sum(self.correct, correct(logits, labels))
+        self.float_correct = _sum(self.float_correct, correct(truth, labels))
+        self._pair(logits, truth, labels)
+        self.classes = math.prod(logits.shape[1:]) > 1
+        self.answers += largest(logits).tolist()
+        self.float_answers += largest(truth).tolist()
 
     def _pair(
         self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
@@ -235,7 +255,7 @@ class Activity:
             return None
         mean = (self.gained - self.lost) / self.samples
         variance = max(0.0, (self.gained + self.lost) / self.samples - mean**2)
-        half = 1.959964 * math.sqrt(variance / self.samples)
+        half = Z95 * math.sqrt(variance / self.samples)
         return mean, mean - half, mean + half
 
     @property
@@ -251,10 +271,14 @@ class Activity:
     @property
     def agreement(self) -> float | None:
         """Share of samples on which spiking and float network answer the same; None without classes."""
+        return self.same / self.samples if self.same is not None and self.samples else None
+
+    @property
+    def same(self) -> int | None:
+        """Samples on which spiking and float network answer the same; None without classes."""
         if not self.classes:
             return None
-        same = sum(a == b for a, b in zip(self.answers, self.float_answers, strict=True))
-        return same / self.samples if self.samples else None
+        return sum(a == b for a, b in zip(self.answers, self.float_answers, strict=True))
 
     def mean(self, name: str, what: str) -> float:
         """Return the mean per sample of one sum of a layer."""

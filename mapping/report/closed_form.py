@@ -8,7 +8,7 @@ from typing import Any
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.report.activity import Activity
-from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
 from mapping.spiking.network import TERNARY, SpikingLayer, SpikingNetwork
 from mapping.targets.files import Target
 from mapping.targets.kuang import estimate_kuang
@@ -119,11 +119,11 @@ def report_closed_form(
             "pipelined": False,
             **energy_keys(form.energy, form.latency_s, form.throughput_per_s),
             "breakdown": {
-                "units": dict(form.energy.per_unit_j),
-                "events": dict(form.energy.per_event_j),
-                "layer_energy_j": None,
+                **energy_parts(form.energy, layers=False),
                 "loading": None,
                 "layers": layer_rows(spiking, activity, None),
+                "timeline": None,
+                "mesh": None,
                 "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
                 "patches": patches,
             },

@@ -8,12 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from mapping.chip import Chip
 from mapping.report.activity import Activity
+from mapping.report.intervals import wilson
 from mapping.spiking.matrices import connections
 from mapping.spiking.network import SpikingNetwork, sources_of
 from mapping.targets.energy import EnergyBreakdown
 
-__all__ = ["MODELLED", "TARGET_KEYS", "common", "energy_keys", "layer_rows", "neurobench", "ordered"]
+__all__ = [
+    "MODELLED",
+    "TARGET_KEYS",
+    "common",
+    "energy_keys",
+    "energy_parts",
+    "layer_rows",
+    "neurobench",
+    "ordered",
+    "size_keys",
+]
 
 TARGET_KEYS = (
     "target",
@@ -21,13 +33,20 @@ TARGET_KEYS = (
     "code",
     "simulated",
     "accuracy",
+    "accuracy_low",
+    "accuracy_high",
     "ann_accuracy",
+    "ann_accuracy_low",
+    "ann_accuracy_high",
     "agreement",
+    "agreement_low",
+    "agreement_high",
     "accuracy_difference",
     "accuracy_difference_low",
     "accuracy_difference_high",
     "samples",
     "timesteps",
+    "columns",
     "cores",
     "chips",
     "neurons",
@@ -71,11 +90,12 @@ def ordered(values: Mapping[str, Any]) -> dict[str, Any]:
 def layer_rows(
     spiking: SpikingNetwork, activity: Activity, physical: Mapping[str, float] | None
 ) -> list[dict[str, Any]]:
-    """Return name, kind, spikes and the operation counts of every layer on the chip, means per inference."""
+    """Return what every layer on the chip is, its spikes and its operations, means per inference."""
     return [
         {
             "name": layer.name,
             "kind": layer.kind,
+            "digits": len(layer.strengths),
             "spikes": activity.mean(layer.name, "spikes"),
             "synaptic_operations": None if physical is None else physical[layer.name],
             "synaptic_operations_logical": activity.mean(layer.name, "logical"),
@@ -119,6 +139,9 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
     ends = ("", "_low", "_high")
     return {
         **{f"accuracy_difference{end}": value for end, value in zip(ends, difference, strict=True)},
+        **_interval("accuracy", activity.correct, activity.samples),
+        **_interval("ann_accuracy", activity.float_correct, activity.samples),
+        **_interval("agreement", activity.same, activity.samples),
         "code": spiking.code,
         "agreement": activity.agreement,
         "ann_accuracy": activity.float_accuracy,
@@ -133,6 +156,31 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "host_share": spiking.host_share,
         "host_left": [asdict(layer) for layer in spiking.left],
         "host_uncounted": list(spiking.uncounted),
+    }
+
+
+def size_keys(chip: Chip) -> dict[str, int]:
+    """Return how large a chip is."""
+    cores = sum(core is not None for core in chip.image.cores)
+    return {"timesteps": chip.period, "columns": chip.columns, "cores": cores, "chips": 1}
+
+
+def _interval(name: str, count: int | None, samples: int) -> dict[str, float | None]:
+    """Return the ends of the interval of a share under the name of its key."""
+    low, high = wilson(count, samples) or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def energy_parts(energy: EnergyBreakdown, *, layers: bool) -> dict[str, Any]:
+    """Return the energy by unit, by event and, if ``layers`` were counted, by layer, with low and high."""
+    return {
+        "units": dict(energy.per_unit_j),
+        "units_low": dict(energy.per_unit_low_j),
+        "units_high": dict(energy.per_unit_high_j),
+        "events": dict(energy.per_event_j),
+        "layer_energy_j": dict(energy.per_layer_j) if layers else None,
+        "layer_energy_j_low": dict(energy.per_layer_low_j) if layers else None,
+        "layer_energy_j_high": dict(energy.per_layer_high_j) if layers else None,
     }
 
 

@@ -28,8 +28,19 @@ from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
-from mapping.report.keys import common, energy_keys, layer_rows, neurobench, ordered
+from mapping.report.keys import (
+    common,
+    energy_keys,
+    energy_parts,
+    layer_rows,
+    neurobench,
+    ordered,
+    size_keys,
+)
+from mapping.report.mesh import mesh_of
+from mapping.report.timeline import timeline_of
 from mapping.spiking.network import SpikingNetwork
+from mapping.stages import stage
 from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches, chosen_patches
@@ -37,9 +48,6 @@ from mapping.targets.patches import Patches, chosen_patches
 __all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
 
 SCHEMA = "spikeloom.report/1"
-
-LATENCY_SAMPLES = 32
-"""Samples that are run alone, each from the first flit in to the pause token out, for the latency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,8 @@ class Report:
         How the float network differs from these figures where it is evaluated in float32.
     verification : mapping, optional
         What was compared with the hardware, and on which simulator.
+    exploration : sequence of mapping, optional
+        Bits and digits against each other, see `mapping.report.exploration.explore`.
     """
 
     model: str
@@ -69,6 +79,7 @@ class Report:
     targets: Sequence[Mapping[str, Any]]
     float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
+    exploration: Sequence[Mapping[str, Any]] | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
 
     @property
@@ -88,11 +99,25 @@ class Report:
             "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
-        return {**head, "verification": verification, "targets": [dict(target) for target in self.targets]}
+        explored = None if self.exploration is None else [dict(row) for row in self.exploration]
+        targets = [dict(target) for target in self.targets]
+        return {**head, "verification": verification, "targets": targets, "exploration": explored}
 
     def to_json(self) -> str:
         """Return the report as JSON text; the same report gives the same text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """Return the report as one HTML page that needs nothing else; see `mapping.report.page`."""
+        from mapping.report.page import render
+
+        return render(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame, as notebooks show it."""
+        from mapping.report.page import framed
+
+        return framed(self.to_html())
 
 
 def report_machine(
@@ -101,7 +126,7 @@ def report_machine(
     """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
 
     Throughput is that of samples one after the other, a new one entering when the one before has left (not
-    pipelined); latency is that of one input alone, mean of the first `LATENCY_SAMPLES`.
+    pipelined); latency is that of one input alone (`mapping.report.timeline`).
 
     Parameters
     ----------
@@ -124,28 +149,26 @@ def report_machine(
     means = {name: totals.total(name) / totals.samples for name in COUNTERS}
     events = {name: means[name] for name in table if name in means}
     events["core_cycles"] = chip.image.spec.cores * totals.elapsed / totals.samples
-    energy = estimate_energy(
-        events, seconds, chip.image.spec.cores, table, layers=_layer_events(chip, totals, table)
-    )
+    layers, physical = _layer_events(chip, totals, table), _by_layer(chip, totals, "synaptic_operations")
+    energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=layers)
+    timeline = timeline_of(chip, data, target.clock_hz)
     return ordered(
         {
             **common(chip.spiking, activity),
             "target": target.name,
             "simulated": "image",
             "accuracy": totals.accuracy,
-            "timesteps": chip.period,
-            "cores": sum(core is not None for core in chip.image.cores),
-            "chips": 1,
+            **size_keys(chip),
             "spikes": means["spikes"],
             "synaptic_operations": means["synaptic_operations"],
             "pipelined": False,
-            **energy_keys(energy, _latency(chip, data, target), 1 / seconds),
+            **energy_keys(energy, timeline[-1]["end_s"], 1 / seconds),
             "breakdown": {
-                "units": dict(energy.per_unit_j),
-                "events": dict(energy.per_event_j),
-                "layer_energy_j": dict(energy.per_layer_j),
+                **energy_parts(energy, layers=True),
                 "loading": _loading(chip, target, table),
-                "layers": layer_rows(chip.spiking, activity, _by_layer(chip, totals, "synaptic_operations")),
+                "layers": layer_rows(chip.spiking, activity, physical),
+                "timeline": timeline,
+                "mesh": mesh_of(chip, totals, target.clock_hz),
             },
             "counters": means,
             "image_digest": chip.image.digest,
@@ -202,17 +225,6 @@ def _layer_events(
     names = [name for name in _OF_A_CORE if name in table]
     parts = {name: _by_layer(chip, totals, name) for name in names}
     return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
-
-
-def _latency(chip: Chip, data: Dataset, target: Target) -> float:
-    """Return the mean time of one input alone: feeding its packets, then until the pause token leaves."""
-    times = []
-    for sample in data.x[:LATENCY_SAMPLES]:
-        stimulus = chip.stimulus(sample[None])
-        gateway = chip.machine.run(stimulus, cycles=True).gateway
-        if gateway is not None:
-            times.append(int(gateway[-1]) + len(stimulus.step))
-    return float(np.mean(times)) / target.clock_hz
 
 
 def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
@@ -370,9 +382,10 @@ class _Estimation:
             options=self.options,
             progress=self.say,
         )
-        activity = self._observed(chip.spiking)
-        self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
-        return report_machine(chip, self.data, target, activity)
+        with stage("run"):
+            activity = self._observed(chip.spiking)
+            self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+            return report_machine(chip, self.data, target, activity)
 
     def _observed(self, spiking: SpikingNetwork) -> Activity:
         """Run the network once for all targets that take the same layers."""

@@ -13,7 +13,10 @@ from mapping.model.network import Network
 from mapping.spiking.network import INPUT, HostLayer, Pool, Source, SpikingLayer, SpikingNetwork
 from mapping.spiking.quantisers import LADDER_FIELDS, Ladders, Lists, Quantiser
 
-__all__ = ["spiking_from_arrays", "spiking_to_arrays"]
+__all__ = ["CARRIED", "spiking_from_arrays", "spiking_to_arrays"]
+
+CARRIED = frozenset({"graded", "int8"})
+"""Codes of which an image carries the integer network itself, besides the float network."""
 
 GRAPH = "spiking"
 """Attachment with everything but the arrays as JSON text; array i of it is the attachment ``spiking_<i>``."""

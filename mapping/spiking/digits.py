@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["INT8", "digits_of", "largest_weight", "strengths_of"]
+__all__ = ["INT8", "MOST_DIGITS", "digits_of", "largest_weight", "strengths_of"]
+
+MOST_DIGITS = 7
+"""Digits of strengths 1, 3, 9, ... that fit 12 bits."""
 
 INT8 = (1, 3, 9, 27, 81, 127)
 """Six strengths whose digits hold every 8-bit integer, -128 .. 127."""

@@ -53,6 +53,8 @@ class EnergyBreakdown:
     per_layer_j : Mapping[str, float]
         Central value of the events counted by layer. Leakage belongs to no layer, and neither do events that
         were counted only in total, so this sums to at most ``total_j``.
+    per_unit_low_j, per_unit_high_j, per_layer_low_j, per_layer_high_j : Mapping[str, float]
+        The same with every event at its lower or upper bound.
     """
 
     total_j: float
@@ -61,6 +63,10 @@ class EnergyBreakdown:
     per_event_j: Mapping[str, float]
     per_unit_j: Mapping[str, float]
     per_layer_j: Mapping[str, float]
+    per_unit_low_j: Mapping[str, float]
+    per_unit_high_j: Mapping[str, float]
+    per_layer_low_j: Mapping[str, float]
+    per_layer_high_j: Mapping[str, float]
 
     @property
     def static_share(self) -> float | None:
@@ -113,23 +119,41 @@ def estimate_energy(
     _check_layer_sums(events, by_layer)
 
     amounts = {**events, "leakage": leaking_s}
-    per_event = {event: amount * table[event].si for event, amount in amounts.items()}
-    per_unit: dict[str, float] = {}
-    for event, energy in per_event.items():
-        per_unit[UNIT_OF_EVENT[event]] = per_unit.get(UNIT_OF_EVENT[event], 0.0) + energy
-    return EnergyBreakdown(
-        total_j=math.fsum(per_event.values()),
-        low_j=math.fsum(amount * table[event].si_low for event, amount in amounts.items()),
-        high_j=math.fsum(amount * table[event].si_high for event, amount in amounts.items()),
-        per_event_j=MappingProxyType(per_event),
-        per_unit_j=MappingProxyType(per_unit),
-        per_layer_j=MappingProxyType(
-            {
-                name: math.fsum(amount * table[event].si for event, amount in part.items())
-                for name, part in by_layer.items()
-            }
-        ),
+    joules, low, high = (
+        {event: getattr(quantity, bound) for event, quantity in table.items()}
+        for bound in ("si", "si_low", "si_high")
     )
+    return EnergyBreakdown(
+        total_j=math.fsum(_per_event(amounts, joules).values()),
+        low_j=math.fsum(_per_event(amounts, low).values()),
+        high_j=math.fsum(_per_event(amounts, high).values()),
+        per_event_j=MappingProxyType(_per_event(amounts, joules)),
+        per_unit_j=_per_unit(amounts, joules),
+        per_unit_low_j=_per_unit(amounts, low),
+        per_unit_high_j=_per_unit(amounts, high),
+        per_layer_j=_per_layer(by_layer, joules),
+        per_layer_low_j=_per_layer(by_layer, low),
+        per_layer_high_j=_per_layer(by_layer, high),
+    )
+
+
+def _per_event(amounts: Mapping[str, float], joules: Mapping[str, float]) -> dict[str, float]:
+    """Return the energy of each event."""
+    return {event: amount * joules[event] for event, amount in amounts.items()}
+
+
+def _per_unit(amounts: Mapping[str, float], joules: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the energy of each hardware unit."""
+    units: dict[str, float] = {}
+    for event, energy in _per_event(amounts, joules).items():
+        units[UNIT_OF_EVENT[event]] = units.get(UNIT_OF_EVENT[event], 0.0) + energy
+    return MappingProxyType(units)
+
+
+def _per_layer(layers: Mapping[str, Mapping[str, float]], joules: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the energy of the events of each layer."""
+    sums = {name: math.fsum(_per_event(part, joules).values()) for name, part in layers.items()}
+    return MappingProxyType(sums)
 
 
 def resized(table: Mapping[str, Quantity], described: CoreSpec, own: CoreSpec) -> Mapping[str, Quantity]:

@@ -271,6 +271,11 @@ def _locate(name_or_path: str | Path) -> Path:
         raise TypeError(f"Target must be a name or a path, not {name_or_path!r}.")
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return Path(name_or_path)
+    if name_or_path in PRESETS and name_or_path not in list_targets():
+        raise TargetError(
+            f"Target must be one of {', '.join(list_targets())} or a path that ends in .toml;"
+            f" {name_or_path!r} is a size of core, which is --core {name_or_path} in estimate and in compile."
+        )
     if name_or_path not in list_targets():
         raise TargetError(
             f"Target must be one of {', '.join(list_targets())} or a path that ends in .toml,"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantisation-aware training of the project's networks.
+"""Training of the project's networks, quantisation-aware but for `ordinary`.
 
-`recipe` trains the digits, `lenet` MNIST (PyTorch, imported only when they run); `quantisation` is what they
-share, `graph` writes layers as ONNX, `model` is the digits' network as ONNX and evaluates it.
+`recipe` and `ordinary` train the digits, `lenet` MNIST (PyTorch, imported only when they run); `quantisation`
+is what they share, `graph` writes layers as ONNX, `model` is the digits' network as ONNX and evaluates it.
 """
 
 from mapping.training.lenet import (
@@ -16,6 +16,7 @@ from mapping.training.lenet import (
     train_lenet,
 )
 from mapping.training.model import BOUND, LEVEL, TERNARY, build_model, evaluate, predict
+from mapping.training.ordinary import build_ordinary, train_ordinary
 from mapping.training.quantisation import TrainingResult, quantise, ternarise
 from mapping.training.recipe import RECIPE, TEST_START, Recipe, augment, train_digits
 
@@ -35,6 +36,7 @@ __all__ = [
     "augment",
     "build_lenet",
     "build_model",
+    "build_ordinary",
     "evaluate",
     "move",
     "predict",
@@ -42,4 +44,5 @@ __all__ = [
     "ternarise",
     "train_digits",
     "train_lenet",
+    "train_ordinary",
 ]

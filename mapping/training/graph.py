@@ -30,15 +30,20 @@ class GraphWriter:
     ----------
     parameters : mapping of str to array
         Trained values by name, "LAYER.weight" and so on; a name is stored when a layer uses it.
-    level, bound : int
-        k and B of the quantised activation; B * 2**k spikes stand for the largest one.
+    level, bound : int, optional
+        k and B of the quantised activation; B * 2**k spikes stand for the largest one. Without them the graph
+        has none.
     """
 
-    def __init__(self, *, parameters: Mapping[str, Array], level: int, bound: int) -> None:
-        values = {"levels": 2**level, "half": 0.5, "zero": 0, "most": bound * 2**level, "step": 2**-level}
-        self.arrays: dict[str, Array] = {name: np.array(v, np.float32) for name, v in values.items()}
+    def __init__(self, *, parameters: Mapping[str, Array], level: int = 0, bound: int = 0) -> None:
+        self.arrays: dict[str, Array] = {}
         self.nodes: list[onnx.NodeProto] = []
         self._parameters = parameters
+        self._notes: dict[str, str] = {}
+        if not bound:
+            return
+        values = {"levels": 2**level, "half": 0.5, "zero": 0, "most": bound * 2**level, "step": 2**-level}
+        self.arrays = {name: np.array(v, np.float32) for name, v in values.items()}
         self._notes = {"B": str(bound), "k": str(level)}
 
     def add(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:

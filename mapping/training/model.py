@@ -44,11 +44,11 @@ def build_model(parameters: Mapping[str, Array], *, notes: Mapping[str, str]) ->
 
 
 def evaluate(model: onnx.ModelProto, images: Array) -> Array:
-    """Return the logits, float64 (N, 10), of a `build_model` model for images (N, 8, 8) of values 0..16.
+    """Return the logits, float64 (N, 10), of a model written here for images (N, 8, 8) of values 0..16.
 
     Every operation is done in float64, which is what the project calls the truth of a model; a float32
     runtime may differ where a sum lies within its rounding error of a threshold. ValueError for an operator
-    that `build_model` does not write.
+    that no recipe writes.
     """
     values = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in model.graph.initializer}
     values["input"] = np.asarray(images, np.float64)[:, None]
@@ -63,7 +63,8 @@ def _apply(node: onnx.NodeProto, inputs: list[Array]) -> Array:
         case "Conv":
             padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
             windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-            y = np.tensordot(windows, rest[0], ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+            y = np.tensordot(windows, rest[0], ((1, 4, 5), (1, 2, 3))) + (rest[1] if len(rest) > 1 else 0)
+            y = y.transpose(0, 3, 1, 2)
         case "Gemm":
             y = x @ rest[0].T + (rest[1] if len(rest) > 1 else 0)
         case "BatchNormalization":
@@ -78,6 +79,8 @@ def _apply(node: onnx.NodeProto, inputs: list[Array]) -> Array:
             y = np.floor(x)
         case "Clip":
             y = np.clip(x, rest[0], rest[1])
+        case "Relu":
+            y = np.maximum(x, 0)
         case "MaxPool":
             n, c, h, w = x.shape
             y = x.reshape(n, c, h // 2, 2, w // 2, 2).max((3, 5))

@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 __all__ = [
     "RECIPE",
     "TEST_START",
+    "VALIDATION_START",
     "Recipe",
     "augment",
+    "digits_part",
     "train_digits",
 ]
 
@@ -203,7 +205,7 @@ def train_digits(
     recipe = RECIPE if epochs is None else replace(RECIPE, epochs=epochs)
     say = progress or (lambda _: None)
     import_torch()
-    x, y = _digits(0, TEST_START)
+    x, y = digits_part(0, TEST_START)
     known = slice(0, VALIDATION_START)
     trial = _fit(x[known], y[known], recipe=recipe, seed=seed, say=lambda s: say(f"validation run: {s}"))
     trial_model = build_model(trial, notes=_notes(seed, recipe))
@@ -213,7 +215,7 @@ def train_digits(
     final = _fit(x, y, recipe=recipe, seed=seed, say=lambda s: say(f"final run: {s}"))
     model = build_model(final, notes=_notes(seed, recipe))
     digest = write_model(Path(output), model)
-    x, y = _digits(TEST_START, None)
+    x, y = digits_part(TEST_START, None)
     test = accuracy(predict(model, x), y)
     say(f"test accuracy {test:.4f} on digits {TEST_START}..{TEST_START + len(y) - 1}")
     return TrainingResult(
@@ -224,8 +226,8 @@ def train_digits(
     )
 
 
-def _digits(start: int, stop: int | None) -> tuple[Array, Array]:
-    """Images float32 (N, 8, 8) of values 0..16 and labels int64 (N,) of a range of scikit-learn's digits."""
+def digits_part(start: int, stop: int | None) -> tuple[Array, Array]:
+    """Return some of scikit-learn's digits: images float32 (N, 8, 8) of values 0..16, labels int64 (N,)."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

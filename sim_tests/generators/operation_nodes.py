@@ -119,6 +119,19 @@ def _quantised(op: str, draw: Draw) -> Case:
     return _case(op, (shape,), attributes, constants)
 
 
+def _scaled_integers(op: str, draw: Draw) -> Case:
+    """Return a step of integer arithmetic, whose scales are float32."""
+    shape = _map(draw)
+    form: Shape = draw(st.sampled_from([(), shape[:1]]))
+    scales = st.floats(2.0**-10, 16.0, width=32)
+    low = draw(st.integers(-128, 0))
+    attributes: dict[str, Attribute] = {"low": low, "high": low + draw(st.integers(1, 255))}
+    if op == "AddIntegers":
+        constants = {key: np.asarray(draw(scales)) for key in ("first", "second", "scale")}
+        return _case(op, (shape, shape), attributes, constants)
+    return _case(op, (shape,), attributes, {"scale": draw(arrays(np.float64, form, elements=scales))})
+
+
 def _convolved(op: str, draw: Draw) -> Case:
     groups, fan_in = draw(st.integers(1, 2)), draw(st.integers(1, 2))
     height, width = draw(st.integers(1, 5)), draw(st.integers(1, 5))
@@ -197,6 +210,7 @@ _NODES: dict[str, Callable[[str, Draw], Case]] = {
     **dict.fromkeys(("LogSoftmax", "Softmax"), _numbers(axis=st.integers(0, 2))),
     **dict.fromkeys(("Permute", "Take"), _ordered),
     **dict.fromkeys(("Elu", "ThresholdedRelu"), _numbers(alpha=_QUARTERS)),
+    **dict.fromkeys(("AddIntegers", "Requantise", "ToInteger"), _scaled_integers),
     "BatchNormalization": _normalised,
     **dict.fromkeys(("Celu", "Swish"), _numbers(alpha=_QUARTERS.filter(bool))),
     "Clip": _numbers(low=_QUARTERS | st.just(-math.inf), high=_QUARTERS | st.just(math.inf)),

@@ -59,7 +59,7 @@ def measure(chip: Chip, data: Dataset) -> Measured:
             found.placed += counts.size
             found.misplaced += int(np.count_nonzero(counts != expected[name]))
         found.activity.add(spiking, part)
-        found.totals.add(part, run.result, run.logits)
+        found.totals.add(chip, part, run)
     return found
 
 

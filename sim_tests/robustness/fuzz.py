@@ -70,7 +70,7 @@ from sim_tests.robustness.mutations import (
     damage_toml,
     flip_byte,
 )
-from spikeloom.structure import open_subject, show_structure
+from spikeloom.structure import open_image, show_structure
 
 __all__ = ["READERS", "Tally", "fuzz", "main", "offer", "same_image", "small_chip", "small_models"]
 
@@ -144,7 +144,7 @@ def _same_core(one: CoreImage | None, other: CoreImage | None) -> bool:
 def _read_image(path: Path) -> str:
     image = load_image(path)
     with contextlib.suppress(MappingError):
-        show_structure(open_subject(str(path)))  # also one that differs from its network
+        show_structure(open_image(str(path)))  # also one that differs from its network
     try:
         chip = open_chip(path)
     except MappingError:

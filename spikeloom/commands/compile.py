@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +14,13 @@ from spikeloom.commands.options import (
     Calibrate,
     CodeName,
     Core,
+    Debug,
     Digits,
     Input,
     Model,
     Seed,
     Strict,
+    Tolerance,
     examples,
     graded_options,
     mesh_size,
@@ -52,6 +54,7 @@ DataOfScale = Annotated[
     epilog=examples(
         "spikeloom compile digits -o digits.spikeloom --core small",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --digits auto --tolerance 0.5 --debug",
     ),
 )
 def compile_(
@@ -67,31 +70,28 @@ def compile_(
     scale: Input = None,
     code: CodeName = "auto",
     bits: Bits = 8,
-    digits: Digits = 5,
+    digits: Digits = "5",
+    tolerance: Tolerance = 1.0,
     calibrate: Calibrate = 256,
+    debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
     from mapping.flow import compile_network
     from mapping.model.load import load_network
+    from mapping.stages import stage
+    from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     _check_file(output)
-    size = mesh_size(mesh)
-    with status("compiling") as say:
-        network = load_network(model)
+    size, graded = mesh_size(mesh), graded_options(bits, digits, tolerance, seed)
+    with stages_told(asked=debug), status("compiling") as say:
+        with stage("import"):
+            network = load_network(model)
         scale, told = _scale(network, data, scale)
+        given = _samples(network, data, scale, calibrate, seed)
+        place: dict[str, Any] = {"target": target, "core": core, "mesh": size, "seed": seed, "strict": strict}
         chip = compile_network(
-            network,
-            target=target,
-            core=core,
-            mesh=size,
-            seed=seed,
-            scaling=scale,
-            strict=strict,
-            code=code,
-            samples=_samples(network, data, scale, calibrate, seed),
-            options=graded_options(bits, digits, seed),
-            progress=say,
+            network, **place, scaling=scale, code=code, samples=given, options=graded, progress=say
         )
         chip.save(output)
     _show(output, chip, told)
@@ -129,7 +129,7 @@ def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | N
         return how, how
     sample = load_data(data).first(AUTO_SAMPLES)
     _, chosen = scaled(sample, how or "auto", network)
-    return chosen, scale_text(sample, chosen)
+    return chosen, scale_text(sample, chosen, how)
 
 
 def _samples(

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,18 +14,22 @@ from spikeloom.commands.options import (
     CodeName,
     Core,
     Data,
+    Debug,
     Digits,
+    Html,
     Input,
     Json,
     Model,
     Samples,
     Seed,
     Strict,
+    Tolerance,
     examples,
     graded_options,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mapping.datasets.load import Dataset
@@ -46,13 +51,24 @@ Patches = Annotated[
         "Zou et al. 2021 published.",
     ),
 ]
+Explore = Annotated[
+    bool,
+    typer.Option(
+        "--explore",
+        help="Graded code: also compare 4, 6 and 8 bits with 2, 3, 4, 5 and auto digits, in one table; "
+        "settings that no other one beats are marked.",
+    ),
+]
 
 
 @app.command(
     epilog=examples(
         "spikeloom estimate digits --data digits",
         "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --json report.json",
+        "spikeloom estimate net.onnx --data test.npz --target loom --target kuang2021 --html report.html",
         "spikeloom estimate net.onnx --data mnist:DIR --bits 4 --digits 3",
+        "spikeloom estimate net.onnx --data mnist:DIR --digits auto --tolerance 0.5",
+        "spikeloom estimate net.onnx --data mnist:DIR --explore --json report.json",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
@@ -65,38 +81,62 @@ def estimate(
     patches: Patches = None,
     code: CodeName = "auto",
     bits: Bits = 8,
-    digits: Digits = 5,
+    digits: Digits = "5",
+    tolerance: Tolerance = 1.0,
     calibrate: Calibrate = 256,
     scale: Input = None,
     samples: Samples = None,
     seed: Seed = 0,
     strict: Strict = False,
+    explore: Explore = False,
     json: Json = None,
+    html: Html = None,
+    debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.model.load import load_network
-    from mapping.report.machine import estimate as run_estimate
     from spikeloom.files import check_places
+    from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
-    check_places(json)
-    with status("reading the model") as say:
+    check_places(json, html)
+    options = graded_options(bits, digits, tolerance, seed)
+    with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        report = run_estimate(
-            load_network(model),
-            chosen,
-            target or ["loom"],
-            core=core,
-            seed=seed,
-            how=scale or "auto",
-            strict=strict,
-            patches=patches,
-            code=code,
-            calibration=calibration,
-            options=graded_options(bits, digits, seed),
-            progress=say,
-        )
-    _show(report, chosen, json)
+        common: dict[str, Any] = {
+            "core": core,
+            "seed": seed,
+            "how": scale or "auto",
+            "strict": strict,
+            "code": code,
+        }
+        common |= {"calibration": calibration, "options": options, "progress": say}
+        report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
+    _tell(report, chosen, scale, json, html)
+
+
+def _report(
+    model: str,
+    data: Dataset,
+    targets: list[str],
+    *,
+    patches: str | None,
+    explored: bool,
+    common: Mapping[str, Any],
+) -> Report:
+    """Return the report on some targets, with an exploration by the same arguments if it is asked for."""
+    from mapping.model.load import load_network
+    from mapping.report.exploration import check_exploration, explore
+    from mapping.report.machine import estimate
+    from mapping.stages import stage
+
+    with stage("import"):
+        network = load_network(model)
+    if explored:
+        check_exploration(network, targets, common["code"])
+    report = estimate(network, data, targets, patches=patches, **common)
+    if not explored:
+        return report
+    return replace(report, exploration=explore(network, data, targets[0], **common))
 
 
 def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -107,21 +147,37 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _show(report: Report, data: Dataset, json: Path | None) -> None:
-    """Write the report if it is asked for, then print it."""
-    from mapping.datasets.load import scale_text
-    from mapping.spiking.network import HostLayer
+def _tell(report: Report, data: Dataset, asked: str | None, json: Path | None, html: Path | None) -> None:
+    """Write the report where it is asked for, print it, and say where it was written."""
     from spikeloom.files import write_text
-    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+    from spikeloom.terminal import console
 
     if json is not None:
         write_text(json, report.to_json())
-    console.print(f"Input: {scale_text(data, report.input)}")
+    if html is not None:
+        write_text(html, report.to_html())
+    _show(report, data, asked)
+    for path in filter(None, (json, html)):
+        console.print(f"Report: {path}")
+
+
+def _show(report: Report, data: Dataset, asked: str | None) -> None:
+    """Print the report."""
+    from mapping.datasets.load import scale_text
+    from mapping.spiking.network import HostLayer
+    from spikeloom.exploration import exploration_notes, exploration_table
+    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+
+    console.print(f"Input: {scale_text(data, report.input, asked)}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)
     for part in report.accepted:
         console.print(layer_table(part))
+    if report.exploration is not None:
+        console.print(exploration_table(report))
+        for note in exploration_notes(report.exploration):
+            console.print(note)
     keys = ("host_layers", "host_share", "host_uncounted")
     lines = {part["target"]: host_line(*(part[key] for key in keys)) for part in report.accepted}
     same = len(set(lines.values())) == 1
@@ -130,5 +186,3 @@ def _show(report: Report, data: Dataset, json: Path | None) -> None:
     for part in report.accepted:
         for layer in part["host_left"]:
             console.print(f"{part['target']}: {HostLayer(**layer).sentence}")
-    if json is not None:
-        console.print(f"Report: {json}")

@@ -18,6 +18,7 @@ from spikeloom.commands.options import (
     Input,
     Seed,
     Strict,
+    Tolerance,
     examples,
     graded_options,
 )
@@ -66,7 +67,8 @@ def export(
     scale: Input = None,
     code: CodeName = "auto",
     bits: Bits = 8,
-    digits: Digits = 5,
+    digits: Digits = "5",
+    tolerance: Tolerance = 1.0,
     calibrate: Calibrate = 256,
 ) -> None:
     """Write what the chip computes as standard ONNX, to be checked with any runtime."""
@@ -89,7 +91,7 @@ def export(
                 scaling=scale,
                 strict=strict,
                 code=code,
-                options=graded_options(bits, digits, seed),
+                options=graded_options(bits, digits, tolerance, seed),
                 progress=say,
             ).spiking
         write_bytes(integer, integer_bytes(spiking))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,9 @@ __all__ = [
     "CodeName",
     "Core",
     "Data",
+    "Debug",
     "Digits",
+    "Html",
     "Image",
     "Input",
     "Json",
@@ -32,6 +34,7 @@ __all__ = [
     "Seed",
     "Sim",
     "Strict",
+    "Tolerance",
     "Waves",
     "examples",
     "graded_options",
@@ -39,12 +42,13 @@ __all__ = [
 ]
 
 
+_SHIPPED = ("digits", "digits-float")
 _MESH = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 
 
 def _image_file(path: Path | None) -> Path | None:
     """Refuse a model where an image is wanted, with the command that makes one of it."""
-    if path is not None and (path.suffix == ".onnx" or (path.name == "digits" and not path.exists())):
+    if path is not None and (path.suffix == ".onnx" or (path.name in _SHIPPED and not path.exists())):
         raise MappingError(
             f"{path} is a model, and this command takes an image: make one with "
             f"'spikeloom compile {path} -o {path.stem}.spikeloom'."
@@ -55,7 +59,8 @@ def _image_file(path: Path | None) -> Path | None:
 Model = Annotated[
     str,
     typer.Argument(
-        help="A model: an .onnx file, or [bold]digits[/] for the one that ships with the project."
+        help="A model: an .onnx file, or one that ships with the project, [bold]digits[/] or its ordinary "
+        "float companion [bold]digits-float[/]."
     ),
 ]
 Image = Annotated[
@@ -82,6 +87,13 @@ Input = Annotated[
         "the largest.",
     ),
 ]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Tell on standard error what every stage took, in seconds and MiB; errors have tracebacks.",
+    ),
+]
 Core = Annotated[
     str | None,
     typer.Option(
@@ -92,14 +104,26 @@ CodeName = Annotated[
     str,
     typer.Option(
         "--code",
-        help="Spike code: scatter-and-gather (ternary weights, exact), graded (ordinary weights, one packet "
-        "an activation), or auto, the one that suits the model.",
+        help="Spike code: scatter-and-gather (ternary weights, exact), int8 (quantised networks, exact), "
+        "graded (ordinary weights, one packet an activation), or auto, the one that suits the model.",
     ),
 ]
 Bits = Annotated[int, typer.Option("--bits", help="Graded code: bits of an activation, 2..8.")]
 Digits = Annotated[
-    int,
-    typer.Option("--digits", help="Graded code: digits of a weight, 1..7; 5 hold -121..121, 3 hold -13..13."),
+    str,
+    typer.Option(
+        "--digits",
+        help="Graded code: digits of a weight, 1..7; 5 hold -121..121, 3 hold -13..13; or auto, for each "
+        "layer the fewest that --tolerance allows.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        help="Digits auto: points by which the error of the outputs may grow, on the calibration samples, in "
+        "percent of the outputs' deviation.",
+    ),
 ]
 Calibrate = Annotated[
     int,
@@ -125,6 +149,10 @@ Patches = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write the report as one page for a browser, with pictures, to this file."),
+]
 Waves = Annotated[Path | None, typer.Option("--waves", help="Write the waves of the run to this .vcd file.")]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write a JUnit XML report to this file.")]
 Sim = Annotated[str, typer.Option("--sim", help="Simulator: auto, verilator, icarus or pysim.")]
@@ -135,11 +163,20 @@ def examples(*lines: str) -> str:
     return "[bold]Examples[/]\n\n" + "\n\n".join(f"  {line}" for line in lines)
 
 
-def graded_options(bits: int, digits: int, seed: int) -> GradedOptions:
-    """Return how fine the graded code is."""
-    from mapping.codes.graded.convert import GradedOptions
+def graded_options(bits: int, digits: str, tolerance: float, seed: int) -> GradedOptions:
+    """Return how fine the graded code is.
 
-    return GradedOptions(bits=bits, digits=digits, seed=seed)
+    Raises
+    ------
+    MappingError : an option is out of its range.
+    """
+    from mapping.codes.graded.convert import AUTO_DIGITS, GradedOptions
+    from mapping.spiking.digits import MOST_DIGITS
+
+    if digits != AUTO_DIGITS and re.fullmatch(f"[1-{MOST_DIGITS}]", digits) is None:
+        raise MappingError(f"Digits of a weight must be auto or 1..{MOST_DIGITS}, not {digits[:100]!r}.")
+    number: Any = digits if digits == AUTO_DIGITS else int(digits)
+    return GradedOptions(bits=bits, digits=number, seed=seed, tolerance=tolerance)
 
 
 def mesh_size(text: str | None) -> tuple[int, int] | None:

@@ -68,13 +68,14 @@ def run(
     with status("reading the image") as say:
         chip = open_chip(image)
         given = load_data(data).first(samples)
+        asked = scale or chip.image.meta.get("scaling")
         chosen, scale = chip.prepare(given, scale)
         totals, outputs = _emulate(chip, chosen, cycles=cycles, trace=trace, say=say)
     if predictions is not None:
         write_predictions(predictions, outputs, given.y)
     if json is not None:
         write_text(json, run_json(image, chip, chosen.name, scale, totals))
-    console.print(f"Input: {scale_text(given, scale)}")
+    console.print(f"Input: {scale_text(given, scale, asked)}")
     console.print(run_table(chosen.name, chip, totals))
 
 
@@ -95,7 +96,7 @@ def _emulate(
     totals, outputs = RunTotals(), []
     batch = None if trace is None else len(data.x)
     for part, inference in chip.runs(data, batch=batch, cycles=cycles, progress=tell):
-        totals.add(part, inference.result, inference.logits)
+        totals.add(chip, part, inference)
         outputs.append(inference.logits)
         if trace is not None:
             write_trace(trace, inference.result)

@@ -21,7 +21,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="train",
-    help="Train a network with quantised activations and ternary weights (needs the extra [bold]train[/]).",
+    help="Train the networks of the project (needs the extra [bold]train[/]).",
     no_args_is_help=True,
     epilog=examples("spikeloom train digits -o digits.onnx", "spikeloom train lenet --data mnist"),
 )
@@ -53,16 +53,23 @@ def _train(recipe: Callable[..., TrainingResult], output: Path) -> None:
     console.print(f"sha256 {result.digest}")
 
 
-@app.command("digits", epilog=examples("spikeloom train digits --seed 0 -o digits.onnx"))
+@app.command(
+    "digits",
+    epilog=examples("spikeloom train digits -o digits.onnx", "spikeloom train digits --float -o f.onnx"),
+)
 def train_digits_command(
     output: Output = Path("digits.onnx"),
     seed: Seed = 0,
     epochs: Epochs = None,
+    *,
+    ordinary: Annotated[
+        bool, typer.Option("--float", help="Train an ordinary network instead: float weights, Relu.")
+    ] = False,
 ) -> None:
-    """Train the demo network on digits 0..1436; the same machine and seed give the same file."""
-    from mapping.training import train_digits
+    """Train a network of the demo on digits 0..1436; the same machine and seed give the same file."""
+    from mapping.training import train_digits, train_ordinary
 
-    _train(partial(train_digits, seed=seed, epochs=epochs), output)
+    _train(partial(train_ordinary if ordinary else train_digits, seed=seed, epochs=epochs), output)
 
 
 @app.command(

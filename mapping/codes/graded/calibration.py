@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.layers import Integers, Sent, integers_of, layer_of
 from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
+from mapping.codes.graded.rounding import Elimination
 from mapping.codes.graded.structure import Structure
 from mapping.codes.graded.walk import Point
 from mapping.codes.obstacles import Fits, Obstacle
@@ -21,7 +22,7 @@ from mapping.spiking.digits import strengths_of
 from mapping.spiking.network import INPUT, SpikingLayer
 from mapping.spiking.simulate import fire, potentials
 
-__all__ = ["Calibration", "Grids"]
+__all__ = ["Calibration", "Grids", "Made"]
 
 Counts = NDArray[np.int32]
 
@@ -40,8 +41,31 @@ class Grids:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Made:
+    """A layer, the digits of its weights, and its counts on the samples."""
+
+    layer: SpikingLayer
+    digits: int
+    counts: Counts
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Last:
+    """What was found out of the activation whose layer was made last, whatever its digits are.
+
+    Before another one is made, nothing that it reads can change.
+    """
+
+    tensor: str = ""
+    grid: Grid = field(default_factory=lambda: Grid(scale=1.0, low=0, high=1))
+    known: dict[int, Elimination] = field(default_factory=dict)
+
+
 class Calibration:
     """The float network on some samples, and the layers made so far.
+
+    A layer is made once for the same digits and the same counts before it.
 
     Parameters
     ----------
@@ -72,44 +96,108 @@ class Calibration:
         wanted = dict.fromkeys([structure.root, *points, *before, *pools])
         self._values = run_single(network, samples, list(wanted))
         self._sent: dict[str, Sent] = {}
+        self._made: dict[str, Made] = {}
+        self._last = _Last()
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The activations, in the order of their layers."""
+        return tuple(self._structure.points.values())
 
     def layers(
-        self, digits: int, fits: Fits, say: Callable[[str], None]
+        self, digits: Sequence[int], fits: Fits, say: Callable[[str], None]
     ) -> tuple[list[SpikingLayer], Grid, dict[str, Obstacle]]:
         """Return the layers, the grid of what enters the chip, and what keeps some tensor off it.
 
         The layers end before the first that does not fit.
+
+        Parameters
+        ----------
+        digits : sequence of int
+            Of the weights of each layer.
+        fits : callable
+            Why a layer does not fit, or None.
+        say : callable
+            Told which layer is being made.
         """
         root = self._values[self._structure.root]
         grid = input_grid(root, most=self._spec.payload_max)
         self._sent = {self._structure.root: Sent(name=INPUT, grid=grid, counts=grid.counts(root))}
         found: list[SpikingLayer] = []
-        for point in self._structure.points.values():
-            say(f"converting {point.name}")
-            layer, counts = self._layer(point, digits)
+        other: set[str] = set()
+        for point, number in zip(self.points, digits, strict=True):
+            made = self._made.get(point.tensor)
+            if made is None or made.digits != number or not other.isdisjoint(_reads(point)):
+                say(f"converting {point.name}")
+                made = self._made[point.tensor] = self.made(point, number)
+                other.add(point.tensor)
+            layer = made.layer
             obstacle = fits(layer)
             if obstacle is not None:
                 return found, grid, {point.tensor: obstacle}
             found.append(layer)
             own = Grid(scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero)
-            self._sent[point.tensor] = Sent(name=layer.name, grid=own, counts=counts)
+            self._sent[point.tensor] = Sent(name=layer.name, grid=own, counts=made.counts)
         return found, grid, {}
 
-    def _layer(self, point: Point, digits: int) -> tuple[SpikingLayer, Counts]:
-        """Return the layer of an activation and its counts, with the bias that errs less."""
-        grid, strengths = self._grid(point), strengths_of(digits)
+    def error(self, tensors: Iterable[str], other: Made | None = None) -> float:
+        """Return how far some activations are from the float network's on the samples.
+
+        It is the root of the mean squared error, in percent of the deviation of the float values.
+
+        Parameters
+        ----------
+        tensors : iterable of str
+            The activations.
+        other : Made, optional
+            Takes the place of its layer; the layers behind it stay as they are.
+        """
+        counts = {sent.name: sent.counts for sent in self._sent.values()}
+        changed: set[str] = set()
+        if other is not None:
+            counts[other.layer.name] = other.counts
+            changed.add(other.layer.name)
+        for made in self._made.values():
+            layer = made.layer
+            if layer.name not in changed and any(source.name in changed for source in layer.sources):
+                counts[layer.name] = fire(layer, potentials(layer, counts))
+                changed.add(layer.name)
+        errors = [self._deviation(self._made[tensor].layer, counts) for tensor in tensors]
+        return 100.0 * float(np.sqrt(np.mean(errors))) if errors else 0.0
+
+    def _deviation(self, layer: SpikingLayer, counts: Mapping[str, Counts]) -> float:
+        """Return the mean squared error of an activation, divided by the variance of its float values."""
+        truth = self._values[layer.activation].astype(np.float64)
+        got = (counts[layer.name].reshape(truth.shape) - layer.zero) * layer.scale
+        return float(np.square(got - truth).mean() / (truth.var() or 1.0))
+
+    def made(self, point: Point, digits: int) -> Made:
+        """Return the layer of an activation with some digits, and with the bias that errs less.
+
+        It reads what the layers of the last call of `layers` count.
+        """
+        if self._last.tensor != point.tensor:
+            self._last = _Last(tensor=point.tensor, grid=self._grid(point))
+        grid, strengths = self._last.grid, strengths_of(digits)
         integers = integers_of(
-            point, self._sent, strengths=strengths, grid=grid, spec=self._spec, seed=self._grids.seed
+            point,
+            self._sent,
+            strengths=strengths,
+            grid=grid,
+            spec=self._spec,
+            seed=self._grids.seed,
+            known=self._last.known,
         )
         counts = {sent.name: sent.counts for sent in self._sent.values()}
+        sums = potentials(layer_of(point, integers, Grid(scale=1.0, low=0, high=1), (1,), self._spec), counts)
         made = []
-        for variant in (integers, self._corrected(point, integers, counts)):
+        for variant in (integers, self._corrected(point, integers, sums)):
             layer = layer_of(point, variant, grid, strengths, self._spec)
-            own = fire(layer, potentials(layer, counts))
+            own = fire(layer, sums)
             truth = self._values[point.tensor].reshape(own.shape)
             made.append((float(np.square(grid.values(own) - truth).mean()), layer, own))
         _, layer, own = min(made, key=lambda variant: variant[0])
-        return layer, own
+        return Made(layer=layer, digits=digits, counts=own)
 
     def _grid(self, point: Point) -> Grid:
         """Return the grid of an activation, seen behind the max-pools that read it if nothing else does."""
@@ -140,13 +228,20 @@ class Calibration:
         reads = all(grid.low == grid.zero == 0 for grid in grids)
         return reads and not point.functions and point.form.rises and bool((point.form.bias >= 0).all())
 
-    def _corrected(self, point: Point, integers: Integers, counts: Mapping[str, Counts]) -> Integers:
-        """Return the integers with a bias that gives the form the mean that it has in floats."""
-        probe = layer_of(point, integers, Grid(scale=1.0, low=0, high=1), (1,), self._spec)
-        got = potentials(probe, counts).reshape(len(self._values[point.tensor]), len(integers.unit), -1)
+    def _corrected(self, point: Point, integers: Integers, sums: NDArray[np.int64]) -> Integers:
+        """Return the integers with a bias that gives the form the mean that it has in floats.
+
+        ``sums`` are the potentials on the samples.
+        """
+        got = sums.reshape(len(self._values[point.tensor]), len(integers.unit), -1)
         mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
         truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
         return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _reads(point: Point) -> set[str]:
+    """Return the tensors that an activation reads."""
+    return {term.read.tensor for term in point.form.terms}
 
 
 def _before(point: Point) -> str:

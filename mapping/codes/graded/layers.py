@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Convolved, Matrix, Picked
 from mapping.codes.graded.ranges import Grid
-from mapping.codes.graded.rounding import clipped_scales, correlations, rounded
+from mapping.codes.graded.rounding import Elimination, clipped_scales, elimination, rounded
 from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
 from mapping.model.operations.sums import windows
@@ -22,7 +22,7 @@ from mapping.spiking.network import INPUT, Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
 from mapping.spiking.simulate import potentials, source_input
 
-__all__ = ["Integers", "Sent", "integers_of", "layer_of"]
+__all__ = ["Integers", "Sent", "integers_of", "layer_of", "whole_sums"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int32]
@@ -81,6 +81,7 @@ def integers_of(
     spec: CoreSpec,
     seed: int,
     plain: bool = False,
+    known: dict[int, Elimination] | None = None,
 ) -> Integers:
     """Round the weights of an activation.
 
@@ -100,17 +101,18 @@ def integers_of(
         Of the windows that are looked at.
     plain : bool
         Round to the nearest, without regard for correlations.
+    known : dict, optional
+        What is known of the inputs of each term from rounding it before; what is missing is added.
     """
     terms, most = _terms(point), largest_weight(strengths)
     effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]
     unit, shifts = _units(effective, most, spec, plain=plain, inputs=(point, terms, sent, seed))
     unit = _reachable(unit, point, grid, spec)
-    sources = []
-    for term, values, shift in zip(terms, effective, shifts, strict=True):
-        step, inputs = unit * (1 << shift), None
-        if not plain and not _single(values):
-            inputs = _inputs(term, sent[term.read.tensor], seed)
-        weight = _rounded(values, step, most, inputs)
+    sources, known = [], {} if known is None else known
+    for at, (term, values, shift) in enumerate(zip(terms, effective, shifts, strict=True)):
+        if not plain and not _single(values) and at not in known:
+            known[at] = elimination(_inputs(term, sent[term.read.tensor], seed))
+        weight = _rounded(values, unit * (1 << shift), most, known.get(at))
         read = sent[term.read.tensor]
         sources.append(term.source(weight, read.grid.low, read.grid.high, shift, read.name))
     bias = point.form.biases().reshape(len(unit), -1)
@@ -119,7 +121,7 @@ def integers_of(
     for source, term in zip(sources, terms, strict=True):
         zero = sent[term.read.tensor].grid.zero
         if zero:
-            extra = extra - zero * _whole_sums(source, point.form.shape)
+            extra = extra - zero * whole_sums(source, point.form.shape)
     return Integers(sources=tuple(sources), unit=unit, bias=row, extra=extra)
 
 
@@ -209,15 +211,16 @@ def _inputs(term: Convolved | Matrix, read: Sent, seed: int) -> Floats:
     return np.ascontiguousarray(chosen.transpose(1, 0, 2)).astype(np.float64)
 
 
-def _rounded(values: Floats, step: Floats, most: int, inputs: Floats | None) -> NDArray[np.int64]:
+def _rounded(values: Floats, step: Floats, most: int, inputs: Elimination | None) -> NDArray[np.int64]:
     if inputs is None:
         return np.asarray(np.clip(np.rint(values / step[:, None]), -most, most), np.int64)
-    grouped = values.reshape(len(inputs), -1, values.shape[1])
-    found = rounded(grouped, step.reshape(len(inputs), -1), correlations(inputs), most)
+    groups = len(inputs.order)
+    grouped = values.reshape(groups, -1, values.shape[1])
+    found = rounded(grouped, step.reshape(groups, -1), inputs, most)
     return found.reshape(values.shape)
 
 
-def _whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return what a count of one at every input adds to the potential of every neuron, int64 (neurons,)."""
     ones = np.ones((1, math.prod(source.shape)), np.int32)
     layer = SpikingLayer(

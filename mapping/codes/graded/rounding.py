@@ -7,10 +7,12 @@ the other, and the error of each is taken up by those that are left, as far as t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clipped_scales", "correlations", "rounded"]
+__all__ = ["Elimination", "clipped_scales", "elimination", "rounded"]
 
 Floats = NDArray[np.float64]
 
@@ -20,8 +22,32 @@ _DAMPING = 0.01
 _CLIPS = np.linspace(1.0, 0.6, 17)
 
 
-def correlations(inputs: Floats) -> Floats:
-    """Return the damped correlations (groups, n, n) of inputs (groups, samples, n)."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Elimination:
+    """In which order inputs are rounded, and what is left to those that follow; of each group.
+
+    Parameters
+    ----------
+    order : int64 (groups, n)
+        The inputs, the one of the largest power first.
+    upper : float64 (groups, n, n)
+        Upper triangle whose product with itself is the inverse of the correlations, in this order.
+    """
+
+    order: NDArray[np.int64]
+    upper: Floats
+
+
+def elimination(inputs: Floats) -> Elimination:
+    """Return how errors are handed on between inputs (groups, samples, n), from their damped correlations."""
+    correlation = _correlations(inputs)
+    order = np.argsort(-np.diagonal(correlation, axis1=1, axis2=2), axis=1, kind="stable")
+    rows = np.take_along_axis(correlation, order[:, :, None], axis=1)
+    inverse = np.linalg.inv(np.take_along_axis(rows, order[:, None, :], axis=2))
+    return Elimination(order=order, upper=np.linalg.cholesky(inverse).transpose(0, 2, 1))
+
+
+def _correlations(inputs: Floats) -> Floats:
     size = inputs.shape[2]
     products = np.einsum("gsi,gsj->gij", inputs, inputs, optimize=True) / max(1, inputs.shape[1])
     power = np.trace(products, axis1=1, axis2=2) / size
@@ -53,7 +79,7 @@ def clipped_scales(weight: Floats, power: Floats, most: int) -> Floats:
     return np.where(whole > 0, best, 0.0)
 
 
-def rounded(weight: Floats, step: Floats, correlation: Floats, most: int) -> NDArray[np.int64]:
+def rounded(weight: Floats, step: Floats, inputs: Elimination, most: int) -> NDArray[np.int64]:
     """Return integers (groups, rows, n) whose multiples of ``step`` act like weights on correlated inputs.
 
     Parameters
@@ -61,16 +87,13 @@ def rounded(weight: Floats, step: Floats, correlation: Floats, most: int) -> NDA
     weight : float64 (groups, rows, n)
     step : float64 (groups, rows)
         What an integer of one stands for.
-    correlation : float64 (groups, n, n)
-        See `correlations`.
+    inputs : Elimination
+        What is known of the inputs.
     most : int
         Largest integer.
     """
-    order = np.argsort(-np.diagonal(correlation, axis1=1, axis2=2), axis=1, kind="stable")
+    order, upper = inputs.order, inputs.upper
     left = np.take_along_axis(weight, order[:, None, :], axis=2).astype(np.float64)
-    rows = np.take_along_axis(correlation, order[:, :, None], axis=1)
-    inverse = np.linalg.inv(np.take_along_axis(rows, order[:, None, :], axis=2))
-    upper = np.linalg.cholesky(inverse).transpose(0, 2, 1)
     result = np.empty(left.shape, np.int64)
     for start in range(0, left.shape[2], _BLOCK):
         end = min(start + _BLOCK, left.shape[2])

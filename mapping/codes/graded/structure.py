@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from mapping.codes.graded.rules import RULES
-from mapping.codes.graded.walk import Point, Walk
+from mapping.codes.graded.walk import Point, Rule, Walk
 from mapping.model.network import Network
 
 __all__ = ["Structure", "structure_of"]
@@ -24,7 +24,12 @@ class Structure:
 
 
 def structure_of(
-    network: Network, root: str, *, axons: int, refused: Mapping[str, str] = MappingProxyType({})
+    network: Network,
+    root: str,
+    *,
+    axons: int,
+    refused: Mapping[str, str] = MappingProxyType({}),
+    rules: Mapping[str, Rule] = RULES,
 ) -> Structure:
     """Return the activations that the chip can compute from ``root``, the tensor that enters it.
 
@@ -38,8 +43,10 @@ def structure_of(
         Inputs up to which a pool is folded into the layer that reads it.
     refused : mapping
         Tensor -> why it must not be computed on the chip.
+    rules : mapping
+        What becomes of an operation, by name.
     """
     walk = Walk(network, root, axons, refused)
     for node in network.nodes:
-        walk.take(node, RULES.get(node.op))
+        walk.take(node, rules.get(node.op))
     return Structure(root=root, points=walk.points, refused=walk.refused)

@@ -6,6 +6,7 @@ and every number taken from it is checked.
 """
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from mapping.errors import UnknownFormError, UnsupportedModelError
 from mapping.model.importers.onnx_constants import FOLDED, fold_constant
 from mapping.model.importers.onnx_external import attach_external
 from mapping.model.importers.onnx_foreign import import_foreign
+from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
+from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
 from mapping.model.network import Network, build_network
 
 __all__ = ["MAX_BYTES", "OPSETS", "load_onnx", "network_from_onnx"]
@@ -95,6 +98,15 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         tensor.
     """
     _check_names(model.graph)
+    integers = fused(model)
+    if integers is not model:
+        with suppress(UnsupportedModelError):  # then it is read as it is written
+            return _read(integers, name)
+    return _read(model, name)
+
+
+def _read(model: onnx.ModelProto, name: str) -> Network:
+    """Turn a model into a network, operator by operator."""
     opset = _check_opset(model)
     constants = _initializers(model.graph)
     input_name, batch, shape = _input(model.graph, constants)
@@ -112,6 +124,7 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         output=output,
         opset=opset,
         input_kind=_input_kind(model.graph, input_name),
+        counted=any(node.op_type in QLINEAR for node in model.graph.node),
     )
     _reorder_input(model.graph, graph)
     taken: set[str] = set()
@@ -119,6 +132,7 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         operator = _operator(node, index, taken)
         if not fold_constant(operator, graph):
             _take(node, operator, graph)
+    offer_integers(graph, output)
     return build_network(
         graph.nodes,
         name=name,
@@ -257,8 +271,10 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
     name = node.name or f"{node.op_type.lower()}_{index}"
     name = name if name not in names else f"{name}_{index}"
     names.add(name)
-    domains = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
-    standard = onnx.defs.has(node.op_type) and not node.op_type.startswith("QLinear")
+    domains: tuple[str, ...] = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
+    if node.op_type in MICROSOFT:
+        domains = ("com.microsoft",)
+    standard = onnx.defs.has(node.op_type)
     known = node.op_type in {*SUPPORTED, *QONNX, *FOLDED} or standard
     if node.domain not in domains or not known or node.op_type.endswith("Integer"):
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type

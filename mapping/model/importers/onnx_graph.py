@@ -98,11 +98,16 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Integers:
-    """What the integers of a ``QuantizeLinear`` stand for: the tensor of their real values, and how."""
+    """What the integers of a quantiser stand for.
+
+    ``real`` is the tensor of their real values, or where they are ``counted`` of the integers less their zero
+    point.
+    """
 
     real: str
     scale: NDArray[np.float64]
     zero_point: NDArray[np.float64]
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,7 +138,8 @@ class Graph:
 
     These are constants, nodes, shapes, tensors that are other names of a tensor, tensors in another order,
     and tensors of integers. ``kinds`` are the tensors that hold no real numbers, ``whole`` those whose first
-    axis is not the batch, so that they are kept in their full shape for a batch of one.
+    axis is not the batch, so that they are kept in their full shape for a batch of one. ``counted`` tells
+    whether its quantisers write integers, as in networks with operators on integers.
     """
 
     input_name: str
@@ -150,6 +156,7 @@ class Graph:
     kinds: dict[str, str] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     input_kind: str = "real"
+    counted: bool = False
 
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape

@@ -19,6 +19,7 @@ from mapping.model.importers.onnx_layout import (
     transpose,
     unsqueeze,
 )
+from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.importers.onnx_quantise import (
     bipolar,
     clip_integers,
@@ -297,6 +298,7 @@ def _last(operator: Operator, graph: Graph) -> None:
 
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     **FUNCTION_RULES,
+    **QLINEAR,
     "Add": _add,
     "ArgMax": _last,
     "AveragePool": average_pool,
@@ -365,14 +367,19 @@ def emit(operator: Operator, graph: Graph) -> None:
         _fold_clip(operator, graph)
         return
     read = [tensor for tensor in operator.inputs if tensor in graph.integers]
-    if not read or operator.op == "DequantizeLinear":
+    if not read or operator.op == "DequantizeLinear" or operator.op in QLINEAR:
         _RULES[operator.op](operator, graph)
-    elif operator.op in _PASSING and read == [operator.inputs[0]] and not graph.integers[read[0]].scale.ndim:
+    elif read == [operator.inputs[0]] and _passes(operator, graph.integers[read[0]]):
         _pass_integers(operator, graph, graph.integers[read[0]])
     else:
         raise operator.bad(
             f"reads the integers {read[0]!r} of a QuantizeLinear; put a DequantizeLinear between"
         )
+
+
+def _passes(operator: Operator, source: Integers) -> bool:
+    """Tell whether an operator may be done to real values instead of integers that stand for them."""
+    return not source.scale.ndim and operator.op in (_PASSING | {"Relu"} if source.counted else _PASSING)
 
 
 def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:

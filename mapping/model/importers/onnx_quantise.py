@@ -64,13 +64,28 @@ def quantise(operator: Operator, graph: Graph) -> None:
         "high": high - shift,
         "rounding": "half_even",
     }
-    constants = {"scale": graph.channels(operator, scale, view), "zero_point": np.array(0.0)}
-    graph.elementwise(replace(operator, outputs=(real,)), [("", "Quantise", attributes, constants)])
-    graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero_point))
+    constants = {"scale": graph.channels(operator, scale, view)}
+    if graph.counted:
+        del attributes["rounding"]
+    else:
+        constants["zero_point"] = np.array(0.0)
+    kind = "ToInteger" if graph.counted else "Quantise"
+    graph.elementwise(replace(operator, outputs=(real,)), [("", kind, attributes, constants)])
+    graph.define_integers(
+        operator, Integers(real=real, scale=scale, zero_point=zero_point, counted=graph.counted)
+    )
 
 
 def clip_integers(operator: Operator, graph: Graph, source: Integers, bounds: Mapping[str, float]) -> None:
     """Translate a ``Clip`` of the integers of a ``QuantizeLinear``: the same quantiser of a smaller range."""
+    if source.counted:
+        zero = float(source.zero_point)
+        ends: dict[str, Attribute] = {key: bound - zero for key, bound in bounds.items()}
+        real = f"{operator.outputs[0]}.real"
+        clipping = replace(operator, inputs=(source.real,), outputs=(real,))
+        graph.elementwise(clipping, [("", "Clip", ends, {})])
+        graph.define_integers(operator, replace(source, real=real))
+        return
     view = graph.view(replace(operator, inputs=(source.real,)), 0)
     node = next(node for node in graph.nodes if node.output == view.tensor)
     if node.op != "Quantise":
@@ -98,7 +113,11 @@ def dequantise(operator: Operator, graph: Graph) -> None:
     scale, zero_point = _activation_parameters(operator, graph, view)
     if not np.array_equal(scale, source.scale) or not np.array_equal(zero_point, source.zero_point):
         raise operator.bad("has another scale or zero point than the QuantizeLinear it reads")
-    graph.alias(replace(operator, inputs=(source.real,)))
+    if source.counted:
+        reading = replace(operator, inputs=(source.real,))
+        graph.elementwise(reading, [("", "Mul", {}, {"value": graph.channels(operator, scale, view)})])
+    else:
+        graph.alias(replace(operator, inputs=(source.real,)))
 
 
 def quantise_qonnx(operator: Operator, graph: Graph) -> None:
@@ -139,7 +158,9 @@ def _fold_quantise(operator: Operator, graph: Graph, value: Constant) -> Constan
     scale, zero_point = _constant_parameters(operator, graph, value.shape)
     low, high = _saturation(operator, graph)
     integers = np.rint(_real(operator, graph, value) / scale) + zero_point
-    return np.clip(integers, low, high).astype(np.int32)
+    zero = graph.optional(operator, 2)
+    kind = np.uint8 if zero is None else zero.dtype
+    return np.clip(integers, low, high).astype(kind if np.dtype(kind).name in ("int8", "uint8") else np.int32)
 
 
 def _fold_dequantise(operator: Operator, graph: Graph, value: Constant) -> Constant:

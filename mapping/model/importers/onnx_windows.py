@@ -20,6 +20,7 @@ Integers = NDArray[np.int64]
 
 __all__ = [
     "average_pool",
+    "average_sums",
     "conv",
     "global_average",
     "global_max",
@@ -167,6 +168,23 @@ def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: 
         {"value": np.array(1 / number if power else number)},
     )
     graph.chain(operator, [_ones(channels, kernel, stride, pads), divide])
+
+
+def average_sums(operator: Operator, graph: Graph) -> int:
+    """Append the sums of windows of which every one has the same number of elements; return that number."""
+    shape = _map_shape(operator, graph)
+    if operator.op == "GlobalAveragePool":
+        operator.allow()
+        graph.chain(operator, [_ones(shape[0], shape[1:], (1, 1), (0, 0, 0, 0))])
+        return math.prod(shape[1:])
+    operator.allow("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+    kernel, stride = operator.integers("kernel_shape", (0, 0)), operator.integers("strides", (1, 1))
+    pads = pads_of(operator, shape, kernel, stride, (1, 1))
+    included = pads if operator.integer("count_include_pad", 0) else (0, 0, 0, 0)
+    if _ceiled(operator, shape, kernel, stride, pads) != included:
+        raise operator.bad("averages windows of different sizes, which is not supported on integers")
+    graph.chain(operator, [_ones(shape[0], kernel, stride, pads)])
+    return math.prod(kernel)
 
 
 @_of_rows

@@ -12,6 +12,7 @@ from mapping.model.node import Node
 from mapping.model.operations.arithmetic import ARITHMETIC
 from mapping.model.operations.elementwise import applied
 from mapping.model.operations.functions import FUNCTIONS
+from mapping.model.operations.integers import INTEGERS
 from mapping.model.operations.linear import LINEAR
 from mapping.model.operations.operation import Operation, Reals
 from mapping.model.operations.others import OTHERS
@@ -20,7 +21,7 @@ from mapping.model.operations.pools import POOLS
 
 __all__ = ["MOVES", "OPERATIONS", "apply_elementwise", "rises"]
 
-_RECORDS = (*ARITHMETIC, *FUNCTIONS, *LINEAR, *PLACES, *OTHERS, *POOLS)
+_RECORDS = (*ARITHMETIC, *FUNCTIONS, *INTEGERS, *LINEAR, *PLACES, *OTHERS, *POOLS)
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {record.name: record for record in sorted(_RECORDS, key=lambda record: record.name)}

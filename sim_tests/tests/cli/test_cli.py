@@ -14,6 +14,7 @@ import pytest
 
 from emu.container import load_image
 from mapping.report.keys import TARGET_KEYS
+from sim_tests.referees.pages import read_page
 from spikeloom.cli import COMMANDS, main
 
 
@@ -143,7 +144,7 @@ BAD: tuple[tuple[list[str], str], ...] = (
     (["compile", "nosuch.onnx", "-o", "x.spikeloom"], "nosuch.onnx cannot be read"),
     (
         ["compile", "model.txt", "-o", "x.spikeloom"],
-        "Model must be digits or a file ending in .onnx, not 'model.txt'",
+        "Model must be digits, digits-float or a file ending in .onnx, not 'model.txt'",
     ),
     (
         ["compile", "digits", "-o", "x.spikeloom", "--core", "huge"],
@@ -271,7 +272,17 @@ def test_demo_runs_the_whole_chain(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert report["verification"]["equal"]
     assert report["targets"][0]["accuracy"] >= 0.97
     assert {"chip.v", "neurocore.v", "router.v", "tb"} <= {path.name for path in (out / "verilog").iterdir()}
-    assert "all equal" in capfd.readouterr().out
+    ordinary = json.loads((out / "digits-float.json").read_text())
+    (part,) = ordinary["targets"]
+    assert ordinary["verification"]["equal"]
+    assert (part["code"], part["host_share"], part["host_layers"]) == ("graded", 0.0, [])
+    assert part["accuracy"] >= 0.97
+    for name in ("report", "digits-float"):
+        page = read_page((out / f"{name}.html").read_text(encoding="utf-8"))
+        assert page.report == json.loads((out / f"{name}.json").read_text())
+    told = capfd.readouterr().out
+    assert told.count("all equal") == 2
+    assert told.endswith(f"Open {out / 'digits-float.html'} in a browser to see these figures drawn.\n")
 
 
 def test_verify_hands_its_files_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

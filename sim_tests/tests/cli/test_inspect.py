@@ -16,7 +16,8 @@ from emu.image import CoreImage, SystemImage
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, load_data
 from mapping.diagnosis.difference import First
-from mapping.diagnosis.findings import WARNING, Finding, find
+from mapping.diagnosis.finding import WARNING, Finding
+from mapping.diagnosis.findings import find
 from mapping.diagnosis.layers import Diagnosis, diagnose
 from mapping.flow import compile_network
 from mapping.model.load import load_network
@@ -47,6 +48,8 @@ KEYS = {
     "image_output",
     "layers",
     "input_scale",
+    "input_order",
+    "attribution",
     "violations",
     "errors",
     "findings",
@@ -114,6 +117,7 @@ def with_wrong_threshold(core: CoreImage, *, neuron: int, by: int, levels: int =
 
 def test_clean_model_raises_no_warning(digits: SpikingNetwork, data: Dataset) -> None:
     diagnosis = diagnose(digits, data.x, data.y)
+    assert diagnosis.network is not None
     assert [finding.kind for finding in find(diagnosis)] == ["network-equal"]
     assert find(diagnosis)[0].text == (
         f"The spiking network equals the quantised network on all {diagnosis.network.compared} activations: "
@@ -146,6 +150,7 @@ def test_clean_image_equals_its_network_and_counts_in_hardware(sound: SystemImag
 def test_diagnosis_agrees_with_simulation(digits: SpikingNetwork, data: Dataset) -> None:
     diagnosis, counts = diagnose(digits, data.x, data.y), simulate(digits, encode(digits, data.x))
     operations, together = operation_counts(digits, counts), compare(digits, data.x)
+    assert diagnosis.network is not None
     assert (diagnosis.network.compared, diagnosis.network.different) == (together.neurons, 0)
     for layer in diagnosis.layers:
         own = counts[layer.name].reshape(60, -1)
@@ -297,6 +302,7 @@ def test_float32_that_rounds_to_another_count_is_counted() -> None:
     spiking = convert(b.network(b.head(y, 1)))
     diagnosis = diagnose(spiking, np.array([[0.0], [0.5], [2.0]]))
     assert [layer.float32_differs for layer in diagnosis.layers] == [0, 1]
+    assert diagnosis.network is not None
     assert diagnosis.network.different == 0
     note = next(finding for finding in find(diagnosis) if finding.kind == "float32-differs")
     assert note.text == (
@@ -312,6 +318,7 @@ def test_spiking_network_that_differs_is_a_bug_and_named(digits: SpikingNetwork,
     wrong = dataclasses.replace(layer, quantiser=Lists(thresholds=thresholds))
     spiking = dataclasses.replace(digits, layers=(wrong, *digits.layers[1:]))
     diagnosis = diagnose(spiking, data.x, data.y)
+    assert diagnosis.network is not None
     assert isinstance(diagnosis.network.first, First)
     assert diagnosis.network.first.layer == layer.name
     assert diagnosis.network.first.got == diagnosis.network.first.expected - 1

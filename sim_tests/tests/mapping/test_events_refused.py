@@ -26,7 +26,14 @@ ONE = {"t": [0, 1], "x": [0, 1], "y": [0, 1], "p": [0, 1]}
         ({"p": [[0, 1]]}, "", "Array p of {} must hold 2 integers, one per event, not int64 (1, 2)."),
         ({"t": ["a", "b"]}, "", "Array t of {} must hold 2 numbers, one per event, not <U1 (2,)."),
         ({"y": None}, "", "Data file {} has the arrays t, x and p of events and no array y."),
-        ({"x": None}, "", "Data file {} has no array x, only t, y, p."),
+        (
+            {"x": None},
+            "",
+            (
+                "Data file {} has no array x, only t, y, p; store the samples under that name, and labels "
+                "as y, with numpy.savez('data.npz', x=samples, y=labels)."
+            ),
+        ),
         (dict.fromkeys("txyp", np.zeros(0, np.int64)), "", "Data file {} holds no events."),
         ({"x": [0, -1]}, "", "Event 1 of {} is at x -1 and y 1, outside the sensor of 1 x 2."),
         (

@@ -216,7 +216,7 @@ def test_code_follows_the_weights() -> None:
     assert code_of(mlp()).name == "graded"
     assert code_of(mlp(), "graded") is CODES["graded"]
     with pytest.raises(
-        MappingError, match=r"^Code must be auto, scatter-and-gather or graded, not 'rate'\.$"
+        MappingError, match=r"^Code must be auto, scatter-and-gather, graded or int8, not 'rate'\.$"
     ):
         code_of(mlp(), "rate")
 
@@ -228,7 +228,7 @@ def test_ordinary_network_without_samples_is_one_sentence() -> None:
 
 OPTIONS = {
     "bits": (GradedOptions(bits=9), r"^Bits of an activation must be 2\.\.8, not 9\.$"),
-    "digits": (GradedOptions(digits=0), r"^Digits of a weight must be 1\.\.7, not 0\.$"),
+    "digits": (GradedOptions(digits=0), r"^Digits of a weight must be auto or 1\.\.7, not 0\.$"),
     "payload": (GradedOptions(bits=6), r"choose at most 5 bits, or the core size medium\.$"),
     "strengths": (GradedOptions(bits=5), r"choose at most 4 digits, or the core size reference\.$"),
 }

@@ -23,17 +23,19 @@ MESSAGES: list[tuple[Build, str]] = [
             "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, DequantizeLinear, Div, "
             "Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalMaxPool, "
             "HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, LogSoftmax, MatMul, Max, MaxPool, Min, "
-            "Mish, Mul, Neg, PRelu, Pad, Pow, Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, "
-            "ReduceSum, Relu, Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, Softplus, "
-            "Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, "
-            "Upsample, and the operators of the ONNX standard, which the host evaluates."
+            "Mish, Mul, Neg, PRelu, Pad, Pow, QGemm, QLinearAdd, QLinearAveragePool, "
+            "QLinearConcat, QLinearConv, QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMatMul, "
+            "QLinearSigmoid, Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, ReduceSum, Relu, "
+            "Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, "
+            "Softplus, Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, "
+            "Unsqueeze, Upsample, and the operators of the ONNX standard, which the host evaluates."
         ),
     ),
     (
-        lambda b: b.op("QLinearConv", "x", name="q"),
+        lambda b: b.op("QLinearMul", "x", name="q", domain="com.microsoft"),
         (
-            "Node 'q' has the operator QLinearConv, which is not supported; let the quantiser write the QDQ "
-            "format instead of operators of its own."
+            "Node 'q' has the operator com.microsoft.QLinearMul, which is not supported; let the "
+            "quantiser write the QDQ format instead of operators of its own."
         ),
     ),
     (

@@ -168,6 +168,31 @@ def test_command_line_chooses_prints_and_keeps(tmp_path: Path, capsys: pytest.Ca
     assert "spikeloom: Input must be auto, raw, unit, 3sigma or MEAN,STD" in capsys.readouterr().err
 
 
+ASSUMED = "Input: unit (assumed: without labels raw and unit cannot be compared; --input says otherwise)\n"
+
+
+@pytest.mark.parametrize(("asked", "told"), [([], ASSUMED), (["--input", "raw"], "Input: raw\n")])
+def test_choice_without_labels_is_told_as_an_assumption(
+    asked: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command that reads pixels says what it took them for; what is asked for is no assumption."""
+    b, y = builder(255.0)
+    source, data, image = (str(tmp_path / name) for name in ("m.onnx", "d.npz", "i.spikeloom"))
+    onnx.save(b.model(y), source)
+    np.savez(data, x=pictures(24).x.astype(np.uint8))
+    assert main(["compile", source, "--core", "small", "-o", image]) == 0
+    for command in (
+        ["compile", source, "--core", "small", "-o", str(tmp_path / "second.spikeloom")],
+        ["run", image],
+        ["estimate", source, "--target", "kuang2021"],
+        ["inspect", image],
+        ["inspect", source],
+    ):
+        capsys.readouterr()
+        assert main([*command, "--data", data, *asked]) == 0
+        assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["mnist_lenet_andreygermanov.onnx", "mnist_conv_zoo/model.onnx"])
 def test_published_models_want_raw_pixels(name: str) -> None:
     folder = Path(os.environ.get("SPIKELOOM_DATA", ""))

@@ -9,7 +9,8 @@ import pytest
 
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset, load_data, scaled
-from mapping.diagnosis.findings import WARNING, Finding, find
+from mapping.diagnosis.finding import WARNING, Finding
+from mapping.diagnosis.findings import find
 from mapping.diagnosis.input_scale import FACTORS, Scaling, check_input_scale
 from mapping.diagnosis.layers import Diagnosis, diagnose
 from mapping.model.load import load_network

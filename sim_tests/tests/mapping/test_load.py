@@ -145,7 +145,13 @@ def test_unknown_data_are_refused(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"z": [1.0]}, "Data file {} has no array x, only z."),
+        (
+            {"z": [1.0]},
+            (
+                "Data file {} has no array x, only z; store the samples under that name, and labels as y, "
+                "with numpy.savez('data.npz', x=samples, y=labels)."
+            ),
+        ),
         ({"x": np.zeros((0, 4))}, "Array x of {} must hold numbers, one row per sample, not float64 (0, 4)."),
         ({"x": [1.0, 2.0]}, "Array x of {} must hold numbers, one row per sample, not float64 (2,)."),
         ({"x": [["a"]]}, "Array x of {} must hold numbers, one row per sample, not <U1 (1, 1)."),

@@ -163,6 +163,13 @@ def test_what_rises_never_falls(op: str, data: st.DataObject) -> None:
         assert not (before > after + 1e-12 * (1 + np.abs(after))).any()
 
 
+def test_parameter_decides_whether_an_elu_rises() -> None:
+    nodes = [make_node("f", "Elu", ["x"], "y", attributes={"alpha": alpha}) for alpha in (1.0, -1.0)]
+    rises = [OPERATIONS["Elu"].rises(node) for node in nodes]
+    falls = [bool((np.diff(apply_elementwise(node, GRID[None], axis=0)) < 0).any()) for node in nodes]
+    assert (rises[0] is not False, rises[1] is False, falls) == (True, True, [False, True])
+
+
 @pytest.mark.parametrize("op", [op for op, record in OPERATIONS.items() if record.elementwise])
 @RANDOM
 @given(data=st.data())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emu.spec import PRESETS
 from mapping.targets.files import (
     MAX_TARGET_BYTES,
     Quantity,
@@ -14,6 +15,7 @@ from mapping.targets.files import (
     load_target,
     target_text,
 )
+from spikeloom.cli import main
 
 
 def edited(tmp_path: Path, name: str, old: str, new: str) -> Path:
@@ -294,6 +296,30 @@ def test_unknown_name_lists_the_targets() -> None:
     assert str(caught.value) == (
         "Target must be one of kuang2021, loom or a path that ends in .toml, not 'lomm'."
     )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_size_of_core_given_as_target_names_the_option(name: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        load_target(name)
+    assert str(caught.value) == (
+        f"Target must be one of kuang2021, loom or a path that ends in .toml; {name!r} is a size of core, "
+        f"which is --core {name} in estimate and in compile."
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["estimate", "digits", "--data", "digits", "--samples", "2"],
+        ["compile", "digits", "-o", "digits.spikeloom"],
+    ],
+)
+def test_size_of_core_is_taken_as_that_option(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--core", "small"]) == 0
 
 
 def test_target_of_another_type_is_refused() -> None:

@@ -206,14 +206,14 @@ def test_training_never_loads_the_test_digits_before_the_file_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _torch()
-    output, load = tmp_path / "a.onnx", mapping.training.recipe._digits
+    output, load = tmp_path / "a.onnx", mapping.training.recipe.digits_part
     calls: list[tuple[int, int | None, bool]] = []
 
     def spy(start: int, stop: int | None) -> tuple[Array, Array]:
         calls.append((start, stop, output.exists()))
         return load(start, stop)
 
-    monkeypatch.setattr(mapping.training.recipe, "_digits", spy)
+    monkeypatch.setattr(mapping.training.recipe, "digits_part", spy)
     train_digits(seed=3, epochs=1, output=output)
     assert calls == [(0, TEST_START, False), (TEST_START, None, True)]
 

@@ -47,6 +47,17 @@ def labelled(first: int) -> Callable[[Path], object]:
     return read
 
 
+def named(samples: str) -> Callable[[Path], object]:
+    """Return a reader of a file with the samples under some name."""
+
+    def read(folder: Path) -> object:
+        file = folder / "data.npz"
+        file.write_bytes(npz_of({samples: np.zeros((2, 3)), "y": np.zeros(2, np.int64)}))
+        return load_data(str(file))
+
+    return read
+
+
 DATA: dict[str, Way] = {
     "give sensor=WxH too.": (of_events(":size=2x2,events=3"), of_events(":size=2x2,events=3,sensor=4x3")),
     "sort the events of each recording by time.": (
@@ -56,6 +67,7 @@ DATA: dict[str, Way] = {
     "take fewer with events=N, or": (of_events(":events=9"), of_events(":events=3")),
     "or the whole recording with events=all.": (of_events(":events=9"), of_events(":events=all")),
     "number the classes from 0.": (labelled(-1), labelled(0)),
+    "store the samples under that name, and labels as y": (named("images"), named("x")),
 }
 
 

@@ -98,7 +98,7 @@ def quantised(domain_op: str, *, bits: float = 2.0, signed: int = 0, narrow: int
 
 
 def q_linear(b: ModelBuilder) -> str:
-    return b.op("QLinearMatMul", "x")
+    return b.op("QLinearMul", "x")
 
 
 def qdq(b: ModelBuilder) -> str:

@@ -20,6 +20,8 @@ def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_engine_skips_with_a_reason(no_tools: None) -> None:
     with pytest.raises(pytest.skip.Exception, match=r"^icarus: iverilog is not installed$"):
         require_engine("icarus")
+    with pytest.raises(pytest.skip.Exception, match=r"^chromium: chromium is not installed$"):
+        require_engine("chromium")
 
 
 def test_missing_engine_fails_when_demanded(no_tools: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +37,7 @@ def test_present_engine_passes() -> None:
 
 
 def test_unknown_engine_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"^engine must be verilator, icarus or pysim, not 'vcs'$"):
+    with pytest.raises(ValueError, match=r"^engine must be verilator, icarus, pysim or chromium, not 'vcs'$"):
         engine_missing("vcs")
 
 

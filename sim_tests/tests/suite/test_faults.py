@@ -82,7 +82,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *tests: str, seconds: int = 300) -> subprocess.CompletedProcess[str]:
     """Run the named tests on the packages in a folder, without compiled kernels."""
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", "--rootdir=."]
     environment = {"PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -94,7 +94,7 @@ def run(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
         check=False,
         cwd=folder,
         env=os.environ | environment,
-        timeout=300,
+        timeout=seconds,
     )
 
 
@@ -115,8 +115,9 @@ def fault_missed(folder: Path, fault: Fault) -> str | None:
     return None
 
 
+@pytest.mark.timeout(1800)
 def test_named_tests_pass_without_a_fault(copy: Path) -> None:
-    done = run(copy, *sorted({fault.caught_by for fault in FAULTS}))
+    done = run(copy, *sorted({fault.caught_by for fault in FAULTS}), seconds=1500)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

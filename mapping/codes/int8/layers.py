@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a layer that has every count of an integer activation, or say why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.spec import CoreSpec
+from mapping.codes.graded.forms import Convolved, Matrix, Picked
+from mapping.codes.graded.layers import whole_sums
+from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.walk import Point
+from mapping.codes.int8.pairs import Weighted, weigh
+from mapping.codes.int8.units import Units, units_of
+from mapping.codes.ladders import find_ladder_between
+from mapping.codes.obstacles import Obstacle
+from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS, apply_elementwise
+from mapping.spiking.digits import INT8, largest_weight, strengths_of
+from mapping.spiking.network import Source, SpikingLayer
+from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
+
+__all__ = ["QUANTISERS", "Counted", "grid_of", "layer_of"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+QUANTISERS = frozenset({"AddIntegers", "Quantise", "Requantise", "ToInteger"})
+"""Operations that give integers times one scale."""
+
+_SPLIT = 7
+_DENSEST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """An activation as the chip sends it: the name of its layer, and its grid."""
+
+    name: str
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Weighed:
+    """Sources of a layer, what its neurons add, digits, and the bounds of thresholds (rows, counts)."""
+
+    sources: tuple[Source, ...]
+    extra: Ints
+    strengths: tuple[int, ...]
+    bounds: tuple[Ints, Ints]
+
+
+def grid_of(node: Node) -> Grid | None:
+    """Return the grid of what a quantiser gives, or None if its values are no counts times one scale."""
+    low, high = node.number("low"), node.number("high")
+    if node.op != "Quantise":
+        return Grid(scale=1.0, low=int(low), high=int(high))
+    scale, zero = node.constants["scale"], node.constants["zero_point"]
+    if scale.size != 1 or zero.size != 1 or float(zero.reshape(-1)[0]) % 1:
+        return None
+    shift = int(zero.reshape(-1)[0])
+    return Grid(scale=float(scale.reshape(-1)[0]), low=int(low) - shift, high=int(high) - shift)
+
+
+def layer_of(point: Point, sent: Mapping[str, Counted], spec: CoreSpec) -> SpikingLayer | Obstacle:
+    """Return the layer of an activation, equal to it on every input, or what keeps it off the chip."""
+    grid = _output(point, spec)
+    if isinstance(grid, Obstacle):
+        return grid
+    if point.functions[0].op == "AddIntegers":
+        return _pair_layer(point, sent, grid, spec)
+    terms = _terms(point)
+    effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]
+    units = units_of(effective, point.form.biases().reshape(len(effective[0]), -1))
+    if isinstance(units, Obstacle):
+        return units
+    strengths = _strengths(units.weights)
+    sources = [
+        source
+        for term, weight in zip(terms, units.weights, strict=True)
+        for source in _sources(term, weight, sent[term.read.tensor], strengths)
+    ]
+    extra = units.extra - _zeros(sources, sent, point)
+    reach = _reach(sources, extra, len(units.unit))
+    least = _thresholds(point, units, grid, reach)
+    weighed = _Weighed(sources=tuple(sources), extra=extra, strengths=strengths, bounds=_bounds(least, reach))
+    return _layer(point, weighed, grid, spec)
+
+
+def _output(point: Point, spec: CoreSpec) -> Grid | Obstacle:
+    """Return the grid of an activation, from zero up where it is pooled."""
+    last = next((n for n in reversed(range(len(point.functions))) if _quantises(point, n)), None)
+    grid = None if last is None else grid_of(point.functions[last])
+    if last is None or grid is None or any(n.op not in ("Clip", "Relu") for n in point.functions[last + 1 :]):
+        return Obstacle(
+            reason="its output is not quantised by one scale",
+            remedy="write QuantizeLinear and DequantizeLinear behind it",
+        )
+    low, high = grid.low, grid.high
+    for node in point.functions[last + 1 :]:
+        if node.op == "Relu":
+            low = max(low, 0)
+        else:
+            ends = [np.clip(node.number(key) / grid.scale, low, high) for key in ("low", "high")]
+            low, high = round(ends[0]), round(ends[1])
+    if not low <= 0 <= high or low == high:
+        return Obstacle(reason="its counts do not hold zero", remedy="quantise it with its zero point inside")
+    below = spec.ladder and spec.signed_ladder and not point.pooled
+    zero = 0 if below or low >= 0 else -low
+    return Grid(scale=grid.scale, low=low + zero, high=high + zero, zero=zero)
+
+
+def _quantises(point: Point, index: int) -> bool:
+    return point.functions[index].op in QUANTISERS
+
+
+def _terms(point: Point) -> list[Convolved | Matrix]:
+    """Return the terms of a form as matrices, or as convolutions if it is a map."""
+    if len(point.form.shape) == 3:
+        return [term.convolution() if isinstance(term, Picked) else term for term in point.form.terms]
+    return [term.matrix() for term in point.form.terms]
+
+
+def _effective(term: Convolved | Matrix, scale: float) -> Floats:
+    weight = term.dense() if isinstance(term, Matrix) else term.weight
+    return np.asarray(weight.reshape(len(weight), -1) * scale)
+
+
+def _strengths(weights: Sequence[Ints]) -> tuple[int, ...]:
+    """Return the fewest digits that hold all weights; of larger ones a row of the crossbar holds a part."""
+    largest = max((int(np.abs(weight).max(initial=0)) for weight in weights), default=0)
+    for digits in range(1, _DENSEST + 1):
+        if largest <= largest_weight(strengths_of(digits)):
+            return strengths_of(digits)
+    return INT8
+
+
+def _sources(
+    term: Convolved | Matrix, weight: Ints, read: Counted, strengths: tuple[int, ...]
+) -> list[Source]:
+    """Return the sources of a term; a weight beyond its digits is written as two, one of them shifted."""
+    grid = read.grid
+    if np.abs(weight).max(initial=0) <= largest_weight(strengths):
+        return [term.source(weight, grid.low, grid.high, 0, read.name)]
+    above = (weight + (1 << _SPLIT - 1)) >> _SPLIT
+    return [
+        term.source(weight - (above << _SPLIT), grid.low, grid.high, 0, read.name),
+        term.source(above, grid.low, grid.high, _SPLIT, read.name),
+    ]
+
+
+def _zeros(sources: Sequence[Source], sent: Mapping[str, Counted], point: Point) -> Ints:
+    """Return what the zeros of counts that are sent from zero up add to every potential."""
+    zero = {read.name: read.grid.zero for read in sent.values()}
+    total = np.zeros(math.prod(point.form.shape), np.int64)
+    for source in sources:
+        if zero[source.name]:
+            total += zero[source.name] * whole_sums(source, point.form.shape)
+    return total
+
+
+def _reach(sources: Sequence[Source], extra: Ints, rows: int) -> tuple[Ints, Ints]:
+    """Return the least and the largest potential of each row."""
+    low, high = extra.reshape(rows, -1).min(axis=1), extra.reshape(rows, -1).max(axis=1)
+    for source in sources:
+        down, up = source.reach()
+        low, high = low + down, high + up
+    return low, high
+
+
+def _thresholds(point: Point, units: Units, grid: Grid, reach: tuple[Ints, Ints]) -> Ints:
+    """Return for each row the least potential at which the network's own arithmetic reaches each count.
+
+    It is the lowest potential for counts that all reach, and one above the highest for those that none does.
+    """
+    low, high = reach
+    counts = np.arange(grid.low + 1, grid.high + 1)
+    below = np.repeat(low[:, None], len(counts), axis=1)
+    above = np.repeat(high[:, None] + 1, len(counts), axis=1)
+    while (below < above).any():
+        middle = (below + above) // 2
+        reached = _counts(point, units, grid, middle) >= counts
+        open_ = below < above
+        above, below = np.where(open_ & reached, middle, above), np.where(open_ & ~reached, middle + 1, below)
+    return np.asarray(below)
+
+
+def _counts(point: Point, units: Units, grid: Grid, potentials: Ints) -> Ints:
+    """Return the counts of potentials (rows, n), as the network computes them."""
+    values: NDArray[np.floating] = units.unit[:, None] * potentials + units.bias[:, None]
+    for node in point.functions:
+        values = apply_elementwise(node, values, axis=0)
+    return np.asarray(np.rint(values / grid.scale).astype(np.int64) + grid.zero)
+
+
+def _bounds(least: Ints, reach: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+    """Return between which bounds thresholds may lie that give every reachable potential its count."""
+    low, high = reach[0][:, None], reach[1][:, None]
+    far = 4 * (np.abs(low) + np.abs(high) + 1)
+    return np.where(least <= low, -far, least), np.where(least > high, far, least)
+
+
+def _layer(point: Point, weighed: _Weighed, grid: Grid, spec: CoreSpec) -> SpikingLayer:
+    """Return the layer with ladders, or with lists where some row has none."""
+    quantiser: Quantiser | None = _ladders(weighed.bounds, grid, spec) if spec.ladder else None
+    if quantiser is None:
+        grid = Grid(scale=grid.scale, low=0, high=grid.high - grid.low, zero=grid.zero - grid.low)
+        quantiser = _lists(weighed.bounds, _reach(weighed.sources, weighed.extra, point.form.shape[0]))
+    return SpikingLayer(
+        name=point.name,
+        sources=weighed.sources,
+        output_shape=point.form.shape,
+        quantiser=quantiser,
+        strengths=weighed.strengths,
+        bias=weighed.extra if weighed.extra.any() else None,
+        low=grid.low,
+        levels=grid.high,
+        activation=point.tensor,
+        scale=grid.scale,
+        zero=grid.zero,
+    )
+
+
+def _lists(bounds: tuple[Ints, Ints], reach: tuple[Ints, Ints]) -> Lists:
+    """Return the thresholds of each row, each the highest that it may be."""
+    (least, most), (low, high) = bounds, reach
+    thresholds = np.where(most <= low[:, None], ALWAYS, np.where(least > high[:, None], NEVER, most))
+    return Lists(thresholds=thresholds)
+
+
+def _ladders(bounds: tuple[Ints, Ints], grid: Grid, spec: CoreSpec) -> Ladders | None:
+    """Return a ladder for each row, equal rows looked at once, or None if a row has none."""
+    both = np.concatenate(bounds, axis=1)
+    rows, which = np.unique(both, axis=0, return_inverse=True)
+    words = np.empty((len(rows), 4), np.int64)
+    for index, row in enumerate(rows):
+        least, most = np.split(row, 2)
+        found = find_ladder_between(least, most, grid.low, spec.payload_bits)
+        if found is None:
+            return None
+        words[index] = found.first, found.step, found.offset, found.ties
+    return Ladders(words=words[which.reshape(-1)], payload_bits=spec.payload_bits)
+
+
+def _pair_layer(
+    point: Point, sent: Mapping[str, Counted], grid: Grid, spec: CoreSpec
+) -> SpikingLayer | Obstacle:
+    """Return the layer of a sum of two activations of unlike scale."""
+    node, terms = point.functions[0], _terms(point)
+    grids = [sent[term.read.tensor].grid for term in terms]
+    found = _weigh(point, node, grids, grid)
+    if found is None:
+        return Obstacle(
+            reason="no whole weights give every pair of its inputs its count",
+            remedy="quantise both inputs of the sum with one scale",
+        )
+    rows = len(_effective(terms[0], 1.0))
+    gains = [np.rint(_effective(term, 1.0)).astype(np.int64) for term in terms]
+    weights = [gain * size for gain, size in zip(gains, (found.first, found.second), strict=True)]
+    strengths = INT8
+    sources = [
+        source
+        for term, weight in zip(terms, weights, strict=True)
+        for source in _sources(term, weight, sent[term.read.tensor], strengths)
+    ]
+    extra = -_zeros(sources, sent, point)
+    bounds = tuple(np.repeat(bound[None], rows, axis=0) for bound in (found.least, found.most))
+    weighed = _Weighed(
+        sources=tuple(sources), extra=extra, strengths=strengths, bounds=(bounds[0], bounds[1])
+    )
+    return _layer(point, weighed, grid, spec)
+
+
+def _weigh(point: Point, node: Node, grids: Sequence[Grid], grid: Grid) -> Weighted | None:
+    ratio = Fraction(float(node.constants["first"])) / Fraction(float(node.constants["second"]))
+    ranges = [np.arange(g.low - g.zero, g.high - g.zero + 1) for g in grids]
+
+    def count(first: Ints, second: Ints) -> Ints:
+        inputs = [first[None].astype(np.float64), second[None].astype(np.float64)]
+        values = OPERATIONS[node.op].apply(node, inputs, first.shape, None)
+        for after in point.functions[1:]:
+            values = apply_elementwise(after, values[0], axis=0)[None]
+        return np.asarray(np.clip(values[0].astype(np.int64) + grid.zero, grid.low, grid.high))
+
+    return weigh(ratio, (ranges[0], ranges[1]), count, low=grid.low, high=grid.high)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a loss of accuracy means, in sentences: that of the input, of the float network, of the conversion."""
+
+from collections.abc import Iterator, Sequence
+
+from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, Loss, Part
+from mapping.diagnosis.finding import NOTE, WARNING, Finding, percent
+from mapping.diagnosis.input_order import InputOrder
+from mapping.diagnosis.layers import Diagnosis
+from mapping.diagnosis.options import Trial
+from mapping.spiking.network import INPUT, SpikingNetwork
+
+__all__ = ["find_losses"]
+
+_AGREES = 0.95
+"""Agreement below which a loss is a warning."""
+
+_ORDERS = {
+    "channels-reversed": "their channels in reverse (RGB for BGR)",
+    "other-layout": "their values taken from the other layout (NHWC for NCHW, or the reverse)",
+    "rows-and-columns": "rows and columns exchanged",
+}
+
+
+def find_losses(
+    spiking: SpikingNetwork, diagnosis: Diagnosis, order: InputOrder | None, trials: Sequence[Trial]
+) -> list[Finding]:
+    """Return what input, float network and conversion lose, as far as it can be told.
+
+    Parameters
+    ----------
+    spiking : SpikingNetwork
+        The converted network.
+    diagnosis : Diagnosis
+        What it did on the data.
+    order : InputOrder or None
+        Other orders of the input, if they were tried.
+    trials : sequence of Trial
+        Other conversions, the one that was diagnosed first; none if no option was tried.
+    """
+    found = [*_order(order), *_float_network(diagnosis, order)]
+    attribution = diagnosis.attribution
+    if attribution is not None:
+        found += [*_unlabelled(diagnosis), *_scale(attribution), *_loss(spiking, attribution)]
+        found += [*_options(trials)]
+    return found
+
+
+def _order(order: InputOrder | None) -> Iterator[Finding]:
+    if order is None or order.better is None:
+        return
+    better = order.better
+    text = (
+        f"The data seem to have another order than the network reads: on the first {order.samples} samples "
+        f"the float network's accuracy is {percent(order.accuracy)} as they are, and "
+        f"{percent(better.accuracy)} with {_ORDERS[better.name]}; store {better.expression} as x."
+    )
+    yield Finding(level=WARNING, kind="input-order", text=text, layer=INPUT)
+
+
+def _float_network(diagnosis: Diagnosis, order: InputOrder | None) -> Iterator[Finding]:
+    commonest, accuracy = diagnosis.commonest, diagnosis.ann_accuracy
+    mended = diagnosis.input_scale.better is not None or (order is not None and order.better is not None)
+    if commonest is None or accuracy is None or mended or accuracy > commonest + _CHANCE:
+        return
+    if diagnosis.samples < _ENOUGH:
+        return
+    text = (
+        f"The float network itself has an accuracy of {percent(accuracy)}, and always naming the commonest "
+        f"label has {percent(commonest)}: the loss lies before the conversion; compare data, labels and "
+        "weights with those of the training."
+    )
+    yield Finding(level=WARNING, kind="float-network", text=text)
+
+
+_CHANCE = 0.05
+"""What a network must be better than the commonest label by."""
+
+_ENOUGH = 20
+"""Samples below which an accuracy says too little."""
+
+
+def _unlabelled(diagnosis: Diagnosis) -> Iterator[Finding]:
+    if diagnosis.ann_accuracy is None:
+        text = (
+            "Without labels neither the scale nor the order of the input can be judged: on data that it was "
+            "not trained for, a network still agrees with itself."
+        )
+        yield Finding(level=NOTE, kind="input-assumed", text=text, layer=INPUT)
+
+
+def _scale(attribution: Attribution) -> Iterator[Finding]:
+    part = attribution.misscaled
+    if part is not None:
+        text = (
+            f"Layer {part.layer!r} has the wrong scale: its values are {part.factor:.3g} times those of the "
+            "float network, which rounding does not explain."
+        )
+        yield Finding(level=WARNING, kind="layer-scale", text=text, layer=part.layer)
+
+
+def _loss(spiking: SpikingNetwork, attribution: Attribution) -> Iterator[Finding]:
+    whole, worst = attribution.whole, attribution.worst
+    if whole.logit_error == 0:
+        return
+    told = [f"logit error {whole.logit_error:.3g}"]
+    if whole.agreement is not None:
+        told.append(f"agreement {percent(whole.agreement)}")
+    if whole.accuracy is not None and attribution.float_accuracy is not None:
+        told.append(f"accuracy {percent(whole.accuracy)} of {percent(attribution.float_accuracy)}")
+    text = (
+        f"Against the float network on {attribution.samples} samples: {', '.join(told)}; "
+        f"{percent(worst.share)} of the squared error comes with {_place(spiking, worst)}."
+    )
+    bad = whole.agreement is not None and whole.agreement < _AGREES
+    yield Finding(level=WARNING if bad else NOTE, kind="loss", text=text, layer=worst.layer)
+
+
+def _place(spiking: SpikingNetwork, part: Part) -> str:
+    if part.part == INPUT:
+        return f"the input, counted in {spiking.input_low}..{spiking.input_levels}"
+    layer = spiking.layer(part.layer)
+    if part.part == WEIGHTS:
+        digits = len(layer.strengths)
+        return f"the weights of layer {part.layer!r}, of {digits} digit{'s' if digits > 1 else ''}"
+    return f"the {ACTIVATIONS} of layer {part.layer!r}, counted in {layer.low}..{layer.levels}"
+
+
+def _options(trials: Sequence[Trial]) -> Iterator[Finding]:
+    if len(trials) < 2:
+        return
+    first, others = trials[0], trials[1:]
+    better = [trial for trial in others if trial.helps(first.loss)]
+    for trial in sorted(better, key=lambda trial: trial.loss.logit_error):
+        text = (
+            f"{trial.option} helps: {_change(first.loss, trial.loss)}, with {trial.columns:,} columns "
+            f"instead of {first.columns:,}."
+        )
+        yield Finding(level=NOTE, kind="option-helps", text=text)
+    if not better:
+        names = ", ".join(str(trial.option) for trial in others)
+        text = f"None of the options tried helps ({names})."
+        yield Finding(level=NOTE, kind="no-option-helps", text=text)
+
+
+def _change(before: Loss, after: Loss) -> str:
+    told = [f"logit error {after.logit_error:.3g} instead of {before.logit_error:.3g}"]
+    if before.agreement is not None and after.agreement is not None:
+        told.append(f"agreement {percent(after.agreement)} instead of {percent(before.agreement)}")
+    if before.accuracy is not None and after.accuracy is not None:
+        told.append(f"accuracy {percent(after.accuracy)} instead of {percent(before.accuracy)}")
+    return ", ".join(told)

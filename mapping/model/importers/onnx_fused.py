@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read layers between DequantizeLinear and QuantizeLinear as operators on integers, as runtimes do.
+
+A layer whose input, weights and bias are dequantised integers, and whose output is quantised, is one operator
+on integers: QLinearConv, QGemm, QLinearMatMul, QLinearAdd or QLinearGlobalAveragePool. Its arithmetic is
+the integer arithmetic of that operator (`docs/reference/truth.md`, "Integer networks").
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+__all__ = ["fused"]
+
+_MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_NAMES = {
+    "Add": "QLinearAdd",
+    "AveragePool": "QLinearAveragePool",
+    "Conv": "QLinearConv",
+    "Gemm": "QGemm",
+    "GlobalAveragePool": "QLinearGlobalAveragePool",
+    "MatMul": "QLinearMatMul",
+}
+_BYTES = ("int8", "uint8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ints:
+    """A tensor of integers with the names of its scale and zero point."""
+
+    tensor: str
+    scale: str
+    zero: str
+
+    @property
+    def names(self) -> list[str]:
+        return [self.tensor, self.scale, self.zero]
+
+
+def fused(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model with its quantised layers as operators on integers.
+
+    A model is returned as it is if it has no such layer, or if most of them have ternary weights, which the
+    scatter-and-gather code takes as they are.
+    """
+    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return model
+    fusion = _Fusion(model.graph)
+    nodes = fusion.nodes()
+    if not fusion.layers or 2 * sum(fusion.layers) >= len(fusion.layers):
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(fusion.added)
+    return result
+
+
+class _Fusion:
+    """The graph that is read, and what has been found in it.
+
+    ``layers`` tells of every layer that is fused whether its weights are ternary, ``added`` are constants.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._nodes = list(graph.node)
+        self._producers = {name: node for node in self._nodes for name in node.output}
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        for node in self._nodes:
+            if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+                self._constants[node.output[0]] = node.attribute[0].t
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self._nodes:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+        self._used = Counter(value.name for value in graph.output)
+        self._moved: dict[str, _Ints] = {}
+        self._before: list[onnx.NodeProto] = []
+        self.layers: list[bool] = []
+        self.added: list[onnx.TensorProto] = []
+
+    def nodes(self) -> list[onnx.NodeProto]:
+        """Return the nodes of the graph, fused where they can be."""
+        result: list[onnx.NodeProto] = []
+        for node in self._nodes:
+            made = self._quantised(node) if node.op_type == "QuantizeLinear" else None
+            result += self._before
+            self._before = []
+            result += made if made is not None else [node]
+        return self._without(result)
+
+    def _without(self, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+        """Return nodes without those of which nothing reads the output any more."""
+        kept: list[onnx.NodeProto] = []
+        wanted = set(self._used)
+        for node in reversed(nodes):
+            if any(name in wanted for name in node.output):
+                wanted |= set(node.input)
+                kept.append(node)
+        return kept[::-1]
+
+    def _array(self, name: str) -> NDArray[np.generic] | None:
+        tensor = self._constants.get(name)
+        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        try:
+            return np.asarray(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
+            return None  # what is damaged is refused where it is read
+
+    def _weights(self, name: str) -> NDArray[np.generic] | None:
+        """Return integer weights, clipped where the model clips them."""
+        node = self._producers.get(name)
+        if name in self._constants or node is None or node.op_type != "Clip":
+            return self._array(name)
+        value, *ends = (self._array(given) for given in node.input)
+        if value is None or len(ends) != 2 or any(end is None or end.size != 1 for end in ends):
+            return None
+        low, high = (np.asarray(end).reshape(()) for end in ends)
+        self._constants[name] = numpy_helper.from_array(np.clip(value, low, high).astype(value.dtype), name)
+        return self._array(name)
+
+    def _dequantised(self, name: str) -> onnx.NodeProto | None:
+        node = self._producers.get(name)
+        return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+    def _zero(self, node: onnx.NodeProto) -> str:
+        """Return the name of a zero point, which is 0 of uint8 where it is left out."""
+        if len(node.input) > 2 and node.input[2]:
+            return str(node.input[2])
+        if not self.added:
+            name = "zero_point_left_out"
+            while name in self._constants or name in self._producers:
+                name += "_"
+            self.added.append(numpy_helper.from_array(np.array(0, np.uint8), name))
+            self._constants[name] = self.added[0]
+        return self.added[0].name
+
+    def _integers(self, name: str) -> _Ints | None:
+        """Return the integers that a real tensor stands for, moved as it is."""
+        if name in self._moved:
+            return self._moved[name]
+        node = self._producers.get(name)
+        if node is None or not node.input:
+            return None
+        if node.op_type == "DequantizeLinear" and len(node.input) > 1:
+            if node.input[0] in self._constants or not self._one_byte(node):
+                return None
+            found = _Ints(node.input[0], node.input[1], self._zero(node))
+        elif node.op_type in _MOVES and len(node.output) == 1:
+            source = self._integers(node.input[0])
+            if source is None:
+                return None
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.input[0], copy.output[0] = source.tensor, f"{name}.integers"
+            self._before.append(copy)
+            found = _Ints(copy.output[0], source.scale, source.zero)
+        else:
+            return None
+        self._moved[name] = found
+        return found
+
+    def _one_byte(self, node: onnx.NodeProto) -> bool:
+        """Tell whether a quantiser has one scale and one zero point of a byte."""
+        scale, zero = self._array(node.input[1]), self._array(self._zero(node))
+        return (
+            scale is not None
+            and zero is not None
+            and scale.dtype == np.float32
+            and scale.size == zero.size == 1
+            and zero.dtype.name in _BYTES
+        )
+
+    def _same(self, first: Iterable[str], second: Iterable[str]) -> bool:
+        """Tell whether constants are equal, in type too."""
+        pairs = [(self._array(a), self._array(b)) for a, b in zip(first, second, strict=True)]
+        return all(
+            a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a.ravel(), b.ravel())
+            for a, b in pairs
+        )
+
+    def _quantised(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """Return what stands for a quantiser and the layer before it, or None."""
+        if len(node.input) < 2 or not self._one_byte(node):
+            return None
+        to = [node.input[1], self._zero(node)]
+        source = self._integers(node.input[0])
+        if source is not None:
+            if not self._same([source.scale, source.zero], to):
+                return None
+            copy = onnx.helper.make_node("Identity", [source.tensor], list(node.output), name=node.name)
+            return [copy]
+        cuts, layer = self._cut_off(node)
+        if layer is None:
+            return None
+        inputs = self._inputs(layer, to)
+        if inputs is None:
+            return None
+        return self._written(node, layer, inputs, cuts)
+
+    def _cut_off(self, node: onnx.NodeProto) -> tuple[list[onnx.NodeProto], onnx.NodeProto | None]:
+        """Return the activation between a layer and its quantiser, and the layer if nothing else reads it."""
+        cuts: list[onnx.NodeProto] = []
+        name = node.input[0]
+        while True:
+            before = self._producers.get(name)
+            if before is None or len(self._readers[name]) != 1 or name in self._used:
+                return cuts, None
+            if before.op_type in _NAMES:
+                return cuts, before
+            if before.op_type not in ("Clip", "Relu") or cuts:
+                return cuts, None
+            cuts.append(before)
+            name = before.input[0]
+
+    def _inputs(self, layer: onnx.NodeProto, to: list[str]) -> list[str] | None:
+        """Return the inputs of the operator on integers, or None if not all are integers."""
+        first = self._integers(layer.input[0])
+        if layer.op_type == "Add":
+            second = self._integers(layer.input[1])
+            return None if first is None or second is None else [*first.names, *second.names, *to]
+        if first is None:
+            return None
+        if layer.op_type.endswith("AveragePool"):
+            return [*first.names, *to] if _whole_windows(layer) else None
+        weight = self._dequantised(layer.input[1]) if len(layer.input) > 1 else None
+        array = None if weight is None else self._weights(weight.input[0])
+        if weight is None or array is None or array.dtype.name not in _BYTES:
+            return None
+        zero = self._weight_zero(weight, array)
+        bias = self._bias(layer, first, weight.input[1])
+        if bias is None or zero is None or not self._along(layer, weight, array):
+            return None
+        self.layers.append(_ternary(array, self._array(zero), self._axis(layer)))
+        weighed = [*first.names, weight.input[0], weight.input[1], zero]
+        return [*weighed, *bias, *to] if layer.op_type == "Gemm" else [*weighed, *to, *bias]
+
+    @staticmethod
+    def _axis(layer: onnx.NodeProto) -> int:
+        """Return the axis of the output channels of weights."""
+        turned = layer.op_type == "Gemm" and any(a.name == "transB" and a.i for a in layer.attribute)
+        return 0 if layer.op_type == "Conv" or turned else 1
+
+    def _along(self, layer: onnx.NodeProto, weight: onnx.NodeProto, array: NDArray[np.generic]) -> bool:
+        """Tell whether the scales of weights are one, or one for each output channel."""
+        scale = self._array(weight.input[1])
+        if scale is None or scale.dtype != np.float32 or scale.ndim > 1:
+            return False
+        if scale.size == 1:
+            return True
+        given = next((a.i for a in weight.attribute if a.name == "axis"), 1)
+        return given % max(1, array.ndim) == self._axis(layer)
+
+    def _weight_zero(self, weight: onnx.NodeProto, array: NDArray[np.generic]) -> str | None:
+        if len(weight.input) > 2 and weight.input[2]:
+            return str(weight.input[2])
+        return self._zero(weight) if array.dtype == np.uint8 else None
+
+    def _bias(self, layer: onnx.NodeProto, first: _Ints, scale: str) -> list[str] | None:
+        """Return the bias of a layer as integers of the unit of its sums; None if it has another."""
+        plain = not any(a.name in ("alpha", "beta") and a.f != 1.0 for a in layer.attribute)
+        if layer.op_type == "Gemm" and not plain:
+            return None
+        if len(layer.input) < 3 or not layer.input[2]:
+            return [""] if layer.op_type == "Gemm" else []
+        node = self._dequantised(layer.input[2])
+        if node is None or len(node.input) < 2:
+            return None
+        value, unit = self._array(node.input[0]), self._array(node.input[1])
+        zero = self._array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        scales = self._array(first.scale), self._array(scale)
+        if value is None or unit is None or scales[0] is None or scales[1] is None:
+            return None
+        product = np.asarray(scales[0]).reshape(()) * np.asarray(scales[1]).reshape(-1)
+        fits = value.dtype == np.int32 and (zero is None or not np.any(zero))
+        return [node.input[0]] if fits and _near(np.asarray(unit).reshape(-1), product) else None
+
+    def _written(
+        self,
+        node: onnx.NodeProto,
+        layer: onnx.NodeProto,
+        inputs: list[str],
+        cuts: list[onnx.NodeProto],
+    ) -> list[onnx.NodeProto] | None:
+        """Return the operator on integers, and behind it the activation on its integers."""
+        kind, output = _NAMES[layer.op_type], node.output[0]
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        domain = "" if kind in ("QLinearConv", "QLinearMatMul") else "com.microsoft"
+        target = f"{output}.sums8" if cuts else output
+        attributes = [a for a in layer.attribute if a.name != "beta"]
+        made = onnx.helper.make_node(kind, inputs, [target], name=layer.name, domain=domain)
+        made.attribute.extend(attributes)
+        if not cuts:
+            return [made]
+        cut = onnx.NodeProto()
+        cut.CopyFrom(cuts[0])
+        cut.input[0], cut.output[0] = target, output
+        if cut.op_type == "Clip" and not self._clip(cut, node):
+            return None
+        return [made, cut]
+
+    def _clip(self, cut: onnx.NodeProto, node: onnx.NodeProto) -> bool:
+        """Write the ends of a clip as integers; tell whether they are known."""
+        scale = np.asarray(self._array(node.input[1]), np.float32).reshape(-1)[0]
+        zero = int(np.asarray(self._array(self._zero(node))).reshape(-1)[0])
+        ends = {a.name: a.f for a in cut.attribute if a.name in ("min", "max")}
+        for index, key in enumerate(("min", "max"), start=1):
+            if index < len(cut.input) and cut.input[index]:
+                value = self._array(cut.input[index])
+                if value is None or value.size != 1:
+                    return False
+                ends[key] = float(np.asarray(value, np.float64).reshape(-1)[0])
+        if any(np.isnan(end) for end in ends.values()):
+            return False
+        del cut.input[1:]
+        del cut.attribute[:]
+        for key in ("min", "max"):
+            given = ends.get(key)
+            if given is None or np.isinf(given):
+                cut.input.append("")
+                continue
+            name = f"{cut.output[0]}.{key}"
+            end = float(np.rint(np.float32(given) / scale)) + zero
+            self.added.append(numpy_helper.from_array(np.array(end, np.float64), name))
+            cut.input.append(name)
+        return True
+
+
+def _whole_windows(layer: onnx.NodeProto) -> bool:
+    """Tell whether every window of an average has the same number of elements."""
+    given = {attribute.name: attribute for attribute in layer.attribute}
+    padded = "pads" in given and any(given["pads"].ints)
+    ceiled = "ceil_mode" in given and given["ceil_mode"].i != 0
+    named = "auto_pad" in given and given["auto_pad"].s not in (b"NOTSET", b"VALID")
+    return not (padded or ceiled or named or "dilations" in given)
+
+
+def _near(unit: NDArray[np.generic], product: NDArray[np.generic]) -> bool:
+    """Tell whether the scale of a bias is the product of both others, but for its rounding."""
+    if unit.size not in (1, product.size) or unit.dtype != np.float32:
+        return False
+    wide = unit.astype(np.float64), product.astype(np.float64)
+    return bool((np.abs(wide[0] - wide[1]) <= 2.0**-22 * np.abs(wide[1])).all())
+
+
+def _ternary(array: NDArray[np.generic], zero: NDArray[np.generic] | None, axis: int) -> bool:
+    """Tell whether every output channel has weights of one magnitude, or zero."""
+    offset = np.zeros(1, np.int64) if zero is None else zero.astype(np.int64).reshape(-1)
+    shifted = np.moveaxis(array.astype(np.int64), axis, 0).reshape(array.shape[axis], -1)
+    if offset.size not in (1, len(shifted)):
+        return False
+    rows = np.abs(shifted - offset[:, None])
+    return bool(((rows == 0) | (rows == rows.max(axis=1, keepdims=True, initial=0))).all())

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words and figures of a report as people read them, on a terminal and on a page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from mapping.report.keys import MODELLED
+
+__all__ = ["FORMATS", "ROWS", "Row", "host_line", "notes", "number", "quantity", "share"]
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Return a number with an SI prefix, four digits.
+
+    >>> quantity(0.00038, "s"), quantity(0.0, "s"), quantity(None, "J")
+    ('380.0 us', '0 s', '-')
+    """
+    if value is None:
+        return "-"
+    if value == 0:
+        return f"0 {unit}"
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
+    return (
+        f"{value / scale:.4g} {prefix}{unit}"
+        if value / scale < 100
+        else f"{value / scale:.1f} {prefix}{unit}"
+    )
+
+
+def number(value: float | None) -> str:
+    """Return a count: whole numbers whole, others with one digit, thousands apart."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def share(value: float | None) -> str:
+    """Return a fraction as a percentage."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def points(value: float | None) -> str:
+    """Return a difference of two fractions in percentage points.
+
+    >>> points(-0.00125)
+    '-0.12 points'
+    """
+    return "-" if value is None else f"{100 * value:+.2f} points"
+
+
+def per_second(value: float | None) -> str:
+    """Return a rate."""
+    return "-" if value is None else f"{number(round(value))} /s"
+
+
+def _range(show: Callable[[float | None], str], low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"{show(low)} .. {show(high)}"
+
+
+def setting(value: float | str | None) -> str:
+    """Return a number that was asked for, or the word that stands for one.
+
+    >>> setting(5), setting("auto")
+    ('5', 'auto')
+    """
+    return value if isinstance(value, str) else number(value)
+
+
+def _how(value: str | None) -> str:
+    return value or "refused"
+
+
+_OF_ONE: dict[str, Callable[..., str]] = {
+    "count": number,
+    "share": share,
+    "points": points,
+    "rate": per_second,
+    "how": _how,
+    "setting": setting,
+    **{name: partial(quantity, unit=unit) for name, unit in (("J", "J"), ("s", "s"), ("W", "W"))},
+}
+
+FORMATS: Mapping[str, Callable[..., str]] = MappingProxyType(
+    {**_OF_ONE, **{f"{name} range": partial(_range, show) for name, show in _OF_ONE.items()}}
+)
+"""How a figure is written, by name: a function of its value, or of low and high of a range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of the table that compares targets: its name, a key of `FORMATS`, and keys of a target."""
+
+    name: str
+    format: str
+    keys: tuple[str, ...]
+
+    def text(self, target: Mapping[str, Any]) -> str:
+        """Return what stands in the column of a target."""
+        return FORMATS[self.format](*(target[key] for key in self.keys))
+
+
+ROWS = tuple(
+    Row(name=name, format=kind, keys=tuple(keys.split()))
+    for name, kind, keys in (
+        ("accuracy (spiking)", "share", "accuracy"),
+        ("accuracy (network, float64)", "share", "ann_accuracy"),
+        ("agreement of the two", "share", "agreement"),
+        ("simulated", "how", "simulated"),
+        ("samples", "count", "samples"),
+        ("cores", "count", "cores"),
+        ("chips", "count", "chips"),
+        ("neurons on chip", "count", "neurons"),
+        ("synapses on chip", "count", "synapses"),
+        ("timesteps", "count", "timesteps"),
+        ("input spikes", "count", "spikes_input"),
+        ("spikes on chip", "count", "spikes"),
+        ("synaptic operations, physical", "count", "synaptic_operations"),
+        ("synaptic operations, logical", "count", "synaptic_operations_logical"),
+        ("synaptic operations, dense", "count", "synaptic_operations_dense"),
+        ("latency, one input alone", "s", "latency_s"),
+        ("throughput, not pipelined", "rate", "throughput_per_s"),
+        ("multiply-adds on the host", "share", "host_share"),
+        ("energy", "J", "energy_j"),
+        ("energy, low .. high", "J range", "energy_j_low energy_j_high"),
+        ("energy, static share", "share", "energy_static_share"),
+        ("power", "W", "power_w"),
+    )
+)
+"""What is compared between targets, per inference."""
+
+
+def notes(report: Mapping[str, Any]) -> list[str]:
+    """Return what is to be said below the table of a report, a line each: refusals, float32, energy."""
+    single, targets = report["float32"], report["targets"]
+    samples = next((target["samples"] for target in targets if target["refusal"] is None), None)
+    float32 = (
+        f"A float32 runtime gives another count for {number(single['activations'])} of "
+        f"{number(single['compared'])} activations and another answer on {number(single['answers'])} of "
+        f"{number(samples)} samples; the figures are those of float64."
+    )
+    refused = [target for target in targets if target["refusal"] is not None]
+    return [
+        *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
+        *([float32] if single["activations"] or single["answers"] else []),
+        f"Joules are {MODELLED}, not measured: counts times the table of 'spikeloom targets show NAME'.",
+    ]
+
+
+def host_line(names: Sequence[str], work: float | None, uncounted: Sequence[str] = ()) -> str:
+    """Return which layers no figure includes, and their share of the network's multiply-adds.
+
+    >>> host_line(["conv1", "fc"], 0.25)
+    "On the host, outside every figure: conv1, fc (25.00 % of the network's multiply-adds)"
+    >>> host_line(["lstm"], None, ["lstm"])
+    'On the host, outside every figure: lstm (no share: how many multiply-adds lstm takes is not known)'
+    """
+    layers = ", ".join(names) or "nothing"
+    part = f"{share(work)} of the network's multiply-adds"
+    if work is None:
+        part = f"no share: how many multiply-adds {', '.join(uncounted)} takes is not known"
+    return f"On the host, outside every figure: {layers} ({part})"

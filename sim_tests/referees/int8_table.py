@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activations of quantised networks, one by one: onnxruntime, the network, and its image on the emulator.
+
+python -m sim_tests.referees.int8_table --data mnist:DIR net.onnx other.onnx
+python -m sim_tests.referees.int8_table --data mnist:DIR --quantise float.onnx
+
+With --quantise models are float ones, which onnxruntime quantises first, in every form.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.version_converter
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from mapping.chip import Chip
+from mapping.datasets.calibration import calibration_data
+from mapping.datasets.load import load_data, scaled
+from mapping.errors import MappingError
+from mapping.flow import compile_network
+from mapping.layout.host_tables import outputs_of
+from mapping.model.evaluate import run
+from mapping.model.importers.onnx import load_onnx
+from mapping.spiking.simulate import encode, simulate
+from sim_tests.generators.integer_models import FORMS, quantised
+
+__all__ = ["Differences", "Runtime", "compared", "main"]
+
+_ZERO_POINT = {
+    "QGemm": 8,
+    "QLinearAdd": 7,
+    "QLinearAveragePool": 4,
+    "QLinearConcat": 1,
+    "QLinearConv": 7,
+    "QLinearGlobalAveragePool": 4,
+    "QLinearLeakyRelu": 4,
+    "QLinearMatMul": 7,
+    "QLinearSigmoid": 4,
+    "QuantizeLinear": 2,
+}
+"""Input of each operator that writes integers which is their zero point."""
+
+HEAD = """| model | samples | activations | integer network | emulated image | host share |
+|---|---|---|---|---|---|"""
+
+Counts = NDArray[np.int64]
+
+
+class Runtime:
+    """A model in onnxruntime, with its optimisations, and all integers that it computes.
+
+    Each tensor of integers is seen at the end of a model of its own, the part of the whole up to there.
+    Further outputs would keep onnxruntime from joining the layers on either side of a quantiser, and it would
+    sum real numbers there.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._model = onnx.load(path)
+        graph = self._model.graph
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self._ends: dict[str, tuple[str, str]] = {}
+        self._scales: dict[str, np.float32] = {}
+        for node in graph.node:
+            index = _ZERO_POINT.get(node.op_type)
+            if index is None or (node.op_type == "QuantizeLinear" and node.input[0] in constants):
+                continue
+            self._ends[node.output[0]] = node.input[index - 1], node.input[index]
+            self._scales[node.output[0]] = np.float32(constants[node.input[index - 1]].reshape(-1)[0])
+        self._input = next(value.name for value in graph.input if value.name not in constants)
+        self._sessions: dict[str, Any] = {}
+
+    def __contains__(self, tensor: str) -> bool:
+        """Tell whether a tensor holds integers that the model computes."""
+        return tensor in self._ends
+
+    def counts(self, x: NDArray[np.float64], tensor: str) -> Counts:
+        """Return integers less their zero point, for inputs (n, shape)."""
+        if tensor not in self._sessions:
+            self._sessions[tensor] = self._session(tensor)
+        (value,) = self._sessions[tensor].run(None, {self._input: x.astype(np.float32)})
+        return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
+
+    def _session(self, tensor: str) -> Any:
+        import onnxruntime  # an extra of the tests
+
+        part = onnx.ModelProto()
+        part.CopyFrom(self._model)
+        wanted, kept = {tensor}, []
+        for node in reversed(part.graph.node):
+            if wanted & set(node.output):
+                wanted |= set(node.input)
+                kept.append(node)
+        seen = onnx.helper.make_node("DequantizeLinear", [tensor, *self._ends[tensor]], ["seen"])
+        nodes = [*reversed(kept), seen]
+        output = onnx.helper.make_tensor_value_info("seen", onnx.TensorProto.FLOAT, None)
+        wanted |= set(self._ends[tensor])
+        constants = [kept for kept in self._model.graph.initializer if kept.name in wanted]
+        inputs = [value for value in self._model.graph.input if value.name == self._input]
+        graph = onnx.helper.make_graph(nodes, "part", inputs, [output], constants)
+        part.graph.CopyFrom(graph)
+        return onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+@dataclass(slots=True, kw_only=True)
+class Differences:
+    """What was compared, and how many activations differ from those of the runtime."""
+
+    samples: int = 0
+    activations: int = 0
+    network: int = 0
+    image: int = 0
+    host_share: float | None = None
+
+
+def compared(
+    path: Path, x: NDArray[np.float64], *, core: str = "reference", emulated: int = 0
+) -> Differences:
+    """Compare every activation on the chip, in integers and in the emulated image, with onnxruntime.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    x : float64 (n, input shape)
+        Inputs.
+    core : str
+        Core preset.
+    emulated : int
+        Samples that are emulated too; all if it is 0.
+    """
+    runtime = Runtime(path)
+    chip = compile_network(load_onnx(path), core=core)
+    found = Differences(host_share=chip.spiking.host_share)
+    names = {layer.name: layer.activation.removesuffix(".real") for layer in chip.spiking.layers}
+    missing = [name for name, tensor in names.items() if tensor not in runtime]
+    if missing:
+        raise ValueError(f"layers must have integers of the model, not {', '.join(missing)}")
+    for start in range(0, len(x), _BATCH):
+        part = x[start : start + _BATCH]
+        expected = {tensor: runtime.counts(part, tensor) for tensor in names.values()}
+        _add(found, chip, part, {name: expected[tensor] for name, tensor in names.items()})
+        if not emulated or start < emulated:
+            few = part if not emulated else part[: emulated - start]
+            found.image += _on_the_image(chip, few, {n: expected[t][: len(few)] for n, t in names.items()})
+    return found
+
+
+_BATCH = 500
+
+
+def _add(found: Differences, chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> None:
+    counts = simulate(chip.spiking, encode(chip.spiking, x))
+    tensors = [layer.activation for layer in chip.spiking.layers]
+    truth = run(chip.spiking.network, {chip.spiking.network.input: x}, tensors)
+    found.samples += len(x)
+    for layer in chip.spiking.layers:
+        right = expected[layer.name]
+        found.activations += right.size
+        wrong = counts[layer.name] - layer.zero != right.reshape(counts[layer.name].shape)
+        wrong |= truth[layer.activation] / layer.scale != right.reshape(wrong.shape)
+        found.network += int(wrong.sum())
+
+
+def _on_the_image(chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> int:
+    """Return how many outputs of the emulated image differ, and how many counts of all its neurons.
+
+    Outputs are compared one by one. Of every sample the counts that all neurons fired are compared as a
+    collection, whichever neuron lies where.
+    """
+    result = chip.machine.run(chip.stimulus(x), threads=os.cpu_count() or 1)
+    outputs: Mapping[str, NDArray[Any]] = outputs_of(chip.image, result, len(x))
+    wrong = 0
+    for name, counts in outputs.items():
+        got = counts - chip.spiking.layer(name).zero
+        wrong += int((got != expected[name].reshape(got.shape)).sum())
+    fired = _collected(len(x), result.spikes[:, 0] // chip.period, result.spikes[:, 3])
+    wanted = np.zeros_like(fired)
+    for name, integers in expected.items():
+        counts = (integers + chip.spiking.layer(name).zero).reshape(len(x), -1)
+        wanted += _collected(len(x), np.repeat(np.arange(len(x)), counts.shape[1]), counts.reshape(-1))
+    wanted[:, _MOST] = 0  # what counts zero fires nothing
+    return wrong + int(np.abs(fired - wanted).sum())
+
+
+_MOST = 256
+"""Largest magnitude of a payload."""
+
+
+def _collected(samples: int, sample: Counts, counts: Counts) -> Counts:
+    """Return how often each count from -256 to 256 occurs in each sample, int64 (samples, 513)."""
+    width = 2 * _MOST + 1
+    return np.bincount(sample * width + counts + _MOST, minlength=samples * width).reshape(samples, width)
+
+
+def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[Path]:
+    """Yield the models, quantised in every form if that is asked for."""
+    for model in map(Path, chosen.models):
+        if not chosen.quantise:
+            yield model
+            continue
+        network = load_onnx(model)
+        _, how = scaled(load_data(chosen.data).first(1), chosen.input, network)
+        samples, _ = scaled(calibration_data(chosen.data).first(_CALIBRATION), how, network)
+        real = onnx.version_converter.convert_version(onnx.load(model), 13)
+        real.ir_version = 8
+        for form in FORMS:
+            name = f"{model.stem}_{form[0].lower()}_{'us'[form[1]]}8_{('tensor', 'channel')[form[2]]}.onnx"
+            yield quantised(real, samples.x.astype(np.float32), folder / name, form)
+
+
+_CALIBRATION = 200
+"""Samples on which onnxruntime chooses its ranges."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 1 if an activation differs, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="quantised ONNX files")
+    parser.add_argument("--data", required=True, help="data as the command line takes them")
+    parser.add_argument("--input", default="auto", help="scale of pixels")
+    parser.add_argument("--core", default="reference", help="core preset")
+    parser.add_argument("--samples", type=int, help="only the first samples")
+    parser.add_argument("--quantise", action="store_true", help="quantise the models first")
+    parser.add_argument("--emulated", type=int, default=0, help="emulate only the first samples")
+    chosen = parser.parse_args(arguments)
+    wrong = 0
+    try:
+        print(HEAD)
+        with TemporaryDirectory() as folder:
+            for model in _models(chosen, Path(folder)):
+                wrong += _row(model, chosen)
+    except MappingError as error:
+        print(f"int8_table: {error}", file=sys.stderr)
+        return 2
+    return int(wrong > 0)
+
+
+def _row(model: Path, chosen: argparse.Namespace) -> int:
+    """Print the line of a model; return how many activations differ."""
+    data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
+    found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated)
+    cells = (model.stem, found.samples, found.activations, found.network, found.image)
+    print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
+    return found.network + found.image
+
+
+if __name__ == "__main__":
+    sys.exit(main())
