@@ -69,7 +69,8 @@ def decode(
         if layer is None:
             given[spiking.encoder_output] = counts[name] * spiking.input_scale
         else:
-            given[layer.activation] = (counts[name] - layer.zero) * layer.scale
+            shape = (-1, *spiking.network.shapes[layer.activation])
+            given[layer.activation] = ((counts[name] - layer.zero) * layer.scale).reshape(shape)
     return run(spiking.network, given, [spiking.network.output])[spiking.network.output]
 
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small ONNX model around every operator that is understood, in each form that becomes something else."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import helper
 
+from mapping.model.network import Network
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import HOST
 from sim_tests.generators.model_builder import ModelBuilder
@@ -21,8 +24,18 @@ _NOTHING = "Nothing: it is left out when the model is read."
 _CLOSING = "Nothing: it changes no order of the classes, among which the host looks for the largest."
 _BIAS = "The constant goes into the biases, with the other sign."
 _SUM = "One neuron with all of them as sources, as of `Add`."
-_COMPARED = OPERATIONS["Max"].chip
-_REPEATED = f"{HOST}a kernel has the same weights at every place, also where elements repeat."
+_COMPARED = f"{HOST}windows of pooled axons lie in the map of a channel."
+_REPEATED = "A layer of ones, or the host's if its matrix has more than 16 million places."
+_THRESHOLD = "A list of one threshold, the constant, once a Cast or a Where makes numbers of it."
+_MIRRORED = "Pooled axons of the values with the other sign, as of `MaxPool`."
+_PRODUCT = f"{HOST}a synapse multiplies by a stored weight only."
+_PADDED = (
+    "Constants go into the biases; what repeats elements is a layer of ones, or the host's if its matrix "
+)
+_PADDED += "has more than 16 million places."
+_FACTOR = "Folded into the scales of the channels."
+_KNOWN = "As the function that it is: a square, `Swish`, `HardSwish`, `Gelu` or `Mish`."
+_MAX = OPERATIONS["MaxPool"].chip
 _TURNED = "Folded: the signs of the weights are turned."
 _ENDS = "Folded into the scales of the channels, with the offset in the biases and the ends of the ladder."
 
@@ -57,6 +70,22 @@ class Example:
     opset: int = 13
     note: str = ""
 
+    def placed(self) -> Network:
+        """Return the operator between two layers: a convolution, and a dense one unless it names classes."""
+        b = ModelBuilder(SHAPE, opset=self.opset)
+        output = self.build(b)
+        alone = b.network(output)
+        size = math.prod(alone.shapes[alone.output])
+        if "at the output" not in self.form:
+            output = b.head(b.op("Flatten", output), size)
+        kernel = b.constant(b.rng.normal(size=(SHAPE[0], SHAPE[0], 1, 1)))
+        before = helper.make_node("Conv", ["image", kernel], ["sums"], name="before")
+        positive = self.operator in {"Pow", "Sqrt"}
+        given = helper.make_node("Relu" if positive else "Identity", ["sums"], ["x"], name="given")
+        b.nodes[:0] = [before, given]
+        b.input.name = "image"
+        return b.network(output)
+
     def becomes(self) -> tuple[str, ...]:
         """Return the operations that the model is read as, without those of what stands around it."""
         b = ModelBuilder(SHAPE, opset=self.opset)
@@ -86,8 +115,32 @@ def _classes(name: str) -> Build:
     return lambda b: b.op(name, b.op("Flatten", "x"), axis=1)
 
 
-def _two(name: str) -> Build:
-    return lambda b: b.op(name, "x", b.op("Abs", "x"))
+def _two(name: str, other: str = "Abs") -> Build:
+    return lambda b: b.op(name, b.op(other, "x") if name == "Div" else "x", b.op(other, "x"))
+
+
+def _compared(name: str) -> Build:
+    return lambda b: b.op("Cast", b.op(name, "x", b.constant(0.25)), to=1)
+
+
+def _not(b: ModelBuilder) -> str:
+    return b.op("Cast", b.op("Not", b.op("Greater", "x", b.constant(0.25))), to=1)
+
+
+def _between(b: ModelBuilder) -> str:
+    return b.op("Where", b.op("Greater", "x", b.constant(0.25)), b.constant(1.0), b.constant(-1.0))
+
+
+def _bent(b: ModelBuilder) -> str:
+    return b.op("Where", b.op("Greater", "x", b.constant(0.25)), "x", b.constant(0.0))
+
+
+def _swish(b: ModelBuilder) -> str:
+    return b.op("Mul", "x", b.op("Sigmoid", "x"))
+
+
+def _product(b: ModelBuilder) -> str:
+    return b.op("Mul", "x", b.op("MaxPool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
 
 
 def _quantised(b: ModelBuilder) -> str:
@@ -171,12 +224,24 @@ _FUNCTIONS = (
 
 _ARITHMETIC = (
     Example(operator="Add", build=_op("Add", _numbers(4, 1, 1))),
-    Example(operator="Div", build=_op("Div", lambda b: b.constant(3.0))),
+    Example(operator="Div", form="by a constant", build=_op("Div", lambda b: b.constant(3.0)), note=_FACTOR),
+    Example(
+        operator="Div", form="of two activations", build=_two("Div", "Exp"), around=("Exp",), note=_PRODUCT
+    ),
+    Example(operator="Greater", build=_compared("Greater"), note=_THRESHOLD),
+    Example(operator="GreaterOrEqual", build=_compared("GreaterOrEqual"), note=_THRESHOLD),
+    Example(operator="Less", build=_compared("Less"), note=_THRESHOLD),
+    Example(operator="LessOrEqual", build=_compared("LessOrEqual"), note=_THRESHOLD),
+    Example(operator="Not", build=_not, note=_THRESHOLD),
+    Example(operator="Where", form="between constants", build=_between, note=_THRESHOLD),
+    Example(operator="Where", form="of what is compared, and nothing or a multiple", build=_bent),
     Example(operator="Max", form="with a constant", build=_op("Max", _numbers())),
     Example(operator="Max", form="of two activations", build=_two("Max"), around=("Abs",)),
     Example(operator="Min", form="with a constant", build=_op("Min", _numbers())),
     Example(operator="Min", form="of two activations", build=_two("Min"), around=("Abs",)),
-    Example(operator="Mul", build=_op("Mul", _numbers())),
+    Example(operator="Mul", form="by a constant", build=_op("Mul", _numbers()), note=_FACTOR),
+    Example(operator="Mul", form="of an activation and a function of it", build=_swish, note=_KNOWN),
+    Example(operator="Mul", form="of two activations", build=_product, around=("MaxPool",), note=_PRODUCT),
     Example(operator="Neg", build=_op("Neg"), note=_TURNED),
     Example(operator="Sub", form="of a constant", build=_op("Sub", _numbers()), note=_BIAS),
     Example(
@@ -208,8 +273,17 @@ _LAYERS = (
         note=_MEAN,
     ),
     Example(operator="ReduceMean", form="over other axes", build=_op("ReduceMean", axes=[1]), note=_MEAN),
-    Example(operator="ReduceMax", build=_op("ReduceMax", axes=[1]), note=_COMPARED),
-    Example(operator="ReduceMin", build=_op("ReduceMin", axes=[1]), note=_COMPARED),
+    Example(
+        operator="ReduceMax", form="over height and width", build=_op("ReduceMax", axes=[2, 3]), note=_MAX
+    ),
+    Example(operator="ReduceMax", form="over other axes", build=_op("ReduceMax", axes=[1]), note=_COMPARED),
+    Example(
+        operator="ReduceMin",
+        form="over height and width",
+        build=_op("ReduceMin", axes=[2, 3]),
+        note=_MIRRORED,
+    ),
+    Example(operator="ReduceMin", form="over other axes", build=_op("ReduceMin", axes=[1]), note=_COMPARED),
     Example(operator="ReduceSum", build=_op("ReduceSum", _integers(1)), note=_MEAN),
     Example(operator="DequantizeLinear", build=_quantised),
     Example(operator="QuantizeLinear", build=_quantised),
@@ -290,6 +364,13 @@ _PLACES = (
     Example(operator="Gather", build=_op("Gather", _integers(0, 2), axis=1)),
     Example(
         operator="Pad",
+        form="of other axes, by other numbers or by repetition",
+        build=_op("Pad", _integers(0, 0, 1, 1, 0, 0, 1, 1), lambda b: b.constant(0.5)),
+        note=_PADDED,
+    ),
+    Example(
+        operator="Pad",
+        form="by zeros around a map",
         build=_op("Pad", _integers(0, 0, 1, 1, 0, 0, 1, 1)),
         note="Nothing but a numbering: the axons of the padding are silent, and the layer behind needs none.",
     ),

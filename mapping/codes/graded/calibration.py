@@ -16,6 +16,7 @@ from mapping.codes.graded.rounding import Elimination
 from mapping.codes.graded.structure import Structure
 from mapping.codes.graded.walk import Point
 from mapping.codes.obstacles import Fits, Obstacle
+from mapping.errors import MappingError
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
 from mapping.spiking.digits import strengths_of
@@ -95,6 +96,8 @@ class Calibration:
         before = [_before(point) for point in points.values()]
         wanted = dict.fromkeys([structure.root, *points, *before, *pools])
         self._values = run_single(network, samples, list(wanted))
+        for tensor, values in self._values.items():
+            _check_finite(tensor, values)
         self._sent: dict[str, Sent] = {}
         self._made: dict[str, Made] = {}
         self._last = _Last()
@@ -242,6 +245,16 @@ class Calibration:
 def _reads(point: Point) -> set[str]:
     """Return the tensors that an activation reads."""
     return {term.read.tensor for term in point.form.terms}
+
+
+def _check_finite(tensor: str, values: NDArray[np.floating]) -> None:
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        raise MappingError(
+            f"Tensor {tensor!r} is {values[tuple(wrong[0])]:g} for calibration sample {wrong[0][0]}: an "
+            "operation before it leaves the range of float32 or has no value there; keep data and weights "
+            "inside."
+        )
 
 
 def _before(point: Point) -> str:

@@ -15,12 +15,14 @@ from emu.spec import CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.calibration import Calibration, Grids
 from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.spelling import spelled
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.errors import MappingError, OptionError, UnsupportedModelError
 from mapping.model.evaluate import needed_nodes
 from mapping.model.network import Network
 from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
 from mapping.model.work import multiply_adds, shares
 from mapping.spiking.digits import MOST_DIGITS
@@ -138,7 +140,7 @@ def convert_graded(
     """
     options = options or GradedOptions()
     options.check(spec)
-    prepared, say = sunk(network), progress or (lambda _: None)
+    prepared, say = sunk(spelled(network)), progress or (lambda _: None)
     refused: dict[str, Obstacle] = {}
     known: dict[str, int] = {}
     while True:
@@ -210,11 +212,18 @@ def _best_structure(network: Network, spec: CoreSpec, refused: Mapping[str, Obst
 
 
 def _roots(network: Network, spec: CoreSpec, reasons: Mapping[str, str]) -> Iterator[str]:
-    """Yield tensors that may enter the chip: the input, then what the chip cannot compute from it."""
-    yield network.input
+    """Yield tensors that may enter the chip: the input, then what the chip cannot compute from it.
+
+    Moves and selections of the input itself only number its axons, so that they are the host's.
+    """
+    start, readers = network.input, network.consumers(network.input)
+    while len(readers) == 1 and OPERATIONS[readers[0].op].selects and readers[0].op != "MaxPool":
+        start = readers[0].output
+        readers = network.consumers(start)
+    yield start
     found = 0
-    seen: set[str] = set()
-    structure = structure_of(network, network.input, axons=spec.axons, refused=reasons)
+    seen = {start}
+    structure = structure_of(network, start, axons=spec.axons, refused=reasons)
     for node in network.nodes:
         if node.name in structure.refused and found < _MOST_ROOTS and node.output not in seen:
             seen.add(node.output)

@@ -167,17 +167,20 @@ class Matrix:
 
     def scaled(self, factor: Floats) -> Matrix:
         """Return the term with every row multiplied by a factor (rows,)."""
-        return replace(self, weight=self.dense() * factor[:, None])
+        if isinstance(self.weight, np.ndarray):
+            return replace(self, weight=self.weight * factor[:, None])
+        return replace(self, weight=sparse.csr_array(sparse.diags_array(factor) @ self.weight))
 
     def placed(self, at: int, rows: int) -> Matrix:
         """Return the term as some rows of more."""
-        weight = np.zeros((rows, self.weight.shape[1]))
-        weight[at : at + self.weight.shape[0]] = self.dense()
-        return replace(self, weight=weight)
+        own = np.arange(self.weight.shape[0])
+        shape = (rows, self.weight.shape[0])
+        spread = sparse.csr_array((np.ones(len(own)), (at + own, own)), shape=shape)
+        return replace(self, weight=spread @ self.weight)
 
     def taken(self, rows: Ints) -> Matrix:
         """Return some rows of the term."""
-        return replace(self, weight=self.dense()[rows])
+        return replace(self, weight=self.weight[rows])
 
     def dense(self) -> Floats:
         """Return the matrix as an array."""

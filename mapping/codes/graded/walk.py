@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mapping.codes.graded.forms import Form, Reading, identity
+from mapping.codes.graded.forms import Form, Reading, Shape, identity
+from mapping.codes.graded.moves import map_shape, reshaped
 from mapping.model.network import Network
 from mapping.model.node import Node
 
@@ -44,8 +45,9 @@ class Walk:
 
     def __init__(self, network: Network, root: str, axons: int, banned: Mapping[str, str]) -> None:
         self.network, self.root, self.axons, self.banned = network, root, axons, banned
-        shape = network.shapes[root]
-        self.forms: dict[str, Form] = {root: identity(Reading(tensor=root, shape=shape, pooled=shape))}
+        shape = map_shape(network.shapes[root])
+        read = identity(Reading(tensor=root, shape=shape, pooled=shape))
+        self.forms: dict[str, Form] = {root: read.moved(network.shapes[root])}
         self.points: dict[str, Point] = {}
         self.refused: dict[str, str] = {}
         self.names: dict[str, str] = {}
@@ -62,6 +64,8 @@ class Walk:
             reason = f"no neuron computes {_shown(node)}" if rule is None else rule(self, node)
         if reason is not None:
             self.refused[node.name] = reason
+            for tensor in node.inputs:
+                self.linear(tensor)
             return
         form = self.forms[node.output]
         several = len(self.readers[node.output]) > 1
@@ -93,6 +97,24 @@ class Walk:
         if not form.plain:
             self.cut(tensor)
         return self.forms[tensor]
+
+    def shaped(self, tensor: str, shape: Shape) -> Form:
+        """Return the form of a tensor whose terms have a shape (F,) or (C, H, W) with the same elements.
+
+        What cannot be read in that shape becomes an activation, which can.
+
+        Raises
+        ------
+        ValueError
+            If the shape has other elements.
+        """
+        found = reshaped(self.forms[tensor], shape)
+        if found is None:
+            self.cut(tensor)
+            found = reshaped(self.forms[tensor], shape)
+        if found is None:
+            raise ValueError(f"shape must have the elements of {tensor!r}, not {shape}")
+        return found
 
     def write(self, node: Node, form: Form, *, matrix: bool = False) -> None:
         """Note the form of what a node writes, and by what name a layer of it goes."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from mapping.errors import UnknownFormError, UnsupportedModelError
+from mapping.model.importers.onnx_conditions import condition
 from mapping.model.importers.onnx_constants import FOLDED, fold_constant
 from mapping.model.importers.onnx_external import attach_external
 from mapping.model.importers.onnx_foreign import import_foreign
@@ -23,6 +24,7 @@ from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
+from mapping.model.importers.onnx_tidy import tidied
 from mapping.model.network import Network, build_network
 
 __all__ = ["MAX_BYTES", "OPSETS", "load_onnx", "network_from_onnx"]
@@ -34,6 +36,8 @@ OPSETS = (8, 28)
 """First and last operator set understood; the supported operators mean the same in all of them."""
 
 _INTEGERS = frozenset({TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8})
+
+_WIDENED = frozenset({"bfloat16", "float8_e4m3fn", "float8_e5m2"})
 
 _BEFORE_TRANSPOSE = frozenset(
     {
@@ -49,7 +53,7 @@ _BEFORE_TRANSPOSE = frozenset(
         "Max",
         "Min",
     }
-    | {"Mul", "Neg", "Quant", "QuantizeLinear", "Relu", "Round", "Sub", "Sum"}
+    | {"Mul", "Neg", "Pad", "Quant", "QuantizeLinear", "Relu", "Round", "Sub", "Sum"}
 )
 
 
@@ -98,6 +102,7 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         tensor.
     """
     _check_names(model.graph)
+    model = tidied(model)
     integers = fused(model)
     if integers is not model:
         with suppress(UnsupportedModelError):  # then it is read as it is written
@@ -110,11 +115,8 @@ def _read(model: onnx.ModelProto, name: str) -> Network:
     opset = _check_opset(model)
     constants = _initializers(model.graph)
     input_name, batch, shape = _input(model.graph, constants)
-    if len(model.graph.output) != 1:
-        names = ", ".join(output.name for output in model.graph.output)
-        raise UnsupportedModelError(
-            f"The model must have one output, not {len(model.graph.output)} ({names})."
-        )
+    if not model.graph.output:
+        raise UnsupportedModelError("The model has no output; export it again.")
     output = model.graph.output[0].name
     graph = Graph(
         input_name=input_name,
@@ -144,7 +146,8 @@ def _read(model: onnx.ModelProto, name: str) -> Network:
 
 def _take(node: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
     """Append an operator; one that nothing here knows is left to the host as it is."""
-    if operator.op not in SUPPORTED and operator.op not in QONNX and operator.op not in FOLDED:
+    condition(operator, graph)
+    if operator.op not in SUPPORTED and operator.op not in QONNX:
         import_foreign(node, operator, graph)
         return
     mark = graph.mark()
@@ -218,7 +221,8 @@ def _array(tensor: TensorProto, name: str) -> NDArray[np.generic]:
         raise UnsupportedModelError(
             f"Tensor {name!r} is damaged: its data does not fit its type and shape."
         ) from None
-    return np.asarray(array)
+    # types of two bytes and less that numpy does not know
+    return np.asarray(array, np.float32) if array.dtype.name in _WIDENED else np.asarray(array)
 
 
 def _initializers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
@@ -233,7 +237,10 @@ def _input(
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs)
-        raise UnsupportedModelError(f"The model must have one input, not {len(inputs)} ({names}).")
+        raise UnsupportedModelError(
+            f"The model must have one input, or several with one type and batch and with fixed sizes, not "
+            f"{len(inputs)} ({names})."
+        )
     dims = inputs[0].type.tensor_type.shape.dim
     sizes = [dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in dims]
     fixed = [size for size in sizes[1:] if size is not None and size > 0]

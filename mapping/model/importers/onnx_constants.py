@@ -162,6 +162,23 @@ def _divide(numerator: Any, divisor: Any) -> Any:
     return np.trunc(numerator / divisor).astype(numerator.dtype)
 
 
+def _reduced(function: Callable[..., Any]) -> Callable[[Operator, Sequence[Any]], Constant]:
+    def rule(operator: Operator, arrays: Sequence[Any]) -> Constant:
+        keep = bool(operator.integer("keepdims", 1))
+        return np.asarray(function(arrays[0], axis=_axes(operator, arrays), keepdims=keep)).astype(
+            arrays[0].dtype
+        )
+
+    return rule
+
+
+def _expand(operator: Operator, arrays: Sequence[Any]) -> Constant:
+    shape = np.broadcast_shapes(arrays[0].shape, tuple(arrays[1].astype(np.int64).tolist()))
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise operator.bad(f"writes a constant above the limit of {MAX_ELEMENTS} elements")
+    return np.broadcast_to(arrays[0], shape)
+
+
 _RULES: Mapping[str, Callable[[Operator, Sequence[Any]], Constant]] = {
     "Abs": _arithmetic(np.abs),
     "Add": _arithmetic(np.add),
@@ -170,14 +187,22 @@ _RULES: Mapping[str, Callable[[Operator, Sequence[Any]], Constant]] = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "Div": _arithmetic(_divide),
+    "Exp": _arithmetic(np.exp),
+    "Expand": _expand,
     "Gather": _gather,
     "Identity": lambda operator, arrays: arrays[0],  # noqa: ARG005  # the signature of every rule
     "Mul": _arithmetic(np.multiply),
     "Neg": _arithmetic(np.negative),
+    "Pow": _arithmetic(lambda base, exponent: np.power(base, exponent).astype(base.dtype)),
+    "Reciprocal": _arithmetic(np.reciprocal),
+    "ReduceMean": _reduced(np.mean),
+    "ReduceProd": _reduced(np.prod),
+    "ReduceSum": _reduced(np.sum),
     "Reshape": _reshape,
     "Shape": lambda operator, arrays: _sliced(operator, np.array(arrays[0].shape, np.int64)),
     "Sign": _arithmetic(np.sign),
     "Slice": _slice,
+    "Sqrt": _arithmetic(np.sqrt),
     "Squeeze": lambda operator, arrays: arrays[0].squeeze(_axes(operator, arrays)),
     "Sub": _arithmetic(np.subtract),
     "Transpose": _transpose,
@@ -189,8 +214,13 @@ _INPUTS: Mapping[str, tuple[int, int]] = {
     "Concat": (1, 2**16),
     "Constant": (0, 0),
     "Div": (2, 2),
+    "Expand": (2, 2),
     "Gather": (2, 2),
     "Mul": (2, 2),
+    "Pow": (2, 2),
+    "ReduceMean": (1, 2),
+    "ReduceProd": (1, 2),
+    "ReduceSum": (1, 2),
     "Reshape": (2, 2),
     "Slice": (1, 5),
     "Squeeze": (1, 2),

@@ -14,7 +14,7 @@ from mapping.model.importers.onnx_layout import axes_of, reshaped
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
-__all__ = ["FUNCTION_RULES", "reduce", "softmax"]
+__all__ = ["FUNCTION_RULES", "reduce", "softmax", "taken"]
 
 Rule = Callable[[Operator, Graph], None]
 Places = NDArray[np.int64]
@@ -139,7 +139,7 @@ def reduce(operator: Operator, graph: Graph) -> None:
     reshaped(replace(operator, inputs=(kept,)), graph, rest or (1,))
 
 
-def _taken(operator: Operator, graph: Graph, change: Callable[[Places], Places]) -> None:
+def taken(operator: Operator, graph: Graph, change: Callable[[Places], Places]) -> None:
     """Write a part of a tensor, or some of its elements several times."""
     view = graph.view(operator, 0)
     places = np.ascontiguousarray(change(view.places()))
@@ -179,7 +179,7 @@ def _slice(operator: Operator, graph: Graph) -> None:
         size = graph.view(operator, 0).shape[axis % rank - 1]
         below = end < -size and step < 0  # the first element is included, which numpy writes as None
         cut[axis % rank - 1] = slice(start, None if below else end, step)
-    _taken(operator, graph, lambda places: places[tuple(cut)])
+    taken(operator, graph, lambda places: places[tuple(cut)])
 
 
 def _split(operator: Operator, graph: Graph) -> None:
@@ -197,7 +197,7 @@ def _split(operator: Operator, graph: Graph) -> None:
     for index, (output, end) in enumerate(zip(operator.outputs, ends, strict=True)):
         part = np.arange(end - sizes[index], end)
         name = f"{operator.name}.{index}"
-        _taken(
+        taken(
             replace(operator, name=name, outputs=(output,)),
             graph,
             lambda places, part=part: places.take(part, axis - 1),  # type: ignore[misc]
@@ -213,7 +213,7 @@ def _gather(operator: Operator, graph: Graph) -> None:
         raise operator.unknown("is supported only with constant indices along an axis behind the batch")
     if index.size and (index.min() < -shape[axis - 1] or index.max() >= shape[axis - 1]):
         raise operator.bad(f"reads an element beyond the {shape[axis - 1]} of its input")
-    _taken(operator, graph, lambda places: places.take(index.astype(np.int64), axis - 1))
+    taken(operator, graph, lambda places: places.take(index.astype(np.int64), axis - 1))
 
 
 def _resize(operator: Operator, graph: Graph) -> None:
@@ -248,7 +248,7 @@ def _resize(operator: Operator, graph: Graph) -> None:
             places = places.repeat(int(factor), axis)
         return places
 
-    _taken(operator, graph, enlarge)
+    taken(operator, graph, enlarge)
 
 
 def _factors(operator: Operator, graph: Graph, shape: Sequence[int]) -> list[float]:
@@ -280,8 +280,6 @@ FUNCTION_RULES: Mapping[str, Rule] = {
     "Mish": _plain,
     "PRelu": _prelu,
     "Pow": _pow,
-    "ReduceMax": reduce,
-    "ReduceMin": reduce,
     "ReduceSum": reduce,
     "Resize": _resize,
     "Selu": _selu,

@@ -13,15 +13,15 @@ from mapping.errors import UnknownFormError, UnsupportedModelError
 from mapping.model.network import infer_shape, make_node
 from mapping.model.node import Attribute, Node, Shape
 
-__all__ = ["BATCH", "FLOAT_TYPES", "Graph", "Integers", "Operator", "Step", "View"]
+__all__ = ["BATCH", "FLOAT_TYPES", "Condition", "Graph", "Integers", "Operator", "Step", "View"]
 
 BATCH = -(2**40)
 """Stands for the size of the batch where a graph computes with shapes and the size is not known."""
 
-FLOAT_TYPES: Mapping[int, type[np.generic]] = {1: np.float32, 11: np.float64}
-"""Types of an activation: TensorProto.FLOAT and DOUBLE."""
+FLOAT_TYPES: Mapping[int, type[np.generic]] = {1: np.float32, 10: np.float16, 11: np.float64}
+"""Types of an activation: TensorProto.FLOAT, FLOAT16 and DOUBLE."""
 
-_CONSTANT_TYPES: Mapping[int, type[np.generic]] = {**FLOAT_TYPES, 6: np.int32, 7: np.int64, 10: np.float16}
+_CONSTANT_TYPES: Mapping[int, type[np.generic]] = {**FLOAT_TYPES, 6: np.int32, 7: np.int64}
 
 Step = tuple[str, str, dict[str, Attribute], dict[str, NDArray[np.float64]]]
 """A node to append: suffix of its name, operation, attributes, constants."""
@@ -111,6 +111,16 @@ class Integers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Condition:
+    """A tensor of truths: the tensor that holds them as 0 and 1, and what is compared with which constant."""
+
+    number: str
+    tensor: str
+    kind: str
+    value: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class View:
     """A tensor whose elements are those of another one, in another order.
 
@@ -139,7 +149,8 @@ class Graph:
     These are constants, nodes, shapes, tensors that are other names of a tensor, tensors in another order,
     and tensors of integers. ``kinds`` are the tensors that hold no real numbers, ``whole`` those whose first
     axis is not the batch, so that they are kept in their full shape for a batch of one. ``counted`` tells
-    whether its quantisers write integers, as in networks with operators on integers.
+    whether its quantisers write integers, as in networks with operators on integers. ``conditions`` are
+    truths that are known as numbers.
     """
 
     input_name: str
@@ -157,6 +168,7 @@ class Graph:
     whole: set[str] = field(default_factory=set)
     input_kind: str = "real"
     counted: bool = False
+    conditions: dict[str, Condition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shapes[self.input_name] = self.input_shape
@@ -209,6 +221,12 @@ class Graph:
         if tensor in self.whole or tensor in self.kinds:
             return tensor
         return self.activation(operator, index)
+
+    def real(self, tensor: str) -> bool:
+        """Tell whether a tensor is a batch of real numbers."""
+        tensor = self.aliases.get(tensor, tensor)
+        known = tensor in self.shapes or tensor in self.views
+        return known and tensor not in self.whole and tensor not in self.kinds
 
     def kind(self, tensor: str) -> str:
         """Return what numbers a tensor holds for an operator that only ONNX knows."""

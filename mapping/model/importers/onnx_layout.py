@@ -3,11 +3,12 @@
 
 import math
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.model.importers.onnx_graph import BATCH, Graph, Operator, Step
+from mapping.model.importers.onnx_graph import BATCH, Graph, Operator, Step, View
 from mapping.model.network import make_node
 from mapping.model.node import Shape
 
@@ -136,13 +137,34 @@ def transposed(operator: Operator, graph: Graph, order: tuple[int, ...]) -> None
 
 
 def concat(operator: Operator, graph: Graph) -> None:
-    """Translate a ``Concat`` of activations."""
+    """Translate a ``Concat`` of activations; tensors with the same order of axes keep it."""
     operator.allow("axis")
-    tensors = [graph.activation(operator, i) for i in range(len(operator.inputs))]
-    rank = len(graph.shapes[tensors[0]]) + 1 if tensors else 0
-    axis = operator.integer("axis", 1)
-    if not tensors or axis % rank == 0:
-        raise operator.bad("joins nothing, or samples of the batch")
-    graph.add(
-        make_node(operator.name, "Concat", tensors, operator.outputs[0], attributes={"axis": axis % rank - 1})
-    )
+    if not operator.inputs:
+        raise operator.bad("joins nothing")
+    views = [graph.view(operator, index) for index in range(len(operator.inputs))]
+    rank = len(views[0].shape) + 1
+    axis = operator.integer("axis", 1) % rank - 1
+    if axis < 0:
+        raise operator.bad("joins samples of the batch")
+    orders = [_axes_order(view) for view in views]
+    order = orders[0]
+    if order is None or any(other != order for other in orders):
+        tensors = [graph.activation(operator, index) for index in range(len(operator.inputs))]
+        graph.add(make_node(operator.name, "Concat", tensors, operator.outputs[0], attributes={"axis": axis}))
+        return
+    held = graph.fresh(operator, f"{operator.outputs[0]}.held")
+    tensors = [view.tensor for view in views]
+    graph.add(make_node(operator.name, "Concat", tensors, held, attributes={"axis": order[axis]}))
+    shape = graph.shapes[held]
+    graph.define_view(operator, held, np.arange(math.prod(shape)).reshape(shape).transpose(order))
+
+
+def _axes_order(view: View) -> tuple[int, ...] | None:
+    """Return the order in which a view has the axes of its tensor, or None if it is none of these."""
+    if view.order is None:
+        return None
+    for order in permutations(range(len(view.shape))):
+        shape = tuple(view.shape[order.index(axis)] for axis in range(len(order)))
+        if np.array_equal(np.arange(math.prod(shape)).reshape(shape).transpose(order), view.order):
+            return order
+    return None

@@ -8,17 +8,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.model.importers.onnx_conditions import CONDITION_RULES
 from mapping.model.importers.onnx_functions import FUNCTION_RULES, softmax
-from mapping.model.importers.onnx_graph import FLOAT_TYPES, Graph, Integers, Operator, Step
+from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
 from mapping.model.importers.onnx_layout import (
     concat,
     flatten,
-    flattened,
     reshape,
     squeeze,
     transpose,
     unsqueeze,
 )
+from mapping.model.importers.onnx_pads import pad
+from mapping.model.importers.onnx_products import gemm, matmul
 from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.importers.onnx_quantise import (
     bipolar,
@@ -34,8 +36,7 @@ from mapping.model.importers.onnx_windows import (
     global_average,
     global_max,
     max_pool,
-    pad,
-    reduce_mean,
+    reduce_map,
 )
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
@@ -50,47 +51,6 @@ _FOLDED = ("DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear")  # on cons
 _PASSING = frozenset(
     {"Clip", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
-
-
-def _gemm(operator: Operator, graph: Graph) -> None:
-    operator.allow("alpha", "beta", "transA", "transB")
-    if operator.number("transA", 0):
-        raise operator.bad("has transA = 1, which mixes the samples of a batch; supported is 0")
-    weight = graph.parameter(operator, 1, ndim=2)
-    if operator.integer("transB", 0) == 0:
-        weight = weight.T
-    alpha, beta = operator.number("alpha", 1.0), operator.number("beta", 1.0)
-    reading, weight = flattened(operator, graph, weight)
-    steps: list[Step] = [("", "Dense", {}, {"weight": weight})]
-    if alpha != 1.0:
-        steps.append((".alpha", "Mul", {}, {"value": np.array(alpha)}))
-    if graph.optional(operator, 2) is not None:
-        steps.append((".bias", "Add", {}, {"value": beta * _row(operator, graph, len(weight))}))
-    graph.chain(reading, steps)
-
-
-def _row(operator: Operator, graph: Graph, size: int) -> NDArray[np.float64]:
-    """Return the third input of a Gemm as () or (size,)."""
-    name = operator.inputs[2]
-    value = graph.constants[name]
-    if (
-        value.dtype.kind not in "biuf"
-        or value.size not in (1, size)
-        or value.shape[-1:] not in ((), (1,), (size,))
-    ):
-        raise operator.bad(
-            f"has a constant of shape {value.shape} on an input of shape {(size,)}; "
-            "supported are one value per tensor or per channel"
-        )
-    return graph.finite(name, value).reshape(() if value.size == 1 else (size,))
-
-
-def _matmul(operator: Operator, graph: Graph) -> None:
-    operator.allow()
-    if len(operator.inputs) == 2 and operator.inputs[1] not in graph.constants:
-        raise operator.unknown("multiplies two activations")
-    reading, weight = flattened(operator, graph, graph.parameter(operator, 1, ndim=2).T)
-    graph.chain(reading, [("", "Dense", {}, {"weight": weight})])
 
 
 def _two_inputs(operator: Operator, graph: Graph) -> tuple[str, str, bool]:
@@ -267,13 +227,6 @@ def _identity(operator: Operator, graph: Graph) -> None:
     graph.alias(operator)
 
 
-def _cast(operator: Operator, graph: Graph) -> None:
-    operator.allow("saturate", "to", "round_mode")
-    if operator.integer("to", 0) not in FLOAT_TYPES:
-        raise operator.unknown("casts an activation to something else than float or double")
-    graph.alias(operator)
-
-
 def _last(operator: Operator, graph: Graph) -> None:
     """Leave out an operator at the output that does not change which class is the largest.
 
@@ -299,12 +252,12 @@ def _last(operator: Operator, graph: Graph) -> None:
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     **FUNCTION_RULES,
     **QLINEAR,
+    **CONDITION_RULES,
     "Add": _add,
     "ArgMax": _last,
     "AveragePool": average_pool,
     "BatchNormalization": _batch_norm,
     "BipolarQuant": bipolar,
-    "Cast": _cast,
     "Clip": _clip,
     "Concat": concat,
     "Conv": conv,
@@ -313,13 +266,13 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Dropout": _dropout,
     "Flatten": flatten,
     "Floor": _plain,
-    "Gemm": _gemm,
+    "Gemm": gemm,
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_max,
     "Identity": _identity,
     "IntQuant": quantise_qonnx,
     "LogSoftmax": _last,
-    "MatMul": _matmul,
+    "MatMul": matmul,
     "Max": _bound,
     "MaxPool": max_pool,
     "Min": _bound,
@@ -328,7 +281,9 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Pad": pad,
     "Quant": quantise_qonnx,
     "QuantizeLinear": quantise,
-    "ReduceMean": reduce_mean,
+    "ReduceMax": reduce_map,
+    "ReduceMean": reduce_map,
+    "ReduceMin": reduce_map,
     "Relu": _plain,
     "Reshape": reshape,
     "Round": _plain,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Translate ONNX operators that look through windows: convolutions, pools and pads.
+"""Translate ONNX operators that look through windows: convolutions and pools.
 
-A pad is a convolution by one, an average a convolution by ones and a division; so both may run on the chip.
+An average is a convolution by ones and a division, so that it may run on the chip.
 """
 
 import math
@@ -25,9 +25,9 @@ __all__ = [
     "global_average",
     "global_max",
     "max_pool",
-    "pad",
+    "ones",
     "pads_of",
-    "reduce_mean",
+    "reduce_map",
 ]
 
 
@@ -141,7 +141,7 @@ def max_pool(operator: Operator, graph: Graph) -> None:
     graph.chain(operator, [("", "MaxPool", {"kernel": kernel, "stride": stride, "pads": pads}, {})])
 
 
-def _ones(channels: int, kernel: Shape, stride: Shape, pads: Shape) -> Step:
+def ones(channels: int, kernel: Shape, stride: Shape, pads: Shape) -> Step:
     """Return the convolution that sums every window of every channel."""
     attributes: dict[str, Attribute] = {
         "stride": stride,
@@ -167,7 +167,7 @@ def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: 
         {},
         {"value": np.array(1 / number if power else number)},
     )
-    graph.chain(operator, [_ones(channels, kernel, stride, pads), divide])
+    graph.chain(operator, [ones(channels, kernel, stride, pads), divide])
 
 
 def average_sums(operator: Operator, graph: Graph) -> int:
@@ -175,7 +175,7 @@ def average_sums(operator: Operator, graph: Graph) -> int:
     shape = _map_shape(operator, graph)
     if operator.op == "GlobalAveragePool":
         operator.allow()
-        graph.chain(operator, [_ones(shape[0], shape[1:], (1, 1), (0, 0, 0, 0))])
+        graph.chain(operator, [ones(shape[0], shape[1:], (1, 1), (0, 0, 0, 0))])
         return math.prod(shape[1:])
     operator.allow("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
     kernel, stride = operator.integers("kernel_shape", (0, 0)), operator.integers("strides", (1, 1))
@@ -183,7 +183,7 @@ def average_sums(operator: Operator, graph: Graph) -> int:
     included = pads if operator.integer("count_include_pad", 0) else (0, 0, 0, 0)
     if _ceiled(operator, shape, kernel, stride, pads) != included:
         raise operator.bad("averages windows of different sizes, which is not supported on integers")
-    graph.chain(operator, [_ones(shape[0], kernel, stride, pads)])
+    graph.chain(operator, [ones(shape[0], kernel, stride, pads)])
     return math.prod(kernel)
 
 
@@ -211,7 +211,7 @@ def average_pool(operator: Operator, graph: Graph) -> None:
     )
     numbers = np.broadcast_to(np.outer(rows, columns), (shape[0], len(rows), len(columns)))
     divide: Step = (".mean", "Div", {}, {"value": numbers.astype(np.float64)})
-    graph.chain(operator, [_ones(shape[0], kernel, stride, ceiled), divide])
+    graph.chain(operator, [ones(shape[0], kernel, stride, ceiled), divide])
 
 
 def _inside(size: int, kernel: int, stride: int, pads: Shape, included: Shape) -> Integers:
@@ -236,60 +236,34 @@ def global_average(operator: Operator, graph: Graph) -> None:
     _mean(operator, graph, _map_shape(operator, graph)[1:], (1, 1), (0, 0, 0, 0))
 
 
-def reduce_mean(operator: Operator, graph: Graph) -> None:
-    """Translate a ``ReduceMean``; over height and width, channels first or last, it is an average pool."""
+def reduce_map(operator: Operator, graph: Graph) -> None:
+    """Translate a reduction; over height and width, channels first or last, it is a pool."""
     operator.allow("axes", "keepdims", "noop_with_empty_axes")
     view, keep = graph.view(operator, 0), operator.integer("keepdims", 1)
     axes = axes_of(operator, graph, len(view.shape) + 1)
     if len(view.shape) != 3 or axes not in {(2, 3), (1, 2)}:
         reduce(operator, graph)
         return
-    first, mean = f"{operator.outputs[0]}.first", f"{operator.outputs[0]}.mean"
+    first, pooled = f"{operator.outputs[0]}.first", f"{operator.outputs[0]}.{operator.op[6:].lower()}"
     order = (0, 1, 2, 3) if axes == (2, 3) else (0, 3, 1, 2)
     transposed(replace(operator, outputs=(first,)), graph, order)
-    reading = replace(operator, inputs=(first,), outputs=(mean,))
-    _mean(reading, graph, _map_shape(reading, graph)[1:], (1, 1), (0, 0, 0, 0))
-    reading = replace(operator, inputs=(mean,))
+    reading = replace(operator, inputs=(first,), outputs=(pooled,))
+    kernel = _map_shape(reading, graph)[1:]
+    if operator.op == "ReduceMean":
+        _mean(reading, graph, kernel, (1, 1), (0, 0, 0, 0))
+    else:
+        _extreme(reading, graph, kernel)
+    reading = replace(operator, inputs=(pooled,))
     channels = graph.view(reading, 0).shape[0]
     shape = (channels, 1, 1) if axes == (2, 3) else (1, 1, channels)
     reshaped(reading, graph, shape if keep else (channels,))
 
 
-def pad(operator: Operator, graph: Graph) -> None:
-    """Translate a ``Pad`` by zeros: a convolution by one, which the next layer may absorb."""
-    operator.allow("mode", "pads", "value")
-    if operator.text("mode", "constant") != "constant":
-        raise operator.unknown(f"has mode = {operator.text('mode', '')!r}, supported is 'constant'")
-    view = graph.view(operator, 0)
-    pads, axes = _given_pads(operator, graph), graph.optional(operator, 3)
-    if axes is not None and not np.array_equal(axes, np.arange(len(view.shape) + 1)):
-        raise operator.unknown("pads chosen axes; export it with pads for every axis")
-    value = graph.optional(operator, 2)
-    filled = operator.number("value", 0.0) if value is None else float(np.max(np.abs(value), initial=0))
-    if filled != 0.0:
-        raise operator.unknown(f"pads with {filled:g}, supported is 0")
-    half, name = len(pads) // 2, f"{operator.outputs[0]}.first"
-    if not any(pads):
-        graph.alias(operator)
-        return
-    last = len(pads) == 8 and not any(pads[i] for i in (0, 3, 4, 7))
-    first = len(pads) == 8 and not any(pads[i] for i in (0, 1, 4, 5))
-    if len(view.shape) != 3 or not (first or last):
-        raise operator.unknown(f"has pads {pads}; supported are height and width of a map")
-    transposed(replace(operator, outputs=(name,)), graph, (0, 1, 2, 3) if first else (0, 3, 1, 2))
-    at = half - 2 if first else half - 3
-    around = (pads[at], pads[at + 1], pads[half + at], pads[half + at + 1])
-    reading = replace(operator, inputs=(name,))
-    padded = f"{operator.outputs[0]}.padded"
-    shape = _map_shape(reading, graph)
-    graph.chain(replace(reading, outputs=(padded,)), [_ones(shape[0], (1, 1), (1, 1), around)])
-    transposed(replace(operator, inputs=(padded,)), graph, (0, 1, 2, 3) if first else (0, 2, 3, 1))
-
-
-def _given_pads(operator: Operator, graph: Graph) -> tuple[int, ...]:
-    constant = graph.optional(operator, 1)
-    given = operator.attributes.get("pads") if constant is None else tuple(constant.reshape(-1).tolist())
-    rank = len(graph.view(operator, 0).shape) + 1
-    if not isinstance(given, tuple) or len(given) != 2 * rank or not all(isinstance(n, int) for n in given):
-        raise operator.bad(f"has pads {given!r}, not {2 * rank} integers")
-    return given
+def _extreme(operator: Operator, graph: Graph, kernel: Shape) -> None:
+    """Write the largest value of every channel, or the smallest: the largest of the opposite ones."""
+    attributes: dict[str, Attribute] = {"kernel": kernel, "stride": (1, 1), "pads": (0, 0, 0, 0)}
+    steps: list[Step] = [("", "MaxPool", attributes, {})]
+    if operator.op == "ReduceMin":
+        turned: dict[str, NDArray[np.float64]] = {"value": np.array(-1.0)}
+        steps = [(".negative", "Mul", {}, turned), *steps, (".positive", "Mul", {}, turned)]
+    graph.chain(operator, steps)

@@ -19,7 +19,6 @@ from mapping.model.operations.elementwise import (
     scalar,
 )
 from mapping.model.operations.operation import (
-    HOST,
     Each,
     Operation,
     Reals,
@@ -111,7 +110,7 @@ def _quantised_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 
 _LIST = "A list of thresholds: the sums at which it takes its next whole number, as far as counts reach."
-_COMPARED = f"{HOST}a neuron adds its sources, it does not compare them."
+_LARGER = "A neuron for what one has more than the other, and the layer that reads them adds it to the other."
 
 _JOINING = (
     _joining(
@@ -139,7 +138,7 @@ _JOINING = (
     _joining(
         "Max",
         lambda _, values, constants: np.maximum(values, constants["value"]),
-        _COMPARED,
+        _LARGER,
         always,
         constants={},
         interval=unbounded,
@@ -147,7 +146,7 @@ _JOINING = (
     _joining(
         "Min",
         lambda _, values, constants: np.minimum(values, constants["value"]),
-        _COMPARED,
+        _LARGER,
         always,
         constants={},
         interval=unbounded,
@@ -181,8 +180,8 @@ _RISING = (
     _rising(
         "PRelu",
         lambda _, values, constants: np.where(values < 0, values * constants["slope"], values),
-        "A list of thresholds while no slope is negative; with a negative one it is the host's, because a "
-        "neuron's count never falls when its sum rises.",
+        "A list of thresholds while no slope is negative; with a negative one two neurons, for a neuron's "
+        "count never falls when its sum rises.",
         _not_negative("slope"),
         constants={"slope": "factor of negative values, (), (C,) or the shape of the input"},
     ),

@@ -13,7 +13,6 @@ from scipy.special import erf
 from mapping.model.node import Node
 from mapping.model.operations.elementwise import each_of, one_shape, within
 from mapping.model.operations.operation import (
-    HOST,
     Each,
     Interval,
     Operation,
@@ -28,7 +27,8 @@ __all__ = ["FUNCTIONS"]
 
 _LIST = "A list of thresholds: the sums at which the rounded function takes its next level."
 _LIST_IF = f"{_LIST[:-1]}; the host's where its parameters let it fall, because a neuron's count never does."
-_HUMP = f"{HOST}it falls and rises, and a neuron's count never falls when its sum rises."
+_HUMP = "Two neurons with lists of thresholds, one above the valley and one below it, for a neuron's count "
+_HUMP += "never falls when its sum rises; the layer that reads them has both as sources."
 
 _POSITIVE = within(0.0, math.inf)
 _AROUND_ZERO = within(-1.0, 1.0)
@@ -132,8 +132,8 @@ _WITH_PARAMETERS = (
     _function(
         "Pow",
         lambda x, node: np.power(x, node.number("exponent")),
-        "A list of thresholds for an odd whole exponent; any other is the host's, because it falls for "
-        "negative numbers or has no value there.",
+        "A list of thresholds for an odd whole exponent, two neurons for an even one; any other is the "
+        "host's unless a Relu is before it, because it has no value for negative numbers.",
         rises=_power_rises,
         attributes={"exponent": "the power"},
     ),

@@ -101,7 +101,8 @@ PLACES = (
         "Permute",
         _permute_shape,
         _take,
-        _NUMBERED,
+        "Nothing but a numbering before a dense layer or of channels; elsewhere a layer of ones, or the "
+        "host's if its matrix has more than 16 million places.",
         attributes=_SHAPE,
         constants={"order": "place in the input of each element of the output, both flat"},
     ),
@@ -110,8 +111,8 @@ PLACES = (
         "Take",
         _taken_shape,
         _take,
-        "Taken by channel, a layer that reads it has zero weights for the channels left out; any other "
-        "choice is the host's, because a kernel has the same weights at every place.",
+        "By channel or as an evenly spaced part of a map, folded into the layer that reads it; any other "
+        "choice is a layer of ones, or the host's if its matrix has more than 16 million places.",
         moves=False,
         attributes=_SHAPE,
         constants={"order": "as of Permute, but places may be left out and repeated"},

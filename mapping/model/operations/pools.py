@@ -111,7 +111,7 @@ POOLS = (
         rises=always,
         work=no_work,
         chip="A mean or a sum is folded into the layer that reads it, or is a layer of equal weights; a "
-        "maximum or minimum is the host's, because a neuron adds its sources, it does not compare them.",
+        "maximum or minimum is the host's, because windows of pooled axons lie in the map of a channel.",
     ),
 )
 """Records of pools and reductions."""

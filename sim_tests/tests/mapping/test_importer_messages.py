@@ -22,13 +22,14 @@ MESSAGES: list[tuple[Build, str]] = [
             "Node 'w' has the operator Wavelet, which is not supported; supported are Abs, Add, ArgMax, "
             "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, DequantizeLinear, Div, "
             "Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalMaxPool, "
-            "HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, LogSoftmax, MatMul, Max, MaxPool, Min, "
-            "Mish, Mul, Neg, PRelu, Pad, Pow, QGemm, QLinearAdd, QLinearAveragePool, "
-            "QLinearConcat, QLinearConv, QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMatMul, "
-            "QLinearSigmoid, Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, ReduceSum, Relu, "
-            "Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, "
-            "Softplus, Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, "
-            "Unsqueeze, Upsample, and the operators of the ONNX standard, which the host evaluates."
+            "Greater, GreaterOrEqual, HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, Less, "
+            "LessOrEqual, LogSoftmax, MatMul, Max, MaxPool, Min, Mish, Mul, Neg, Not, PRelu, Pad, Pow, "
+            "QGemm, QLinearAdd, QLinearAveragePool, QLinearConcat, QLinearConv, QLinearGlobalAveragePool, "
+            "QLinearLeakyRelu, QLinearMatMul, QLinearSigmoid, "
+            "Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, ReduceSum, Relu, Reshape, Resize, "
+            "Round, Selu, Sigmoid, Sign, Slice, Softmax, Softplus, Softsign, Split, Sqrt, Squeeze, Sub, "
+            "Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, Upsample, Where, and the operators of "
+            "the ONNX standard, which the host evaluates."
         ),
     ),
     (
@@ -83,8 +84,8 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'p' (Pad) has pads (0, 0, 1), not 8 integers.",
     ),
     (
-        lambda b: b.op("Pad", "x", b.constant([0, 0, -1, 1] * 2, np.int64), name="p"),
-        "Node 'p' (Conv) has a kernel, stride or dilation below 1 or a negative pad.",
+        lambda b: b.op("Pad", "x", b.constant([0, 0, -9, 1] * 2, np.int64), name="p"),
+        "Node 'p' (Pad) pads an axis of 6 elements by -9 and -9 in mode 'constant'.",
     ),
     (
         lambda b: b.op("ReduceMean", "x", axes=[0, 1], name="m"),
@@ -100,7 +101,7 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: b.op("Concat", "x", "x", axis=0, name="c"),
-        "Node 'c' (Concat) joins nothing, or samples of the batch.",
+        "Node 'c' (Concat) joins samples of the batch.",
     ),
     (
         lambda b: b.op("Concat", "x", b.op("Flatten", "x"), axis=1, name="c"),
@@ -292,11 +293,18 @@ def custom(model: onnx.ModelProto) -> None:
 
 
 def two_inputs(model: onnx.ModelProto) -> None:
-    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 2]))
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", None]))
+    model.graph.node.append(helper.make_node("Relu", ["z"], ["other"]))
 
 
-def two_outputs(model: onnx.ModelProto) -> None:
-    model.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, None))
+def no_output(model: onnx.ModelProto) -> None:
+    del model.graph.output[:]
+
+
+def cycle(model: onnx.ModelProto) -> None:
+    model.graph.node[0].name = "first"
+    model.graph.node.append(helper.make_node("Relu", [model.graph.node[0].output[0]], ["again"], name="last"))
+    model.graph.node[0].input[0] = "again"
 
 
 def no_size(model: onnx.ModelProto) -> None:
@@ -317,8 +325,21 @@ CHANGES: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (huge, "Tensor 'w' has the unusable shape (1099511627776,)."),
     (sparse, "The model has sparse initializers; export it with dense weights."),
     (old, "The model must use one ONNX operator set from 8 to 28, not 7; export it with opset 17."),
-    (two_inputs, "The model must have one input, not 2 (x, z)."),
-    (two_outputs, "The model must have one output, not 2 (t0, x)."),
+    (
+        two_inputs,
+        (
+            "The model must have one input, or several with one type and batch and with fixed sizes, not 2 "
+            "(x, z)."
+        ),
+    ),
+    (no_output, "The model has no output; export it again."),
+    (
+        cycle,
+        (
+            "The nodes 'first', 'last' wait for one another in a cycle; export the model again, and a "
+            "recurrent one with LSTM, GRU or RNN."
+        ),
+    ),
     (no_size, "Input 'x' must have a batch dimension and fixed sizes after it, not (?, ?)."),
     (no_writer, "No node writes the graph output 'nothing'."),
     (twice, "Node 'relu0_1' (Relu) writes tensor 't0', which is empty or exists already."),

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operations without arithmetic make of linear forms: other places, parts, joined tensors, max-pools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mapping.codes.graded.forms import Form, Picked, Shape, identity
+from mapping.codes.graded.moves import cropping, map_shape, spelled_out, taken
+from mapping.codes.graded.rules_sums import depthwise, windowed
+from mapping.codes.graded.walk import Walk
+from mapping.model.node import Node
+from mapping.spiking.network import Pool
+
+__all__ = ["concat", "max_pool", "move", "take"]
+
+
+def move(walk: Walk, node: Node) -> str | None:
+    """Give the same elements another shape."""
+    walk.write(node, walk.forms[node.inputs[0]].moved(walk.network.shapes[node.output]))
+    return None
+
+
+def take(walk: Walk, node: Node) -> str | None:
+    """Take channels, an evenly spaced part of a map, or any elements of a small tensor."""
+    tensor, shape = node.inputs[0], node.integers("shape")
+    order = node.constants["order"].astype(np.int64)
+    found = taken(walk.forms[tensor], order, shape) or _cropped(walk, tensor, order, shape)
+    if found is None:
+        spelled = spelled_out(walk.forms[tensor])
+        found = None if spelled is None else taken(spelled, order, shape)
+    if found is None:
+        return "it puts the elements of a large map in another order"
+    walk.write(node, found)
+    return None
+
+
+def _cropped(walk: Walk, tensor: str, order: np.ndarray, shape: Shape) -> Form | None:
+    before, after = map_shape(walk.network.shapes[tensor]), map_shape(shape)
+    found = cropping(order, before, after)
+    if found is None:
+        return None
+    channels, outer = found
+    whole = replace(outer, weight=np.repeat(outer.weight[:1], before[0], axis=0), groups=before[0])
+    form = windowed(walk, tensor, whole)
+    places = (channels[:, None] * np.prod(after[1:]) + np.arange(np.prod(after[1:]))).reshape(-1)
+    return taken(form, places, shape)
+
+
+def concat(walk: Walk, node: Node) -> str | None:
+    """Join tensors along an axis."""
+    shapes = [walk.network.shapes[tensor] for tensor in node.inputs]
+    axis, view = int(node.number("axis")), walk.network.shapes[node.output]
+    if axis == 0:
+        forms = _alike(walk, node)
+        total, at, terms, biases = sum(form.shape[0] for form in forms), 0, [], []
+        for form in forms:
+            terms += [term.placed(at, total) for term in form.terms]
+            biases.append(form.biases())
+            at += form.shape[0]
+        whole = np.concatenate(biases)
+        rows = whole.reshape(total, -1)
+        bias = np.array(rows[:, 0]) if (rows == rows[:, :1]).all() else whole
+        walk.write(node, Form(terms=tuple(terms), bias=bias, shape=whole.shape, view=view))
+        return None
+    if len(view) > 3:  # a map has three axes
+        return "it joins tensors that are no maps"
+    across = 2 if axis == 2 or len(view) == 2 else 1
+    at, total = 0, view[axis]
+    sums: Form | None = None
+    for tensor, shape in zip(node.inputs, shapes, strict=True):
+        before, after = at, total - at - shape[axis]
+        pads = (0, before, 0, after) if across == 2 else (before, 0, after, 0)
+        part = windowed(walk, tensor, depthwise(shape[0], (1, 1), pads))
+        sums, at = part if sums is None else sums.plus(part), at + shape[axis]
+    assert sums is not None  # noqa: S101
+    walk.write(node, sums.moved(view))
+    return None
+
+
+def _alike(walk: Walk, node: Node) -> list[Form]:
+    """Return forms that have all axes but the first in common."""
+    forms = [walk.forms[tensor] for tensor in node.inputs]
+    shapes = [walk.network.shapes[tensor] for tensor in node.inputs]
+    rows = all(form.shape[0] == shape[0] for form, shape in zip(forms, shapes, strict=True))
+    if rows and len({form.shape[1:] for form in forms}) == 1:
+        return forms
+    return [walk.shaped(tensor, map_shape(shape)) for tensor, shape in zip(node.inputs, shapes, strict=True)]
+
+
+def max_pool(walk: Walk, node: Node) -> str | None:
+    """Pool an activation where it is read."""
+    tensor = node.inputs[0]
+    shape = walk.network.shapes[tensor]
+    form = walk.shaped(tensor, shape)
+    if not _itself(form):
+        walk.cut(tensor)
+        form = walk.shaped(tensor, shape)
+    (term,) = form.terms
+    if term.read.tensor == walk.root:
+        return "the input of the chip is not pooled on it"
+    pool = Pool(kernel=node.pair("kernel"), stride=node.pair("stride"), pads=node.pads())
+    walk.points[term.read.tensor] = replace(walk.points[term.read.tensor], pooled=True)
+    read = replace(term.read, pools=(*term.read.pools, pool), pooled=walk.network.shapes[node.output])
+    walk.write(node, identity(read))
+    return None
+
+
+def _itself(form: Form) -> bool:
+    """Tell whether a form is an activation and nothing else."""
+    if len(form.terms) != 1 or not isinstance(form.terms[0], Picked) or form.bias.any():
+        return False
+    return form.terms[0].whole and bool((form.terms[0].gain == 1).all())

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write functions that fall somewhere as sums of functions that never do.
+
+A neuron's count never falls when its sum rises. A function with one valley, as those of MobileNetV3 and
+EfficientNet, is that of what lies above the valley plus that of what lies below it, which rises in the
+distance from it; and the larger of two numbers is one of them plus what the other has more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from mapping.model.analysis import rebuilt
+from mapping.model.network import Network, make_node
+from mapping.model.node import Attribute, Node
+from mapping.model.operations import OPERATIONS, apply_elementwise
+from mapping.model.operations.elementwise import scalar
+
+__all__ = ["spelled"]
+
+Floats = NDArray[np.float64]
+
+_GRID = np.concatenate([np.linspace(-12.0, 12.0, 961), [-40.0, 40.0]])
+"""Numbers on which two functions are compared."""
+
+_SAME = 1e-6
+"""Relative error, that of float32 constants, up to which two functions are the same."""
+
+_MOST = 8
+"""Nodes between a product and the tensor that both its factors are functions of."""
+
+
+def spelled(network: Network) -> Network:
+    """Return the equal network whose functions of one number rise, as far as that can be.
+
+    Values differ by the rounding of float64, and where a product is recognised as a function by that of its
+    float32 constants.
+    """
+    nodes: list[Node] = []
+    producers: dict[str, Node] = {}
+    for given in network.nodes:
+        for known in _recognised(given, producers):
+            for node in _parts(_of_input(known, network, nodes), producers):
+                producers[node.output] = node
+                nodes.append(node)
+    return rebuilt(network, nodes)
+
+
+def _of_input(node: Node, network: Network, nodes: list[Node]) -> Node:
+    """Let a max-pool of an input that others read too be one of a layer that repeats the input."""
+    if node.op != "MaxPool" or node.inputs != (network.input,) or len(network.consumers(network.input)) == 1:
+        return node
+    name = f"{node.name}.input"
+    ends: dict[str, Attribute] = {"low": -np.inf, "high": np.inf}
+    nodes.append(make_node(name, "Clip", node.inputs, name, attributes=ends))
+    return replace(node, inputs=(name,))
+
+
+def _parts(node: Node, producers: Mapping[str, Node]) -> list[Node]:
+    if node.op in {"Max", "Min"} and len(node.inputs) == 2:
+        return _larger(node)
+    if node.op == "Abs" or (node.op == "PRelu" and (node.constants["slope"] < 0).any()):
+        return _two_sides(node)
+    valley = _valley(node)
+    return [node] if valley is None or _above(node, producers, valley) else _around(node, valley)
+
+
+def _above(node: Node, producers: Mapping[str, Node], valley: float) -> bool:
+    """Tell whether nothing below the valley of a function reaches it."""
+    before = producers.get(node.inputs[0])
+    return before is not None and (
+        (before.op == "Clip" and before.number("low") >= valley) or (before.op == "Relu" and valley <= 0)
+    )
+
+
+class _Chain:
+    """Nodes one behind the other, named after the node that they stand for."""
+
+    def __init__(self, node: Node) -> None:
+        self._node, self.nodes = node, list[Node]()
+
+    def add(self, op: str, *inputs: str, last: bool = False, **given: Attribute | Floats) -> str:
+        """Append a node; numbers in ``given`` are attributes, arrays constants."""
+        return self.append(op, inputs, given, last=last)
+
+    def append(
+        self, op: str, inputs: Sequence[str], given: Mapping[str, Attribute | Floats], *, last: bool = False
+    ) -> str:
+        """Append a node as `add` does."""
+        constants = {key: value for key, value in given.items() if isinstance(value, np.ndarray)}
+        attributes = {key: value for key, value in given.items() if not isinstance(value, np.ndarray)}
+        number = len(self.nodes)
+        name = self._node.name if last else f"{self._node.name}.{number}"
+        output = self._node.output if last else f"{self._node.output}.{number}"
+        made = make_node(name, op, inputs, output, attributes=attributes, constants=constants)
+        self.nodes.append(made)
+        return output
+
+    def times(self, tensor: str, factor: float | Floats) -> str:
+        """Append a factor."""
+        return self.add("Mul", tensor, value=np.asarray(factor, np.float64))
+
+
+def _larger(node: Node) -> list[Node]:
+    """Return max(a, b) = a + relu(b - a), or min(a, b) = a - relu(a - b)."""
+    chain = _Chain(node)
+    first, second = node.inputs
+    least = node.op == "Min"
+    one, other = (first, second) if least else (second, first)
+    more = chain.add("Relu", chain.add("Add", one, chain.times(other, -1.0)))
+    chain.add("Add", first, chain.times(more, -1.0) if least else more, last=True)
+    return chain.nodes
+
+
+def _two_sides(node: Node) -> list[Node]:
+    """Return relu(x) - slope relu(-x)."""
+    chain, (tensor,) = _Chain(node), node.inputs
+    slope = node.constants["slope"] if node.op == "PRelu" else np.array(-1.0)
+    up = chain.add("Relu", tensor)
+    down = chain.times(chain.add("Relu", chain.times(tensor, -1.0)), -slope)
+    chain.add("Add", up, down, last=True)
+    return chain.nodes
+
+
+def _around(node: Node, valley: float) -> list[Node]:
+    """Return f(max(x, m)) + f(m - relu(m - x)) - f(m)."""
+    chain, (tensor,) = _Chain(node), node.inputs
+    bottom = np.array(valley)
+    above = chain.add("Clip", tensor, low=valley, high=np.inf)
+    up = chain.append(node.op, [above], node.attributes)
+    depth = chain.add("Relu", chain.add("Add", chain.times(tensor, -1.0), value=bottom))
+    below = chain.add("Add", chain.times(depth, -1.0), value=bottom)
+    down = chain.append(node.op, [below], node.attributes)
+    least = apply_elementwise(node, np.array([[valley]]), axis=0)[0, 0]
+    chain.add("Add", chain.add("Add", up, down), last=True, value=np.array(-least))
+    return chain.nodes
+
+
+def _valley(node: Node) -> float | None:
+    """Return where a function is least, if it falls before and rises behind, or None."""
+    if node.op in {"Gelu", "HardSwish", "Mish", "Swish"}:
+        factor = node.number("alpha") if node.op == "Swish" else 1.0
+        return _least(node.op, node.attributes.get("approximate")) / factor if factor > 0 else None
+    if node.op == "Pow" and node.number("exponent") > 0 and node.number("exponent") % 2 == 0:
+        return 0.0
+    return None
+
+
+@cache
+def _least(op: str, approximate: object) -> float:
+    """Return where one of the functions with a valley is least."""
+    attributes = {"Gelu": {"approximate": approximate}, "Swish": {"alpha": 1.0}}.get(op, {})
+    node = make_node("f", op, ["x"], "y", attributes=attributes)  # type: ignore[arg-type]
+    value = lambda x: float(apply_elementwise(node, np.array([[x]]), axis=0)[0, 0])  # noqa: E731
+    return float(minimize_scalar(value, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-12}).x)
+
+
+def _recognised(node: Node, producers: Mapping[str, Node]) -> list[Node]:
+    """Return a product of two functions of one tensor as a known function of it and a factor."""
+    if node.op != "Mul" or len(node.inputs) != 2:
+        return [node]
+    paths = [_back(tensor, producers) for tensor in node.inputs]
+    tensor = next((name for name in paths[0] if name in paths[1]), None)
+    if tensor is None:
+        return [node]
+    with np.errstate(all="ignore"):
+        values = np.multiply(*(_along(path[tensor], _GRID) for path in paths))
+    for function in _FUNCTIONS if np.isfinite(values).all() else ():
+        wanted = apply_elementwise(function, _GRID[None], axis=0)[0]
+        factor = values[-1] / wanted[-1]
+        if factor and np.allclose(values, factor * wanted, rtol=_SAME, atol=_SAME * abs(factor)):
+            chain = _Chain(node)
+            made = chain.append(function.op, [tensor], function.attributes)
+            chain.add("Mul", made, last=True, value=np.array(factor))
+            return chain.nodes
+    return [node]
+
+
+def _back(tensor: str, producers: Mapping[str, Node]) -> dict[str, tuple[Node, ...]]:
+    """Return tensors that a tensor is a function of, the nearest first, and the nodes between."""
+    found: dict[str, tuple[Node, ...]] = {tensor: ()}
+    path: tuple[Node, ...] = ()
+    while len(path) < _MOST:
+        node = producers.get(tensor)
+        if node is None or len(node.inputs) != 1 or not OPERATIONS[node.op].elementwise:
+            break
+        if any(value.ndim for value in node.constants.values()) and scalar(node) is None:
+            break
+        path, (tensor,) = (node, *path), node.inputs
+        found[tensor] = path
+    return found
+
+
+def _along(path: tuple[Node, ...], values: Floats) -> Floats:
+    for node in path:
+        values = np.asarray(apply_elementwise(node, values[None], axis=0)[0])
+    return values
+
+
+def _function(op: str, **attributes: float | str) -> Node:
+    return make_node("f", op, ["x"], "y", attributes=MappingProxyType(attributes))
+
+
+_FUNCTIONS = (
+    _function("Swish", alpha=1.0),
+    _function("HardSwish"),
+    _function("Mish"),
+    _function("Gelu", approximate="none"),
+    _function("Gelu", approximate="tanh"),
+    _function("Pow", exponent=2.0),
+)
+"""What a product of two functions of one number may be."""

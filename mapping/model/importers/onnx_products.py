@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Translate ONNX operators that multiply with a matrix."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.model.importers.onnx_graph import Graph, Operator, Step
+from mapping.model.importers.onnx_layout import flattened, reshaped, transposed
+from mapping.model.node import Attribute
+
+__all__ = ["gemm", "matmul"]
+
+
+def gemm(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Gemm``."""
+    operator.allow("alpha", "beta", "transA", "transB")
+    if operator.number("transA", 0):
+        raise operator.bad("has transA = 1, which mixes the samples of a batch; supported is 0")
+    weight = graph.parameter(operator, 1, ndim=2)
+    if operator.integer("transB", 0) == 0:
+        weight = weight.T
+    alpha, beta = operator.number("alpha", 1.0), operator.number("beta", 1.0)
+    reading, weight = flattened(operator, graph, weight)
+    steps: list[Step] = [("", "Dense", {}, {"weight": weight})]
+    if alpha != 1.0:
+        steps.append((".alpha", "Mul", {}, {"value": np.array(alpha)}))
+    if graph.optional(operator, 2) is not None:
+        steps.append((".bias", "Add", {}, {"value": beta * _row(operator, graph, len(weight))}))
+    graph.chain(reading, steps)
+
+
+def _row(operator: Operator, graph: Graph, size: int) -> NDArray[np.float64]:
+    """Return the third input of a Gemm as () or (size,)."""
+    name = operator.inputs[2]
+    value = graph.constants[name]
+    if (
+        value.dtype.kind not in "biuf"
+        or value.size not in (1, size)
+        or value.shape[-1:] not in ((), (1,), (size,))
+    ):
+        raise operator.bad(
+            f"has a constant of shape {value.shape} on an input of shape {(size,)}; "
+            "supported are one value per tensor or per channel"
+        )
+    return graph.finite(name, value).reshape(() if value.size == 1 else (size,))
+
+
+def matmul(operator: Operator, graph: Graph) -> None:
+    """Translate a ``MatMul`` by a constant, behind or before the activation."""
+    operator.allow()
+    if len(operator.inputs) == 2 and not any(tensor in graph.constants for tensor in operator.inputs):
+        raise operator.unknown("multiplies two activations")
+    if operator.inputs[:1] and operator.inputs[0] in graph.constants:
+        weight = graph.parameter(operator, 0, ndim=2)
+        reading = replace(operator, inputs=operator.inputs[1:])
+        if len(graph.view(reading, 0).shape) != 2:
+            raise operator.unknown("multiplies the samples of a batch")
+        _along(reading, graph, weight, 1)
+        return
+    weight = graph.parameter(operator, 1, ndim=2).T
+    rank = len(graph.view(operator, 0).shape)
+    if rank in (2, 3):
+        _along(replace(operator, inputs=operator.inputs[:1]), graph, weight, rank)
+        return
+    reading, weight = flattened(operator, graph, weight)
+    graph.chain(reading, [("", "Dense", {}, {"weight": weight})])
+
+
+def _along(operator: Operator, graph: Graph, weight: NDArray[np.float64], axis: int) -> None:
+    """Multiply a matrix (out, in) with an axis of a tensor: a convolution by kernels of one point."""
+    output, shape = operator.outputs[0], graph.view(operator, 0).shape
+    order = (0, axis, *(other for other in range(1, len(shape) + 1) if other != axis))
+    first, held, mapped, last = (f"{output}.{part}" for part in ("first", "map", "product", "last"))
+    transposed(replace(operator, outputs=(first,)), graph, order)
+    kept = tuple(shape[other - 1] for other in order[2:])
+    reading = replace(operator, name=f"{operator.name}.map", inputs=(first,), outputs=(held,))
+    reshaped(reading, graph, (shape[axis - 1], *(1, *kept)[-2:]))
+    attributes: dict[str, Attribute] = {
+        "stride": (1, 1),
+        "dilation": (1, 1),
+        "pads": (0, 0, 0, 0),
+        "groups": 1,
+    }
+    step: Step = ("", "Conv", attributes, {"weight": weight[:, :, None, None]})
+    graph.chain(replace(operator, inputs=(held,), outputs=(mapped,)), [step])
+    reading = replace(operator, name=f"{operator.name}.rows", inputs=(mapped,), outputs=(last,))
+    reshaped(reading, graph, (len(weight), *kept))
+    back = tuple(order.index(position) for position in range(len(order)))
+    transposed(replace(operator, inputs=(last,)), graph, back)

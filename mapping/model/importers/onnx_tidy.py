@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bring a parsed ONNX model into the form that the importer reads.
+
+That has no functions of its own, every node behind those that it reads, one input whose first axis is the
+batch, and one output.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto, helper, inliner, numpy_helper
+
+from mapping.errors import UnsupportedModelError
+
+__all__ = ["MAX_NODES", "tidied"]
+
+MAX_NODES = 1 << 16
+"""Most nodes that a graph may have, with its functions inlined."""
+
+_ALONG = {"ArgMax": -1, "Concat": 1, "LogSoftmax": -1, "Softmax": -1, "Split": 1}
+"""What the axis 0 of a vector without a batch is with one."""
+
+_FIRST_WITH_INPUT = 13
+"""Operator set from which axes and sizes are inputs."""
+
+Sizes = tuple[int | None, ...]
+
+
+def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return an equal model in the form that is read; the given one is not changed.
+
+    Of several outputs the first stays, and inputs that nothing reads are left out. Several other inputs
+    become one, in which their channels follow each other, or their elements if other axes differ.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If nodes form a cycle or read what nothing writes, or functions cannot be inlined.
+    """
+    copy = _inlined(model)
+    graph = copy.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [_kept(value) for value in graph.input if value.name not in constants]
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output[:1]}
+    if len(inputs) > 1 and any(value.name in read for value in inputs):
+        inputs = [value for value in inputs if value.name in read]
+        kept = [_kept(value) for value in graph.input if value.name in constants]
+        del graph.input[:]
+        graph.input.extend([*inputs, *kept])
+        inputs = list(graph.input)[: len(inputs)]
+    _sort(graph, {value.name for value in graph.input} | constants)
+    opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
+    if len(inputs) == 1:
+        _add_batch(graph, inputs[0], opset)
+    elif len(inputs) > 1:
+        _join_inputs(graph, inputs, opset)
+    if len(graph.output) > 1:
+        del graph.output[1:]
+    return copy
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if not copy.functions:
+        return copy
+    names = [(function.domain, function.name) for function in copy.functions]
+    try:
+        copy = inliner.inline_local_functions(copy)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError):
+        shown = ", ".join(f"{domain}.{name}" for domain, name in names[:3])
+        raise UnsupportedModelError(
+            f"The model's own functions ({shown}) cannot be written out; export the model without functions."
+        ) from None
+    if len(copy.graph.node) > MAX_NODES:
+        raise UnsupportedModelError(
+            f"The model has {len(copy.graph.node)} nodes once its functions are written out, above the limit "
+            f"of {MAX_NODES}."
+        )
+    return copy
+
+
+def _sort(graph: GraphProto, known: set[str]) -> None:
+    """Put every node behind those that it reads, the others in the order that they have."""
+    writers = {output: index for index, node in enumerate(graph.node) for output in node.output if output}
+    needs = [
+        {writers[name] for name in node.input if name in writers and name not in known} for node in graph.node
+    ]
+    readers: dict[int, list[int]] = {}
+    for index, before in enumerate(needs):
+        for other in before:
+            readers.setdefault(other, []).append(index)
+    missing = [len(before) for before in needs]
+    ready, order = [index for index, number in enumerate(missing) if not number], list[int]()
+    while ready:
+        order.append(heapq.heappop(ready))
+        for reader in readers.get(order[-1], []):
+            missing[reader] -= 1
+            if not missing[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) < len(graph.node):
+        stuck = [graph.node[index] for index, number in enumerate(missing) if number]
+        shown = ", ".join(repr(node.name or node.op_type) for node in stuck[:3])
+        raise UnsupportedModelError(
+            f"The nodes {shown} wait for one another in a cycle; export the model again, and a recurrent one "
+            "with LSTM, GRU or RNN."
+        )
+    if order != sorted(order):
+        ordered = [_copied(graph.node[index]) for index in order]
+        del graph.node[:]
+        graph.node.extend(ordered)
+
+
+def _copied(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _sizes(value: ValueInfoProto) -> Sizes:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in dims)
+
+
+def _resize(value: ValueInfoProto, sizes: Sequence[int | str | None]) -> None:
+    elem = value.type.tensor_type.elem_type
+    value.CopyFrom(helper.make_tensor_value_info(value.name, elem, list(sizes)))
+
+
+def _readers(graph: GraphProto, name: str) -> Iterator[NodeProto]:
+    return (node for node in graph.node if name in node.input)
+
+
+def _add_batch(graph: GraphProto, value: ValueInfoProto, opset: int) -> None:
+    """Give an input without a batch one of a single sample.
+
+    That is a vector, and a tensor to which the graph itself adds the axis before it does anything else.
+    """
+    sizes, readers = _sizes(value), list(_readers(graph, value.name))
+    if not sizes or None in sizes or not readers:
+        return
+    adding = [_added_axes(graph, node, opset) for node in readers]
+    if all(axes and axes[0] == 0 for axes in adding):
+        for node, axes in zip(readers, adding, strict=True):
+            _leave_out_first(graph, node, axes or [], opset)
+    elif not all(_adds_by_shape(graph, node, sizes) for node in readers):
+        if len(sizes) != 1:
+            return
+        _along_vectors(graph)
+    _resize(value, (1, *sizes))
+
+
+def _constant(graph: GraphProto, name: str) -> list[int] | None:
+    for tensor in graph.initializer:
+        if tensor.name == name and math.prod(tensor.dims) <= len(_ALONG) * 2:
+            return [int(n) for n in numpy_helper.to_array(tensor).reshape(-1)]
+    for node in graph.node:
+        if name in node.output and node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value" and attribute.type == AttributeProto.TENSOR:
+                    return [int(n) for n in numpy_helper.to_array(attribute.t).reshape(-1)]
+                if attribute.name == "value_ints":
+                    return list(attribute.ints)
+    return None
+
+
+def _added_axes(graph: GraphProto, node: NodeProto, opset: int) -> list[int] | None:
+    """Return the axes that an ``Unsqueeze`` adds, ascending, or None."""
+    if node.op_type != "Unsqueeze":
+        return None
+    if opset < _FIRST_WITH_INPUT:
+        return sorted(axis for attribute in node.attribute for axis in attribute.ints)
+    return sorted(_constant(graph, node.input[1]) or []) if len(node.input) > 1 else None
+
+
+def _leave_out_first(graph: GraphProto, node: NodeProto, axes: list[int], opset: int) -> None:
+    """Let an ``Unsqueeze`` add all its axes but the first."""
+    rest = axes[1:]
+    del node.attribute[:], node.input[1:]
+    if not rest:
+        node.op_type = "Identity"
+    elif opset < _FIRST_WITH_INPUT:
+        node.attribute.append(helper.make_attribute("axes", rest))
+    else:
+        name = f"{node.output[0]}.axes"
+        graph.initializer.append(numpy_helper.from_array(np.array(rest, np.int64), name))
+        node.input.append(name)
+
+
+def _adds_by_shape(graph: GraphProto, node: NodeProto, sizes: Sizes) -> bool:
+    """Tell whether a node reshapes the whole input into a batch of one."""
+    if node.op_type != "Reshape" or len(node.input) < 2 or sizes[0] == 1:
+        return False
+    shape = _constant(graph, node.input[1])
+    known = [size for size in sizes if size is not None]
+    return bool(shape) and shape is not None and shape[0] == 1 and math.prod(shape[1:]) == math.prod(known)
+
+
+def _along_vectors(graph: GraphProto) -> None:
+    """Let what works along the only axis of a vector work along the one behind the batch."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "axis" and attribute.i == 0 and node.op_type in _ALONG:
+                attribute.i = _ALONG[node.op_type]
+
+
+def _join_inputs(graph: GraphProto, inputs: list[ValueInfoProto], opset: int) -> None:
+    """Read several inputs from one."""
+    shapes = [_sizes(value) for value in inputs]
+    if any(len(shape) < 2 or None in shape[1:] or 0 in shape[1:] for shape in shapes):
+        return
+    behind = [[int(size or 0) for size in shape[1:]] for shape in shapes]
+    types = {value.type.tensor_type.elem_type for value in inputs}
+    batches = {shape[0] for shape in shapes}
+    if len(types) != 1 or len(batches) != 1:
+        return
+    channels = len({tuple(shape[1:]) for shape in behind}) == 1
+    parts = [shape[0] if channels else math.prod(shape) for shape in behind]
+    joined = "+".join(value.name for value in inputs)
+    names = [value.name if channels else f"{value.name}.flat" for value in inputs]
+    nodes = [_split(graph, joined, names, parts, opset)]
+    if not channels:
+        for name, value, shape in zip(names, inputs, behind, strict=True):
+            graph.initializer.append(
+                numpy_helper.from_array(np.array([0, *shape], np.int64), f"{name}.shape")
+            )
+            nodes.append(
+                helper.make_node("Reshape", [name, f"{name}.shape"], [value.name], name=f"{name}.map")
+            )
+    (batch,) = batches
+    rest = behind[0][1:] if channels else []
+    whole = helper.make_tensor_value_info(joined, types.pop(), [batch or "N", sum(parts), *rest])
+    kept = [_kept(value) for value in graph.input if value.name not in {v.name for v in inputs}]
+    ordered = nodes + [_copied(node) for node in graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(ordered)
+    graph.input.extend([whole, *kept])
+
+
+def _kept(value: ValueInfoProto) -> ValueInfoProto:
+    copy = ValueInfoProto()
+    copy.CopyFrom(value)
+    return copy
+
+
+def _split(graph: GraphProto, joined: str, names: list[str], parts: list[int], opset: int) -> NodeProto:
+    if opset < _FIRST_WITH_INPUT:
+        return helper.make_node("Split", [joined], names, name=f"{joined}.split", axis=1, split=parts)
+    sizes = f"{joined}.sizes"
+    graph.initializer.append(numpy_helper.from_array(np.array(parts, np.int64), sizes))
+    return helper.make_node("Split", [joined, sizes], names, name=f"{joined}.split", axis=1)
