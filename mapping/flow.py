@@ -14,7 +14,7 @@ from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
-from mapping.datasets.load import check_scale
+from mapping.datasets.scale import check_scale
 from mapping.errors import MappingError
 from mapping.given import model_and_samples
 from mapping.layout.capacity import fits
