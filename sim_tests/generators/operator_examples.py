@@ -115,8 +115,12 @@ def _classes(name: str) -> Build:
     return lambda b: b.op(name, b.op("Flatten", "x"), axis=1)
 
 
-def _two(name: str, other: str = "Abs") -> Build:
-    return lambda b: b.op(name, b.op(other, "x") if name == "Div" else "x", b.op(other, "x"))
+def _two(name: str) -> Build:
+    return lambda b: b.op(name, "x", b.op("Abs", "x"))
+
+
+def _quotient(b: ModelBuilder) -> str:
+    return b.op("Div", "x", b.op("Add", b.op("Sigmoid", "x"), b.constant(1.0)))
 
 
 def _compared(name: str) -> Build:
@@ -226,7 +230,7 @@ _ARITHMETIC = (
     Example(operator="Add", build=_op("Add", _numbers(4, 1, 1))),
     Example(operator="Div", form="by a constant", build=_op("Div", lambda b: b.constant(3.0)), note=_FACTOR),
     Example(
-        operator="Div", form="of two activations", build=_two("Div", "Exp"), around=("Exp",), note=_PRODUCT
+        operator="Div", form="of two activations", build=_quotient, around=("Add", "Sigmoid"), note=_PRODUCT
     ),
     Example(operator="Greater", build=_compared("Greater"), note=_THRESHOLD),
     Example(operator="GreaterOrEqual", build=_compared("GreaterOrEqual"), note=_THRESHOLD),

@@ -31,6 +31,9 @@ OUTPUT_BITS = 8
 """Bits of what leaves the chip and of what enters it, whatever the options say."""
 
 _POSITIVE = frozenset({"Exp", "Relu", "Sigmoid", "Softplus"})
+_KEEPING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Pow", "Round", "Sign", "Sqrt", "Tanh"})
+"""Functions that write nothing below zero where they read nothing below it; a clip at most its upper end."""
+
 _CUTS = frozenset({"Clip", "Relu"})
 
 
@@ -203,6 +206,30 @@ class Calibration:
         return Made(layer=layer, digits=digits, counts=own)
 
     def _grid(self, point: Point) -> Grid:
+        """Return the grid of an activation; those that are only added to each other have one scale.
+
+        Then no shift between them widens the sums of who reads them, and none of them is finer in vain.
+        """
+        grid = self._own_grid(point)
+        scale = max([grid.scale, *(self._own_grid(other).scale for other in self._added(point))])
+        return replace(grid, scale=scale, zero=round(grid.zero * grid.scale / scale))
+
+    def _added(self, point: Point) -> list[Point]:
+        """Return the other activations, of the same ones, that a sum alone reads together with this one."""
+        readers = self._network.consumers(point.tensor)
+        if len(readers) != 1 or readers[0].op != "Add" or point.tensor == self._network.output:
+            return []
+        sources = {term.read.tensor for term in point.form.terms}
+        found = [self._structure.points.get(tensor) for tensor in readers[0].inputs if tensor != point.tensor]
+        return [
+            other
+            for other in found
+            if other is not None
+            and self._network.consumers(other.tensor) == readers
+            and {term.read.tensor for term in other.form.terms} == sources
+        ]
+
+    def _own_grid(self, point: Point) -> Grid:
         """Return the grid of an activation, seen behind the max-pools that read it if nothing else does."""
         readers = self._network.consumers(point.tensor)
         values = self._values[point.tensor]
@@ -224,9 +251,14 @@ class Calibration:
 
     def _never_negative(self, point: Point) -> bool:
         """Tell whether an activation is never below zero."""
+        known = False
         for node in point.functions:
             if node.op in _POSITIVE or (node.op == "Clip" and node.number("low") >= 0):
-                return True
+                known = True
+            elif node.op not in _KEEPING:
+                known = False
+        if known:
+            return True
         grids = [self._sent[term.read.tensor].grid for term in point.form.terms]
         reads = all(grid.low == grid.zero == 0 for grid in grids)
         return reads and not point.functions and point.form.rises and bool((point.form.bias >= 0).all())

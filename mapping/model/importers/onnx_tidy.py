@@ -43,14 +43,13 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = _inlined(model)
     graph = copy.graph
     constants = {tensor.name for tensor in graph.initializer}
-    inputs = [_kept(value) for value in graph.input if value.name not in constants]
+    inputs = [value for value in graph.input if value.name not in constants]
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output[:1]}
     if len(inputs) > 1 and any(value.name in read for value in inputs):
-        inputs = [value for value in inputs if value.name in read]
-        kept = [_kept(value) for value in graph.input if value.name in constants]
+        kept = [_kept(v) for v in graph.input if v.name in constants or v.name in read]
         del graph.input[:]
-        graph.input.extend([*inputs, *kept])
-        inputs = list(graph.input)[: len(inputs)]
+        graph.input.extend(kept)
+        inputs = [value for value in graph.input if value.name not in constants]
     _sort(graph, {value.name for value in graph.input} | constants)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
     if len(inputs) == 1:

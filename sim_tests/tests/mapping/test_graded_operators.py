@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every operator and many combinations lie on the chip, near the float network, and equal to the image."""
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from emu.machine import Machine
+from emu.spec import preset
+from mapping.codes.graded.convert import convert_graded
+from mapping.codes.graded.spelling import spelled
+from mapping.codes.graded.structure import structure_of
+from mapping.layout.emit import emit
+from mapping.layout.host_tables import counts_of, outputs_of, stimulus_for
+from mapping.layout.route import fit
+from mapping.model.evaluate import evaluate, infer
+from mapping.model.importers.onnx import network_from_onnx
+from mapping.model.network import Network
+from mapping.model.rewrite import sunk
+from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.simulate import decode, encode, simulate
+from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.generators.operator_examples import EXAMPLES, Example
+from sim_tests.generators.operator_networks import COMBINATIONS, combination
+from sim_tests.generators.ordinary_networks import calibration
+
+MEDIUM = preset("medium")
+
+
+def converted(network: Network) -> SpikingNetwork:
+    return convert_graded(network, calibration(network, n=96), MEDIUM)
+
+
+def error(spiking: SpikingNetwork, network: Network) -> float:
+    """Return the error of the output on the samples that the scales are chosen on, in deviations of it."""
+    x = calibration(network, n=96)
+    truth, got = infer(network, x), decode(spiking, simulate(spiking, encode(spiking, x)), x)
+    return float(np.sqrt(np.square(got - truth).mean()) / truth.std())
+
+
+def assert_image_equals(spiking: SpikingNetwork) -> None:
+    """Compare every count of the image on the functional emulator with the integer network's."""
+    image = emit(spiking, *fit(spiking, MEDIUM), name="n")
+    counts = encode(spiking, calibration(spiking.network, n=2, seed=4))
+    want, result = simulate(spiking, counts), Machine(image).run(stimulus_for(image, counts), cycles=False)
+    got = {**counts_of(image, result, 2), **outputs_of(image, result, 2)}
+    assert {layer.name for layer in spiking.layers} <= set(got)
+    for name, value in got.items():
+        assert np.array_equal(value, want[name]), name
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_combination_is_whole_on_the_chip_and_near(name: str) -> None:
+    network = combination(name)
+    spiking = converted(network)
+    assert (spiking.host, spiking.host_share) == ((), 0.0)
+    assert error(spiking, network) < 0.06
+    assert_image_equals(spiking)
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_forms_have_the_values_of_the_network(name: str) -> None:
+    """What is written about every activation gives the values of the float network."""
+    from sim_tests.tests.mapping.test_graded import _value
+
+    given = combination(name, seed=3)
+    network = sunk(spelled(given))
+    x = calibration(network, n=2)
+    tensors = evaluate(network, x)
+    np.testing.assert_allclose(tensors[network.output], infer(given, x), atol=1e-5)
+    structure = structure_of(network, network.input, axons=64)
+    assert structure.points
+    for point in structure.points.values():
+        before = point.functions[0].inputs[0] if point.functions else point.tensor
+        values = _value(point.form, tensors)
+        np.testing.assert_allclose(values.reshape(tensors[before].shape), tensors[before], atol=1e-9)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.operator} {e.form}".strip())
+def test_image_of_every_operator_computes_the_integer_network(example: Example) -> None:
+    network = example.placed()
+    spiking = converted(network)
+    assert_image_equals(spiking)
+    assert error(spiking, network) < 0.1
+
+
+def test_two_dense_layers_without_a_function_are_one() -> None:
+    b = ModelBuilder((6,))
+    y = b.dense(b.dense("x", b.rng.normal(size=(9, 6)), b.rng.normal(size=9)), b.rng.normal(size=(7, 9)))
+    network = b.network(b.dense(b.op("Relu", y), b.rng.normal(size=(3, 7)), b.rng.normal(size=3)))
+    spiking = converted(network)
+    assert [layer.output_shape for layer in spiking.layers] == [(7,), (3,)]
+    assert error(spiking, network) < 0.05
+
+
+def mlp(opset: int = 13) -> tuple[ModelBuilder, onnx.ModelProto]:
+    b = ModelBuilder((6,), opset=opset)
+    y = b.op("Relu", b.dense("x", b.rng.normal(size=(9, 6)), b.rng.normal(size=9)))
+    return b, b.model(b.dense(y, b.rng.normal(size=(3, 9))))
+
+
+def logits(model: onnx.ModelProto, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return infer(network_from_onnx(model, name="n"), x)
+
+
+X = np.random.default_rng(2).normal(size=(4, 6))
+
+
+def out_of_order(model: onnx.ModelProto) -> None:
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def batch_of_ten(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 10
+
+
+def no_batch(model: onnx.ModelProto) -> None:
+    del model.graph.input[0].type.tensor_type.shape.dim[0]
+
+
+def second_output(model: onnx.ModelProto) -> None:
+    model.graph.output.append(helper.make_tensor_value_info(model.graph.node[0].output[0], 1, None))
+
+
+def input_nobody_reads(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 5]))
+
+
+def function(model: onnx.ModelProto) -> None:
+    body = [helper.make_node("Relu", ["a"], ["r"])]
+    made = helper.make_function("own", "Cut", ["a"], ["r"], body, [helper.make_opsetid("", 13)])
+    model.functions.append(made)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    node = next(node for node in model.graph.node if node.op_type == "Relu")
+    node.op_type, node.domain = "Cut", "own"
+
+
+@pytest.mark.parametrize(
+    "change", [out_of_order, batch_of_ten, no_batch, second_output, input_nobody_reads, function]
+)
+def test_model_written_in_another_way_is_the_same(change: object) -> None:
+    _, model = mlp()
+    wanted = logits(model, X)
+    assert callable(change)
+    change(model)
+    assert np.array_equal(logits(model, X), wanted)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_weights_of_other_floats_have_their_own_values(kind: type[np.floating]) -> None:
+    _, model = mlp()
+    wanted = logits(model, X)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).astype(kind)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    got = logits(model, X)
+    assert np.allclose(got, wanted, atol=0.05)
+    assert np.array_equal(got, wanted) == (kind is np.float64)
+
+
+def test_input_without_a_batch_gets_one_where_the_graph_adds_it() -> None:
+    for axes, shape in (([0, 1], (8, 8)), ([0], (1, 8, 8))):
+        b = ModelBuilder(shape)
+        y = b.op("Unsqueeze", "x", b.constant(axes, np.int64))
+        model = b.model(b.op("Flatten", b.conv(y, np.ones((2, 1, 3, 3)))))
+        del model.graph.input[0].type.tensor_type.shape.dim[0]
+        network = network_from_onnx(model, name="n")
+        assert network.shapes[network.input] == shape
+        assert infer(network, np.ones((3, *shape))).shape == (3, 72)
+
+
+def test_several_inputs_are_one() -> None:
+    x, z = np.random.default_rng(1).normal(size=(2, 4, 2, 5, 5))
+    b = ModelBuilder((2, 5, 5))
+    model = b.model(b.op("Sub", "x", "z"))
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 2, 5, 5]))
+    assert np.array_equal(logits(model, np.concatenate([x, z], axis=1)), x - z)
+    b = ModelBuilder((2, 5, 5))
+    model = b.model(b.op("Concat", b.op("Flatten", "x"), "z", axis=1))
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 3]))
+    whole = np.concatenate([x.reshape(4, -1), z.reshape(4, -1)[:, :3]], axis=1)
+    assert np.array_equal(logits(model, whole), whole)
