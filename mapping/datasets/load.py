@@ -21,6 +21,7 @@ from mapping.datasets.events import (
 )
 from mapping.datasets.idx import load_idx_pair
 from mapping.datasets.npz import read_arrays
+from mapping.datasets.scale import check_scale, mean_and_deviation
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
@@ -32,7 +33,6 @@ __all__ = [
     "Dataset",
     "accuracy",
     "batches",
-    "check_scale",
     "checked",
     "classes",
     "correct",
@@ -229,33 +229,6 @@ def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
     return how
 
 
-def check_scale(how: object) -> str:
-    """Return a way to scale pixels if it is one.
-
-    Raises
-    ------
-    MappingError
-        If it is not.
-    """
-    text = how if isinstance(how, str) else repr(how)  # an image may hold anything
-    if text not in {"auto", "raw", "unit", THREE_SIGMA}:
-        _mean_and_deviation(text)
-    return text
-
-
-def _mean_and_deviation(how: str) -> tuple[float, float]:
-    try:
-        mean, deviation = map(float, how.split(","))
-    except ValueError:
-        mean, deviation = math.nan, 0.0
-    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
-        raise MappingError(
-            "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example "
-            f"0.1307,0.3081, not {how[:100]!r}."
-        )
-    return mean, deviation
-
-
 def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
     if how == "raw":
         return data.x
@@ -266,7 +239,7 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
     unit = data.x / 255.0 if data.pixels else data.x
     if how == "unit":
         return unit
-    mean, deviation = _mean_and_deviation(how)
+    mean, deviation = mean_and_deviation(how)
     return (unit - mean) / deviation
 
 
