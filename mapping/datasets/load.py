@@ -209,22 +209,10 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
 
 
 def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
-    """Return a way to scale pixels, and on what it rests where nobody chose it.
-
-    Parameters
-    ----------
-    data : Dataset
-        Data as they were loaded.
-    how : str
-        What `scaled` chose.
-    asked : str, optional
-        What it was asked for; by default ``auto``.
-    """
-    if how not in {"raw", "unit"}:
-        return how
-    if not data.pixels:
+    """Return ``how`` `scaled` chose to scale loaded data, and why if ``asked`` is ``auto``, the default."""
+    if how in {"raw", "unit"} and not data.pixels:
         return f"{how} (values, no bytes of pixels: taken as they are)"
-    if data.y is None and asked in {None, "auto"}:
+    if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
         return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
     return how
 
