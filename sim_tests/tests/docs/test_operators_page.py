@@ -16,7 +16,8 @@ from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import HOST
 from mapping.spiking.network import SpikingNetwork
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.generators.operator_examples import EXAMPLES, SHAPE, Example
+from sim_tests.generators.operator_example import SHAPE, Example
+from sim_tests.generators.operator_examples import EXAMPLES
 from sim_tests.operators_page import PAGE, operations_table, operators_table, page, says
 
 
