@@ -9,11 +9,12 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from emu.errors import clause
+from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
-from mapping.datasets.load import check_scale
+from mapping.datasets.scale import check_scale
 from mapping.errors import MappingError
 from mapping.given import model_and_samples
 from mapping.layout.capacity import fits
@@ -101,14 +102,15 @@ def compile_network(
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
     carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
-    image = replace(
-        image,
-        meta={**image.meta, **facts, **scale, **_left(spiking)},
-        attachments={**image.attachments, **carried},
-    )
+    image = _noted(image, {**facts, **scale, **_left(spiking)}, carried)
     with stage("check"):
         require(image, spiking)
     return Chip(image=image, spiking=spiking)
+
+
+def _noted(image: SystemImage, facts: dict[str, Any], carried: dict[str, NDArray[Any]]) -> SystemImage:
+    """Return an image with more facts in its metadata and more attachments."""
+    return replace(image, meta={**image.meta, **facts}, attachments={**image.attachments, **carried})
 
 
 def _known(core: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mapping.model.operations import OPERATIONS
-from sim_tests.generators.operator_examples import EXAMPLES, Example
+from sim_tests.generators.operator_example import Example
+from sim_tests.generators.operator_examples import EXAMPLES
 from sim_tests.robustness.faults_table import replaced
 
 __all__ = ["BEGIN", "END", "PAGE", "operations_table", "operators_table", "page", "says"]

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from mapping.report.machine import Report
-from mapping.report.text import ROWS, host_line, notes, number, share
+from mapping.report.text import ROWS, host_line, notes, number, quantity, share
 from mapping.targets.files import Target
 from spikeloom.table import Table
 
@@ -20,6 +20,7 @@ __all__ = [
     "host_line",
     "layer_table",
     "number",
+    "quantity",
     "report_notes",
     "report_table",
     "share",

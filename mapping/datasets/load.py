@@ -21,6 +21,7 @@ from mapping.datasets.events import (
 )
 from mapping.datasets.idx import load_idx_pair
 from mapping.datasets.npz import read_arrays
+from mapping.datasets.scale import check_scale, mean_and_deviation
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
@@ -32,7 +33,6 @@ __all__ = [
     "Dataset",
     "accuracy",
     "batches",
-    "check_scale",
     "checked",
     "classes",
     "correct",
@@ -209,51 +209,12 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
 
 
 def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
-    """Return a way to scale pixels, and on what it rests where nobody chose it.
-
-    Parameters
-    ----------
-    data : Dataset
-        Data as they were loaded.
-    how : str
-        What `scaled` chose.
-    asked : str, optional
-        What it was asked for; by default ``auto``.
-    """
-    if how not in {"raw", "unit"}:
-        return how
-    if not data.pixels:
+    """Return ``how`` `scaled` chose to scale loaded data, and why if ``asked`` is ``auto``, the default."""
+    if how in {"raw", "unit"} and not data.pixels:
         return f"{how} (values, no bytes of pixels: taken as they are)"
-    if data.y is None and asked in {None, "auto"}:
+    if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
         return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
     return how
-
-
-def check_scale(how: object) -> str:
-    """Return a way to scale pixels if it is one.
-
-    Raises
-    ------
-    MappingError
-        If it is not.
-    """
-    text = how if isinstance(how, str) else repr(how)  # an image may hold anything
-    if text not in {"auto", "raw", "unit", THREE_SIGMA}:
-        _mean_and_deviation(text)
-    return text
-
-
-def _mean_and_deviation(how: str) -> tuple[float, float]:
-    try:
-        mean, deviation = map(float, how.split(","))
-    except ValueError:
-        mean, deviation = math.nan, 0.0
-    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
-        raise MappingError(
-            "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example "
-            f"0.1307,0.3081, not {how[:100]!r}."
-        )
-    return mean, deviation
 
 
 def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
@@ -266,7 +227,7 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
     unit = data.x / 255.0 if data.pixels else data.x
     if how == "unit":
         return unit
-    mean, deviation = _mean_and_deviation(how)
+    mean, deviation = mean_and_deviation(how)
     return (unit - mean) / deviation
 
 

@@ -25,6 +25,7 @@ GAIN = 0.1
 """Difference from which on a better accuracy counts."""
 
 _GAIN_SAMPLES = 5  # and so many samples more
+_EQUAL = 0.01  # difference of accuracies that does not choose between two factors
 _ALMOST_ALL = 0.99
 _CROWDED, _WIDER = 0.85, 3  # many activations at an end, and how many times more would have to be inside
 _CHANCE = 0.05
@@ -173,8 +174,10 @@ def _candidate(
 
 
 def _more_accurate(candidates: list[ScaleCandidate], samples: int) -> ScaleCandidate | None:
-    best = max(candidates, key=lambda candidate: candidate.accuracy or 0.0)
-    gain = (best.accuracy or 0.0) - (candidates[0].accuracy or 0.0)
+    most = max(candidate.accuracy or 0.0 for candidate in candidates)
+    gain = most - (candidates[0].accuracy or 0.0)
+    near = [candidate for candidate in candidates if (candidate.accuracy or 0.0) >= most - _EQUAL]
+    best = min(near, key=lambda candidate: abs(math.log(candidate.factor)))
     return best if gain >= max(GAIN, _GAIN_SAMPLES / samples) else None
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.errors import clause
-from emu.image import core_chunks
 from emu.spec import preset
 from emu.words import COUNTERS
 from mapping.chip import Chip
@@ -37,6 +36,7 @@ from mapping.report.keys import (
     ordered,
     size_keys,
 )
+from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
 from mapping.report.timeline import timeline_of
 from mapping.spiking.network import SpikingNetwork
@@ -165,14 +165,14 @@ def report_machine(
             **energy_keys(energy, timeline[-1]["end_s"], 1 / seconds),
             "breakdown": {
                 **energy_parts(energy, layers=True),
-                "loading": _loading(chip, target, table),
+                "loading": loading(chip, target, table),
                 "layers": layer_rows(chip.spiking, activity, physical),
                 "timeline": timeline,
                 "mesh": mesh_of(chip, totals, target.clock_hz),
             },
             "counters": means,
             "image_digest": chip.image.digest,
-            "neurobench": neurobench(chip.spiking, activity, _footprint(chip)),
+            "neurobench": neurobench(chip.spiking, activity, footprint(chip)),
         }
     )
 
@@ -225,21 +225,6 @@ def _layer_events(
     names = [name for name in _OF_A_CORE if name in table]
     parts = {name: _by_layer(chip, totals, name) for name in names}
     return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
-
-
-def _loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
-    """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
-    flits = chip.program_flits
-    seconds = flits / target.clock_hz
-    events = {"program_flits": flits, "core_cycles": flits * chip.image.spec.cores}
-    energy = estimate_energy(events, seconds, chip.image.spec.cores, table)
-    return {"flits": flits, "seconds": seconds, "energy_j": energy.total_j}
-
-
-def _footprint(chip: Chip) -> int:
-    """Return the bytes that are loaded into the chip."""
-    cores = [core for core in chip.image.cores if core is not None]
-    return sum(2 * len(part) for core in cores for part in core_chunks(core, chip.image.spec).values())
 
 
 def estimate(

@@ -271,16 +271,13 @@ def _locate(name_or_path: str | Path) -> Path:
         raise TypeError(f"Target must be a name or a path, not {name_or_path!r}.")
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return Path(name_or_path)
-    if name_or_path in PRESETS and name_or_path not in list_targets():
-        raise TargetError(
-            f"Target must be one of {', '.join(list_targets())} or a path that ends in .toml;"
-            f" {name_or_path!r} is a size of core, which is --core {name_or_path} in estimate and in compile."
-        )
     if name_or_path not in list_targets():
-        raise TargetError(
-            f"Target must be one of {', '.join(list_targets())} or a path that ends in .toml,"
-            f" not {name_or_path!r}."
-        )
+        told = f", not {name_or_path!r}"
+        if name_or_path in PRESETS:
+            told = f"; {name_or_path!r} is a size of core, which is --core {name_or_path} in estimate and "
+            told += "in compile"
+        names = ", ".join(list_targets())
+        raise TargetError(f"Target must be one of {names} or a path that ends in .toml{told}.")
     return _SHIPPED / f"{name_or_path}.toml"
 
 

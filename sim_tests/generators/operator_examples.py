@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small ONNX model around every operator that is understood, in each form that becomes something else."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import helper
 
-from mapping.model.network import Network
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import HOST
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.generators.operator_example import SHAPE, Build, Constant, Example
+from sim_tests.generators.operator_integers import QLINEAR_EXAMPLES
 
-__all__ = ["EXAMPLES", "SHAPE", "Example"]
-
-SHAPE = (4, 6, 5)
-"""Channels, height and width of the input of every example."""
+__all__ = ["EXAMPLES"]
 
 _MEAN = "Folded into the layer that reads it, or a layer of equal weights, whichever takes fewer cores."
 _NOTHING = "Nothing: it is left out when the model is read."
@@ -38,59 +33,6 @@ _KNOWN = "As the function that it is: a square, `Swish`, `HardSwish`, `Gelu` or 
 _MAX = OPERATIONS["MaxPool"].chip
 _TURNED = "Folded: the signs of the weights are turned."
 _ENDS = "Folded into the scales of the channels, with the offset in the biases and the ends of the ladder."
-
-Build = Callable[[ModelBuilder], str]
-Constant = Callable[[ModelBuilder], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One operator in a model.
-
-    Parameters
-    ----------
-    operator : str
-        Its name in ONNX.
-    build : callable
-        Adds it behind the input ``x`` of a model, and what it needs; gives the name of the output.
-    form : str
-        Which of its forms this is, where others become something else.
-    around : tuple of str
-        The operations of the network that are none of its own.
-    opset : int
-        Version of the operator set.
-    note : str
-        What becomes of it on the chip, where that is more or less than one operation of the network.
-    """
-
-    operator: str
-    build: Build
-    form: str = ""
-    around: tuple[str, ...] = ()
-    opset: int = 13
-    note: str = ""
-
-    def placed(self) -> Network:
-        """Return the operator between two layers: a convolution, and a dense one unless it names classes."""
-        b = ModelBuilder(SHAPE, opset=self.opset)
-        output = self.build(b)
-        alone = b.network(output)
-        size = math.prod(alone.shapes[alone.output])
-        if "at the output" not in self.form:
-            output = b.head(b.op("Flatten", output), size)
-        kernel = b.constant(b.rng.normal(size=(SHAPE[0], SHAPE[0], 1, 1)))
-        before = helper.make_node("Conv", ["image", kernel], ["sums"], name="before")
-        positive = self.operator in {"Pow", "Sqrt"}
-        given = helper.make_node("Relu" if positive else "Identity", ["sums"], ["x"], name="given")
-        b.nodes[:0] = [before, given]
-        b.input.name = "image"
-        return b.network(output)
-
-    def becomes(self) -> tuple[str, ...]:
-        """Return the operations that the model is read as, without those of what stands around it."""
-        b = ModelBuilder(SHAPE, opset=self.opset)
-        nodes = b.network(self.build(b)).nodes
-        return tuple(dict.fromkeys(node.op for node in nodes if node.op not in self.around))
 
 
 def _op(name: str, *constants: Constant, **attributes: Any) -> Build:
@@ -150,27 +92,6 @@ def _product(b: ModelBuilder) -> str:
 def _quantised(b: ModelBuilder) -> str:
     ends = [b.constant(0.5), b.constant(0, np.uint8)]
     return b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *ends), *ends)
-
-
-def _on_integers(name: str, *places: str, domain: str = "com.microsoft", **attributes: Any) -> Build:
-    """Return an operator on integers between quantisers.
-
-    ``places`` are what it reads and writes: "x" an activation, "y" the output, "w" weights, "b" a bias; each
-    but the bias stands before its scale and zero point.
-    """
-
-    def build(b: ModelBuilder) -> str:
-        ends = [b.constant(0.5), b.constant(3, np.uint8)]
-        x = b.op("QuantizeLinear", "x", *ends)
-        if name in ("QGemm", "QLinearMatMul"):
-            x = b.op("Flatten", x)
-        shape = (int(np.prod(SHAPE)), 3) if name in ("QGemm", "QLinearMatMul") else (2, SHAPE[0], 1, 1)
-        weight = [b.constant(np.full(shape, 5), np.int8), b.constant(0.25), b.constant(0, np.int8)]
-        given = {"x": [x, *ends], "w": weight, "y": ends, "b": [b.constant([1, 2, 3], np.int32)]}
-        inputs = [tensor for place in places for tensor in given[place]]
-        return b.op("DequantizeLinear", b.op(name, *inputs, domain=domain, **attributes), *ends)
-
-    return build
 
 
 def _dense(name: str, **attributes: Any) -> Build:
@@ -295,71 +216,6 @@ _LAYERS = (
     Example(operator="Quant", build=_quant("Quant")),
 )
 
-_QLINEAR_AROUND = ("Flatten", "Mul", "ToInteger")
-_SUMS = "A layer of integer weights, whose ladder or list is that of the scales."
-_REQUANTISED = "A layer whose neurons read one input each, and requantise it."
-_INTEGER_MEAN = "A layer of equal weights, whose ladder or list is that of the scales."
-
-_QLINEAR = (
-    Example(
-        operator="QGemm",
-        build=_on_integers("QGemm", "x", "w", "b", "y"),
-        around=_QLINEAR_AROUND,
-        note=_SUMS,
-    ),
-    Example(
-        operator="QLinearAdd",
-        build=_on_integers("QLinearAdd", "x", "x", "y"),
-        around=_QLINEAR_AROUND,
-    ),
-    Example(
-        operator="QLinearAveragePool",
-        build=_on_integers("QLinearAveragePool", "x", "y", kernel_shape=[2, 2]),
-        around=_QLINEAR_AROUND,
-        note=_INTEGER_MEAN,
-    ),
-    Example(
-        operator="QLinearConcat",
-        build=_on_integers("QLinearConcat", "y", "x", "x", axis=1),
-        around=_QLINEAR_AROUND,
-        note=_REQUANTISED,
-    ),
-    Example(
-        operator="QLinearLeakyRelu",
-        build=_on_integers("QLinearLeakyRelu", "x", "y", alpha=0.1),
-        around=_QLINEAR_AROUND,
-    ),
-    Example(
-        operator="QLinearSigmoid",
-        build=_on_integers("QLinearSigmoid", "x", "y"),
-        around=_QLINEAR_AROUND,
-    ),
-    Example(
-        operator="QLinearConv",
-        build=_on_integers("QLinearConv", "x", "w", "y", domain=""),
-        around=_QLINEAR_AROUND,
-        note=_SUMS,
-    ),
-    Example(
-        operator="QLinearGlobalAveragePool",
-        build=_on_integers("QLinearGlobalAveragePool", "x", "y", channels_last=0),
-        around=_QLINEAR_AROUND,
-        note=_INTEGER_MEAN,
-    ),
-    Example(
-        operator="QuantizeLinear",
-        form="in a network of operators on integers",
-        build=_on_integers("QLinearConv", "x", "w", "y", domain=""),
-        around=("Conv", "Mul", "Requantise"),
-    ),
-    Example(
-        operator="QLinearMatMul",
-        build=_on_integers("QLinearMatMul", "x", "w", "y", domain=""),
-        around=_QLINEAR_AROUND,
-        note=_SUMS,
-    ),
-)
-
 _PLACES = (
     Example(
         operator="Concat", build=lambda b: b.op("Concat", "x", b.op("Abs", "x"), axis=1), around=("Abs",)
@@ -429,7 +285,7 @@ _ENDINGS = (
 
 EXAMPLES = tuple(
     sorted(
-        (*_FUNCTIONS, *_ARITHMETIC, *_LAYERS, *_QLINEAR, *_PLACES, *_ENDINGS),
+        (*_FUNCTIONS, *_ARITHMETIC, *_LAYERS, *QLINEAR_EXAMPLES, *_PLACES, *_ENDINGS),
         key=lambda example: example.operator,
     )
 )

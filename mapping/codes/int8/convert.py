@@ -29,7 +29,7 @@ _ENTRIES = frozenset({"Quantise", "ToInteger"})
 
 def is_integer(network: Network) -> bool:
     """Tell whether a network has operations on integers, or is quantised everywhere in steps of reals."""
-    if any(node.op in ("AddIntegers", "Requantise") for node in network.nodes):
+    if any(node.op in ("AddIntegers", "Requantise", "ToInteger") for node in network.nodes):
         return True
     weights = [node.constants["weight"] for node in network.nodes if node.op in ("Conv", "Dense")]
     quantisers = sum(node.op == "Quantise" for node in network.nodes)

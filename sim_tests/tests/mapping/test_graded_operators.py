@@ -22,7 +22,8 @@ from mapping.model.rewrite import sunk
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.generators.operator_examples import EXAMPLES, Example
+from sim_tests.generators.operator_example import Example
+from sim_tests.generators.operator_examples import EXAMPLES
 from sim_tests.generators.operator_networks import COMBINATIONS, combination
 from sim_tests.generators.ordinary_networks import calibration
 
