@@ -12,6 +12,8 @@ import mapping
 from mapping.datasets import events
 from mapping.datasets.load import load_data
 from mapping.flow import compile_network
+from mapping.model.load import load_network
+from mapping.report.exploration import check_exploration
 from mapping.report.machine import estimate
 from mapping.targets.energy import estimate_energy
 from mapping.targets.files import load_target, target_text
@@ -239,6 +241,23 @@ def test_closed_form_is_estimated_and_the_machine_compiled(tmp_path: Path) -> No
     estimate(network, data, ["loom"], core="small")
 
 
+EXPLORED = {
+    "choose --target loom, or leave --explore out.": (["kuang2021"], "graded"),
+    "choose --code graded, or leave --explore out.": (["loom"], "auto"),
+}
+
+
+@pytest.mark.parametrize("way", EXPLORED)
+def test_what_is_not_explored_is_with_the_target_and_the_code_that_are_named(way: str) -> None:
+    network = load_network("digits")
+    targets, code = EXPLORED[way]
+    assert_goes(
+        way,
+        lambda: check_exploration(network, targets, code),
+        lambda: check_exploration(network, ["loom"], "graded"),
+    )
+
+
 def test_packages_that_a_sentence_names_are_an_extra() -> None:
     project = Path(mapping.__path__[0]).parent / "pyproject.toml"
     extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -254,6 +273,8 @@ UNTRIED = {
     "correct answers": "no way out",
     "train it with ternary weights": "test_remedies.py takes it",
     "name the folder of MNIST.": "needs 5001 images: test_training_lenet.py takes it",
+    "give batches of them as a DataLoader does, not": "test_batches.py gives them",
+    "give fewer batches, for example a part of them by itertools.islice.": "test_batches.py gives them",
     "give 1, 2 or 4.": "needs PyTorch, in test_training_lenet.py",
 }
 
@@ -267,6 +288,7 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         *DATA,
         *PYTHON,
         *TARGETS,
+        *EXPLORED,
         "create it or name another.",
         "use it with estimate, or compile for loom.",
         "add kuang2021 or leave it out.",
