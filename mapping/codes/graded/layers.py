@@ -155,10 +155,9 @@ def _units(
         unit = np.maximum(
             unit, _own_unit(at, effective[at], most, plain=plain, inputs=inputs) / (1 << shifts[at])
         )
-    for at in [at for at in range(len(effective)) if at not in several]:
-        if not unit.any():
-            unit = np.where(largest[at] > 0, largest[at], 0.0)
-            continue
+    if not several:
+        unit = np.max(largest, axis=0) / (most if len(largest) > 1 else 1)
+    for at in [at for at in range(len(effective)) if at not in several and len(effective) > 1]:
         need = np.divide(largest[at], unit * most, out=np.zeros_like(unit), where=unit > 0).max(initial=0.0)
         shifts[at] = min(top, max(0, math.ceil(math.log2(need)) if need > 1 else 0))
         integer = np.floor(

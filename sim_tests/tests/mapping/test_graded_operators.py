@@ -52,22 +52,7 @@ def assert_image_equals(spiking: SpikingNetwork) -> None:
         assert np.array_equal(value, want[name]), name
 
 
-ROUGH = pytest.mark.xfail(
-    strict=True,
-    reason="a layer whose rows read one input of each of several sources has weights of 0 and 1 only",
-)
-
-
-def marked(name: str) -> object:
-    return pytest.param(name, marks=ROUGH) if name == "rows" else name
-
-
-def example_marked(example: Example) -> object:
-    name = f"{example.operator} {example.form}".strip()
-    return pytest.param(example, id=name, marks=ROUGH if name == "Max of two activations" else ())
-
-
-@pytest.mark.parametrize("name", [marked(name) for name in COMBINATIONS])
+@pytest.mark.parametrize("name", COMBINATIONS)
 def test_combination_is_whole_on_the_chip_and_near(name: str) -> None:
     network = combination(name)
     spiking = converted(network)
@@ -94,7 +79,7 @@ def test_forms_have_the_values_of_the_network(name: str) -> None:
         np.testing.assert_allclose(values.reshape(tensors[before].shape), tensors[before], atol=1e-9)
 
 
-@pytest.mark.parametrize("example", [example_marked(e) for e in EXAMPLES])
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.operator} {e.form}".strip())
 def test_image_of_every_operator_computes_the_integer_network(example: Example) -> None:
     network = example.placed()
     spiking = converted(network)
