@@ -35,6 +35,21 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "Predictions are written to a file that ends in .npz or .csv, not 'p",
         "run made.spikeloom --data good.npz --predictions p.csv",
     ),
+    "ending of an integer network": (
+        "export small.onnx --integer net.txt",
+        "File of the integer network must end in .onnx, as net_integer.onnx does, not ",
+        "export small.onnx --integer net.onnx",
+    ),
+    "data beside an image": (
+        "export made.spikeloom --integer net.onnx --data good.npz",
+        " is an image, whose scales are chosen: leave --data out, or give the model instead.",
+        "export made.spikeloom --integer net.onnx",
+    ),
+    "digits of a weight": (
+        "estimate small.onnx --data good.npz --digits 9",
+        "Digits of a weight must be auto or 1..7, not '9'.",
+        "estimate small.onnx --data good.npz --digits auto",
+    ),
     "inspection without data": (
         "inspect small.onnx --json i.json",
         "Give --data too",
