@@ -92,7 +92,7 @@ class Graded:
         """Return an integer network that is near the float network on the calibration samples."""
         if request.samples is None:
             raise MappingError(
-                f"Network {network.name} has ordinary weights, whose graded code is chosen on samples: "
+                f"Network {network.name} runs in the graded code, whose scales are chosen on samples: "
                 "give --data with samples of its input."
             )
         return convert_graded(

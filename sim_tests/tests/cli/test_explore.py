@@ -13,6 +13,7 @@ from mapping.model.importers.onnx import load_onnx
 from mapping.report.exploration import EXPLORATION_KEYS
 from sim_tests.generators.model_builder import ModelBuilder
 from spikeloom.cli import main
+from spikeloom.terminal import console
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def files(tmp_path: Path) -> list[str]:
 def test_auto_tells_the_digits_of_every_layer(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "_width", 200)
     out = tmp_path / "r.json"
     taken = []
     for tolerance in ("0.1", "4"):
@@ -48,7 +49,7 @@ def test_auto_tells_the_digits_of_every_layer(
 def test_exploration_is_a_table_and_a_key(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "_width", 200)
     out = tmp_path / "r.json"
     assert main(["estimate", *files, "--explore", "--json", str(out)]) == 0
     said, errors = capsys.readouterr()

@@ -83,7 +83,7 @@ def test_referee_compares_image_and_export(
         ),
         (
             ["net.onnx", "--integer", "a.onnx"],
-            "Network net has ordinary weights, whose graded code is chosen on samples: give --data with",
+            "Network net runs in the graded code, whose scales are chosen on samples: give --data with",
         ),
         (
             ["net.spikeloom", "--integer", "a.onnx", "--data", "net.npz"],

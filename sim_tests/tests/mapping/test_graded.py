@@ -222,7 +222,7 @@ def test_code_follows_the_weights() -> None:
 
 
 def test_ordinary_network_without_samples_is_one_sentence() -> None:
-    with pytest.raises(MappingError, match=r"has ordinary weights, .*: give --data with samples "):
+    with pytest.raises(MappingError, match=r"runs in the graded code, .*: give --data with samples "):
         compile_network(mlp(), core="medium")
 
 
