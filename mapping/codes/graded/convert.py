@@ -14,21 +14,18 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.calibration import Calibration, Grids
-from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.host import Surroundings, host_reads, least_host
 from mapping.codes.graded.spelling import spelled
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.errors import MappingError, OptionError, UnsupportedModelError
-from mapping.model.evaluate import needed_nodes
 from mapping.model.network import Network
-from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
-from mapping.model.work import multiply_adds, shares
 from mapping.spiking.digits import MOST_DIGITS
-from mapping.spiking.network import HostLayer, SpikingLayer, SpikingNetwork
+from mapping.spiking.network import SpikingNetwork
 
-__all__ = ["AUTO_DIGITS", "TOLERANCE", "GradedOptions", "Surroundings", "convert_graded", "host_nodes"]
+__all__ = ["AUTO_DIGITS", "TOLERANCE", "GradedOptions", "convert_graded"]
 
 Progress = Callable[[str], None]
 
@@ -38,9 +35,7 @@ AUTO_DIGITS: Literal["auto"] = "auto"
 TOLERANCE = 1.0
 """Points by which the error may grow, where nobody says how many."""
 
-_LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
 _MOST_ROOTS = 32
-_LEFT = "let an operator that the chip has take its place"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +139,13 @@ def convert_graded(
     refused: dict[str, Obstacle] = {}
     known: dict[str, int] = {}
     while True:
-        structure = _best_structure(prepared, spec, refused)
+        cuts = _cuts(prepared, spec, refused)
+        structure = least_host(prepared, cuts, refused, otherwise="no operation of it is one of a neuron")
         calibration = Calibration(prepared, structure, samples, spec, Grids(options.bits, options.seed))
         if not structure.points.keys() <= known.keys():
-            leaving, tolerance = _leaving(prepared, structure), options.tolerance
-            search = DigitSearch(calibration, leaving, tolerance, spec=spec, fits=fits, say=say)
+            read = host_reads(prepared, structure)
+            leaving = tuple(tensor for tensor in structure.points if tensor in read)
+            search = DigitSearch(calibration, leaving, options.tolerance, spec=spec, fits=fits, say=say)
             known |= _digits(options.digits, search)
         digits = [known[tensor] for tensor in structure.points]
         layers, grid, obstacles = calibration.layers(digits, fits, say)
@@ -182,33 +179,11 @@ def _digits(digits: int | tuple[int, ...] | Literal["auto"], search: DigitSearch
     return {point.tensor: number for point, number in zip(points, digits, strict=True)}
 
 
-def _leaving(network: Network, structure: Structure) -> tuple[str, ...]:
-    """Return the activations that leave the chip: those that the host reads."""
-    points = structure.points
-    decoder = needed_nodes(network, [network.input, structure.root, *points], [network.output])
-    read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
-    return tuple(tensor for tensor in points if tensor in read)
-
-
-def _best_structure(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Structure:
-    """Return the cut that leaves the least work to the host; the earliest of equal ones."""
-    work = multiply_adds(network)
+def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Iterator[Structure]:
+    """Yield what may run on the chip behind each tensor that may enter it."""
     reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
-    best: tuple[float, Structure] | None = None
     for root in _roots(network, spec, reasons):
-        structure = structure_of(network, root, axons=spec.axons, refused=reasons)
-        if not structure.points:
-            continue
-        left = sum(work.get(node.name) or 0 for node in host_nodes(network, structure))
-        if best is None or left < best[0]:
-            best = (left, structure)
-        if left == 0:
-            break
-    if best is None:
-        told = next(iter(refused.values()), None)
-        what = "no operation of it is one of a neuron" if told is None else f"{told.reason}; {told.remedy}"
-        raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
-    return best[1]
+        yield structure_of(network, root, axons=spec.axons, refused=reasons)
 
 
 def _roots(network: Network, spec: CoreSpec, reasons: Mapping[str, str]) -> Iterator[str]:
@@ -229,66 +204,3 @@ def _roots(network: Network, spec: CoreSpec, reasons: Mapping[str, str]) -> Iter
             seen.add(node.output)
             found += 1
             yield node.output
-
-
-def host_nodes(network: Network, structure: Structure) -> tuple[Node, ...]:
-    """Return what the host computes: up to the root, and behind the last activations."""
-    encoder = needed_nodes(network, [network.input], [structure.root])
-    decoder = needed_nodes(network, [network.input, structure.root, *structure.points], [network.output])
-    return tuple(dict.fromkeys((*encoder, *decoder)))
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """A float network, its activations on the chip, and why tensors were refused."""
-
-    whole: Network
-    structure: Structure
-    refused: Mapping[str, Obstacle]
-
-    def network(self, layers: list[SpikingLayer], grid: Grid, code: str) -> SpikingNetwork:
-        """Return the network of some layers, with what the host does."""
-        network, structure, points = self.whole, self.structure, self.structure.points
-        decoder = needed_nodes(network, [network.input, structure.root, *points], [network.output])
-        read = {network.output, *(tensor for node in decoder for tensor in node.inputs)}
-        used = _used(layers, read)
-        kept = [layer for layer in layers if layer.name in used]
-        share = shares(network)
-        host = [node for node in host_nodes(network, structure) if node.op in _LAYERS]
-        return SpikingNetwork(
-            name=network.name,
-            network=network,
-            encoder_output=structure.root,
-            input_levels=grid.high,
-            input_low=grid.low,
-            input_scale=grid.scale,
-            layers=tuple(kept),
-            outputs=tuple(layer.name for layer in kept if layer.activation in read),
-            decoder_reads_input=structure.root in read and structure.root != network.input,
-            decoder_reads_data=network.input in read,
-            host=tuple(
-                _host_layer(node, structure, self.refused, share.get(node.name, 0.0)) for node in host
-            ),
-            code=code,
-        )
-
-
-def _used(layers: list[SpikingLayer], read: set[str]) -> set[str]:
-    """Return the names of the layers that the decoder needs."""
-    used: set[str] = set()
-    for layer in reversed(layers):
-        if layer.activation in read or layer.name in used:
-            used |= {layer.name, *(source.name for source in layer.sources)}
-    return used
-
-
-def _host_layer(
-    node: Node, structure: Structure, refused: Mapping[str, Obstacle], share: float | None
-) -> HostLayer:
-    obstacle = refused.get(node.output)
-    if obstacle is not None:
-        return HostLayer(name=node.name, reason=obstacle.reason, remedy=obstacle.remedy, share=share)
-    reason = structure.refused.get(node.name)
-    if reason is None:
-        return HostLayer(name=node.name, reason="it lies beyond what the chip can compute", share=share)
-    return HostLayer(name=node.name, reason=reason, remedy=_LEFT, share=share)

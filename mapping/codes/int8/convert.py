@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from emu.spec import CoreSpec
-from mapping.codes.graded.convert import Surroundings, host_nodes
 from mapping.codes.graded.forms import Form, Picked
+from mapping.codes.graded.host import Surroundings, least_host
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.structure import Structure, structure_of
@@ -19,7 +19,6 @@ from mapping.errors import UnsupportedModelError
 from mapping.model.network import Network
 from mapping.model.node import Node
 from mapping.model.rewrite import sunk
-from mapping.model.work import multiply_adds
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
 __all__ = ["convert_int8", "is_integer"]
@@ -63,7 +62,8 @@ def convert_int8(
     prepared = sunk(network)
     refused: dict[str, Obstacle] = {}
     while True:
-        structure = _best_structure(prepared, spec, refused)
+        cuts = _cuts(prepared, spec, refused)
+        structure = least_host(prepared, cuts, refused, otherwise="nothing behind a quantiser is quantised")
         layers, obstacles = _layers(prepared, structure, spec, fits)
         if not obstacles:
             spiking = _around(prepared, structure, layers, refused)
@@ -111,25 +111,11 @@ def _layers(
     return found, {}
 
 
-def _best_structure(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Structure:
-    """Return the cut that leaves the least work to the host; the earliest of equal ones."""
-    work = multiply_adds(network)
+def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Iterator[Structure]:
+    """Yield what may run on the chip behind each tensor of integers that may enter it."""
     reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
-    best: tuple[float, Structure] | None = None
     for root in _roots(network, reasons):
-        structure = structure_of(network, root, axons=spec.axons, refused=reasons, rules=INTEGER_RULES)
-        if not structure.points:
-            continue
-        left = sum(work.get(node.name) or 0 for node in host_nodes(network, structure))
-        if best is None or left < best[0]:
-            best = (left, structure)
-        if left == 0:
-            break
-    if best is None:
-        told = next(iter(refused.values()), None)
-        what = "nothing behind a quantiser is quantised" if told is None else f"{told.reason}; {told.remedy}"
-        raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
-    return best[1]
+        yield structure_of(network, root, axons=spec.axons, refused=reasons, rules=INTEGER_RULES)
 
 
 def _roots(network: Network, reasons: Mapping[str, str]) -> Iterator[str]:

@@ -126,7 +126,7 @@ def test_flipped_bytes_of_an_image_are_detected_or_harmless(image: Path, tmp_pat
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(cut=st.floats(0, 1, exclude_max=True))
-def test_truncated_image_isrefused(image: Path, tmp_path: Path, cut: float) -> None:
+def test_truncated_image_is_refused(image: Path, tmp_path: Path, cut: float) -> None:
     data = image.read_bytes()
     path = tmp_path / "cut.spikeloom"
     path.write_bytes(data[: int(cut * len(data))])
@@ -145,7 +145,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-def test_foreign_files_of_every_kind_arerefused(
+def test_foreign_files_of_every_kind_are_refused(
     content: bytes, model: Path, tmp_path: Path, capsys: Out
 ) -> None:
     kinds = {
@@ -163,7 +163,7 @@ def test_foreign_files_of_every_kind_arerefused(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kinds)
 
 
-def test_image_of_another_version_isrefused(image: Path, tmp_path: Path, capsys: Out) -> None:
+def test_image_of_another_version_is_refused(image: Path, tmp_path: Path, capsys: Out) -> None:
     import zipfile
 
     path = tmp_path / "newer.spikeloom"
@@ -177,7 +177,7 @@ def test_image_of_another_version_isrefused(image: Path, tmp_path: Path, capsys:
     )
 
 
-def test_target_of_another_version_isrefused(tmp_path: Path, capsys: Out) -> None:
+def test_target_of_another_version_is_refused(tmp_path: Path, capsys: Out) -> None:
     assert main(["targets", "show", "loom"]) == 0
     path = tmp_path / "newer.toml"
     path.write_text(capsys.readouterr().out.replace("version = 1", "version = 2"))
@@ -208,7 +208,7 @@ DATA: dict[str, tuple[dict[str, NDArray[np.generic]], str]] = {
 
 
 @pytest.mark.parametrize(("arrays", "part"), DATA.values(), ids=DATA)
-def test_bad_data_arerefused(
+def test_bad_data_are_refused(
     *,
     arrays: dict[str, NDArray[np.generic]],
     part: str,
@@ -249,7 +249,7 @@ def test_array_that_claims_to_be_huge_is_refused_without_memory(tmp_path: Path) 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(scale=st.floats(allow_nan=False, allow_infinity=False), shift=st.floats(-1e308, 1e308))
-def test_any_finite_data_run_or_arerefused(tmp_path: Path, scale: float, shift: float) -> None:
+def test_any_finite_data_run_or_are_refused(tmp_path: Path, scale: float, shift: float) -> None:
     with np.errstate(over="ignore"):
         x = np.linspace(-1, 1, 72).reshape(1, 2, 6, 6) * scale + shift
     path = tmp_path / "data.npz"

@@ -46,7 +46,7 @@ def fill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_path_below_a_file_isrefused(name: str, fill: dict[str, str], tmp_path: Path, capsys: Out) -> None:
+def test_path_below_a_file_is_refused(name: str, fill: dict[str, str], tmp_path: Path, capsys: Out) -> None:
     (tmp_path / "file").write_text("precious")
     out = str(tmp_path / "file" / "x")
     before = sorted(tmp_path.iterdir())
@@ -56,7 +56,7 @@ def test_path_below_a_file_isrefused(name: str, fill: dict[str, str], tmp_path: 
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_read_only_folder_isrefused(name: str, fill: dict[str, str], tmp_path: Path) -> None:
+def test_read_only_folder_is_refused(name: str, fill: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     arguments = [word.format(**fill, out=folder / "x") for word in OUTPUTS[name]]
@@ -70,7 +70,7 @@ def test_read_only_folder_isrefused(name: str, fill: dict[str, str], tmp_path: P
     assert leftovers(tmp_path / "run") == []
 
 
-def test_folder_that_nobody_can_write_isrefused(fill: dict[str, str], capsys: Out) -> None:
+def test_folder_that_nobody_can_write_is_refused(fill: dict[str, str], capsys: Out) -> None:
     """``/proc`` refuses even the superuser."""
     if not Path("/proc/self").exists():
         pytest.skip("this system has no /proc")

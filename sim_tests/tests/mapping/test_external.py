@@ -104,9 +104,12 @@ def test_model_that_is_saved_again_is_read(name: str, tmp_path: Path) -> None:
     BAD[name][0](saved(tmp_path))
     again = tmp_path / "again"
     again.mkdir()
-    load_onnx(saved(again))
+    beside = load_onnx(saved(again))
     onnx.save_model(model(), again / "inside.onnx")
-    load_onnx(again / "inside.onnx")
+    inside = load_onnx(again / "inside.onnx")
+    weights = [[dict(node.constants) for node in network.nodes] for network in (beside, inside)]
+    assert any(weights[0])
+    np.testing.assert_equal(weights[0], weights[1])
 
 
 def test_weights_of_a_type_that_is_unknown_are_one_sentence(tmp_path: Path) -> None:
