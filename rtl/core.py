@@ -257,7 +257,7 @@ class Neurocore(Component):
         ]
         late = {"deliveries": events.delivered, "merges": events.merged, "errors": self._cause.strobe}
         for name, event in late.items():
-            counted = Signal(name=f"counted_{name}")
+            counted = Signal(name=f"counted_{name}", reset_less=True)
             m.d.sync += counted.eq(event & ~counters.clear)
             m.d.comb += getattr(meter, name).eq(counted)
 

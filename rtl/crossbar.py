@@ -77,7 +77,7 @@ class Crossbar(Component):
         """Read, shift, add."""
         m = Module()
         core, cells = self._core, self._cells
-        m.submodules.crossbar_memory = cells
+        m.submodules.cells = cells
         join_sections(m, self, self._memories)
         m.d.comb += self.accessed.eq(Cat(memory.accessed for memory in self._memories).any())
         m.submodules.lanes = EnableInserter(self.awake)(lanes := Module())
@@ -110,7 +110,7 @@ class Crossbar(Component):
             with lanes.If(shown):
                 lanes.d.sync += value.eq(self.value)
             return value
-        m.submodules.shift_memory = shifts = self._shifts
+        m.submodules.shifts = shifts = self._shifts
         layout = section_struct(self._spec, Section.SHIFT)
         word = data.View(layout, shifts.read.data)
         value = Signal(signed(core.payload_bits + (1 << SHIFT_BITS) - 1), name="shifted", reset_less=True)

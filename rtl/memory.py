@@ -240,12 +240,12 @@ class ChunkMemory(Component):
             members["store"] = In(WritePort(depth, bits))
         super().__init__(members)
         kind = DualPort if dual else SinglePort
-        self._words: DualPort | SinglePort = kind(depth=depth, bits=bits, granule=min(bits, CHUNK_BITS))
+        self._memory: DualPort | SinglePort = kind(depth=depth, bits=bits, granule=min(bits, CHUNK_BITS))
 
     def elaborate(self, platform: object) -> Module:
         """Select the chunk inside the word by the low address bits."""
         m = Module()
-        m.submodules.words = self._words
+        m.submodules.memory = self._memory
         low = self._chunks.bit_length() - 1
         strobe, inspect = Signal(), Signal()
         m.d.comb += [
@@ -253,10 +253,10 @@ class ChunkMemory(Component):
             inspect.eq(self.inspect.enable & (self.inspect.section == self._section)),
         ]
         granule = (strobe << self.program.address[:low]) if low else strobe
-        if isinstance(self._words, DualPort):
-            self._join_both(m, self._words, granule, inspect, low)
+        if isinstance(self._memory, DualPort):
+            self._join_both(m, self._memory, granule, inspect, low)
         else:
-            self._join_one(m, self._words, granule, inspect, low)
+            self._join_one(m, self._memory, granule, inspect, low)
         part, mine = Signal(max(1, low), reset_less=True), Signal(reset_less=True)
         with m.If(self.inspect.enable):
             m.d.sync += [mine.eq(inspect), part.eq(self.inspect.address[:low])]

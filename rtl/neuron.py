@@ -190,7 +190,7 @@ class Walk(Component):
         """Store the neuron that is at the emitter, count it, and see the end of the walk."""
         firing, visit, states = self._firing, self._firing.visit, self._memories[Section.STATE]
         neuron, left = register(len(self.neuron), "leaving"), register(len(self.count), "left")
-        over, last, begun = register(1, "over"), Signal(name="last"), Signal(name="has_begun")
+        over, last, begun = register(1, "over"), Signal(name="last"), register(1, "has_begun")
         m.d.sync += begun.eq(self.start)
         listed = ~self.ladder if self._core.ladder else 1
         compared = Mux(listed, self.entry.threshold_count, 1)

@@ -85,7 +85,7 @@ def test_memory_is_accessed_when_somebody_asks(system: System) -> None:
 
 
 @pytest.mark.parametrize("engine", ["icarus", "verilator"])
-@pytest.mark.parametrize("memory", ["crossbar.crossbar_memory", "walk.neuron_memory"])
+@pytest.mark.parametrize("memory", ["crossbar.cells", "walk.neuron_memory"])
 def test_access_that_nobody_asked_for_fails(system: System, engine: str, memory: str) -> None:
     """A read more costs energy and changes nothing else: only the bench's look at the enables tells."""
     require_engine(engine)

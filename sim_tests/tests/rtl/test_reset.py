@@ -102,6 +102,23 @@ def router_row(rng: Rng) -> Row:
     return row
 
 
+def at_all(kind: Kind) -> Row:
+    """Offer a flit for everybody at every input; what a packet carries says where it came in."""
+    ends = {"x1": SPEC.width - 1, "y1": SPEC.height - 1}
+    flits = [flit(SPEC, kind=kind, data=port if kind == Kind.SPIKE else 0, **ends) for port in range(5)]
+    return {f"i.{port}.valid": 1 for port in range(5)} | {
+        f"i.{port}.payload": flits[port] for port in range(5)
+    }
+
+
+def router_script(rng: Rng) -> list[Row]:
+    """Packets at all inputs show turns and what was served, step tokens what pauses; then anything."""
+    opening = [at_all(Kind.SPIKE), at_all(Kind.TOKEN), {}, {}, {}, {}, {}]
+    anything = [router_row(rng) for _ in range(30)]
+    quiet = {path: 0 for path in anything[0] if path.startswith("i.")}
+    return [{**anything[0], **quiet, **row} for row in opening] + anything
+
+
 def gateway_row(rng: Rng) -> Row:
     row: dict[str, int] = {}
     for source, sink in (("host_i", "mesh_o"), ("mesh_i", "host_o")):
@@ -187,7 +204,7 @@ CASES = {
         watch={"i.ready": "", "o.valid": "", "o.payload": "o.valid"},
     ),
     "arbiter": Case(build=lambda: RoundRobin(5), draw=arbiter_row, watch={"grant": "", "turn": ""}),
-    "router": Case(build=lambda: Router(SPEC), draw=router_row, watch=port_watch(), after=30),
+    "router": Case(build=lambda: Router(SPEC), script=router_script, watch=port_watch()),
     "gateway": Case(build=lambda: Gateway(SPEC), draw=gateway_row, watch={"stimulus": "", "outputs": ""}),
     "events": Case(
         build=lambda: EventScheduler(MANY),
