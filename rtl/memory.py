@@ -108,10 +108,15 @@ def _arrays(m: Module, depth: int, granule: int, *, read: Value, write: Value, d
     return Cat(*word)
 
 
+def _bus(value: Value) -> Value:
+    """Return a value on wires of its own: in Verilog a module shows them as one port under their name."""
+    return value ^ Const(0, len(value))
+
+
 def _shown(m: Module, platform: object, word: Value, *, access: Value, garbage: Value) -> Value:
     """Return the word; in a simulation its complement if the last access brought ``garbage``."""
     if platform is Body.INFERRED:
-        return word
+        return _bus(word)
     spoilt = Signal(name="spoilt", reset_less=True)
     with m.If(access):
         m.d.sync += spoilt.eq(garbage)
@@ -272,7 +277,7 @@ class ChunkMemory(Component):
             port.enable.eq(strobe | inspect | self.read.enable),
             port.write.eq(granule),
             port.address.eq(Mux(strobe, self.program.address[low:], asked)),
-            port.store.eq(self.program.chunk.replicate(self._chunks)),
+            port.store.eq(_bus(self.program.chunk.replicate(self._chunks)[: self._bits])),
             self.read.data.eq(port.data),
             self.accessed.eq(port.enable),
         ]

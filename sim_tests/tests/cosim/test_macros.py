@@ -80,6 +80,34 @@ def test_faulty_macro_fails(folder: Path, tmp_path: Path, right: str, wrong: str
     assert result.returncode == 1, result.stdout + result.stderr
 
 
+def move_cells(design: Path, right: str = "", wrong: str = "") -> None:
+    """Move the memory of the cells into a file and a module of its own."""
+    text = (design / "neurocore.v").read_text()
+    name = "\\neurocore.crossbar.cells.memory "
+    at = text.index(f"module {name}")
+    end = text.index("endmodule", at) + len("endmodule")
+    module = text[at:end]
+    assert right in module
+    sram = module.replace(name, "my_sram ").replace(right, wrong)
+    lint = "/* verilator lint_off WIDTHEXPAND */\n/* verilator lint_off WIDTHTRUNC */\n"
+    (design / "sram.v").write_text(f"{lint}{sram}\n")
+    (design / "neurocore.v").write_text((text[:at] + text[end:]).replace(name, "my_sram "))
+    told = json.loads((design / "chip.json").read_text())
+    (design / "chip.json").write_text(json.dumps({**told, "files": ["sram.v", *told["files"]]}))
+
+
+@pytest.mark.parametrize("fault", [(), ("<= port__store;", "<= port__store[14:0];")])
+def test_memory_in_a_file_of_its_own_is_verified(
+    folder: Path, tmp_path: Path, fault: tuple[str, ...]
+) -> None:
+    require_engine("verilator")
+    design = tmp_path / "design"
+    write_verilog(SPEC, design)
+    move_cells(design, *fault)
+    result = run(folder / "a.spikeloom", "--verilog", design)
+    assert result.returncode == (1 if fault else 0), result.stdout + result.stderr
+
+
 def test_memory_is_accessed_when_somebody_asks(system: System) -> None:
     assert failure({}, system, "pysim") is None
 

@@ -84,6 +84,21 @@ def test_memories_have_no_contents(design: dict[str, str]) -> None:
     assert len(re.findall(r"^  reg \[\d+:0\] \S+ \[\d+:0\];", text, re.MULTILINE)) == arrays
 
 
+def test_memory_shows_the_ports_of_its_component(design: dict[str, str]) -> None:
+    """So its module can be moved to a file of its own, or replaced, without a look at what is inside."""
+    found = {}
+    for module in re.finditer(
+        r"^module (\S+) ?\(([^;]*)\);(.*?)^endmodule", design["neurocore.v"], re.MULTILINE | re.DOTALL
+    ):
+        if re.search(r"^  reg .*array0", module[3], re.MULTILINE):
+            found[module[1].removeprefix("\\")] = {port.strip() for port in module[2].split(",")}
+    shared = {"clk", "rst", "port__enable", "port__write", "port__address", "port__store", "port__data"}
+    assert found["neurocore.crossbar.cells.memory"] == shared
+    assert found["neurocore.walk.threshold_memory.memory"] == shared
+    assert len(found) > 8
+    assert all(re.fullmatch(r"\w+", port) for ports in found.values() for port in ports)
+
+
 def test_text_names_no_path(design: dict[str, str]) -> None:
     text = "\n".join(design.values())
     assert ".py" not in text
