@@ -13,12 +13,17 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.balance import Balance, measured
 from emu.bits import limits
+from emu.groups import groups_of, runs_abreast
 from emu.image import SystemImage
 from emu.kernels import fabric, routes
 from emu.kernels import state as arrays
-from emu.kernels.beside import SMALL
+from emu.kernels.abreast import run_abreast
+from emu.kernels.beside import SMALL, Groups, make_lanes
+from emu.kernels.feed import look_over, slots_of
 from emu.kernels.state import Program, State
+from emu.kernels.vectors import LANES
 from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, share
@@ -33,8 +38,11 @@ Progress = Callable[[int, int], None]
 STEPS_AT_ONCE = 512
 """Steps between two looks of the caller, fewer of a large chip."""
 
-MOST_LANES = arrays.LANES
+MOST_LANES = LANES
 """Stretches side by side in one thread."""
+
+LEAST_LANES = 8
+"""Stretches that pay: a rule costs as much for one lane as for all."""
 
 _LEAST_ROWS = 1 << 16
 _VISITS_AT_ONCE = 1 << 21
@@ -43,17 +51,46 @@ _REPORT = 0.1  # seconds between two reports of progress
 
 
 class Source:
-    """An image, ready to be run."""
+    """An image, ready to be run.
 
-    def __init__(self, image: SystemImage) -> None:
+    Parameters
+    ----------
+    image : SystemImage
+        The program of the chip.
+    balance : Balance or None
+        What the ways of integration cost against each other; measured on this machine if None.
+    """
+
+    def __init__(self, image: SystemImage, balance: Balance | None = None) -> None:
         self.image = image
         self.period = period_of(image)
-        self.program: Program = program_of(image, beside=self.period is not None)
+        self.balance = balance or measured()
+        self.program: Program = program_of(image, self.balance.rows_per_plane)
         self.loudest = loudest(image)
         cores = [core for core in image.cores if core is not None]
         self.state = {name: joined([getattr(core, name) for core in cores]) for name in STATE_FIELDS}
         self.room = sum(gateway_room(core, image.spec.height) for core in cores)
         self.least, self.most = _packet_limits(image.spec)
+
+    @cached_property
+    def abreast(self) -> bool:
+        """Whether stretches of a run may be executed side by side."""
+        return self.period is not None and runs_abreast(self.program)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The cells by column, for runs of many lanes."""
+        return groups_of(self.program, self.balance.cells_per_group)
+
+    @cached_property
+    def slots(self) -> Ints:
+        """Where the host of this image sends, in order."""
+        return slots_of(self.image.input_packet, self.program.across, self.program.down)
+
+    @cached_property
+    def records(self) -> tuple[int, int]:
+        """The most neuron visits, and packets to the gateway, of a period."""
+        return most_records(self.image, self.period or 1)
 
 
 def _packet_limits(spec: SystemSpec) -> tuple[Ints, Ints]:
@@ -63,18 +100,29 @@ def _packet_limits(spec: SystemSpec) -> tuple[Ints, Ints]:
     return least, most
 
 
-def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tuple[int, int]:
+def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tuple[int, int, Ints]:
     """Refuse packets that do not fit a flit.
 
     Returns
     -------
-    How many may leave by the gateway at once, and the largest payload of either sign.
+    How many may leave by the gateway at once, the largest payload of either sign, and the packets as keys
+    (`emu.kernels.feed`), with one more number, if stretches of the run may be executed side by side.
     """
-    height = source.image.spec.height
+    height, program = source.image.spec.height, source.program
     packets, looks = stimulus.packet, []
+    keys = np.full(len(packets) + 1 if source.abreast else 0, -1, np.int64)
 
     def look(first: int, last: int) -> None:
-        looks.append((first, *arrays.look_over(packets[first:last], source.least, source.most, height)))
+        found = look_over(
+            packets[first:last],
+            source.least,
+            source.most,
+            height,
+            program.across,
+            program.down,
+            keys[first:last],
+        )
+        looks.append((first, *found))
 
     share(look, len(packets), threads)
     wrong = min((first + at for first, at, _, _ in looks if at >= 0), default=-1)
@@ -90,7 +138,7 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
     out = strays[(x0 == 0) & (y1 >= height)]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
-    return sum(look[2] for look in looks), max(look[3] for look in looks)
+    return sum(look[2] for look in looks), max(look[3] for look in looks), keys
 
 
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
@@ -114,6 +162,8 @@ class Job:
         Stimulus packets that may go back to the host (`check_stimulus`).
     loudest : int
         The largest payload of a stimulus packet, either sign.
+    keys : int64 (p + 1,)
+        The packets in one number each; empty if the run is in order.
     visits : bool
         Whether the state that a visit stores is recorded.
     """
@@ -122,6 +172,7 @@ class Job:
     stimulus: Stimulus
     leaving: int
     loudest: int
+    keys: Ints
     visits: bool
 
     @cached_property
@@ -130,21 +181,20 @@ class Job:
         steps = np.arange(self.stimulus.steps + 1)
         return np.searchsorted(self.stimulus.step, steps).astype(np.int64)
 
-    @cached_property
-    def program(self) -> Program:
-        """The program, without groups of rows if a payload is beyond what those can add."""
-        program = self.source.program
-        if max(self.source.loudest, self.loudest) <= SMALL:
-            return program
-        return program._replace(groups=np.zeros_like(program.groups))
+    @property
+    def loud(self) -> bool:
+        """Whether a payload may be beyond what groups of rows add in 8 bits."""
+        return max(self.source.loudest, self.loudest) > SMALL
 
     def lanes(self, periods: int) -> int:
-        """Return how many periods fit side by side."""
-        program, period = self.source.program, self.source.period or 1
-        visits, packets = most_records(self.source.image, period)
+        """Return how many of some periods are executed side by side; 0 if they run in order."""
+        if not self.source.abreast:
+            return 0
+        visits, packets = self.source.records
         each = 8 * visits * (1 + len(VISIT) if self.visits else 1) + 24 * (packets + self.leaving)
-        each += 16 * len(program.bias) + 12 * len(program.row_cells) + 16 * len(program.enabled)
-        most = max(1, min(MOST_LANES, STEPS_AT_ONCE // period, periods, _MOST_BYTES // max(each, 1)))
+        most = min(MOST_LANES, STEPS_AT_ONCE // (self.source.period or 1), _MOST_BYTES // max(each, 1))
+        if min(most, periods) < LEAST_LANES:
+            return 0
         return -(-periods // -(-periods // most))
 
 
@@ -161,76 +211,77 @@ class _Worker:
 
     def __init__(self, job: Job, first: int = 0, last: int = 0) -> None:
         self.job, self.first, self.last = job, first, last
-        self.lanes = job.lanes(last - first) if last > first else 1
-        self.state: State = arrays.make_state(job.source.program, job.source.state, self.lanes)
+        self.state: State = arrays.make_state(job.source.program, job.source.state)
         self.pieces: list[Piece] = []
         self.done = 0
 
-    def _run(self, tape: Tape, room: int, lanes: int, begin: int, steps: range) -> int:
-        """Let the kernel execute ``steps``, counted from ``begin`` and in each lane; return the next one."""
-        job = self.job
-        span = job.source.period or 0
-        stimulus = job.stimulus.packet
-        step = fabric.run_steps(
-            job.program,
-            self.state,
-            tape.record,
-            job.at,
-            stimulus,
-            room,
-            lanes,
-            begin,
-            span,
-            steps.start,
-            steps.stop,
-        )
-        tape.take()
-        self.done += (step - steps.start) * lanes
-        return step
-
     def run_periods(self, stop: threading.Event, progress: Progress | None = None) -> None:
-        """Execute the periods, as many at once as there are lanes, until told to stop."""
-        job, period = self.job, self.job.source.period or 1
-        visits, packets = most_records(job.source.image, period)
-        outputs = packets + job.leaving
-        rows = visits + len(job.source.program.bias)
-        tape = Tape(rows=rows, outputs=outputs, visits=job.visits, lanes=self.lanes)
-        at = self.first
-        lanes = self.lanes
+        """Execute the periods, side by side where that pays, until told to stop."""
+        lanes, period = self.job.lanes(self.last - self.first), self.job.source.period or 1
+        if lanes:
+            self._abreast(lanes, stop, progress)
+        else:
+            self.go_on(self.first * period, self.last * period, stop, progress)
+
+    def _abreast(self, most: int, stop: threading.Event, progress: Progress | None) -> None:
+        """Execute the periods, ``most`` at once."""
+        job, source, period = self.job, self.job.source, self.job.source.period or 1
+        visits, packets = source.records
+        rows = visits + len(source.program.bias)
+        tape = Tape(rows=rows, outputs=packets + job.leaving, visits=job.visits, lanes=most)
+        lanes, at = make_lanes(source.program), self.first
         while at < self.last and not stop.is_set():
-            lanes = min(self.lanes, self.last - at)
-            if self._run(tape, 0, lanes, at * period, range(period)) < period:
+            used = min(most, self.last - at)
+            done = run_abreast(
+                source.program,
+                self.state,
+                lanes,
+                source.groups,
+                tape.record,
+                job.at,
+                job.stimulus.packet,
+                job.keys,
+                source.slots,
+                used,
+                at * period,
+                period,
+                job.loud,
+            )
+            if done < period:
                 raise RuntimeError(
-                    f"Records of periods {at}..{at + lanes - 1} exceed what their buffers hold."
+                    f"Records of periods {at}..{at + used - 1} exceed what their buffers hold."
                 )
-            at += lanes
+            tape.take()
+            at += used
+            self.done += used * period
             if progress is not None:
                 progress(self.done, job.stimulus.steps)
         self.pieces += tape.pieces
-        size = len(job.source.program.bias)
-        last = (lanes - 1) * job.program.apart
-        for name in STATE_FIELDS:
-            values = getattr(self.state, name)
-            values[:size] = values[last : last + size]
 
-    def go_on(self, begin: int, progress: Progress | None) -> None:
-        """Execute the steps of the run from ``begin`` on, one after the other."""
+    def go_on(self, begin: int, end: int, stop: threading.Event, progress: Progress | None) -> None:
+        """Execute the steps from ``begin`` to before ``end`` one after the other, until told to stop."""
         job, program = self.job, self.job.source.program
         room = job.leaving + job.source.room
         rows = max(2 * len(program.bias), _LEAST_ROWS)
         tape = Tape(rows=rows, outputs=max(2 * room, _LEAST_ROWS >> 4), visits=job.visits)
         at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
-        step, steps = 0, job.stimulus.steps - begin
-        while step < steps:
-            step = self._run(tape, room, 1, begin, range(step, min(step + at_once, steps)))
+        step, packets = begin, job.stimulus.packet
+        while step < end and not stop.is_set():
+            until = min(step + at_once, end)
+            now = fabric.run_steps(program, self.state, tape.record, job.at, packets, room, step, until)
+            tape.take()
+            self.done += now - step
+            step = now
             if progress is not None:
-                progress(begin + step, job.stimulus.steps)
+                progress(step, job.stimulus.steps)
         self.pieces += tape.pieces
 
 
 def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None) -> None:
     """Let every worker execute its periods, each in a thread of its own; an interrupt stops them all."""
     stop = threading.Event()
+    if workers[0].job.source.abreast:
+        _ = workers[0].job.source.groups, workers[0].job.source.slots  # before the threads begin
     if len(workers) == 1:
         workers[0].run_periods(stop, progress)
         return
@@ -269,7 +320,8 @@ def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tupl
         first = periods * (source.period or 0)
     else:
         workers = [_Worker(job)]
-    workers[-1].go_on(first, progress)
+    if first < stimulus.steps:
+        workers[-1].go_on(first, stimulus.steps, threading.Event(), progress)
     state = workers[-1].state
     for worker in workers[:-1]:
         state.counters[:] += worker.state.counters
@@ -277,4 +329,4 @@ def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tupl
         state.fed[:] += worker.state.fed
     routes.count_routes(source.program, state, *_rectangles(stimulus, source.program, state.fed))
     pieces = [piece for worker in workers for piece in worker.pieces]
-    return state._replace(**{n: getattr(state, n)[: len(start)] for n, start in source.state.items()}), pieces
+    return state, pieces

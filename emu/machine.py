@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from emu.balance import Balance
 from emu.functional import Job, Progress, Source, check_stimulus, run_functional, sink_strays
 from emu.image import SystemImage
 from emu.kernels import cycle, inject, mesh
@@ -28,11 +29,14 @@ class Machine:
     ----------
     image : SystemImage
         The program of the chip.
+    balance : Balance or None
+        What the ways of integration cost against each other; measured once a process if None. Results do
+        not depend on it.
     """
 
-    def __init__(self, image: SystemImage) -> None:
+    def __init__(self, image: SystemImage, *, balance: Balance | None = None) -> None:
         self.image = image
-        self._source = Source(image)
+        self._source = Source(image, balance)
         self._program = self._source.program
         outs = mesh.make_mesh(self._program.width, self._program.height).outs
         self._links = np.bitwise_count(outs & 0b1111).astype(np.int64)
@@ -72,14 +76,16 @@ class Machine:
         """
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}.")
-        leaving, loudest = check_stimulus(stimulus, self._source, threads)
+        leaving, loudest, keys = check_stimulus(stimulus, self._source, threads)
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
+        spikes = stimulus.spikes()
         job = Job(
             source=self._source,
-            stimulus=stimulus.spikes(),
+            stimulus=spikes,
             leaving=leaving,
             loudest=loudest,
+            keys=keys if spikes is stimulus or not len(keys) else keys[np.append(~stimulus.strays, True)],
             visits=potentials,
         )
         return self._run_steps(stimulus, job, threads=threads, progress=progress)

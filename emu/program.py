@@ -12,18 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
-from emu.kernels.beside import SMALL
-from emu.kernels.state import DYNAMICS, GROUP_ROWS, LANES, TARGET, WORD, Program
+from emu.kernels.state import DYNAMICS, TARGET, WORD, Program
 from emu.spec import THRESHOLDS_A_WORD, SystemSpec
 from emu.words import LADDER, RECTANGLE, STATE_FIELDS, TABLES, Emission, Reset, Section
 
 __all__ = ["gateway_room", "joined", "loudest", "most_records", "period_of", "program_of"]
 
 Ints = NDArray[np.int64]
-
-ROWS_PER_PLANE = 16
-CELLS_PER_GROUP = 400
-"""What the ways of integration cost against each other (docs/benchmarks.md); the sums are equal."""
 
 _LONGEST = 1 << 12
 """Steps of the longest period that is looked for."""
@@ -65,45 +60,6 @@ def _crossbars(cores: Sequence[CoreImage | None]) -> tuple[NDArray[np.int8], Int
             planes.append(_planes(core.crossbar).reshape(-1))
         where[:, index] = places[known[key]]
     return np.concatenate(cells), where[0].copy(), np.concatenate(planes), where[1].copy()
-
-
-def _column_groups(crossbar: NDArray[np.int8]) -> tuple[NDArray[np.uint32], Ints]:
-    """Return the rows of a crossbar's cells by column and sign, in groups, and where those begin.
-
-    A group that is not full names the row after the last one.
-    """
-    signs = np.stack([crossbar.T > 0, crossbar.T < 0], axis=1).reshape(-1, len(crossbar))
-    counts = np.count_nonzero(signs, axis=1)
-    begin = np.concatenate([[0], np.cumsum(-(-counts // GROUP_ROWS))])
-    rows = np.full(begin[-1] * GROUP_ROWS, len(crossbar), np.uint32)
-    which, row = np.nonzero(signs)
-    rows[begin[which] * GROUP_ROWS + np.arange(len(row)) - _offsets(counts)[which]] = row
-    return rows * np.uint32(LANES), begin
-
-
-def _groups(cores: Sequence[CoreImage | None], cell_at: Ints, *, wanted: bool) -> dict[str, Any]:
-    """Return the groups of every core whose sums in all lanes fit 16 bits, equal crossbars once."""
-    known: dict[int, tuple[int, int]] = {}
-    rows, begins, size, at = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)], 0, 0
-    group_at, groups = np.zeros((2, len(cores)), np.int64)
-    for index, core in enumerate(cores):
-        if core is None or not wanted or core.shifts.any() or core.crossbar.size == 0:
-            continue
-        if SMALL * np.count_nonzero(core.crossbar, axis=0).max() > np.iinfo(np.int16).max:
-            continue
-        if cell_at[index] not in known:
-            own, begin = _column_groups(core.crossbar)
-            known[cell_at[index]] = at, int(begin[-1])
-            rows.append(own)
-            begins.append(begin + size)
-            size, at = size + int(begin[-1]), at + len(begin)
-        group_at[index], groups[index] = known[cell_at[index]]
-    return {
-        "group_rows": np.concatenate(rows),
-        "group": np.concatenate(begins),
-        "group_at": group_at,
-        "groups": groups,
-    }
 
 
 def loudest(image: SystemImage) -> int:
@@ -193,13 +149,12 @@ def _weights(cores: Sequence[CoreImage | None], spec: SystemSpec) -> tuple[NDArr
     return np.concatenate(parts), where
 
 
-def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage]) -> dict[str, Any]:
+def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage], rows_per_plane: int) -> dict[str, Any]:
     """Return the sizes that kernels read."""
     neurons = sum(core.neurons for core in cores)
     return {
         "apart": neurons if any(map(_is_kept, cores)) else 0,
-        "rows_per_plane": ROWS_PER_PLANE,
-        "cells_per_group": CELLS_PER_GROUP,
+        "rows_per_plane": rows_per_plane,
         "width": spec.width,
         "height": spec.height,
         "across": 1 << spec.x_bits,
@@ -256,7 +211,7 @@ def _places(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, An
     }
 
 
-def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec, *, beside: bool) -> dict[str, Any]:
+def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
     """Return cells, weights and strengths; a neuron whose digits are folded has one column of strength 1."""
     weights, weight_at = _weights(cores, spec)
     whole = [core if at < 0 else None for core, at in zip(cores, weight_at.tolist(), strict=True)]
@@ -271,7 +226,6 @@ def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec, *, beside: bo
         "cell_at": cell_at,
         "planes": planes,
         "plane_at": plane_at,
-        **_groups(whole, cell_at, wanted=beside),
         "weights": weights,
         "weight_at": weight_at,
         "strengths": strengths,
@@ -280,17 +234,17 @@ def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec, *, beside: bo
     }
 
 
-def program_of(image: SystemImage, *, beside: bool = False) -> Program:
-    """Return an image as the arrays that the kernels read, ``beside``: its runs may be cut into lanes."""
+def program_of(image: SystemImage, rows_per_plane: int) -> Program:
+    """Return an image as the arrays that the kernels read; `emu.balance` measures ``rows_per_plane``."""
     spec, cores = image.spec, image.cores
     used = [core for core in cores if core is not None]
     places = _places(cores, spec)
     fanout = joined([_targets(core) for core in used], (0, len(TARGET)))
     fanout_at = places["fanout_at"][places["enabled"] > 0].tolist()
     return Program(
-        **_sizes_of(spec, used),
+        **_sizes_of(spec, used, rows_per_plane),
         **places,
-        **_synapses(cores, spec, beside=beside),
+        **_synapses(cores, spec),
         **_thresholds(cores),
         **_per_neuron_fields(used, fanout_at),
         fanout=fanout,

@@ -1,106 +1,227 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integration of a core in many lanes at once: one column after the other, a vector holds its lanes.
+"""Stretches side by side: what lanes hold, how packets come to them, and the column sums of all at once.
 
-An event costs a cell of every column, whether that is zero or not. Where many samples run side by side most
-rows have an event in some lane, so it costs less to add the rows of the cells that are not zero, each in all
-lanes. Those of a column are in groups of eight, which 8 bits can hold (`SMALL`).
+A *lane* is a stretch of the run that has nothing to do with the others (docs/decisions/0009). All lanes do
+the same at the same time, so a value of every lane is one row, and a rule is one loop over it.
+
+Where many samples run side by side most axons have an event in some lane, so it costs less to add the rows
+of the cells that are not zero than to add cells event by event. Those of a column are in groups of eight.
 """
 
 # ruff: noqa: PLR0917 - kernels take positional arguments only
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.jit import njit
+from emu.kernels.crossbar import integrate
 from emu.kernels.state import (
     ABSENT,
     CROSSBAR_WORDS,
-    GROUP_ROWS,
-    LANES,
+    ERRORS,
+    MERGES,
     SYNAPTIC_OPERATIONS,
+    Ints,
     Program,
     State,
 )
+from emu.kernels.vectors import LANES, sum_groups, sum_products
 
-__all__ = ["SMALL", "integrate_lanes", "take_sums"]
+__all__ = [
+    "SMALL",
+    "Groups",
+    "Lanes",
+    "accept_one",
+    "accept_row",
+    "discard_lanes",
+    "integrate_lanes",
+    "make_lanes",
+]
 
 SMALL = 15
 """Largest payload, either sign, of which eight add up in 8 bits."""
 
 
+class Groups(NamedTuple):
+    """The cells of every core by column: the rows of those that are not zero, eight a group."""
+
+    rows: NDArray[np.uint32]  # where the row of a cell begins in Lanes.active; that of no axon fills a group
+    weights: NDArray[np.int16]  # what the cell multiplies with
+    begin: Ints  # of each column: its first group of positive cells, that of negative cells; then the end
+    at: Ints  # (C,) place in ``begin``
+    size: Ints  # (C,) how many a core has
+    narrow: Ints  # (C,) 1 if payloads up to SMALL may be added in 8 bits, columns in 16
+    cells_per_group: int  # cells that are added event by event in the time of a group in all lanes
+
+
+class Lanes(NamedTuple):
+    """What all lanes hold, `LANES` values a row; scratch of one core where it says nothing else."""
+
+    value: NDArray[np.int16]  # (2 A,) rows: bank b of every core, ABSENT without an event
+    arrived: Ints  # (2 C,) events of a bank in all lanes
+    active: NDArray[np.int8]  # (axons + 1,) rows: payloads, zero without an event; the last one is zero
+    wide: NDArray[np.int16]  # the same where payloads are beyond SMALL
+    sums: NDArray[np.int32]  # (columns,) rows
+    kept: NDArray[np.int32]  # (N,) rows: potentials of all cores; none if no neuron keeps anything
+    crossed: NDArray[np.int32]  # one row
+    last: NDArray[np.int32]  # one row: the last threshold that was crossed
+    climbed: Ints  # one row: c times the step of a ladder
+    next: Ints  # one row: the next packet of the host
+    end: Ints  # one row: the packet after the last of the step
+    sent: NDArray[np.int16]  # one row: payloads to be delivered, ABSENT where there is none
+
+
+def make_lanes(program: Program) -> Lanes:
+    """Return empty lanes."""
+    rows, columns = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
+    return Lanes(
+        value=np.full(2 * len(program.row_cells) * LANES, ABSENT, np.int16),
+        arrived=np.zeros(2 * len(program.enabled), np.int64),
+        active=np.zeros((rows + 1) * LANES, np.int8),
+        wide=np.zeros((rows + 1) * LANES, np.int16),
+        sums=np.zeros(columns * LANES, np.int32),
+        kept=np.zeros(program.apart * LANES, np.int32),
+        crossed=np.zeros(LANES, np.int32),
+        last=np.zeros(LANES, np.int32),
+        climbed=np.zeros(LANES, np.int64),
+        next=np.zeros(LANES, np.int64),
+        end=np.zeros(LANES, np.int64),
+        sent=np.zeros(LANES, np.int16),
+    )
+
+
 @njit
-def _take_lane(program: Program, state: State, core: int, lane: int, bank: int) -> None:
-    """Move the events of a bank into one lane of ``state.active``, and count them."""
+def accept_one(
+    program: Program, state: State, lanes: Lanes, core: int, half: int, axon: int, lane: int, payload: int
+) -> None:
+    """Put a packet into the bank of one lane (machine.md, "Receiving"), unless its axon is illegal."""
+    if axon >= program.axons[core]:
+        state.counters[ERRORS, core] += 1
+        return
     # Unsigned places need no check for an index from the end.
-    own, place = np.uint64(program.axon_at[core]), bank * len(program.enabled) + core
-    at, events = np.uint64(bank * len(program.row_cells)) + own, state.events[place]
-    shifted, operations = program.shifted[core] != 0, 0
-    for i in range(events):
-        axon = np.uint64(state.event[at + np.uint64(i)])
-        payload = state.value[at + axon] << (program.shift[own + axon] if shifted else 0)
-        state.value[at + axon] = ABSENT
-        state.active[axon * np.uint64(LANES) + np.uint64(lane)] = payload
-        operations += program.row_cells[own + axon]
+    row = np.uint64(half * len(program.row_cells) + program.axon_at[core] + axon)
+    place = row * np.uint64(LANES) + np.uint64(lane)
+    before = lanes.value[place]
+    lanes.value[place] = max(before, payload)
+    merged = before != ABSENT
+    state.counters[MERGES, core] += merged
+    lanes.arrived[half * len(program.enabled) + core] += not merged
+
+
+@njit
+def accept_row(
+    program: Program, state: State, lanes: Lanes, core: int, half: int, axon: int, packets: int
+) -> None:
+    """Put the ``packets`` of ``lanes.sent`` into the banks of their lanes, unless their axon is illegal."""
+    if axon >= program.axons[core]:
+        state.counters[ERRORS, core] += packets
+        return
+    row = np.uint64(half * len(program.row_cells) + program.axon_at[core] + axon) * np.uint64(LANES)
+    merged = 0
+    for i in range(LANES):
+        lane = np.uint64(i)
+        before, payload = lanes.value[row + lane], lanes.sent[lane]
+        merged += (before != ABSENT) & (payload != ABSENT)
+        lanes.value[row + lane] = max(before, payload)
+    state.counters[MERGES, core] += merged
+    lanes.arrived[half * len(program.enabled) + core] += packets - merged
+
+
+@njit
+def discard_lanes(program: Program, lanes: Lanes, core: int, half: int) -> None:
+    """Clear a bank of a core."""
+    place = half * len(program.enabled) + core
+    if lanes.arrived[place] > 0:
+        begin = (half * len(program.row_cells) + program.axon_at[core]) * LANES
+        lanes.value[begin : begin + program.axons[core] * LANES] = ABSENT
+        lanes.arrived[place] = 0
+
+
+@njit
+def _take_events(program: Program, state: State, lanes: Lanes, core: int, half: int, narrow: bool) -> None:
+    """Move a bank into ``lanes.active`` or ``lanes.wide``, and count its events."""
+    own = np.uint64(program.axon_at[core])
+    begin = np.uint64(half * len(program.row_cells)) + own
+    place, operations = half * len(program.enabled) + core, 0
+    for axon in range(program.axons[core]):
+        at, to = (begin + np.uint64(axon)) * np.uint64(LANES), np.uint64(axon) * np.uint64(LANES)
+        shift, some = program.shift[own + np.uint64(axon)], 0
+        for i in range(LANES):
+            lane = np.uint64(i)
+            payload = lanes.value[at + lane]
+            some += payload != ABSENT
+            lanes.value[at + lane] = ABSENT
+            if narrow:
+                lanes.active[to + lane] = payload if payload != ABSENT else 0
+            else:
+                lanes.wide[to + lane] = payload << shift if payload != ABSENT else 0
+        operations += some * program.row_cells[own + np.uint64(axon)]
     state.counters[SYNAPTIC_OPERATIONS, core] += operations
-    state.counters[CROSSBAR_WORDS, core] += events * program.blocks[core]
-    state.events[place] = 0
+    state.counters[CROSSBAR_WORDS, core] += lanes.arrived[place] * program.blocks[core]
+    lanes.arrived[place] = 0
 
 
 @njit
-def _add_groups(program: Program, state: State, column: int, begin: int, end: int, sign: int) -> None:
-    """Add groups of rows in all lanes, or subtract them, to the sums of a column."""
-    rows, active, sums = program.group_rows, state.active, state.beside
-    out = np.uint64(column) * np.uint64(LANES)
-    for group in range(begin, end):
-        at = np.uint64(group) * np.uint64(GROUP_ROWS)
-        r0, r1 = rows[at], rows[at + np.uint64(1)]
-        r2, r3 = rows[at + np.uint64(2)], rows[at + np.uint64(3)]
-        r4, r5 = rows[at + np.uint64(4)], rows[at + np.uint64(5)]
-        r6, r7 = rows[at + np.uint64(6)], rows[at + np.uint64(7)]
-        for lane in range(LANES):
-            i = np.uint64(lane)
-            some = np.int8(
-                active[r0 + i]
-                + active[r1 + i]
-                + active[r2 + i]
-                + active[r3 + i]
-                + active[r4 + i]
-                + active[r5 + i]
-                + active[r6 + i]
-                + active[r7 + i]
-            )
-            sums[out + i] += sign * some
+def _by_event(program: Program, state: State, lanes: Lanes, core: int, used: int, half: int) -> None:
+    """Integrate the lanes in use one after the other, event by event."""
+    begin = np.uint64(half * len(program.row_cells) + program.axon_at[core])
+    own, place = np.uint64(program.axon_at[core]), core
+    for i in range(used):
+        lane, events = np.uint64(i), 0
+        for axon in range(program.axons[core]):
+            payload = lanes.value[(begin + np.uint64(axon)) * np.uint64(LANES) + lane]
+            state.event[own + np.uint64(events)] = axon
+            state.value[own + np.uint64(axon)] = payload
+            events += payload != ABSENT
+        state.events[place] = events
+        integrate(program, state, core, 0)
+        for column in range(program.neurons[core]):
+            lanes.sums[np.uint64(column) * np.uint64(LANES) + lane] = state.sums[column]
+    discard_lanes(program, lanes, core, half)
 
 
 @njit
-def integrate_lanes(program: Program, state: State, core: int, lanes: int, half: int) -> bool:
-    """Put the column sums of a core in every lane into ``state.beside`` if that is faster.
+def _by_group(
+    program: Program, state: State, lanes: Lanes, groups: Groups, core: int, half: int, loud: bool
+) -> None:
+    """Integrate all lanes at once, column by column."""
+    narrow = groups.narrow[core] != 0 and not loud
+    _take_events(program, state, lanes, core, half, narrow)
+    end = program.axons[core] * LANES
+    lanes.active[end : end + LANES] = 0
+    lanes.wide[end : end + LANES] = 0
+    for column in range(program.neurons[core]):
+        at = groups.at[core] + 2 * column
+        first, middle, last = groups.begin[at], groups.begin[at + 1], groups.begin[at + 2]
+        if narrow:
+            sum_groups(lanes.active, groups.rows, first, middle, last, lanes.sums, column * LANES)
+        else:
+            sum_products(lanes.wide, groups.rows, groups.weights, first, last, lanes.sums, column * LANES)
 
-    Its banks are clear then. The caller knows that no payload is beyond `SMALL`; ``half`` is the parity of
-    the step.
+
+@njit
+def integrate_lanes(
+    program: Program,
+    state: State,
+    lanes: Lanes,
+    groups: Groups,
+    core: int,
+    used: int,
+    half: int,
+    loud: bool,
+) -> None:
+    """Put the column sums of a core in every lane into ``lanes.sums``, and clear the bank ``half``.
+
+    ``used`` lanes have events; ``loud``: a payload may be beyond `SMALL`.
     """
-    width, groups = program.neurons[core] * program.columns[core], program.groups[core]
-    events = 0
-    for lane in range(lanes):
-        events += state.events[(2 * lane + half) * len(program.enabled) + core]
-    if groups == 0 or events * width < groups * program.cells_per_group:
-        return False
-    state.active[: (program.axons[core] + 1) * LANES] = 0
-    for lane in range(lanes):
-        _take_lane(program, state, core, lane, 2 * lane + half)
-    state.beside[: width * LANES] = 0
-    for column in range(width):
-        begin = program.group_at[core] + 2 * column
-        first, middle, last = program.group[begin], program.group[begin + 1], program.group[begin + 2]
-        _add_groups(program, state, column, first, middle, 1)
-        _add_groups(program, state, column, middle, last, -1)
-    return True
-
-
-@njit
-def take_sums(program: Program, state: State, core: int, lane: int) -> None:
-    """Put the column sums of one lane into ``state.sums``."""
-    at = np.uint64(lane)
-    for column in range(program.neurons[core] * program.columns[core]):
-        state.sums[column] = state.beside[np.uint64(column) * np.uint64(LANES) + at]
+    width, events = program.neurons[core], lanes.arrived[half * len(program.enabled) + core]
+    if events == 0:
+        lanes.sums[: width * LANES] = 0
+    elif events * width < groups.size[core] * groups.cells_per_group:
+        _by_event(program, state, lanes, core, used, half)
+    else:
+        _by_group(program, state, lanes, groups, core, half, loud)

@@ -25,7 +25,7 @@ from emu.kernels.state import (
     State,
 )
 
-__all__ = ["discard", "integrate"]
+__all__ = ["add_rows", "count_planes", "discard", "integrate"]
 
 AT_ONCE = 120
 """Rows that are added in 8 bits before the sum could overflow; a multiple of the 8 added at once."""
@@ -44,10 +44,9 @@ def discard(program: Program, state: State, core: int, bank: int) -> int:
 
 
 @njit
-def _flush(state: State, width: int, payload: int) -> None:
+def _flush(sums: NDArray[np.int32], partial: NDArray[np.int8], payload: int) -> None:
     """Add the sums of 8 bits, times their payload, to the column sums, and clear them."""
-    sums, partial = state.sums[:width], state.partial[:width]
-    times = np.int32(payload)
+    width, times = len(sums), np.int32(payload)
     for column in range(width):
         sums[column] += times * partial[column]
     for column in range(width):
@@ -55,13 +54,16 @@ def _flush(state: State, width: int, payload: int) -> None:
 
 
 @njit
-def _add_rows(
-    program: Program, state: State, begin: int, width: int, picked: NDArray[np.int32], payload: int
+def add_rows(
+    cells: NDArray[np.int8],
+    begin: int,
+    picked: NDArray[np.int32],
+    payload: int,
+    sums: NDArray[np.int32],
+    partial: NDArray[np.int8],
 ) -> None:
-    """Add the picked rows, all with one payload."""
-    cells, count = program.cells, len(picked)
-    partial = state.partial[:width]
-    i = 0
+    """Add the picked rows of a core, whose cells begin at ``begin``, to its sums, all with one payload."""
+    width, count, i = len(sums), len(picked), 0
     while i + 8 <= count:
         r0 = cells[begin + picked[i] * width :][:width]
         r1 = cells[begin + picked[i + 1] * width :][:width]
@@ -75,24 +77,24 @@ def _add_rows(
             partial[c] += r0[c] + r1[c] + r2[c] + r3[c] + r4[c] + r5[c] + r6[c] + r7[c]
         i += 8
         if i % AT_ONCE == 0:
-            _flush(state, width, payload)
+            _flush(sums, partial, payload)
     while i < count:
         row = cells[begin + picked[i] * width :][:width]
         for c in range(width):
             partial[c] += row[c]
         i += 1
-    _flush(state, width, payload)
+    _flush(sums, partial, payload)
 
 
 @njit
 def _by_value(program: Program, state: State, core: int, width: int, low: int, high: int) -> None:
     """Add the rows of events whose payloads are ``low`` to ``high``, value by value."""
-    rows = len(state.payload)
+    rows, sums, partial = len(state.payload), state.sums[:width], state.partial[:width]
     for payload in range(low, high + 1):
         group = payload % GROUPS
         picked = state.picked[group * rows :][: state.group[group]]
         if payload != 0 and len(picked):
-            _add_rows(program, state, program.cell_at[core], width, picked, payload)
+            add_rows(program.cells, program.cell_at[core], picked, payload, sums, partial)
 
 
 @njit
@@ -112,6 +114,23 @@ def _by_product(
 
 
 @njit
+def count_planes(
+    planes: NDArray[np.uint64], plane: NDArray[np.uint64], words: int, bits: int, sums: NDArray[np.int32]
+) -> None:
+    """Add the cells of a core, as bit planes, under each word and bit of the payloads to its sums."""
+    width = len(sums)
+    for word in range(words):
+        begin = 2 * word * width
+        positive, negative = planes[begin : begin + width], planes[begin + width : begin + 2 * width]
+        for bit in range(bits):
+            mask = plane[bit * words + word]
+            if mask != 0:
+                for column in range(width):
+                    more = popcount(positive[column] & mask) - popcount(negative[column] & mask)
+                    sums[column] += more << bit
+
+
+@njit
 def _by_plane(program: Program, state: State, core: int, events: int, at: int, width: int, bits: int) -> None:
     """Count the positive and the negative cells under the events, one bit of the payloads after the other."""
     words = (program.axons[core] + WORD - 1) // WORD
@@ -123,16 +142,7 @@ def _by_plane(program: Program, state: State, core: int, events: int, at: int, w
         for bit in range(bits):
             one = np.uint64(state.payload[i] >> bit & 1)
             plane[bit * words + axon // WORD] |= one << np.uint64(axon % WORD)
-    for word in range(words):
-        begin = program.plane_at[core] + 2 * word * width
-        positive = program.planes[begin : begin + width]
-        negative = program.planes[begin + width : begin + 2 * width]
-        for bit in range(bits):
-            mask = plane[bit * words + word]
-            if mask != 0:
-                for column in range(width):
-                    more = popcount(positive[column] & mask) - popcount(negative[column] & mask)
-                    sums[column] += more << bit
+    count_planes(program.planes[program.plane_at[core] :], plane, words, bits, sums)
 
 
 @njit

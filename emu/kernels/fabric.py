@@ -8,16 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from emu.jit import njit
-from emu.kernels.beside import integrate_lanes
 from emu.kernels.crossbar import discard
-from emu.kernels.neuron import advance_schedule, current_entry, is_walked, visit
+from emu.kernels.neuron import advance_schedule, current_entry, visit
 from emu.kernels.quantise import take_thresholds
 from emu.kernels.state import (
     ABSENT,
     AXON,
     DELIVERIES,
     ENTRY_EMIT,
-    ENTRY_INTEGRATE,
     ERRORS,
     LAST,
     MERGES,
@@ -37,7 +35,7 @@ from emu.kernels.state import (
 )
 from emu.words import Emission
 
-__all__ = ["accept", "deliver", "output", "run_steps"]
+__all__ = ["CONSTANT", "UNARY", "accept", "deliver", "is_full", "output", "run_steps", "write_output"]
 
 UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 
@@ -74,11 +72,12 @@ def deliver(program: Program, state: State, core: int, bank: int, axon: int, pay
 @njit
 def output(record: Record, step: int, axon: int, payload: int) -> None:
     """Write down a packet that left by the gateway (lane 0)."""
-    _output(record, 0, step, axon, payload)
+    write_output(record, 0, step, axon, payload)
 
 
 @njit
-def _output(record: Record, lane: int, step: int, axon: int, payload: int) -> None:
+def write_output(record: Record, lane: int, step: int, axon: int, payload: int) -> None:
+    """Write down a packet that left by the gateway."""
     row = record.used[USED_KINDS * lane + USED_OUTPUTS]
     record.outputs[row, 0] = step
     record.outputs[row, 1] = axon
@@ -91,7 +90,6 @@ def _send(
     program: Program,
     state: State,
     record: Record,
-    lane: int,
     bank: int,
     packet: Ints,
     axon: int,
@@ -108,7 +106,7 @@ def _send(
         for x in range(x0, min(x1, program.width - 1) + 1):
             accept(program, state, y * program.width + x, bank, axon, payload)
     if x0 == 0 and y1 >= program.height:
-        _output(record, lane, step, axon, payload)
+        output(record, step, axon, payload)
 
 
 @njit
@@ -117,18 +115,15 @@ def _emit(
     state: State,
     record: Record,
     core: int,
-    lane: int,
     step: int,
-    bank: int,
     count: int,
     entry: int,
 ) -> None:
-    """Send the packets of the ``count`` neurons of a core that fired (rule 8), to ``bank``."""
-    own, emit = program.neuron_at[core], program.schedule[entry, ENTRY_EMIT]
-    at = lane * program.apart + own
+    """Send the packets of the ``count`` neurons of a core that fired (rule 8)."""
+    own, emit, bank = program.neuron_at[core], program.schedule[entry, ENTRY_EMIT], (step + 1) & 1
     for i in range(count):
         neuron = own + state.fired[i]
-        crossed = state.crossed[at + state.fired[i]]
+        crossed = state.crossed[neuron]
         if not program.connected[neuron]:
             continue
         copies, payload = 1, crossed
@@ -146,25 +141,23 @@ def _emit(
                     accept(program, state, only, bank, p[AXON] + copy, payload)
             else:
                 for copy in range(copies):
-                    _send(program, state, record, lane, bank, p, p[AXON] + copy, payload, step)
+                    _send(program, state, record, bank, p, p[AXON] + copy, payload, step)
             if p[LAST]:
                 break
             fanout += 1
 
 
 @njit
-def _feed(
-    program: Program, state: State, record: Record, lane: int, bank: int, packet: Ints, step: int
-) -> None:
+def _feed(program: Program, state: State, record: Record, packet: Ints, step: int) -> None:
     """Deliver a stimulus packet that is integrated in ``step``; it counts as sent in the step before."""
     if len(state.fed):
         place = (packet[X0] * program.across + packet[X1]) * program.down + packet[Y0]
         state.fed[place * program.down + packet[Y1]] += 1
-    _send(program, state, record, lane, bank, packet, packet[AXON], packet[PAYLOAD], step - 1)
+    _send(program, state, record, step & 1, packet, packet[AXON], packet[PAYLOAD], step - 1)
 
 
 @njit
-def _is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
+def is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
     """Return whether a step of a lane, with at most ``sends`` packets to the gateway, might not fit."""
     lanes = len(record.used) // USED_KINDS
     used = USED_KINDS * lane
@@ -177,29 +170,6 @@ def _is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
 
 
 @njit
-def _execute_lanes(
-    program: Program, state: State, record: Record, core: int, lanes: int, begin: int, span: int, step: int
-) -> None:
-    """Execute a step of a core in every lane; see `run_steps`."""
-    entry = current_entry(program, state, core)
-    beside = False
-    if entry >= 0:
-        take_thresholds(program, state, core, entry)
-        if lanes > 1 and is_walked(program, core, entry) and program.schedule[entry, ENTRY_INTEGRATE]:
-            beside = integrate_lanes(program, state, core, lanes, step & 1)
-    for lane in range(lanes):
-        bank = 2 * lane + (step & 1)
-        if entry < 0:
-            discard(program, state, core, bank)
-        else:
-            now = begin + lane * span + step
-            fired = visit(program, state, record, core, lane, now, bank, entry, beside)[2]
-            _emit(program, state, record, core, lane, now, bank ^ 1, fired, entry)
-    if entry >= 0:
-        advance_schedule(program, state, core)
-
-
-@njit
 def run_steps(
     program: Program,
     state: State,
@@ -207,16 +177,12 @@ def run_steps(
     stimulus_at: Ints,
     stimulus: Ints,
     room: int,
-    lanes: int,
-    begin: int,
-    span: int,
     first: int,
     last: int,
 ) -> int:
-    """Execute steps of several lanes, functionally; return the next step to execute.
+    """Execute the steps ``first`` to before ``last``, functionally; return the next step to execute.
 
-    Step t of lane l is step ``begin + l * span + t`` of the run. Goes from ``first`` to before ``last``;
-    stops earlier when the record might overflow in the next step.
+    Stops earlier when the record might overflow in the next step.
 
     Parameters
     ----------
@@ -228,13 +194,17 @@ def run_steps(
         Most packets that go to the gateway in one step.
     """
     for step in range(first, last):
-        for lane in range(lanes):
-            if _is_full(program, record, lane, room):
-                return step
-        for lane in range(lanes):
-            now = begin + lane * span + step
-            for i in range(stimulus_at[now], stimulus_at[now + 1]):
-                _feed(program, state, record, lane, 2 * lane + (step & 1), stimulus[i], now)
+        if is_full(program, record, 0, room):
+            return step
+        for i in range(stimulus_at[step], stimulus_at[step + 1]):
+            _feed(program, state, record, stimulus[i], step)
         for core in range(len(program.enabled)):
-            _execute_lanes(program, state, record, core, lanes, begin, span, step)
+            entry = current_entry(program, state, core)
+            if entry < 0:
+                discard(program, state, core, step & 1)
+                continue
+            take_thresholds(program, state, core, entry)
+            fired = visit(program, state, record, core, step, entry)[2]
+            _emit(program, state, record, core, step, fired, entry)
+            advance_schedule(program, state, core)
     return last

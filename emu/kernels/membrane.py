@@ -55,10 +55,10 @@ def _drive(strengths: Ints, sums: NDArray[np.int32], begin: int, k: int) -> int:
 
 
 @njit
-def _plain(program: Program, state: State, core: int, at: int, entry: int) -> None:
+def _plain(program: Program, state: State, core: int, entry: int) -> None:
     """Bring the potentials of a core of plain neurons to V after rule 6."""
     n, k, own = program.neurons[core], program.columns[core], program.neuron_at[core]
-    v = state.potential[at : at + n]
+    v = state.potential[own : own + n]
     if program.schedule[entry, ENTRY_INIT]:
         v0 = program.v0[own : own + n]
         for i in range(n):
@@ -95,7 +95,7 @@ def _base(v: int, decay: int, reset: int, update: int) -> int:
 
 
 @njit
-def _with_options(program: Program, state: State, core: int, at: int, entry: int) -> None:
+def _with_options(program: Program, state: State, core: int, entry: int) -> None:
     """Bring potentials, currents and refractory counts of a core to what they are after rule 6."""
     init, update = program.schedule[entry, ENTRY_INIT], program.schedule[entry, ENTRY_UPDATE]
     own, k, clipped = program.neuron_at[core], program.columns[core], 0
@@ -103,29 +103,29 @@ def _with_options(program: Program, state: State, core: int, at: int, entry: int
     for i in range(program.neurons[core]):
         profile = program.dynamics[own + i]
         if init:
-            base, state.current[at + i], state.refractory[at + i] = program.v0[own + i], 0, 0
+            base, state.current[own + i], state.refractory[own + i] = program.v0[own + i], 0, 0
         else:
-            v = state.potential[at + i]
+            v = state.potential[own + i]
             base = _base(v, profile[POTENTIAL_DECAY], program.reset[own + i], update)
         if update:
             drive, share = _drive(strengths, state.sums, i * k, k), profile[CURRENT_KEPT]
-            u = _current(state.current[at + i], share, drive)
+            u = _current(state.current[own + i], share, drive)
             clipped += (u > high) + (u < low)
             u = min(max(u, low), high)
-            state.current[at + i] = u
+            state.current[own + i] = u
             base += (u if share != 0 else drive) + program.bias[own + i]
-        if state.refractory[at + i] == 0:
+        if state.refractory[own + i] == 0:
             if update:
                 clipped += (base > high) + (base < low)
                 base = min(max(base, low), high)
-            state.potential[at + i] = base
+            state.potential[own + i] = base
     state.counters[SATURATIONS, core] += clipped
 
 
 @njit
-def membranes(program: Program, state: State, core: int, at: int, entry: int) -> None:
-    """Bring the state of a core, from ``at`` on, to what it is after rule 6."""
+def membranes(program: Program, state: State, core: int, entry: int) -> None:
+    """Bring the state of a core to what it is after rule 6."""
     if program.dynamic[core]:
-        _with_options(program, state, core, at, entry)
+        _with_options(program, state, core, entry)
     else:
-        _plain(program, state, core, at, entry)
+        _plain(program, state, core, entry)

@@ -10,7 +10,6 @@ neurons do not know each other, so this is the walk, and the compiler makes vect
 from __future__ import annotations
 
 from emu.jit import njit
-from emu.kernels.beside import take_sums
 from emu.kernels.crossbar import discard, integrate
 from emu.kernels.membrane import membranes
 from emu.kernels.quantise import compare, take_thresholds
@@ -25,7 +24,6 @@ from emu.kernels.state import (
     SPIKE_NEURON,
     SPIKE_STEP,
     SPIKES,
-    USED_KINDS,
     USED_SPIKES,
     USED_VISITS,
     VISIT_CURRENT,
@@ -43,11 +41,9 @@ CROSSED_MASK = (1 << CROSSED_BITS) - 1
 
 
 @njit
-def _write_down(
-    program: Program, state: State, record: Record, core: int, lane: int, step: int, at: int
-) -> int:
+def _write_down(program: Program, state: State, record: Record, core: int, step: int) -> int:
     """Record spikes and, if asked for, states; return how many neurons fired (in ``state.fired``)."""
-    n = program.neurons[core]
+    n, at = program.neurons[core], program.neuron_at[core]
     crossed, fired = state.crossed[at : at + n], state.fired
     count = spikes = 0
     for i in range(n):
@@ -55,13 +51,13 @@ def _write_down(
         count += crossed[i] != 0
         spikes += abs(crossed[i])
     state.counters[SPIKES, core] += spikes
-    row = record.used[USED_KINDS * lane + USED_SPIKES]
+    row = record.used[USED_SPIKES]
     key = step << SPIKE_STEP | core << SPIKE_CORE
     for i in range(count):
         record.spikes[row + i] = key | fired[i] << SPIKE_NEURON | crossed[fired[i]] & CROSSED_MASK
-    record.used[USED_KINDS * lane + USED_SPIKES] = row + count
+    record.used[USED_SPIKES] = row + count
     if len(record.visits):
-        row = record.used[USED_KINDS * lane + USED_VISITS]
+        row = record.used[USED_VISITS]
         for i in range(n):
             record.visits[row + i, 0] = step
             record.visits[row + i, 1] = core
@@ -69,7 +65,7 @@ def _write_down(
             record.visits[row + i, VISIT_POTENTIAL] = state.potential[at + i]
             record.visits[row + i, VISIT_CURRENT] = state.current[at + i]
             record.visits[row + i, VISIT_REFRACTORY] = state.refractory[at + i]
-        record.used[USED_KINDS * lane + USED_VISITS] = row + n
+        record.used[USED_VISITS] = row + n
     return count
 
 
@@ -87,36 +83,28 @@ def visit(
     state: State,
     record: Record,
     core: int,
-    lane: int,
     step: int,
-    bank: int,
     entry: int,
-    beside: bool,
 ) -> tuple[int, int, int]:
-    """Integrate and walk: a step of an enabled core in one lane, whose entry and thresholds were taken.
-
-    With ``beside`` all lanes were integrated at once.
+    """Integrate and walk: a step of an enabled core, whose entry and thresholds were taken.
 
     Returns
     -------
     How many axons were present, 1 if the neurons were visited, and how many of them fired.
     """
     walked, events = is_walked(program, core, entry), 0
-    if beside:
-        take_sums(program, state, core, lane)
-    elif walked and program.schedule[entry, ENTRY_INTEGRATE]:
-        events = integrate(program, state, core, bank)
+    if walked and program.schedule[entry, ENTRY_INTEGRATE]:
+        events = integrate(program, state, core, step & 1)
     else:
-        events = discard(program, state, core, bank)
+        events = discard(program, state, core, step & 1)
         for column in range(program.neurons[core] * program.columns[core]):
             state.sums[column] = 0
     if not walked:
         return events, 0, 0
-    at = lane * program.apart + program.neuron_at[core]
-    membranes(program, state, core, at, entry)
-    compare(program, state, core, at, entry)
+    membranes(program, state, core, entry)
+    compare(program, state, core, entry)
     state.counters[NEURON_UPDATES, core] += program.neurons[core]
-    return events, 1, _write_down(program, state, record, core, lane, step, at)
+    return events, 1, _write_down(program, state, record, core, step)
 
 
 @njit
@@ -141,7 +129,7 @@ def advance_schedule(program: Program, state: State, core: int) -> None:
 
 @njit
 def execute(program: Program, state: State, record: Record, core: int, step: int) -> tuple[int, int, int]:
-    """Execute a step of a core of lane 0 with the events of bank ``step`` mod 2.
+    """Execute a step of a core with the events of bank ``step`` mod 2.
 
     Returns
     -------
@@ -153,6 +141,6 @@ def execute(program: Program, state: State, record: Record, core: int, step: int
         discard(program, state, core, step & 1)
         return -1, 0, 0
     take_thresholds(program, state, core, entry)
-    events, walked, _ = visit(program, state, record, core, 0, step, step & 1, entry, False)
+    events, walked, _ = visit(program, state, record, core, step, entry)
     advance_schedule(program, state, core)
     return entry, events, walked

@@ -120,27 +120,27 @@ def _reset_to(how: int, v: int, c: int, last: int, value: int) -> int:
 
 
 @njit
-def _reset_with_options(program: Program, state: State, core: int, at: int, entry: int) -> None:
+def _reset_with_options(program: Program, state: State, core: int, entry: int) -> None:
     """Let refractory neurons be silent, and reset the others that fired."""
     own, value, clipped = program.neuron_at[core], program.schedule[entry, ENTRY_RESET], 0
     for i in range(program.neurons[core]):
-        if state.refractory[at + i] > 0:
-            state.crossed[at + i] = 0
-            state.refractory[at + i] -= state.refractory[at + i] != program.forever
-        c = state.crossed[at + i]
+        if state.refractory[own + i] > 0:
+            state.crossed[own + i] = 0
+            state.refractory[own + i] -= state.refractory[own + i] != program.forever
+        c = state.crossed[own + i]
         if c != 0:
-            v = _reset_to(program.reset[own + i], state.potential[at + i], c, state.last[i], value)
+            v = _reset_to(program.reset[own + i], state.potential[own + i], c, state.last[i], value)
             clipped += (v > program.high) + (v < program.low)
-            state.potential[at + i] = min(max(v, program.low), program.high)
-            state.refractory[at + i] = program.dynamics[own + i, REFRACTORY_PERIOD]
+            state.potential[own + i] = min(max(v, program.low), program.high)
+            state.refractory[own + i] = program.dynamics[own + i, REFRACTORY_PERIOD]
     state.counters[SATURATIONS, core] += clipped
 
 
 @njit
-def compare(program: Program, state: State, core: int, at: int, entry: int) -> None:
-    """Store c of every neuron of a core, from ``at`` on, and the state after rule 7."""
+def compare(program: Program, state: State, core: int, entry: int) -> None:
+    """Store c of every neuron of a core, and the state after rule 7."""
     n, own = program.neurons[core], program.neuron_at[core]
-    v, crossed, last = state.potential[at : at + n], state.crossed[at : at + n], state.last[:n]
+    v, crossed, last = state.potential[own : own + n], state.crossed[own : own + n], state.last[:n]
     first, count = program.schedule[entry, ENTRY_FIRST], program.schedule[entry, ENTRY_COUNT]
     if not program.schedule[entry, ENTRY_FIRE]:
         crossed[:] = 0
@@ -152,7 +152,7 @@ def compare(program: Program, state: State, core: int, at: int, entry: int) -> N
         _by_list(v, crossed, last, state.theta, count, program.kept[core])
         state.counters[THRESHOLDS, core] += n * count
     if program.dynamic[core]:
-        _reset_with_options(program, state, core, at, entry)
+        _reset_with_options(program, state, core, entry)
     elif program.kept[core]:
         _reset_plain(v, crossed, last, program.reset[own : own + n])
         state.counters[SATURATIONS, core] += clip(v, program.low, program.high)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arrays that kernels work on, as structures of arrays: all cores one after the other, sized once.
 
-A functional run may have several *lanes*: stretches of its steps that have nothing to do with each other and
-are executed side by side, so that each part of the program is read once for all of them. The arrays of a
-lane follow each other; cycle mode has one lane, and every index without a lane is of lane 0.
+A functional run may have several *lanes*, stretches of its steps that have nothing to do with each other and
+are executed side by side (`emu.kernels.beside`). A record has rows for each lane; every index without a lane
+is of lane 0.
 """
 
 from __future__ import annotations
@@ -21,15 +21,12 @@ from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, S
 __all__ = [
     "ABSENT",
     "GROUPS",
-    "GROUP_ROWS",
-    "LANES",
     "TARGET",
     "WORD",
     "Program",
     "Record",
     "State",
     "clear_record",
-    "look_over",
     "make_record",
     "make_state",
     "unpack_spikes",
@@ -95,12 +92,6 @@ ABSENT = -(1 << 15)
 WORD = 64
 """Axons of a word of a bit plane."""
 
-LANES = 64
-"""Most stretches side by side: the lanes of a vector (`emu.kernels.beside`)."""
-
-GROUP_ROWS = 8
-"""Rows of a group of cells of one sign in a column."""
-
 GROUPS = 8
 """Groups of events with equal payloads; a power of two."""
 
@@ -124,9 +115,8 @@ class Program(NamedTuple):
     high: int
     payload_bits: int
     forever: int  # largest refractory count
-    apart: int  # N, or 0 if no neuron keeps anything from step to step: lanes then share one state
+    apart: int  # N, or 0 if no neuron keeps anything from step to step
     rows_per_plane: int  # rows that are added in the time in which one word of a bit plane is counted
-    cells_per_group: int  # cells that are added in the time of a group of rows in all lanes
     integrate_fill: int  # FI
     walk_fill: int  # FW
     enabled: Ints  # (C,) 0 or 1
@@ -152,10 +142,6 @@ class Program(NamedTuple):
     cells: NDArray[np.int8]  # rows of every core, n k cells each
     weights: NDArray[np.int16]  # rows of every folded core, n weights each
     planes: NDArray[np.uint64]  # words of 64 rows of every core: n k of positive cells, n k of negative ones
-    group_rows: NDArray[np.uint32]  # groups of rows with a cell in a column, LANES times the row each
-    group: Ints  # of each column: its first group of positive cells, that of negative cells; then the end
-    group_at: Ints  # (C,)
-    groups: Ints  # (C,) 0 if the core has none: lanes cannot be integrated at once
     row_cells: Ints  # (A,) cells of a row that are not zero
     strengths: Ints  # (C, strengths)
     bias: Ints  # (N,)
@@ -175,31 +161,26 @@ class Program(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a run changes. Bank b of a core collects the events of its steps t with t mod 2 = b.
+    """What a run changes. Bank b of a core collects the events of its steps t with t mod 2 = b."""
 
-    Bank 2 l + b is that of lane l; L lanes.
-    """
-
-    potential: Ints  # (L N,), or (N,) where lanes share one state (`Program.apart`)
-    current: Ints  # as potential
-    refractory: Ints  # as potential
-    crossed: Ints  # as potential: c of the core's latest step
-    value: NDArray[np.int16]  # (2 L A,) ABSENT without an event
-    event: NDArray[np.integer[Any]]  # (2 L A,) present axons of a core in order of arrival, from axon_at on
-    events: Ints  # (2 L C,) how many
+    potential: Ints  # (N,)
+    current: Ints  # (N,)
+    refractory: Ints  # (N,)
+    crossed: Ints  # (N,) c of the core's latest step
+    value: NDArray[np.int16]  # (2 A,) ABSENT without an event
+    event: NDArray[np.integer[Any]]  # (2 A,) present axons of a core in order of arrival, from axon_at on
+    events: Ints  # (2 C,) how many
     entry: Ints  # (C,) schedule position
     repetition: Ints  # (C,)
     counters: Ints  # (counters, C)
     sent: Ints  # (f,) packets by fan-out entry, still to be counted as hops
     fed: Ints  # stimulus packets by rectangle, still to be counted; empty for a mesh with too many
-    sums: NDArray[np.int32]  # scratch of one core and lane, as all below
+    sums: NDArray[np.int32]  # scratch of one core, as all below
     partial: NDArray[np.int8]
     group: Ints  # (GROUPS,) axons picked of each group
     picked: NDArray[np.int32]
     payload: NDArray[np.int32]
     plane: NDArray[np.uint64]
-    active: NDArray[np.int8]  # (LANES (rows + 1),) payloads of a core's rows in all lanes, then zeros
-    beside: NDArray[np.int16]  # (LANES columns,) column sums in all lanes
     theta: Ints  # thresholds of the current entry: all first ones, all second ones, ...; or LADDER_ROWS
     last: Ints
     fired: Ints  # neurons that crossed a threshold in the latest walk
@@ -214,8 +195,8 @@ class Record(NamedTuple):
     used: Ints  # (3 L,) the next free rows
 
 
-def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> State:
-    """Return the state at the start of a run; every lane gets a copy of ``start``, by field."""
+def make_state(program: Program, start: Mapping[str, Ints]) -> State:
+    """Return the state at the start of a run, with a copy of ``start``, by field."""
     cores, axons = len(program.enabled), len(program.row_cells)
     widest = max(1, int((program.neurons * program.digits).max(initial=0)))
     rows, neurons = (max(1, int(sizes.max(initial=0))) for sizes in (program.axons, program.neurons))
@@ -223,14 +204,13 @@ def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> S
     lists = np.repeat(program.ladder[program.enabled > 0] == 0, program.schedule_length[program.enabled > 0])
     most = int(program.schedule[fire & lists, ENTRY_COUNT].max(initial=0))
     compares = max(1, most, LADDER_ROWS if program.ladder.any() else 0)
-    copies = lanes if program.apart else 1
     rectangles = (program.across * program.down) ** 2
     return State(
-        **{name: np.tile(values, copies) for name, values in start.items()},
-        crossed=np.zeros(copies * len(program.bias), np.int64),
-        value=np.full(2 * lanes * axons, ABSENT, np.int16),
-        event=np.zeros(2 * lanes * axons, np.uint16 if rows <= 1 << 16 else np.int32),
-        events=np.zeros(2 * lanes * cores, np.int64),
+        **{name: values.copy() for name, values in start.items()},
+        crossed=np.zeros(len(program.bias), np.int64),
+        value=np.full(2 * axons, ABSENT, np.int16),
+        event=np.zeros(2 * axons, np.uint16 if rows <= 1 << 16 else np.int32),
+        events=np.zeros(2 * cores, np.int64),
         entry=np.zeros(cores, np.int64),
         repetition=np.zeros(cores, np.int64),
         counters=np.zeros((len(COUNTERS), cores), np.int64),
@@ -242,8 +222,6 @@ def make_state(program: Program, start: Mapping[str, Ints], lanes: int = 1) -> S
         picked=np.zeros(GROUPS * rows, np.int32),
         payload=np.zeros(rows, np.int32),
         plane=np.zeros(16 * (-(-rows // WORD)), np.uint64),
-        active=np.zeros(LANES * (rows + 1) if lanes > 1 else 0, np.int8),
-        beside=np.zeros(LANES * widest if lanes > 1 else 0, np.int16),
         theta=np.zeros(compares * neurons, np.int64),
         last=np.zeros(neurons, np.int64),
         fired=np.zeros(neurons, np.int64),
@@ -306,24 +284,3 @@ def unpack_spikes(spikes: Ints, rows: Ints) -> None:
         rows[i, 2] = spike >> SPIKE_NEURON & (1 << NEURON_BITS) - 1
         count = spike & (1 << CROSSED_BITS) - 1
         rows[i, 3] = count - ((count >> CROSSED_BITS - 1) << CROSSED_BITS)
-
-
-@njit
-def look_over(packets: Ints, low: Ints, high: Ints, height: int) -> tuple[int, int, int]:
-    """Look at packets of a stimulus.
-
-    Returns
-    -------
-    The first packet with a value outside the limits of its column, or -1; how many go out; and the largest
-    payload of either sign.
-    """
-    leaving = loudest = 0
-    for i in range(len(packets)):
-        wrong = False
-        for j in range(len(PACKET)):  # a constant, and no branch within
-            wrong |= (packets[i, j] < low[j]) | (packets[i, j] > high[j])
-        if wrong:
-            return i, leaving, loudest
-        leaving += (packets[i, X0] == 0) & (packets[i, Y1] >= height)
-        loudest = max(loudest, abs(packets[i, PAYLOAD]))
-    return -1, leaving, loudest

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from emu.kernels import state as arrays
+from emu.kernels.vectors import LANES
 from emu.trace import diff
 from mapping.datasets.load import load_data
 from mapping.flow import compile_network
@@ -42,4 +42,4 @@ def rows(options: Options) -> Iterator[Row]:
         name = f"LeNet, four spikes, {threads} thread{'s' * (threads > 1)}"
         yield Row(name, f"{speed:.0f} images/s", f"{speed / SILICON:.2f}", f"{SILICON} images/s of silicon")
         yield Row(f"{name}, operations", f"{speed * operations / 1e9:.2f} G operations/s")
-    yield from phases.rows(chip, data.x[: arrays.LANES])
+    yield from phases.rows(chip, data.x[:LANES])

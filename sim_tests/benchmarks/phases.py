@@ -10,93 +10,100 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.functional import Job, Source
+from emu.functional import Job, Source, check_stimulus
 from emu.jit import njit, ticks
-from emu.kernels import fabric, membrane, neuron, quantise
+from emu.kernels import abreast, neuron
 from emu.kernels import state as arrays
-from emu.kernels.beside import integrate_lanes, take_sums
-from emu.kernels.crossbar import integrate
-from emu.kernels.state import Ints, Program, Record, State
-from emu.program import most_records
+from emu.kernels.beside import Groups, Lanes, discard_lanes, integrate_lanes, make_lanes
+from emu.kernels.feed import feed
+from emu.kernels.state import (
+    ENTRY_INTEGRATE,
+    SATURATIONS,
+    SPIKE_CORE,
+    SPIKE_NEURON,
+    SPIKE_STEP,
+    Ints,
+    Program,
+    Record,
+    State,
+)
+from emu.kernels.vectors import LANES
 from mapping.chip import Chip
 from sim_tests.benchmarks.measure import Row
 
 __all__ = ["PHASES", "rows", "shares"]
 
-PHASES = ("stimulus", "thresholds", "integration", "potentials", "comparison", "records", "packets")
+PHASES = ("stimulus", "integration", "potentials", "comparison", "records", "packets")
 REPEATS = 4
 
 
 @njit
-def _feed(
+def _walk(
     program: Program,
     state: State,
+    lanes: Lanes,
     record: Record,
-    at: Ints,
-    packets: Ints,
-    lanes: int,
+    core: int,
+    entry: int,
+    used: int,
+    half: int,
+    now: int,
     span: int,
-    step: int,
+    spent: Ints,
 ) -> None:
-    """Put the host's packets of one step into the event banks of every lane."""
-    for lane in range(lanes):
-        now = lane * span + step
-        for i in range(at[now], at[now + 1]):
-            fabric._feed(program, state, record, lane, 2 * lane + (step & 1), packets[i], now)
-
-
-@njit
-def _begin(program: Program, state: State, core: int, entry: int, lanes: int, half: int, spent: Ints) -> bool:
-    """Do what is done once for all lanes; return whether they were integrated."""
-    a = ticks()
-    quantise.take_thresholds(program, state, core, entry)
-    b = ticks()
-    beside = integrate_lanes(program, state, core, lanes, half)
-    spent[1] += b - a
-    spent[2] += ticks() - b
-    return beside
+    """Visit the neurons of a core in all lanes as `emu.kernels.abreast` does."""
+    for i in range(program.neurons[core]):
+        own, at = program.neuron_at[core] + i, np.uint64(i) * np.uint64(LANES)
+        a = ticks()
+        state.counters[SATURATIONS, core] += abreast._membrane(program, lanes, core, own, at, entry, used)
+        b = ticks()
+        fired = abreast._compare(program, state, lanes, core, own, at, entry, used)
+        c = ticks()
+        spent[2] += b - a
+        spent[3] += c - b
+        if fired > 0:
+            key = now << SPIKE_STEP | core << SPIKE_CORE | i << SPIKE_NEURON
+            abreast._record_spikes(lanes, record, used, key, span << SPIKE_STEP)
+            d = ticks()
+            if program.connected[own]:
+                abreast._emit(program, state, lanes, record, own, entry, half ^ 1, now, span)
+            spent[4] += d - c
+            spent[5] += ticks() - d
 
 
 @njit
 def _steps(
     program: Program,
     state: State,
+    lanes: Lanes,
+    groups: Groups,
     record: Record,
     at: Ints,
     packets: Ints,
-    lanes: int,
+    keys: Ints,
+    slots: Ints,
+    used: int,
     span: int,
     spent: Ints,
 ) -> None:
-    """Execute one period of a stateless image in every lane; add the ticks of each phase to ``spent``."""
+    """Execute one period of an image in every lane; add the ticks of each phase to ``spent``."""
     for step in range(span):
-        start = ticks()
-        _feed(program, state, record, at, packets, lanes, span, step)
+        start, half = ticks(), step & 1
+        feed(program, state, lanes, record, at, packets, keys, slots, used, half, step, span)
         spent[0] += ticks() - start
         for core in range(len(program.enabled)):
             entry = neuron.current_entry(program, state, core)
             if entry < 0:
                 continue
-            beside = _begin(program, state, core, entry, lanes, step & 1, spent)
-            for lane in range(lanes):
-                now, bank = lane * span + step, 2 * lane + (step & 1)
-                first = lane * program.apart + program.neuron_at[core]
-                a = ticks()
-                if beside:
-                    take_sums(program, state, core, lane)
-                else:
-                    integrate(program, state, core, bank)
-                b = ticks()
-                membrane.membranes(program, state, core, first, entry)
-                c = ticks()
-                quantise.compare(program, state, core, first, entry)
-                d = ticks()
-                fired = neuron._write_down(program, state, record, core, lane, now, first)
-                e = ticks()
-                fabric._emit(program, state, record, core, lane, now, bank ^ 1, fired, entry)
-                f = ticks()
-                for phase, cost in enumerate((b - a, c - b, d - c, e - d, f - e)):
-                    spent[2 + phase] += cost
+            start, walked = ticks(), neuron.is_walked(program, core, entry)
+            if walked and program.schedule[entry, ENTRY_INTEGRATE]:
+                integrate_lanes(program, state, lanes, groups, core, used, half, False)
+            else:
+                discard_lanes(program, lanes, core, half)
+                lanes.sums[: program.neurons[core] * LANES] = 0
+            spent[1] += ticks() - start
+            if walked:
+                _walk(program, state, lanes, record, core, entry, used, half, step, span, spent)
             neuron.advance_schedule(program, state, core)
 
 
@@ -109,17 +116,19 @@ def shares(chip: Chip, x: NDArray[np.float64]) -> dict[str, float]:
         If the phases fire other spikes than the machine does.
     """
     stimulus, source = chip.stimulus(x), Source(chip.image)
-    job = Job(source=source, stimulus=stimulus, leaving=0, loudest=0, visits=False)
-    period, lanes = source.period or 1, len(x)
-    visits, packets = most_records(chip.image, period)
+    keys = check_stimulus(stimulus, source)[2]
+    job = Job(source=source, stimulus=stimulus, leaving=0, loudest=0, keys=keys, visits=False)
+    period, used = source.period or 1, len(x)
+    visits, packets = source.records
     spikes = chip.machine.run(stimulus).total("spikes")
     fastest: list[int] = []
     for _ in range(REPEATS):
-        state = arrays.make_state(source.program, source.state, lanes)
+        state, lanes = arrays.make_state(source.program, source.state), make_lanes(source.program)
         rows = visits + len(source.program.bias)
-        record = arrays.make_record(rows=rows, outputs=packets, visits=False, lanes=lanes)
+        record = arrays.make_record(rows=rows, outputs=packets, visits=False, lanes=used)
         spent = np.zeros(len(PHASES), np.int64)
-        _steps(source.program, state, record, job.at, stimulus.packet, lanes, period, spent)
+        given = source.program, state, lanes, source.groups, record
+        _steps(*given, job.at, stimulus.packet, keys, source.slots, used, period, spent)
         if int(state.counters[arrays.SPIKES].sum()) != spikes:
             raise RuntimeError(f"the phases fire {state.counters[arrays.SPIKES].sum()} spikes, not {spikes}")
         if not fastest or spent.sum() < sum(fastest):

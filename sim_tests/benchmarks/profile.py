@@ -28,7 +28,7 @@ Phase = Callable[[Program, State, Record, int], None]
 @njit
 def _add(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
-        crossbar._add_rows(program, state, 0, program.neurons[0], state.picked[:ACTIVE], 1)
+        crossbar.add_rows(program.cells, 0, state.picked[:ACTIVE], 1, state.sums, state.partial)
 
 
 @njit
@@ -46,21 +46,21 @@ def _multiply(program: Program, state: State, record: Record, times: int) -> Non
 @njit
 def _potentials(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
-        membrane.membranes(program, state, 0, 0, 0)
+        membrane.membranes(program, state, 0, 0)
 
 
 @njit
 def _thresholds(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
         quantise.take_thresholds(program, state, 0, 0)
-        quantise.compare(program, state, 0, 0, 0)
+        quantise.compare(program, state, 0, 0)
 
 
 @njit
 def _records(program: Program, state: State, record: Record, times: int) -> None:
     for _ in range(times):
         record.used[0] = 0
-        neuron._write_down(program, state, record, 0, 0, 0, 0)
+        neuron._write_down(program, state, record, 0, 0)
 
 
 PHASES: dict[str, Phase] = {

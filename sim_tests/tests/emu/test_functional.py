@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from emu import functional
+from emu.balance import Balance, measured
 from emu.functional import Source
 from emu.image import CoreImage, SystemImage
 from emu.kernels import fabric
@@ -18,8 +20,9 @@ from emu.kernels.state import USED_OUTPUTS
 from emu.machine import Machine
 from emu.program import gateway_room, period_of
 from emu.spec import CoreSpec, SystemSpec, preset
+from emu.tables import column
 from emu.trace import RunResult, Stimulus, compared, diff
-from emu.words import Emission, Reset
+from emu.words import STATE_FIELDS, Emission, Reset, Section
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -41,8 +44,24 @@ IDLE = [1, 0, 0, 0, 0, 0, 0]
 FIRE = [1, 0, 1, 1, 1, 0, 1]
 
 
+OPTIONS = ("current_kept", "potential_decay", "refractory_period")
+
+
+def plain(core: CoreImage) -> CoreImage:
+    """Return a core whose neurons have no options, and plain resets."""
+    profiles = core.profiles.copy()
+    for name in OPTIONS:
+        profiles[:, column(Section.PROFILE, name)] = 0
+    profiles[:, column(Section.PROFILE, "reset")] %= Reset.VALUE
+    clear = {name: np.zeros_like(getattr(core, name)) for name in STATE_FIELDS[1:]}
+    return dataclasses.replace(core, profiles=profiles, **clear)
+
+
 def separable(seed: int) -> tuple[SystemImage, Stimulus]:
-    """Return a random system whose runs may be cut after every fourth step; half have steps after that."""
+    """Return a random system whose runs may be cut after every fourth step; half have steps after that.
+
+    From seed 16 on its neurons are plain.
+    """
     image, stimulus = random_system(seed, steps=38 if seed % 2 else 36)
     cores: list[CoreImage | None] = []
     for core in image.cores:
@@ -53,20 +72,24 @@ def separable(seed: int) -> tuple[SystemImage, Stimulus]:
         busy[:, 0], busy[0, 1] = 1, True
         rows = np.concatenate([busy, np.zeros((4 - len(busy), busy.shape[1]), busy.dtype)])
         rows[len(busy) :, 0] = 1
-        cores.append(dataclasses.replace(core, schedule=rows))
+        cores.append(dataclasses.replace(plain(core) if seed >= 16 else core, schedule=rows))
     return image.replace(cores=tuple(cores)), stimulus
 
 
-def in_order(image: SystemImage, stimulus: Stimulus) -> RunResult:
+EXTREMES = [Balance(rows, cells) for rows in (0, 1 << 40) for cells in (0, 1 << 40)]
+
+
+def in_order(image: SystemImage, stimulus: Stimulus, balance: Balance | None = None) -> RunResult:
     """Run the steps one after the other."""
-    machine = Machine(image)
+    machine = Machine(image, balance=balance)
     machine._source.period = None
     return machine.run(stimulus, potentials=True)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(40))
 def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 3)
+    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     image, stimulus = separable(seed)
     machine = Machine(image)
     assert machine._source.period == (4 if any(image.cores) else 1)
@@ -79,20 +102,27 @@ def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.Monke
         assert np.array_equal(machine.run(stimulus, threads=threads).spikes, run.spikes)
 
 
-@pytest.mark.parametrize("seed", range(16))
-def test_lanes_integrated_at_once_equal_the_oracle(seed: int) -> None:
-    """At any load: groups of rows cost nothing here, so they are added wherever there are some."""
+@pytest.mark.parametrize("balance", EXTREMES, ids=str)
+@pytest.mark.parametrize("seed", range(40))
+def test_every_way_of_integration_equals_the_oracle(seed: int, balance: Balance) -> None:
+    """Whatever the ways cost, and so whichever is taken."""
     image, stimulus = separable(seed)
-    machine = Machine(image)
-    machine._source.program = machine._source.program._replace(cells_per_group=0)
-    machine._source.loudest = SMALL
     expected = run_oracle(image, stimulus, cycles=False)
+    machine = Machine(image, balance=balance)
     assert diff(expected, machine.run(stimulus, potentials=True)) is None
+    assert diff(expected, in_order(image, stimulus, balance)) is None
 
 
-def test_separable_systems_have_groups_of_rows() -> None:
-    machines = [Machine(separable(seed)[0]) for seed in range(16)]
-    assert sum(machine._source.program.groups.any() for machine in machines) > 1
+def test_separable_systems_run_abreast_in_every_way() -> None:
+    """Both widths of sums, lists and ladders, kept potentials, every emission."""
+    sources = [source for source in (Source(separable(seed)[0]) for seed in range(40)) if source.abreast]
+    programs = [source.program for source in sources]
+    assert len(sources) > 15
+    assert {int(value) for p in programs for value in p.emission} == {0, 1, 2}
+    assert {int(value) for p in programs for value in p.reset} == {0, 1, 2}
+    assert {int(value) for p in programs for value in p.ladder[p.enabled > 0]} == {0, 1}
+    assert {int(value) for s in sources for value in s.groups.narrow[s.groups.size > 0]} == {0, 1}
+    assert {source.loudest > SMALL for source in sources} == {False, True}
 
 
 def test_loud_payloads_are_not_added_in_eight_bits() -> None:
@@ -100,15 +130,75 @@ def test_loud_payloads_are_not_added_in_eight_bits() -> None:
     spec = SystemSpec(core=preset("reference"), width=1, height=1)
     core = make_core(np.ones((8, 1)), thresholds=[spec.core.never], reset=0)
     packets = [(step, 0, 0, 0, 0, axon, 100) for step in range(128) for axon in range(8)]
-    machine, stimulus = Machine(make_system(spec, core)), make_stimulus(128, packets)
-    machine._source.program = machine._source.program._replace(cells_per_group=0)
+    image, stimulus = make_system(spec, core), make_stimulus(128, packets)
+    machine = Machine(image, balance=Balance(cells_per_group=0))
+    assert machine._source.groups.narrow.tolist() == [1]
     potentials = machine.run(stimulus, potentials=True).potentials
     assert potentials is not None
     assert (potentials[:, 3] == 800).all()
 
 
+def test_the_measurement_of_this_machine_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert measured() is measured()
+    assert min(measured().rows_per_plane, measured().cells_per_group) > 0
+    image, _ = separable(0)
+    used = Source(image)
+    assert (used.balance, used.program.rows_per_plane) == (measured(), measured().rows_per_plane)
+    monkeypatch.setattr(functional, "measured", lambda: Balance(7, 9))
+    other = Source(image)
+    assert (other.program.rows_per_plane, other.groups.cells_per_group) == (7, 9)
+
+
+def host_table(seed: int) -> tuple[SystemImage, Stimulus, NDArray[np.int64]]:
+    """Return a system that runs abreast, whose host sends to a table of places, and the table."""
+    rng = np.random.default_rng(seed)
+    cores = [make_core(rng.integers(-1, 2, (8, 4)), reset=0, thresholds=[2], fanout=BELOW) for _ in range(3)]
+    spec = SystemSpec(core=TINY, width=3, height=1)
+    places = [
+        (0, 2, 0, 0, 1),
+        (1, 1, 0, 0, 0),
+        (0, 0, 1, 1, 5),
+        (2, 2, 0, 0, 9),
+        (0, 1, 0, 1, 3),
+        (1, 2, 0, 0, 1),
+    ]
+    table = np.array(places, np.int64)
+    image = make_system(spec, *cores).replace(input_packet=table.astype(np.int32), input_element=np.arange(6))
+    return image, make_stimulus(1), table
+
+
+@pytest.mark.parametrize("order", ["of the table", "of another", "with others"])
+def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
+    """The table of an image says what to expect of its host, not what it may send."""
+    image, _, table = host_table(1)
+    rng = np.random.default_rng(2)
+    packets = []
+    for step in range(40):
+        kept = table[rng.random(len(table)) < 0.8]
+        if order == "with others":
+            kept = np.concatenate([kept, table[:2] + np.array([0, 0, 0, 0, 9]), kept[:2]])
+        if order != "of the table":
+            kept = rng.permutation(kept)
+        packets += [(step, *row, int(rng.integers(-4, 5))) for row in kept.tolist()]
+    stimulus, machine = make_stimulus(40, packets), Machine(image)
+    assert (machine._source.abreast, len(machine._source.slots)) == (True, 6)
+    run = machine.run(stimulus, potentials=True, threads=2)
+    assert diff(run_oracle(image, stimulus, cycles=False), run) is None
+    assert min(run.total(name) for name in ("merges", "errors", "spikes", "hops")) > 0
+    assert len(run.outputs) > 0
+
+
+def test_potentials_beyond_32_bits_run_in_order() -> None:
+    wide = dataclasses.replace(LONG, potential_bits=32)
+    cores = [make_core([[1]], reset=0, bias=bias, thresholds=[1]) for bias in (0, 1 << 30)]
+    for core, width in ((cores[0], 24), (cores[1], 32)):
+        spec = dataclasses.replace(wide, potential_bits=width)
+        image = make_system(SystemSpec(core=spec, width=1, height=1), core)
+        assert Source(image).abreast == (width == 24)
+
+
 def test_separable_systems_do_something() -> None:
-    runs = [Machine(image).run(stimulus) for image, stimulus in map(separable, range(16))]
+    runs = [Machine(image).run(stimulus) for image, stimulus in map(separable, range(40))]
     for name in ("spikes", "hops", "merges", "saturations", "errors", "router_errors", "packets"):
         assert sum(run.total(name) for run in runs) > 0, name
     assert sum(len(run.outputs) for run in runs) > 0
@@ -162,6 +252,7 @@ def test_period_is_a_common_multiple() -> None:
 
 def test_cores_of_unlike_periods_equal_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 2)
+    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     fields: dict[str, Any] = {"reset": 0, "bias": 1, "fanout": BELOW}
     cores = [make_core(np.zeros((1, 32)), schedule=[[n, *FIRE[1:]]], **fields) for n in (1, 2, 3)]
     image = make_system(SystemSpec(core=TINY, width=3, height=1), *cores)
@@ -320,7 +411,7 @@ def test_kernel_stops_before_the_record_is_full(rows: int, outputs: int, potenti
     state = arrays.make_state(source.program, source.state)
     record = arrays.make_record(rows=rows, outputs=outputs, visits=potentials)
     stimulus, at = make_stimulus(9), np.zeros(10, np.int64)
-    step = fabric.run_steps(source.program, state, record, at, stimulus.packet, 32, 1, 0, 0, 0, 9)
+    step = fabric.run_steps(source.program, state, record, at, stimulus.packet, 32, 0, 9)
     assert (step, record.used[USED_OUTPUTS]) == (3, 96)
 
 
@@ -332,6 +423,7 @@ def test_run_goes_on_after_the_record_was_full(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_period_that_exceeds_its_record_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     monkeypatch.setattr(functional, "most_records", lambda *_: (-31, 0))
     image = make_system(ONE, make_core(np.zeros((1, 32)), bias=1, reset=0))
     with pytest.raises(RuntimeError, match=r"Records of periods 0\.\.1 exceed what their buffers hold"):
@@ -343,9 +435,11 @@ def test_threads_below_one() -> None:
         Machine(make_system(ONE, None)).run(make_stimulus(1), threads=0)
 
 
+@pytest.mark.parametrize("least", [1, 2])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_interrupt_stops_every_thread(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_stops_every_thread(threads: int, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 1)
+    monkeypatch.setattr(functional, "LEAST_LANES", least)
     workers: list[Any] = []
     made = functional._Worker.__init__
 
@@ -359,7 +453,7 @@ def test_interrupt_stops_every_thread(threads: int, monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     image = make_system(ONE, make_core([[1]], reset=0))
-    steps = 200_000
+    steps = 200_000 if least == 1 else 2_000_000
     with pytest.raises(KeyboardInterrupt):
         Machine(image).run(make_stimulus(steps), threads=threads, progress=interrupt)
     assert len(workers) == threads
