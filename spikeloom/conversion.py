@@ -86,7 +86,7 @@ class Converter:
 
     def samples(self, number: int) -> NDArray[np.float64] | None:
         """Return calibration samples, None without data."""
-        if self.data is None or self.code.exact:
+        if self.data is None or not self.code.calibrated:
             return None
         chosen = calibration_data(self.data, number, self.asked.seed)
         return scaled(chosen, self.how or "auto", self.network)[0].x

@@ -43,7 +43,7 @@ def report_table(report: Report) -> Table:
 
 
 def report_notes(report: Report) -> list[str]:
-    """Return what is to be said below `report_table`, a line each: refusals, float32, energy."""
+    """Return what is to be said below `report_table`, a line each: refusals, rounding, energy."""
     return notes(report.to_dict())
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spike codes, and which of them suits a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
-from mapping.codes.candidates import find_candidates
+from mapping.codes.candidates import Candidate, find_candidates
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.codes.int8.convert import convert_int8, is_integer
 from mapping.codes.obstacles import Fits, Holds, anything_fits, anything_holds
 from mapping.errors import MappingError
 from mapping.model.network import Network
+from mapping.model.node import Node
 from mapping.model.rewrite import prepare
 from mapping.spiking.network import SpikingNetwork
 
@@ -61,10 +62,13 @@ class Code(Protocol):
         Its name on the command line.
     exact : bool
         Whether every activation equals the float network's.
+    calibrated : bool
+        Whether samples choose some of its scales.
     """
 
     name: str
     exact: bool
+    calibrated: bool
 
     def convert(self, network: Network, request: Request) -> SpikingNetwork:
         """Return the integer network of a float network."""
@@ -76,6 +80,7 @@ class ScatterAndGather:
 
     name = "scatter-and-gather"
     exact = True
+    calibrated = False
 
     def convert(self, network: Network, request: Request) -> SpikingNetwork:
         """Return the integer network, equal to the float network on every activation."""
@@ -87,6 +92,7 @@ class Graded:
 
     name = "graded"
     exact = False
+    calibrated = True
 
     def convert(self, network: Network, request: Request) -> SpikingNetwork:
         """Return an integer network that is near the float network on the calibration samples."""
@@ -112,11 +118,17 @@ class Int8:
 
     name = "int8"
     exact = True
+    calibrated = True
 
     def convert(self, network: Network, request: Request) -> SpikingNetwork:
         """Return the integer network, equal to the quantised network on every activation."""
         return convert_int8(
-            network, request.spec, fits=request.fits, holds=request.holds, strict=request.strict
+            network,
+            request.spec,
+            fits=request.fits,
+            holds=request.holds,
+            samples=request.samples,
+            strict=request.strict,
         )
 
 
@@ -128,7 +140,7 @@ def code_of(network: Network, name: str = AUTO) -> Code:
     """Return a code by name.
 
     ``auto`` is scatter-and-gather if a layer is made for it, else int8 if the network is quantised, else
-    graded.
+    graded. In a quantised network half of the layers with weights must be made for scatter-and-gather.
 
     Raises
     ------
@@ -137,10 +149,23 @@ def code_of(network: Network, name: str = AUTO) -> Code:
     """
     if name == AUTO:
         candidates, obstacles = find_candidates(prepare(network))
-        if candidates or not obstacles:
+        integer = is_integer(network)
+        if not obstacles or (candidates and not (integer and _few(candidates, network))):
             return CODES["scatter-and-gather"]
-        return CODES["int8" if is_integer(network) else "graded"]
+        return CODES["int8" if integer else "graded"]
     if name not in CODES:
         *others, last = AUTO, *CODES
         raise MappingError(f"Code must be {', '.join(others)} or {last}, not {name!r}.")
     return CODES[name]
+
+
+def _few(candidates: Sequence[Candidate], network: Network) -> bool:
+    """Tell whether less than half of the layers with weights are candidates; a plain sum has none."""
+    weighted = {node.name for node in network.nodes if node.op in ("Conv", "Dense") and not _sums(node)}
+    return 2 * len({candidate.linear.name for candidate in candidates} & weighted) < len(weighted)
+
+
+def _sums(node: Node) -> bool:
+    """Tell whether a linear node only sums: an average over windows or a map."""
+    weight = node.constants["weight"]
+    return np.unique(weight[weight != 0]).size <= 1

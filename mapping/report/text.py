@@ -135,7 +135,7 @@ ROWS = tuple(
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
-    """Return what is to be said below the table of a report, a line each: refusals, float32, energy."""
+    """Return what is to be said below the table of a report, a line each: refusals, rounding, energy."""
     single, targets = report["float32"], report["targets"]
     samples = next((target["samples"] for target in targets if target["refusal"] is None), None)
     float32 = (
@@ -147,8 +147,24 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     return [
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
+        *_rounded(targets),
         f"Joules are {MODELLED}, not measured: counts times the table of 'spikeloom targets show NAME'.",
     ]
+
+
+def _rounded(targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the line that tells which outputs of an exact code leave the chip as the nearest counts."""
+    rounded = next((t for t in targets if t["refusal"] is None and t["rounded"]), None)
+    if rounded is None:
+        return []
+    line = (
+        f"The model does not quantise the output of {', '.join(rounded['rounded'])}: it leaves the chip "
+        "rounded to 8-bit counts, every other activation is the model's own integer"
+    )
+    if rounded["agreement"] is None:
+        return [f"{line}."]
+    same = round(rounded["agreement"] * rounded["samples"])
+    return [f"{line}; the answer is the same on {number(same)} of {number(rounded['samples'])} samples."]
 
 
 def host_line(names: Sequence[str], work: float | None, uncounted: Sequence[str] = ()) -> str:

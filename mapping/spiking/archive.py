@@ -60,6 +60,7 @@ def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
     graph = {
         **{key: getattr(spiking, key) for key in (*_PLAIN, *_FLAGS)},
         "outputs": spiking.outputs,
+        "rounded": spiking.rounded,
         "layers": layers,
         "host": host,
     }
@@ -82,6 +83,7 @@ def spiking_from_arrays(arrays: Mapping[str, NDArray[Any]], network: Network) ->
             network=network,
             layers=layers,
             outputs=tuple(graph["outputs"]),
+            rounded=tuple(graph.get("rounded", ())),
             host=tuple(HostLayer(name=a, reason=b, remedy=c, share=d) for a, b, c, d in graph["host"]),
             **{key: graph[key] for key in (*_PLAIN, *_FLAGS)},
         )

@@ -255,6 +255,8 @@ class SpikingNetwork:
         Layers that fit the chip, but not all together, and had to be left to the host.
     code : str
         How activations are coded as spikes, a name in `mapping.codes`.
+    rounded : tuple of str
+        Layers of an exact code whose activation is real, and leaves the chip as the nearest count.
     """
 
     name: str
@@ -270,11 +272,12 @@ class SpikingNetwork:
     left: tuple[HostLayer, ...] = ()
     input_low: int = 0
     code: str = "scatter-and-gather"
+    rounded: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
         """Whether every activation on the chip equals that of the float network."""
-        return self.code != "graded"
+        return self.code != "graded" and not self.rounded
 
     @property
     def ternary(self) -> bool:

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,7 +11,19 @@ from numpy.typing import NDArray
 
 from sim_tests.generators.model_builder import ModelBuilder
 
-__all__ = ["FORMS", "inception", "leaky", "plain", "quantised", "residual"]
+__all__ = [
+    "FORMS",
+    "brevitas",
+    "closing",
+    "inception",
+    "leaky",
+    "padded",
+    "plain",
+    "product",
+    "quantised",
+    "residual",
+    "sums",
+]
 
 FORMS = [
     (form, signed, per_channel)
@@ -63,6 +76,96 @@ def leaky(seed: int = 0) -> onnx.ModelProto:
     y = b.op("Sigmoid", b.conv(y, b.rng.normal(size=(4, 4, 3, 3)), name="two"))
     y = b.op("MatMul", b.op("Flatten", y), b.constant(b.rng.normal(size=(16, 5))), name="fc")
     return b.model(b.op("Add", y, b.constant(b.rng.normal(size=5)), name="bias"))
+
+
+def padded(seed: int = 0) -> onnx.ModelProto:
+    """Zeros around a map of integers, a mean over it and a dense layer; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.op("Relu", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one"))
+    y = b.op("Pad", y, b.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    y = b.op("Relu", b.conv(y, b.rng.normal(size=(4, 4, 3, 3)), name="two"))
+    y = b.op("ReduceMean", y, axes=[2, 3], keepdims=0)
+    return b.model(b.dense(y, b.rng.normal(size=(5, 4)), name="vote"))
+
+
+def product(seed: int = 0) -> onnx.ModelProto:
+    """A convolution, its channels multiplied by constants, and a dense layer; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one")
+    y = b.op("Mul", y, b.constant(np.abs(b.rng.normal(size=(1, 4, 1, 1)))), name="times")
+    return b.model(b.dense(b.op("Flatten", b.op("Relu", y)), b.rng.normal(size=(5, 64)), name="vote"))
+
+
+def closing(seed: int = 0) -> onnx.ModelProto:
+    """A convolution and a dense layer whose classes become shares; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.op("Relu", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one"))
+    y = b.dense(b.op("Flatten", y), b.rng.normal(size=(5, 64)), b.rng.normal(size=5), name="vote")
+    return b.model(b.op("Softmax", y, axis=1))
+
+
+def sums(seed: int = 0) -> onnx.ModelProto:
+    """Sums of integers that a Cast and real factors turn into real numbers; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    zero, none = b.constant(100, np.uint8), b.constant(0, np.int8)
+    y = b.op("QuantizeLinear", "x", b.constant(0.03), zero)
+    weight = b.constant(b.rng.integers(-128, 128, (4, 2, 3, 3)), np.int8)
+    y = b.op("Cast", b.op("ConvInteger", y, weight, zero, none), to=1)
+    y = b.op("Add", b.op("Mul", y, b.constant(0.0005)), b.constant(b.rng.normal(size=(1, 4, 1, 1))))
+    y = b.op("Flatten", b.op("QuantizeLinear", b.op("Relu", y), b.constant(0.05), b.constant(0, np.uint8)))
+    weight = b.constant(b.rng.integers(0, 256, (64, 5)), np.uint8)
+    y = b.op("MatMulInteger", y, weight, b.constant(0, np.uint8), b.constant([128, 3, 9, 120, 80], np.uint8))
+    y = b.op("Mul", b.op("Cast", y, to=1), b.constant([0.0001, 0.0002, 0.0003, 0.0001, 0.0005]))
+    ends = b.constant(0.2), b.constant(7, np.int8)
+    return b.model(b.op("DequantizeLinear", b.op("QuantizeLinear", y, *ends), *ends))
+
+
+def brevitas(*, bits: int = 8, per_channel: bool = False, whole_bias: bool = False) -> onnx.ModelProto:
+    """A residual network as Brevitas exports it to QCDQ: the output is not quantised; input (2, 6, 6).
+
+    Parameters
+    ----------
+    bits : int
+        Of a weight, which is clipped to the narrow range.
+    per_channel : bool
+        Whether every output channel has a scale of its own.
+    whole_bias : bool
+        Whether biases are int32 in the units of the sums, else they are real.
+    """
+    b = ModelBuilder((2, 6, 6), seed=3)
+
+    def act(x: str, scale: float, kind: type = np.uint8) -> tuple[str, np.float32]:
+        ends = [b.constant(np.float32(scale)), b.constant(0, kind)]
+        return b.op("DequantizeLinear", b.op("QuantizeLinear", x, *ends), *ends), np.float32(scale)
+
+    def layer(x: tuple[str, np.float32], shape: tuple[int, ...], name: str) -> str:
+        most = 2 ** (bits - 1) - 1
+        size = (shape[0],) if per_channel else ()
+        scale = np.asarray(b.rng.uniform(0.5, 1.0, size) * 0.1 * 127 / most, np.float32)
+        ends = [b.constant(scale), b.constant(np.zeros(size), np.int8)]
+        axis: dict[str, Any] = {"axis": 0} if per_channel else {}
+        weight = b.op("QuantizeLinear", b.constant(3 * b.rng.normal(size=shape)), *ends, **axis)
+        weight = b.op("Clip", weight, b.constant(-most, np.int8), b.constant(most, np.int8))
+        bias = b.rng.normal(size=shape[0])
+        given = b.constant(bias)
+        if whole_bias:
+            unit = np.asarray(x[1] * scale, np.float32)
+            given = b.constant(np.rint(bias / unit), np.int32)
+            given = b.op(
+                "DequantizeLinear", given, b.constant(unit), b.constant(np.zeros(size), np.int32), **axis
+            )
+        weight = b.op("DequantizeLinear", weight, *ends, **axis)
+        if len(shape) == 2:
+            return b.op("Gemm", x[0], weight, given, transB=1, name=name)
+        return b.op("Conv", x[0], weight, given, pads=[1, 1, 1, 1], name=name)
+
+    x = act("x", 0.03, np.int8)
+    skip = act(b.op("Relu", layer(x, (4, 2, 3, 3), "stem")), 0.05)
+    y = act(b.op("Relu", layer(skip, (4, 4, 3, 3), "one")), 0.1)
+    shared = act(layer(y, (4, 4, 3, 3), "two"), 0.21, np.int8), act(skip[0], 0.21, np.int8)
+    y = act(b.op("Relu", b.op("Add", shared[0][0], shared[1][0], name="join")), 0.19)
+    y = act(b.op("GlobalAveragePool", y[0], name="mean"), 0.11)
+    return b.model(layer((b.op("Flatten", y[0]), y[1]), (5, 4), "vote"))
 
 
 class _Reader:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mapping.model.operations.operation import HOST
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.operator_example import SHAPE, Build, Example
 
@@ -32,12 +33,62 @@ def _on_integers(name: str, *places: str, domain: str = "com.microsoft", **attri
     return build
 
 
+def _sums_of_integers(name: str) -> Build:
+    """Return a sum of integers that nothing requantises, behind a quantiser and before a Cast."""
+
+    def build(b: ModelBuilder) -> str:
+        zero = b.constant(3, np.uint8)
+        x = b.op("QuantizeLinear", "x", b.constant(0.5), zero)
+        shape: tuple[int, ...] = (2, SHAPE[0], 1, 1)
+        if name == "MatMulInteger":
+            x, shape = b.op("Flatten", x), (int(np.prod(SHAPE)), 3)
+        weight = b.constant(b.rng.integers(-9, 9, shape), np.int8)
+        return b.op("Cast", b.op(name, x, weight, zero, b.constant(0, np.int8)), to=1)
+
+    return build
+
+
+def _product(constant: bool) -> Build:
+    def build(b: ModelBuilder) -> str:
+        ends = [b.constant(0.5), b.constant(3, np.uint8)]
+        x = b.op("QuantizeLinear", "x", *ends)
+        other = b.constant([5], np.uint8) if constant else x
+        y = b.op("QLinearMul", x, *ends, other, *ends, *ends, domain="com.microsoft")
+        return b.op("DequantizeLinear", y, *ends)
+
+    return build
+
+
 _QLINEAR_AROUND = ("Flatten", "Mul", "ToInteger")
 _SUMS = "A layer of integer weights, whose ladder or list is that of the scales."
 _REQUANTISED = "A layer whose neurons read one input each, and requantise it."
+_TIMES = f"{HOST}no neuron multiplies two activations."
 _INTEGER_MEAN = "A layer of equal weights, whose ladder or list is that of the scales."
 
 QLINEAR_EXAMPLES = (
+    *(
+        Example(operator=name, build=_sums_of_integers(name), around=("Flatten", "ToInteger"))
+        for name in ("ConvInteger", "MatMulInteger")
+    ),
+    Example(
+        operator="QLinearMul",
+        form="by a constant",
+        build=_product(constant=True),
+        around=("Mul", "ToInteger"),
+        note=_REQUANTISED,
+    ),
+    Example(
+        operator="QLinearMul",
+        form="of two activations",
+        build=_product(constant=False),
+        around=("ToInteger",),
+        note=_TIMES,
+    ),
+    Example(
+        operator="QLinearSoftmax",
+        build=_on_integers("QLinearSoftmax", "x", "y", axis=1, opset=13),
+        around=_QLINEAR_AROUND,
+    ),
     Example(
         operator="QGemm",
         build=_on_integers("QGemm", "x", "w", "b", "y"),

@@ -44,7 +44,9 @@ _ZERO_POINT = {
     "QLinearGlobalAveragePool": 4,
     "QLinearLeakyRelu": 4,
     "QLinearMatMul": 7,
+    "QLinearMul": 7,
     "QLinearSigmoid": 4,
+    "QLinearSoftmax": 4,
     "QuantizeLinear": 2,
 }
 """Input of each operator that writes integers which is their zero point."""
@@ -56,7 +58,7 @@ Counts = NDArray[np.int64]
 
 
 class Runtime:
-    """A model in onnxruntime, with its optimisations, and all integers that it computes.
+    """A model in onnxruntime and all integers that it computes.
 
     Each tensor of integers is seen at the end of a model of its own, the part of the whole up to there.
     Further outputs would keep onnxruntime from joining the layers on either side of a quantiser, and it would
@@ -66,15 +68,22 @@ class Runtime:
     ----------
     path : Path
         The model.
+    optimised : bool
+        Whether onnxruntime may change the graph first. It then joins quantised layers to operators on
+        integers, for which it also rounds real biases.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, optimised: bool = True) -> None:
         self._model = onnx.load(path)
+        self._optimised = optimised
         graph = self._model.graph
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._ends: dict[str, tuple[str, str]] = {}
         self._scales: dict[str, np.float32] = {}
         for node in graph.node:
+            if node.op_type == "Clip" and node.input[0] in self._ends:
+                self._ends[node.output[0]] = self._ends[node.input[0]]
+                self._scales[node.output[0]] = self._scales[node.input[0]]
             index = _ZERO_POINT.get(node.op_type)
             if index is None or (node.op_type == "QuantizeLinear" and node.input[0] in constants):
                 continue
@@ -91,7 +100,12 @@ class Runtime:
         """Return integers less their zero point, for inputs (n, shape)."""
         if tensor not in self._sessions:
             self._sessions[tensor] = self._session(tensor)
-        (value,) = self._sessions[tensor].run(None, {self._input: x.astype(np.float32)})
+        session = self._sessions[tensor]
+        size = session.get_inputs()[0].shape[0]
+        parts = np.split(x, range(size, len(x), size)) if isinstance(size, int) else [x]
+        value = np.concatenate(
+            [session.run(None, {self._input: part.astype(np.float32)})[0] for part in parts]
+        )
         return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
 
     def _session(self, tensor: str) -> Any:
@@ -112,7 +126,12 @@ class Runtime:
         inputs = [value for value in self._model.graph.input if value.name == self._input]
         graph = onnx.helper.make_graph(nodes, "part", inputs, [output], constants)
         part.graph.CopyFrom(graph)
-        return onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        if not self._optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return onnxruntime.InferenceSession(
+            part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,9 +146,17 @@ class Differences:
 
 
 def compared(
-    path: Path, x: NDArray[np.float64], *, core: str = "reference", emulated: int = 0
+    path: Path,
+    x: NDArray[np.float64],
+    *,
+    core: str = "reference",
+    emulated: int = 0,
+    optimised: bool = True,
 ) -> Differences:
     """Compare every activation on the chip, in integers and in the emulated image, with onnxruntime.
+
+    A real output that leaves the chip as rounded counts is no integer of the model; of it the image alone is
+    compared, with the integer network.
 
     Parameters
     ----------
@@ -141,38 +168,55 @@ def compared(
         Core preset.
     emulated : int
         Samples that are emulated too; all if it is 0.
+    optimised : bool
+        As of `Runtime`.
     """
-    runtime = Runtime(path)
-    chip = compile_network(load_onnx(path), core=core)
+    runtime = Runtime(path, optimised=optimised)
+    chip = compile_network(load_onnx(path), core=core, samples=x[:_BATCH])
     found = Differences(host_share=chip.spiking.host_share)
-    names = {layer.name: layer.activation.removesuffix(".real") for layer in chip.spiking.layers}
+    names = {
+        layer.name: layer.activation.partition(".real")[0]
+        for layer in chip.spiking.layers
+        if layer.name not in chip.spiking.rounded
+    }
     missing = [name for name, tensor in names.items() if tensor not in runtime]
     if missing:
         raise ValueError(f"layers must have integers of the model, not {', '.join(missing)}")
     for start in range(0, len(x), _BATCH):
         part = x[start : start + _BATCH]
         expected = {tensor: runtime.counts(part, tensor) for tensor in names.values()}
-        _add(found, chip, part, {name: expected[tensor] for name, tensor in names.items()})
+        right = {name: expected[tensor] for name, tensor in names.items()}
+        counts = _add(found, chip, part, right)
+        for name in chip.spiking.rounded:
+            right[name] = counts[name].astype(np.int64) - chip.spiking.layer(name).zero
         if not emulated or start < emulated:
             few = part if not emulated else part[: emulated - start]
-            found.image += _on_the_image(chip, few, {n: expected[t][: len(few)] for n, t in names.items()})
+            found.image += _on_the_image(
+                chip, few, {n: integers[: len(few)] for n, integers in right.items()}
+            )
     return found
 
 
 _BATCH = 500
 
 
-def _add(found: Differences, chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> None:
+def _add(
+    found: Differences, chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]
+) -> Mapping[str, NDArray[np.int32]]:
+    """Compare the integer network with what is expected; return its counts."""
     counts = simulate(chip.spiking, encode(chip.spiking, x))
     tensors = [layer.activation for layer in chip.spiking.layers]
     truth = run(chip.spiking.network, {chip.spiking.network.input: x}, tensors)
     found.samples += len(x)
     for layer in chip.spiking.layers:
+        if layer.name not in expected:
+            continue
         right = expected[layer.name]
         found.activations += right.size
         wrong = counts[layer.name] - layer.zero != right.reshape(counts[layer.name].shape)
         wrong |= truth[layer.activation] / layer.scale != right.reshape(wrong.shape)
         found.network += int(wrong.sum())
+    return counts
 
 
 def _on_the_image(chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]) -> int:

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Form, Picked
@@ -12,18 +16,23 @@ from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.graded.walk import Point, Rule, Walk
-from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, layer_of
+from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, is_real, layer_of, output_counts
 from mapping.codes.int8.units import is_whole
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.errors import UnsupportedModelError
+from mapping.model.evaluate import run_single
 from mapping.model.network import Network
 from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
 __all__ = ["convert_int8", "is_integer"]
 
 _ENTRIES = frozenset({"Quantise", "ToInteger"})
+
+_FLOAT = "it has no quantised layer; run a float network with --code graded"
+"""Why there is no activation at all in a network of which nothing was refused."""
 
 
 def is_integer(network: Network) -> bool:
@@ -41,9 +50,13 @@ def convert_int8(
     *,
     fits: Fits = anything_fits,
     holds: Holds = anything_holds,
+    samples: NDArray[np.float64] | None = None,
     strict: bool = False,
 ) -> SpikingNetwork:
     """Return the integer network of a quantised one, equal to it on every activation.
+
+    Where the output itself is not quantised, its counts are the nearest of 256 that hold it on samples;
+    without samples its layer is the host's.
 
     Parameters
     ----------
@@ -53,6 +66,8 @@ def convert_int8(
         The core that it is for.
     fits, holds, strict
         As of `mapping.codes.convert.convert`.
+    samples : float64 (n, input shape), optional
+        Samples of the input.
 
     Raises
     ------
@@ -61,10 +76,11 @@ def convert_int8(
     """
     prepared = sunk(network)
     refused: dict[str, Obstacle] = {}
+    output = _Output(prepared, samples, spec)
     while True:
         cuts = _cuts(prepared, spec, refused)
-        structure = least_host(prepared, cuts, refused, otherwise="nothing behind a quantiser is quantised")
-        layers, obstacles = _layers(prepared, structure, spec, fits)
+        structure = least_host(prepared, cuts, refused, otherwise=_FLOAT)
+        layers, obstacles = _layers(prepared, structure, output, fits)
         if not obstacles:
             spiking = _around(prepared, structure, layers, refused)
             obstacles = {spiking.layer(name).activation: why for name, why in holds(spiking).items()}
@@ -79,28 +95,66 @@ def convert_int8(
     return spiking
 
 
+class _Output:
+    """Finds the grid of an output that is not quantised, on samples, once."""
+
+    def __init__(self, network: Network, samples: NDArray[np.float64] | None, spec: CoreSpec) -> None:
+        self.spec = spec
+        self._network, self._samples = network, samples
+        self._grid: Grid | None = None
+
+    def obstacle(self, point: Point) -> Obstacle | None:
+        """Return what keeps a real output off the chip: that there are no samples."""
+        if not self._leaves(point) or self._samples is not None:
+            return None
+        return Obstacle(
+            reason="its output is not quantised, and no samples tell the range of its counts",
+            remedy="give --data with samples of the input, or quantise its output",
+        )
+
+    def grid_of(self, point: Point) -> Grid | None:
+        """Return the grid of an activation if it is the output, real, and there are samples."""
+        if self._samples is None or not self._leaves(point):
+            return None
+        if self._grid is None:
+            parts = np.array_split(self._samples, -(-len(self._samples) // _BLOCK))
+            values = [run_single(self._network, part, [point.tensor])[point.tensor] for part in parts]
+            self._grid = output_counts(np.concatenate(values), self.spec)
+        return self._grid
+
+    def _leaves(self, point: Point) -> bool:
+        """Tell whether an activation is the output, real, and nothing on the chip reads it."""
+        network = self._network
+        return point.tensor == network.output and not network.consumers(point.tensor) and is_real(point)
+
+
+_BLOCK = 100
+"""Samples evaluated at once."""
+
+
 def _around(
     network: Network, structure: Structure, layers: list[SpikingLayer], refused: Mapping[str, Obstacle]
 ) -> SpikingNetwork:
-    entry = network.producer(structure.root)
-    grid = None if entry is None else grid_of(entry)
-    return Surroundings(network, structure, refused).network(
+    grid = _entry_grid(network, structure.root)
+    spiking = Surroundings(network, structure, refused).network(
         layers, grid or Grid(scale=1.0, low=0, high=1), "int8"
     )
+    real = {point.tensor for point in structure.points.values() if is_real(point)}
+    rounded = tuple(layer.name for layer in spiking.layers if layer.activation in real)
+    return replace(spiking, rounded=rounded)
 
 
 def _layers(
-    network: Network, structure: Structure, spec: CoreSpec, fits: Fits
+    network: Network, structure: Structure, output: _Output, fits: Fits
 ) -> tuple[list[SpikingLayer], dict[str, Obstacle]]:
     """Return the layers of a structure, or what keeps the first that is none off the chip."""
-    entry = network.producer(structure.root)
-    grid = None if entry is None else grid_of(entry)
+    grid = _entry_grid(network, structure.root)
     if grid is None:
         raise ValueError(f"Root {structure.root!r} must be what a quantiser gives.")
     sent = {structure.root: Counted(name=INPUT, grid=grid)}
     found: list[SpikingLayer] = []
     for point in structure.points.values():
-        layer = layer_of(point, sent, spec)
+        layer = output.obstacle(point) or layer_of(point, sent, output.spec, output.grid_of(point))
         obstacle = layer if isinstance(layer, Obstacle) else fits(layer)
         if obstacle is not None or isinstance(layer, Obstacle):
             owner = next((node.output for node in network.nodes if node.name == point.name), point.tensor)
@@ -122,8 +176,23 @@ def _roots(network: Network, reasons: Mapping[str, str]) -> Iterator[str]:
     """Yield tensors of integers that may enter the chip."""
     for node in network.nodes:
         entry = node.op in _ENTRIES or node.output in reasons
-        if entry and node.op in QUANTISERS and grid_of(node) is not None:
-            yield node.output
+        if not entry or node.op not in QUANTISERS or grid_of(node) is None:
+            continue
+        yield node.output
+        behind, readers = node.output, network.consumers(node.output)
+        while len(readers) == 1 and OPERATIONS[readers[0].op].selects:
+            behind = readers[0].output
+            readers = network.consumers(behind)
+        if behind != node.output:
+            yield behind
+
+
+def _entry_grid(network: Network, root: str) -> Grid | None:
+    """Return the grid of a root: that of the quantiser whose integers it holds, in whatever places."""
+    node = network.producer(root)
+    while node is not None and OPERATIONS[node.op].selects:
+        node = network.producer(node.inputs[0])
+    return None if node is None or node.op not in QUANTISERS else grid_of(node)
 
 
 def _itself(form: Form) -> bool:
@@ -146,9 +215,17 @@ def _add(walk: Walk, node: Node) -> str | None:
     return None
 
 
+def _divide(walk: Walk, node: Node) -> str | None:
+    """Divide sums last, as the network does: a mean that lies on a step would miss it by the last bit."""
+    readers = walk.readers[node.output]
+    last = len(node.inputs) == 1 and len(readers) == 1 and readers[0].op in (*QUANTISERS, "Clip", "Relu")
+    return RULES["Relu" if last else "Div"](walk, node)
+
+
 INTEGER_RULES: Mapping[str, Rule] = {
     **RULES,
     "AddIntegers": _add,
+    "Div": _divide,
     **dict.fromkeys(("Quantise", "Requantise", "ToInteger"), RULES["Relu"]),
 }
 """What becomes of an operation of a quantised network."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Convolved, Matrix, Picked
 from mapping.codes.graded.layers import whole_sums
-from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.ranges import Grid, output_grid
 from mapping.codes.graded.walk import Point
 from mapping.codes.int8.pairs import Weighted, weigh
 from mapping.codes.int8.units import Units, units_of
@@ -26,7 +26,7 @@ from mapping.spiking.digits import INT8, largest_weight, strengths_of
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
 
-__all__ = ["QUANTISERS", "Counted", "grid_of", "layer_of"]
+__all__ = ["QUANTISERS", "Counted", "grid_of", "is_real", "layer_of", "output_counts"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -68,12 +68,28 @@ def grid_of(node: Node) -> Grid | None:
     return Grid(scale=float(scale.reshape(-1)[0]), low=int(low) - shift, high=int(high) - shift)
 
 
-def layer_of(point: Point, sent: Mapping[str, Counted], spec: CoreSpec) -> SpikingLayer | Obstacle:
-    """Return the layer of an activation, equal to it on every input, or what keeps it off the chip."""
-    grid = _output(point, spec)
+def is_real(point: Point) -> bool:
+    """Tell whether an activation is not quantised."""
+    return not any(node.op in QUANTISERS for node in point.functions)
+
+
+def output_counts(values: NDArray[np.floating], spec: CoreSpec) -> Grid:
+    """Return the grid of an output that is not quantised, for the values that it had on samples."""
+    below_zero = spec.ladder and spec.signed_ladder
+    return output_grid(values, bits=min(8, spec.payload_bits - (not below_zero)), below_zero=below_zero)
+
+
+def layer_of(
+    point: Point, sent: Mapping[str, Counted], spec: CoreSpec, rounded: Grid | None = None
+) -> SpikingLayer | Obstacle:
+    """Return the layer of an activation, equal to it on every input, or what keeps it off the chip.
+
+    With ``rounded`` its counts are the nearest to its real values on this grid.
+    """
+    grid = _output(point, spec) if rounded is None else rounded
     if isinstance(grid, Obstacle):
         return grid
-    if point.functions[0].op == "AddIntegers":
+    if point.functions and point.functions[0].op == "AddIntegers":
         return _pair_layer(point, sent, grid, spec)
     terms = _terms(point)
     effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]

@@ -22,6 +22,7 @@ from mapping.model.importers.onnx_external import attach_external
 from mapping.model.importers.onnx_foreign import import_foreign
 from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
+from mapping.model.importers.onnx_integer_sums import DYNAMIC, SUMS
 from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
 from mapping.model.importers.onnx_tidy import tidied
@@ -126,7 +127,7 @@ def _read(model: onnx.ModelProto, name: str) -> Network:
         output=output,
         opset=opset,
         input_kind=_input_kind(model.graph, input_name),
-        counted=any(node.op_type in QLINEAR for node in model.graph.node),
+        counted=any(node.op_type in {**QLINEAR, **SUMS} for node in model.graph.node),
     )
     _reorder_input(model.graph, graph)
     taken: set[str] = set()
@@ -283,7 +284,13 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
         domains = ("com.microsoft",)
     standard = onnx.defs.has(node.op_type)
     known = node.op_type in {*SUPPORTED, *QONNX, *FOLDED} or standard
-    if node.domain not in domains or not known or node.op_type.endswith("Integer"):
+    if node.op_type in DYNAMIC:
+        raise UnsupportedModelError(
+            f"Node {name!r} ({node.op_type}) chooses the scale of its input anew for every sample, and a "
+            "chip has fixed ones; quantise the float model with onnxruntime's quantize_static instead of "
+            "quantize_dynamic, or give the float model."
+        )
+    if node.domain not in domains or not known:
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         if node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
             raise UnsupportedModelError(

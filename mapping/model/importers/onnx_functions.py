@@ -98,14 +98,14 @@ def _constant(operator: Operator, graph: Graph, index: int, what: str) -> str:
     return operator.inputs[index]
 
 
-def softmax(operator: Operator, graph: Graph) -> None:
+def softmax(operator: Operator, graph: Graph, opset: int | None = None) -> None:
     """Translate a ``Softmax`` or ``LogSoftmax`` that is not left out.
 
-    Before operator set 13 the axes from ``axis`` on are one.
+    Before operator set 13 the axes from ``axis`` on are one; ``opset`` is the graph's if it is left out.
     """
     operator.allow("axis")
     shape = graph.shapes[graph.activation(operator, 0)]
-    old = graph.opset < 13
+    old = (graph.opset if opset is None else opset) < 13
     axis = operator.integer("axis", 1 if old else -1) % (len(shape) + 1)
     if axis == 0 or (old and axis != 1 and axis != len(shape)):
         raise operator.bad(f"has an axis that is not supported over an input of shape {shape}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mapping.model.importers.onnx_conditions import CONDITION_RULES
 from mapping.model.importers.onnx_functions import FUNCTION_RULES, softmax
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
+from mapping.model.importers.onnx_integer_sums import SUMS
 from mapping.model.importers.onnx_layout import (
     concat,
     flatten,
@@ -252,6 +253,7 @@ def _last(operator: Operator, graph: Graph) -> None:
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     **FUNCTION_RULES,
     **QLINEAR,
+    **SUMS,
     **CONDITION_RULES,
     "Add": _add,
     "ArgMax": _last,
@@ -322,7 +324,7 @@ def emit(operator: Operator, graph: Graph) -> None:
         _fold_clip(operator, graph)
         return
     read = [tensor for tensor in operator.inputs if tensor in graph.integers]
-    if not read or operator.op == "DequantizeLinear" or operator.op in QLINEAR:
+    if not read or operator.op == "DequantizeLinear" or operator.op in {**QLINEAR, **SUMS}:
         _RULES[operator.op](operator, graph)
     elif read == [operator.inputs[0]] and _passes(operator, graph.integers[read[0]]):
         _pass_integers(operator, graph, graph.integers[read[0]])
@@ -332,9 +334,22 @@ def emit(operator: Operator, graph: Graph) -> None:
         )
 
 
+def _pads_of_zeros(operator: Operator, graph: Graph, source: Integers) -> tuple[str, ...]:
+    """Return the inputs of a ``Pad`` of integers but the first; it must pad with their zero point."""
+    value = graph.optional(operator, 2)
+    filled = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
+    if filled != float(source.zero_point):
+        raise operator.bad(
+            f"pads integers of the zero point {float(source.zero_point):g} with {filled:g}; pad with the "
+            "zero point"
+        )
+    return tuple("" if index == 2 else name for index, name in enumerate(operator.inputs) if index)
+
+
 def _passes(operator: Operator, source: Integers) -> bool:
     """Tell whether an operator may be done to real values instead of integers that stand for them."""
-    return not source.scale.ndim and operator.op in (_PASSING | {"Relu"} if source.counted else _PASSING)
+    passing = _PASSING | {"Pad", "Relu"} if source.counted else _PASSING
+    return not source.scale.ndim and operator.op in passing
 
 
 def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:
@@ -344,5 +359,7 @@ def _pass_integers(operator: Operator, graph: Graph, source: Integers) -> None:
         clip_integers(operator, graph, source, _clip_bounds(operator, graph))
         return
     inputs = (source.real, *operator.inputs[1:])
+    if operator.op == "Pad":
+        inputs = (inputs[0], *_pads_of_zeros(operator, graph, source))
     _RULES[operator.op](replace(operator, inputs=inputs, outputs=(real, *operator.outputs[1:])), graph)
     graph.define_integers(operator, replace(source, real=real))

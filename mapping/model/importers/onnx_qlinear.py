@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.model.importers.onnx_functions import softmax
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
 from mapping.model.importers.onnx_layout import concat, flattened
 from mapping.model.importers.onnx_windows import average_sums, conv
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
-__all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "offer_integers"]
+__all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "dense_sums", "offer_integers"]
 
 MICROSOFT = frozenset(
     {"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearGlobalAveragePool"}
-    | {"QLinearLeakyRelu", "QLinearSigmoid"}
+    | {"QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax"}
 )
 """Operators on integers in the domain ``com.microsoft``."""
 
@@ -166,7 +167,7 @@ def _conv(operator: Operator, graph: Graph) -> None:
     _requantise(operator, graph, sums, np.asarray(given.scale * scale / to.scale), to)
 
 
-def _dense(
+def dense_sums(
     operator: Operator,
     graph: Graph,
     tensor: str,
@@ -189,7 +190,7 @@ def _matmul(operator: Operator, graph: Graph) -> None:
     given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 6, "output")
     weight, scale = _weight(operator, graph, 3, ndim=2, axis=1)
     tensor = counts_of_input(operator, graph, 0, given.zero)
-    sums = _dense(operator, graph, tensor, weight.T, None)
+    sums = dense_sums(operator, graph, tensor, weight.T, None)
     _requantise(operator, graph, sums, np.asarray(given.scale * scale / to.scale), to)
 
 
@@ -202,7 +203,7 @@ def _gemm(operator: Operator, graph: Graph) -> None:
     weight = weight if turned else weight.T
     bias = _bias(operator, graph, 6, len(weight))
     tensor = counts_of_input(operator, graph, 0, given.zero)
-    sums = _dense(operator, graph, tensor, weight, bias)
+    sums = dense_sums(operator, graph, tensor, weight, bias)
     unit = np.asarray(np.float32(operator.number("alpha", 1.0)) * given.scale * scale)
     if graph.optional(operator, 7) is None:
         constants = {"value": unit.astype(np.float64)}
@@ -242,6 +243,40 @@ def _add(operator: Operator, graph: Graph) -> None:
     )
     scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))
+
+
+def _mul(operator: Operator, graph: Graph) -> None:
+    """Translate ``QLinearMul``: a, scale, zero; b, scale, zero; scale and zero of y."""
+    operator.allow()
+    first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
+    to, product = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.product"
+    reading = replace(operator, outputs=(product,))
+    if operator.inputs[3] in graph.constants:
+        value = graph.constants[operator.inputs[3]].astype(np.float64) - second.zero
+        name = _constant(operator, graph, "factor", value)
+        reading = replace(reading, inputs=(counts_of_input(operator, graph, 0, first.zero),))
+        factor = {"value": graph.per_element(operator, name, graph.view(reading, 0))}
+        graph.elementwise(reading, [("", "Mul", {}, factor)])
+    else:
+        inputs = [
+            counts_of_input(operator, graph, 0, first.zero),
+            counts_of_input(operator, graph, 3, second.zero),
+        ]
+        graph.add(make_node(operator.name, "Mul", inputs, graph.fresh(reading, product)))
+    _requantise(operator, graph, product, np.asarray(first.scale * second.scale / to.scale), to)
+
+
+def _softmax(operator: Operator, graph: Graph) -> None:
+    """Translate ``QLinearSoftmax``: x, scale, zero; scale and zero of y; the axis as of its operator set."""
+    operator.allow("axis", "opset")
+    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 3, "output")
+    scaled, shares = f"{operator.outputs[0]}.scaled", f"{operator.outputs[0]}.shares"
+    reading = replace(operator, inputs=(counts_of_input(operator, graph, 0, given.zero),), outputs=(scaled,))
+    graph.elementwise(reading, [_scaled(given)])
+    axes = {key: value for key, value in operator.attributes.items() if key == "axis"}
+    plain = replace(operator, op="Softmax", inputs=(scaled,), outputs=(shares,), attributes=axes)
+    softmax(plain, graph, operator.integer("opset", graph.opset))
+    _quantise(operator, graph, shares, [], to)
 
 
 def _average(operator: Operator, graph: Graph) -> None:
@@ -320,6 +355,8 @@ QLINEAR: Mapping[str, Callable[[Operator, Graph], None]] = {
     "QLinearGlobalAveragePool": _average,
     "QLinearLeakyRelu": _function,
     "QLinearMatMul": _matmul,
+    "QLinearMul": _mul,
     "QLinearSigmoid": _function,
+    "QLinearSoftmax": _softmax,
 }
 """Rules of operators on integers, by name."""

@@ -11,6 +11,7 @@ from emu.spec import preset
 from mapping.codes.graded.convert import convert_graded
 from mapping.codes.int8.convert import convert_int8, is_integer
 from mapping.model.evaluate import needed_nodes
+from mapping.model.importers.onnx_integer_sums import SUMS
 from mapping.model.importers.onnx_nodes import SUPPORTED
 from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.operations import OPERATIONS
@@ -75,6 +76,7 @@ def test_hosts_operators_are_the_ones_expected() -> None:
         *("Div of two activations", "Mul of two activations"),
         *("ReduceMax over other axes", "ReduceMin over other axes"),
         *("LogSoftmax elsewhere", "Softmax elsewhere"),
+        *("QLinearMul of two activations", "QLinearSoftmax"),
     }
 
 
@@ -104,7 +106,7 @@ def left_of(spiking: SpikingNetwork) -> set[str]:
 
 
 NAMES = {record.name for record in INTEGERS}
-FLOATS = [e for e in EXAMPLES if e.operator not in QLINEAR and not NAMES & set(e.becomes())]
+FLOATS = [e for e in EXAMPLES if e.operator not in {**QLINEAR, **SUMS} and not NAMES & set(e.becomes())]
 """Operators on integers have a code of their own, with its own tests; these are the graded code's."""
 
 

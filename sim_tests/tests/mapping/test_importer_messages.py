@@ -20,22 +20,23 @@ MESSAGES: list[tuple[Build, str]] = [
         lambda b: b.op("Wavelet", "x", name="w"),
         (
             "Node 'w' has the operator Wavelet, which is not supported; supported are Abs, Add, ArgMax, "
-            "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, DequantizeLinear, Div, "
-            "Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalMaxPool, "
-            "Greater, GreaterOrEqual, HardSigmoid, HardSwish, Identity, IntQuant, LeakyRelu, Less, "
-            "LessOrEqual, LogSoftmax, MatMul, Max, MaxPool, Min, Mish, Mul, Neg, Not, PRelu, Pad, Pow, "
-            "QGemm, QLinearAdd, QLinearAveragePool, QLinearConcat, QLinearConv, QLinearGlobalAveragePool, "
-            "QLinearLeakyRelu, QLinearMatMul, QLinearSigmoid, "
-            "Quant, QuantizeLinear, ReduceMax, ReduceMean, ReduceMin, ReduceSum, Relu, Reshape, Resize, "
-            "Round, Selu, Sigmoid, Sign, Slice, Softmax, Softplus, Softsign, Split, Sqrt, Squeeze, Sub, "
-            "Sum, Swish, Tanh, ThresholdedRelu, Transpose, Unsqueeze, Upsample, Where, and the operators of "
-            "the ONNX standard, which the host evaluates."
+            "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, ConvInteger, "
+            "DequantizeLinear, Div, Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, "
+            "GlobalAveragePool, GlobalMaxPool, Greater, GreaterOrEqual, HardSigmoid, HardSwish, Identity, "
+            "IntQuant, LeakyRelu, Less, LessOrEqual, LogSoftmax, MatMul, MatMulInteger, Max, MaxPool, "
+            "Min, Mish, Mul, Neg, Not, PRelu, Pad, Pow, QGemm, QLinearAdd, QLinearAveragePool, "
+            "QLinearConcat, QLinearConv, QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMatMul, "
+            "QLinearMul, QLinearSigmoid, QLinearSoftmax, Quant, QuantizeLinear, ReduceMax, ReduceMean, "
+            "ReduceMin, ReduceSum, Relu, Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, "
+            "Softplus, Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, "
+            "Unsqueeze, Upsample, Where, and the operators of the ONNX standard, which the host "
+            "evaluates."
         ),
     ),
     (
-        lambda b: b.op("QLinearMul", "x", name="q", domain="com.microsoft"),
+        lambda b: b.op("QLinearWhere", "x", name="q", domain="com.microsoft"),
         (
-            "Node 'q' has the operator com.microsoft.QLinearMul, which is not supported; let the "
+            "Node 'q' has the operator com.microsoft.QLinearWhere, which is not supported; let the "
             "quantiser write the QDQ format instead of operators of its own."
         ),
     ),

@@ -390,4 +390,6 @@ def test_layer_without_a_quantiser_is_the_hosts() -> None:
     network = b.network(b.op("Gemm", b.op("Flatten", y), weights[1], transB=1, name="fc"))
     spiking = converted(network)
     assert [layer.name for layer in spiking.layers] == ["c1"]
-    assert [layer.reason for layer in spiking.host] == ["its output is not quantised by one scale"]
+    assert [layer.reason for layer in spiking.host] == [
+        "its output is not quantised, and no samples tell the range of its counts"
+    ]

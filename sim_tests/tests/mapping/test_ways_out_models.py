@@ -98,7 +98,7 @@ def quantised(domain_op: str, *, bits: float = 2.0, signed: int = 0, narrow: int
 
 
 def q_linear(b: ModelBuilder) -> str:
-    return b.op("QLinearMul", "x")
+    return b.op("QLinearWhere", "x")
 
 
 def qdq(b: ModelBuilder) -> str:
@@ -132,6 +132,11 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "integer operators": (
         "let the quantiser write the QDQ format",
         network(q_linear),
+        network(qdq),
+    ),
+    "dynamic scales": (
+        "quantise the float model with onnxruntime's quantize_static",
+        network(lambda b: b.op("DynamicQuantizeLinear", "x")),
         network(qdq),
     ),
     "constants": (
