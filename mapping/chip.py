@@ -35,7 +35,7 @@ __all__ = ["Chip", "Inference", "carried_network", "open_chip"]
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Chip:
     """A network on a chip: the image, and the spiking network it was checked against.
 
@@ -49,6 +49,14 @@ class Chip:
 
     image: SystemImage
     spiking: SpikingNetwork
+
+    def __repr__(self) -> str:
+        """Return what it computes and how large it is, in a line."""
+        spec, used = self.image.spec, sum(core is not None for core in self.image.cores)
+        return (
+            f"<Chip of {self.spiking.name}: {used} of {spec.width} x {spec.height} cores of "
+            f"{spec.core.axons} x {spec.core.columns}, {self.period} timesteps an inference>"
+        )
 
     @cached_property
     def machine(self) -> Machine:
@@ -148,7 +156,7 @@ class Chip:
         save_image(self.image, path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Inference:
     """A run of the chip on some samples.
 
@@ -165,6 +173,10 @@ class Inference:
     input_counts: NDArray[np.int32]
     result: RunResult
     logits: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        """Return how much was run, in a line."""
+        return f"<Inference of {len(self.logits)} samples: logits {self.logits.shape}>"
 
     def accuracy(self, labels: NDArray[np.int64] | None) -> float | None:
         """Return the share of samples whose largest output (the lowest index on ties) is the label."""

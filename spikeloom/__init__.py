@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mapping.flow import compile_network
     from mapping.model.load import load_network
     from mapping.model.network import Network, build_network, make_node
-    from mapping.report.machine import Report, estimate
+    from mapping.report.machine import estimate
+    from mapping.report.result import Report
     from mapping.targets.files import Target, list_targets, load_target
 
     __version__: str
@@ -54,7 +55,8 @@ _HOMES = {
     "flow": ("compile_network",),
     "model.load": ("load_network",),
     "model.network": ("Network", "build_network", "make_node"),
-    "report.machine": ("Report", "estimate"),
+    "report.machine": ("estimate",),
+    "report.result": ("Report",),
     "targets.files": ("Target", "list_targets", "load_target"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mapping.report.machine import Report
+from mapping.report.result import Report
 from mapping.report.text import number, quantity, share
 from spikeloom.table import Table
 

@@ -20,8 +20,8 @@ from mapping.datasets.load import Dataset, load_data, scale_text, scaled
 from mapping.diagnosis.difference import Difference
 from mapping.diagnosis.finding import DIFFERENCE, WARNING, Finding
 from mapping.diagnosis.findings import find, image_findings
-from mapping.diagnosis.input_order import InputOrder, check_input_order
 from mapping.diagnosis.input_scale import InputScale, Scaling
+from mapping.diagnosis.input_tried import InputTried, try_inputs
 from mapping.diagnosis.layers import Diagnosis, Emulate, LayerDiagnosis, SumRange, diagnose
 from mapping.diagnosis.losses import find_losses
 from mapping.diagnosis.options import Trial, settings, try_options
@@ -30,7 +30,7 @@ from mapping.layout.host_tables import stimulus_for
 from mapping.model.load import load_network
 from spikeloom.conversion import Asked, Converter
 from spikeloom.files import check_places, write_text
-from spikeloom.losses import loss_json, loss_table, order_json
+from spikeloom.losses import loss_json, loss_table, normalisation_table, tried_json
 from spikeloom.structure import Subject, open_image, open_model, show_structure
 from spikeloom.table import Table
 from spikeloom.terminal import console, number, share, status
@@ -64,8 +64,8 @@ class Study:
         Their name, how they were scaled (``--input``), and that in words.
     diagnosis : Diagnosis
         What each layer did.
-    order : InputOrder or None
-        What other orders of the input give.
+    tried : InputTried
+        What other orders and normalisations of the input give.
     trials : tuple of Trial
         Other conversions that were tried, the one that is inspected first; empty if none was.
     """
@@ -74,7 +74,7 @@ class Study:
     scale: str
     told: str
     diagnosis: Diagnosis
-    order: InputOrder | None = None
+    tried: InputTried
     trials: tuple[Trial, ...] = ()
 
 
@@ -136,24 +136,22 @@ def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str]
         scaling=Scaling(how=chosen, pixels=data.pixels),
         progress=say,
     )
-    say("trying other orders of the input")
-    order = check_input_order(spiking.network, data, chosen, asked)
+    say("trying other orders and normalisations of the input")
+    tried = try_inputs(spiking.network, data, chosen, asked, diagnosis.input_scale.choice)
     return Study(
         data=data.name,
         scale=chosen,
         told=scale_text(data, chosen, asked),
         diagnosis=diagnosis,
-        order=order,
-        trials=_trials(subject, diagnosis, order, given),
+        tried=tried,
+        trials=_trials(subject, diagnosis, tried, given),
     )
 
 
-def _trials(
-    subject: Subject, diagnosis: Diagnosis, order: InputOrder | None, given: Dataset
-) -> tuple[Trial, ...]:
+def _trials(subject: Subject, diagnosis: Diagnosis, tried: InputTried, given: Dataset) -> tuple[Trial, ...]:
     """Try options that may help a model, unless its input or a layer is wrong, which no option mends."""
     converter, attribution = subject.converter, diagnosis.attribution
-    elsewhere = diagnosis.input_scale.better or (order is not None and order.better)
+    elsewhere = diagnosis.input_scale.better or tried.better
     if converter is None or attribution is None or elsewhere:
         return ()
     ways = settings(converter.asked.setting, attribution, converter.spec, converter.available)
@@ -175,7 +173,7 @@ def _emulator(subject: Subject) -> Emulate | None:
 def _findings(subject: Subject, study: Study | None) -> list[Finding]:
     found = []
     if study is not None:
-        losses = find_losses(subject.spiking, study.diagnosis, study.order, study.trials)
+        losses = find_losses(subject.spiking, study.diagnosis, study.tried, study.trials)
         found = find(study.diagnosis, losses)
     if subject.chip is None:
         return found
@@ -193,6 +191,8 @@ def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) ->
         console.print(sums_table(diagnosis))
         if diagnosis.attribution is not None:
             console.print(loss_table(diagnosis.attribution))
+        if study.tried.normalisation is not None:
+            console.print(normalisation_table(study.tried.normalisation))
         console.print(f"Input: {study.told}")
         work = share(subject.spiking.host_share)
         console.print(f"{_accuracies(diagnosis)} ({work} of the multiply-adds on the host)")
@@ -294,7 +294,8 @@ def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding])
         "image_output": _difference(diagnosis.image_output),
         "layers": [_layer(layer) for layer in diagnosis.layers],
         "input_scale": _input_scale(diagnosis.input_scale),
-        "input_order": order_json(study.order),
+        "input_order": tried_json(study.tried.order),
+        "input_normalisation": tried_json(study.tried.normalisation),
         "attribution": loss_json(diagnosis.attribution, study.trials),
         "violations": None if chip is None else _violations(subject),
         "errors": diagnosis.errors,

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from mapping.diagnosis.attribution import Attribution
-from mapping.diagnosis.input_order import InputOrder
+from mapping.diagnosis.input_order import InputOrder, OrderCandidate
+from mapping.diagnosis.normalisation import InputNormalisation, TriedNormalisation
 from mapping.diagnosis.options import Trial
 from spikeloom.table import Table
 from spikeloom.terminal import share
 
-__all__ = ["loss_json", "loss_table", "order_json"]
+__all__ = ["loss_json", "loss_table", "normalisation_table", "tried_json"]
 
 
 def loss_table(attribution: Attribution) -> Table:
@@ -34,15 +35,28 @@ def loss_table(attribution: Attribution) -> Table:
     )
 
 
-def order_json(order: InputOrder | None) -> dict[str, Any] | None:
-    """Return what other orders of the input give."""
-    if order is None:
+def normalisation_table(tried: InputNormalisation) -> Table:
+    """Return the float network's accuracy with its input normalised in common ways."""
+    rows = [[candidate.input, share(candidate.accuracy), candidate.name] for candidate in tried.candidates]
+    return Table(
+        title=f"float network on {tried.samples} samples, {share(tried.accuracy)} as they are",
+        columns=["--input", "accuracy", "which is that of"],
+        rows=rows,
+        text=["which is that of"],
+    )
+
+
+def tried_json(tried: InputOrder | InputNormalisation | None) -> dict[str, Any] | None:
+    """Return what other orders, or normalisations, of the input give."""
+    if tried is None:
         return None
+    better = tried.better.input if isinstance(tried.better, TriedNormalisation) else None
+    better = tried.better.name if isinstance(tried.better, OrderCandidate) else better
     return {
-        "samples": order.samples,
-        "accuracy": order.accuracy,
-        "better": None if order.better is None else order.better.name,
-        "candidates": [asdict(candidate) for candidate in order.candidates],
+        "samples": tried.samples,
+        "accuracy": tried.accuracy,
+        "better": better,
+        "candidates": [asdict(candidate) for candidate in tried.candidates],
     }
 
 

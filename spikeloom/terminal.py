@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mapping.report.machine import Report
+from mapping.report.result import Report
 from mapping.report.text import ROWS, host_line, notes, number, quantity, share
 from mapping.targets.files import Target
 from spikeloom.table import Table

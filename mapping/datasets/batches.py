@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples in memory: arrays, tensors of PyTorch, and whatever gives batches of them, as its `DataLoader`."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from mapping.errors import MappingError
 __all__ = ["array_of", "as_data", "gather"]
 
 Array = NDArray[Any]
+
+_LABELS = re.compile(r"label|target|class|^y$", re.IGNORECASE)
 
 MAX_BYTES = 8 * 2**30
 """Most that is gathered: a loader may never end."""
@@ -67,8 +70,10 @@ def gather(source: object, samples: int | None = None) -> tuple[Array, Array | N
     Parameters
     ----------
     source : array, (x, y), or iterable of batches
-        A batch is an array of samples or a pair (x, y), each an array or a tensor. Samples of all batches
-        have one shape.
+        A batch is an array of samples or a pair (x, y), each an array or a tensor; or a mapping with one
+        array of samples, which has more than one axis, and at most one of labels, which is called so
+        (label, target, class or y).
+        Samples of all batches have one shape.
     samples : int, optional
         Stop when there are so many; by default take all.
 
@@ -112,9 +117,12 @@ def _batches(source: Any) -> Iterable[object]:
         return (source,)
     if isinstance(source, Iterable) and not isinstance(source, str | bytes | dict):
         return source
+    way_out = ""
+    if hasattr(source, "__getitem__") and not isinstance(source, str | bytes | dict):
+        way_out = "; hand over torch.utils.data.DataLoader(dataset, batch_size=100)"
     raise MappingError(
         "Data must be an array of samples, a pair (x, y), or give batches of them as a DataLoader does, not "
-        f"{_name(source)}."
+        f"{_name(source)}{way_out}."
     )
 
 
@@ -126,12 +134,27 @@ def _plain(pair: tuple[Any, ...]) -> bool:
 def _pair(batch: Any) -> tuple[Array, Array | None]:
     if hasattr(batch, "shape"):
         return array_of(batch), None
+    if isinstance(batch, Mapping):
+        return _named(batch)
     if not isinstance(batch, tuple | list) or len(batch) not in (1, 2):
         raise ValueError(
             f"it must be an array of samples or a pair (x, y), not {_name(batch)}"
             + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
         )
     return array_of(batch[0]), array_of(batch[1]) if len(batch) == 2 else None
+
+
+def _named(batch: Mapping[Any, Any]) -> tuple[Array, Array | None]:
+    """Return samples and labels of a batch that names its parts, where only one of each is possible."""
+    parts = {name: array_of(part) for name, part in batch.items() if hasattr(part, "shape")}
+    xs = {name: part for name, part in parts.items() if part.ndim > 1}
+    ys = {name: part for name, part in parts.items() if _LABELS.search(str(name)) and part.ndim == 1}
+    if len(xs) != 1 or len(ys) > 1:
+        raise ValueError(
+            f"which of {', '.join(map(repr, batch)) or 'no parts'} are the samples, and which the labels, is "
+            "not clear; hand over pairs, for example ((b['image'], b['label']) for b in loader)"
+        )
+    return next(iter(xs.values())), next(iter(ys.values()), None)
 
 
 def _require_alike(x: Array, y: Array | None, xs: list[Array], ys: list[Array | None]) -> None:

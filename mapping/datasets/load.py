@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from mapping.datasets.events import (
     three_sigma,
 )
 from mapping.datasets.idx import load_idx_pair
+from mapping.datasets.normalisation import candidates, most_right, name_of, room_to_improve
 from mapping.datasets.npz import read_arrays
-from mapping.datasets.scale import check_scale, mean_and_deviation
+from mapping.datasets.scale import check_scale, normalised
 from mapping.errors import MappingError
-from mapping.model.evaluate import infer
+from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "correct",
     "largest",
     "load_data",
+    "named_rightly",
     "scale_text",
     "scaled",
 ]
@@ -187,7 +190,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
         divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
         ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
-        of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference.
+        of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference; a common
+        normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
     network : Network
         The network to evaluate, in float64. Where it has a single output, a value and no class, labels are
         dropped.
@@ -214,6 +218,9 @@ def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
         return f"{how} (values, no bytes of pixels: taken as they are)"
     if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
         return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
+    if how not in {"raw", "unit"} and data.pixels and asked in {None, "auto"}:
+        why = f"chosen: clearly more accurate than raw and unit on the first {AUTO_SAMPLES} samples"
+        return f"{how} ({why}; {name_of(how)})"
     return how
 
 
@@ -227,16 +234,29 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
     unit = data.x / 255.0 if data.pixels else data.x
     if how == "unit":
         return unit
-    mean, deviation = mean_and_deviation(how)
-    return (unit - mean) / deviation
+    return normalised(unit, how)
 
 
 def _best_scale(data: Dataset, network: Network) -> str:
     if data.y is None or not data.pixels:
         return "unit"
     sample = data.first(AUTO_SAMPLES)
-    raw, unit = (accuracy(infer(network, _scale(sample, how)), sample.y) or 0.0 for how in ("raw", "unit"))
-    return "raw" if raw > unit else "unit"
+    y = cast("NDArray[np.int64]", sample.y)
+    raw, unit = (largest(infer(network, _scale(sample, how))) == y for how in ("raw", "unit"))
+    before = raw if raw.sum() > unit.sum() else unit
+    tried = (
+        (candidate, named_rightly(network, _scale(sample, candidate.how), y))
+        for candidate in candidates(sample.x, sample.x.shape[1:], pixels=True)[2:]
+        if room_to_improve(before)
+    )
+    better = most_right(before, tried, y)
+    return better.how if better else "raw" if before is raw else "unit"
+
+
+def named_rightly(network: Network, x: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return of which samples the network's largest output in float32 is the label."""
+    outputs = run_single(network, x, [network.output])[network.output]
+    return np.asarray(largest(np.asarray(outputs, np.float64)) == y)
 
 
 def _check_labels(data: Dataset, outputs: int) -> None:

@@ -23,9 +23,10 @@ TABLE_KINDS = frozenset({"metadata", "placed-table"})
 
 def find(diagnosis: Diagnosis, losses: Sequence[Finding] = ()) -> list[Finding]:
     """Return what a diagnosis shows, with what is lost: differences first, then warnings, then notes."""
+    normalised = any(finding.kind == "input-normalisation" for finding in losses)  # the better proposal
     found = [
         *_differences(diagnosis),
-        *_input_scale(diagnosis.input_scale),
+        *(() if normalised else _input_scale(diagnosis.input_scale)),
         *_layers(diagnosis),
         *_precision(diagnosis),
         *losses,

@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the elements of samples have the order that a network was trained for: try others and compare."""
+"""Whether samples have the order and polarity that a network was trained for: try others and compare."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.datasets.load import Dataset, largest, scaled
-from mapping.model.evaluate import run_single
+from mapping.datasets.load import Dataset, named_rightly, scaled
+from mapping.datasets.normalisation import bounds, candidates, clearly_better, with_chance
 from mapping.model.network import Network
 
 __all__ = ["InputOrder", "OrderCandidate", "check_input_order"]
 
 SAMPLES = 256
 """Samples that are tried."""
-
-_FEWEST = 5
-_DEVIATIONS = 3.0
 
 Values = NDArray[np.float64]
 
@@ -66,28 +62,36 @@ def check_input_order(
     """
     shape = network.shapes[network.input]
     sample = data.first(SAMPLES)
-    orders = list(_orders(sample.shaped(shape).x[:1], sample, shape))
-    if data.events or not orders:
-        return None
-    own = _right(network, sample, (how,))
+    own = None if data.events else _right(network, sample, (how,))
     if own is None:
         return None
-    ways = ("raw", "unit") if data.pixels and asked in {None, "auto"} else (how,)
-    candidates, better, most = [], None, 0.0
-    for name, expression, reorder in orders:
+    ways = _ways(sample.shaped(shape), how, asked, hopeless=own.mean() < _enough(sample))
+    found, better, most = [], None, _enough(sample)
+    for name, expression, reorder in _orders(sample.shaped(shape).x[:1], sample, shape):
         values = np.ascontiguousarray(reorder(sample.shaped(shape).x))
         right = _right(network, replace(sample, x=values), ways)
         if right is None:
             continue
-        found = OrderCandidate(name=name, expression=expression, accuracy=float(right.mean()))
-        candidates.append(found)
-        gained, lost = int((right & ~own).sum()), int((own & ~right).sum())
-        clear = gained - lost >= max(_FEWEST, _DEVIATIONS * math.sqrt(gained + lost))
-        if clear and found.accuracy > most:
-            better, most = found, found.accuracy
+        order = OrderCandidate(name=name, expression=expression, accuracy=float(right.mean()))
+        found.append(order)
+        if clearly_better(own, right) and order.accuracy >= most:
+            better, most = order, order.accuracy
     return InputOrder(
-        samples=len(sample.x), accuracy=float(own.mean()), candidates=tuple(candidates), better=better
+        samples=len(sample.x), accuracy=float(own.mean()), candidates=tuple(found), better=better
     )
+
+
+def _enough(data: Dataset) -> float:
+    """Return the accuracy from which on a network knows something."""
+    return 0.0 if data.y is None else with_chance(data.y)
+
+
+def _ways(data: Dataset, how: str, asked: str | None, *, hopeless: bool) -> list[str]:
+    """Return how samples in another order are scaled: nobody chose, so the best of several ways counts."""
+    if not data.pixels or asked not in {None, "auto"}:
+        return [how]
+    more = candidates(data.x, data.x.shape[1:], pixels=True) if hopeless else []
+    return list(dict.fromkeys(["raw", "unit", how, *(candidate.how for candidate in more)]))
 
 
 def _right(network: Network, data: Dataset, ways: Sequence[str]) -> NDArray[np.bool_] | None:
@@ -97,8 +101,7 @@ def _right(network: Network, data: Dataset, ways: Sequence[str]) -> NDArray[np.b
         given = scaled(data, how, network)[0]
         if given.y is None:
             return None
-        outputs = run_single(network, given.x, [network.output])[network.output]
-        found.append(np.asarray(largest(np.asarray(outputs, np.float64)) == given.y))
+        found.append(named_rightly(network, given.x, given.y))
     return max(found, key=lambda right: int(right.sum()))
 
 
@@ -106,7 +109,11 @@ def _orders(
     one: Values, data: Dataset, shape: tuple[int, ...]
 ) -> Iterator[tuple[str, str, Callable[[Values], Values]]]:
     """Yield name, expression and function of other orders of samples in the shape of the network."""
-    if len(shape) != 3 or one.shape[1:] != shape:
+    if one.shape[1:] != shape:
+        return
+    ends = 255.0 if data.pixels else sum(bounds(data.x))
+    yield "inverted", f"{ends:.6g} - x", lambda x: ends - x
+    if len(shape) != 3:
         return
     base = _base(data, shape)
     last = not 1 < shape[0] <= 4 and 1 < shape[2] <= 4

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.events import THREE_SIGMA
+from mapping.datasets.scale import mean_and_deviation
 from mapping.model.evaluate import run, run_single
 from mapping.spiking.network import SpikingNetwork
 
@@ -47,8 +48,8 @@ class Scaling:
         ('0,16', '0.5,0.125')
         """
         if self.how not in {"raw", "unit"}:
-            mean, deviation = map(float, self.how.split(","))
-            return f"{mean:.12g},{deviation / factor:.12g}"
+            means, deviations = mean_and_deviation(self.how)
+            return ",".join(f"{v:.12g}" for v in (*means, *(deviation / factor for deviation in deviations)))
         if self.pixels and self.how == "unit" and factor == 255.0:
             return "raw"
         factor = 255 * factor if self.pixels and self.how == "raw" else factor

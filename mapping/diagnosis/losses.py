@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, Loss, Part
 from mapping.diagnosis.finding import NOTE, WARNING, Finding, percent
-from mapping.diagnosis.input_order import InputOrder
+from mapping.diagnosis.input_tried import CHANCE, ENOUGH, InputTried, hopeless_text, input_findings
 from mapping.diagnosis.layers import Diagnosis
 from mapping.diagnosis.options import Trial
 from mapping.spiking.network import INPUT, SpikingNetwork
@@ -15,15 +15,9 @@ __all__ = ["find_losses"]
 _AGREES = 0.95
 """Agreement below which a loss is a warning."""
 
-_ORDERS = {
-    "channels-reversed": "their channels in reverse (RGB for BGR)",
-    "other-layout": "their values taken from the other layout (NHWC for NCHW, or the reverse)",
-    "rows-and-columns": "rows and columns exchanged",
-}
-
 
 def find_losses(
-    spiking: SpikingNetwork, diagnosis: Diagnosis, order: InputOrder | None, trials: Sequence[Trial]
+    spiking: SpikingNetwork, diagnosis: Diagnosis, tried: InputTried, trials: Sequence[Trial]
 ) -> list[Finding]:
     """Return what input, float network and conversion lose, as far as it can be told.
 
@@ -33,12 +27,12 @@ def find_losses(
         The converted network.
     diagnosis : Diagnosis
         What it did on the data.
-    order : InputOrder or None
-        Other orders of the input, if they were tried.
+    tried : InputTried
+        Other orders and normalisations of the input.
     trials : sequence of Trial
         Other conversions, the one that was diagnosed first; none if no option was tried.
     """
-    found = [*_order(order), *_float_network(diagnosis, order)]
+    found = [*input_findings(tried), *_float_network(diagnosis, tried)]
     attribution = diagnosis.attribution
     if attribution is not None:
         found += [*_unlabelled(diagnosis), *_scale(attribution), *_loss(spiking, attribution)]
@@ -46,38 +40,15 @@ def find_losses(
     return found
 
 
-def _order(order: InputOrder | None) -> Iterator[Finding]:
-    if order is None or order.better is None:
-        return
-    better = order.better
-    text = (
-        f"The data seem to have another order than the network reads: on the first {order.samples} samples "
-        f"the float network's accuracy is {percent(order.accuracy)} as they are, and "
-        f"{percent(better.accuracy)} with {_ORDERS[better.name]}; store {better.expression} as x."
-    )
-    yield Finding(level=WARNING, kind="input-order", text=text, layer=INPUT)
-
-
-def _float_network(diagnosis: Diagnosis, order: InputOrder | None) -> Iterator[Finding]:
+def _float_network(diagnosis: Diagnosis, tried: InputTried) -> Iterator[Finding]:
     commonest, accuracy = diagnosis.commonest, diagnosis.ann_accuracy
-    mended = diagnosis.input_scale.better is not None or (order is not None and order.better is not None)
-    if commonest is None or accuracy is None or mended or accuracy > commonest + _CHANCE:
+    mended = (diagnosis.input_scale.better or tried.better) is not None
+    if commonest is None or accuracy is None or mended or accuracy > commonest + CHANCE:
         return
-    if diagnosis.samples < _ENOUGH:
+    if diagnosis.samples < ENOUGH:
         return
-    text = (
-        f"The float network itself has an accuracy of {percent(accuracy)}, and always naming the commonest "
-        f"label has {percent(commonest)}: the loss lies before the conversion; compare data, labels and "
-        "weights with those of the training."
-    )
+    text = hopeless_text(accuracy, commonest)
     yield Finding(level=WARNING, kind="float-network", text=text)
-
-
-_CHANCE = 0.05
-"""What a network must be better than the commonest label by."""
-
-_ENOUGH = 20
-"""Samples below which an accuracy says too little."""
 
 
 def _unlabelled(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: what a model costs on a target, as data and JSON.
+"""What a model costs on a target: the parts of its report.
 
 Counts and cycles are verified (the emulator equals the hardware); joules are modelled (counts times a table).
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import Dataset, scaled
+from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.given import calibration_of, model_and_data
@@ -38,6 +37,7 @@ from mapping.report.keys import (
 )
 from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
+from mapping.report.result import Report
 from mapping.report.timeline import timeline_of
 from mapping.spiking.network import SpikingNetwork
 from mapping.stages import stage
@@ -45,79 +45,7 @@ from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches, chosen_patches
 
-__all__ = ["SCHEMA", "Report", "estimate", "report_machine"]
-
-SCHEMA = "spikeloom.report/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """One model on one or more targets, in command order.
-
-    Parameters
-    ----------
-    model, data : str
-        As given.
-    input : str
-        How pixels of the data were scaled: ``raw``, ``unit`` or ``MEAN,STD``.
-    seed : int
-        Seed of the placer.
-    targets : sequence of mapping
-        One mapping with `TARGET_KEYS` per target; means per inference.
-    float32 : SingleDifferences
-        How the float network differs from these figures where it is evaluated in float32.
-    verification : mapping, optional
-        What was compared with the hardware, and on which simulator.
-    exploration : sequence of mapping, optional
-        Bits and digits against each other, see `mapping.report.exploration.explore`.
-    """
-
-    model: str
-    data: str
-    input: str
-    seed: int
-    targets: Sequence[Mapping[str, Any]]
-    float32: SingleDifferences
-    verification: Mapping[str, Any] | None = None
-    exploration: Sequence[Mapping[str, Any]] | None = None
-    version: str = field(default_factory=lambda: version("spikeloom"))
-
-    @property
-    def accepted(self) -> list[Mapping[str, Any]]:
-        """The targets that take the model."""
-        return [target for target in self.targets if target["refusal"] is None]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data."""
-        head = {
-            "schema": SCHEMA,
-            "model": self.model,
-            "data": self.data,
-            "input": self.input,
-            "seed": self.seed,
-            "version": self.version,
-            "float32": asdict(self.float32),
-        }
-        verification = None if self.verification is None else dict(self.verification)
-        explored = None if self.exploration is None else [dict(row) for row in self.exploration]
-        targets = [dict(target) for target in self.targets]
-        return {**head, "verification": verification, "targets": targets, "exploration": explored}
-
-    def to_json(self) -> str:
-        """Return the report as JSON text; the same report gives the same text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
-
-    def to_html(self) -> str:
-        """Return the report as one HTML page that needs nothing else; see `mapping.report.page`."""
-        from mapping.report.page import render
-
-        return render(self.to_dict())
-
-    def _repr_html_(self) -> str:
-        """Return the page in a frame, as notebooks show it."""
-        from mapping.report.page import framed
-
-        return framed(self.to_html())
+__all__ = ["estimate", "report_machine"]
 
 
 def report_machine(
@@ -284,7 +212,8 @@ def estimate(
     chooser = chosen_patches(patches, [target.kind for target in loaded])
     network, given = model_and_data(model, data)
     samples = calibration_of(calibration, data if isinstance(data, str) else given, seed)
-    given, chosen = scaled(given, how, network)
+    source = given
+    given, chosen = scaled(source, how, network)
     samples, _ = scaled(samples, chosen, network)
     run = _Estimation(
         network=network,
@@ -300,8 +229,15 @@ def estimate(
         say=progress or (lambda _: None),
     )
     parts = run.parts(loaded)
+    accuracy = next(part["ann_accuracy"] for part in parts if part["refusal"] is None)
     return Report(
-        model=network.name, data=given.name, input=chosen, seed=seed, targets=parts, float32=run.single
+        model=network.name,
+        data=given.name,
+        input=chosen,
+        seed=seed,
+        targets=parts,
+        float32=run.single,
+        doubt=doubt_of(network, source, chosen, how, accuracy),
     )
 
 

@@ -135,7 +135,7 @@ ROWS = tuple(
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
-    """Return what is to be said below the table of a report, a line each: refusals, rounding, energy."""
+    """Return what is said below the table of a report: doubt, refusals, rounding, energy."""
     single, targets = report["float32"], report["targets"]
     samples = next((target["samples"] for target in targets if target["refusal"] is None), None)
     float32 = (
@@ -145,6 +145,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     )
     refused = [target for target in targets if target["refusal"] is not None]
     return [
+        *([report["doubt"]] if report.get("doubt") else []),
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),

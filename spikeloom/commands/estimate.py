@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mapping.datasets.load import Dataset
-    from mapping.report.machine import Report
+    from mapping.report.result import Report
 
 __all__ = ["app", "estimate"]
 

@@ -37,7 +37,7 @@ def render(report: Mapping[str, Any]) -> str:
     Parameters
     ----------
     report : mapping
-        As `mapping.report.machine.Report.to_dict` gives it; ``exploration`` may be there or not.
+        As `mapping.report.result.Report.to_dict` gives it; ``exploration`` may be there or not.
     """
     figures = Figures(report=report)
     page = _ENVIRONMENT.get_template("page.html").render(

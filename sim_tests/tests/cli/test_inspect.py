@@ -49,6 +49,7 @@ KEYS = {
     "layers",
     "input_scale",
     "input_order",
+    "input_normalisation",
     "attribution",
     "violations",
     "errors",

@@ -12,6 +12,7 @@ from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.diagnosis import attribution as module
 from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, attribute, loss_of
 from mapping.diagnosis.finding import WARNING
+from mapping.diagnosis.input_tried import InputTried
 from mapping.diagnosis.layers import diagnose
 from mapping.diagnosis.losses import find_losses
 from mapping.diagnosis.options import Setting, settings, try_options
@@ -154,7 +155,7 @@ def test_layer_of_a_wrong_scale_is_named(
         assert part is not None
         assert (part.layer, diagnosis.attribution.worst.layer) == (layer.name, layer.name)
         assert part.factor == pytest.approx(factor, rel=0.15)
-        (named,) = [f for f in find_losses(wrong, diagnosis, None, ()) if f.kind == "layer-scale"]
+        (named,) = [f for f in find_losses(wrong, diagnosis, InputTried(), ()) if f.kind == "layer-scale"]
         assert (named.level, named.layer) == (WARNING, layer.name)
         assert named.text == (
             f"Layer {layer.name!r} has the wrong scale: its values are {part.factor:.3g} times those of the "

@@ -16,6 +16,16 @@ X, Y = np.arange(24.0).reshape(6, 4), np.array([0, 1, 2, 0, 1, 2])
 LOADER = [(X[:4], Y[:4]), (X[4:], Y[4:])]
 
 
+class _Samples:
+    """Samples by number, as a `Dataset` of PyTorch has them; nothing iterates over it."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> object:
+        return X[index], Y[index]
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -23,9 +33,11 @@ LOADER = [(X[:4], Y[:4]), (X[4:], Y[4:])]
         LOADER,
         [[X, Y]],
         iter(LOADER),
+        [{"image": X[:4], "label": Y[:4]}, {"label": Y[4:], "image": X[4:]}],
+        [{"pixel_values": X, "id": ["a"] * 6, "weight": np.ones(6), "labels": Y}],
         [(FakeTensor(X[:4]), FakeTensor(Y[:4])), (FakeTensor(X[4:]), FakeTensor(Y[4:]))],
     ],
-    ids=["pair", "batches", "lists", "iterator", "tensors"],
+    ids=["pair", "batches", "lists", "iterator", "names", "names and more", "tensors"],
 )
 def test_samples_and_labels_are_those_given(source: object) -> None:
     data = as_data(source)
@@ -33,7 +45,7 @@ def test_samples_and_labels_are_those_given(source: object) -> None:
     assert (data.x.tolist(), data.y.tolist(), data.pixels) == (X.tolist(), Y.tolist(), False)
 
 
-@pytest.mark.parametrize("source", [X, [X], [X[:2], X[2:]], [(X,)], FakeTensor(X)])
+@pytest.mark.parametrize("source", [X, [X], [X[:2], X[2:]], [(X,)], [{"x": X, "id": Y}], FakeTensor(X)])
 def test_samples_may_have_no_labels(source: object) -> None:
     x, y = gather(source)
     assert np.array_equal(x, X)
@@ -91,8 +103,27 @@ def test_an_endless_loader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             ),
         ),
         (
-            [{"x": X}],
-            "Batch 0 of list is unusable: it must be an array of samples or a pair (x, y), not dict.",
+            [{"left": X, "right": X}],
+            (
+                "Batch 0 of list is unusable: which of 'left', 'right' are the samples, and which the "
+                "labels, is not clear; hand over pairs, for example ((b['image'], b['label']) for b in "
+                "loader)."
+            ),
+        ),
+        (
+            [{"x": X, "label": Y, "class": Y}],
+            (
+                "Batch 0 of list is unusable: which of 'x', 'label', 'class' are the samples, and which "
+                "the labels, is not clear; hand over pairs, for example ((b['image'], b['label']) for b in "
+                "loader)."
+            ),
+        ),
+        (
+            _Samples(),
+            (
+                "Data must be an array of samples, a pair (x, y), or give batches of them as a DataLoader "
+                "does, not _Samples; hand over torch.utils.data.DataLoader(dataset, batch_size=100)."
+            ),
         ),
         (
             [(X, Y, Y)],

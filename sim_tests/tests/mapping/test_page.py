@@ -13,9 +13,9 @@ import pytest
 
 import spikeloom
 from mapping.datasets.load import Dataset
-from mapping.report.machine import Report
 from mapping.report.page import framed, render
 from mapping.report.page.figures import pointer, resolve
+from mapping.report.result import Report
 from mapping.report.text import notes
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees.pages import Figure, Page, differs, find, read_page

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What other orders and normalisations of the input give, and what that says, in sentences."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mapping.datasets.load import Dataset
+from mapping.diagnosis.finding import WARNING, Finding, percent
+from mapping.diagnosis.input_order import InputOrder, OrderCandidate, check_input_order
+from mapping.diagnosis.normalisation import InputNormalisation, TriedNormalisation, check_normalisation
+from mapping.model.network import Network
+from mapping.spiking.network import INPUT
+
+__all__ = ["CHANCE", "ENOUGH", "InputTried", "doubt_of", "hopeless_text", "input_findings", "try_inputs"]
+
+_ORDERS = {
+    "channels-reversed": "their channels in reverse (RGB for BGR)",
+    "other-layout": "their values taken from the other layout (NHWC for NCHW, or the reverse)",
+    "rows-and-columns": "rows and columns exchanged",
+    "inverted": "black and white exchanged",
+}
+
+
+CHANCE = 0.05
+"""What a network must be better than the commonest label by."""
+
+ENOUGH = 20
+"""Samples below which an accuracy says too little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTried:
+    """Other orders and normalisations of the input; None where they were not tried."""
+
+    order: InputOrder | None = None
+    normalisation: InputNormalisation | None = None
+
+    @property
+    def better(self) -> OrderCandidate | TriedNormalisation | None:
+        """What is clearly better than the data as they are; the more accurate one if both are."""
+        found = [part.better for part in (self.normalisation, self.order) if part and part.better]
+        return max(found, key=lambda candidate: candidate.accuracy, default=None)
+
+
+def try_inputs(
+    network: Network, data: Dataset, how: str, asked: str | None = None, known: str | None = None
+) -> InputTried:
+    """Evaluate a float network with its input in other orders and normalised in other ways.
+
+    Parameters are those of `check_input_order` and `check_normalisation`.
+    """
+    return InputTried(
+        order=check_input_order(network, data, how, asked),
+        normalisation=check_normalisation(network, data, how, known),
+    )
+
+
+def doubt_of(
+    network: Network, data: Dataset, how: str, asked: str | None, accuracy: float | None
+) -> str | None:
+    """Return what makes one doubt that the input is that of the training, in a sentence.
+
+    Parameters
+    ----------
+    network, data, how, asked
+        As of `try_inputs`.
+    accuracy : float or None
+        The float network's, of all samples.
+
+    Returns
+    -------
+    str or None
+        None without labels, and where nothing is doubtful. Other orders are tried only if the network is
+        hardly better than always naming the commonest label; normalisations also where nobody has yet.
+    """
+    if data.y is None or accuracy is None or len(data.y) < ENOUGH:
+        return None
+    commonest = float(np.unique(data.y, return_counts=True)[1].max()) / len(data.y)
+    hopeless = accuracy <= commonest + CHANCE
+    if not hopeless:
+        tried_already = data.pixels and asked in {None, "auto"}
+        tried = InputTried(normalisation=None if tried_already else check_normalisation(network, data, how))
+        return next((finding.text for finding in input_findings(tried)), None)
+    found = next(input_findings(try_inputs(network, data, how, asked)), None)
+    return found.text if found else hopeless_text(accuracy, commonest)
+
+
+def hopeless_text(accuracy: float, commonest: float) -> str:
+    """Return that a float network knows nothing, and that nothing tried mends that."""
+    return (
+        f"The float network itself has an accuracy of {percent(accuracy)}, and always naming the commonest "
+        f"label has {percent(commonest)}: the loss lies before the conversion; compare data, labels and "
+        "weights with those of the training."
+    )
+
+
+def input_findings(tried: InputTried) -> Iterator[Finding]:
+    """Yield what would make the float network clearly more accurate, if anything does."""
+    order, normalisation, better = tried.order, tried.normalisation, tried.better
+    if order is not None and isinstance(better, OrderCandidate):
+        text = (
+            f"The data seem to have another order than the network reads: on the first {order.samples} "
+            f"samples the float network's accuracy is {percent(order.accuracy)} as they are, and "
+            f"{percent(better.accuracy)} with {_ORDERS[better.name]}; store {better.expression} as x."
+        )
+        yield Finding(level=WARNING, kind="input-order", text=text, layer=INPUT)
+    if normalisation is not None and isinstance(better, TriedNormalisation):
+        text = (
+            "The data seem to be normalised in another way than those of the training: on the first "
+            f"{normalisation.samples} samples the float network's accuracy is "
+            f"{percent(normalisation.accuracy)} as they are, and {percent(better.accuracy)} as "
+            f"{better.name}; try --input {better.input}, or the constants of the training."
+        )
+        yield Finding(level=WARNING, kind="input-normalisation", text=text, layer=INPUT)

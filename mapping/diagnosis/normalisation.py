@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether data are normalised as a network was trained: try the common ways and compare."""
+
+from dataclasses import dataclass
+
+from mapping.datasets.load import Dataset, named_rightly, scaled
+from mapping.datasets.normalisation import candidates, clearly_better, most_right, room_to_improve
+from mapping.model.network import Network
+
+__all__ = ["InputNormalisation", "TriedNormalisation", "check_normalisation"]
+
+SAMPLES = 256
+"""Samples that are tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedNormalisation:
+    """A normalisation: its name, the value of ``--input`` that gives it, and the float network's accuracy."""
+
+    name: str
+    input: str
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputNormalisation:
+    """The accuracy of the data as they are, all candidates, and the one that is clearly better if one is."""
+
+    samples: int
+    accuracy: float
+    candidates: tuple[TriedNormalisation, ...]
+    better: TriedNormalisation | None
+
+
+def check_normalisation(
+    network: Network, data: Dataset, how: str, known: str | None = None
+) -> InputNormalisation | None:
+    """Evaluate a float network on the first samples, normalised in other ways.
+
+    Parameters
+    ----------
+    network : Network
+        The float network; it is evaluated in float32.
+    data : Dataset
+        Samples as they were loaded.
+    how : str
+        How they are scaled, as `mapping.datasets.load.scaled` chose it.
+    known : str, optional
+        A scale that is proposed already: only what is clearly better than that as well is proposed.
+
+    Returns
+    -------
+    InputNormalisation or None
+        None without labels or classes, for events, and where so many samples are right that nothing could
+        be clearly better.
+    """
+    sample = data.first(SAMPLES)
+    given = scaled(sample, how, network)[0]
+    if given.y is None or data.events:
+        return None
+    own = named_rightly(network, given.x, given.y)
+    if not room_to_improve(own):
+        return None
+    shape = network.shapes[network.input]
+    tried = [
+        (candidate, named_rightly(network, scaled(sample, candidate.how, network)[0].x, given.y))
+        for candidate in candidates(sample.shaped(shape).x, shape, pixels=sample.pixels)
+    ]
+    found = most_right(own, tried, given.y)
+    rights = {candidate.how: right for candidate, right in tried}
+    if found is not None and known is not None:
+        before = named_rightly(network, scaled(sample, known, network)[0].x, given.y)
+        found = found if clearly_better(before, rights[found.how]) else None
+    told = {
+        candidate.how: TriedNormalisation(
+            name=candidate.name, input=candidate.how, accuracy=float(right.mean())
+        )
+        for candidate, right in tried
+    }
+    return InputNormalisation(
+        samples=len(sample.x),
+        accuracy=float(own.mean()),
+        candidates=tuple(told.values()),
+        better=None if found is None else told[found.how],
+    )

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Common normalisations of the input: found where they were planted, and not found where nothing is wrong."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mapping.datasets.load import Dataset, named_rightly, scale_text, scaled
+from mapping.datasets.normalisation import PUBLISHED, candidates, clearly_better, most_right, name_of
+from mapping.datasets.scale import mean_and_deviation, normalised
+from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
+from mapping.diagnosis.normalisation import check_normalisation
+from mapping.errors import MappingError
+from mapping.model.network import Network
+from sim_tests.generators.trained_networks import bars, trained
+
+IMAGENET = "0.485,0.456,0.406,0.229,0.224,0.225"
+PLANTED = ("0.1307,0.3081", "0.5,0.5", IMAGENET)
+
+
+def network(how: str) -> Network:
+    """Train on bars that are normalised in a way, with functions that saturate: the scale matters."""
+    x, y = bars(1500)
+    b, output = trained(normalised(x / 255, how), y, function="Tanh")
+    return b.network(output)
+
+
+@pytest.fixture(scope="module", params=PLANTED)
+def planted(request: pytest.FixtureRequest) -> tuple[str, Network]:
+    """A way to normalise, and a network trained so."""
+    return request.param, network(request.param)
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> Network:
+    return network(IMAGENET)
+
+
+def unseen(n: int = 400) -> Dataset:
+    """Bars that no training saw."""
+    x, y = bars(n, seed=1)
+    return Dataset(name="bars", x=x.astype(np.float64), y=y, pixels=True)
+
+
+def accuracy(net: Network, data: Dataset, how: str) -> float:
+    given, _ = scaled(data, how, net)
+    assert given.y is not None
+    return float(named_rightly(net, given.x, given.y).mean())
+
+
+def test_auto_is_as_accurate_as_the_constants_of_the_training(planted: tuple[str, Network]) -> None:
+    how, net = planted
+    data = unseen()
+    _, chosen = scaled(data, "auto", net)
+    own, others = accuracy(net, data, how), [accuracy(net, data, name) for name in ("raw", "unit")]
+    assert own > max(others) + 0.05
+    assert accuracy(net, data, chosen) > own - 0.04
+    assert scale_text(data, chosen) == (
+        f"{chosen} (chosen: clearly more accurate than raw and unit on the first 256 samples; "
+        f"{name_of(chosen)})"
+    )
+    assert scale_text(data, chosen, chosen) == chosen
+
+
+def test_bytes_taken_as_they_are_have_their_normalisation_named(planted: tuple[str, Network]) -> None:
+    how, net = planted
+    data = unseen()
+    tried = check_normalisation(net, data, "raw")
+    assert tried is not None
+    assert tried.better is not None
+    assert {part.input: part.accuracy for part in tried.candidates}[how] == accuracy(
+        net, data.first(256), how
+    )
+    assert accuracy(net, data, tried.better.input) > accuracy(net, data, how) - 0.04
+
+
+FLOATS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "between 0 and 1": lambda x: x / 255,
+    "between 0 and 255": lambda x: x,
+    "between -1 and 1": lambda x: x / 127.5 - 1,
+}
+
+
+@pytest.mark.parametrize("form", FLOATS)
+def test_floats_have_a_normalisation_proposed_that_mends_them(imagenet: Network, form: str) -> None:
+    data = dataclasses.replace(unseen(), x=FLOATS[form](unseen().x), pixels=False)
+    given, chosen = scaled(data, "auto", imagenet)
+    assert (given.x == data.x).all()  # values are taken as they are, and only a proposal is made
+    tried = try_inputs(imagenet, data, chosen)
+    (finding,) = input_findings(tried)
+    assert finding.kind == "input-normalisation"
+    assert tried.normalisation is not None
+    better = tried.normalisation.better
+    assert better is not None
+    assert finding.text == (
+        "The data seem to be normalised in another way than those of the training: on the first 256 samples "
+        f"the float network's accuracy is {100 * tried.normalisation.accuracy:.2f} % as they are, and "
+        f"{100 * better.accuracy:.2f} % as {better.name}; try --input {better.input}, or the constants of "
+        "the training."
+    )
+    assert accuracy(imagenet, data, better.input) > accuracy(imagenet, unseen(), IMAGENET) - 0.04
+    assert doubt_of(imagenet, data, chosen, "auto", 0.5) == finding.text
+    assert (
+        check_normalisation(imagenet, data, better.input, better.input) is None
+        or list(input_findings(try_inputs(imagenet, data, better.input))) == []
+    )
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_black_on_white_is_named_and_its_expression_mends(pixels: bool) -> None:
+    net = network("0,1")
+    data = unseen()
+    inverted = dataclasses.replace(data, x=255 - data.x if pixels else 1 - data.x / 255, pixels=pixels)
+    _, chosen = scaled(inverted, "auto", net)
+    tried = try_inputs(net, inverted, chosen, "auto")
+    (finding,) = input_findings(tried)
+    assert finding.kind == "input-order"
+    expression = "255 - x" if pixels else "1 - x"
+    assert finding.text.endswith(f" % with black and white exchanged; store {expression} as x.")
+    mended = dataclasses.replace(inverted, x=eval(expression, {"x": inverted.x}))  # noqa: S307
+    assert accuracy(net, mended, "unit") == accuracy(net, data, "unit") > 0.8
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("sort", [False, True])
+def test_no_cause_is_invented_for_an_untrained_network(seed: int, sort: bool) -> None:
+    rng = np.random.default_rng(1000 + seed)
+    x, y = bars(300, seed=seed)
+    b, output = trained(x / 255, rng.integers(0, 12, len(y)), hidden=(8,), function="Tanh", seed=seed)
+    net = b.network(output)
+    x, y = bars(256, seed=100 + seed)
+    order = np.argsort(y) if sort else np.arange(len(y))
+    data = Dataset(name="d", x=x[order].astype(np.float64), y=y[order], pixels=bool(seed % 2))
+    _, chosen = scaled(data, "auto", net)
+    assert chosen in {"raw", "unit"}
+    assert list(input_findings(try_inputs(net, data, chosen, "auto"))) == []
+    doubt = doubt_of(net, data, chosen, "auto", accuracy(net, data, chosen))
+    assert doubt is not None
+    assert doubt.endswith("compare data, labels and weights with those of the training.")
+
+
+def test_labels_of_one_kind_decide_nothing() -> None:
+    right, wrong = np.ones(200, np.bool_), np.zeros(200, np.bool_)
+    found = candidates(unseen(200).x, (3, 8, 8), pixels=True)
+    assert most_right(wrong, [(found[2], right)], np.zeros(200, np.int64)) is None
+    assert most_right(wrong, [(found[2], right)], np.arange(200) % 10) is found[2]
+
+
+def test_constants_that_samples_cannot_tell_apart_are_those_nearest_to_the_data() -> None:
+    x = np.random.default_rng(0).normal(0.286, 0.1, (256, 8, 8)).clip(0, 1) * 255
+    far, near = (
+        next(c for c in candidates(x, (8, 8), pixels=True) if c.name == n) for n in ("-1..1", "MNIST")
+    )
+    before, y = np.zeros(256, np.bool_), np.arange(256) % 10
+    right = np.arange(256) < 200
+    few, many = right | (np.arange(256) < 203), right | (np.arange(256) < 230)
+    assert near.distance < far.distance
+    assert most_right(before, [(far, few), (near, right)], y) is near
+    assert most_right(before, [(far, many), (near, right)], y) is far
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "clear"), [(9, 0, True), (8, 0, False), (20, 4, True), (20, 8, False)]
+)
+def test_better_means_three_deviations(gained: int, lost: int, clear: bool) -> None:
+    before, after = np.zeros(100, np.bool_), np.zeros(100, np.bool_)
+    after[:gained], before[50 : 50 + lost] = True, True
+    assert clearly_better(before, after) is clear
+
+
+def test_several_means_belong_to_the_channels() -> None:
+    x = np.random.default_rng(0).uniform(0, 1, (2, 3, 4, 5))
+    means, deviations = mean_and_deviation(IMAGENET)
+    expected = np.stack([(x[:, c] - means[c]) / deviations[c] for c in range(3)], axis=1)
+    assert (normalised(x, IMAGENET) == expected).all()
+    last = normalised(np.moveaxis(x, 1, 3), IMAGENET)
+    assert (np.moveaxis(last, 3, 1) == expected).all()
+
+
+def test_means_without_so_many_channels_are_refused() -> None:
+    with pytest.raises(MappingError) as error:
+        normalised(np.zeros((1, 2, 4, 5)), IMAGENET)
+    assert str(error.value) == (
+        f"Input '{IMAGENET}' has 3 means, and samples of shape (2, 4, 5) have not so many channels; give one "
+        "MEAN,STD for all of them, or one of each a channel, the means first."
+    )
+
+
+def test_published_constants_are_candidates_by_channels() -> None:
+    names = {c.name for c in candidates(unseen().x, (3, 8, 8), pixels=True)}
+    assert {name for name, _, _ in PUBLISHED} < names
+    flat = candidates(unseen().x.reshape(-1, 192), (192,), pixels=True)
+    assert {"ImageNet", "CIFAR-10"}.isdisjoint(c.name for c in flat)
