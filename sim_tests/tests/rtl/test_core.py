@@ -17,7 +17,9 @@ from sim_tests.bench.core_player import (
     CoreBench,
     activities,
     beats,
+    control,
     counters,
+    point,
     run,
     spike,
     two,
@@ -210,6 +212,15 @@ def test_counters_of_a_stalled_step() -> None:
         [TOKEN, *[{}] * (FILL + DEEP), *[{"o.ready": 0}] * 3, {}, *[{"o.ready": 0}] * 2, *[{}] * 9, PAUSE],
     )
     assert [got[name] for name in ("packets", "update", "send_stall")] == [1, DEEP, 5]
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2])
+def test_merge_before_a_clear_is_not_counted_after_it(gap: int) -> None:
+    """Whether a packet meets another one is known a cycle after it came: the clear may come in between."""
+    spikes = [spike(0, 1), spike(0, 2)]
+    rows = [*point(Section.COUNTER, 0), *spikes, *[{}] * gap, control(Kind.WRITE, 7)]
+    assert counters(two(), rows)["merges"] == 0
+    assert counters(two(), [*rows, *spikes])["merges"] == 2
 
 
 def test_events_of_the_router_are_counted() -> None:

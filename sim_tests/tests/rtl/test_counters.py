@@ -57,6 +57,16 @@ def test_counter_that_stands_still_is_read_at_any_time() -> None:
     assert shown[2 + 3 * SWEEP + 1 :: 4] == [2] * SWEEP
 
 
+def test_nothing_is_lost_while_reads_delay_the_sweep() -> None:
+    """A read in every fourth cycle meets each visit of the sweep, which goes round as slowly as it can."""
+    rows = [
+        {**meter(MOST), **(ask(0) if cycle % 4 == first else {})}
+        for first in range(4)
+        for cycle in range(6 * SWEEP)
+    ]
+    assert read(rows) == {name: most * len(rows) for name, most in MOST.items()}
+
+
 def test_clear_empties_all_counters_and_wins() -> None:
     busy = meter(MOST)
     for before in (3, 4, 5, 3 * SWEEP):

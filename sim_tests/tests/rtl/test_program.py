@@ -113,6 +113,12 @@ def test_read_leaves_the_pointer_behind_the_last_chunk() -> None:
     assert writes(rows) == [(6, 8, 1)]
 
 
+def test_read_carries_from_the_low_to_the_high_half() -> None:
+    cycles = run([*point(Section.CROSSBAR, 0xFFFF), packet(Kind.READ, 2), *[IDLE] * 7])
+    asked = [c["inspect.address"] for c in cycles if c["inspect.enable"]]
+    assert asked == [0xFFFF, 0x10000]
+
+
 def test_reply_waits_until_it_is_taken() -> None:
     slow = [{"inspect.chunk": 9 + (cycle > 1), "reply.ready": cycle == 6} for cycle in range(10)]
     cycles = run([*point(7, 0), packet(Kind.READ, 2), *slow])[3:]
