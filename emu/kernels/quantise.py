@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from emu.jit import njit
+from emu.jit import inner
 from emu.kernels.membrane import clip
 from emu.kernels.state import (
     ENTRY_COUNT,
@@ -29,7 +29,7 @@ RESET_ZERO, RESET_SUBTRACT = int(Reset.ZERO), int(Reset.SUBTRACT)
 RESET_VALUE, RESET_SUBTRACT_VALUE = int(Reset.VALUE), int(Reset.SUBTRACT_VALUE)
 
 
-@njit
+@inner
 def take_thresholds(program: Program, state: State, core: int, entry: int) -> None:
     """Put what an entry compares with beside each other, for all lanes: thresholds, or parts of ladders."""
     if not program.schedule[entry, ENTRY_FIRE]:
@@ -51,7 +51,7 @@ def take_thresholds(program: Program, state: State, core: int, entry: int) -> No
         state.theta[4 * n + i] = -first if program.dynamics[own + i, SIGNED] else 0
 
 
-@njit
+@inner
 def _by_list(v: Ints, crossed: Ints, last: Ints, thetas: Ints, count: int, kept: int) -> None:
     """Count the thresholds of its list that each neuron crosses, and keep the last one."""
     n = len(v)
@@ -67,7 +67,7 @@ def _by_list(v: Ints, crossed: Ints, last: Ints, thetas: Ints, count: int, kept:
                 last[i] = theta[i] if v[i] >= theta[i] else last[i]
 
 
-@njit
+@inner
 def _by_ladder(
     v: Ints, crossed: Ints, last: Ints, parts: Ints, first: int, count: int, fraction: int
 ) -> None:
@@ -97,7 +97,7 @@ def _by_ladder(
         last[i] = theta[i] + ((y + offset[i] + ties[i] * ((crossed[i] + more) & 1)) >> fraction)
 
 
-@njit
+@inner
 def _reset_plain(v: Ints, crossed: Ints, last: Ints, reset: Ints) -> None:
     """Reset the plain neurons of a core that fired; they may be out of range."""
     for i in range(len(v)):
@@ -105,7 +105,7 @@ def _reset_plain(v: Ints, crossed: Ints, last: Ints, reset: Ints) -> None:
         v[i] -= last[i] if crossed[i] != 0 and reset[i] == RESET_SUBTRACT else 0
 
 
-@njit
+@inner
 def _reset_to(how: int, v: int, c: int, last: int, value: int) -> int:
     """Return what a neuron that fired keeps of its potential; it may be out of range."""
     if how == RESET_ZERO:
@@ -119,7 +119,7 @@ def _reset_to(how: int, v: int, c: int, last: int, value: int) -> int:
     return v
 
 
-@njit
+@inner
 def _reset_with_options(program: Program, state: State, core: int, entry: int) -> None:
     """Let refractory neurons be silent, and reset the others that fired."""
     own, value, clipped = program.neuron_at[core], program.schedule[entry, ENTRY_RESET], 0
@@ -136,7 +136,7 @@ def _reset_with_options(program: Program, state: State, core: int, entry: int) -
     state.counters[SATURATIONS, core] += clipped
 
 
-@njit
+@inner
 def compare(program: Program, state: State, core: int, entry: int) -> None:
     """Store c of every neuron of a core, and the state after rule 7."""
     n, own = program.neurons[core], program.neuron_at[core]

@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from emu.jit import njit
+from emu.jit import inner
 
 __all__ = ["GROUP_ROWS", "LANES", "sum_groups", "sum_products"]
 
@@ -196,12 +196,12 @@ def _plain_products(
     sums[int(at) : int(at) + LANES] = factors @ _picked(active, rows, first, last)
 
 
-sum_groups: Callable[..., None] = _plain_groups if _PLAIN else njit(_sum_groups)
+sum_groups: Callable[..., None] = _plain_groups if _PLAIN else inner(_sum_groups)
 """Store the sums of the groups ``first`` to ``middle`` less those of ``middle`` to ``last``.
 
 ``active`` has payloads of 8 bits, so small that eight fit 8 bits and a column 16; ``rows`` says where each
 row begins, eight for each group; the sums of all lanes go to ``sums`` from ``at`` on.
 """
 
-sum_products: Callable[..., None] = _plain_products if _PLAIN else njit(_sum_products)
+sum_products: Callable[..., None] = _plain_products if _PLAIN else inner(_sum_products)
 """Store the sums of rows of 16 bits, each times its weight, as `sum_groups` does."""
