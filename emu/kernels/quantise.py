@@ -52,19 +52,30 @@ def take_thresholds(program: Program, state: State, core: int, entry: int) -> No
 
 
 @inner
-def _by_list(v: Ints, crossed: Ints, last: Ints, thetas: Ints, count: int, kept: int) -> None:
-    """Count the thresholds of its list that each neuron crosses, and keep the last one."""
-    n = len(v)
+def _by_list(v: Ints, crossed: Ints, thetas: Ints, count: int) -> bool:
+    """Count the thresholds of its list that each neuron crosses; return whether any is crossed."""
+    n, some = len(v), 0
     for i in range(n):
         crossed[i] = 0
-        last[i] = 0
     for j in range(count):
         theta = thetas[j * n :][:n]
         for i in range(n):
             crossed[i] += v[i] >= theta[i]
-        if kept:
-            for i in range(n):
-                last[i] = theta[i] if v[i] >= theta[i] else last[i]
+    for i in range(n):
+        some |= crossed[i]
+    return some != 0
+
+
+@inner
+def _last_of_list(v: Ints, last: Ints, thetas: Ints, count: int) -> None:
+    """Find the last threshold of its list that each neuron crosses, 0 if none."""
+    n = len(v)
+    for i in range(n):
+        last[i] = 0
+    for j in range(count):
+        theta = thetas[j * n :][:n]
+        for i in range(n):
+            last[i] = theta[i] if v[i] >= theta[i] else last[i]
 
 
 @inner
@@ -145,14 +156,17 @@ def compare(program: Program, state: State, core: int, entry: int) -> None:
     if not program.schedule[entry, ENTRY_FIRE]:
         crossed[:] = 0
         return
+    some = True
     if program.ladder[core]:
         _by_ladder(v, crossed, last, state.theta, first, count, 2 * program.payload_bits)
         state.counters[THRESHOLDS, core] += n
     else:
-        _by_list(v, crossed, last, state.theta, count, program.kept[core])
+        some = _by_list(v, crossed, state.theta, count)
+        if program.kept[core] and some:
+            _last_of_list(v, last, state.theta, count)
         state.counters[THRESHOLDS, core] += n * count
     if program.dynamic[core]:
         _reset_with_options(program, state, core, entry)
-    elif program.kept[core]:
+    elif program.kept[core] and some:
         _reset_plain(v, crossed, last, program.reset[own : own + n])
         state.counters[SATURATIONS, core] += clip(v, program.low, program.high)

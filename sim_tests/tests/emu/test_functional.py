@@ -79,6 +79,13 @@ def separable(seed: int) -> tuple[SystemImage, Stimulus]:
 EXTREMES = [Balance(rows, cells) for rows in (0, 1 << 40) for cells in (0, 1 << 40)]
 
 
+@pytest.fixture
+def abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every image run abreast that can, however few its periods and however many its cells."""
+    monkeypatch.setattr(functional, "BUSY", np.inf)
+    monkeypatch.setattr(functional, "LEAST_LANES", 1)
+
+
 def in_order(image: SystemImage, stimulus: Stimulus, balance: Balance | None = None) -> RunResult:
     """Run the steps one after the other."""
     machine = Machine(image, balance=balance)
@@ -86,10 +93,10 @@ def in_order(image: SystemImage, stimulus: Stimulus, balance: Balance | None = N
     return machine.run(stimulus, potentials=True)
 
 
+@pytest.mark.usefixtures("abreast")
 @pytest.mark.parametrize("seed", range(40))
 def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 3)
-    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     image, stimulus = separable(seed)
     machine = Machine(image)
     assert machine._source.period == (4 if any(image.cores) else 1)
@@ -102,6 +109,7 @@ def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.Monke
         assert np.array_equal(machine.run(stimulus, threads=threads).spikes, run.spikes)
 
 
+@pytest.mark.usefixtures("abreast")
 @pytest.mark.parametrize("balance", EXTREMES, ids=str)
 @pytest.mark.parametrize("seed", range(40))
 def test_every_way_of_integration_equals_the_oracle(seed: int, balance: Balance) -> None:
@@ -113,6 +121,7 @@ def test_every_way_of_integration_equals_the_oracle(seed: int, balance: Balance)
     assert diff(expected, in_order(image, stimulus, balance)) is None
 
 
+@pytest.mark.usefixtures("abreast")
 def test_separable_systems_run_abreast_in_every_way() -> None:
     """Both widths of sums, lists and ladders, kept potentials, every emission."""
     sources = [source for source in (Source(separable(seed)[0]) for seed in range(40)) if source.abreast]
@@ -125,6 +134,7 @@ def test_separable_systems_run_abreast_in_every_way() -> None:
     assert {source.loudest > SMALL for source in sources} == {False, True}
 
 
+@pytest.mark.usefixtures("abreast")
 def test_loud_payloads_are_not_added_in_eight_bits() -> None:
     """Eight rows of 100 are beyond 8 bits: the run must not use the groups, whoever sends."""
     spec = SystemSpec(core=preset("reference"), width=1, height=1)
@@ -136,6 +146,14 @@ def test_loud_payloads_are_not_added_in_eight_bits() -> None:
     potentials = machine.run(stimulus, potentials=True).potentials
     assert potentials is not None
     assert (potentials[:, 3] == 800).all()
+
+
+def test_dense_crossbars_run_in_order() -> None:
+    """At a share of 0.2 it costs less to add the cells of events where a core has more than a few."""
+    for density, abreast in ((0.02, True), (0.9, False)):
+        cells = np.random.default_rng(5).random((300, 64)) < density
+        image = make_system(SystemSpec(core=LONG, width=1, height=1), make_core(cells.astype(int), reset=0))
+        assert Source(image, Balance()).abreast == abreast
 
 
 def test_the_measurement_of_this_machine_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +185,7 @@ def host_table(seed: int) -> tuple[SystemImage, Stimulus, NDArray[np.int64]]:
     return image, make_stimulus(1), table
 
 
+@pytest.mark.usefixtures("abreast")
 @pytest.mark.parametrize("order", ["of the table", "of another", "with others"])
 def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
     """The table of an image says what to expect of its host, not what it may send."""
@@ -188,6 +207,7 @@ def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
     assert len(run.outputs) > 0
 
 
+@pytest.mark.usefixtures("abreast")
 def test_potentials_beyond_32_bits_run_in_order() -> None:
     wide = dataclasses.replace(LONG, potential_bits=32)
     cores = [make_core([[1]], reset=0, bias=bias, thresholds=[1]) for bias in (0, 1 << 30)]
@@ -250,9 +270,9 @@ def test_period_is_a_common_multiple() -> None:
     assert period_of(make_system(spec, *cores)) == 12
 
 
+@pytest.mark.usefixtures("abreast")
 def test_cores_of_unlike_periods_equal_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 2)
-    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     fields: dict[str, Any] = {"reset": 0, "bias": 1, "fanout": BELOW}
     cores = [make_core(np.zeros((1, 32)), schedule=[[n, *FIRE[1:]]], **fields) for n in (1, 2, 3)]
     image = make_system(SystemSpec(core=TINY, width=3, height=1), *cores)
@@ -422,8 +442,8 @@ def test_run_goes_on_after_the_record_was_full(monkeypatch: pytest.MonkeyPatch) 
     assert len(run.spikes) == len(run.outputs) == len(np.asarray(run.potentials)) == 32 * 70
 
 
+@pytest.mark.usefixtures("abreast")
 def test_period_that_exceeds_its_record_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     monkeypatch.setattr(functional, "most_records", lambda *_: (-31, 0))
     image = make_system(ONE, make_core(np.zeros((1, 32)), bias=1, reset=0))
     with pytest.raises(RuntimeError, match=r"Records of periods 0\.\.1 exceed what their buffers hold"):
@@ -439,6 +459,7 @@ def test_threads_below_one() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_stops_every_thread(threads: int, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 1)
+    monkeypatch.setattr(functional, "BUSY", np.inf)
     monkeypatch.setattr(functional, "LEAST_LANES", least)
     workers: list[Any] = []
     made = functional._Worker.__init__
