@@ -174,11 +174,11 @@ def host_table(seed: int) -> tuple[SystemImage, Stimulus, NDArray[np.int64]]:
     spec = SystemSpec(core=TINY, width=3, height=1)
     places = [
         (0, 2, 0, 0, 1),
+        (1, 2, 0, 0, 1),
         (1, 1, 0, 0, 0),
         (0, 0, 1, 1, 5),
         (2, 2, 0, 0, 9),
         (0, 1, 0, 1, 3),
-        (1, 2, 0, 0, 1),
     ]
     table = np.array(places, np.int64)
     image = make_system(spec, *cores).replace(input_packet=table.astype(np.int32), input_element=np.arange(6))
@@ -193,7 +193,7 @@ def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
     rng = np.random.default_rng(2)
     packets = []
     for step in range(40):
-        kept = table[rng.random(len(table)) < 0.8]
+        kept = table[rng.random(len(table)) < 0.5]
         if order == "with others":
             kept = np.concatenate([kept, table[:2] + np.array([0, 0, 0, 0, 9]), kept[:2]])
         if order != "of the table":
