@@ -2,7 +2,6 @@
 """The functional run in lanes and threads equals the oracle; each way of integration equals a product."""
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from sim_tests.oracle.machine import run_oracle
 
 TINY = preset("tiny")
 ONE = SystemSpec(core=TINY, width=1, height=1)
-TALL = SystemSpec(core=TINY, width=2, height=3)
 LONG = CoreSpec(
     axons=300,
     columns=64,
@@ -302,75 +300,6 @@ def test_axon_holds_the_widest_payload(payloads: list[int], value: int, cycles: 
     assert (run.state["potential"].tolist(), run.total("merges")) == ([value], len(payloads) - 1)
 
 
-def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
-    """Return potentials and synaptic operations of a core after one step with a payload on each axon."""
-    axons = np.flatnonzero(payload)
-    rows = [(0, 0, 0, 0, 0, int(axon), int(payload[axon])) for axon in axons]
-    image = make_system(
-        SystemSpec(core=LONG, width=1, height=1), make_core(cells, reset=0, thresholds=[LONG.never])
-    )
-    run = Machine(image).run(make_stimulus(1, rows))
-    return run.state["potential"].tolist(), run.total("synaptic_operations")
-
-
-def patterns() -> dict[str, Any]:
-    """Return payloads that are integrated in bit planes, value by value, and as products."""
-    rng = np.random.default_rng(2)
-    some = rng.random(300) < 0.2
-    return {
-        "planes, one value": np.ones(300, int),
-        "planes, values": rng.integers(2, 4, 300),
-        "values, few": np.where(some, rng.integers(1, 5, 300), 0),
-        "values, negative": np.where(some, rng.integers(-3, 0, 300), 0),
-        "values, many": np.where(np.arange(300) < 150, 31, 0),
-        "products": rng.integers(-32, 32, 300),
-        "products, few": np.where(some, rng.integers(-32, 32, 300), 0),
-    }
-
-
-@pytest.mark.parametrize("name", patterns())
-@pytest.mark.parametrize("cells", ["random", "ones"])
-def test_column_sums_are_a_product(name: str, cells: str) -> None:
-    payload = patterns()[name]
-    shape = (300, 9)
-    crossbar = np.random.default_rng(3).integers(-1, 2, shape) if cells == "random" else np.ones(shape, int)
-    operations = int(np.count_nonzero(crossbar[payload != 0]))
-    assert integrated(crossbar, payload) == ((payload @ crossbar).tolist(), operations)
-
-
-def test_equal_crossbars_are_stored_once() -> None:
-    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
-    cores = [make_core(cells.copy()), make_core(-cells), make_core(cells.copy())]
-    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
-    assert program.cell_at.tolist() == [0, 12, 0]
-    assert (len(program.cells), len(program.planes)) == (24, 2 * 2 * 4)
-
-
-def test_equal_weights_are_stored_once() -> None:
-    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
-    cores = [make_core(part, strengths=[1, 3]) for part in (cells, -cells, cells.copy())]
-    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
-    assert program.weight_at.tolist() == [0, 6, 0]
-    assert program.weights[:6].tolist() == (cells[:, ::2] + 3 * cells[:, 1::2]).reshape(-1).tolist()
-    assert (len(program.weights), len(program.cells), len(program.planes)) == (12, 0, 0)
-
-
-def test_drives_beyond_32_bits_are_not_folded() -> None:
-    """A drive of 300 x 255 x 2^7 x 4091 saturates a potential of 32 bits; one of 2044 x 255 x 2^7 fits."""
-    wide = dataclasses.replace(
-        LONG, payload_bits=9, potential_bits=32, strengths=3, sum_bits=28, axon_shifts=True
-    )
-    cells = np.zeros((300, 6), int)
-    cells[:, :3], cells[0, 4:] = 1, 1
-    core = make_core(
-        cells, strengths=[2047, 2047, -3], shifts=[7] * 300, thresholds=[wide.never], reset=Reset.CLEAR
-    )
-    machine = Machine(make_system(SystemSpec(core=wide, width=1, height=1), core))
-    run = machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, axon, 255) for axon in range(300)]))
-    assert run.state["potential"].tolist() == [wide.potential_max, 2044 * 255 * 128]
-    assert machine._source.program.weight_at.tolist() == [-1]
-
-
 def test_room_for_the_packets_of_a_step() -> None:
     fanout = [[0, 0, 1, 1, 0, False], [0, 0, 0, 0, 0, False], [0, 0, 0, 1, 9, True]]
     fields: dict[str, Any] = {"emission": [Emission.UNARY, Emission.COUNT, Emission.CONSTANT]}
@@ -385,42 +314,6 @@ def test_discard_empties_every_place_whatever_the_order(axons: tuple[int, int]) 
     rows = [(step, 0, 0, 0, 0, axon, 1) for step in (0, 2) for axon in axons]
     run = Machine(make_system(ONE, core)).run(make_stimulus(3, rows))
     assert (run.state["potential"].tolist(), run.total("merges")) == ([2], 0)
-
-
-@pytest.mark.parametrize(
-    ("core", "rectangle", "hops", "errors"),
-    [
-        (0, (1, 1, 2, 1), [1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]),
-        (4, (1, 1, 1, 0), [0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0]),
-        (1, (1, 1, 3, 3), [0, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]),
-        (0, (0, 0, 3, 3), [1, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0]),
-        (2, (0, 1, 0, 2), [0, 0, 2 + 1, 2, 0, 0], [0, 0, 0, 0, 0, 0]),
-        (3, (1, 0, 1, 1), [0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]),
-    ],
-)
-def test_ways_worked_out_by_hand(
-    core: int, rectangle: tuple[int, ...], hops: list[int], errors: list[int]
-) -> None:
-    sender = make_core([[0]], bias=1, fanout=[[*rectangle, 0, True]])
-    image = make_system(TALL, *[sender if i == core else None for i in range(6)])
-    machine, stimulus = Machine(image), make_stimulus(1)
-    for cycles in (False, True):
-        run = machine.run(stimulus, cycles=cycles)
-        assert (run.counters["hops"].tolist(), run.counters["router_errors"].tolist()) == (hops, errors)
-
-
-@pytest.mark.parametrize("core", range(6))
-def test_way_of_every_rectangle_equals_the_oracle(core: int) -> None:
-    """From each core of 2 x 3, also rectangles that are empty, leave the mesh, or meet the gateway."""
-    places = itertools.product(range(2), range(2), range(4), range(4))
-    fanout = [[*place, 0, place == (1, 1, 3, 3)] for place in places]
-    sender, other = make_core([[0]], bias=1, fanout=fanout), make_core([[1]], thresholds=[TINY.never])
-    image = make_system(TALL, *[sender if i == core else other for i in range(6)])
-    machine, stimulus = Machine(image), make_stimulus(1)
-    expected = run_oracle(image, stimulus, cycles=True)
-    assert expected.counters["packets"][core] == 64
-    for cycles in (False, True):
-        assert diff(expected, machine.run(stimulus, cycles=cycles)) is None
 
 
 @pytest.mark.parametrize(("rows", "outputs"), [(96, 1000), (1000, 96)])
