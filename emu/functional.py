@@ -44,6 +44,10 @@ MOST_LANES = LANES
 LEAST_LANES = 8
 """Stretches that pay: a rule costs as much for one lane as for all."""
 
+BUSY = 0.2
+"""Share of the axons that have an event in a step: where cells are so many that adding those of events is
+cheaper up to this share, a run is in order."""
+
 _LEAST_ROWS = 1 << 16
 _VISITS_AT_ONCE = 1 << 21
 _MOST_BYTES = 1 << 28  # of a thread's lanes
@@ -75,7 +79,10 @@ class Source:
     @cached_property
     def abreast(self) -> bool:
         """Whether stretches of a run may be executed side by side."""
-        return self.period is not None and runs_abreast(self.program)
+        if self.period is None or not runs_abreast(self.program):
+            return False
+        cells = int(self.program.axons @ self.program.neurons)
+        return int(self.groups.size.sum()) * self.balance.cells_per_group <= BUSY * LANES * cells
 
     @cached_property
     def groups(self) -> Groups:

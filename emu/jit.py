@@ -20,9 +20,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["OFF", "cache_folder", "njit", "popcount", "ticks"]
+__all__ = ["OFF", "cache_folder", "inner", "njit", "popcount", "ticks"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+_POLICY = {"error_model": "numpy", "_nrt": False, "forceinline": True, "nogil": True}
 
 OFF = ("0", "off", "no", "false")
 """Values of ``SPIKELOOM_CACHE`` that name no folder."""
@@ -61,7 +63,7 @@ def cache_folder() -> Path | None:
 
 
 def njit(function: Kernel) -> Kernel:
-    """Compile a kernel when it is first called; bit-exact, so no fast-math.
+    """Compile a kernel that Python calls, when it is first called; bit-exact, so no fast-math.
 
     Kernels are compiled without reference counting (``_nrt``), so that none can allocate, and into their
     callers (``forceinline``), so that a tuple of forty arrays is not copied at each call: many times faster.
@@ -74,12 +76,20 @@ def njit(function: Kernel) -> Kernel:
     if folder is not None:
         compiler.config.CACHE_DIR = str(folder)
     try:
-        compiled = compiler.njit(
-            cache=folder is not None, error_model="numpy", _nrt=False, forceinline=True, nogil=True
-        )
-        kernel: Kernel = compiled(function)
+        kernel: Kernel = compiler.njit(cache=folder is not None, **_POLICY)(function)
     finally:
         compiler.config.CACHE_DIR = before
+    return kernel
+
+
+def inner(function: Kernel) -> Kernel:
+    """Compile a part of kernels, as `njit` does, that only kernels call.
+
+    It needs no way in for Python and no place in the cache, which a tuple of forty arrays makes dear: those
+    took most of the time of the compiler.
+    """
+    compiler: Any = numba
+    kernel: Kernel = compiler.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_POLICY)(function)
     return kernel
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emu.jit import njit
+from emu.jit import inner, njit
 from emu.kernels.beside import Groups, Lanes, accept_row, discard_lanes, integrate_lanes
 from emu.kernels.fabric import CONSTANT, UNARY, is_full, write_output
 from emu.kernels.feed import feed
@@ -57,7 +57,7 @@ from emu.kernels.vectors import LANES
 __all__ = ["run_abreast"]
 
 
-@njit
+@inner
 def _clip(program: Program, lanes: Lanes, at: np.uint64, used: int) -> int:
     """Saturate the potentials of a neuron; return how many of the lanes in use were clipped."""
     low, high, clipped = np.int32(program.low), np.int32(program.high), 0
@@ -68,7 +68,7 @@ def _clip(program: Program, lanes: Lanes, at: np.uint64, used: int) -> int:
     return clipped
 
 
-@njit
+@inner
 def _membrane(
     program: Program, lanes: Lanes, core: int, neuron: int, at: np.uint64, entry: int, used: int
 ) -> int:
@@ -90,7 +90,7 @@ def _membrane(
     return _clip(program, lanes, at, used) if update else 0
 
 
-@njit
+@inner
 def _by_list(program: Program, lanes: Lanes, neuron: int, at: np.uint64, entry: int, kept: int) -> None:
     """Count the thresholds of its list that a neuron crosses in each lane, and keep the last one."""
     for i in range(LANES):
@@ -108,7 +108,7 @@ def _by_list(program: Program, lanes: Lanes, neuron: int, at: np.uint64, entry: 
                 lanes.last[lane] = theta if lanes.sums[at + lane] >= theta else lanes.last[lane]
 
 
-@njit
+@inner
 def _by_ladder(program: Program, lanes: Lanes, neuron: int, at: np.uint64, entry: int) -> None:
     """Find c of a neuron in each lane bit by bit on its ladder, and the last threshold."""
     first, count = program.schedule[entry, ENTRY_FIRST], program.schedule[entry, ENTRY_COUNT]
@@ -136,7 +136,7 @@ def _by_ladder(program: Program, lanes: Lanes, neuron: int, at: np.uint64, entry
         lanes.last[i] = theta + ((y + offset + ties * ((lanes.crossed[i] + more) & 1)) >> fraction)
 
 
-@njit
+@inner
 def _reset(program: Program, lanes: Lanes, neuron: int, at: np.uint64, used: int) -> int:
     """Reset a neuron where it fired, and keep its potential; return how often it saturated."""
     how, clipped = program.reset[neuron], 0
@@ -152,7 +152,7 @@ def _reset(program: Program, lanes: Lanes, neuron: int, at: np.uint64, used: int
     return clipped
 
 
-@njit
+@inner
 def _keep(program: Program, lanes: Lanes, neuron: int, at: np.uint64) -> None:
     """Store the potentials of a neuron for the next step."""
     if program.apart > 0:
@@ -161,7 +161,7 @@ def _keep(program: Program, lanes: Lanes, neuron: int, at: np.uint64) -> None:
             lanes.kept[own + np.uint64(i)] = lanes.sums[at + np.uint64(i)]
 
 
-@njit
+@inner
 def _compare(
     program: Program, state: State, lanes: Lanes, core: int, neuron: int, at: np.uint64, entry: int, used: int
 ) -> int:
@@ -184,7 +184,7 @@ def _compare(
     return fired
 
 
-@njit
+@inner
 def _record_spikes(lanes: Lanes, record: Record, used: int, key: int, apart: int) -> None:
     """Write down the spikes of a neuron, step ``apart`` steps later in each lane."""
     for lane in range(used):
@@ -195,7 +195,7 @@ def _record_spikes(lanes: Lanes, record: Record, used: int, key: int, apart: int
         key += apart
 
 
-@njit
+@inner
 def _record_visits(
     lanes: Lanes, record: Record, core: int, i: int, at: np.uint64, used: int, now: int, span: int
 ) -> None:
@@ -211,7 +211,7 @@ def _record_visits(
         record.used[USED_KINDS * lane + USED_VISITS] = row + 1
 
 
-@njit
+@inner
 def _send(
     program: Program,
     state: State,
@@ -238,7 +238,7 @@ def _send(
                 write_output(record, lane, now + lane * span, axon, lanes.sent[lane])
 
 
-@njit
+@inner
 def _emit(
     program: Program,
     state: State,
@@ -274,7 +274,7 @@ def _emit(
             fanout += 1
 
 
-@njit
+@inner
 def _walk(
     program: Program,
     state: State,
@@ -309,7 +309,7 @@ def _walk(
         state.counters[THRESHOLDS, core] += n * used * each
 
 
-@njit
+@inner
 def _execute(
     program: Program,
     state: State,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.jit import njit
+from emu.jit import inner
 from emu.kernels.crossbar import integrate
 from emu.kernels.state import (
     ABSENT,
@@ -94,7 +94,7 @@ def make_lanes(program: Program) -> Lanes:
     )
 
 
-@njit
+@inner
 def accept_one(
     program: Program, state: State, lanes: Lanes, core: int, half: int, axon: int, lane: int, payload: int
 ) -> None:
@@ -112,7 +112,7 @@ def accept_one(
     lanes.arrived[half * len(program.enabled) + core] += not merged
 
 
-@njit
+@inner
 def accept_row(
     program: Program, state: State, lanes: Lanes, core: int, half: int, axon: int, packets: int
 ) -> None:
@@ -131,7 +131,7 @@ def accept_row(
     lanes.arrived[half * len(program.enabled) + core] += packets - merged
 
 
-@njit
+@inner
 def discard_lanes(program: Program, lanes: Lanes, core: int, half: int) -> None:
     """Clear a bank of a core."""
     place = half * len(program.enabled) + core
@@ -141,7 +141,7 @@ def discard_lanes(program: Program, lanes: Lanes, core: int, half: int) -> None:
         lanes.arrived[place] = 0
 
 
-@njit
+@inner
 def _take_events(program: Program, state: State, lanes: Lanes, core: int, half: int, narrow: bool) -> None:
     """Move a bank into ``lanes.active`` or ``lanes.wide``, and count its events."""
     own = np.uint64(program.axon_at[core])
@@ -165,7 +165,7 @@ def _take_events(program: Program, state: State, lanes: Lanes, core: int, half: 
     lanes.arrived[place] = 0
 
 
-@njit
+@inner
 def _by_event(program: Program, state: State, lanes: Lanes, core: int, used: int, half: int) -> None:
     """Integrate the lanes in use one after the other, event by event."""
     begin = np.uint64(half * len(program.row_cells) + program.axon_at[core])
@@ -184,7 +184,7 @@ def _by_event(program: Program, state: State, lanes: Lanes, core: int, used: int
     discard_lanes(program, lanes, core, half)
 
 
-@njit
+@inner
 def _by_group(
     program: Program, state: State, lanes: Lanes, groups: Groups, core: int, half: int, loud: bool
 ) -> None:
@@ -203,7 +203,7 @@ def _by_group(
             sum_products(lanes.wide, groups.rows, groups.weights, first, last, lanes.sums, column * LANES)
 
 
-@njit
+@inner
 def integrate_lanes(
     program: Program,
     state: State,

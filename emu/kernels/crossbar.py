@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.jit import njit, popcount
+from emu.jit import inner, popcount
 from emu.kernels.state import (
     ABSENT,
     CROSSBAR_WORDS,
@@ -31,7 +31,7 @@ AT_ONCE = 120
 """Rows that are added in 8 bits before the sum could overflow; a multiple of the 8 added at once."""
 
 
-@njit
+@inner
 def discard(program: Program, state: State, core: int, bank: int) -> int:
     """Clear a bank of a core and return how many axons were present."""
     at = bank * len(program.row_cells) + program.axon_at[core]
@@ -43,7 +43,7 @@ def discard(program: Program, state: State, core: int, bank: int) -> int:
     return count  # type: ignore[no-any-return]
 
 
-@njit
+@inner
 def _flush(sums: NDArray[np.int32], partial: NDArray[np.int8], payload: int) -> None:
     """Add the sums of 8 bits, times their payload, to the column sums, and clear them."""
     width, times = len(sums), np.int32(payload)
@@ -53,7 +53,7 @@ def _flush(sums: NDArray[np.int32], partial: NDArray[np.int8], payload: int) -> 
         partial[column] = 0
 
 
-@njit
+@inner
 def add_rows(
     cells: NDArray[np.int8],
     begin: int,
@@ -86,7 +86,7 @@ def add_rows(
     _flush(sums, partial, payload)
 
 
-@njit
+@inner
 def _by_value(program: Program, state: State, core: int, width: int, low: int, high: int) -> None:
     """Add the rows of events whose payloads are ``low`` to ``high``, value by value."""
     rows, sums, partial = len(state.payload), state.sums[:width], state.partial[:width]
@@ -97,7 +97,7 @@ def _by_value(program: Program, state: State, core: int, width: int, low: int, h
             add_rows(program.cells, program.cell_at[core], picked, payload, sums, partial)
 
 
-@njit
+@inner
 def _by_product(
     table: NDArray[np.integer[Any]],
     sums: NDArray[np.int32],
@@ -113,7 +113,7 @@ def _by_product(
             sums[column] += value * row[column]
 
 
-@njit
+@inner
 def count_planes(
     planes: NDArray[np.uint64], plane: NDArray[np.uint64], words: int, bits: int, sums: NDArray[np.int32]
 ) -> None:
@@ -130,7 +130,7 @@ def count_planes(
                     sums[column] += more << bit
 
 
-@njit
+@inner
 def _by_plane(program: Program, state: State, core: int, events: int, at: int, width: int, bits: int) -> None:
     """Count the positive and the negative cells under the events, one bit of the payloads after the other."""
     words = (program.axons[core] + WORD - 1) // WORD
@@ -145,7 +145,7 @@ def _by_plane(program: Program, state: State, core: int, events: int, at: int, w
     count_planes(program.planes[program.plane_at[core] :], plane, words, bits, sums)
 
 
-@njit
+@inner
 def _take_events(program: Program, state: State, core: int, bank: int, events: int) -> tuple[int, int]:
     """Move a bank into ``state.payload`` and groups of equal payloads; return the least and the greatest.
 
@@ -174,7 +174,7 @@ def _take_events(program: Program, state: State, core: int, bank: int, events: i
     return low, high
 
 
-@njit
+@inner
 def integrate(program: Program, state: State, core: int, bank: int) -> int:
     """Put the column sums of a bank's events into ``state.sums``, clear it, return how many there were."""
     at = bank * len(program.row_cells) + program.axon_at[core]

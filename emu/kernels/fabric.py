@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emu.jit import njit
+from emu.jit import inner, njit
 from emu.kernels.crossbar import discard
 from emu.kernels.neuron import advance_schedule, current_entry, visit
 from emu.kernels.quantise import take_thresholds
@@ -40,7 +40,7 @@ __all__ = ["CONSTANT", "UNARY", "accept", "deliver", "is_full", "output", "run_s
 UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 
 
-@njit
+@inner
 def accept(program: Program, state: State, core: int, bank: int, axon: int, payload: int) -> bool:
     """Put a packet into the bank that collects (machine.md, "Receiving"), unless its axon is illegal."""
     if axon >= program.axons[core]:
@@ -62,20 +62,20 @@ def accept(program: Program, state: State, core: int, bank: int, axon: int, payl
     return True
 
 
-@njit
+@inner
 def deliver(program: Program, state: State, core: int, bank: int, axon: int, payload: int) -> None:
     """Accept a packet and count the delivery."""
     if accept(program, state, core, bank, axon, payload):
         state.counters[DELIVERIES, core] += 1
 
 
-@njit
+@inner
 def output(record: Record, step: int, axon: int, payload: int) -> None:
     """Write down a packet that left by the gateway (lane 0)."""
     write_output(record, 0, step, axon, payload)
 
 
-@njit
+@inner
 def write_output(record: Record, lane: int, step: int, axon: int, payload: int) -> None:
     """Write down a packet that left by the gateway."""
     row = record.used[USED_KINDS * lane + USED_OUTPUTS]
@@ -85,7 +85,7 @@ def write_output(record: Record, lane: int, step: int, axon: int, payload: int) 
     record.used[USED_KINDS * lane + USED_OUTPUTS] = row + 1
 
 
-@njit
+@inner
 def _send(
     program: Program,
     state: State,
@@ -109,7 +109,7 @@ def _send(
         output(record, step, axon, payload)
 
 
-@njit
+@inner
 def _emit(
     program: Program,
     state: State,
@@ -147,7 +147,7 @@ def _emit(
             fanout += 1
 
 
-@njit
+@inner
 def _feed(program: Program, state: State, record: Record, packet: Ints, step: int) -> None:
     """Deliver a stimulus packet that is integrated in ``step``; it counts as sent in the step before."""
     if len(state.fed):
@@ -156,7 +156,7 @@ def _feed(program: Program, state: State, record: Record, packet: Ints, step: in
     _send(program, state, record, step & 1, packet, packet[AXON], packet[PAYLOAD], step - 1)
 
 
-@njit
+@inner
 def is_full(program: Program, record: Record, lane: int, sends: int) -> bool:
     """Return whether a step of a lane, with at most ``sends`` packets to the gateway, might not fit."""
     lanes = len(record.used) // USED_KINDS

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.jit import njit
+from emu.jit import inner, njit
 from emu.kernels.beside import Lanes, accept_one, accept_row
 from emu.kernels.fabric import write_output
 from emu.kernels.state import ABSENT, AXON, PAYLOAD, X0, X1, Y0, Y1, Ints, Program, Record, State
@@ -29,7 +29,7 @@ AXON_BITS, PAYLOAD_BITS = 24, 16
 """Widths in a key, as wide as any packet needs (`emu.spec`): rectangle, axon, then payload."""
 
 
-@njit
+@inner
 def _rectangle(packet: Ints, across: int, down: int) -> int:
     """Return the place of a packet's rectangle among all, its index in ``state.fed``."""
     return ((packet[X0] * across + packet[X1]) * down + packet[Y0]) * down + packet[Y1]  # type: ignore[no-any-return]
@@ -68,7 +68,7 @@ def slots_of(packets: NDArray[np.integer], across: int, down: int) -> Ints:
     return np.column_stack((x0, x1, y0, y1, axon, key))
 
 
-@njit
+@inner
 def _take(lanes: Lanes, keys: Ints, key: int) -> int:
     """Take the next packet of every lane if it is for a slot, into ``lanes.sent``; return how many were."""
     packets = 0
@@ -82,7 +82,7 @@ def _take(lanes: Lanes, keys: Ints, key: int) -> int:
     return packets
 
 
-@njit
+@inner
 def _sweep(
     program: Program,
     state: State,
@@ -111,7 +111,7 @@ def _sweep(
                     write_output(record, lane, now + lane * span - 1, slot[AXON], lanes.sent[lane])
 
 
-@njit
+@inner
 def _feed_one(
     program: Program,
     state: State,
@@ -133,7 +133,7 @@ def _feed_one(
         write_output(record, lane, step - 1, packet[AXON], packet[PAYLOAD])
 
 
-@njit
+@inner
 def feed(
     program: Program,
     state: State,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.jit import njit
+from emu.jit import inner
 from emu.kernels.state import (
     CURRENT_KEPT,
     ENTRY_INIT,
@@ -28,7 +28,7 @@ __all__ = ["clip", "membranes"]
 RESET_CLEAR = int(Reset.CLEAR)
 
 
-@njit
+@inner
 def clip(v: Ints, low: int, high: int) -> int:
     """Saturate potentials; return how many were clipped."""
     clipped = 0
@@ -39,13 +39,13 @@ def clip(v: Ints, low: int, high: int) -> int:
     return clipped
 
 
-@njit
+@inner
 def _kept(x: int, share: int) -> int:
     """Return x share / 4096, rounded towards zero."""
     return x * share >> 12 if x >= 0 else -(-x * share >> 12)
 
 
-@njit
+@inner
 def _drive(strengths: Ints, sums: NDArray[np.int32], begin: int, k: int) -> int:
     """Return the drive of a neuron, whose columns follow ``begin``."""
     drive = 0
@@ -54,7 +54,7 @@ def _drive(strengths: Ints, sums: NDArray[np.int32], begin: int, k: int) -> int:
     return drive
 
 
-@njit
+@inner
 def _plain(program: Program, state: State, core: int, entry: int) -> None:
     """Bring the potentials of a core of plain neurons to V after rule 6."""
     n, k, own = program.neurons[core], program.columns[core], program.neuron_at[core]
@@ -80,13 +80,13 @@ def _plain(program: Program, state: State, core: int, entry: int) -> None:
     state.counters[SATURATIONS, core] += clip(v, program.low, program.high)
 
 
-@njit
+@inner
 def _current(u: int, share: int, drive: int) -> int:
     """Return U after an update, not yet clipped; a share of 0 keeps none."""
     return _kept(u, share) + drive if share != 0 else 0
 
 
-@njit
+@inner
 def _base(v: int, decay: int, reset: int, update: int) -> int:
     """Return the base of the potential of a neuron that is not at its start."""
     if reset == RESET_CLEAR:
@@ -94,7 +94,7 @@ def _base(v: int, decay: int, reset: int, update: int) -> int:
     return _kept(v, 4096 - decay) if update else v
 
 
-@njit
+@inner
 def _with_options(program: Program, state: State, core: int, entry: int) -> None:
     """Bring potentials, currents and refractory counts of a core to what they are after rule 6."""
     init, update = program.schedule[entry, ENTRY_INIT], program.schedule[entry, ENTRY_UPDATE]
@@ -122,7 +122,7 @@ def _with_options(program: Program, state: State, core: int, entry: int) -> None
     state.counters[SATURATIONS, core] += clipped
 
 
-@njit
+@inner
 def membranes(program: Program, state: State, core: int, entry: int) -> None:
     """Bring the state of a core to what it is after rule 6."""
     if program.dynamic[core]:

@@ -9,7 +9,7 @@ neurons do not know each other, so this is the walk, and the compiler makes vect
 
 from __future__ import annotations
 
-from emu.jit import njit
+from emu.jit import inner
 from emu.kernels.crossbar import discard, integrate
 from emu.kernels.membrane import membranes
 from emu.kernels.quantise import compare, take_thresholds
@@ -40,7 +40,7 @@ __all__ = ["advance_schedule", "current_entry", "execute", "is_walked", "visit"]
 CROSSED_MASK = (1 << CROSSED_BITS) - 1
 
 
-@njit
+@inner
 def _write_down(program: Program, state: State, record: Record, core: int, step: int) -> int:
     """Record spikes and, if asked for, states; return how many neurons fired (in ``state.fired``)."""
     n, at = program.neurons[core], program.neuron_at[core]
@@ -69,7 +69,7 @@ def _write_down(program: Program, state: State, record: Record, core: int, step:
     return count
 
 
-@njit
+@inner
 def is_walked(program: Program, core: int, entry: int) -> bool:
     """Return whether the neurons of a core are visited in a step of a schedule entry."""
     row = program.schedule[entry]
@@ -77,7 +77,7 @@ def is_walked(program: Program, core: int, entry: int) -> bool:
     return program.neurons[core] > 0 and some  # type: ignore[no-any-return]
 
 
-@njit
+@inner
 def visit(
     program: Program,
     state: State,
@@ -107,7 +107,7 @@ def visit(
     return events, 1, _write_down(program, state, record, core, step)
 
 
-@njit
+@inner
 def current_entry(program: Program, state: State, core: int) -> int:
     """Return the schedule entry that holds (row of ``program.schedule``), -1 for a disabled core."""
     if not program.enabled[core]:
@@ -115,7 +115,7 @@ def current_entry(program: Program, state: State, core: int) -> int:
     return program.schedule_at[core] + state.entry[core]  # type: ignore[no-any-return]
 
 
-@njit
+@inner
 def advance_schedule(program: Program, state: State, core: int) -> None:
     """Move the schedule position of a core on by one step (rule 9)."""
     entry = program.schedule_at[core] + state.entry[core]
@@ -127,7 +127,7 @@ def advance_schedule(program: Program, state: State, core: int) -> None:
             state.entry[core] = 0
 
 
-@njit
+@inner
 def execute(program: Program, state: State, record: Record, core: int, step: int) -> tuple[int, int, int]:
     """Execute a step of a core with the events of bank ``step`` mod 2.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from emu.jit import njit
+from emu.jit import inner
 from emu.kernels.membrane import clip
 from emu.kernels.state import (
     ENTRY_COUNT,
@@ -29,7 +29,7 @@ RESET_ZERO, RESET_SUBTRACT = int(Reset.ZERO), int(Reset.SUBTRACT)
 RESET_VALUE, RESET_SUBTRACT_VALUE = int(Reset.VALUE), int(Reset.SUBTRACT_VALUE)
 
 
-@njit
+@inner
 def take_thresholds(program: Program, state: State, core: int, entry: int) -> None:
     """Put what an entry compares with beside each other, for all lanes: thresholds, or parts of ladders."""
     if not program.schedule[entry, ENTRY_FIRE]:
@@ -51,23 +51,34 @@ def take_thresholds(program: Program, state: State, core: int, entry: int) -> No
         state.theta[4 * n + i] = -first if program.dynamics[own + i, SIGNED] else 0
 
 
-@njit
-def _by_list(v: Ints, crossed: Ints, last: Ints, thetas: Ints, count: int, kept: int) -> None:
-    """Count the thresholds of its list that each neuron crosses, and keep the last one."""
-    n = len(v)
+@inner
+def _by_list(v: Ints, crossed: Ints, thetas: Ints, count: int) -> bool:
+    """Count the thresholds of its list that each neuron crosses; return whether any is crossed."""
+    n, some = len(v), 0
     for i in range(n):
         crossed[i] = 0
-        last[i] = 0
     for j in range(count):
         theta = thetas[j * n :][:n]
         for i in range(n):
             crossed[i] += v[i] >= theta[i]
-        if kept:
-            for i in range(n):
-                last[i] = theta[i] if v[i] >= theta[i] else last[i]
+    for i in range(n):
+        some |= crossed[i]
+    return some != 0
 
 
-@njit
+@inner
+def _last_of_list(v: Ints, last: Ints, thetas: Ints, count: int) -> None:
+    """Find the last threshold of its list that each neuron crosses, 0 if none."""
+    n = len(v)
+    for i in range(n):
+        last[i] = 0
+    for j in range(count):
+        theta = thetas[j * n :][:n]
+        for i in range(n):
+            last[i] = theta[i] if v[i] >= theta[i] else last[i]
+
+
+@inner
 def _by_ladder(
     v: Ints, crossed: Ints, last: Ints, parts: Ints, first: int, count: int, fraction: int
 ) -> None:
@@ -97,7 +108,7 @@ def _by_ladder(
         last[i] = theta[i] + ((y + offset[i] + ties[i] * ((crossed[i] + more) & 1)) >> fraction)
 
 
-@njit
+@inner
 def _reset_plain(v: Ints, crossed: Ints, last: Ints, reset: Ints) -> None:
     """Reset the plain neurons of a core that fired; they may be out of range."""
     for i in range(len(v)):
@@ -105,7 +116,7 @@ def _reset_plain(v: Ints, crossed: Ints, last: Ints, reset: Ints) -> None:
         v[i] -= last[i] if crossed[i] != 0 and reset[i] == RESET_SUBTRACT else 0
 
 
-@njit
+@inner
 def _reset_to(how: int, v: int, c: int, last: int, value: int) -> int:
     """Return what a neuron that fired keeps of its potential; it may be out of range."""
     if how == RESET_ZERO:
@@ -119,7 +130,7 @@ def _reset_to(how: int, v: int, c: int, last: int, value: int) -> int:
     return v
 
 
-@njit
+@inner
 def _reset_with_options(program: Program, state: State, core: int, entry: int) -> None:
     """Let refractory neurons be silent, and reset the others that fired."""
     own, value, clipped = program.neuron_at[core], program.schedule[entry, ENTRY_RESET], 0
@@ -136,7 +147,7 @@ def _reset_with_options(program: Program, state: State, core: int, entry: int) -
     state.counters[SATURATIONS, core] += clipped
 
 
-@njit
+@inner
 def compare(program: Program, state: State, core: int, entry: int) -> None:
     """Store c of every neuron of a core, and the state after rule 7."""
     n, own = program.neurons[core], program.neuron_at[core]
@@ -145,14 +156,17 @@ def compare(program: Program, state: State, core: int, entry: int) -> None:
     if not program.schedule[entry, ENTRY_FIRE]:
         crossed[:] = 0
         return
+    some = True
     if program.ladder[core]:
         _by_ladder(v, crossed, last, state.theta, first, count, 2 * program.payload_bits)
         state.counters[THRESHOLDS, core] += n
     else:
-        _by_list(v, crossed, last, state.theta, count, program.kept[core])
+        some = _by_list(v, crossed, state.theta, count)
+        if program.kept[core] and some:
+            _last_of_list(v, last, state.theta, count)
         state.counters[THRESHOLDS, core] += n * count
     if program.dynamic[core]:
         _reset_with_options(program, state, core, entry)
-    elif program.kept[core]:
+    elif program.kept[core] and some:
         _reset_plain(v, crossed, last, program.reset[own : own + n])
         state.counters[SATURATIONS, core] += clip(v, program.low, program.high)

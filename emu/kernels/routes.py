@@ -9,7 +9,7 @@ on, and every way is walked once at its end. Who receives a packet is in `emu.ke
 
 from __future__ import annotations
 
-from emu.jit import njit
+from emu.jit import inner, njit
 from emu.kernels.state import (
     DELIVERIES,
     ERRORS,
@@ -28,7 +28,7 @@ from emu.kernels.state import (
 __all__ = ["count_routes"]
 
 
-@njit
+@inner
 def _column(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> bool:
     """Take packets that turn into column x at row y to their end; return whether they wanted an output."""
     y0, y1, width = packet[Y0], packet[Y1], program.width
@@ -51,7 +51,7 @@ def _column(program: Program, state: State, x: int, y: int, packet: Ints, copies
     return y1 > y or y0 < y or y0 == y == y1  # type: ignore[no-any-return]
 
 
-@njit
+@inner
 def _eastwards(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> None:
     """Continue with packets that came into router (x, y) by its west port."""
     while True:
@@ -68,7 +68,7 @@ def _eastwards(program: Program, state: State, x: int, y: int, packet: Ints, cop
         x += 1
 
 
-@njit
+@inner
 def _westwards(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> None:
     """Continue with packets that came into router (x, y) by its east port."""
     while True:
@@ -82,7 +82,7 @@ def _westwards(program: Program, state: State, x: int, y: int, packet: Ints, cop
         x -= 1
 
 
-@njit
+@inner
 def _from_core(program: Program, state: State, core: int, packet: Ints, copies: int) -> None:
     """Count packets of a core; ``packet`` begins with x0, x1, y0, y1."""
     x, y = core % program.width, core // program.width
@@ -105,7 +105,7 @@ def _from_core(program: Program, state: State, core: int, packet: Ints, copies: 
         state.counters[ROUTER_ERRORS, core] += copies
 
 
-@njit
+@inner
 def _arrive(program: Program, state: State, packet: Ints, copies: int) -> None:
     """Count packets at every core of their rectangle."""
     for y in range(packet[Y0], min(packet[Y1], program.height - 1) + 1):

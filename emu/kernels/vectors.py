@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from emu.jit import njit
+from emu.jit import inner
 
 __all__ = ["GROUP_ROWS", "LANES", "sum_groups", "sum_products"]
 
@@ -164,10 +164,10 @@ def _sum_products(
     _products(active, rows, weights, first, last, sums, at)  # type: ignore[call-arg]
 
 
-def _picked(active: NDArray[Any], rows: NDArray[np.uint32], first: int, last: int) -> NDArray[np.int32]:
-    """Return the rows that groups name, shape (rows, LANES)."""
+def _picked(active: NDArray[Any], rows: NDArray[np.uint32], first: int, last: int) -> NDArray[Any]:
+    """Return the rows that groups name, shape (groups, GROUP_ROWS, LANES)."""
     names = rows[GROUP_ROWS * first : GROUP_ROWS * last].astype(np.int64)
-    return active[names[:, None] + np.arange(LANES)].astype(np.int32)  # type: ignore[no-any-return]
+    return active[names[:, None] + np.arange(LANES)].reshape(-1, GROUP_ROWS, LANES)  # type: ignore[no-any-return]
 
 
 def _plain_groups(
@@ -179,7 +179,10 @@ def _plain_groups(
     sums: NDArray[np.int32],
     at: int,
 ) -> None:
-    more, less = _picked(active, rows, first, middle), _picked(active, rows, middle, last)
+    more, less = (
+        _picked(active, rows, *groups).sum(1, dtype=np.int8).astype(np.int16)
+        for groups in ((first, middle), (middle, last))
+    )
     sums[int(at) : int(at) + LANES] = more.sum(0) - less.sum(0)
 
 
@@ -193,15 +196,17 @@ def _plain_products(
     at: int,
 ) -> None:
     factors = weights[GROUP_ROWS * first : GROUP_ROWS * last].astype(np.int32)
-    sums[int(at) : int(at) + LANES] = factors @ _picked(active, rows, first, last)
+    sums[int(at) : int(at) + LANES] = factors @ _picked(active, rows, first, last).reshape(-1, LANES).astype(
+        np.int32
+    )
 
 
-sum_groups: Callable[..., None] = _plain_groups if _PLAIN else njit(_sum_groups)
+sum_groups: Callable[..., None] = _plain_groups if _PLAIN else inner(_sum_groups)
 """Store the sums of the groups ``first`` to ``middle`` less those of ``middle`` to ``last``.
 
 ``active`` has payloads of 8 bits, so small that eight fit 8 bits and a column 16; ``rows`` says where each
 row begins, eight for each group; the sums of all lanes go to ``sums`` from ``at`` on.
 """
 
-sum_products: Callable[..., None] = _plain_products if _PLAIN else njit(_sum_products)
+sum_products: Callable[..., None] = _plain_products if _PLAIN else inner(_sum_products)
 """Store the sums of rows of 16 bits, each times its weight, as `sum_groups` does."""

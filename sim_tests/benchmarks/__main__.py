@@ -30,6 +30,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
     parser = argparse.ArgumentParser(prog="python -m sim_tests.benchmarks", description=__doc__)
     parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)}; all without one")
     parser.add_argument("--lenet", type=Path, metavar="MODEL", help="trained LeNet (.onnx)")
+    parser.add_argument("--float-lenet", type=Path, metavar="MODEL", help="float LeNet for the graded code")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of MNIST's idx files")
     parser.add_argument("--samples", type=int, default=256, help="pictures of LeNet (%(default)s)")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that has the peers")
@@ -41,7 +42,12 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
             parser.error(f"section must be one of {', '.join(SECTIONS)}, not {name!r}")
     clock = time.process_time if given.cpu else time.perf_counter
     options = Options(
-        lenet=given.lenet, data=given.data, samples=given.samples, peers=given.peers, clock=clock
+        lenet=given.lenet,
+        float_lenet=given.float_lenet,
+        data=given.data,
+        samples=given.samples,
+        peers=given.peers,
+        clock=clock,
     )
     return given.section or list(SECTIONS), options
 

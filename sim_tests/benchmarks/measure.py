@@ -20,6 +20,7 @@ class Options:
     Parameters
     ----------
     lenet : a trained LeNet in ONNX, or None for random weights of the same shape.
+    float_lenet : the same network as trained in float, for the graded code, or None.
     data : folder of MNIST's idx files, or None for random pictures.
     samples : pictures of LeNet that are emulated.
     peers : Python interpreter in which the peers are installed, or None.
@@ -27,6 +28,7 @@ class Options:
     """
 
     lenet: Path | None = None
+    float_lenet: Path | None = None
     data: Path | None = None
     samples: int = 256
     peers: Path | None = None

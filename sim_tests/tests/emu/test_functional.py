@@ -2,7 +2,6 @@
 """The functional run in lanes and threads equals the oracle; each way of integration equals a product."""
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from sim_tests.oracle.machine import run_oracle
 
 TINY = preset("tiny")
 ONE = SystemSpec(core=TINY, width=1, height=1)
-TALL = SystemSpec(core=TINY, width=2, height=3)
 LONG = CoreSpec(
     axons=300,
     columns=64,
@@ -79,6 +77,13 @@ def separable(seed: int) -> tuple[SystemImage, Stimulus]:
 EXTREMES = [Balance(rows, cells) for rows in (0, 1 << 40) for cells in (0, 1 << 40)]
 
 
+@pytest.fixture
+def abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every image run abreast that can, however few its periods and however many its cells."""
+    monkeypatch.setattr(functional, "BUSY", np.inf)
+    monkeypatch.setattr(functional, "LEAST_LANES", 1)
+
+
 def in_order(image: SystemImage, stimulus: Stimulus, balance: Balance | None = None) -> RunResult:
     """Run the steps one after the other."""
     machine = Machine(image, balance=balance)
@@ -86,10 +91,10 @@ def in_order(image: SystemImage, stimulus: Stimulus, balance: Balance | None = N
     return machine.run(stimulus, potentials=True)
 
 
+@pytest.mark.usefixtures("abreast")
 @pytest.mark.parametrize("seed", range(40))
 def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 3)
-    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     image, stimulus = separable(seed)
     machine = Machine(image)
     assert machine._source.period == (4 if any(image.cores) else 1)
@@ -102,6 +107,7 @@ def test_lanes_and_threads_equal_the_oracle(seed: int, monkeypatch: pytest.Monke
         assert np.array_equal(machine.run(stimulus, threads=threads).spikes, run.spikes)
 
 
+@pytest.mark.usefixtures("abreast")
 @pytest.mark.parametrize("balance", EXTREMES, ids=str)
 @pytest.mark.parametrize("seed", range(40))
 def test_every_way_of_integration_equals_the_oracle(seed: int, balance: Balance) -> None:
@@ -113,6 +119,7 @@ def test_every_way_of_integration_equals_the_oracle(seed: int, balance: Balance)
     assert diff(expected, in_order(image, stimulus, balance)) is None
 
 
+@pytest.mark.usefixtures("abreast")
 def test_separable_systems_run_abreast_in_every_way() -> None:
     """Both widths of sums, lists and ladders, kept potentials, every emission."""
     sources = [source for source in (Source(separable(seed)[0]) for seed in range(40)) if source.abreast]
@@ -125,6 +132,7 @@ def test_separable_systems_run_abreast_in_every_way() -> None:
     assert {source.loudest > SMALL for source in sources} == {False, True}
 
 
+@pytest.mark.usefixtures("abreast")
 def test_loud_payloads_are_not_added_in_eight_bits() -> None:
     """Eight rows of 100 are beyond 8 bits: the run must not use the groups, whoever sends."""
     spec = SystemSpec(core=preset("reference"), width=1, height=1)
@@ -136,6 +144,14 @@ def test_loud_payloads_are_not_added_in_eight_bits() -> None:
     potentials = machine.run(stimulus, potentials=True).potentials
     assert potentials is not None
     assert (potentials[:, 3] == 800).all()
+
+
+def test_dense_crossbars_run_in_order() -> None:
+    """At a share of 0.2 it costs less to add the cells of events where a core has more than a few."""
+    for density, abreast in ((0.02, True), (0.9, False)):
+        cells = np.random.default_rng(5).random((300, 64)) < density
+        image = make_system(SystemSpec(core=LONG, width=1, height=1), make_core(cells.astype(int), reset=0))
+        assert Source(image, Balance()).abreast == abreast
 
 
 def test_the_measurement_of_this_machine_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,17 +172,18 @@ def host_table(seed: int) -> tuple[SystemImage, Stimulus, NDArray[np.int64]]:
     spec = SystemSpec(core=TINY, width=3, height=1)
     places = [
         (0, 2, 0, 0, 1),
+        (1, 2, 0, 0, 1),
         (1, 1, 0, 0, 0),
         (0, 0, 1, 1, 5),
         (2, 2, 0, 0, 9),
         (0, 1, 0, 1, 3),
-        (1, 2, 0, 0, 1),
     ]
     table = np.array(places, np.int64)
     image = make_system(spec, *cores).replace(input_packet=table.astype(np.int32), input_element=np.arange(6))
     return image, make_stimulus(1), table
 
 
+@pytest.mark.usefixtures("abreast")
 @pytest.mark.parametrize("order", ["of the table", "of another", "with others"])
 def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
     """The table of an image says what to expect of its host, not what it may send."""
@@ -174,7 +191,7 @@ def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
     rng = np.random.default_rng(2)
     packets = []
     for step in range(40):
-        kept = table[rng.random(len(table)) < 0.8]
+        kept = table[rng.random(len(table)) < 0.5]
         if order == "with others":
             kept = np.concatenate([kept, table[:2] + np.array([0, 0, 0, 0, 9]), kept[:2]])
         if order != "of the table":
@@ -188,6 +205,7 @@ def test_packets_in_any_order_equal_the_oracle(order: str) -> None:
     assert len(run.outputs) > 0
 
 
+@pytest.mark.usefixtures("abreast")
 def test_potentials_beyond_32_bits_run_in_order() -> None:
     wide = dataclasses.replace(LONG, potential_bits=32)
     cores = [make_core([[1]], reset=0, bias=bias, thresholds=[1]) for bias in (0, 1 << 30)]
@@ -250,9 +268,9 @@ def test_period_is_a_common_multiple() -> None:
     assert period_of(make_system(spec, *cores)) == 12
 
 
+@pytest.mark.usefixtures("abreast")
 def test_cores_of_unlike_periods_equal_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 2)
-    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     fields: dict[str, Any] = {"reset": 0, "bias": 1, "fanout": BELOW}
     cores = [make_core(np.zeros((1, 32)), schedule=[[n, *FIRE[1:]]], **fields) for n in (1, 2, 3)]
     image = make_system(SystemSpec(core=TINY, width=3, height=1), *cores)
@@ -282,75 +300,6 @@ def test_axon_holds_the_widest_payload(payloads: list[int], value: int, cycles: 
     assert (run.state["potential"].tolist(), run.total("merges")) == ([value], len(payloads) - 1)
 
 
-def integrated(cells: Any, payload: Any) -> tuple[list[int], int]:
-    """Return potentials and synaptic operations of a core after one step with a payload on each axon."""
-    axons = np.flatnonzero(payload)
-    rows = [(0, 0, 0, 0, 0, int(axon), int(payload[axon])) for axon in axons]
-    image = make_system(
-        SystemSpec(core=LONG, width=1, height=1), make_core(cells, reset=0, thresholds=[LONG.never])
-    )
-    run = Machine(image).run(make_stimulus(1, rows))
-    return run.state["potential"].tolist(), run.total("synaptic_operations")
-
-
-def patterns() -> dict[str, Any]:
-    """Return payloads that are integrated in bit planes, value by value, and as products."""
-    rng = np.random.default_rng(2)
-    some = rng.random(300) < 0.2
-    return {
-        "planes, one value": np.ones(300, int),
-        "planes, values": rng.integers(2, 4, 300),
-        "values, few": np.where(some, rng.integers(1, 5, 300), 0),
-        "values, negative": np.where(some, rng.integers(-3, 0, 300), 0),
-        "values, many": np.where(np.arange(300) < 150, 31, 0),
-        "products": rng.integers(-32, 32, 300),
-        "products, few": np.where(some, rng.integers(-32, 32, 300), 0),
-    }
-
-
-@pytest.mark.parametrize("name", patterns())
-@pytest.mark.parametrize("cells", ["random", "ones"])
-def test_column_sums_are_a_product(name: str, cells: str) -> None:
-    payload = patterns()[name]
-    shape = (300, 9)
-    crossbar = np.random.default_rng(3).integers(-1, 2, shape) if cells == "random" else np.ones(shape, int)
-    operations = int(np.count_nonzero(crossbar[payload != 0]))
-    assert integrated(crossbar, payload) == ((payload @ crossbar).tolist(), operations)
-
-
-def test_equal_crossbars_are_stored_once() -> None:
-    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
-    cores = [make_core(cells.copy()), make_core(-cells), make_core(cells.copy())]
-    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
-    assert program.cell_at.tolist() == [0, 12, 0]
-    assert (len(program.cells), len(program.planes)) == (24, 2 * 2 * 4)
-
-
-def test_equal_weights_are_stored_once() -> None:
-    cells = np.random.default_rng(4).integers(-1, 2, (3, 4))
-    cores = [make_core(part, strengths=[1, 3]) for part in (cells, -cells, cells.copy())]
-    program = Source(make_system(SystemSpec(core=TINY, width=3, height=1), *cores)).program
-    assert program.weight_at.tolist() == [0, 6, 0]
-    assert program.weights[:6].tolist() == (cells[:, ::2] + 3 * cells[:, 1::2]).reshape(-1).tolist()
-    assert (len(program.weights), len(program.cells), len(program.planes)) == (12, 0, 0)
-
-
-def test_drives_beyond_32_bits_are_not_folded() -> None:
-    """A drive of 300 x 255 x 2^7 x 4091 saturates a potential of 32 bits; one of 2044 x 255 x 2^7 fits."""
-    wide = dataclasses.replace(
-        LONG, payload_bits=9, potential_bits=32, strengths=3, sum_bits=28, axon_shifts=True
-    )
-    cells = np.zeros((300, 6), int)
-    cells[:, :3], cells[0, 4:] = 1, 1
-    core = make_core(
-        cells, strengths=[2047, 2047, -3], shifts=[7] * 300, thresholds=[wide.never], reset=Reset.CLEAR
-    )
-    machine = Machine(make_system(SystemSpec(core=wide, width=1, height=1), core))
-    run = machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, axon, 255) for axon in range(300)]))
-    assert run.state["potential"].tolist() == [wide.potential_max, 2044 * 255 * 128]
-    assert machine._source.program.weight_at.tolist() == [-1]
-
-
 def test_room_for_the_packets_of_a_step() -> None:
     fanout = [[0, 0, 1, 1, 0, False], [0, 0, 0, 0, 0, False], [0, 0, 0, 1, 9, True]]
     fields: dict[str, Any] = {"emission": [Emission.UNARY, Emission.COUNT, Emission.CONSTANT]}
@@ -365,42 +314,6 @@ def test_discard_empties_every_place_whatever_the_order(axons: tuple[int, int]) 
     rows = [(step, 0, 0, 0, 0, axon, 1) for step in (0, 2) for axon in axons]
     run = Machine(make_system(ONE, core)).run(make_stimulus(3, rows))
     assert (run.state["potential"].tolist(), run.total("merges")) == ([2], 0)
-
-
-@pytest.mark.parametrize(
-    ("core", "rectangle", "hops", "errors"),
-    [
-        (0, (1, 1, 2, 1), [1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]),
-        (4, (1, 1, 1, 0), [0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0]),
-        (1, (1, 1, 3, 3), [0, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]),
-        (0, (0, 0, 3, 3), [1, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0]),
-        (2, (0, 1, 0, 2), [0, 0, 2 + 1, 2, 0, 0], [0, 0, 0, 0, 0, 0]),
-        (3, (1, 0, 1, 1), [0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]),
-    ],
-)
-def test_ways_worked_out_by_hand(
-    core: int, rectangle: tuple[int, ...], hops: list[int], errors: list[int]
-) -> None:
-    sender = make_core([[0]], bias=1, fanout=[[*rectangle, 0, True]])
-    image = make_system(TALL, *[sender if i == core else None for i in range(6)])
-    machine, stimulus = Machine(image), make_stimulus(1)
-    for cycles in (False, True):
-        run = machine.run(stimulus, cycles=cycles)
-        assert (run.counters["hops"].tolist(), run.counters["router_errors"].tolist()) == (hops, errors)
-
-
-@pytest.mark.parametrize("core", range(6))
-def test_way_of_every_rectangle_equals_the_oracle(core: int) -> None:
-    """From each core of 2 x 3, also rectangles that are empty, leave the mesh, or meet the gateway."""
-    places = itertools.product(range(2), range(2), range(4), range(4))
-    fanout = [[*place, 0, place == (1, 1, 3, 3)] for place in places]
-    sender, other = make_core([[0]], bias=1, fanout=fanout), make_core([[1]], thresholds=[TINY.never])
-    image = make_system(TALL, *[sender if i == core else other for i in range(6)])
-    machine, stimulus = Machine(image), make_stimulus(1)
-    expected = run_oracle(image, stimulus, cycles=True)
-    assert expected.counters["packets"][core] == 64
-    for cycles in (False, True):
-        assert diff(expected, machine.run(stimulus, cycles=cycles)) is None
 
 
 @pytest.mark.parametrize(("rows", "outputs"), [(96, 1000), (1000, 96)])
@@ -422,8 +335,8 @@ def test_run_goes_on_after_the_record_was_full(monkeypatch: pytest.MonkeyPatch) 
     assert len(run.spikes) == len(run.outputs) == len(np.asarray(run.potentials)) == 32 * 70
 
 
+@pytest.mark.usefixtures("abreast")
 def test_period_that_exceeds_its_record_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functional, "LEAST_LANES", 1)
     monkeypatch.setattr(functional, "most_records", lambda *_: (-31, 0))
     image = make_system(ONE, make_core(np.zeros((1, 32)), bias=1, reset=0))
     with pytest.raises(RuntimeError, match=r"Records of periods 0\.\.1 exceed what their buffers hold"):
@@ -439,6 +352,7 @@ def test_threads_below_one() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_stops_every_thread(threads: int, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functional, "MOST_LANES", 1)
+    monkeypatch.setattr(functional, "BUSY", np.inf)
     monkeypatch.setattr(functional, "LEAST_LANES", least)
     workers: list[Any] = []
     made = functional._Worker.__init__
