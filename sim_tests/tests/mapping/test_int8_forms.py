@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from emu.spec import preset
 from mapping.chip import open_chip
 from mapping.codes.choice import Request, code_of
 from mapping.datasets.load import Dataset
 from mapping.errors import UnsupportedModelError
+from mapping.exporters.integer_onnx import integer_onnx
 from mapping.flow import compile_network
 from mapping.layout.check import check
 from mapping.layout.emit import PLACED
@@ -23,7 +25,7 @@ from mapping.model.importers.onnx import network_from_onnx
 from mapping.model.network import Network
 from mapping.report.machine import estimate
 from mapping.report.text import notes
-from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.quantisers import Ladders, Lists, Mixed, of_rows
 from mapping.spiking.simulate import compare, decode, encode, simulate
 from sim_tests.generators.integer_models import brevitas, closing, padded, product, quantised, sums
@@ -324,6 +326,16 @@ def test_image_of_a_mixed_layer_is_read_again(tmp_path: Path) -> None:
     assert isinstance(own, Mixed)
     np.testing.assert_array_equal(kept.edges(0, 255), own.edges(0, 255))
     np.testing.assert_array_equal(kept.listed, own.listed)
+
+
+def test_exported_mixed_layer_is_equal() -> None:
+    network = mixed("map")
+    spiking = code_of(network, "int8").convert(network, Request(spec=preset("medium")))
+    x = 40 * np.random.default_rng(3).normal(size=(4, *network.shapes[network.input]))
+    given = encode(spiking, x)
+    expected = simulate(spiking, given)["m"]
+    (got,) = ReferenceEvaluator(integer_onnx(spiking)).run(["m"], {INPUT: given.astype(np.int64)})
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_quantiser_of_some_rows_is_of_one_kind() -> None:
