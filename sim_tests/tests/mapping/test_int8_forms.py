@@ -30,7 +30,7 @@ from mapping.spiking.quantisers import Ladders, Lists, Mixed, of_rows
 from mapping.spiking.simulate import compare, decode, encode, simulate
 from sim_tests.generators.integer_models import brevitas, closing, padded, product, quantised, sums
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.referees.int8_table import compared
+from sim_tests.referees.int8_table import compared, main
 
 pytest.importorskip("onnxruntime")
 
@@ -81,6 +81,15 @@ def test_onnxruntime_rounds_a_real_bias_that_the_model_does_not(tmp_path: Path) 
     path = tmp_path / "qcdq.onnx"
     onnx.save(brevitas(bits=4), path)
     assert compared(path, X, core="medium", optimised=True).network > 0
+
+
+def test_table_compares_a_model_as_it_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(brevitas(bits=4), tmp_path / "qcdq.onnx")
+    np.savez(tmp_path / "data.npz", x=X, y=np.zeros(len(X), np.int64))
+    given = [str(tmp_path / "qcdq.onnx"), "--data", str(tmp_path / "data.npz"), "--core", "medium"]
+    assert main(given) == 1
+    assert main([*given, "--as-written"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "| qcdq | 24 | 17376 | 0 | 0 | 0.00% |"
 
 
 def rounded(x: np.ndarray | None = X) -> SpikingNetwork:
