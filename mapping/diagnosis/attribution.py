@@ -16,7 +16,7 @@ from mapping.model.evaluate import resume, run_single
 from mapping.model.network import Network
 from mapping.model.operations import apply_elementwise
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
-from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists
+from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders
 from mapping.spiking.simulate import decode, encode, fire, potentials, simulate
 
 __all__ = ["ACTIVATIONS", "SAMPLES", "WEIGHTS", "Attribution", "Loss", "Part", "attribute", "loss_of"]
@@ -279,12 +279,12 @@ def _real_counts(layer: SpikingLayer, rows: NDArray[np.int64]) -> Floats:
         first, step, offset, _ = (column[:, None] for column in quantiser.words.T)
         wide = (rows - first + 1) << (2 * quantiser.payload_bits)
         return np.asarray((wide - offset - 1) / step - 0.5)
-    return _interpolated(quantiser, rows)
+    return _interpolated(layer.edges, rows)
 
 
-def _interpolated(quantiser: Lists, rows: NDArray[np.int64]) -> Floats:
+def _interpolated(thresholds: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
     counts = np.empty(rows.shape)
-    for row, steps in enumerate(quantiser.thresholds):
+    for row, steps in enumerate(thresholds):
         there = np.flatnonzero((steps > ALWAYS) & (steps < NEVER))
         below = float(np.count_nonzero(steps <= ALWAYS))
         if not len(there):

@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from mapping.exporters.graph import GraphWriter
 from mapping.spiking.network import SpikingLayer
-from mapping.spiking.quantisers import NEVER, Ladders, Lists
+from mapping.spiking.quantisers import NEVER, Ladders
 
 __all__ = ["write_quantiser"]
 
@@ -26,10 +26,10 @@ def write_quantiser(graph: GraphWriter, layer: SpikingLayer, potential: str) -> 
     potential : str
         Tensor, int64 (n, output shape).
     """
-    if isinstance(layer.quantiser, Lists):
-        _list(graph, layer, layer.quantiser, potential)
-    else:
+    if isinstance(layer.quantiser, Ladders):
         _ladder(graph, layer, layer.quantiser, potential)
+    else:
+        _list(graph, layer, layer.edges, potential)
 
 
 def _by_row(values: Ints, layer: SpikingLayer) -> Ints:
@@ -37,14 +37,14 @@ def _by_row(values: Ints, layer: SpikingLayer) -> Ints:
     return values.reshape((1, layer.rows, *(1,) * (len(layer.output_shape) - 1)))
 
 
-def _list(graph: GraphWriter, layer: SpikingLayer, quantiser: Lists, potential: str) -> None:
+def _list(graph: GraphWriter, layer: SpikingLayer, edges: Ints, potential: str) -> None:
     """Count the thresholds that were reached bit by bit, the highest first, as the hardware does a ladder's.
 
     Thresholds never decrease, so count c is reached if the c-th of them is.
     """
     bits = max(1, layer.levels.bit_length())
     table = np.full((layer.rows, 1 << bits), NEVER, np.int64)
-    table[:, 1 : 1 + layer.levels] = quantiser.thresholds
+    table[:, 1 : 1 + layer.levels] = edges
     thresholds = graph.constant(table.reshape(-1))
     place = start = graph.constant(_by_row(np.arange(layer.rows) << bits, layer))  # of a row in the table
     for bit in reversed(range(bits)):

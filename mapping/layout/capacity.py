@@ -109,10 +109,12 @@ def _limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
 def _quantiser_limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
     """Yield what lists or ladders demand."""
     fewer = f"quantise its output to at most {spec.payload_max} levels"
-    if isinstance(layer.quantiser, Lists):
+    if not isinstance(layer.quantiser, Ladders):
         yield "thresholds on one core", layer.levels, spec.thresholds, fewer
+    if isinstance(layer.quantiser, Lists):
         return
-    bits = layer.quantiser.payload_bits
+    ladders = layer.quantiser if isinstance(layer.quantiser, Ladders) else layer.quantiser.ladders
+    bits = ladders.payload_bits
     yield "ladders", 1, int(spec.ladder), "choose a core with ladders"
     yield "signed ladders", int(layer.low < 0), int(spec.signed_ladder), "choose a core with signed ladders"
     yield "payload bits of its ladders", bits, spec.payload_bits, "convert the network for this core"

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from mapping.spiking.matrices import layer_matrix, pool_matrix
 from mapping.spiking.network import Source, SpikingLayer
+from mapping.spiking.quantisers import Mixed
 
 __all__ = ["CorePart", "Limits", "cut_layer", "deliveries", "fits_as_patch"]
 
@@ -106,9 +107,9 @@ def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CoreP
     if block is not None:
         count, extension = block
         ids = _in_order(layer, np.arange(matrix.shape[1]), extension)
-        blocks = np.array_split(np.arange(matrix.shape[0]), count)
+        blocks = _of_one_kind(layer, np.array_split(np.arange(matrix.shape[0]), count))
         parts = [_part(layer, matrix, block, ids, extension) for block in blocks]
-        return parts, (1, 1, count)
+        return parts, (1, 1, len(parts))
     choices = [
         [_part(layer, matrix, block, None, limit.extension) for block in _greedy_blocks(layer, matrix, limit)]
         for limit in limits
@@ -116,6 +117,22 @@ def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CoreP
     ]
     parts = min(choices, key=len)
     return parts, (1, 1, len(parts))
+
+
+def _of_one_kind(layer: SpikingLayer, blocks: Sequence[Integers]) -> list[Integers]:
+    """Return blocks of channels or neurons, each with ladders alone or lists alone.
+
+    Where every block reads all inputs, those with lists come last, so that one block at most is cut in two.
+    """
+    if not isinstance(layer.quantiser, Mixed):
+        return list(blocks)
+    size = sum(len(block) for block in blocks)
+    listed = np.repeat(layer.quantiser.listed, size // layer.rows)
+    if all(source.groups == 1 for source in layer.sources):
+        order = np.argsort(listed, kind="stable")
+        blocks = [order[block] for block in blocks]
+    pieces = [piece for block in blocks for piece in (block[~listed[block]], block[listed[block]])]
+    return [piece for piece in pieces if len(piece)]
 
 
 def _part(
@@ -263,7 +280,7 @@ def _patches(
     _, height, width = layer.output_shape
     numbered = zip(layer.sources, patch.views, strict=True)
     ids = np.concatenate([_axon_ids(source, view) for source, view in numbered])
-    blocks = _channel_blocks(layer, patch.channels)
+    blocks = _of_one_kind(layer, _channel_blocks(layer, patch.channels))
     parts = []
     for top in range(0, height, patch.height):
         for left in range(0, width, patch.width):
@@ -291,12 +308,14 @@ def _greedy_blocks(layer: SpikingLayer, matrix: sparse.csr_array, limits: Limits
     """Yield runs of neurons whose inputs with a non-zero weight fit the axons together."""
     per_row = matrix.shape[0] // layer.quantiser.rows
     spare = limits.extension * (len(layer.sources) - 1)
+    listed = layer.quantiser.listed if isinstance(layer.quantiser, Mixed) else np.zeros(layer.rows, np.bool_)
     block: list[int] = []
     seen: set[int] = set()
     for neuron in range(matrix.shape[0]):
         support = set(matrix.indices[matrix.indptr[neuron] : matrix.indptr[neuron + 1]].tolist())
         rows = neuron // per_row - block[0] // per_row + 1 if block else 1
         full = len(block) == limits.neurons or rows > limits.threshold_rows
+        full = full or bool(block and listed[block[0] // per_row] != listed[neuron // per_row])
         if block and (full or len(seen | support) + spare > limits.axons):
             yield np.array(block)
             block, seen = [], set()

@@ -21,7 +21,7 @@ from mapping.layout.route import Entry, Routes
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix, pool_matrix
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
-from mapping.spiking.quantisers import Ladders
+from mapping.spiking.quantisers import Ladders, of_rows
 
 __all__ = ["PLACED", "emit"]
 
@@ -211,8 +211,9 @@ def _core(
 def _quantiser(layer: SpikingLayer, outputs: Integers, spec: CoreSpec) -> dict[str, NDArray[Any]]:
     """Return the threshold memory of a core and the place of every neuron in it."""
     row = outputs // (layer.neurons // layer.rows)
-    if isinstance(layer.quantiser, Ladders):
-        words, at = np.unique(layer.quantiser.words[row], axis=0, return_inverse=True)
+    own = of_rows(layer.quantiser, row)
+    if isinstance(own, Ladders):
+        words, at = np.unique(own.words, axis=0, return_inverse=True)
         base = THRESHOLDS_A_WORD * at.reshape(-1)
         return {
             "thresholds": np.zeros(0, np.int64),

@@ -2,7 +2,7 @@
 """An integer network as plain arrays, so that an image carries what it computes with it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mapping.errors import MappingError
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT, HostLayer, Pool, Source, SpikingLayer, SpikingNetwork
-from mapping.spiking.quantisers import LADDER_FIELDS, Ladders, Lists, Quantiser
+from mapping.spiking.quantisers import LADDER_FIELDS, Ladders, Lists, Mixed, Quantiser
 
 __all__ = ["CARRIED", "spiking_from_arrays", "spiking_to_arrays"]
 
@@ -42,9 +42,7 @@ def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
         {
             **{key: getattr(layer, key) for key in _OF_LAYER},
             "bias": kept(layer.bias),
-            "lists": kept(layer.quantiser.thresholds) if isinstance(layer.quantiser, Lists) else None,
-            "ladders": kept(layer.quantiser.words) if isinstance(layer.quantiser, Ladders) else None,
-            "payload_bits": getattr(layer.quantiser, "payload_bits", None),
+            **_kept_quantiser(layer.quantiser, kept),
             "sources": [
                 {
                     **{key: getattr(source, key) for key in _OF_SOURCE},
@@ -65,6 +63,20 @@ def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
         "host": host,
     }
     return {GRAPH: np.frombuffer(json.dumps(graph).encode(), np.uint8), **arrays}
+
+
+def _kept_quantiser(
+    quantiser: Quantiser, kept: Callable[[NDArray[Any] | None], str | None]
+) -> dict[str, str | int | None]:
+    """Return the keys of a quantiser; ``listed`` is there if its rows are of two kinds."""
+    lists = quantiser.lists if isinstance(quantiser, Mixed) else quantiser
+    ladders = quantiser.ladders if isinstance(quantiser, Mixed) else quantiser
+    return {
+        "listed": kept(quantiser.listed) if isinstance(quantiser, Mixed) else None,
+        "lists": kept(lists.thresholds) if isinstance(lists, Lists) else None,
+        "ladders": kept(ladders.words) if isinstance(ladders, Ladders) else None,
+        "payload_bits": ladders.payload_bits if isinstance(ladders, Ladders) else None,
+    }
 
 
 def spiking_from_arrays(arrays: Mapping[str, NDArray[Any]], network: Network) -> SpikingNetwork:
@@ -112,6 +124,13 @@ def _source(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sour
 
 
 def _quantiser(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Quantiser:
+    if data.get("listed") is not None:
+        listed = np.array(arrays[data["listed"]], np.bool_)
+        kinds = [_quantiser({**data, "listed": None, other: None}, arrays) for other in ("ladders", "lists")]
+        lists, ladders = kinds
+        if not isinstance(lists, Lists) or not isinstance(ladders, Ladders):
+            raise ValueError(f"layer {data['name']} has rows of one kind, and not two")
+        return Mixed(listed=listed, lists=lists, ladders=ladders)
     if data["lists"] is not None:
         thresholds = np.array(arrays[data["lists"]], np.int64)
         if thresholds.ndim != 2 or thresholds.shape[1] != data["levels"]:

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALWAYS", "LADDER_FIELDS", "NEVER", "Ladders", "Lists", "Quantiser"]
+__all__ = [
+    "ALWAYS",
+    "LADDER_FIELDS",
+    "NEVER",
+    "Ladders",
+    "Lists",
+    "Mixed",
+    "OfOneKind",
+    "Quantiser",
+    "of_rows",
+]
 
 NEVER = 2**40
 """A threshold no sum reaches; an emitter clamps it to the largest threshold of its hardware."""
@@ -118,4 +128,74 @@ class Ladders:
         return np.asarray(first + ((j * step + offset + even) >> 2 * self.payload_bits), np.int64)
 
 
-Quantiser = Lists | Ladders
+OfOneKind = Lists | Ladders
+"""What a core compares with: lists, or ladders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mixed:
+    """A list for some rows and a ladder for the others; a core has rows of one kind.
+
+    Parameters
+    ----------
+    listed : bool (rows,)
+        Which rows have a list.
+    lists : Lists
+        Of these rows, in their order.
+    ladders : Ladders
+        Of the others, in their order.
+    """
+
+    listed: NDArray[np.bool_]
+    lists: Lists
+    ladders: Ladders
+
+    def __post_init__(self) -> None:
+        self.listed.flags.writeable = False
+        if (self.lists.rows, self.ladders.rows) != (self.listed.sum(), (~self.listed).sum()):
+            raise ValueError(
+                f"listed must be true for {self.lists.rows} rows and false for {self.ladders.rows}, not for "
+                f"{self.listed.sum()} of {len(self.listed)}"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Rows: output channels or features."""
+        return len(self.listed)
+
+    def counts(self, potentials: Ints, low: int, high: int) -> Ints:
+        """Return the counts of potentials (n, rows, m), within ``low`` .. ``high``; with lists low = 0."""
+        counts = np.empty(potentials.shape, np.int64)
+        counts[:, self.listed] = self.lists.counts(potentials[:, self.listed], low, high)
+        counts[:, ~self.listed] = self.ladders.counts(potentials[:, ~self.listed], low, high)
+        return counts
+
+    def edges(self, low: int, high: int) -> Ints:
+        """Return the least potential of each count above ``low``, int64 (rows, high - low)."""
+        edges = np.empty((self.rows, high - low), np.int64)
+        edges[self.listed] = self.lists.edges(low, high)
+        edges[~self.listed] = self.ladders.edges(low, high)
+        return edges
+
+
+Quantiser = OfOneKind | Mixed
+
+
+def of_rows(quantiser: Quantiser, rows: Ints) -> OfOneKind:
+    """Return the quantiser of some rows, which must be of one kind.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    if isinstance(quantiser, Lists):
+        return Lists(thresholds=quantiser.thresholds[rows])
+    if isinstance(quantiser, Ladders):
+        return Ladders(words=quantiser.words[rows], payload_bits=quantiser.payload_bits)
+    listed = quantiser.listed[rows]
+    if listed.any() != listed.all():
+        raise ValueError(f"rows must be of one kind, not {listed.sum()} of {len(listed)} with lists")
+    kind = quantiser.listed == listed[0]
+    place = (np.cumsum(kind) - 1)[rows]
+    return of_rows(quantiser.lists if listed[0] else quantiser.ladders, place)

@@ -281,6 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--core", default="reference", help="core preset")
     parser.add_argument("--samples", type=int, help="only the first samples")
     parser.add_argument("--quantise", action="store_true", help="quantise the models first")
+    parser.add_argument(
+        "--as-written", action="store_true", help="let onnxruntime change nothing before it computes"
+    )
     parser.add_argument("--emulated", type=int, default=0, help="emulate only the first samples")
     chosen = parser.parse_args(arguments)
     wrong = 0
@@ -298,7 +301,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _row(model: Path, chosen: argparse.Namespace) -> int:
     """Print the line of a model; return how many activations differ."""
     data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
-    found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated)
+    found = compared(
+        model, data.x, core=chosen.core, emulated=chosen.emulated, optimised=not chosen.as_written
+    )
     cells = (model.stem, found.samples, found.activations, found.network, found.image)
     print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
     return found.network + found.image

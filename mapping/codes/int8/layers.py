@@ -24,7 +24,7 @@ from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS, apply_elementwise
 from mapping.spiking.digits import INT8, largest_weight, strengths_of
 from mapping.spiking.network import Source, SpikingLayer
-from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
+from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Mixed, Quantiser
 
 __all__ = ["QUANTISERS", "Counted", "grid_of", "is_real", "layer_of", "output_counts"]
 
@@ -223,11 +223,12 @@ def _bounds(least: Ints, reach: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
 
 
 def _layer(point: Point, weighed: _Weighed, grid: Grid, spec: CoreSpec) -> SpikingLayer:
-    """Return the layer with ladders, or with lists where some row has none."""
+    """Return the layer with ladders, and with lists for rows that have none."""
     quantiser: Quantiser | None = _ladders(weighed.bounds, grid, spec) if spec.ladder else None
-    if quantiser is None:
+    if not isinstance(quantiser, Ladders):
         grid = Grid(scale=grid.scale, low=0, high=grid.high - grid.low, zero=grid.zero - grid.low)
-        quantiser = _lists(weighed.bounds, _reach(weighed.sources, weighed.extra, point.form.shape[0]))
+        reach = _reach(weighed.sources, weighed.extra, point.form.shape[0])
+        quantiser = _mixed(weighed.bounds, grid, spec, reach)
     return SpikingLayer(
         name=point.name,
         sources=weighed.sources,
@@ -251,17 +252,38 @@ def _lists(bounds: tuple[Ints, Ints], reach: tuple[Ints, Ints]) -> Lists:
 
 
 def _ladders(bounds: tuple[Ints, Ints], grid: Grid, spec: CoreSpec) -> Ladders | None:
-    """Return a ladder for each row, equal rows looked at once, or None if a row has none."""
+    """Return a ladder for each row, or None if a row has none."""
+    words, listed = _words(bounds, grid.low, spec.payload_bits)
+    return None if listed.any() else Ladders(words=words, payload_bits=spec.payload_bits)
+
+
+def _mixed(bounds: tuple[Ints, Ints], grid: Grid, spec: CoreSpec, reach: tuple[Ints, Ints]) -> Quantiser:
+    """Return ladders for the rows that have one and lists for the others, counts from zero up."""
+    lists = _lists(bounds, reach)
+    if not spec.ladder:
+        return lists
+    words, listed = _words(bounds, grid.low, spec.payload_bits)
+    if listed.all():
+        return lists
+    ladders = Ladders(words=words[~listed], payload_bits=spec.payload_bits)
+    if not listed.any():
+        return ladders
+    return Mixed(listed=listed, lists=Lists(thresholds=lists.thresholds[listed]), ladders=ladders)
+
+
+def _words(bounds: tuple[Ints, Ints], low: int, payload_bits: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Return the ladder of each row (rows, 4) and which rows have none; equal rows are looked at once."""
     both = np.concatenate(bounds, axis=1)
     rows, which = np.unique(both, axis=0, return_inverse=True)
-    words = np.empty((len(rows), 4), np.int64)
+    words, none = np.zeros((len(rows), 4), np.int64), np.zeros(len(rows), np.bool_)
     for index, row in enumerate(rows):
         least, most = np.split(row, 2)
-        found = find_ladder_between(least, most, grid.low, spec.payload_bits)
-        if found is None:
-            return None
-        words[index] = found.first, found.step, found.offset, found.ties
-    return Ladders(words=words[which.reshape(-1)], payload_bits=spec.payload_bits)
+        found = find_ladder_between(least, most, low, payload_bits)
+        none[index] = found is None
+        if found is not None:
+            words[index] = found.first, found.step, found.offset, found.ties
+    at = which.reshape(-1)
+    return words[at], none[at]
 
 
 def _pair_layer(

@@ -36,10 +36,7 @@ def neuron_violations(frame: Frame, placed: Placed, block: Block, spec: CoreSpec
     layer = frame.spiking.layers[placed.layer]
     several = len(frame.arrivals(layer)) > 1
     yield from _settings(placed, layer, block, several=several)
-    if isinstance(layer.quantiser, Lists):
-        yield from _lists(placed, layer, layer.quantiser, block, spec)
-    else:
-        yield from _ladders(placed, layer.quantiser, block, spec)
+    yield from _quantisers(placed, layer, block, spec)
     yield from _schedule(frame, placed, layer)
 
 
@@ -66,6 +63,27 @@ def _settings(placed: Placed, layer: SpikingLayer, block: Block, *, several: boo
     message = f"it must {how}, with the bias of its layer, and send its count"
     for neuron in np.flatnonzero(wrong).tolist():
         yield Violation(kind="neuron-settings", message=message, core=placed.index, neuron=neuron)
+
+
+def _quantisers(placed: Placed, layer: SpikingLayer, block: Block, spec: CoreSpec) -> Iterator[Violation]:
+    """Demand the lists or ladders of the rows of a core, which are of one kind."""
+    quantiser = layer.quantiser
+    if isinstance(quantiser, Lists):
+        yield from _lists(placed, layer, quantiser, block, spec)
+    elif isinstance(quantiser, Ladders):
+        yield from _ladders(placed, quantiser, block, spec)
+    elif (kinds := set(quantiser.listed[block.rows].tolist())) == {True}:
+        thresholds = np.zeros((quantiser.rows, layer.levels), np.int64)
+        thresholds[quantiser.listed] = quantiser.lists.thresholds
+        yield from _lists(placed, layer, Lists(thresholds=thresholds), block, spec)
+    elif kinds == {False}:
+        words = np.zeros((quantiser.rows, quantiser.ladders.words.shape[1]), np.int64)
+        words[~quantiser.listed] = quantiser.ladders.words
+        bits = quantiser.ladders.payload_bits
+        yield from _ladders(placed, Ladders(words=words, payload_bits=bits), block, spec)
+    else:
+        message = "its rows have ladders and lists, and a core has one kind"
+        yield Violation(kind="thresholds", message=message, core=placed.index)
 
 
 def _lists(

@@ -68,8 +68,8 @@ PLANTED: dict[str, Planted] = {
         residual,
         MEDIUM,
         emit._quantiser,
-        "layer.quantiser.words[row]",
-        "layer.quantiser.words[row - 1]",
+        "of_rows(layer.quantiser, row)",
+        "of_rows(layer.quantiser, row - 1)",
         "thresholds",
     ),
     "a sample that begins with the rest of the one before": (

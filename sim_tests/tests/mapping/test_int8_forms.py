@@ -8,23 +8,29 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from emu.spec import preset
 from mapping.chip import open_chip
 from mapping.codes.choice import Request, code_of
 from mapping.datasets.load import Dataset
 from mapping.errors import UnsupportedModelError
+from mapping.exporters.integer_onnx import integer_onnx
 from mapping.flow import compile_network
+from mapping.layout.check import check
+from mapping.layout.emit import PLACED
+from mapping.layout.host_tables import outputs_of
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import network_from_onnx
+from mapping.model.network import Network
 from mapping.report.machine import estimate
 from mapping.report.text import notes
-from mapping.spiking.network import SpikingNetwork
-from mapping.spiking.quantisers import Ladders
-from mapping.spiking.simulate import decode, encode, simulate
+from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.quantisers import Ladders, Lists, Mixed, of_rows
+from mapping.spiking.simulate import compare, decode, encode, simulate
 from sim_tests.generators.integer_models import brevitas, closing, padded, product, quantised, sums
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.referees.int8_table import compared
+from sim_tests.referees.int8_table import compared, main
 
 pytest.importorskip("onnxruntime")
 
@@ -75,6 +81,15 @@ def test_onnxruntime_rounds_a_real_bias_that_the_model_does_not(tmp_path: Path) 
     path = tmp_path / "qcdq.onnx"
     onnx.save(brevitas(bits=4), path)
     assert compared(path, X, core="medium", optimised=True).network > 0
+
+
+def test_table_compares_a_model_as_it_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(brevitas(bits=4), tmp_path / "qcdq.onnx")
+    np.savez(tmp_path / "data.npz", x=X, y=np.zeros(len(X), np.int64))
+    given = [str(tmp_path / "qcdq.onnx"), "--data", str(tmp_path / "data.npz"), "--core", "medium"]
+    assert main(given) == 1
+    assert main([*given, "--as-written"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "| qcdq | 24 | 17376 | 0 | 0 | 0.00% |"
 
 
 def rounded(x: np.ndarray | None = X) -> SpikingNetwork:
@@ -251,3 +266,100 @@ def test_dynamic_scales_are_refused_with_a_way_out() -> None:
         "has fixed ones; quantise the float model with onnxruntime's quantize_static instead of "
         "quantize_dynamic, or give the float model."
     )
+
+
+# rows with ladders and rows with lists in one layer
+
+
+def mixed(kind: str = "dense") -> Network:
+    """A layer of steps above 1000, of which some rows have no ladder; then one that reads it."""
+    shapes = {"dense": (400,), "map": (3, 8, 8), "depthwise": (16, 5, 5)}
+    b = ModelBuilder(shapes[kind], seed=5)
+    ends = [b.constant(0.5), b.constant(3, np.uint8)]
+    x = b.op("QuantizeLinear", "x", *ends)
+    scale = b.constant(b.rng.uniform(2e-4, 2e-3, 16))
+    zero = b.constant(np.zeros(16), np.int8)
+    if kind == "dense":
+        weight = b.constant(b.rng.integers(-128, 128, (400, 16)), np.int8)
+        y = b.op("QLinearMatMul", x, *ends, weight, scale, zero, *ends, name="m")
+    else:
+        shape, group = ((16, 3, 3, 3), 1) if kind == "map" else ((16, 1, 3, 3), 16)
+        weight = b.constant(b.rng.integers(-128, 128, shape), np.int8)
+        y = b.op("QLinearConv", x, *ends, weight, scale, zero, *ends, group=group, name="m")
+        y = b.op("Flatten", y)
+    size = {"dense": 16, "map": 16 * 36, "depthwise": 16 * 9}[kind]
+    weight = b.constant(b.rng.integers(-128, 128, (size, 3)), np.int8)
+    none = b.constant(0, np.int8)
+    y = b.op("QLinearMatMul", y, *ends, weight, b.constant(2e-3), none, *ends, name="vote")
+    return b.network(b.op("DequantizeLinear", y, *ends))
+
+
+@pytest.mark.parametrize("kind", ["dense", "map", "depthwise"])
+def test_rows_with_a_ladder_and_rows_without_lie_on_cores_of_their_own(kind: str) -> None:
+    network = mixed(kind)
+    x = 40 * np.random.default_rng(3).normal(size=(40, *network.shapes[network.input]))
+    chip = compile_network(network, core="medium")
+    layer = chip.spiking.layer("m")
+    assert isinstance(layer.quantiser, Mixed)
+    assert compare(chip.spiking, x).differences == 0
+    listed = layer.quantiser.listed
+    placed = chip.image.attachments[PLACED]
+    own = placed[placed[:, 0] == chip.spiking.layers.index(layer), 2]
+    cores = [chip.image.cores[at] for at in set(own.tolist())]
+    assert {core.is_ladder for core in cores if core is not None} == {False, True}
+    assert 0 < listed.sum() < len(listed)
+    counts = outputs_of(chip.image, chip.machine.run(chip.stimulus(x)), len(x))["vote"]
+    np.testing.assert_array_equal(decode(chip.spiking, {"vote": counts}, x), infer(chip.spiking.network, x))
+
+
+def test_check_finds_rows_of_two_kinds_on_one_core_and_rows_of_another() -> None:
+    chip = compile_network(mixed(), core="medium")
+    layer = chip.spiking.layer("m")
+    own = layer.quantiser
+    assert isinstance(own, Mixed)
+    assert not check(chip.image, chip.spiking)
+    found = []
+    for listed in (np.roll(own.listed, 1), own.listed[::-1].copy()):
+        other = replace(layer, quantiser=replace(own, listed=listed))
+        layers = tuple(other if each.name == "m" else each for each in chip.spiking.layers)
+        found += check(chip.image, replace(chip.spiking, layers=layers))
+    assert {violation.kind for violation in found} == {"thresholds"}
+    assert any("its rows have ladders and lists, and a core has one kind" in str(v) for v in found)
+
+
+def test_image_of_a_mixed_layer_is_read_again(tmp_path: Path) -> None:
+    chip = compile_network(mixed(), core="medium")
+    chip.save(tmp_path / "chip.spikeloom")
+    kept, own = (c.spiking.layer("m").quantiser for c in (open_chip(tmp_path / "chip.spikeloom"), chip))
+    assert isinstance(kept, Mixed)
+    assert isinstance(own, Mixed)
+    np.testing.assert_array_equal(kept.edges(0, 255), own.edges(0, 255))
+    np.testing.assert_array_equal(kept.listed, own.listed)
+
+
+def test_exported_mixed_layer_is_equal() -> None:
+    network = mixed("map")
+    spiking = code_of(network, "int8").convert(network, Request(spec=preset("medium")))
+    x = 40 * np.random.default_rng(3).normal(size=(4, *network.shapes[network.input]))
+    given = encode(spiking, x)
+    expected = simulate(spiking, given)["m"]
+    (got,) = ReferenceEvaluator(integer_onnx(spiking)).run(["m"], {INPUT: given.astype(np.int64)})
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_quantiser_of_some_rows_is_of_one_kind() -> None:
+    lists = Lists(thresholds=np.array([[5], [9]]))
+    ladders = Ladders(words=np.array([[2, 2 << 8, 0, 0], [3, 1 << 8, 0, 0]]), payload_bits=4)
+    both = Mixed(listed=np.array([False, True, False, True]), lists=lists, ladders=ladders)
+    assert both.edges(0, 1).tolist() == [[4], [5], [4], [9]]
+    assert both.counts(np.full((1, 4, 1), 5), 0, 1).reshape(-1).tolist() == [1, 1, 1, 0]
+    found = of_rows(both, np.array([3, 1, 3]))
+    assert isinstance(found, Lists)
+    assert found.thresholds.tolist() == [[9], [5], [9]]
+    found = of_rows(both, np.array([2, 0]))
+    assert isinstance(found, Ladders)
+    assert found.words[:, 0].tolist() == [3, 2]
+    with pytest.raises(ValueError, match=r"^rows must be of one kind, not 1 of 2 with lists$"):
+        of_rows(both, np.array([0, 1]))
+    with pytest.raises(ValueError, match="listed must be true for 2 rows and false for 2, not for 3 of 4"):
+        Mixed(listed=np.array([True, True, False, True]), lists=lists, ladders=ladders)
