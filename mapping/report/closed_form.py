@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 from mapping.codes.obstacles import Fits, Obstacle
@@ -11,7 +12,7 @@ from mapping.report.activity import Activity
 from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
 from mapping.spiking.network import TERNARY, SpikingLayer, SpikingNetwork
 from mapping.targets.files import Target
-from mapping.targets.kuang import estimate_kuang
+from mapping.targets.kuang import ClosedForm, estimate_kuang
 from mapping.targets.patches import LayerShape, Patches, map_layer
 
 __all__ = ["fits_closed_form", "layer_shapes", "report_closed_form"]
@@ -122,7 +123,7 @@ def report_closed_form(
                 **energy_parts(form.energy, layers=False),
                 "loading": None,
                 "layers": layer_rows(spiking, activity, None),
-                "timeline": None,
+                "timeline": _timeline(form),
                 "mesh": None,
                 "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
                 "patches": patches,
@@ -130,3 +131,18 @@ def report_closed_form(
             "neurobench": neurobench(spiking, activity, None),
         }
     )
+
+
+def _timeline(form: ClosedForm) -> list[dict[str, Any]]:
+    """Return when each layer runs, as `mapping.report.timeline`; ``step`` is the first of its passes."""
+    ends = list(accumulate(form.steps_per_layer))
+    begins = [0, *ends[:-1]]
+    return [
+        {
+            "step": begin,
+            "layers": [layer.name],
+            "begin_s": begin * form.step_s,
+            "end_s": end * form.step_s,
+        }
+        for layer, begin, end in zip(form.layers, begins, ends, strict=True)
+    ]

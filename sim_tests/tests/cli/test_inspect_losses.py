@@ -11,8 +11,11 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from mapping.datasets.scale import normalised
 from sim_tests.generators.trained_networks import bars, trained
 from spikeloom.cli import main
+
+IMAGENET = "0.485,0.456,0.406,0.229,0.224,0.225"
 
 Out = pytest.CaptureFixture[str]
 Pixels = NDArray[np.uint8]
@@ -213,6 +216,38 @@ def test_wrong_order_of_the_input_is_named_and_its_expression_mends(
     assert mended["input_order"]["better"] is None
     candidates = {candidate["name"]: candidate for candidate in result["input_order"]["candidates"]}
     assert candidates[name]["accuracy"] == mended["input_order"]["accuracy"] == mended["ann_accuracy"]
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained with the constants of ImageNet."""
+    x, y = bars(1500)
+    b, output = trained(normalised(x / 255, IMAGENET), y, function="Tanh")
+    path = tmp_path_factory.mktemp("model") / "imagenet.onnx"
+    onnx.save(b.model(output), path)
+    return path
+
+
+def test_normalisation_that_is_missing_is_named_in_inspect_and_in_estimate(
+    imagenet: Path, tmp_path: Path, capsys: Out
+) -> None:
+    source = data(tmp_path, change=lambda x: x / 255)
+    result = inspect(imagenet, source, tmp_path)
+    finding, out = told(result, "input-normalisation"), capsys.readouterr().out
+    assert warned(result) == {"input-normalisation"}
+    assert finding["text"] in out
+    better = result["input_normalisation"]["better"]
+    assert finding["text"].endswith(f"; try --input {better}, or the constants of the training.")
+    for candidate in result["input_normalisation"]["candidates"]:
+        assert f"{100 * candidate['accuracy']:.2f} %" in out
+    place = tmp_path / "r.json"
+    assert main(["estimate", str(imagenet), "--data", source, "--json", str(place)]) == 0
+    assert json.loads(place.read_text())["doubt"] == finding["text"]
+    assert finding["text"] in capsys.readouterr().out
+    assert main(["estimate", str(imagenet), "--data", source, "--input", better, "--json", str(place)]) == 0
+    mended = json.loads(place.read_text())
+    assert mended["doubt"] is None
+    assert mended["targets"][0]["ann_accuracy"] > result["ann_accuracy"] + 0.1
 
 
 def test_without_labels_it_says_what_it_cannot_judge(model: Path, tmp_path: Path) -> None:

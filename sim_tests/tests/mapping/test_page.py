@@ -2,7 +2,9 @@
 """The page of a report prints what the report holds, draws it to scale, and executes nothing."""
 
 import html
+import itertools
 import json
+import math
 import re
 from copy import deepcopy
 from dataclasses import replace
@@ -14,9 +16,10 @@ import pytest
 import spikeloom
 from mapping.datasets.load import Dataset
 from mapping.report.page import framed, render
+from mapping.report.page.exploration import spread
 from mapping.report.page.figures import pointer, resolve
 from mapping.report.result import Report
-from mapping.report.text import notes
+from mapping.report.text import ROWS, notes
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees.pages import Figure, Page, differs, find, read_page
 
@@ -102,6 +105,7 @@ def test_nothing_else_on_the_page_is_a_figure(page: Page, plain: dict[str, Any])
     assert all(host in line for host, line in zip(hosts, page.said[len(notes(plain)) :], strict=True))
     names = {plain["model"], plain["data"], plain["input"], plain["version"], "loom", "kuang2021"}
     names |= {row["name"] for row in plain["targets"][0]["breakdown"]["layers"]}
+    names |= set(plain["targets"][1]["breakdown"]["cores"])
     assert {name for name in page.names if ": spikeloom report" not in name} == names
 
 
@@ -267,6 +271,37 @@ def test_exploration_tells_what_is_refused_and_what_nothing_beats(plain: dict[st
     assert Figure(kind="setting", places=("/exploration/0/digits",), text="auto") in page.figures
 
 
+def test_names_of_unbeaten_choices_cover_neither_each_other_nor_the_axis() -> None:
+    place = {"accuracy": 0.9, "energy_j": 1e-6, "pareto": True}
+    low, high, beaten = ({"accuracy": a, "energy_j": e} for a, e in ((0.1, 1e-7), (0.95, 2e-6), (0.9, 1e-6)))
+    given = [low | {"pareto": True}, place, place, beaten, place, high | {"pareto": True}]
+    drawn = spread(given)
+    assert drawn is not None
+    names = [dot.name for dot in drawn.dots if dot.name is not None]
+    assert [dot.name is None for dot in drawn.dots] == [False, False, False, True, False, False]
+    boxes = [(name.x - 100 if name.anchor == "end" else name.x, name.y) for name in names]
+    assert min(x for x, _ in boxes) > 90
+    assert [name.anchor for name in names] == ["start", "end", "end", "end", "end"]
+    for (x, y), (other, height) in itertools.combinations(boxes, 2):
+        assert abs(x - other) >= 100 or abs(y - height) >= 12
+
+
+def test_closed_form_has_a_timeline_and_says_why_it_has_no_mesh(plain: dict[str, Any]) -> None:
+    part = plain["targets"][1]
+    rows, cores = part["breakdown"]["timeline"], part["breakdown"]["cores"]
+    assert [row["layers"] for row in rows] == [[name] for name in cores]
+    assert rows[0]["begin_s"] == 0.0
+    assert [row["begin_s"] for row in rows[1:]] == [row["end_s"] for row in rows[:-1]]
+    assert rows[-1]["end_s"] == part["latency_s"]
+    assert sum(cores.values()) == part["cores"]
+    passes = [math.ceil(count / part["chips"]) for count in cores.values()]
+    assert [row["step"] for row in rows] == [0, *itertools.accumulate(passes[:-1])]
+    text = render({**plain, "targets": [part]})
+    assert "Neither the places of cores nor the load of links are drawn: this target is a closed form" in text
+    assert '<svg class="mesh"' not in text
+    assert "closed form" not in render({**plain, "targets": plain["targets"][:1]})
+
+
 @pytest.mark.parametrize("lost", ["accuracy", "energy_j"])
 def test_exploration_without_a_figure_has_a_table_and_no_dot(lost: str, plain: dict[str, Any]) -> None:
     choices = [{**choice, lost: None} for choice in exploration()]
@@ -282,6 +317,27 @@ def test_verification_is_told(plain: dict[str, Any]) -> None:
     assert wrong(page, report) == []
     assert "verilator" in page.names
     assert "all equal" in " ".join(page.rest)
+
+
+def test_report_prints_as_the_table_and_its_notes(report: Report, plain: dict[str, Any]) -> None:
+    first, header, *lines = str(report).splitlines()
+    assert first == f"{report.model} on {report.data}, per inference, input {report.input}"
+    assert header.split() == ["loom", "kuang2021"]
+    rows = dict(zip((row.name for row in ROWS), lines, strict=False))
+    for row in ROWS:
+        name, text = rows[row.name][: len(row.name)], rows[row.name][len(row.name) :]
+        assert name == row.name
+        assert re.split(r"  +", text.strip()) == [row.text(part) for part in plain["targets"]]
+    assert lines[len(ROWS) :] == notes(plain)
+    assert repr(report) == (
+        f"<Report of {report.model} on {report.data}: loom, kuang2021; print it to see the figures>"
+    )
+
+
+def test_doubt_about_the_input_is_said_first(report: Report) -> None:
+    told = replace(report, doubt="The data seem to be <odd>.")
+    assert notes(told.to_dict())[0] == "The data seem to be <odd>."
+    assert read_page(told.to_html()).said[0] == "The data seem to be <odd>."
 
 
 def test_notebook_shows_the_page_in_a_frame_of_its_own(report: Report) -> None:
