@@ -78,9 +78,9 @@ def inception(b: ModelBuilder, x: str) -> str:
     return b.op("Concat", *branches, relu(b, conv(b, relu(b, conv(b, x, 2, 4, 1)), 2, 2)), axis=1)
 
 
-def dense_block(b: ModelBuilder, x: str) -> str:
+def dense_block(b: ModelBuilder, x: str, channels: int = 4) -> str:
     """Return a layer of DenseNet: normalised, cut, convolved, and joined to what it reads."""
-    y = relu(b, b.norm(conv(b, relu(b, b.norm(x, 4)), 6, 4, 1), 6))
+    y = relu(b, b.norm(conv(b, relu(b, b.norm(x, channels)), 6, channels, 1), 6))
     return b.op("Concat", x, conv(b, y, 4, 6), axis=1)
 
 
@@ -202,6 +202,7 @@ _BETWEEN: Mapping[str, tuple[int, Between]] = {
     "concat of height": (4, lambda b, x: b.op("Concat", x, relu(b, conv(b, x, 4, 4, 1)), axis=2)),
     "crop": (4, lambda b, x: slices(b, x, (1, 2), (7, 8), (2, 3), (1, 1))),
     "dense block": (8, dense_block),
+    "dense blocks": (12, lambda b, x: dense_block(b, dense_block(b, x), 8)),
     "depthwise, dilated": (4, lambda b, x: b.conv(x, kernel(b, 4, 1, 3, 3), group=4, dilations=[2, 2])),
     "element factors": (4, lambda b, x: b.op("Mul", x, b.constant(b.rng.uniform(0.5, 1, (4, 8, 8))))),
     "flip": (4, lambda b, x: slices(b, x, (-1,), (-99,), (3,), (-1,))),

@@ -141,7 +141,8 @@ def _units(
     """Return the value of a potential of one for each row, and the shift of each source.
 
     Sources of unlike scale are shifted towards each other. A source of which a row reads one input alone, as
-    a skip, has the row's unit divide its weight.
+    a skip, has the row's unit divide its weight. A row that reads no more of any source has the largest of
+    its weights as the most steps that there are.
     """
     top = 7 if spec.axon_shifts else 0
     largest = [np.abs(values).max(axis=1, initial=0.0) for values in effective]
@@ -155,17 +156,34 @@ def _units(
         unit = np.maximum(
             unit, _own_unit(at, effective[at], most, plain=plain, inputs=inputs) / (1 << shifts[at])
         )
-    if not several:
-        unit = np.max(largest, axis=0) / (most if len(largest) > 1 else 1)
-    for at in [at for at in range(len(effective)) if at not in several and len(effective) > 1]:
-        need = np.divide(largest[at], unit * most, out=np.zeros_like(unit), where=unit > 0).max(initial=0.0)
-        shifts[at] = min(top, max(0, math.ceil(math.log2(need)) if need > 1 else 0))
-        integer = np.floor(
-            np.divide(largest[at], unit * (1 << shifts[at]), out=np.zeros_like(unit), where=unit > 0)
+    if len(effective) == 1:
+        unit = unit if several else largest[0]
+    else:
+        _add_skips(
+            {at: largest[at] for at in range(len(effective)) if at not in several}, unit, shifts, (most, top)
         )
-        integer = np.minimum(integer, most)
-        unit = np.where(integer >= 1, largest[at] / (np.maximum(integer, 1) * (1 << shifts[at])), unit)
     return np.where(unit > 0, unit, 1.0), shifts
+
+
+def _add_skips(skips: Mapping[int, Floats], unit: Floats, shifts: list[int], limits: tuple[int, int]) -> None:
+    """Let the units, and shifts of their own, suit sources of which a row reads one input alone.
+
+    ``skips`` are the sizes of their weights; ``limits`` the largest weight and shift that there are.
+    """
+    if not skips:
+        return
+    most, top = limits
+    known = unit > 0
+    for at, sizes in skips.items():
+        need = np.divide(sizes, unit * most, out=np.zeros_like(unit), where=known).max(initial=0.0)
+        shifts[at] = min(top, max(0, math.ceil(math.log2(need)) if need > 1 else 0))
+    steps = [sizes / (most << shifts[at]) for at, sizes in skips.items()]
+    unit[~known] = np.max(steps, axis=0)[~known]
+    for at, sizes in skips.items():
+        step = unit * (1 << shifts[at])
+        integer = np.floor(np.divide(sizes, step, out=np.zeros_like(unit), where=unit > 0))
+        integer = np.minimum(integer, most)
+        unit[:] = np.where(integer >= 1, sizes / (np.maximum(integer, 1) * (1 << shifts[at])), unit)
 
 
 def _own_unit(

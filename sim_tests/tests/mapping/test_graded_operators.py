@@ -185,3 +185,14 @@ def test_several_inputs_are_one() -> None:
     model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 3]))
     whole = np.concatenate([x.reshape(4, -1), z.reshape(4, -1)[:, :3]], axis=1)
     assert np.array_equal(logits(model, whole), whole)
+
+
+def test_channel_that_a_layer_only_hands_on_keeps_its_values() -> None:
+    """Beside channels that another source is convolved to, those of a skip have a step of their own."""
+    b = ModelBuilder((2, 8, 8))
+    y = b.op("Relu", b.conv("x", b.rng.normal(0, 0.01, (4, 2, 3, 3)), pads=[1, 1, 1, 1]))
+    network = b.network(b.op("Concat", y, b.conv(y, b.rng.normal(0, 1, (4, 4, 1, 1))), axis=1))
+    spiking, x = converted(network), calibration(network, n=96)
+    truth, got = infer(network, x), decode(spiking, simulate(spiking, encode(spiking, x)), x)
+    apart = np.sqrt(np.square(got - truth).mean(axis=(0, 2, 3))) / truth.std(axis=(0, 2, 3))
+    assert apart.max() < 0.05

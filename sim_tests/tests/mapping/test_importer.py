@@ -293,3 +293,13 @@ def test_published_model_equals_onnxruntime(name: str) -> None:
     network = load_onnx(shared_model(name))
     x = np.random.default_rng(0).uniform(size=(1, *network.shapes[network.input])).astype(np.float32)
     np.testing.assert_allclose(infer(network, x), reference(model, x), rtol=1e-3, atol=1e-4)
+
+
+def test_operator_set_7_is_read_as_the_later_ones() -> None:
+    """Published networks are as old as that."""
+    b = ModelBuilder((1, 6, 6))
+    model = b.model(b.op("Relu", b.conv("x", b.rng.normal(size=(2, 1, 3, 3)))))
+    wanted = network_from_onnx(model, name="n")
+    model.opset_import[0].version = 7
+    network, x = network_from_onnx(model, name="n"), b.rng.normal(size=(3, 1, 6, 6))
+    assert np.array_equal(infer(network, x), infer(wanted, x))

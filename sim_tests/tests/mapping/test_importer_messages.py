@@ -286,7 +286,7 @@ def sparse(model: onnx.ModelProto) -> None:
 
 
 def old(model: onnx.ModelProto) -> None:
-    model.opset_import[0].version = 7
+    model.opset_import[0].version = 6
 
 
 def custom(model: onnx.ModelProto) -> None:
@@ -325,7 +325,7 @@ CHANGES: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (short, "Tensor 'w' is damaged: its data does not fit its type and shape."),
     (huge, "Tensor 'w' has the unusable shape (1099511627776,)."),
     (sparse, "The model has sparse initializers; export it with dense weights."),
-    (old, "The model must use one ONNX operator set from 8 to 28, not 7; export it with opset 17."),
+    (old, "The model must use one ONNX operator set from 7 to 28, not 6; export it with opset 17."),
     (
         two_inputs,
         (
