@@ -2,14 +2,12 @@
 """The whole chain in one call: a float network becomes a checked chip."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from emu.errors import clause
-from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Request, code_of
@@ -97,20 +95,20 @@ def compile_network(
     )
     with stage("convert"):
         spiking = chosen.convert(network, request)
-    with stage("emit"):
-        image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     scale = {"scaling": None if scaling is None else check_scale(scaling)}
     carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
-    image = _noted(image, {**facts, **scale, **_left(spiking)}, carried)
+    with stage("emit"):
+        image = emit(
+            spiking,
+            *cast("Layout", fitting.layout),
+            name=network.name,
+            facts={**facts, **scale, **_left(spiking)},
+            carried=carried,
+        )
     with stage("check"):
         require(image, spiking)
     return Chip(image=image, spiking=spiking)
-
-
-def _noted(image: SystemImage, facts: dict[str, Any], carried: dict[str, NDArray[Any]]) -> SystemImage:
-    """Return an image with more facts in its metadata and more attachments."""
-    return replace(image, meta={**image.meta, **facts}, attachments={**image.attachments, **carried})
 
 
 def _known(core: str) -> str:

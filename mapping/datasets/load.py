@@ -97,6 +97,17 @@ class Dataset:
         """Return the samples from ``start`` to before ``stop``, without copying."""
         return replace(self, x=self.x[start:stop], y=None if self.y is None else self.y[start:stop])
 
+    def spread(self, samples: int) -> "Dataset":
+        """Return so many samples at equal distances, so that they show all classes of sorted data; or all.
+
+        >>> Dataset(name="x", x=np.arange(5.0)[:, None], y=None).spread(2).x.tolist()
+        [[0.0], [2.0]]
+        """
+        if samples >= len(self.x):
+            return self
+        chosen = np.arange(samples) * len(self.x) // samples
+        return replace(self, x=self.x[chosen], y=None if self.y is None else self.y[chosen])
+
     def shaped(self, shape: tuple[int, ...]) -> "Dataset":
         """Return the samples in the shape of a network's input.
 

@@ -15,6 +15,7 @@ from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
+from mapping.threads import one_thread
 
 __all__ = [
     "Activity",
@@ -293,7 +294,8 @@ def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = 
     """Return the activity of a network on data; ``progress`` is called with (samples done, all samples)."""
     activity = Activity()
     for part in batches(data):
-        activity.add(spiking, part)
+        with one_thread():
+            activity.add(spiking, part)
         if progress is not None:
             progress(activity.samples, len(data.x))
     return activity
