@@ -20,6 +20,7 @@ from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import Dataset, scaled
+from mapping.datasets.rows import spread_rows
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.given import calibration_of, model_and_data
@@ -146,7 +147,7 @@ def report_machine(
     MappingError
         If the chip fired other spikes than the network, or was right on other samples.
     """
-    timed = totals or total_of_runs(chip, data.spread(TIMED_SAMPLES), cycles=True)
+    timed = totals or total_of_runs(chip, data.at(spread_rows(TIMED_SAMPLES)(len(data.x))), cycles=True)
     if timed.elapsed is None:
         raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
     totals = timed if timed.samples == len(data.x) else total_of_runs(chip, data)
