@@ -28,6 +28,9 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 
+OBSERVED = 250
+"""Samples whose activations are held at once: few, so that they stay near the processor."""
+
 
 @dataclass(slots=True, kw_only=True)
 class RunTotals:
@@ -293,7 +296,7 @@ class Activity:
 def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = None) -> Activity:
     """Return the activity of a network on data; ``progress`` is called with (samples done, all samples)."""
     activity = Activity()
-    for part in batches(data):
+    for part in batches(data, OBSERVED):
         with one_thread():
             activity.add(spiking, part)
         if progress is not None:

@@ -102,7 +102,8 @@ class Ladders:
         [-1, -1, 0, 0, 1, 1, 2, 2]
         """
         first, step, offset, ties = (column[:, None] for column in self.words.T)
-        wide = ((potentials - first + 1) << (2 * self.payload_bits)) - offset - 1
+        bits = 2 * self.payload_bits
+        wide = (potentials << bits) + (((1 - first) << bits) - offset - 1)
         found = np.clip(_floor_quotient(wide, step), low, high)
         if ties.any():
             odd = (found & 1).astype(np.bool_) & (ties > 0) & (found > low)
