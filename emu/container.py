@@ -12,7 +12,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -77,12 +77,22 @@ def _npy_bytes(array: Array) -> bytes:
     return buffer.getvalue()
 
 
+def _crossbars(image: SystemImage) -> tuple[list[str | None], dict[str, bytes]]:
+    """Return the digest of every core's crossbar, None without a core, and the crossbars as members."""
+    digests: list[str | None] = []
+    members = {}
+    for core in image.cores:
+        data = None if core is None else _npy_bytes(core.crossbar)
+        digests.append(None if data is None else hashlib.sha256(data).hexdigest())
+        if data is not None:
+            members[f"crossbar/{digests[-1]}.npy"] = data
+    return digests, members
+
+
 def _members(image: SystemImage) -> Iterator[tuple[str, bytes]]:
-    """Yield every array member of an image, its crossbars by digest."""
+    """Yield every array member of an image but its crossbars."""
     for index, core in enumerate(image.cores):
         if core is not None:
-            data = _npy_bytes(core.crossbar)
-            yield f"crossbar/{hashlib.sha256(data).hexdigest()}.npy", data
             for name in _CORE_FIELDS:
                 yield f"core/{index}/{name}.npy", _npy_bytes(getattr(core, name))
     for member, attribute in _TABLES.items():
@@ -95,16 +105,12 @@ def _members(image: SystemImage) -> Iterator[tuple[str, bytes]]:
         yield f"attachment/{name}.npy", _npy_bytes(np.asarray(array))
 
 
-def _meta(image: SystemImage, members: Mapping[str, bytes]) -> bytes:
-    cores = [
-        None if core is None else hashlib.sha256(_npy_bytes(core.crossbar)).hexdigest()
-        for core in image.cores
-    ]
+def _meta(image: SystemImage, members: Mapping[str, bytes], crossbars: Sequence[str | None]) -> bytes:
     meta = {
         "format": FORMAT,
         "spec": image.spec.to_dict(),
         "meta": dict(image.meta),
-        "cores": cores,
+        "cores": list(crossbars),
         "image_digest": image.digest,
         "members": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
@@ -133,12 +139,13 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
         If the folder cannot be written.
     """
     target = Path(path)
-    members = dict(sorted(_members(image)))
+    digests, crossbars = _crossbars(image)
+    members = dict(sorted({**crossbars, **dict(_members(image))}.items()))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for name, data in {_META: _meta(image, members), **members}.items():
+            for name, data in {_META: _meta(image, members, digests), **members}.items():
                 info = zipfile.ZipInfo(name, _TIME)
                 info.compress_type = zipfile.ZIP_DEFLATED
                 info.external_attr = 0o644 << 16

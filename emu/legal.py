@@ -154,9 +154,11 @@ def _check_sums(where: str, core: CoreImage, spec: CoreSpec) -> None:
     """No column sum may overflow, whatever payloads come."""
     if not core.axons or not core.neurons:
         return
-    shift = np.repeat(core.shifts.astype(np.int64), int(core.extension))[: core.axons]
-    extreme = (1 << shift) << (spec.payload_bits - 1)
-    most = extreme @ (core.crossbar != 0)
+    most = np.zeros(core.crossbar.shape[1], np.int64)
+    rows = np.repeat(core.shifts, int(core.extension))[: core.axons]
+    for shift in np.unique(rows).tolist():
+        cells = core.crossbar if (rows == shift).all() else core.crossbar[rows == shift]
+        most += np.count_nonzero(cells, axis=0) << (shift + spec.payload_bits - 1)
     if most.max(initial=0) > spec.sum_max:
         raise ImageError(
             f"{where}: column {int(most.argmax())} may sum to {int(most.max())}, "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from emu.bits import Field, Layout, chunks_for, layout_bits
 from emu.spec import (
@@ -335,15 +336,25 @@ def spike_layout(spec: SystemSpec) -> Layout:
 
 def section_layout(spec: SystemSpec, section: Section) -> Layout:
     """Return the fields of one word of a section, lowest bit first."""
-    whole = {
-        Section.CONTROL: (Field("register", CHUNK_BITS),),
-        Section.CROSSBAR: tuple(Field(f"cell{lane}", 2) for lane in range(spec.core.lanes)),
-        Section.COUNTER: (Field("count", COUNTER_BITS),),
-        Section.STATUS: (Field("status", CHUNK_BITS),),
-        Section.IDENTITY: (Field("identity", CHUNK_BITS),),
-    }
-    fields = whole[section] if section in whole else (c.field(spec) for c in TABLES[section])
+    if section == Section.CROSSBAR:
+        return _cells(spec.core.lanes)
+    fields = _WHOLE[section] if section in _WHOLE else (c.field(spec) for c in TABLES[section])
     return tuple(field for field in fields if field.bits)
+
+
+_WHOLE = {
+    Section.CONTROL: (Field("register", CHUNK_BITS),),
+    Section.COUNTER: (Field("count", COUNTER_BITS),),
+    Section.STATUS: (Field("status", CHUNK_BITS),),
+    Section.IDENTITY: (Field("identity", CHUNK_BITS),),
+}
+"""Sections whose words are one field of every spec."""
+
+
+@cache
+def _cells(lanes: int) -> Layout:
+    """Return the fields of a word of the crossbar."""
+    return tuple(Field(f"cell{lane}", 2) for lane in range(lanes))
 
 
 def beat_layout(spec: SystemSpec) -> Layout:

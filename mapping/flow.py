@@ -2,14 +2,12 @@
 """The whole chain in one call: a float network becomes a checked chip."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from emu.errors import clause
-from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Request, code_of
@@ -22,6 +20,7 @@ from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
 from mapping.model.archive import network_to_arrays
+from mapping.model.network import Network
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
 from mapping.stages import stage
@@ -97,20 +96,14 @@ def compile_network(
     )
     with stage("convert"):
         spiking = chosen.convert(network, request)
-    with stage("emit"):
-        image = emit(spiking, *cast("Layout", fitting.layout), name=network.name)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
-    scale = {"scaling": None if scaling is None else check_scale(scaling)}
-    carried = _carried(spiking) if chosen.name in CARRIED else network_to_arrays(network)
-    image = _noted(image, {**facts, **scale, **_left(spiking)}, carried)
+    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
+    layout, carried = cast("Layout", fitting.layout), _carried(network, spiking)
+    with stage("emit"):
+        image = emit(spiking, *layout, name=network.name, facts=facts, carried=carried)
     with stage("check"):
         require(image, spiking)
     return Chip(image=image, spiking=spiking)
-
-
-def _noted(image: SystemImage, facts: dict[str, Any], carried: dict[str, NDArray[Any]]) -> SystemImage:
-    """Return an image with more facts in its metadata and more attachments."""
-    return replace(image, meta={**image.meta, **facts}, attachments={**image.attachments, **carried})
 
 
 def _known(core: str) -> str:
@@ -141,8 +134,10 @@ def _cycle_exact(target: Target | str) -> Target:
     return target
 
 
-def _carried(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
-    """Return what an image carries of a network that cannot be converted again without its samples."""
+def _carried(network: Network, spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
+    """Return what an image carries: the network, and what it became if that takes samples to find again."""
+    if spiking.code not in CARRIED:
+        return network_to_arrays(network)
     return {**network_to_arrays(spiking.network), **spiking_to_arrays(spiking)}
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mapping.datasets.batches import as_data, gather
 from mapping.datasets.calibration import calibration_data
 from mapping.datasets.load import AUTO_SAMPLES, CALIBRATION, Dataset, load_data, scaled
+from mapping.datasets.rows import first_rows
 from mapping.model.load import load_network
 from mapping.model.network import Network
 
@@ -75,7 +76,7 @@ def loaded_samples(
     MappingError
         If the data cannot be used.
     """
-    _, chosen = scaled(load_data(data).first(AUTO_SAMPLES), how or "auto", network)
+    _, chosen = scaled(load_data(data, first_rows(AUTO_SAMPLES)), how or "auto", network)
     return scaled(calibration_data(data, number, seed), chosen, network)[0].x, chosen
 
 

@@ -19,6 +19,7 @@ from mapping.model.network import Network
 from mapping.model.node import Node
 from mapping.model.rewrite import prepare
 from mapping.spiking.network import SpikingNetwork
+from mapping.threads import one_thread
 
 __all__ = ["AUTO", "CODES", "Code", "Request", "code_of"]
 
@@ -101,16 +102,17 @@ class Graded:
                 f"Network {network.name} runs in the graded code, whose scales are chosen on samples: "
                 "give --data with samples of its input."
             )
-        return convert_graded(
-            network,
-            request.samples,
-            request.spec,
-            request.options,
-            fits=request.fits,
-            holds=request.holds,
-            strict=request.strict,
-            progress=request.say,
-        )
+        with one_thread():
+            return convert_graded(
+                network,
+                request.samples,
+                request.spec,
+                request.options,
+                fits=request.fits,
+                holds=request.holds,
+                strict=request.strict,
+                progress=request.say,
+            )
 
 
 class Int8:

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mapping.datasets.load import CALIBRATION, Dataset, load_data
 
@@ -31,10 +32,12 @@ def calibration_data(source: str, samples: int | None = None, seed: int = 0) -> 
     MappingError
         As `mapping.datasets.load.load_data`.
     """
-    data = load_data(_training(source))
-    count = min(samples or CALIBRATION, len(data.x))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(data.x), count, replace=False))
-    return replace(data, x=data.x[chosen], y=None)
+
+    def take(there: int) -> NDArray[np.int64]:
+        count = min(samples or CALIBRATION, there)
+        return np.sort(np.random.default_rng(seed).choice(there, count, replace=False))
+
+    return replace(load_data(_training(source), take), y=None)
 
 
 def calibration_size(source: str) -> int:

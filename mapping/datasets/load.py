@@ -23,6 +23,7 @@ from mapping.datasets.events import (
 from mapping.datasets.idx import load_idx_pair
 from mapping.datasets.normalisation import candidates, most_right, name_of, room_to_improve
 from mapping.datasets.npz import read_arrays
+from mapping.datasets.rows import Take
 from mapping.datasets.scale import check_scale, normalised
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer, run_single
@@ -99,6 +100,10 @@ class Dataset:
     def part(self, start: int, stop: int | None) -> "Dataset":
         """Return the samples from ``start`` to before ``stop``, without copying."""
         return replace(self, x=self.x[start:stop], y=None if self.y is None else self.y[start:stop])
+
+    def at(self, rows: NDArray[np.int64]) -> "Dataset":
+        """Return the samples of some rows."""
+        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows])
 
     def shaped(self, shape: tuple[int, ...]) -> "Dataset":
         """Return the samples in the shape of a network's input.
@@ -270,7 +275,7 @@ def _check_labels(data: Dataset, outputs: int) -> None:
         )
 
 
-def load_data(source: str) -> Dataset:
+def load_data(source: str, take: Take | None = None) -> Dataset:
     """Load data by name.
 
     Parameters
@@ -280,6 +285,8 @@ def load_data(source: str) -> Dataset:
         ``mnist:DIR``, ``mnist:DIR:test`` or ``mnist:DIR:train``, the idx files in a folder, and ``fashion``
         likewise; the path of an ``.npz`` file with ``x`` and, if there are labels, ``y``; or that of an
         ``.npz`` or ``.aedat4`` file of events, with `mapping.datasets.events.Options` after a colon.
+    take : callable, optional
+        Told how many samples there are, returns the rows that are wanted; by default all.
 
     Raises
     ------
@@ -287,10 +294,17 @@ def load_data(source: str) -> Dataset:
         If there is no such data or they are not usable.
     """
     name, colon, part = source.partition(":")
+    if name in _IDX and colon:
+        return _idx(source, name, part, take)
+    data = _loaded(source)
+    return data if take is None else data.at(take(len(data.x)))
+
+
+def _loaded(source: str) -> Dataset:
+    """Load all of data that are not idx files."""
+    name, _, part = source.partition(":")
     if name == "digits":
         return _digits(source, part or "test")
-    if name in _IDX and colon:
-        return _idx(source, name, part)
     file = _FILE.fullmatch(source)
     if file is not None:
         return (_npz if file["kind"] == "npz" else _aedat4)(source, Path(file["path"]), file["options"] or "")
@@ -300,7 +314,8 @@ def load_data(source: str) -> Dataset:
     )
 
 
-def _idx(source: str, name: str, rest: str) -> Dataset:
+def _idx(source: str, name: str, rest: str, take: Take | None) -> Dataset:
+    """Load bytes of pixels, and make numbers of eight times their size of those that are wanted alone."""
     folder, _, part = rest.rpartition(":")
     if not folder:
         folder, part = rest, "test"
@@ -309,7 +324,8 @@ def _idx(source: str, name: str, rest: str) -> Dataset:
             f"Data of {name} must be {name}:DIR, {name}:DIR:test or {name}:DIR:train, not {source!r}."
         )
     x, y = load_idx_pair(Path(folder), "train" if part == "train" else "test")
-    return Dataset(name=source, x=x.astype(np.float64), y=y, pixels=True)
+    rows = slice(None) if take is None else take(len(x))
+    return Dataset(name=source, x=x[rows].astype(np.float64), y=y[rows], pixels=True)
 
 
 def _digits(source: str, part: str) -> Dataset:

@@ -2,8 +2,9 @@
 """Write a partitioned, placed and routed network as a `SystemImage` (`docs/reference/mapping.md`)."""
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +37,14 @@ Integers = NDArray[np.int64]
 
 
 def emit(
-    spiking: SpikingNetwork, partition: Partition, placement: Placement, routes: Routes, *, name: str
+    spiking: SpikingNetwork,
+    partition: Partition,
+    placement: Placement,
+    routes: Routes,
+    *,
+    name: str,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+    carried: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> SystemImage:
     """Return the image of a network; equal arguments give an equal image, byte for byte.
 
@@ -46,6 +54,8 @@ def emit(
         The network and what `partition`, `place` and `route` made of it.
     name : str
         Name of the model in the metadata.
+    facts, carried : mapping
+        More metadata and more attachments.
 
     Raises
     ------
@@ -73,8 +83,8 @@ def emit(
         input_element=rows[:, 0],
         input_packet=rows[:, 1:],
         output_element=np.arange(total, dtype=np.int32),
-        meta=_meta(spiking, partition, routes, name),
-        attachments={PLACED: np.array(sorted(placed), np.int32)},
+        meta={**_meta(spiking, partition, routes, name), **facts},
+        attachments={PLACED: np.array(sorted(placed), np.int32), **carried},
     )
 
 

@@ -15,6 +15,7 @@ from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
+from mapping.threads import one_thread
 
 __all__ = [
     "Activity",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
+
+OBSERVED = 250
+"""Samples whose activations are held at once: few, so that they stay near the processor."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -292,8 +296,9 @@ class Activity:
 def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = None) -> Activity:
     """Return the activity of a network on data; ``progress`` is called with (samples done, all samples)."""
     activity = Activity()
-    for part in batches(data):
-        activity.add(spiking, part)
+    for part in batches(data, OBSERVED):
+        with one_thread():
+            activity.add(spiking, part)
         if progress is not None:
             progress(activity.samples, len(data.x))
     return activity

@@ -46,6 +46,7 @@ TARGET_KEYS = (
     "accuracy_difference_low",
     "accuracy_difference_high",
     "samples",
+    "samples_timed",
     "timesteps",
     "columns",
     "cores",

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from emu.errors import clause
 from emu.spec import preset
-from emu.words import COUNTERS
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import Dataset, scaled
+from mapping.datasets.rows import spread_rows
 from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
@@ -26,6 +26,7 @@ from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.closed_form import fits_closed_form, report_closed_form
+from mapping.report.events import by_layer, layer_events, means_of
 from mapping.report.keys import (
     common,
     energy_keys,
@@ -45,13 +46,19 @@ from mapping.targets.energy import estimate_energy, resized
 from mapping.targets.files import Quantity, Target, load_target
 from mapping.targets.patches import Patches, chosen_patches
 
-__all__ = ["estimate", "report_machine"]
+__all__ = ["TIMED_SAMPLES", "estimate", "report_machine"]
+
+TIMED_SAMPLES = 500
+"""Samples that are emulated cycle by cycle for throughput, activities and static energy."""
 
 
 def report_machine(
     chip: Chip, data: Dataset, target: Target, activity: Activity, *, totals: RunTotals | None = None
 ) -> dict[str, Any]:
     """Return a cycle-exact target's part of the report, from emulating the placed image on all samples.
+
+    Events are those of all samples. Cycles, which take several times as long to compute and vary little, are
+    those of `TIMED_SAMPLES` of them.
 
     Throughput is that of samples one after the other, a new one entering when the one before has left (not
     pipelined); latency is that of one input alone (`mapping.report.timeline`).
@@ -68,16 +75,17 @@ def report_machine(
     MappingError
         If the chip fired other spikes than the network, or was right on other samples.
     """
-    totals = totals or total_of_runs(chip, data, cycles=True)
-    if totals.elapsed is None:
+    timed = totals or total_of_runs(chip, data.at(spread_rows(TIMED_SAMPLES)(len(data.x))), cycles=True)
+    if timed.elapsed is None:
         raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
+    totals = timed if timed.samples == len(data.x) else total_of_runs(chip, data)
     _require_equal(totals, activity)
-    seconds = totals.elapsed / totals.samples / target.clock_hz
+    seconds = timed.elapsed / timed.samples / target.clock_hz
     table = _table(chip, target)
-    means = {name: totals.total(name) / totals.samples for name in COUNTERS}
+    means = means_of(totals, timed)
     events = {name: means[name] for name in table if name in means}
-    events["core_cycles"] = chip.image.spec.cores * totals.elapsed / totals.samples
-    layers, physical = _layer_events(chip, totals, table), _by_layer(chip, totals, "synaptic_operations")
+    events["core_cycles"] = chip.image.spec.cores * timed.elapsed / timed.samples
+    layers, physical = layer_events(chip, totals, table), by_layer(chip, totals, "synaptic_operations")
     energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=layers)
     timeline = timeline_of(chip, data, target.clock_hz)
     return ordered(
@@ -86,6 +94,7 @@ def report_machine(
             "target": target.name,
             "simulated": "image",
             "accuracy": totals.accuracy,
+            "samples_timed": timed.samples,
             **size_keys(chip),
             "spikes": means["spikes"],
             "synaptic_operations": means["synaptic_operations"],
@@ -96,7 +105,7 @@ def report_machine(
                 "loading": loading(chip, target, table),
                 "layers": layer_rows(chip.spiking, activity, physical),
                 "timeline": timeline,
-                "mesh": mesh_of(chip, totals, target.clock_hz),
+                "mesh": mesh_of(chip, totals, timed, target.clock_hz),
             },
             "counters": means,
             "image_digest": chip.image.digest,
@@ -123,36 +132,6 @@ def _require_equal(totals: RunTotals, activity: Activity) -> None:
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
     """Return the energy table for this chip's core size."""
     return resized(target.energy, preset(target.preset), chip.image.spec.core)
-
-
-_OF_A_CORE = (
-    "crossbar_words",
-    "synaptic_operations",
-    "deliveries",
-    "neuron_updates",
-    "thresholds",
-    "packets",
-)
-"""Events that a core counts; hops belong to routers."""
-
-
-def _by_layer(chip: Chip, totals: RunTotals, counter: str) -> dict[str, float]:
-    """Return a counter's mean per inference, summed over the cores of each layer."""
-    placed = chip.image.attachments["placed"]
-    values = totals.counters[counter]
-    return {
-        layer.name: float(values[np.unique(placed[placed[:, 0] == order, 2])].sum()) / totals.samples
-        for order, layer in enumerate(chip.spiking.layers)
-    }
-
-
-def _layer_events(
-    chip: Chip, totals: RunTotals, table: Mapping[str, Quantity]
-) -> dict[str, dict[str, float]]:
-    """Return the events that a layer's own cores count; hops belong to routers, not to a layer."""
-    names = [name for name in _OF_A_CORE if name in table]
-    parts = {name: _by_layer(chip, totals, name) for name in names}
-    return {layer.name: {name: parts[name][layer.name] for name in names} for layer in chip.spiking.layers}
 
 
 def estimate(
@@ -305,7 +284,7 @@ class _Estimation:
         )
         with stage("run"):
             activity = self._observed(chip.spiking)
-            self.say(f"{target.name}: emulating {len(self.data.x)} samples, cycle-exact")
+            self.say(f"{target.name}: emulating {len(self.data.x)} samples")
             return report_machine(chip, self.data, target, activity)
 
     def _observed(self, spiking: SpikingNetwork) -> Activity:

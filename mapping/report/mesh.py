@@ -24,13 +24,15 @@ BUSY = ("integrate", "update", "send_stall")
 """Activities of a core at work; in all other cycles it waits."""
 
 
-def mesh_of(chip: Chip, totals: RunTotals, clock_hz: float) -> dict[str, Any]:
+def mesh_of(chip: Chip, totals: RunTotals, timed: RunTotals, clock_hz: float) -> dict[str, Any]:
     """Return the mesh of a chip as plain data: sizes, cores in use and links in use, means per inference.
 
     Parameters
     ----------
     totals : RunTotals
-        Of ``chip`` in cycle mode.
+        Of ``chip``: what its links carried.
+    timed : RunTotals
+        Of ``chip`` in cycle mode: how long its cores worked.
     clock_hz : float
         Clock of the target in Hz.
 
@@ -45,7 +47,7 @@ def mesh_of(chip: Chip, totals: RunTotals, clock_hz: float) -> dict[str, Any]:
         "height": spec.height,
         "rows": spec.core.axons,
         "columns": spec.core.columns,
-        "cores": list(_cores(chip, busy_cycles(totals) / totals.samples / clock_hz)),
+        "cores": list(_cores(chip, busy_cycles(timed) / timed.samples / clock_hz)),
         "links": [
             {
                 "x": router % spec.width,

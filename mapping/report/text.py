@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The words and figures of a report as people read them, on a terminal and on a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -146,6 +146,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     refused = [target for target in targets if target["refusal"] is not None]
     return [
         *([report["doubt"]] if report.get("doubt") else []),
+        *_timed(targets),
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),
@@ -166,6 +167,17 @@ def _rounded(targets: Sequence[Mapping[str, Any]]) -> list[str]:
         return [f"{line}."]
     same = round(rounded["agreement"] * rounded["samples"])
     return [f"{line}; the answer is the same on {number(same)} of {number(rounded['samples'])} samples."]
+
+
+def _timed(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield on which samples cycles were counted, where these are not all."""
+    for target in targets:
+        timed, samples = target["samples_timed"], target["samples"]
+        if timed is not None and timed < samples:
+            yield (
+                f"Cycles on {target['target']} are those of {number(timed)} of the {number(samples)} "
+                "samples, at equal distances; its events are those of all."
+            )
 
 
 def host_line(names: Sequence[str], work: float | None, uncounted: Sequence[str] = ()) -> str:

@@ -190,17 +190,24 @@ def _operations(
         dense=zero,
     )
     for source in layer.sources:
-        read = source_input(source, counts[source.name]).reshape(len(fired), -1).astype(np.int64)
-        size = np.abs(read)
+        size = np.abs(source_input(source, counts[source.name])).reshape(len(fired), -1)
         present = _fan_out(source, layer.output_shape, dense=False)
-        effective = (read != 0).astype(np.int64) @ present
+        effective = _products(size != 0, present)
         every = _fan_out(source, layer.output_shape, dense=True)
         total = replace(
             total,
-            input_spikes=total.input_spikes + size.sum(axis=1),
+            input_spikes=total.input_spikes + size.sum(axis=1, dtype=np.int64),
             largest=np.maximum(total.largest, size.max(axis=1)),
-            logical=total.logical + (size @ present if spiking.ternary else effective),
+            logical=total.logical + (_products(size, present) if spiking.ternary else effective),
             effective=total.effective + effective,
-            dense=total.dense + size @ every * K_WEI * layer.levels,
+            dense=total.dense + _products(size, every) * K_WEI * layer.levels,
         )
     return total
+
+
+def _products(values: NDArray[Any], factors: Integers) -> Integers:
+    """Return integers (images, n) times factors (n,), by the linear algebra of floats where that is exact."""
+    most = int(values.max(initial=0)) * int(factors.sum())
+    if most >= 2**53:
+        return np.asarray(values.astype(np.int64) @ factors, np.int64)
+    return np.asarray(values.astype(np.float64) @ factors.astype(np.float64), np.int64)

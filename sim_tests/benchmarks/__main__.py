@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sim_tests.benchmarks import cycle, functional, lenet, peers, profile
+from sim_tests.benchmarks import chain, cycle, functional, lenet, peers, profile
 from sim_tests.benchmarks.measure import Options, Row
 
 __all__ = ["SECTIONS", "main"]
@@ -19,6 +19,7 @@ __all__ = ["SECTIONS", "main"]
 SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "functional": functional.rows,
     "lenet": lenet.rows,
+    "chain": chain.rows,
     "cycle": cycle.rows,
     "profile": profile.rows,
     "peers": peers.rows,
@@ -32,7 +33,9 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
     parser.add_argument("--lenet", type=Path, metavar="MODEL", help="trained LeNet (.onnx)")
     parser.add_argument("--float-lenet", type=Path, metavar="MODEL", help="float LeNet for the graded code")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of MNIST's idx files")
-    parser.add_argument("--samples", type=int, default=256, help="pictures of LeNet (%(default)s)")
+    parser.add_argument("--samples", type=int, default=256, help="samples to emulate (%(default)s)")
+    parser.add_argument("--model", metavar="MODEL", help="any model of spikeloom estimate")
+    parser.add_argument("--on", metavar="DATA", help="data for it, as for spikeloom estimate --data")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that has the peers")
     text = "processor time on one thread, for a machine that does other work; threads stay elapsed time"
     parser.add_argument("--cpu", action="store_true", help=text)
@@ -46,6 +49,8 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
         float_lenet=given.float_lenet,
         data=given.data,
         samples=given.samples,
+        model=given.model,
+        on=given.on,
         peers=given.peers,
         clock=clock,
     )

@@ -22,7 +22,8 @@ class Options:
     lenet : a trained LeNet in ONNX, or None for random weights of the same shape.
     float_lenet : the same network as trained in float, for the graded code, or None.
     data : folder of MNIST's idx files, or None for random pictures.
-    samples : pictures of LeNet that are emulated.
+    samples : how many are emulated.
+    model, on : any model, and data to run it on, as on the command line of spikeloom.
     peers : Python interpreter in which the peers are installed, or None.
     clock : of measurements on one thread: elapsed time, or processor time where others work too.
     """
@@ -31,6 +32,8 @@ class Options:
     float_lenet: Path | None = None
     data: Path | None = None
     samples: int = 256
+    model: str | None = None
+    on: str | None = None
     peers: Path | None = None
     clock: Callable[[], float] = time.perf_counter
 

@@ -124,10 +124,11 @@ def _show(output: Path, chip: Chip, told: str | None) -> None:
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:
     """Return the scale of pixels that the image keeps, chosen on the data if there are any, and its text."""
     from mapping.datasets.load import AUTO_SAMPLES, load_data, scale_text, scaled
+    from mapping.datasets.rows import first_rows
 
     if data is None:
         return how, how
-    sample = load_data(data).first(AUTO_SAMPLES)
+    sample = load_data(data, first_rows(AUTO_SAMPLES))
     _, chosen = scaled(sample, how or "auto", network)
     return chosen, scale_text(sample, chosen, how)
 

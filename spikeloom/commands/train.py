@@ -12,7 +12,6 @@ import typer
 
 from mapping.errors import MappingError
 from spikeloom.commands.options import Seed, examples
-from spikeloom.files import check_places
 
 if TYPE_CHECKING:
     from mapping.training import TrainingResult
@@ -39,6 +38,7 @@ def _spikes(value: int) -> int:
 
 def _train(recipe: Callable[..., TrainingResult], output: Path) -> None:
     """Follow a recipe, tell its progress on a terminal, and print what it reached."""
+    from spikeloom.files import check_places
     from spikeloom.terminal import console, errors
 
     check_places(output)

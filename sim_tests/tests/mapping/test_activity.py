@@ -6,14 +6,17 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
+from emu.trace import ACTIVITY_COUNTERS
 from mapping.chip import Chip
 from mapping.datasets import load as module
 from mapping.datasets.load import Dataset, batches, load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.load import load_network
+from mapping.report import machine
 from mapping.report.activity import Activity, observe, total_of_runs
-from mapping.report.machine import report_machine
+from mapping.report.machine import Report, report_machine
+from mapping.report.text import notes
 from mapping.targets.files import load_target
 
 SAMPLES = 23
@@ -102,6 +105,30 @@ def test_report_refuses_a_chip_that_differs_from_its_network(
         MappingError, match=rf"The emulated chip and its network differ in {what}, \d+ and \d+"
     ):
         report_machine(chip, data, load_target("loom"), wrong, totals=totals)
+
+
+def test_cycles_are_those_of_samples_at_equal_distances_and_events_those_of_all(
+    chip: Chip, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activity, target = observe(chip.spiking, data), load_target("loom")
+    whole = report_machine(chip, data, target, activity)
+    monkeypatch.setattr(machine, "TIMED_SAMPLES", 3)
+    part = report_machine(chip, data, target, activity)
+    assert (whole["samples_timed"], part["samples_timed"], part["samples"]) == (SAMPLES, 3, SAMPLES)
+    timed = chip.run(data.x[[0, 7, 15]], cycles=True).result
+    for name, mean in part["counters"].items():
+        own = name in ACTIVITY_COUNTERS
+        assert mean == (timed.total(name) / 3 if own else whole["counters"][name]), name
+    assert timed.elapsed is not None
+    assert part["throughput_per_s"] == pytest.approx(3 * target.clock_hz / timed.elapsed)
+    for key in ("spikes", "synaptic_operations", "latency_s", "accuracy"):
+        assert part[key] == whole[key]
+    report = Report(model="m", data="d", input="raw", seed=0, targets=[part], float32=activity.single)
+    assert notes(report.to_dict())[0] == (
+        f"Cycles on loom are those of 3 of the {SAMPLES} samples, at equal distances; "
+        "its events are those of all."
+    )
+    assert not any(note.startswith("Cycles") for note in notes({**report.to_dict(), "targets": [whole]}))
 
 
 def test_report_wants_cycles(chip: Chip, data: Dataset) -> None:

@@ -122,7 +122,7 @@ def test_extended_axons_take_the_cells_of_fewer_rows_and_more_columns() -> None:
     y = b.quantise(b.dense(b.quantise("x", 0, 3.0), b.ternary(20, 700), name="fc"), 0, 3.0)
     chip = compile_network(b.network(y), core="medium")
     data = Dataset(name="x", x=np.random.default_rng(1).uniform(0, 3, (2, 700)), y=None)
-    mesh = mesh_of(chip, total_of_runs(chip, data, cycles=True), 1.0)
+    mesh = mesh_of(chip, runs := total_of_runs(chip, data, cycles=True), runs, 1.0)
     (image,), (core,) = chip.image.cores, mesh["cores"]
     assert image is not None
     assert (image.axons, int(image.extension)) == (700, 2)

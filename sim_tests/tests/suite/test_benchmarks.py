@@ -14,7 +14,7 @@ from mapping.datasets.load import load_data
 from mapping.flow import compile_network
 from mapping.model.load import load_network
 from sim_tests.benchmarks import __main__ as bench
-from sim_tests.benchmarks import functional, lenet, peers, phases
+from sim_tests.benchmarks import chain, functional, lenet, peers, phases
 from sim_tests.benchmarks.measure import Options, Row, best
 
 
@@ -39,6 +39,24 @@ def test_dense_core_has_a_fifth_of_its_rows_active() -> None:
     assert core.crossbar.shape == (1152, 1024)
     assert {len(active) for active in rows} == {230}
     assert len(stimulus.packet) == 230 * stimulus.steps
+
+
+def test_chain_says_what_it_needs() -> None:
+    assert list(chain.rows(Options())) == [Row("compile, run and estimate", chain.HOW)]
+
+
+def test_chain_has_every_stage_and_the_ratio_of_estimate_to_run() -> None:
+    ticks = iter((10.0, 14.0, 20.0, 29.0))
+    options = Options(model="digits-float", on="digits", samples=3, clock=lambda: next(ticks))
+    found = list(chain.rows(options))
+    names = [row.name for row in found]
+    assert names[:-2] == [
+        f"compile: {name}" for name in ("convert", "partition", "place", "route", "emit", "check")
+    ]
+    assert found[-2:] == [
+        Row("run, 3 samples", "4.00 s"),
+        Row("estimate, the same samples", "9.00 s", "2.25", "run"),
+    ]
 
 
 def test_lenet_says_how_to_get_it() -> None:
