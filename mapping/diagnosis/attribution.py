@@ -251,7 +251,7 @@ def _walk(
         given[layer.activation] = values
         yield layer.name, WEIGHTS, output(), values
         counts[layer.name] = fire(layer, reached)
-        given[layer.activation] = ((counts[layer.name] - layer.zero) * layer.scale).reshape(values.shape)
+        given[layer.activation] = layer.values(counts[layer.name]).reshape(values.shape)
         yield layer.name, ACTIVATIONS, output(), None
 
 
@@ -261,7 +261,7 @@ def _real_values(network: Network, layer: SpikingLayer, reached: NDArray[np.int6
     What functions cut off stays cut off.
     """
     rows = reached.reshape(len(reached), layer.rows, -1)
-    values: Floats = (_real_counts(layer, rows) - layer.zero) * layer.scale
+    values = layer.values(_real_counts(layer, rows).reshape(reached.shape)).reshape(rows.shape)
     nodes, tensor = {node.output: node for node in network.nodes}, layer.activation
     functions = []
     while tensor in nodes and nodes[tensor].op in _CUTS:

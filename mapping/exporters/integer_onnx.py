@@ -91,6 +91,7 @@ def _meaning(spiking: SpikingNetwork) -> dict[str, object]:
             "zero": layer.zero,
             "low": layer.low,
             "high": layer.levels,
+            **({} if layer.gains is None else {"gains": layer.gains.tolist()}),
         }
         for layer in spiking.layers
     }

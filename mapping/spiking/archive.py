@@ -42,6 +42,7 @@ def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
         {
             **{key: getattr(layer, key) for key in _OF_LAYER},
             "bias": kept(layer.bias),
+            "gains": kept(layer.gains),
             **_kept_quantiser(layer.quantiser, kept),
             "sources": [
                 {
@@ -113,8 +114,9 @@ def _tuples(value: Any) -> Any:
 def _layer(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SpikingLayer:
     plain = {key: _tuples(data[key]) for key in _OF_LAYER}
     bias = None if data["bias"] is None else np.array(arrays[data["bias"]], np.int64)
+    gains = None if data.get("gains") is None else np.array(arrays[data["gains"]], np.float64)
     sources = tuple(_source(source, arrays) for source in data["sources"])
-    return SpikingLayer(sources=sources, quantiser=_quantiser(data, arrays), bias=bias, **plain)
+    return SpikingLayer(sources=sources, quantiser=_quantiser(data, arrays), bias=bias, gains=gains, **plain)
 
 
 def _source(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Source:
@@ -155,6 +157,8 @@ def _check(layers: tuple[SpikingLayer, ...], graph: Mapping[str, Any], network: 
             raise ValueError(f"layer {layer.name} has {layer.quantiser.rows} rows of thresholds")
         if layer.bias is not None and layer.bias.shape != (layer.neurons,):
             raise ValueError(f"layer {layer.name} has biases of the shape {layer.bias.shape}")
+        if layer.gains is not None and layer.gains.shape != (layer.rows,):
+            raise ValueError(f"layer {layer.name} has gains of the shape {layer.gains.shape}")
         if network.shapes[layer.activation] and layer.neurons != int(
             np.prod(network.shapes[layer.activation])
         ):

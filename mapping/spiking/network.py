@@ -115,6 +115,8 @@ class SpikingLayer:
         Least and largest count.
     activation, scale, zero : str, float, int
         The tensor of the float network that equals, or that it stands for: (count - zero) times scale.
+    gains : float64 (rows,), optional
+        By which the scale of each row is multiplied; never of a layer that the host reads. By default 1.
     exhaustive, sums_checked : bool, int
         Whether the thresholds were compared with the float network on every reachable sum, and on how many.
     order_dependent : int
@@ -132,6 +134,7 @@ class SpikingLayer:
     activation: str
     scale: float
     zero: int = 0
+    gains: NDArray[np.float64] | None = None
     exhaustive: bool = False
     sums_checked: int = 0
     order_dependent: int = 0
@@ -177,6 +180,11 @@ class SpikingLayer:
     def biases(self) -> NDArray[np.int64]:
         """Return the bias of every neuron, int64 (neurons,)."""
         return np.zeros(self.neurons, np.int64) if self.bias is None else self.bias
+
+    def values(self, counts: NDArray[np.number]) -> NDArray[np.float64]:
+        """Return the values that counts stand for, both (N, output shape)."""
+        gains = 1.0 if self.gains is None else self.gains.reshape(-1, *(1 for _ in self.output_shape[1:]))
+        return np.asarray((counts - self.zero) * (self.scale * gains))
 
     def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the least and the largest potential of each row, each int64 (rows,)."""

@@ -72,7 +72,7 @@ def decode(
             given[spiking.encoder_output] = counts[name] * spiking.input_scale
         else:
             shape = (-1, *spiking.network.shapes[layer.activation])
-            given[layer.activation] = ((counts[name] - layer.zero) * layer.scale).reshape(shape)
+            given[layer.activation] = layer.values(counts[name]).reshape(shape)
     return run(spiking.network, given, [spiking.network.output])[spiking.network.output]
 
 
@@ -105,18 +105,18 @@ def simulate(spiking: SpikingNetwork, counts: NDArray[np.integer]) -> dict[str, 
     return result
 
 
-def source_input(source: Source, counts: Counts) -> Counts:
-    """Return the counts (N, input_shape) that a layer reads from a source, after its pools."""
+def source_input(source: Source, counts: NDArray[Any]) -> NDArray[Any]:
+    """Return the counts (N, input_shape), or values, that a layer reads from a source, after its pools."""
     values = counts.reshape((len(counts), *source.shape))
     for pool in source.pools:
         values = _pool(pool, values)
     return values.reshape((len(counts), *source.input_shape))
 
 
-def _pool(pool: Pool, values: Counts) -> Counts:
+def _pool(pool: Pool, values: NDArray[Any]) -> NDArray[Any]:
     # counts that are pooled are never negative, so the zeros of the padding never win
     view = windows(values, pool.kernel, stride=pool.stride, pads=pool.pads)
-    result = np.array(view[..., 0, 0], dtype=np.int32)
+    result = np.array(view[..., 0, 0])
     for tap in itertools.islice(np.ndindex(pool.kernel), 1, None):
         np.maximum(result, view[..., *tap], out=result)
     return result

@@ -65,13 +65,15 @@ class DigitSearch:
         allowed = least + self.tolerance
         prices = [self._prices(*layer, least, allowed) for layer in zip(points, start, strict=True)]
         neurons = [math.prod(point.form.shape) for point in points]
-        best, errors = tuple(start), {tuple(start): least}
+        errors = {tuple(start): least}
+        self._try_equal(start, allowed, errors)
+        known = len(errors) - 1
         whole = budget = allowed**2 - least**2
         low, high = 0.0, math.inf
         for _ in range(_STEPS):
             digits = _bought(start, prices, neurons, budget)
             if digits not in errors:
-                if len(errors) > (_ATTEMPTS if low > 0 else _MOST_ATTEMPTS):
+                if len(errors) - known > (_ATTEMPTS if low > 0 else _MOST_ATTEMPTS):
                     break
                 self.calibration.layers(digits, anything_fits, self.say)
                 errors[digits] = self.calibration.error(self.tensors)
@@ -79,11 +81,23 @@ class DigitSearch:
             added = errors[digits] ** 2 - least**2
             guess = spent * whole / added if added > 0 else 0.0
             if errors[digits] <= allowed:
-                best, low, guess = digits, budget, max(guess, _GROWTH * budget)
+                low, guess = budget, max(guess, _GROWTH * budget)
             else:
                 high = spent
             budget = guess if guess < high else (low + high) / 2
-        return best
+        kept = [digits for digits, error in errors.items() if error <= allowed]
+        return min(kept, key=lambda digits: sum(map(math.prod, zip(digits, neurons, strict=True))))
+
+    def _try_equal(self, start: Sequence[int], allowed: float, errors: dict[tuple[int, ...], float]) -> None:
+        """Note errors with as many digits for every layer, up to those it starts with; halve the range."""
+        low, high = 0, max(start)
+        while high - low > 1:
+            number = (low + high) // 2
+            digits = tuple(min(number, most) for most in start)
+            self.calibration.layers(digits, anything_fits, self.say)
+            errors[digits] = self.calibration.error(self.tensors)
+            low, high = (low, number) if errors[digits] <= allowed else (number, high)
+        self.calibration.layers(start, anything_fits, self.say)
 
     def _start(self) -> list[int]:
         """Return the most digits with which each layer fits, and make the layers with these."""

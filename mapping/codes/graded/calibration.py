@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
-from mapping.codes.graded.layers import Integers, Sent, integers_of, layer_of
+from mapping.codes.graded.equalisation import equalised
+from mapping.codes.graded.forms import Convolved, Matrix
+from mapping.codes.graded.host import host_reads
+from mapping.codes.graded.layers import Integers, integers_of, layer_of
 from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
+from mapping.codes.graded.reading import Sent, reader_of, single, terms_of
 from mapping.codes.graded.rounding import Elimination
 from mapping.codes.graded.structure import Structure
 from mapping.codes.graded.walk import Point
@@ -19,7 +24,7 @@ from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import MappingError
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
-from mapping.spiking.digits import strengths_of
+from mapping.spiking.digits import largest_weight, strengths_of
 from mapping.spiking.network import INPUT, SpikingLayer
 from mapping.spiking.simulate import fire, potentials
 
@@ -33,6 +38,12 @@ OUTPUT_BITS = 8
 _POSITIVE = frozenset({"Exp", "Relu", "Sigmoid", "Softplus"})
 _KEEPING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Pow", "Round", "Sign", "Sqrt", "Tanh"})
 """Functions that write nothing below zero where they read nothing below it, a clip while its ends are not."""
+
+_MOST_INPUTS = 1024
+"""Inputs of a row beyond which a layer is not asked for the steps of what it reads."""
+
+_READERS_MOST = largest_weight(strengths_of(3))
+"""Largest integer that steps of channels are chosen for: a layer depends on its own digits alone."""
 
 _CUTS = frozenset({"Clip", "Relu"})
 
@@ -101,6 +112,8 @@ class Calibration:
         self._values = run_single(network, samples, list(wanted))
         for tensor, values in self._values.items():
             _check_finite(tensor, values)
+        self._leaving = host_reads(network, structure)
+        self._readers = {tensor: _readers(point, points.values()) for tensor, point in points.items()}
         self._sent: dict[str, Sent] = {}
         self._made: dict[str, Made] = {}
         self._last = _Last()
@@ -128,7 +141,7 @@ class Calibration:
         """
         root = self._values[self._structure.root]
         grid = input_grid(root, most=self._spec.payload_max)
-        self._sent = {self._structure.root: Sent(name=INPUT, grid=grid, counts=grid.counts(root))}
+        self._sent = {self._structure.root: Sent(name=INPUT, grid=grid, counts=grid.counts(root), truth=root)}
         found: list[SpikingLayer] = []
         other: set[str] = set()
         for point, number in zip(self.points, digits, strict=True):
@@ -142,8 +155,11 @@ class Calibration:
             if obstacle is not None:
                 return found, grid, {point.tensor: obstacle}
             found.append(layer)
-            own = Grid(scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero)
-            self._sent[point.tensor] = Sent(name=layer.name, grid=own, counts=made.counts)
+            own = Grid(
+                scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero, gains=layer.gains
+            )
+            truth = self._values[point.tensor]
+            self._sent[point.tensor] = Sent(name=layer.name, grid=own, counts=made.counts, truth=truth)
         return found, grid, {}
 
     def error(self, tensors: Iterable[str], other: Made | None = None) -> float:
@@ -174,7 +190,7 @@ class Calibration:
     def _deviation(self, layer: SpikingLayer, counts: Mapping[str, Counts]) -> float:
         """Return the mean squared error of an activation, divided by the variance of its float values."""
         truth = self._values[layer.activation].astype(np.float64)
-        got = (counts[layer.name].reshape(truth.shape) - layer.zero) * layer.scale
+        got = layer.values(counts[layer.name]).reshape(truth.shape)
         return float(np.square(got - truth).mean() / (truth.var() or 1.0))
 
     def made(self, point: Point, digits: int) -> Made:
@@ -201,18 +217,47 @@ class Calibration:
             layer = layer_of(point, variant, grid, strengths, self._spec)
             own = fire(layer, sums)
             truth = self._values[point.tensor].reshape(own.shape)
-            made.append((float(np.square(grid.values(own) - truth).mean()), layer, own))
+            made.append((float(np.square(layer.values(own) - truth).mean()), layer, own))
         _, layer, own = min(made, key=lambda variant: variant[0])
         return Made(layer=layer, digits=digits, counts=own)
 
     def _grid(self, point: Point) -> Grid:
-        """Return the grid of an activation; those that are only added to each other have one scale.
+        """Return the grid of an activation: with a step for each channel, where the ladders make up for it.
 
-        Then no shift between them widens the sums of who reads them, and none of them is finer in vain.
+        Those that are only added to each other have one scale. Then no shift between them widens the sums of
+        who reads them, and none of them is finer in vain.
         """
         grid = self._own_grid(point)
+        ends = [node.number("high") for node in point.functions if node.op == "Clip"]
+        if self._has_steps(point, grid) and all(end > 0 for end in ends):
+            return self._equalised(point, grid, most=min(ends, default=np.inf) / grid.high)
         scale = max([grid.scale, *(self._own_grid(other).scale for other in self._added(point))])
         return replace(grid, scale=scale, zero=round(grid.zero * grid.scale / scale))
+
+    def _has_steps(self, point: Point, grid: Grid) -> bool:
+        """Tell whether channels have steps of their own: counts are from 0 up and only layers read them.
+
+        These must tell the channels apart, have few enough inputs to be looked at, and no exact skip.
+        """
+        readers = self._readers[point.tensor]
+        return (
+            grid.low == grid.zero == 0
+            and point.tensor not in self._leaving
+            and bool(readers)
+            and all(_looked_at(other, term, point.form.shape[0]) for other, term in readers)
+        )
+
+    def _equalised(self, point: Point, grid: Grid, *, most: float) -> Grid:
+        """Return the grid with the steps of channels, none above ``most``, that suit what reads them."""
+        own = self._values[point.tensor]
+        shaped = own.reshape(len(own), *point.form.shape)
+        readers = [
+            reader_of(term, shaped, _READERS_MOST, self._grids.seed)
+            for _, term in self._readers[point.tensor]
+        ]
+        seen = [values.reshape(len(own), len(shaped[0]), -1) for values in self._seen(point)]
+        values = np.concatenate(seen, axis=2)
+        return equalised(grid, values, readers, most_step=most, seed=self._grids.seed)
 
     def _added(self, point: Point) -> list[Point]:
         """Return the other activations, of the same ones, that a sum alone reads together with this one."""
@@ -230,11 +275,8 @@ class Calibration:
         ]
 
     def _own_grid(self, point: Point) -> Grid:
-        """Return the grid of an activation, seen behind the max-pools that read it if nothing else does."""
-        readers = self._network.consumers(point.tensor)
-        values = self._values[point.tensor]
-        if readers and all(node.op == "MaxPool" for node in readers):
-            values = np.concatenate([self._values[node.output].reshape(-1) for node in readers])
+        """Return the grid of an activation with one step."""
+        values = np.concatenate([values.reshape(-1) for values in self._seen(point)])
         below_zero = self._spec.ladder and self._spec.signed_ladder and _cuts(point) and not point.pooled
         signed = not self._never_negative(point)
         if point.tensor == self._network.output and signed:
@@ -248,6 +290,13 @@ class Calibration:
             offset=signed and not below_zero,
             seed=self._grids.seed,
         )
+
+    def _seen(self, point: Point) -> list[NDArray[np.floating]]:
+        """Return the values of an activation, behind the max-pools that read it if nothing else does."""
+        readers = self._network.consumers(point.tensor)
+        if readers and all(node.op == "MaxPool" for node in readers):
+            return [self._values[node.output] for node in readers]
+        return [self._values[point.tensor]]
 
     def _never_negative(self, point: Point) -> bool:
         """Tell whether an activation is never below zero."""
@@ -272,6 +321,24 @@ class Calibration:
         mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
         truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
         return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _readers(point: Point, points: Iterable[Point]) -> list[tuple[Point, Convolved | Matrix]]:
+    """Return what reads an activation: other ones, and their terms."""
+    reading = [other for other in points if point.tensor in _reads(other)]
+    terms = [(other, term) for other in reading for term in terms_of(other)]
+    return [(other, term) for other, term in terms if term.read.tensor == point.tensor]
+
+
+def _looked_at(reader: Point, term: Convolved | Matrix, channels: int) -> bool:
+    """Tell whether steps of channels can be chosen for a term that reads them."""
+    inputs = term.weight.shape[1] if isinstance(term, Matrix) else math.prod(term.weight.shape[1:])
+    if inputs > _MOST_INPUTS or term.read.shape[0] != channels or term.read.pooled[0] != channels:
+        return False
+    if len(reader.form.terms) == 1:
+        return True
+    weight = term.dense() if isinstance(term, Matrix) else term.weight.reshape(len(term.weight), -1)
+    return not single(weight)
 
 
 def _reads(point: Point) -> set[str]:

@@ -122,6 +122,11 @@ class Convolved:
             weight[own, group * fan_in : (group + 1) * fan_in] = self.weight[own]
         return replace(self, weight=weight, groups=1)
 
+    def channels(self) -> Ints:
+        """Return the channel that every weight of a row reads, int64 (rows, channels of a group)."""
+        rows, fan_in = self.weight.shape[:2]
+        return np.asarray(np.arange(rows)[:, None] // (rows // self.groups) * fan_in + np.arange(fan_in))
+
     def output_shape(self) -> Shape:
         """Return the shape of what it gives."""
         sizes = []
@@ -314,10 +319,8 @@ def _convolved_shape(shape: Shape, outer: Convolved) -> Shape:
 
 def _over_picked(term: Picked, outer: Convolved) -> Convolved:
     if term.whole:
-        fan_in = outer.weight.shape[1]
-        per_group = len(outer.weight) // outer.groups
-        channel = np.arange(len(outer.weight))[:, None] // per_group * fan_in + np.arange(fan_in)
-        return replace(outer, read=term.read, weight=outer.weight * term.gain[channel][:, :, None, None])
+        weight = outer.weight * term.gain[outer.channels()][:, :, None, None]
+        return replace(outer, read=term.read, weight=weight)
     full = outer.ungrouped()
     weight = np.zeros((len(full.weight), term.read.pooled[0], *full.weight.shape[2:]))
     for row in np.flatnonzero(term.index >= 0):
@@ -346,9 +349,8 @@ def _over_pool(inner: Convolved, outer: Convolved) -> Convolved:
         (outside[a] - 1) * outer.dilation[a] * inner.stride[a] + (inside[a] - 1) * inner.dilation[a] + 1
         for a in (0, 1)
     )
-    rows, fan_in = outer.weight.shape[:2]
-    channel = np.arange(rows)[:, None] // (rows // outer.groups) * fan_in + np.arange(fan_in)
-    weight = np.zeros((rows, fan_in, *size))
+    channel = outer.channels()
+    weight = np.zeros((*channel.shape, *size))
     for y, x in np.ndindex(*outside):
         for i, j in np.ndindex(*inside):
             at = y * outer.dilation[0] * inner.stride[0] + i * inner.dilation[0]

@@ -11,36 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
-from mapping.codes.graded.forms import Convolved, Matrix, Picked
+from mapping.codes.graded.forms import Convolved, Matrix
 from mapping.codes.graded.ranges import Grid
-from mapping.codes.graded.rounding import Elimination, clipped_scales, elimination, rounded
+from mapping.codes.graded.reading import Sent, inputs_of, single, terms_of
+from mapping.codes.graded.rounding import Elimination, clipped_scales, elimination, fitted
 from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
-from mapping.model.operations.sums import windows
 from mapping.spiking.digits import largest_weight
-from mapping.spiking.network import INPUT, Source, SpikingLayer
+from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
-from mapping.spiking.simulate import potentials, source_input
+from mapping.spiking.simulate import potentials
 
-__all__ = ["Integers", "Sent", "integers_of", "layer_of", "whole_sums"]
+__all__ = ["Integers", "integers_of", "layer_of", "whole_sums"]
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int32]
-
-_POSITIONS = 1 << 14
-"""Windows whose inputs are correlated."""
 
 _SPARE = 2
 """Bits that a ladder's first threshold keeps free."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sent:
-    """An activation as the chip sends it: the name of its layer, its grid, its counts on the samples."""
-
-    name: str
-    grid: Grid
-    counts: Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,19 +44,13 @@ class Integers:
     extra: NDArray[np.int64]
 
 
-def _terms(point: Point) -> list[Convolved | Matrix]:
-    """Return the terms of a form as matrices, or as convolutions if it is a map."""
-    if len(point.form.shape) == 3:
-        found = [term.convolution() if isinstance(term, Picked) else term for term in point.form.terms]
-    else:
-        found = [term.matrix() for term in point.form.terms]
-    return found
-
-
-def _effective(term: Convolved | Matrix, scale: float) -> Floats:
+def _effective(term: Convolved | Matrix, grid: Grid) -> Floats:
     """Return what a count adds to the value of each row, (rows, n)."""
-    weight = term.dense() if isinstance(term, Matrix) else term.weight
-    return np.asarray(weight.reshape(len(weight), -1) * scale)
+    channels, *pixels = term.read.pooled
+    steps = grid.steps(channels)
+    if isinstance(term, Matrix):
+        return np.asarray(term.dense() * np.repeat(steps, math.prod(pixels)))
+    return np.asarray((term.weight * steps[term.channels()][:, :, None, None]).reshape(len(term.weight), -1))
 
 
 def integers_of(
@@ -80,7 +61,6 @@ def integers_of(
     grid: Grid,
     spec: CoreSpec,
     seed: int,
-    plain: bool = False,
     known: dict[int, Elimination] | None = None,
 ) -> Integers:
     """Round the weights of an activation.
@@ -99,21 +79,21 @@ def integers_of(
         The core, which limits shifts and thresholds.
     seed : int
         Of the windows that are looked at.
-    plain : bool
-        Round to the nearest, without regard for correlations.
     known : dict, optional
         What is known of the inputs of each term from rounding it before; what is missing is added.
     """
-    terms, most = _terms(point), largest_weight(strengths)
-    effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]
-    unit, shifts = _units(effective, most, spec, plain=plain, inputs=(point, terms, sent, seed))
+    terms, most = terms_of(point), largest_weight(strengths)
+    effective = [_effective(term, sent[term.read.tensor].grid) for term in terms]
+    unit, shifts = _units(effective, most, spec, inputs=(point, terms, sent, seed))
     unit = _reachable(unit, point, grid, spec)
     sources, known = [], {} if known is None else known
     for at, (term, values, shift) in enumerate(zip(terms, effective, shifts, strict=True)):
-        if not plain and not _single(values) and at not in known:
-            known[at] = elimination(_inputs(term, sent[term.read.tensor], seed))
-        weight = _rounded(values, unit * (1 << shift), most, known.get(at))
         read = sent[term.read.tensor]
+        if not single(values) and at not in known:
+            truth = inputs_of(term, read.real_counts() - read.grid.zero, seed)
+            known[at] = elimination(inputs_of(term, read.counts - read.grid.zero, seed), truth)
+        weight, step = _rounded(values, unit * (1 << shift), most, known.get(at), free=len(terms) == 1)
+        unit = step / (1 << shift)
         sources.append(term.source(weight, read.grid.low, read.grid.high, shift, read.name))
     bias = point.form.biases().reshape(len(unit), -1)
     row = bias.mean(axis=1)
@@ -125,17 +105,11 @@ def integers_of(
     return Integers(sources=tuple(sources), unit=unit, bias=row, extra=extra)
 
 
-def _single(values: Floats) -> bool:
-    """Tell whether every row reads one input at most."""
-    return bool((np.count_nonzero(values, axis=1) <= 1).all())
-
-
 def _units(
     effective: Sequence[Floats],
     most: int,
     spec: CoreSpec,
     *,
-    plain: bool,
     inputs: tuple[Point, Sequence[Convolved | Matrix], Mapping[str, Sent], int],
 ) -> tuple[Floats, list[int]]:
     """Return the value of a potential of one for each row, and the shift of each source.
@@ -146,16 +120,14 @@ def _units(
     """
     top = 7 if spec.axon_shifts else 0
     largest = [np.abs(values).max(axis=1, initial=0.0) for values in effective]
-    several = [at for at, values in enumerate(effective) if not _single(values)]
+    several = [at for at, values in enumerate(effective) if not single(values)]
     shifts = [0] * len(effective)
     unit = np.zeros(len(effective[0]))
     middle = {at: float(np.median(largest[at][largest[at] > 0])) for at in several if largest[at].any()}
     least = min(middle.values(), default=1.0)
     for at, size in middle.items():
         shifts[at] = min(top, max(0, round(math.log2(size / least))))
-        unit = np.maximum(
-            unit, _own_unit(at, effective[at], most, plain=plain, inputs=inputs) / (1 << shifts[at])
-        )
+        unit = np.maximum(unit, _own_unit(at, effective[at], most, inputs=inputs) / (1 << shifts[at]))
     if len(effective) == 1:
         unit = unit if several else largest[0]
     else:
@@ -191,14 +163,12 @@ def _own_unit(
     values: Floats,
     most: int,
     *,
-    plain: bool,
     inputs: tuple[Point, Sequence[Convolved | Matrix], Mapping[str, Sent], int],
 ) -> Floats:
     """Return the step of each row that suits one source."""
     _, terms, sent, seed = inputs
-    if plain:
-        return np.asarray(np.abs(values).max(axis=1) / most)
-    read = _inputs(terms[at], sent[terms[at].read.tensor], seed)
+    source = sent[terms[at].read.tensor]
+    read = inputs_of(terms[at], source.counts - source.grid.zero, seed)
     power = np.square(read).mean(axis=1)
     grouped = values.reshape(len(read), -1, values.shape[1])
     return np.asarray(clipped_scales(grouped, power, most).reshape(-1))
@@ -209,32 +179,19 @@ def _reachable(unit: Floats, point: Point, grid: Grid, spec: CoreSpec) -> Floats
     bias = np.abs(point.form.biases().reshape(len(unit), -1)).max(axis=1)
     room = 2.0 ** (spec.potential_bits - 1 - _SPARE)
     levels = grid.high - grid.low + abs(grid.zero) + 1
-    return np.asarray(np.maximum(unit, (bias + levels * grid.scale) / room))
+    return np.asarray(np.maximum(unit, (bias + levels * grid.steps(len(unit))) / room))
 
 
-def _inputs(term: Convolved | Matrix, read: Sent, seed: int) -> Floats:
-    """Return inputs that the rows of a group read together, (groups, samples, n), as values in steps."""
-    numbered = term.source(np.zeros(term.weight.shape), read.grid.low, read.grid.high, 0, INPUT)
-    values = source_input(numbered, read.counts) - read.grid.zero
-    random = np.random.default_rng(seed)
-    if isinstance(term, Matrix):
-        return values.reshape(1, len(values), -1).astype(np.float64)
-    kernel = (term.weight.shape[2], term.weight.shape[3])
-    view = windows(values, kernel, stride=term.stride, pads=term.pads, dilation=term.dilation)
-    n, _, height, width = view.shape[:4]
-    picks = random.choice(n * height * width, min(_POSITIONS, n * height * width), replace=False)
-    sample, y, x = np.unravel_index(np.sort(picks), (n, height, width))
-    chosen = view[sample, :, y, x].reshape(len(picks), term.groups, -1)
-    return np.ascontiguousarray(chosen.transpose(1, 0, 2)).astype(np.float64)
-
-
-def _rounded(values: Floats, step: Floats, most: int, inputs: Elimination | None) -> NDArray[np.int64]:
+def _rounded(
+    values: Floats, step: Floats, most: int, inputs: Elimination | None, *, free: bool
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return the integers of weights (rows, n), and the step of each row."""
     if inputs is None:
-        return np.asarray(np.clip(np.rint(values / step[:, None]), -most, most), np.int64)
+        return np.asarray(np.clip(np.rint(values / step[:, None]), -most, most), np.int64), step
     groups = len(inputs.order)
     grouped = values.reshape(groups, -1, values.shape[1])
-    found = rounded(grouped, step.reshape(groups, -1), inputs, most)
-    return found.reshape(values.shape)
+    found, steps = fitted(grouped, step.reshape(groups, -1), inputs, most, free=free)
+    return found.reshape(values.shape), steps.reshape(-1)
 
 
 def whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -272,11 +229,13 @@ def layer_of(
         activation=point.tensor,
         scale=grid.scale,
         zero=grid.zero,
+        gains=grid.gains,
     )
     bounds = _bounds(point, grid)
     if bounds is not None and spec.ladder:
         low, high = bounds
-        return replace(layer, quantiser=_ladders(integers, grid, spec), low=low, levels=high)
+        grid, ladders = _ladders(integers, grid, spec)
+        return replace(layer, quantiser=ladders, low=low, levels=high, gains=grid.gains)
     quantiser = _lists(point, integers, grid, layer)
     return replace(layer, quantiser=quantiser, low=grid.low, levels=grid.high)
 
@@ -295,21 +254,27 @@ def _bounds(point: Point, grid: Grid) -> tuple[int, int] | None:
     return (low, high) if low <= 0 <= high and low < high else None
 
 
-def _ladders(integers: Integers, grid: Grid, spec: CoreSpec) -> Quantiser:
-    """Return ladders with the least potential V of count j where bias + V unit >= (j - zero - 1/2) scale."""
-    fraction = spec.fraction_bits
-    step = np.maximum(1, np.rint(np.ldexp(grid.scale / integers.unit, fraction))).astype(np.int64)
-    first = -((grid.zero + 0.5) * grid.scale + integers.bias) / integers.unit
+def _ladders(integers: Integers, grid: Grid, spec: CoreSpec) -> tuple[Grid, Quantiser]:
+    """Return ladders with the least potential V of count j where bias + V unit >= (j - zero - 1/2) scale.
+
+    If rows have steps of their own, these become what the ladders count by, which is returned too.
+    """
+    fraction, scale = spec.fraction_bits, grid.steps(len(integers.unit))
+    step = np.maximum(1, np.rint(np.ldexp(scale / integers.unit, fraction))).astype(np.int64)
+    if grid.gains is not None:
+        scale = np.ldexp(step * integers.unit, -fraction)
+        grid = replace(grid, gains=scale / grid.scale)
+    first = -((grid.zero + 0.5) * scale + integers.bias) / integers.unit
     base = np.floor(np.ldexp(first, fraction)).astype(np.int64) + (1 << fraction) - 1
     words = np.stack((base >> fraction, step, base & (1 << fraction) - 1, np.zeros_like(step)), axis=1)
-    return Ladders(words=words, payload_bits=spec.payload_bits)
+    return grid, Ladders(words=words, payload_bits=spec.payload_bits)
 
 
 def _lists(point: Point, integers: Integers, grid: Grid, layer: SpikingLayer) -> Lists:
     """Return for each row the least potentials at which the functions reach each count."""
     least, most = layer.reach()
     counts = np.arange(grid.low + 1, grid.high + 1)
-    edge = (counts - grid.zero - 0.5) * grid.scale
+    edge = np.outer(grid.steps(len(least)), counts - grid.zero - 0.5)
     below = np.repeat(least[:, None], len(counts), axis=1)
     above = np.repeat(most[:, None] + 1, len(counts), axis=1)
     while (below < above).any():

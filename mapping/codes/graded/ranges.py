@@ -21,20 +21,28 @@ _CANDIDATES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The values (count - zero) times ``scale`` of counts ``low`` .. ``high``."""
+    """The values (count - zero) times ``scale`` of counts ``low`` .. ``high``.
+
+    ``gains`` (rows,), if there are any, multiply the scale of each row: its step.
+    """
 
     scale: float
     low: int
     high: int
     zero: int = 0
+    gains: NDArray[np.float64] | None = None
 
     def counts(self, values: Reals) -> NDArray[np.int32]:
-        """Return the nearest counts of values."""
+        """Return the nearest counts of values, by one step for all rows."""
         return np.asarray(np.clip(np.rint(values / self.scale) + self.zero, self.low, self.high), np.int32)
 
     def values(self, counts: NDArray[np.integer]) -> Reals:
-        """Return the values that counts stand for."""
+        """Return the values that counts stand for, by one step for all rows."""
         return np.asarray((counts - self.zero) * self.scale)
+
+    def steps(self, rows: int) -> NDArray[np.float64]:
+        """Return the step of every row, float64 (rows,)."""
+        return np.full(rows, self.scale) * (1.0 if self.gains is None else self.gains)
 
 
 def _thinned(values: Reals, seed: int) -> Reals:

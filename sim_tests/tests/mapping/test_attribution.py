@@ -79,7 +79,8 @@ def test_real_counts_round_to_the_counts(kind: str, spec: CoreSpec) -> None:
     for layer in spiking.layers:
         reached = potentials(layer, counts)
         values = module._real_values(spiking.network, layer, reached)
-        real = (values / layer.scale + layer.zero).reshape(reached.shape)
+        step = layer.values(np.ones(reached.shape)) - layer.values(np.zeros(reached.shape))
+        real = values.reshape(reached.shape) / step + layer.zero
         clipped = np.clip(real, layer.low, layer.levels)
         assert np.abs(clipped - fire(layer, reached)).max() <= 0.5 + 1e-9
         assert np.abs(clipped - fire(layer, reached)).max() > 0.3
@@ -187,7 +188,8 @@ def test_options_are_tried_where_they_may_help() -> None:
     spiking = convert(own)
     result = attribute(spiking, x)
     trials = try_options(spiking, settings(own, result, MEDIUM, 64), convert, x, None)
-    assert [trial.option for trial in trials] == [None, f"--digits {MEDIUM.strengths}"]
+    assert [trial.option for trial in trials][:2] == [None, f"--digits {MEDIUM.strengths}"]
+    assert {trial.option for trial in trials[2:]} <= {"--calibrate 64"}
     assert trials[0].columns * MEDIUM.strengths == trials[1].columns
     assert trials[1].helps(trials[0].loss)
     best = convert(replace(own, options=replace(own.options, digits=MEDIUM.strengths)))

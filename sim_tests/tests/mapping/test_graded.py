@@ -208,7 +208,9 @@ def test_skip_is_exact() -> None:
     skip = layer.sources[1].weight.reshape(-1).astype(np.int64) << layer.sources[1].shift
     assert isinstance(layer.edges, np.ndarray)
     step = np.diff(layer.edges[:, :2], axis=1).reshape(-1)
-    assert np.allclose(step / skip, layer.scale / before.scale, atol=1 / skip.min())
+    assert layer.gains is not None
+    assert before.gains is None
+    assert np.allclose(step / skip, layer.scale * layer.gains / before.scale, atol=1 / skip.min())
 
 
 def test_code_follows_the_weights() -> None:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the rows of a layer read on calibration samples, and how they read the channels of an activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.codes.graded.equalisation import Reader
+from mapping.codes.graded.forms import Convolved, Matrix, Picked
+from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.rounding import covariance, unshared
+from mapping.codes.graded.walk import Point
+from mapping.model.operations.sums import windows
+from mapping.spiking.network import INPUT
+from mapping.spiking.simulate import source_input
+
+__all__ = ["Sent", "inputs_of", "reader_of", "single", "terms_of"]
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int32]
+
+_POSITIONS = 1 << 14
+"""Windows whose inputs are correlated."""
+
+_FEWER_POSITIONS = 1 << 12
+"""Of these, how many tell the steps of channels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sent:
+    """An activation as the chip sends it: the name of its layer, its grid, its counts on the samples.
+
+    ``truth`` are the values of the float network.
+    """
+
+    name: str
+    grid: Grid
+    counts: Counts
+    truth: NDArray[np.floating]
+
+    def real_counts(self) -> Floats:
+        """Return what the counts would be if they were neither rounded nor bounded."""
+        shape = self.counts.shape
+        truth = self.truth.reshape(shape)
+        steps = self.grid.steps(shape[1]).reshape(-1, *(1 for _ in shape[2:]))
+        return np.asarray(truth / steps + self.grid.zero)
+
+
+def terms_of(point: Point) -> list[Convolved | Matrix]:
+    """Return the terms of a form as matrices, or as convolutions if it is a map."""
+    if len(point.form.shape) == 3:
+        found = [term.convolution() if isinstance(term, Picked) else term for term in point.form.terms]
+    else:
+        found = [term.matrix() for term in point.form.terms]
+    return found
+
+
+def inputs_of(term: Convolved | Matrix, values: NDArray[Any], seed: int, *, most: int = _POSITIONS) -> Floats:
+    """Return what the rows of a group read together, (groups, samples, n), of an activation's values.
+
+    The same windows are looked at for the same seed.
+    """
+    values = source_input(term.source(np.zeros(term.weight.shape), 0, 1, 0, INPUT), values)
+    random = np.random.default_rng(seed)
+    if isinstance(term, Matrix):
+        return values.reshape(1, len(values), -1).astype(np.float64)
+    kernel = (term.weight.shape[2], term.weight.shape[3])
+    view = windows(values, kernel, stride=term.stride, pads=term.pads, dilation=term.dilation)
+    n, _, height, width = view.shape[:4]
+    picks = random.choice(n * height * width, min(most, n * height * width), replace=False)
+    sample, y, x = np.unravel_index(np.sort(picks), (n, height, width))
+    chosen = view[sample, :, y, x].reshape(len(picks), term.groups, -1)
+    return np.ascontiguousarray(chosen.transpose(1, 0, 2)).astype(np.float64)
+
+
+def single(weight: Floats) -> bool:
+    """Tell whether every row (rows, n) reads one input at most."""
+    return bool((np.count_nonzero(weight, axis=1) <= 1).all())
+
+
+def reader_of(term: Convolved | Matrix, values: NDArray[np.floating], most: int, seed: int) -> Reader:
+    """Return how a term with integers up to ``most`` reads channels of which it gets some values."""
+    covered = covariance(inputs_of(term, values, seed, most=_FEWER_POSITIONS))
+    channels, size = term.read.pooled[0], covered.shape[1]
+    weight = term.dense() if isinstance(term, Matrix) else term.weight.reshape(len(term.weight), -1)
+    grouped = weight.reshape(len(covered), -1, size)
+    variance = np.einsum("gri,gij,grj->gr", grouped, covered, grouped, optimize=True).reshape(-1)
+    power, largest = np.zeros((len(weight), channels)), np.zeros((len(weight), channels))
+    each = (
+        np.arange(channels)[None].repeat(len(weight), axis=0) if isinstance(term, Matrix) else term.channels()
+    )
+    by_channel = weight.reshape(*each.shape, -1)
+    np.put_along_axis(power, each, np.square(by_channel).sum(axis=2), axis=1)
+    np.put_along_axis(largest, each, np.abs(by_channel).max(axis=2), axis=1)
+    spread = np.zeros(channels) if single(largest) else unshared(covered).reshape(channels, -1).sum(axis=1)
+    return Reader(power=power, largest=largest, spread=spread, variance=variance, most=most)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps of channels, and weights rounded to what is read: each against a naive calculation."""
+
+import numpy as np
+import pytest
+
+from emu.spec import preset
+from mapping.codes.graded.convert import GradedOptions, convert_graded
+from mapping.codes.graded.rounding import covariance, elimination, fitted, rounded, unshared
+from mapping.model.network import Network, build_network, make_node
+from mapping.spiking.archive import spiking_from_arrays, spiking_to_arrays
+from mapping.spiking.network import SpikingNetwork
+from sim_tests.generators.ordinary_networks import calibration, inverted
+
+MEDIUM = preset("medium")
+
+
+def unlike(high: float | None = None) -> Network:
+    """A network whose second channel is a fiftieth of the first, cut off above ``high``."""
+    first, second = np.array([[1.0, 0.5], [0.02, -0.01]]), np.array([[0.3, 9.0], [0.2, -7.0], [-0.1, 4.0]])
+    cut = make_node("cut", "Relu", ["a"], "b")
+    if high is not None:
+        cut = make_node("cut", "Clip", ["a"], "b", attributes={"low": 0.0, "high": high})
+    nodes = [
+        make_node("one", "Dense", ["x"], "a", constants={"weight": first}),
+        cut,
+        make_node("two", "Dense", ["b"], "y", constants={"weight": second}),
+    ]
+    return build_network(nodes, name="n", input_name="x", input_shape=(2,), output_name="y")
+
+
+def converted(network: Network, bits: int = 4) -> SpikingNetwork:
+    samples = np.random.default_rng(1).uniform(0, 1, (400, 2))
+    return convert_graded(network, samples, MEDIUM, GradedOptions(bits=bits, digits=3))
+
+
+def test_channels_of_unlike_range_have_steps_of_their_own() -> None:
+    layer, last = converted(unlike()).layers
+    assert layer.gains is not None
+    assert layer.gains[1] < 0.1 * layer.gains[0]
+    assert last.gains is None
+    counts = np.array([[3, 2]])
+    assert np.allclose(layer.values(counts), counts * layer.scale * layer.gains)
+
+
+@pytest.mark.parametrize("high", [0.4, 0.9])
+def test_no_count_stands_for_more_than_a_clip_lets_pass(high: float) -> None:
+    """One largest count is for all rows: it stands for no more than the clip's end in any of them."""
+    layer = converted(unlike(high), bits=8).layers[0]
+    assert layer.gains is not None
+    assert layer.levels == 255, "a larger step would end the counts of all rows"
+    top = layer.values(np.full((1, 2), layer.levels))
+    assert (top <= high * 1.02).all()
+    assert top.max() > 0.6 * high
+
+
+def test_saved_network_keeps_its_steps() -> None:
+    spiking = converted(unlike())
+    again = spiking_from_arrays(spiking_to_arrays(spiking), spiking.network)
+    for layer, other in zip(spiking.layers, again.layers, strict=True):
+        assert (layer.gains is None) == (other.gains is None)
+        if layer.gains is not None and other.gains is not None:
+            assert layer.gains.tolist() == other.gains.tolist()
+
+
+def test_depthwise_and_dense_readers_both_give_steps() -> None:
+    network = inverted(2)
+    spiking = convert_graded(network, calibration(network), MEDIUM, GradedOptions(bits=4, digits=3))
+    assert sum(layer.gains is not None for layer in spiking.layers) >= 2
+
+
+def correlated(seed: int, size: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.asarray(rng.uniform(0, 9, (1, 4000, size)) @ rng.uniform(-1, 1, (size, size)) + 5.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unshared_variance_is_that_of_a_regression_on_the_inputs_before(seed: int) -> None:
+    """What is rounded later makes up for it: the input last in order keeps all of its variance."""
+    power = covariance(correlated(seed))
+    order, left = elimination(correlated(seed)).order[0], unshared(power)[0]
+    for at, one in enumerate(order):
+        later = order[at + 1 :]
+        own = power[0, one, one]
+        if len(later):
+            shared = power[0][np.ix_(later, [one])]
+            own -= (shared.T @ np.linalg.solve(power[0][np.ix_(later, later)], shared)).item()
+        assert left[one] == pytest.approx(own, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fitted_weights_err_less_than_rounded_ones(seed: int) -> None:
+    inputs = correlated(seed)
+    known, weight = elimination(inputs), np.random.default_rng(seed).normal(size=(1, 5, 6))
+    step = np.abs(weight).max(axis=2) / 4
+
+    def error(integers: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        wrong = (integers * steps[..., None] - weight)[0] @ inputs[0].T
+        return np.asarray(wrong.var(axis=1))
+
+    found, steps = fitted(weight, step, known, 4, free=True)
+    assert np.abs(found).max() <= 4
+    assert (error(found, steps) <= error(rounded(weight, step, known, 4), step) * 1.01).all()
+    kept, same = fitted(weight, step, known, 4, free=False)
+    assert np.array_equal(same, step)
+    assert error(kept, step).sum() <= error(rounded(weight, step, known, 4), step).sum() * 1.01
+
+
+def test_weights_are_fitted_to_what_is_read() -> None:
+    """Counts that are twice what they stand for are read with half the weight, but for the damping."""
+    inputs = np.random.default_rng(4).uniform(0, 9, (1, 4000, 6))
+    known = elimination(2 * inputs, inputs)
+    weight = np.random.default_rng(0).normal(size=(1, 5, 6))
+    found, steps = fitted(weight, np.full((1, 5), 1e-3), known, 10**6, free=False)
+    got, wanted = (found * steps[..., None])[0] @ (2 * inputs[0].T), weight[0] @ inputs[0].T
+    assert (got - wanted).std() < 0.05 * wanted.std()
+
+
+def test_too_few_samples_fit_nothing() -> None:
+    inputs = correlated(4)[:, :40]
+    assert elimination(2 * inputs, inputs).fit is None
