@@ -14,7 +14,8 @@ from mapping.datasets.load import load_data
 from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.report.activity import RunTotals, total_of_runs
-from mapping.report.machine import Report, estimate
+from mapping.report.machine import estimate
+from mapping.report.result import Report
 from mapping.stages import Stage, recorded
 from sim_tests.benchmarks.measure import Options, Row
 

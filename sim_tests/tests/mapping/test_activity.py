@@ -15,7 +15,8 @@ from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.report import machine
 from mapping.report.activity import Activity, observe, total_of_runs
-from mapping.report.machine import Report, report_machine
+from mapping.report.machine import report_machine
+from mapping.report.result import Report
 from mapping.report.text import notes
 from mapping.targets.files import load_target
 
