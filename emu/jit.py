@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["OFF", "cache_folder", "inner", "njit", "popcount", "ticks"]
+__all__ = ["OFF", "cache_folder", "first_bit", "inner", "njit", "popcount", "ticks"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -113,6 +113,28 @@ popcount: Callable[[int], int] = (
     else njit(_popcount)
 )
 """Number of bits that are set in an unsigned word of 64 bits, int64."""
+
+
+@intrinsic
+def _count_zeros(typing_context: Any, word: Any) -> Any:  # noqa: ARG001 - the compiler passes it
+    """Count the bits below the lowest one that is set, by one instruction where there is one."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), build
+
+
+def _first_bit(word: int) -> int:
+    return _count_zeros(word)  # type: ignore[call-arg]
+
+
+first_bit: Callable[[int], int] = (
+    (lambda word: int(word & -word).bit_length() - 1)
+    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+    else njit(_first_bit)
+)
+"""Number of the lowest bit that is set in a word that is not zero, int64."""
 
 
 @intrinsic

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from emu.balance import Balance
 from emu.functional import Job, Progress, Source, check_stimulus, run_functional, sink_strays
 from emu.image import SystemImage
-from emu.kernels import cycle, inject, mesh
+from emu.kernels import cycle, inject, injectors, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
 from emu.tape import Piece, Tape, frozen, spike_table, table
@@ -40,6 +41,19 @@ class Machine:
         self._program = self._source.program
         outs = mesh.make_mesh(self._program.width, self._program.height).outs
         self._links = np.bitwise_count(outs & 0b1111).astype(np.int64)
+
+    @cached_property
+    def _reset(self) -> tuple[mesh.Mesh, injectors.Timing]:
+        """Mesh and injectors after reset, when the tokens of the cores wait for that of the host."""
+        program = self._program
+        targets = np.zeros(len(program.fanout), np.int64)
+        injectors.pack_targets(program.fanout, targets)
+        network = mesh.make_mesh(program.width, program.height)
+        timing = injectors.make_timing(targets, len(program.enabled), len(program.bias))
+        state = arrays.make_state(program, self._source.state)
+        record = Tape(rows=len(program.bias), outputs=1, visits=False).record
+        cycle.run_cycles(program, state, record, network, timing, 1)
+        return network, timing
 
     def run(
         self,
@@ -104,27 +118,26 @@ class Machine:
         state = arrays.make_state(program, self._source.state)
         rows = max(2 * len(program.bias), 1 << 14)
         tape = Tape(rows=rows, outputs=1 << 12, visits=potentials)
-        network = mesh.make_mesh(program.width, program.height)
-        timing = inject.make_timing(
-            len(program.enabled),
+        at_reset = self._reset
+        network = mesh.Mesh(*(array.copy() for array in at_reset[0]))
+        timing = injectors.feed(
+            injectors.Timing(*(array.copy() for array in at_reset[1])),
             stimulus.steps,
             stimulus.step,
             np.column_stack((stimulus.packet, stimulus.strays)),
             period=stimulus.host.period,
             taken=stimulus.host.taken,
         )
-        cycle.run_cycles(program, state, tape.record, network, timing, stimulus.steps + 2)
-        state.counters[:] = 0
         inject.start_host(network, timing)
         why = cycle.STOPPED
         while why != cycle.QUIET:
-            until = int(timing.host[inject.HOST_TOKENS]) + _TOKENS_AT_ONCE
+            until = int(timing.host[injectors.HOST_TOKENS]) + _TOKENS_AT_ONCE
             if until > stimulus.steps:
                 until = stimulus.steps + 2
             why = cycle.run_cycles(program, state, tape.record, network, timing, until)
             tape.take()
             if progress is not None:
-                progress(min(int(timing.host[inject.HOST_TOKENS]), stimulus.steps), stimulus.steps)
+                progress(min(int(timing.host[injectors.HOST_TOKENS]), stimulus.steps), stimulus.steps)
         _check_end(timing, stimulus.steps, int(network.clock[mesh.NOW]))
         return self._result("cycle", stimulus.steps, state, tape.pieces, visits=potentials, timing=timing)
 
@@ -136,23 +149,24 @@ class Machine:
         pieces: Sequence[Piece],
         *,
         visits: bool,
-        timing: inject.Timing | None = None,
+        timing: injectors.Timing | None = None,
         threads: int = 1,
     ) -> RunResult:
         finish = gateway = elapsed = None
         if timing is not None:
-            zero = int(timing.host[inject.HOST_RELEASE])
+            zero = int(timing.host[injectors.HOST_RELEASE])
             elapsed = int(timing.pause_seen.max()) - zero + 1
             paused = (timing.first_seen - zero + 1) + (elapsed - 1 - (timing.pause_seen - zero))
             state.counters[arrays.PAUSED] = paused
             finish, gateway = frozen(timing.finish - zero), frozen(timing.gateway - zero)
+        counters = frozen(state.counters.copy())
         names = [name for name in COUNTERS if timing is not None or name not in ACTIVITY_COUNTERS]
         return RunResult(
             mode=mode,
             steps=steps,
             spikes=spike_table(pieces, ordered=timing is None, threads=threads),
             outputs=table([piece[2] for piece in pieces], 3),
-            counters={name: frozen(state.counters[COUNTERS.index(name)].copy()) for name in names},
+            counters={name: counters[COUNTERS.index(name)] for name in names},
             state={name: frozen(getattr(state, name)) for name in STATE_FIELDS},
             visits=table([piece[1] for piece in pieces], len(VISIT)) if visits else None,
             finish=finish,
@@ -161,10 +175,10 @@ class Machine:
         )
 
 
-def _check_end(timing: inject.Timing, steps: int, now: int) -> None:
+def _check_end(timing: injectors.Timing, steps: int, now: int) -> None:
     """Refuse a run in which something still waits although nothing can move."""
     waiting = np.flatnonzero(timing.pause_seen < 0)
-    tokens = int(timing.host[inject.HOST_TOKENS])
+    tokens = int(timing.host[injectors.HOST_TOKENS])
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(

@@ -59,10 +59,10 @@ def table(parts: Iterable[Ints], columns: int) -> Ints:
 def share(work: Callable[[int, int], None], rows: int, threads: int) -> None:
     """Let several threads call ``work`` (first row, row after the last) for a part of some rows each."""
     parts = max(1, min(threads, rows // _LEAST_ROWS))
-    bounds = np.linspace(0, rows, parts + 1).astype(int).tolist()
     if parts == 1:
-        work(*bounds)
+        work(0, rows)
         return
+    bounds = np.linspace(0, rows, parts + 1).astype(int).tolist()
     with ThreadPoolExecutor(parts) as pool:
         for _ in pool.map(work, bounds[:-1], bounds[1:]):
             pass

@@ -5,45 +5,38 @@
 
 from __future__ import annotations
 
-from emu.jit import njit
+from emu.jit import first_bit, njit, popcount
 from emu.kernels.fabric import deliver, output
-from emu.kernels.inject import (
-    HOST_QUEUE,
-    HOST_TOKENS,
-    INJECTOR_MASK,
-    Timing,
-    due_cycle,
-    host_takes,
-    inject,
-    pop_due,
-    push_due,
-    token_for_core,
-)
+from emu.kernels.inject import host_takes, inject, token_for_core
+from emu.kernels.injectors import HOST_QUEUE, HOST_TOKENS, Timing, next_due, pop_due, push_due
 from emu.kernels.mesh import (
+    AGAIN,
+    ALL_PORTS,
+    ASKS_INTAKE,
     AWAKE,
-    FEEDS,
+    INPUTS,
     LOCAL,
     NOW,
+    OPEN_AT,
     PAUSE,
     PORTS,
-    SPREAD,
+    SOUTH,
+    STATUS,
     STRAY,
     TO_CORE,
     TO_GATEWAY,
     TOKEN,
     Mesh,
-    first_port,
-    has_room,
+    inputs_of,
     offer,
+    outputs_of,
     remove,
-    route,
+    tell,
     unpack_flit,
-    wake,
 )
 from emu.kernels.state import (
     ERRORS,
     HOPS,
-    ROUTER_ERRORS,
     SEND_STALL,
     TOKEN_HOPS,
     UPDATE,
@@ -65,6 +58,10 @@ STOPPED = 2
 """As many tokens have left by the gateway as the caller asked for."""
 
 
+ROUTERS = (1 << 12) - 1
+"""A mask of routers: it tells the compiler that no index is negative, so that it need not ask each time."""
+
+
 @njit
 def _send(
     program: Program,
@@ -75,175 +72,85 @@ def _send(
     router: int,
     port: int,
     flit: int,
-) -> None:
-    """Send a packet out of a router."""
-    target = mesh.target[PORTS * router + port]
+) -> bool:
+    """Send a packet out of a router; return whether the FIFO behind the output is full now."""
+    target = mesh.target[8 * router + port]
     stray = flit & STRAY
-    if port != LOCAL and not stray:
-        state.counters[HOPS, router] += 1
     if target >= 0:
-        offer(mesh, target, flit)
-        return
+        state.counters[HOPS, router] += stray == 0
+        return offer(state, mesh, target, flit)
     axon, payload = unpack_flit(flit)
     if stray:
         state.counters[ERRORS, router] += 1
     elif target == TO_CORE:
         deliver(program, state, router, timing.step[router] & 1, axon, payload)
     else:
+        state.counters[HOPS, router] += 1
         output(record, timing.host[HOST_TOKENS] - 1, axon, payload)
+    return False
 
 
 @njit
 def _send_token(
     program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int, port: int
-) -> None:
-    """Send the token of a complete output out of a router (rule 3)."""
-    base = PORTS * router
-    out = base + port
-    now, target, pause = mesh.clock[NOW], mesh.target[out], mesh.pause[out]
-    mesh.taken[out] = 0
-    mesh.complete[router] &= ~(1 << port)
-    for i in range(PORTS):
-        mesh.gone[base + i] &= ~(1 << port)
-    mesh.pause[out] = 0
-    mesh.pointer[out] = 0
+) -> bool:
+    """Send the token of a complete output (rule 3); return whether the FIFO behind it is full now."""
+    now, target, pause = mesh.clock[NOW], mesh.target[8 * router + port], mesh.pauses[router] >> port & 1
+    mesh.pauses[router] &= ~(1 << port)
+    mesh.pointer[8 * router + port] = 0
+    mesh.awaited[router] |= mesh.need[router] & INPUTS << port
     if port != LOCAL:
         state.counters[TOKEN_HOPS, router] += 1
     if target >= 0:
-        offer(mesh, target, TOKEN | PAUSE if pause else TOKEN)
-    elif target == TO_CORE:
+        return offer(state, mesh, target, TOKEN | PAUSE if pause else TOKEN)
+    if target == TO_CORE:
         token_for_core(program, state, record, timing, router, now, pause)
     else:
         timing.gateway[timing.host[HOST_TOKENS]] = now
         timing.host[HOST_TOKENS] += 1
+    return False
 
 
 @njit
-def _take_off(state: State, mesh: Mesh, timing: Timing, fifo: int) -> None:
-    """Remove the head of a FIFO and call the injector that waited for room."""
-    if remove(mesh, fifo):
-        injector = -1 - mesh.upstream[fifo]
-        if injector >= 0 and timing.since[injector] >= 0:
-            soon = mesh.clock[NOW] + 1
-            # A core that waits is not paused: its queue is empty when it gets a pause token.
-            if injector < len(timing.halted):
-                stalled = soon - timing.since[injector]
-                state.counters[SEND_STALL, injector] += stalled
-                if not timing.flit[injector] & TOKEN:  # its walk counts all cycles when it ends
-                    state.counters[UPDATE, injector] -= stalled
-            timing.since[injector] = -1
-            push_due(timing, soon, injector)
+def _call_injector(state: State, mesh: Mesh, timing: Timing, injector: int) -> None:
+    """Call an injector, if it waited for room, for the next cycle."""
+    if timing.since[injector] >= 0:
+        soon = mesh.clock[NOW] + 1
+        # A core that waits is not paused: its queue is empty when it gets a pause token.
+        if injector < len(timing.halted):
+            stalled = soon - timing.since[injector]
+            state.counters[SEND_STALL, injector] += stalled
+            if not timing.flit[injector] & TOKEN:  # its walk counts all cycles when it ends
+                state.counters[UPDATE, injector] -= stalled
+        timing.since[injector] = -1
+        push_due(timing, soon - 1, soon, injector)
 
 
 @njit
-def _leads_on(mesh: Mesh, timing: Timing, target: int) -> bool:
-    """Return whether what is behind an output takes a flit in this cycle (rule 1)."""
-    if target >= 0:
-        return has_room(mesh, target)
-    return target == TO_CORE or host_takes(mesh, timing)
+def _take_in(mesh: Mesh, router: int, intake: int) -> None:
+    """Take the tokens at the heads of inputs in (rule 2)."""
+    need = mesh.need[router]
+    mesh.awaited[router] &= ~(need & intake * ALL_PORTS)
+    mesh.asked[router] &= ~(intake << ASKS_INTAKE)
+    while intake:
+        bit = first_bit(intake)
+        intake &= intake - 1
+        if mesh.front[8 * router + (bit >> 3)] & PAUSE:
+            mesh.pauses[router] |= need >> bit & ALL_PORTS
 
 
 @njit
-def _plan(mesh: Mesh, timing: Timing, router: int, heads: int) -> int:
-    """Return the outputs that heads request, five bits an input, if all can go everywhere at once, else 0.
-
-    They can if no token is to leave or to be taken in, none of the heads is of a later step or has been
-    somewhere already, no output is requested twice, and every requested one is present and has room.
-    """
-    base, claimed, plan = PORTS * router, 0, 0
-    if mesh.complete[router]:
-        return 0
-    while heads:
-        i = first_port(heads)
-        heads &= heads - 1
-        flit = mesh.front[base + i]
-        if flit & TOKEN or mesh.served[base + i] or mesh.gone[base + i]:
-            return 0
-        want = route(i, mesh.x[router], mesh.y[router], flit)
-        if want == 0 or want & (claimed | ~mesh.outs[router]):
-            return 0
-        claimed |= want
-        plan |= want << PORTS * i
-    while claimed:
-        target = mesh.target[base + first_port(claimed)]
-        claimed &= claimed - 1
-        if not _leads_on(mesh, timing, target):
-            return 0
-    return plan
-
-
-@njit
-def _pass(
-    program: Program,
-    state: State,
-    record: Record,
-    mesh: Mesh,
-    timing: Timing,
-    router: int,
-    heads: int,
-    plan: int,
-) -> None:
-    """Let all heads go as planned."""
-    base, left = PORTS * router, heads
-    while heads:
-        i = first_port(heads)
-        heads &= heads - 1
-        flit, want = mesh.front[base + i], plan >> PORTS * i & 31
-        while want:
-            port = first_port(want)
-            want &= want - 1
-            _send(program, state, record, mesh, timing, router, port, flit)
-            mesh.pointer[base + port] = i + 1 if i < PORTS - 1 else 0
-        _take_off(state, mesh, timing, base + i)
-        if mesh.held[base + i] == 0:
-            left &= ~(1 << i)
-    mesh.heads[router] = left
-    if left:
-        wake(mesh, router)
-
-
-@njit
-def _look(state: State, mesh: Mesh, router: int, heads: int) -> tuple[int, int]:
-    """Look at the heads: fill ``mesh.want``.
-
-    Copies for absent outputs are sunk here (rule 4); nothing else changes.
-
-    Returns
-    -------
-    The inputs whose token is taken in, and five bits an output: the inputs that request it.
-    """
-    base, outs, intake, asked = PORTS * router, mesh.outs[router], 0, 0
-    while heads:
-        i = first_port(heads)
-        heads &= heads - 1
-        flit = mesh.front[base + i]
-        blocked = mesh.gone[base + i]
-        mesh.want[i] = -1
-        if flit & TOKEN:
-            if blocked == 0:
-                intake |= 1 << i
-            continue
-        want = route(i, mesh.x[router], mesh.y[router], flit)
-        mesh.want[i] = want
-        if want == 0:
-            state.counters[ROUTER_ERRORS, router] += 1
-        absent = want & ~outs & ~mesh.served[base + i]
-        if absent:
-            for o in range(PORTS):
-                state.counters[ROUTER_ERRORS, router] += absent >> o & 1
-            mesh.served[base + i] |= absent
-        ask = want & outs & ~mesh.served[base + i] & ~blocked
-        asked |= SPREAD[ask & (1 << PORTS) - 1] << i
-    return intake, asked
-
-
-@njit
-def _requested(asked: int) -> int:
-    """Return the outputs that an input requests."""
-    ports = 0
-    for o in range(PORTS):
-        ports |= (1 if asked >> PORTS * o & (1 << PORTS) - 1 else 0) << o
-    return ports
+def _take_turns(mesh: Mesh, router: int, requests: int) -> int:
+    """Return one of the requests of each output: the first at or after its pointer (rule 5)."""
+    granted, ports = 0, outputs_of(requests)
+    while ports:
+        port = first_bit(ports)
+        ports &= ports - 1
+        inputs = requests >> port & INPUTS
+        turn = 8 * mesh.pointer[8 * router + port]
+        turned = inputs >> turn << turn
+        granted |= 1 << first_bit(turned or inputs) + port
+    return granted
 
 
 @njit
@@ -254,85 +161,85 @@ def _grant(
     mesh: Mesh,
     timing: Timing,
     router: int,
-    port: int,
-    asked: int,
-) -> bool:
-    """Let a flit or the token leave by a ready output; return whether something left (rules 3 and 5)."""
-    out = PORTS * router + port
-    if mesh.complete[router] >> port & 1:
-        _send_token(program, state, record, mesh, timing, router, port)
-        return True
-    inputs = asked >> PORTS * port & (1 << PORTS) - 1
-    if inputs == 0:
-        return False
-    turned = inputs >> mesh.pointer[out] << mesh.pointer[out]
-    i = first_port(turned or inputs)
-    flit = mesh.front[PORTS * router + i]
-    _send(program, state, record, mesh, timing, router, port, flit)
-    mesh.served[PORTS * router + i] |= 1 << port
-    mesh.pointer[out] = i + 1 if i < PORTS - 1 else 0
-    return True
+    granted: int,
+) -> int:
+    """Send the heads that were granted an output; return the outputs behind which it is full now."""
+    closed = 0
+    mesh.asked[router] &= ~granted
+    while granted:
+        bit = first_bit(granted) & 63
+        granted &= granted - 1
+        i, port = bit >> 3, bit & 7
+        full = _send(program, state, record, mesh, timing, router, port, mesh.front[8 * router + i])
+        closed |= full << port
+        mesh.pointer[8 * router + port] = i + 1 if i < PORTS - 1 else 0
+    return closed
 
 
 @njit
-def _take_in(mesh: Mesh, router: int, i: int) -> None:
-    """Take the token at the head of an input in (rule 2)."""
-    base = PORTS * router
-    fed = FEEDS[i] & mesh.outs[router]
-    pause = 1 if mesh.front[base + i] & PAUSE else 0
-    mesh.gone[base + i] |= fed
-    for o in range(PORTS):
-        if fed >> o & 1:
-            mesh.taken[base + o] |= 1 << i
-            mesh.pause[base + o] |= pause
-            if mesh.taken[base + o] == mesh.need[base + o]:
-                mesh.complete[router] |= 1 << o
+def _take_off(state: State, mesh: Mesh, timing: Timing, router: int, done: int) -> int:
+    """Remove heads that have been everywhere (rule 6); return the inputs that are empty now."""
+    empty = 0
+    while done:
+        bit = first_bit(done) & 63
+        done &= done - 1
+        fifo = 8 * router + (bit >> 3)
+        if not remove(state, mesh, fifo):
+            empty |= 1 << bit
+        elif mesh.upstream[fifo] < 0:
+            _call_injector(state, mesh, timing, -1 - mesh.upstream[fifo])
+    return empty
 
 
 @njit
-def _finish(state: State, mesh: Mesh, timing: Timing, router: int, heads: int, intake: int) -> bool:
-    """Take in tokens and remove heads that have been everywhere; return whether more may follow."""
-    base = router * PORTS
-    stays, left = intake != 0, heads
-    while heads:
-        i = first_port(heads)
-        heads &= heads - 1
-        if intake >> i & 1:
-            _take_in(mesh, router, i)
-        elif mesh.want[i] >= 0 and mesh.served[base + i] == mesh.want[i]:
-            mesh.served[base + i] = 0
-        else:
-            stays = True
-            continue
-        _take_off(state, mesh, timing, base + i)
-        if mesh.held[base + i] == 0:
-            left &= ~(1 << i)
-    mesh.heads[router] = left
-    return stays or left != 0
+def _look_behind(mesh: Mesh, timing: Timing, router: int, closed: int) -> int:
+    """Return the output to the gateway if it is one of the closed ones but the host takes a flit (rule 1)."""
+    if mesh.target[8 * router + SOUTH] != TO_GATEWAY or not closed >> SOUTH & 1:
+        return 0
+    if host_takes(mesh, timing):
+        return 1 << SOUTH
+    tell(mesh, router, AGAIN)  # nothing else wakes the router when the host takes flits again
+    return 0
 
 
 @njit
 def _router(program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, router: int) -> None:
-    """Take one router through the current cycle; every decision is on the state at its start."""
+    """Take one router through the current cycle; every decision is on the state at its start.
+
+    Whatever a head still asks of an output that still awaits a token of this input, it requests (rule 4).
+    """
     half = mesh.clock[NOW] & 1
-    heads = mesh.heads[router] | mesh.arrived[half, router]
-    mesh.arrived[half, router] = 0
-    plan = _plan(mesh, timing, router, heads)
-    if plan:
-        _pass(program, state, record, mesh, timing, router, heads, plan)
-        return
-    intake, asked = _look(state, mesh, router, heads)
-    busy, ports = intake != 0, _requested(asked) | mesh.complete[router]
-    while ports:
-        o = first_port(ports)
-        ports &= ports - 1
-        target = mesh.target[PORTS * router + o]
-        if _leads_on(mesh, timing, target):
-            busy |= _grant(program, state, record, mesh, timing, router, o, asked)
-        elif target == TO_GATEWAY:  # nothing wakes the router when the host takes flits again
-            wake(mesh, router)
-    if _finish(state, mesh, timing, router, heads, intake) and busy:
-        wake(mesh, router)
+    status = (mesh.status[router] | mesh.news[2 * router + half]) & STATUS
+    mesh.news[2 * router + half] = 0
+    heads, ready = status & INPUTS, status >> OPEN_AT
+    asked, awaited = mesh.asked[router], mesh.awaited[router]
+    complete = mesh.outs[router] & ~outputs_of(awaited)
+    intake = asked >> ASKS_INTAKE & heads
+    if intake:
+        intake &= ~inputs_of(awaited ^ mesh.need[router])
+    requests = asked & awaited & heads * ALL_PORTS
+    wanted = outputs_of(requests)
+    closed = (wanted | complete) & ~ready
+    if closed:
+        ready |= _look_behind(mesh, timing, router, closed)
+        requests &= INPUTS * ready
+        wanted &= ready
+        complete &= ready
+    if popcount(requests) != popcount(wanted):
+        requests = _take_turns(mesh, router, requests)
+    full = _grant(program, state, record, mesh, timing, router, requests)
+    tokens = complete
+    while tokens:
+        port = first_bit(tokens) & 7
+        tokens &= tokens - 1
+        full |= _send_token(program, state, record, mesh, timing, router, port) << port
+    if intake:
+        _take_in(mesh, router, intake)
+    done = heads & ~inputs_of(mesh.asked[router])
+    status &= ~(_take_off(state, mesh, timing, router, done) | full << OPEN_AT)
+    mesh.status[router] = status
+    if intake or (status & INPUTS and requests | complete | done):
+        tell(mesh, router, AGAIN)
 
 
 @njit
@@ -354,21 +261,22 @@ def run_cycles(
     -------
     QUIET, FULL or STOPPED. All state is in the arguments: call again to go on.
     """
-    half = mesh.clock[NOW] & 1
-    while mesh.clock[AWAKE + half] > 0 or timing.host[HOST_QUEUE] > 0:
+    now = mesh.clock[NOW]
+    while mesh.clock[AWAKE + (now & 1)] > 0 or timing.host[HOST_QUEUE] > 0:
         if _is_full(program, record):
             return FULL
         if timing.host[HOST_TOKENS] >= tokens:
             return STOPPED
-        while timing.host[HOST_QUEUE] > 0 and due_cycle(timing) == mesh.clock[NOW]:
-            inject(program, state, mesh, timing, pop_due(timing))
+        half, injector = now & 1, pop_due(timing, now)
+        while injector >= 0:
+            inject(program, state, mesh, timing, injector)
+            injector = pop_due(timing, now)
         for i in range(mesh.clock[AWAKE + half]):
-            # The mask tells the compiler that no index is negative, which it would have to ask at every use.
-            _router(program, state, record, mesh, timing, mesh.awake[half, i] & INJECTOR_MASK)
+            _router(program, state, record, mesh, timing, mesh.awake[2 * i + half] & ROUTERS)
         mesh.clock[AWAKE + half] = 0
         if mesh.clock[AWAKE + 1 - half] > 0:
-            mesh.clock[NOW] += 1
+            now += 1
         elif timing.host[HOST_QUEUE] > 0:
-            mesh.clock[NOW] = due_cycle(timing)
-        half = mesh.clock[NOW] & 1
+            now = next_due(timing, now + 1)
+        mesh.clock[NOW] = now
     return QUIET

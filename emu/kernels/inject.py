@@ -5,12 +5,33 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
 from emu.jit import njit
-from emu.kernels.mesh import LOCAL, NOW, PAUSE, PORTS, STRAY, TOKEN, WEST, Mesh, has_room, offer, pack_flit
+from emu.kernels.injectors import (
+    HOST_BEGIN,
+    HOST_PACKET,
+    HOST_PERIOD,
+    HOST_RELEASE,
+    HOST_STEP,
+    HOST_TAKEN,
+    LAST_PACKET,
+    STRAY_AT,
+    Timing,
+    push_due,
+)
+from emu.kernels.mesh import (
+    AXON_SHIFT,
+    LOCAL,
+    NOW,
+    PAUSE,
+    PAYLOAD_BIAS,
+    PAYLOAD_SHIFT,
+    STRAY,
+    TOKEN,
+    WEST,
+    Mesh,
+    offer,
+    pack_flit,
+)
 from emu.kernels.neuron import execute
 from emu.kernels.state import (
     AXON,
@@ -19,147 +40,24 @@ from emu.kernels.state import (
     ENTRY_FIRE,
     ENTRY_INTEGRATE,
     INTEGRATE,
-    LAST,
+    NEURON_BITS,
     PACKETS,
     PAYLOAD,
+    SPIKE_NEURON,
     TOKEN_WAIT,
     UPDATE,
-    Ints,
+    USED_SPIKES,
     Program,
     Record,
     State,
 )
-from emu.words import PACKET, Emission
+from emu.words import Emission
 
-__all__ = [
-    "Timing",
-    "due_cycle",
-    "host_takes",
-    "inject",
-    "make_timing",
-    "pop_due",
-    "push_due",
-    "start_host",
-    "token_for_core",
-]
-
-# Places in Timing.host.
-HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(8)
+__all__ = ["host_takes", "inject", "start_host", "token_for_core"]
 
 UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 
-STRAY_AT = len(PACKET)
-"""Column of Timing.stimulus that tells a stray."""
-
-# An injector and the cycle in which it is due in one integer: there are at most 64 x 63 cores and the host.
-INJECTOR_BITS = 12
-INJECTOR_MASK = (1 << INJECTOR_BITS) - 1
-
-
-class Timing(NamedTuple):
-    """Where every injector is: cores 0 .. C - 1 and the host, C."""
-
-    flit: Ints  # (C + 1,) what is injected next
-    due: Ints  # (C + 1,) heap of cycle << INJECTOR_BITS | injector
-    since: Ints  # (C + 1,) cycle from which an injector finds no room, -1 if none
-    neuron: Ints  # (C,) whose turn it is to be visited or to emit
-    visits: Ints  # (C,) neurons visited in this step
-    integration: Ints  # (C,) cycles of integration of a block
-    fill: Ints  # (C,) cycles from the end of integration until the first neuron reaches the emitter
-    pace: Ints  # (C,) II, cycles from one neuron to the next
-    emit: Ints  # (C,) the schedule's constant
-    walk: Ints  # (C,) e_b, the cycle before the walk of this block
-    reach: Ints  # (C,) P of ``neuron`` as far as it is known; after the last one, when the token is offered
-    free: Ints  # (C,) from when on the emitter is free in this block
-    fanout: Ints  # (C,) fan-out entry being sent, -1 if none
-    copy: Ints  # (C,) packets of this entry already sent
-    step: Ints  # (C,) step tokens seen
-    halted: Ints  # (C,) 1 while paused
-    finished: Ints  # (C,) cycle in which the latest step's token entered the router
-    first_seen: Ints  # (C,) cycle in which WAIT saw the first step token
-    pause_seen: Ints  # (C,) and the pause token, -1 before
-    finish: Ints  # (steps, C)
-    gateway: Ints  # (steps + 1,)
-    stimulus_step: Ints  # (p,)
-    stimulus: Ints  # (p, 7) packet, and whether it is a stray
-    host: Ints  # (8,)
-
-
-def make_timing(
-    cores: int, steps: int, stimulus_step: Ints, stimulus: Ints, *, period: int = 1, taken: int = 1
-) -> Timing:
-    """Return the injectors after reset: every core is about to send its token, the host waits."""
-
-    def filled(count: int, value: int) -> Ints:
-        return np.full(count, value, np.int64)
-
-    timing = Timing(
-        flit=filled(cores + 1, TOKEN),
-        due=np.arange(cores + 1, dtype=np.int64),
-        since=filled(cores + 1, -1),
-        neuron=filled(cores, 0),
-        visits=filled(cores, 0),
-        **{
-            name: filled(cores, 0)
-            for name in ("integration", "fill", "pace", "emit", "walk", "reach", "free")
-        },
-        fanout=filled(cores, -1),
-        copy=filled(cores, 0),
-        step=filled(cores, 0),
-        halted=filled(cores, 1),
-        finished=filled(cores, 0),
-        first_seen=filled(cores, -1),
-        pause_seen=filled(cores, -1),
-        finish=np.full((steps, cores), -1, np.int64),
-        gateway=filled(steps + 1, -1),
-        stimulus_step=np.array(stimulus_step, np.int64),
-        stimulus=np.array(stimulus, np.int64).reshape(-1, STRAY_AT + 1),
-        host=filled(8, 0),
-    )
-    timing.host[HOST_RELEASE] = -1
-    timing.host[HOST_QUEUE] = cores
-    timing.host[HOST_PERIOD], timing.host[HOST_TAKEN] = period, taken
-    return timing
-
-
-@njit
-def push_due(timing: Timing, cycle: int, injector: int) -> None:
-    """Put an injector on the heap of due cycles."""
-    heap = timing.due
-    at = timing.host[HOST_QUEUE]
-    key = cycle << INJECTOR_BITS | injector
-    timing.host[HOST_QUEUE] += 1
-    while at > 0 and heap[(at - 1) >> 1] > key:
-        heap[at] = heap[(at - 1) >> 1]
-        at = (at - 1) >> 1
-    heap[at] = key
-
-
-@njit
-def pop_due(timing: Timing) -> int:
-    """Take the injector that is due first off the heap."""
-    heap = timing.due
-    top = heap[0]
-    timing.host[HOST_QUEUE] -= 1
-    count = timing.host[HOST_QUEUE]
-    key = heap[count]
-    at = 0
-    while 2 * at + 1 < count:
-        child = 2 * at + 1
-        if child + 1 < count and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= key:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = key
-    return top & INJECTOR_MASK  # type: ignore[no-any-return]
-
-
-@njit
-def due_cycle(timing: Timing) -> int:
-    """Return the cycle in which the first injector is due."""
-    return timing.due[0] >> INJECTOR_BITS  # type: ignore[no-any-return]
+NEURON_MASK = (1 << NEURON_BITS) - 1
 
 
 @njit
@@ -186,7 +84,7 @@ def _host_sent(timing: Timing, now: int) -> None:
         timing.host[HOST_PACKET] += 1
     if timing.host[HOST_STEP] <= len(timing.finish):
         _next_of_host(timing)
-        push_due(timing, now + 1, len(timing.flit) - 1)
+        push_due(timing, now, now + 1, len(timing.flit) - 1)
 
 
 @njit
@@ -195,7 +93,7 @@ def start_host(mesh: Mesh, timing: Timing) -> None:
     mesh.clock[NOW] += 1
     timing.host[HOST_BEGIN] = mesh.clock[NOW]
     _next_of_host(timing)
-    push_due(timing, mesh.clock[NOW], len(timing.flit) - 1)
+    push_due(timing, mesh.clock[NOW], mesh.clock[NOW], len(timing.flit) - 1)
 
 
 @njit
@@ -206,72 +104,69 @@ def host_takes(mesh: Mesh, timing: Timing) -> bool:
 
 
 @njit
-def _next_neuron(program: Program, state: State, timing: Timing, core: int) -> None:
-    """Go to the next neuron of a core; after the last of a block integrate the next, or the step is over."""
-    timing.neuron[core] += 1
-    if timing.neuron[core] < timing.visits[core] and timing.neuron[core] % program.per_block[core]:
-        timing.reach[core] += timing.pace[core]
-        return
-    last = max(timing.reach[core], timing.free[core] - 1)
-    state.counters[UPDATE, core] += last - timing.walk[core]
-    timing.free[core] = 0
-    if timing.neuron[core] == timing.visits[core]:
-        timing.reach[core] = last + 1
-    else:
-        _begin_block(timing, core, last + 1)
-
-
-@njit
 def _begin_block(timing: Timing, core: int, begin: int) -> None:
     """Integrate and walk a block from cycle ``begin`` on."""
     timing.walk[core] = begin - 1 + timing.integration[core]
     timing.reach[core] = timing.walk[core] + timing.fill[core]
+    timing.free[core] = 0
 
 
 @njit
-def _skip_to(program: Program, state: State, timing: Timing, core: int, neuron: int) -> None:
-    """Go to a later neuron of a core, or to the end of the step, block by block: none between sends."""
-    size = program.per_block[core]
-    while timing.neuron[core] < neuron:
-        at = timing.neuron[core]
-        end = min(at - at % size + size, timing.visits[core])
-        if neuron < end:
-            timing.reach[core] += (neuron - at) * timing.pace[core]
-            timing.neuron[core] = neuron
-            return
-        timing.reach[core] += (end - 1 - at) * timing.pace[core]
-        timing.neuron[core] = end - 1
-        _next_neuron(program, state, timing, core)
+def _walk_to(program: Program, state: State, timing: Timing, core: int, neuron: int) -> None:
+    """Walk to a later neuron of a core, or after the last to the end of the step; nobody between sends."""
+    at, pace, end = timing.neuron[core], timing.pace[core], timing.block_end[core]
+    timing.neuron[core] = neuron
+    if neuron < end:
+        timing.reach[core] += (neuron - at) * pace
+        return
+    last = max(timing.reach[core] + (end - 1 - at) * pace, timing.free[core] - 1)
+    size, visits, integration = program.per_block[core], timing.visits[core], timing.integration[core]
+    silent = (neuron - end) // size  # whole blocks
+    walk, rest = timing.fill[core] + (size - 1) * pace, 0
+    update, begin = last - timing.walk[core] + silent * walk, last + 1 + silent * (integration + walk)
+    first = end + silent * size
+    if neuron < visits:
+        _begin_block(timing, core, begin)
+        timing.reach[core] += (neuron - first) * pace
+        timing.block_end[core] = min(first + size, visits)
+    elif first < visits:
+        rest = timing.fill[core] + (visits - 1 - first) * pace
+        timing.reach[core] = begin + integration + rest
+    else:
+        timing.reach[core] = begin
+    state.counters[UPDATE, core] += update + rest
 
 
 @njit
-def _prepare(program: Program, state: State, timing: Timing, core: int) -> None:
+def _prepare(program: Program, state: State, timing: Timing, core: int, now: int) -> None:
     """Find what a core injects next, and when."""
-    at, visits, sender = program.neuron_at[core], timing.visits[core], timing.neuron[core]
-    while sender < visits and (state.crossed[at + sender] == 0 or not program.connected[at + sender]):
-        sender += 1
-    _skip_to(program, state, timing, core, sender)
-    if sender < visits:
+    at, turn = program.neuron_at[core], timing.turn[core]
+    if turn < timing.senders[core]:
+        timing.turn[core] = turn + 1
+        sender = timing.sender[at + turn]
+        _walk_to(program, state, timing, core, sender)
         timing.reach[core] = max(timing.reach[core], timing.free[core])
         timing.fanout[core] = program.fanout_base[at + sender]
         timing.copy[core] = 0
-        _offer_packet(program, state, timing, core, timing.reach[core])
+        _offer_packet(program, state, timing, core, now, timing.reach[core])
         return
+    if timing.visits[core]:
+        _walk_to(program, state, timing, core, timing.visits[core])
     timing.flit[core] = TOKEN
-    push_due(timing, timing.reach[core], core)
+    push_due(timing, now, timing.reach[core], core)
 
 
 @njit
-def _offer_packet(program: Program, state: State, timing: Timing, core: int, begin: int) -> None:
+def _offer_packet(program: Program, state: State, timing: Timing, core: int, now: int, begin: int) -> None:
     """Let the neuron that sends offer its next packet from cycle ``begin`` on."""
     neuron = program.neuron_at[core] + timing.neuron[core]
-    p, payload = program.fanout[timing.fanout[core]], state.crossed[neuron]
+    payload, target = state.crossed[neuron], timing.targets[timing.fanout[core]] & ~LAST_PACKET
     if program.emission[neuron] == UNARY:
         payload = 1
     elif program.emission[neuron] == CONSTANT:
         payload = timing.emit[core] if payload > 0 else -timing.emit[core]
-    timing.flit[core] = pack_flit(p, p[AXON] + timing.copy[core], payload)
-    push_due(timing, begin, core)
+    timing.flit[core] = target + (timing.copy[core] << AXON_SHIFT) + (payload + PAYLOAD_BIAS << PAYLOAD_SHIFT)
+    push_due(timing, now, begin, core)
 
 
 @njit
@@ -288,13 +183,23 @@ def _core_sent(program: Program, state: State, timing: Timing, core: int, now: i
     timing.copy[core] += 1
     if program.emission[neuron] != UNARY or timing.copy[core] >= state.crossed[neuron]:
         timing.copy[core] = 0
-        if program.fanout[timing.fanout[core], LAST]:
+        if timing.targets[timing.fanout[core]] & LAST_PACKET:
             timing.free[core] = now + 1
-            _next_neuron(program, state, timing, core)
-            _prepare(program, state, timing, core)
+            _prepare(program, state, timing, core, now)
             return
         timing.fanout[core] += 1
-    _offer_packet(program, state, timing, core, now + 1)
+    _offer_packet(program, state, timing, core, now, now + 1)
+
+
+@njit
+def _list_senders(program: Program, record: Record, timing: Timing, core: int, first: int, last: int) -> None:
+    """List the connected neurons whose spikes are rows ``first`` .. ``last`` - 1 of the record."""
+    at, count = program.neuron_at[core], 0
+    for row in range(first, last):
+        neuron = record.spikes[row] >> SPIKE_NEURON & NEURON_MASK
+        timing.sender[at + count] = neuron
+        count += program.connected[at + neuron] != 0
+    timing.senders[core] = count
 
 
 @njit
@@ -304,24 +209,27 @@ def token_for_core(
     """Take a token that leaves by L in cycle ``now``: WAIT sees it in the next, work begins after that."""
     seen = now + 1
     timing.visits[core] = 0
-    timing.neuron[core] = 0
+    timing.senders[core] = 0
+    timing.turn[core] = 0
     timing.reach[core] = seen + 1
     if not timing.halted[core]:
         state.counters[TOKEN_WAIT, core] += seen - timing.finished[core]
     if pause:
         timing.halted[core] = 1
         timing.pause_seen[core] = seen
-        _prepare(program, state, timing, core)
+        _prepare(program, state, timing, core, now)
         return
     timing.halted[core] = 0
     step = timing.step[core]
     if step == 0:
         timing.first_seen[core] = seen
     timing.step[core] = step + 1
+    spikes = record.used[USED_SPIKES]
     entry, events, walked = execute(program, state, record, core, step)
     if walked:
+        _list_senders(program, record, timing, core, spikes, record.used[USED_SPIKES])
         _begin_step(program, state, timing, core, entry, events)
-    _prepare(program, state, timing, core)
+    _prepare(program, state, timing, core, now)
 
 
 @njit
@@ -334,7 +242,8 @@ def _begin_step(program: Program, state: State, timing: Timing, core: int, entry
     timing.emit[core] = row[ENTRY_EMIT]
     timing.pace[core] = max(program.digits[core], compare)
     timing.fill[core] = program.walk_fill + program.digits[core] + compare - 2
-    timing.free[core] = 0
+    timing.neuron[core] = 0
+    timing.block_end[core] = min(program.per_block[core], timing.visits[core])
     timing.integration[core] = events + program.integrate_fill if row[ENTRY_INTEGRATE] else 0
     state.counters[INTEGRATE, core] += program.blocks[core] * timing.integration[core]
     _begin_block(timing, core, timing.reach[core])
@@ -345,11 +254,11 @@ def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector:
     """Let a core or the host write its flit into the mesh, or note that it waits."""
     now = mesh.clock[NOW]
     host = len(timing.flit) - 1
-    fifo = WEST if injector == host else PORTS * injector + LOCAL
-    if not has_room(mesh, fifo):
+    fifo = WEST if injector == host else 8 * injector + LOCAL
+    if mesh.held[fifo] == 2:
         timing.since[injector] = now
         return
-    offer(mesh, fifo, timing.flit[injector])
+    offer(state, mesh, fifo, timing.flit[injector])
     if injector == host:
         _host_sent(timing, now)
     else:

@@ -7,24 +7,23 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emu.jit import njit
-from emu.kernels.state import X0, X1, Y0, Y1, Ints
+from emu.jit import njit, popcount
+from emu.kernels.state import ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, State
 
 __all__ = [
     "TOKEN",
     "Mesh",
-    "first_port",
-    "has_room",
+    "inputs_of",
     "make_mesh",
     "offer",
+    "outputs_of",
     "pack_flit",
     "remove",
     "route",
+    "tell",
     "unpack_flit",
     "unpack_place",
-    "wake",
 ]
 
 NORTH, EAST, SOUTH, WEST, LOCAL = 0, 1, 2, 3, 4
@@ -41,107 +40,104 @@ TOKEN = 1 << PAYLOAD_SHIFT + PAYLOAD_BITS
 PAUSE = TOKEN << 1
 STRAY = TOKEN << 2  # a control packet at a time at which it is an error
 
-# FEEDS[i]: outputs that input i can reach under x-then-y routing; FED_BY[o]: the transpose.
+# FEEDS[i]: outputs that input i can reach under x-then-y routing.
 FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)
-FED_BY = np.array([sum(1 << i for i in range(PORTS) if FEEDS[i] >> o & 1) for o in range(PORTS)], np.int64)
 
-# The port of a set of one port.
-PORT_OF = np.zeros(1 << PORTS, np.int64)
-PORT_OF[[1 << port for port in range(PORTS)]] = range(PORTS)
-
-# A set of ports with five bits between any two.
-SPREAD = np.array([sum((s >> o & 1) << PORTS * o for o in range(PORTS)) for s in range(1 << PORTS)], np.int64)
+# A word of a router has a byte for each input i, from bit 8 i on. The lowest bits of all bytes:
+INPUTS = 0x0101010101
+ALL_PORTS = (1 << PORTS) - 1
+# A byte of Mesh.asked is a set of outputs, and one bit more if the head is a token.
+ASKS_INTAKE = PORTS
+# Above the bytes of Mesh.status and Mesh.news are outputs with room behind them, and a visit without news.
+OPEN_AT = 40
+AGAIN = 1 << OPEN_AT + PORTS
+STATUS = AGAIN - 1
 
 # Places in Mesh.clock: the cycle, and how many routers are awake in even and in odd cycles.
 NOW, AWAKE = 0, 1
 
 
 class Mesh(NamedTuple):
-    """All routers. R routers; port p of router r is FIFO (as an input) or output ``5 r + p``.
+    """All routers. R routers; port p of router r is FIFO (as an input) or output ``8 r + p``.
 
-    Changes within a cycle are made at once; ``arrived`` and ``freed`` keep from the routers of the same cycle
-    what they may only see in the next one.
+    Changes within a cycle are made at once; ``news`` keeps from the routers of the same cycle what they may
+    only see in the next one, and says whom to visit then.
     """
 
-    front: Ints  # (5 R,) flit at the head
-    behind: Ints  # (5 R,) flit after it
-    held: Ints  # (5 R,) flits
-    freed: Ints  # (5 R,) cycle in which a FIFO was full and gave a flit away
-    served: Ints  # (5 R,) outputs that the head has reached
-    taken: Ints  # (5 R,) inputs whose token an output has taken
-    gone: Ints  # (5 R,) outputs that have taken an input's token: the transpose of ``taken``
-    pause: Ints  # (5 R,) or of the pause flags of those
-    pointer: Ints  # (5 R,) round robin
-    need: Ints  # (5 R,) present inputs that feed an output
-    target: Ints  # (5 R,) FIFO behind an output, TO_GATEWAY or TO_CORE
-    upstream: Ints  # (5 R,) router that fills a FIFO, or -1 - injector
+    front: Ints  # (8 R,) flit at the head
+    behind: Ints  # (8 R,) flit after it
+    held: Ints  # (8 R,) flits
+    pointer: Ints  # (8 R,) round robin
+    target: Ints  # (8 R,) FIFO behind an output, TO_GATEWAY or TO_CORE
+    upstream: Ints  # (8 R,) output that fills a FIFO, or -1 - injector
+    status: Ints  # (R,) inputs with a flit since an earlier cycle, outputs with room behind them
+    news: Ints  # (2 R,) of router r in an even or odd cycle: what came into the status in the one before
+    asked: Ints  # (R,) outputs that the head of each input has still to reach
+    awaited: Ints  # (R,) outputs that have still to take the token of each input
+    need: Ints  # (R,) all that an input feeds: ``awaited`` before the first token
     outs: Ints  # (R,) present outputs
+    pauses: Ints  # (R,) outputs that have taken a token with the pause flag
     x: Ints  # (R,)
     y: Ints  # (R,)
-    heads: Ints  # (R,) inputs with a flit since an earlier cycle
-    arrived: Ints  # (2, R) inputs that got a flit in the cycle before an even or odd one
-    complete: Ints  # (R,) outputs that have taken the token of every input that feeds them
-    awake: Ints  # (2, R) routers to visit in an even or odd cycle
-    marked: Ints  # (R,) the latest cycle for which a router is in ``awake``
-    want: Ints  # (5,) scratch: outputs that each head requests
+    awake: Ints  # (2 R + 2,) routers to visit in an even or odd cycle, alternating
     clock: Ints  # (3,)
 
 
 @cache
-def _neighbours(width: int, height: int) -> tuple[Ints, Ints, Ints]:
-    """Return (target, upstream, present inputs) of every port; injector R is the host. To be read only."""
+def _neighbours(width: int, height: int) -> tuple[Ints, ...]:
+    """Return (target, upstream, present outputs, need, x, y); injector R is the host. To be read only."""
     routers = width * height
-    target = np.full(PORTS * routers, -3, np.int64)
-    upstream = np.full(PORTS * routers, -3, np.int64)
-    inputs = np.full(routers, 1 << LOCAL, np.int64)
+    target = np.full(8 * routers, -3, np.int64)
+    upstream = np.full(8 * routers, -3, np.int64)
+    outs = np.full(routers, 1 << LOCAL, np.int64)
     opposite = {NORTH: SOUTH, SOUTH: NORTH, EAST: WEST, WEST: EAST}
     for router in range(routers):
         x, y = router % width, router // width
-        target[PORTS * router + LOCAL] = TO_CORE
-        upstream[PORTS * router + LOCAL] = -1 - router
+        target[8 * router + LOCAL] = TO_CORE
+        upstream[8 * router + LOCAL] = -1 - router
         for port, (dx, dy) in {NORTH: (0, -1), EAST: (1, 0), SOUTH: (0, 1), WEST: (-1, 0)}.items():
             if 0 <= x + dx < width and 0 <= y + dy < height:
                 other = (y + dy) * width + x + dx
-                target[PORTS * router + port] = PORTS * other + opposite[port]
-                upstream[PORTS * other + opposite[port]] = router
-                inputs[router] |= 1 << port
-    target[PORTS * (routers - width) + SOUTH] = TO_GATEWAY
+                target[8 * router + port] = 8 * other + opposite[port]
+                upstream[8 * other + opposite[port]] = 8 * router + port
+                outs[router] |= 1 << port
+    inputs = outs.copy()
+    target[8 * (routers - width) + SOUTH] = TO_GATEWAY
+    outs[routers - width] |= 1 << SOUTH
     upstream[WEST] = -1 - routers
     inputs[0] |= 1 << WEST
-    return target, upstream, inputs
+    need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << 8 * i for i in range(PORTS))
+    at = np.arange(routers, dtype=np.int64)
+    return target, upstream, outs, np.asarray(need, np.int64), at % width, at // width
 
 
 def make_mesh(width: int, height: int) -> Mesh:
     """Return an empty mesh with its gateway."""
     routers = width * height
-    target, upstream, inputs = _neighbours(width, height)
-    ports = PORTS * routers
+    target, upstream, outs, need, x, y = _neighbours(width, height)
+    leads_on = outs.copy()
+    leads_on[routers - width] &= ~(1 << SOUTH)  # the host is asked in each cycle
 
-    def zeros(count: int) -> NDArray[np.int64]:
+    def zeros(count: int) -> Ints:
         return np.zeros(count, np.int64)
 
     return Mesh(
-        front=zeros(ports),
-        behind=zeros(ports),
-        held=zeros(ports),
-        freed=zeros(ports) - 1,
-        served=zeros(ports),
-        taken=zeros(ports),
-        gone=zeros(ports),
-        pause=zeros(ports),
-        pointer=zeros(ports),
-        need=(FED_BY[None, :] & inputs[:, None]).reshape(-1),
+        front=zeros(8 * routers),
+        behind=zeros(8 * routers),
+        held=zeros(8 * routers),
+        pointer=zeros(8 * routers),
         target=target,
         upstream=upstream,
-        outs=((target.reshape(routers, PORTS) != -3) << np.arange(PORTS)).sum(axis=1),
-        x=np.arange(routers) % width,
-        y=np.arange(routers) // width,
-        heads=zeros(routers),
-        arrived=np.zeros((2, routers), np.int64),
-        complete=zeros(routers),
-        awake=np.zeros((2, routers), np.int64),
-        marked=zeros(routers) - 1,
-        want=zeros(PORTS),
+        status=leads_on << OPEN_AT,
+        news=zeros(2 * routers),
+        asked=zeros(routers),
+        awaited=need.copy(),
+        need=need,
+        outs=outs,
+        pauses=zeros(routers),
+        x=x,
+        y=y,
+        awake=zeros(2 * routers + 2),
         clock=zeros(3),
     )
 
@@ -178,52 +174,69 @@ def route(port: int, x: int, y: int, flit: int) -> int:
 
 
 @njit
-def first_port(ports: int) -> int:
-    """Return the first port of a set that is not empty; the mask spares the compiler negative indices."""
-    return PORT_OF[ports & -ports & (1 << PORTS) - 1] & 7  # type: ignore[no-any-return]
+def outputs_of(word: int) -> int:
+    """Return the outputs that are in a byte of a word."""
+    word |= word >> 32
+    word |= word >> 16
+    return (word | word >> 8) & ALL_PORTS
 
 
 @njit
-def has_room(mesh: Mesh, fifo: int) -> bool:
-    """Return whether a FIFO held fewer than two flits at the start of the cycle; ask before offering."""
-    return mesh.held[fifo] < 2 and mesh.freed[fifo] != mesh.clock[NOW]  # type: ignore[no-any-return]
+def inputs_of(word: int) -> int:
+    """Return the inputs whose byte of a word, of PORTS + 1 bits, is not zero: the lowest bits of bytes."""
+    return (word + INPUTS * ((1 << PORTS + 1) - 1)) >> PORTS + 1 & INPUTS
 
 
 @njit
-def wake(mesh: Mesh, router: int) -> None:
-    """Visit a router in the next cycle."""
-    soon = mesh.clock[NOW] + 1
-    if mesh.marked[router] != soon:
-        mesh.marked[router] = soon
-        mesh.awake[soon & 1, mesh.clock[AWAKE + (soon & 1)]] = router
-        mesh.clock[AWAKE + (soon & 1)] += 1
+def tell(mesh: Mesh, router: int, what: int) -> None:
+    """Let a router find something new in the next cycle, and visit it then."""
+    soon = mesh.clock[NOW] + 1 & 1
+    count, before = mesh.clock[AWAKE + soon], mesh.news[2 * router + soon]
+    mesh.news[2 * router + soon] = before | what
+    mesh.awake[2 * count + soon] = router  # a router that is awake already is written over
+    mesh.clock[AWAKE + soon] = count + (before == 0)
 
 
 @njit
-def offer(mesh: Mesh, fifo: int, flit: int) -> None:
-    """Write a flit into a FIFO that has room; it is there from the next cycle on."""
-    if mesh.held[fifo]:
+def place(state: State, mesh: Mesh, fifo: int, flit: int) -> None:
+    """Put a flit at the head of a FIFO; copies for absent outputs are sunk here (rule 4)."""
+    router, port = fifo >> 3, fifo & 7
+    mesh.front[fifo] = flit
+    asked = 1 << ASKS_INTAKE
+    if not flit & TOKEN:
+        want = route(port, mesh.x[router], mesh.y[router], flit)
+        asked = want & mesh.outs[router]
+        if want != asked or want == 0:
+            errors = popcount(want & ~mesh.outs[router]) if want else 1
+            state.counters[ROUTER_ERRORS, router] += errors
+    mesh.asked[router] |= asked << 8 * port
+
+
+@njit
+def offer(state: State, mesh: Mesh, fifo: int, flit: int) -> bool:
+    """Write a flit into a FIFO that has room, for the next cycle; return whether it is full now."""
+    full = mesh.held[fifo] != 0
+    if full:
         mesh.behind[fifo] = flit
     else:
-        mesh.front[fifo] = flit
+        place(state, mesh, fifo, flit)
     mesh.held[fifo] += 1
-    router = fifo // PORTS
-    mesh.arrived[mesh.clock[NOW] + 1 & 1, router] |= 1 << (fifo - PORTS * router)
-    wake(mesh, router)
+    tell(mesh, fifo >> 3, 1 << 8 * (fifo & 7))
+    return full  # type: ignore[no-any-return]
 
 
 @njit
-def remove(mesh: Mesh, fifo: int) -> bool:
+def remove(state: State, mesh: Mesh, fifo: int) -> bool:
     """Take the head off a FIFO; return whether it was full: whoever fills it may go on in the next cycle.
 
     A router acts on its own state and on the room behind its outputs. One that could not move anything sleeps
     until a flit arrives or a full FIFO behind it has room again.
     """
     full = mesh.held[fifo] == 2
-    if full:
-        mesh.freed[fifo] = mesh.clock[NOW]
-        if mesh.upstream[fifo] >= 0:
-            wake(mesh, mesh.upstream[fifo])
-    mesh.front[fifo] = mesh.behind[fifo]
     mesh.held[fifo] -= 1
+    if full:
+        place(state, mesh, fifo, mesh.behind[fifo])
+        output = mesh.upstream[fifo]
+        if output >= 0:
+            tell(mesh, output >> 3, 1 << OPEN_AT + (output & 7))
     return full  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ import pytest
 
 from emu.bits import limits
 from emu.image import SystemImage
-from emu.kernels import cycle, inject, mesh
+from emu.kernels import cycle, inject, injectors, mesh
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
@@ -55,15 +55,20 @@ def test_flit_of_the_largest_system_holds_every_field_at_its_limits(payload_bits
 
 
 def test_injectors_of_the_largest_chip_come_when_they_are_due(seed: int) -> None:
-    cores, none = 64 * 63, np.zeros(0, np.int64)
-    timing = inject.make_timing(cores, 1, none, none)
-    assert [inject.pop_due(timing) for _ in range(cores)] == list(range(cores))
-    cycles = np.random.default_rng(seed).integers(0, 99, cores + 1).tolist()
+    cores = 64 * 63
+    timing = injectors.make_timing(np.zeros(0, np.int64), cores, 0)
+    assert sorted(injectors.pop_due(timing, 0) for _ in range(cores)) == list(range(cores))
+    assert injectors.pop_due(timing, 0) == -1
+    cycles = np.random.default_rng(seed).integers(0, 5 * injectors.WHEEL, cores + 1)
     for injector, due in enumerate(cycles):
-        inject.push_due(timing, due, injector)
-    for due, injector in sorted((due, injector) for injector, due in enumerate(cycles)):
-        assert (inject.due_cycle(timing), inject.pop_due(timing)) == (due, injector)
-    assert timing.host[inject.HOST_QUEUE] == 0
+        injectors.push_due(timing, 0, int(due), injector)
+    now, met = 0, []
+    while timing.host[injectors.HOST_QUEUE]:
+        now = injectors.next_due(timing, now)
+        while (injector := injectors.pop_due(timing, now)) >= 0:
+            met.append((injector, now))
+        now += 1
+    assert sorted(met) == list(enumerate(cycles.tolist()))
 
 
 @pytest.mark.parametrize("events", range(5))
@@ -96,13 +101,13 @@ def test_paused_network_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in STATE_FIELDS:
         getattr(state, name).flags.writeable = True
     timing.step[:] = 0
-    timing.host[[inject.HOST_STEP, inject.HOST_TOKENS]] = 0
-    timing.host[inject.HOST_RELEASE] = -1
+    timing.host[[injectors.HOST_STEP, injectors.HOST_TOKENS]] = 0
+    timing.host[injectors.HOST_RELEASE] = -1
     inject.start_host(network, timing)
     assert run_cycles(program, state, tape, network, timing, 4) == cycle.QUIET
     assert run.finish is not None
     assert run.gateway is not None
-    zero = timing.host[inject.HOST_RELEASE]
+    zero = timing.host[injectors.HOST_RELEASE]
     assert (timing.finish - zero).tolist() == run.finish.tolist()
     assert (timing.gateway - zero).tolist() == run.gateway.tolist()
     assert timing.halted.tolist() == [1] * 4

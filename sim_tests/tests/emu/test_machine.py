@@ -11,7 +11,7 @@ import pytest
 
 from emu import machine
 from emu.image import CoreImage, SystemImage
-from emu.kernels import inject
+from emu.kernels import inject, injectors
 from emu.kernels import state as arrays
 from emu.kernels.cycle import run_cycles
 from emu.kernels.fabric import run_steps
@@ -241,12 +241,11 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_run_whose_last_token_did_not_leave_is_stuck() -> None:
-    none = np.zeros(0, np.int64)
-    timing = inject.make_timing(1, 1, none, none)
+    timing = injectors.make_timing(np.zeros(0, np.int64), 1, 0)
     timing.pause_seen[0], timing.step[0] = 5, 1
-    timing.host[inject.HOST_TOKENS] = 2
+    timing.host[injectors.HOST_TOKENS] = 2
     machine._check_end(timing, 1, 9)
-    timing.host[inject.HOST_TOKENS] = 1
+    timing.host[injectors.HOST_TOKENS] = 1
     with pytest.raises(RuntimeError, match=r"stuck in cycle 9: 0 of 1 cores wait .* 1 tokens have left"):
         machine._check_end(timing, 1, 9)
 

@@ -64,6 +64,7 @@ BLOCKS = {
             "mesh",
             "cycle",
             "inject",
+            "injectors",
             "state",
         )
     ),

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where every injector of the cycle mode is, and the time wheel that says who comes next."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from emu.jit import njit
+from emu.kernels.mesh import PAYLOAD_BIAS, STRAY, TOKEN, pack_flit
+from emu.kernels.state import AXON, LAST, Ints
+from emu.words import PACKET
+
+__all__ = [
+    "LAST_PACKET",
+    "WHEEL",
+    "Timing",
+    "feed",
+    "make_timing",
+    "next_due",
+    "pack_targets",
+    "pop_due",
+    "push_due",
+]
+
+# Places in Timing.host.
+HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(8)
+
+STRAY_AT = len(PACKET)
+"""Column of Timing.stimulus that tells a stray."""
+
+WHEEL = 512
+"""Cycles of the time wheel, a power of two; an injector that is due later is put back when it is met."""
+
+LAST_PACKET = STRAY << 1
+"""Of a packed target: the neuron sends no more."""
+
+
+class Timing(NamedTuple):
+    """Where every injector is: cores 0 .. C - 1 and the host, C."""
+
+    targets: Ints  # (f,) fan-out entries, see `pack_targets`
+    flit: Ints  # (C + 1,) what is injected next
+    wheel: Ints  # (WHEEL,) first of the injectors of a cycle, modulo WHEEL, -1 if none
+    after: Ints  # (C + 1,) the next one of the same cycle
+    due: Ints  # (C + 1,) cycle in which an injector that is on the wheel is due
+    since: Ints  # (C + 1,) cycle from which an injector finds no room, -1 if none
+    sender: Ints  # (N,) neurons of each core that send in this step
+    senders: Ints  # (C,) how many
+    turn: Ints  # (C,) how many of them have had their turn
+    neuron: Ints  # (C,) up to which the walk is known
+    visits: Ints  # (C,) neurons visited in this step
+    block_end: Ints  # (C,) the first neuron of the next block
+    integration: Ints  # (C,) cycles of integration of a block
+    fill: Ints  # (C,) cycles from the end of integration until the first neuron reaches the emitter
+    pace: Ints  # (C,) II, cycles from one neuron to the next
+    emit: Ints  # (C,) the schedule's constant
+    walk: Ints  # (C,) e_b, the cycle before the walk of this block
+    reach: Ints  # (C,) P of ``neuron`` as far as it is known; after the last one, when the token is offered
+    free: Ints  # (C,) from when on the emitter is free in this block
+    fanout: Ints  # (C,) fan-out entry being sent
+    copy: Ints  # (C,) packets of this entry already sent
+    step: Ints  # (C,) step tokens seen
+    halted: Ints  # (C,) 1 while paused
+    finished: Ints  # (C,) cycle in which the latest step's token entered the router
+    first_seen: Ints  # (C,) cycle in which WAIT saw the first step token
+    pause_seen: Ints  # (C,) and the pause token, -1 before
+    finish: Ints  # (steps, C)
+    gateway: Ints  # (steps + 1,)
+    stimulus_step: Ints  # (p,)
+    stimulus: Ints  # (p, 7) packet, and whether it is a stray
+    host: Ints  # (8,)
+
+
+_ZERO_AT_RESET = (
+    *("senders", "turn", "neuron", "visits", "block_end", "integration", "fill", "pace", "emit"),
+    *("walk", "reach", "free", "fanout", "copy", "step", "finished"),
+)
+"""Fields of a core that are 0 at first."""
+
+
+def _filled(count: int, value: int) -> Ints:
+    return np.full(count, value, np.int64)
+
+
+def make_timing(targets: Ints, cores: int, neurons: int) -> Timing:
+    """Return the injectors after reset: every core is about to send its token, the host waits."""
+    timing = Timing(
+        targets=targets,
+        flit=_filled(cores + 1, TOKEN),
+        wheel=_filled(WHEEL, -1),
+        after=np.arange(-1, cores, dtype=np.int64),
+        due=_filled(cores + 1, 0),
+        since=_filled(cores + 1, -1),
+        sender=_filled(neurons, 0),
+        **{name: _filled(cores, 0) for name in _ZERO_AT_RESET},
+        halted=_filled(cores, 1),
+        first_seen=_filled(cores, -1),
+        pause_seen=_filled(cores, -1),
+        finish=np.zeros((0, cores), np.int64),
+        gateway=_filled(1, -1),
+        stimulus_step=_filled(0, 0),
+        stimulus=np.zeros((0, STRAY_AT + 1), np.int64),
+        host=_filled(8, 0),
+    )
+    timing.wheel[0] = cores - 1
+    timing.host[HOST_RELEASE] = -1
+    timing.host[HOST_QUEUE] = cores
+    return timing
+
+
+def feed(
+    timing: Timing, steps: int, stimulus_step: Ints, stimulus: Ints, *, period: int, taken: int
+) -> Timing:
+    """Return the injectors with what the host is about to send, and how it takes what comes out."""
+    cores = len(timing.halted)
+    timing.host[HOST_PERIOD], timing.host[HOST_TAKEN] = period, taken
+    return timing._replace(
+        finish=_filled(steps * cores, -1).reshape(-1, cores),
+        gateway=_filled(steps + 1, -1),
+        stimulus_step=stimulus_step.copy(),  # kernels have one signature: writeable arrays
+        stimulus=stimulus,
+    )
+
+
+@njit
+def pack_targets(fanout: Ints, targets: Ints) -> None:
+    """Write fan-out entries as flits without a payload, and whether they are a neuron's last."""
+    for entry in range(len(fanout)):
+        p = fanout[entry]
+        targets[entry] = pack_flit(p, p[AXON], -PAYLOAD_BIAS) | LAST_PACKET * p[LAST]
+
+
+@njit
+def push_due(timing: Timing, now: int, cycle: int, injector: int) -> None:
+    """Put an injector on the wheel, to be met in a cycle that is not before this one."""
+    timing.due[injector] = cycle
+    at = min(cycle, now + WHEEL - 1) & WHEEL - 1
+    timing.after[injector] = timing.wheel[at]
+    timing.wheel[at] = injector
+    timing.host[HOST_QUEUE] += 1
+
+
+@njit
+def pop_due(timing: Timing, now: int) -> int:
+    """Take an injector that is due in this cycle off the wheel, -1 if there is none any more."""
+    at = now & WHEEL - 1
+    while True:
+        injector = timing.wheel[at]
+        if injector < 0:
+            return -1
+        timing.wheel[at] = timing.after[injector]
+        timing.host[HOST_QUEUE] -= 1
+        if timing.due[injector] <= now:
+            return injector  # type: ignore[no-any-return]
+        push_due(timing, now, timing.due[injector], injector)
+
+
+@njit
+def next_due(timing: Timing, now: int) -> int:
+    """Return the next cycle from this one on in which an injector is met; one must be on the wheel."""
+    while timing.wheel[now & WHEEL - 1] < 0:
+        now += 1
+    return now
