@@ -84,7 +84,8 @@ def test_image_of_every_operator_computes_the_integer_network(example: Example) 
     network = example.placed()
     spiking = converted(network)
     assert_image_equals(spiking)
-    assert error(spiking, network) < 0.1
+    rounds_twice = "ToInteger" in example.around  # the network has steps of its own besides the chip's
+    assert error(spiking, network) < (0.2 if rounds_twice else 0.1)
 
 
 def test_two_dense_layers_without_a_function_are_one() -> None:
