@@ -11,6 +11,7 @@ import pytest
 import mapping
 from mapping.datasets import events
 from mapping.datasets.load import load_data
+from mapping.datasets.scale import normalised
 from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.report.exploration import check_exploration
@@ -60,6 +61,11 @@ def named(samples: str) -> Callable[[Path], object]:
     return read
 
 
+def normalise(how: str) -> Callable[[Path], object]:
+    """Return what scales maps of three channels."""
+    return lambda _: normalised(np.zeros((2, 3, 4, 5)), how)
+
+
 DATA: dict[str, Way] = {
     "give sensor=WxH too.": (of_events(":size=2x2,events=3"), of_events(":size=2x2,events=3,sensor=4x3")),
     "sort the events of each recording by time.": (
@@ -70,6 +76,8 @@ DATA: dict[str, Way] = {
     "or the whole recording with events=all.": (of_events(":events=9"), of_events(":events=all")),
     "number the classes from 0.": (labelled(-1), labelled(0)),
     "store the samples under that name, and labels as y": (named("images"), named("x")),
+    "give one MEAN,STD for all of them": (normalise("1,2,3,4"), normalise("1,3")),
+    "or one of each a channel, the means first.": (normalise("1,2,3,4"), normalise("1,2,3,4,5,6")),
 }
 
 
