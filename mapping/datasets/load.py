@@ -24,7 +24,7 @@ from mapping.datasets.idx import load_idx_pair
 from mapping.datasets.normalisation import candidates, most_right, name_of, room_to_improve
 from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take
-from mapping.datasets.scale import check_scale, normalised
+from mapping.datasets.scale import check_labels, check_scale, normalised
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
@@ -210,7 +210,7 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     outputs = math.prod(network.shapes[network.output])
     if outputs < 2:
         shaped = replace(shaped, y=None)
-    _check_labels(shaped, outputs)
+    check_labels(shaped.name, shaped.y, outputs)
     chosen = check_scale(how)
     if chosen == "auto":
         chosen = _best_scale(shaped, network)
@@ -262,17 +262,6 @@ def named_rightly(network: Network, x: NDArray[np.float64], y: NDArray[np.int64]
     """Return of which samples the network's largest output in float32 is the label."""
     outputs = run_single(network, x, [network.output])[network.output]
     return np.asarray(largest(np.asarray(outputs, np.float64)) == y)
-
-
-def _check_labels(data: Dataset, outputs: int) -> None:
-    if data.y is None:
-        return
-    wrong = np.flatnonzero((data.y < 0) | (data.y >= outputs))
-    if len(wrong):
-        raise MappingError(
-            f"Data {data.name} have the label {data.y[wrong[0]]} at sample {wrong[0]}, "
-            f"the network has outputs 0..{outputs - 1}."
-        )
 
 
 def load_data(source: str, take: Take | None = None) -> Dataset:

@@ -189,11 +189,9 @@ def estimate(
     """
     loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
     chooser = chosen_patches(patches, [target.kind for target in loaded])
-    network, given = model_and_data(model, data)
-    samples = calibration_of(calibration, data if isinstance(data, str) else given, seed)
-    source = given
+    network, source = model_and_data(model, data)
+    samples = calibration_of(calibration, data if isinstance(data, str) else source, seed)
     given, chosen = scaled(source, how, network)
-    samples, _ = scaled(samples, chosen, network)
     run = _Estimation(
         network=network,
         data=given,
@@ -203,7 +201,7 @@ def estimate(
         strict=strict,
         patches=chooser,
         code=code_of(network, code),
-        samples=samples.x,
+        samples=scaled(samples, chosen, network)[0].x,
         options=options or GradedOptions(),
         say=progress or (lambda _: None),
     )

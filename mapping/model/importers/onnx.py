@@ -279,6 +279,27 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
     name = node.name or f"{node.op_type.lower()}_{index}"
     name = name if name not in names else f"{name}_{index}"
     names.add(name)
+    _check_known(node, name)
+    attributes: dict[str, object] = {}
+    foreign = node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}
+    for attribute in node.attribute:
+        if foreign and attribute.type not in (AttributeProto.INT, AttributeProto.INTS):
+            continue  # the evaluator's concern
+        if attribute.type == AttributeProto.TENSOR:
+            attributes[attribute.name] = _array(attribute.t, f"{name}.{attribute.name}")
+        else:
+            attributes[attribute.name] = _value(attribute, name)
+    return Operator(
+        name=name,
+        op=node.op_type,
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        attributes=attributes,
+    )
+
+
+def _check_known(node: onnx.NodeProto, name: str) -> None:
+    """Refuse an operator that is neither read nor one of the standard."""
     domains: tuple[str, ...] = QONNX_DOMAINS if node.op_type in QONNX else ("", "ai.onnx")
     if node.op_type in MICROSOFT:
         domains = ("com.microsoft",)
@@ -302,19 +323,3 @@ def _operator(node: onnx.NodeProto, index: int, names: set[str]) -> Operator:
             f"supported are {', '.join(SUPPORTED)}, and the operators of the ONNX standard, which the host "
             "evaluates."
         )
-    attributes: dict[str, object] = {}
-    foreign = node.op_type not in {*SUPPORTED, *QONNX, *FOLDED}
-    for attribute in node.attribute:
-        if foreign and attribute.type not in (AttributeProto.INT, AttributeProto.INTS):
-            continue  # the evaluator's concern
-        if attribute.type == AttributeProto.TENSOR:
-            attributes[attribute.name] = _array(attribute.t, f"{name}.{attribute.name}")
-        else:
-            attributes[attribute.name] = _value(attribute, name)
-    return Operator(
-        name=name,
-        op=node.op_type,
-        inputs=tuple(node.input),
-        outputs=tuple(node.output),
-        attributes=attributes,
-    )
