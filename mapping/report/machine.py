@@ -205,16 +205,20 @@ def estimate(
         options=options or GradedOptions(),
         say=progress or (lambda _: None),
     )
-    parts = run.parts(loaded)
+    return _report(run, run.parts(loaded), source, how)
+
+
+def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Dataset, how: str) -> Report:
+    """Return the report of some parts, with a doubt about the ``source`` if there is one."""
     accuracy = next(part["ann_accuracy"] for part in parts if part["refusal"] is None)
     return Report(
-        model=network.name,
-        data=given.name,
-        input=chosen,
-        seed=seed,
+        model=run.network.name,
+        data=run.data.name,
+        input=run.scaling,
+        seed=run.seed,
         targets=parts,
         float32=run.single,
-        doubt=doubt_of(network, source, chosen, how, accuracy),
+        doubt=doubt_of(run.network, source, run.scaling, how, accuracy),
     )
 
 
