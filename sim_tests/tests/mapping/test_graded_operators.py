@@ -84,8 +84,8 @@ def test_image_of_every_operator_computes_the_integer_network(example: Example) 
     network = example.placed()
     spiking = converted(network)
     assert_image_equals(spiking)
-    rounds_twice = "ToInteger" in example.around  # the network has steps of its own besides the chip's
-    assert error(spiking, network) < (0.2 if rounds_twice else 0.1)
+    # shares of a softmax move by a whole step of the model where its rounded input does
+    assert error(spiking, network) < (0.15 if example.operator == "QLinearSoftmax" else 0.1)
 
 
 def test_two_dense_layers_without_a_function_are_one() -> None:
