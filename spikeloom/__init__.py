@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mapping.chip import Chip, Inference, open_chip
+    from mapping.codes.graded.convert import GradedOptions
     from mapping.datasets.load import Dataset, load_data
     from mapping.flow import compile_network
     from mapping.model.load import load_network
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Chip",
     "Dataset",
+    "GradedOptions",
     "Inference",
     "Network",
     "Report",
@@ -51,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "chip": ("Chip", "Inference", "open_chip"),
+    "codes.graded.convert": ("GradedOptions",),
     "datasets.load": ("Dataset", "load_data"),
     "flow": ("compile_network",),
     "model.load": ("load_network",),

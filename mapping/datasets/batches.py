@@ -112,8 +112,8 @@ def _name(source: object) -> str:
 
 
 def _batches(source: Any) -> Iterable[object]:
-    """Return the batches of what was given; a single one is an array, or a pair of them as a tuple."""
-    if hasattr(source, "shape") or (isinstance(source, tuple) and len(source) == 2 and _plain(source)):
+    """Return the batches of what was given; a single one is an array, or a pair of them."""
+    if hasattr(source, "shape") or _is_pair(source):
         return (source,)
     if isinstance(source, Iterable) and not isinstance(source, str | bytes | dict):
         return source
@@ -126,9 +126,16 @@ def _batches(source: Any) -> Iterable[object]:
     )
 
 
-def _plain(pair: tuple[Any, ...]) -> bool:
-    """Return whether these are the arrays of one batch, and not two batches."""
-    return all(hasattr(part, "shape") for part in pair)
+def _is_pair(source: Any) -> bool:
+    """Return whether these are the arrays of one batch, and not two batches.
+
+    A loader gives its batches as lists: one axis is that of labels, and no batch of samples.
+    """
+    if not isinstance(source, tuple | list) or len(source) != 2:
+        return False
+    if not all(hasattr(part, "shape") for part in source):
+        return False
+    return isinstance(source, tuple) or len(source[1].shape) == 1
 
 
 def _pair(batch: Any) -> tuple[Array, Array | None]:
@@ -165,4 +172,7 @@ def _require_alike(x: Array, y: Array | None, xs: list[Array], ys: list[Array | 
     if ys and (y is None) != (ys[0] is None):
         raise ValueError(f"it has {'no labels' if y is None else 'labels'}, unlike those before")
     if y is not None and y.shape != (len(x),):
-        raise ValueError(f"it has {len(x)} samples but labels of shape {y.shape}")
+        way_out = ""
+        if y.shape[:-1] == (len(x),):
+            way_out = f"; give one class a sample, as y{'[:, 0]' if y.shape[1] == 1 else '.argmax(1)'} does"
+        raise ValueError(f"it has {len(x)} samples but labels of shape {y.shape}{way_out}")

@@ -383,8 +383,9 @@ def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) 
 
 def _labels(source: str, name: str, y: NDArray[np.generic], count: int) -> NDArray[np.int64]:
     if y.dtype.kind not in "iu" or y.shape != (count,):
+        way_out = "; leave them out where there are no classes" if y.dtype.kind == "f" else ""
         raise MappingError(
-            f"Array {name} of {source} must hold {count} integer labels, not {y.dtype} {y.shape}."
+            f"Array {name} of {source} must hold {count} integer labels, not {y.dtype} {y.shape}{way_out}."
         )
     labels = y.astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels != y))

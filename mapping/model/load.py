@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a model of any kind into a `Network`: a file, or a module of PyTorch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def load_network(model: object, example: NDArray[Any] | None = None) -> Network:
         return load_module(model, example)
     if not isinstance(model, str | Path):
         raise MappingError(
-            f"Model must be a file, a network or a module of PyTorch, not {type(model).__name__}."
+            f"Model must be a file, a network or a module of PyTorch, not {type(model).__name__}"
+            f"{_way_out(model)}."
         )
     if str(model) in SHIPPED:
         return load_onnx(SHIPPED[str(model)])
@@ -53,3 +55,10 @@ def load_network(model: object, example: NDArray[Any] | None = None) -> Network:
             f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(model)!r}."
         )
     return load_onnx(model)
+
+
+def _way_out(model: object) -> str:
+    """Return what to do with what a module of PyTorch is made of: its class, or its state."""
+    if isinstance(model, Mapping):
+        return "; build the module and hand it its state with load_state_dict"
+    return "; make a module of the class by calling it" if isinstance(model, type) else ""

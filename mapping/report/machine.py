@@ -137,7 +137,7 @@ def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
 def estimate(
     model: object,
     data: object,
-    targets: Sequence[Target | str] = ("loom",),
+    targets: Target | str | Sequence[Target | str] = ("loom",),
     *,
     core: str | None = None,
     seed: int = 0,
@@ -160,7 +160,7 @@ def estimate(
     data : str, Dataset, array, (x, y), or iterable of batches
         Samples in any shape that `Dataset.shaped` accepts and, if there are any, labels, see
         `mapping.datasets.batches.as_data`: a `DataLoader` gives them.
-    targets : sequence of Target or str
+    targets : Target, str, or sequence of them
         Names of shipped targets, or targets loaded from files.
     core : str, optional
         Core preset for the cycle-exact targets.
@@ -187,7 +187,8 @@ def estimate(
     MappingError
         If the model, the data or an option cannot be used, or every target refuses the network.
     """
-    loaded = [load_target(target) if isinstance(target, str) else target for target in targets]
+    several = [targets] if isinstance(targets, Target | str) else targets
+    loaded = [load_target(target) if isinstance(target, str) else target for target in several]
     chooser = chosen_patches(patches, [target.kind for target in loaded])
     network, source = model_and_data(model, data)
     samples = calibration_of(calibration, data if isinstance(data, str) else source, seed)

@@ -61,6 +61,9 @@ def _build(kind: str) -> tuple[Any, tuple[int, ...]]:
     if kind == "mlp":
         layers = [nn.Flatten(), nn.Linear(25, 12), nn.ReLU(), nn.Dropout(), nn.Linear(12, 4)]
         return nn.Sequential(*layers), (1, 5, 5)
+    if kind == "normalised":
+        head = [nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.InstanceNorm2d(4)]
+        return nn.Sequential(*head, nn.Flatten(), nn.Linear(36, 4)), (1, 5, 5)
     if kind == "lenet":
         return Lenet(), (1, 20, 20)
     pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -81,7 +84,7 @@ def module_of(kind: str) -> tuple[Any, tuple[int, ...]]:
     Parameters
     ----------
     kind : str
-        ``mlp``, ``lenet``, ``resnet`` or ``mobile``.
+        ``mlp``, ``normalised``, ``lenet``, ``resnet`` or ``mobile``.
     """
     torch.manual_seed(0)
     module, shape = _build(kind)

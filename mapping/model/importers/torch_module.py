@@ -38,6 +38,9 @@ TOLERANCE = 1e-3
 HALF = 3e-2
 """The same for modules in half precision."""
 
+_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+"""Modules of PyTorch that compute what one of their parts does, and the name of that part."""
+
 
 def is_module(model: object) -> bool:
     """Return whether an object is a module of PyTorch, without importing it."""
@@ -63,6 +66,7 @@ def load_module(module: Any, example: NDArray[Any]) -> Network:
         If the module does not take the samples, cannot be exported, uses something that is not supported, or
         the network read gives other outputs.
     """
+    module = _unwrapped(module)
     torch, name = sys.modules["torch"], type(module).__name__
     samples = np.resize(example, (max(SAMPLES, min(len(example), COMPARED)), *example.shape[1:]))
     with _evaluated(module), torch.no_grad():
@@ -76,6 +80,13 @@ def load_module(module: Any, example: NDArray[Any]) -> Network:
                 raise UnsupportedModelError(f"Module {name} as ONNX: {clause(error)}.") from error
     _require_equal(network, given, output, name)
     return network
+
+
+def _unwrapped(module: Any) -> Any:
+    """Return the module itself: of a compiled one, and of one spread over devices."""
+    while type(module).__module__.split(".")[0] == "torch" and type(module).__name__ in _WRAPPERS:
+        module = getattr(module, _WRAPPERS[type(module).__name__])
+    return module
 
 
 @contextmanager
@@ -133,21 +144,33 @@ def _kind(output: Any) -> str:
 
 
 def _export(torch: Any, module: Any, given: Any, file: Path) -> None:
-    """Write a module as ONNX, by the newer of PyTorch's exporters where its package onnxscript is there.
-
-    The older one follows one branch where a module asks its input which to take; it only warns of that.
-    """
+    """Write a module as ONNX by the first of PyTorch's exporters that can; the newer needs onnxscript."""
     newer = find_spec("onnxscript") is not None
-    try:
-        with _quiet():
-            warnings.filterwarnings("error", ".*to a Python boolean.*")
-            torch.onnx.export(module, (given,), str(file), dynamo=newer)
-    except Exception as error:
-        way = "" if newer else "; pip install onnxscript gives PyTorch a better exporter"
-        raise UnsupportedModelError(
-            f"Module {type(module).__name__} cannot be exported to ONNX ({_told(error)}); change what that "
-            f"says, or export it with torch.onnx.export and give the file{way}."
-        ) from error
+    failed = list[Exception]()
+    for dynamo in (True, False) if newer else (False,):
+        try:
+            _export_by(torch, module, given, file, dynamo=dynamo)
+        except Exception as error:  # noqa: BLE001  # the exporter runs the user's own code
+            failed.append(error)
+        else:
+            return
+    way = "" if newer else "; pip install onnxscript gives PyTorch a better exporter"
+    raise UnsupportedModelError(
+        f"Module {type(module).__name__} cannot be exported to ONNX ({_told(failed[0])}); change what that "
+        f"says, or export it with torch.onnx.export and give the file{way}."
+    ) from failed[0]
+
+
+def _export_by(torch: Any, module: Any, given: Any, file: Path, *, dynamo: bool) -> None:
+    """Write a module as ONNX by one exporter.
+
+    The older one follows one branch where a module asks its input which to take; it only warns of that. A
+    question that PyTorch's own layers ask is about shapes.
+    """
+    with _quiet():
+        warnings.filterwarnings("error", ".*to a Python boolean.*")
+        warnings.filterwarnings("ignore", ".*to a Python boolean.*", module=r"torch\.")
+        torch.onnx.export(module, (given,), str(file), dynamo=dynamo)
 
 
 @contextmanager

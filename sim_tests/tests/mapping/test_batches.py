@@ -133,9 +133,29 @@ def test_an_endless_loader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ([(X, Y), X], "Batch 1 of list is unusable: it has no labels, unlike those before."),
         ([X, X[:, :3]], "Batch 1 of list is unusable: its samples have the shape (3,), those before (4,)."),
         ([(X, Y[:2])], "Batch 0 of list is unusable: it has 6 samples but labels of shape (2,)."),
+        (
+            [(X, np.eye(4)[Y])],
+            (
+                "Batch 0 of list is unusable: it has 6 samples but labels of shape (6, 4); give one class a "
+                "sample, as y.argmax(1) does."
+            ),
+        ),
+        (
+            (X, Y[:, None]),
+            (
+                "Batch 0 of tuple is unusable: it has 6 samples but labels of shape (6, 1); give one class a "
+                "sample, as y[:, 0] does."
+            ),
+        ),
         ([Y], "Batch 0 of list is unusable: its samples must be one a row, not of shape (6,)."),
         ([(X, list("abcdef"))], "Batch 0 of list is unusable: it must be an array of numbers, not list."),
-        ([(X, Y * 0.5)], "Array y of list must hold 6 integer labels, not float64 (6,)."),
+        (
+            [(X, Y * 0.5)],
+            (
+                "Array y of list must hold 6 integer labels, not float64 (6,); leave them out where "
+                "there are no classes."
+            ),
+        ),
         ([X * np.nan], "Array x of list must be finite; sample 0 is not."),
     ],
 )
@@ -143,3 +163,10 @@ def test_unusable_data_are_one_sentence(source: object, sentence: str) -> None:
     with pytest.raises(MappingError) as caught:
         as_data(source)
     assert str(caught.value) == sentence
+
+
+def test_a_batch_as_a_loader_gives_it_is_a_pair() -> None:
+    data = as_data([X, Y])
+    assert data.y is not None
+    assert (data.x.tolist(), data.y.tolist()) == (X.tolist(), Y.tolist())
+    assert as_data([X, X]).y is None

@@ -160,7 +160,13 @@ def test_unknown_data_are_refused(source: str, message: str) -> None:
             {"x": [[1.0], [2.0]], "y": [1]},
             "Array y of {} must hold 2 integer labels, not int64 (1,).",
         ),
-        ({"x": [[1.0]], "y": [0.5]}, "Array y of {} must hold 1 integer labels, not float64 (1,)."),
+        (
+            {"x": [[1.0]], "y": [0.5]},
+            (
+                "Array y of {} must hold 1 integer labels, not float64 (1,); leave them out where there are "
+                "no classes."
+            ),
+        ),
     ],
 )
 def test_unusable_npz_is_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:

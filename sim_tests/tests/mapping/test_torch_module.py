@@ -124,11 +124,34 @@ def test_module_needs_an_example(module_class: Any) -> None:
     )
 
 
-def test_other_models_are_refused() -> None:
-    with pytest.raises(
-        MappingError, match=r"^Model must be a file, a network or a module of PyTorch, not int\.$"
-    ):
-        load_network(3)
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (3, "int"),
+        (dict, "type; make a module of the class by calling it"),
+        ({"w": 1}, "dict; build the module and hand it its state with load_state_dict"),
+    ],
+)
+def test_other_models_are_refused(model: object, words: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        load_network(model)
+    assert str(caught.value) == f"Model must be a file, a network or a module of PyTorch, not {words}."
+
+
+def test_wrapped_modules_are_the_module_inside(module_class: Any) -> None:
+    def wrapped(name: str, attribute: str, inside: Any) -> Any:
+        module = type(name, (module_class,), {"__module__": "torch.any"})(mlp())
+        setattr(module, attribute, inside)
+        return module
+
+    inside = module_class(mlp())
+    network = load_network(
+        wrapped("OptimizedModule", "_orig_mod", wrapped("DataParallel", "module", inside)), X
+    )
+    assert (network.name, len(inside.seen)) == ("Module", 1)
+    own = wrapped("DataParallel", "module", None)
+    type(own).__module__ = "mine"
+    assert load_network(own, X).name == "DataParallel"
 
 
 def refused(module: Any, x: Any = X) -> str:
@@ -176,6 +199,31 @@ def test_failing_export_tells_its_cause(monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
+def test_older_exporter_follows_where_the_newer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Path] = []
+
+    def fail_once(module: Any, file: Path) -> None:
+        tried.append(file)
+        if len(tried) == 1:
+            raise ValueError("Exporting a ScriptModule is not supported.")
+        onnx.save(module.model, file)
+
+    monkeypatch.setattr("mapping.model.importers.torch_module.find_spec", lambda _: True)
+    with fake_torch(monkeypatch, fail_once) as module:
+        assert load_network(module(mlp()), X).name == "Module"
+    assert len(tried) == 2
+
+
+def test_question_of_a_layer_of_pytorch_is_no_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trace(module: Any, file: Path) -> None:
+        text = "Converting a tensor to a Python boolean might cause the trace to be wrong"
+        warnings.warn_explicit(text, UserWarning, "functional.py", 1, module="torch.nn.functional")
+        onnx.save(module.model, file)
+
+    with fake_torch(monkeypatch, trace) as module:
+        assert load_network(module(mlp()), X).name == "Module"
+
+
 def test_branch_on_the_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The older exporter only warns that it followed one branch."""
 
@@ -221,3 +269,23 @@ def test_modules_of_pytorch_load(kind: str) -> None:
     assert module.training
     report = spikeloom.compile_network(network, x)
     assert report.spiking.host_share == 0
+
+
+@pytest.mark.skipif(
+    find_spec("torch") is None, reason="PyTorch is not installed: pip install 'spikeloom[train]'"
+)
+@pytest.mark.parametrize("onnxscript", [False, True])
+def test_layers_of_pytorch_that_ask_for_shapes_load(
+    onnxscript: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim_tests.generators.torch_modules import module_of
+
+    if onnxscript and find_spec("onnxscript") is None:
+        pytest.skip("onnxscript is not installed, and PyTorch's newer exporter needs it")
+    monkeypatch.setattr(
+        "mapping.model.importers.torch_module.find_spec", lambda _: True if onnxscript else None
+    )
+    module, shape = module_of("normalised")
+    x = np.random.default_rng(1).normal(size=(5, *shape))
+    network = load_network(module, x)
+    assert network.shapes[network.input] == shape
