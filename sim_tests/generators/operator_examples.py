@@ -265,6 +265,12 @@ _ENDINGS = (
         around=("Flatten",),
     ),
     Example(operator="Cast", build=_op("Cast", to=1), note=_NOTHING),
+    Example(
+        operator="CastLike",
+        build=_op("CastLike", lambda b: b.constant(0.5)),
+        note=_NOTHING,
+        opset=15,
+    ),
     Example(operator="Dropout", build=_op("Dropout"), note=_NOTHING),
     Example(operator="Identity", build=_op("Identity"), note=_NOTHING),
     *(

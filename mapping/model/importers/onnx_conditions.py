@@ -92,6 +92,16 @@ def cast(operator: Operator, graph: Graph) -> None:
     graph.alias(operator if known is None else replace(operator, inputs=(known.number,)))
 
 
+def _cast_like(operator: Operator, graph: Graph) -> None:
+    """Translate a ``CastLike`` between real numbers: nothing changes."""
+    operator.allow("saturate", "round_mode")
+    like = operator.inputs[1] if len(operator.inputs) == 2 else ""
+    known = graph.constants.get(like)
+    if not (graph.real(like) if known is None else known.dtype.kind == "f"):
+        raise operator.unknown("casts an activation to something else than a float type")
+    graph.alias(operator)
+
+
 def _where(operator: Operator, graph: Graph) -> None:
     """Translate a ``Where`` between two constants, or of what is compared and nothing or a part of it."""
     operator.allow()
@@ -151,6 +161,7 @@ def _truths(operator: Operator, _graph: Graph) -> None:
 CONDITION_RULES: Mapping[str, Rule] = {
     **dict.fromkeys([*_ABOVE, "Not"], _truths),
     "Cast": cast,
+    "CastLike": _cast_like,
     "Where": _where,
 }
 """Operators by name that read truths or choose by them."""

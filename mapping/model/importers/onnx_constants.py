@@ -33,6 +33,8 @@ def fold_constant(operator: Operator, graph: Graph) -> bool:
     if operator.op == "Shape" and operator.inputs and operator.inputs[0] not in graph.constants:
         _define(operator, graph, _sliced(operator, _activation_shape(operator, graph)))
         return True
+    if operator.op == "CastLike":
+        return _cast_like(operator, graph)
     known = all(name in graph.constants or not name for name in operator.inputs)
     if operator.op not in _RULES or not known:
         return False
@@ -46,6 +48,20 @@ def fold_constant(operator: Operator, graph: Graph) -> bool:
     except (ValueError, IndexError, TypeError, OverflowError, AttributeError, MemoryError):
         raise operator.bad("does not fit the shape of its constant") from None
     _define(operator, graph, np.asarray(value))
+    return True
+
+
+def _cast_like(operator: Operator, graph: Graph) -> bool:
+    """Give a constant the type of another one, or make it a real number as an activation is."""
+    if len(operator.inputs) != 2 or operator.inputs[0] not in graph.constants:
+        return False
+    value, like = graph.constants[operator.inputs[0]], operator.inputs[1]
+    if like in graph.constants:
+        _define(operator, graph, value.astype(graph.constants[like].dtype))
+    elif graph.real(like):
+        _define(operator, graph, value.astype(np.float64))
+    else:
+        return False
     return True
 
 
@@ -228,5 +244,5 @@ _INPUTS: Mapping[str, tuple[int, int]] = {
     "Unsqueeze": (1, 2),
 }
 
-FOLDED = frozenset({*_RULES, "Shape"})
+FOLDED = frozenset({*_RULES, "CastLike", "Shape"})
 """Operators that are understood on constants."""

@@ -109,6 +109,29 @@ def test_constant_nodes_are_read_like_initializers() -> None:
     assert_same(b.model(y), (4,))
 
 
+def test_constants_take_the_type_of_an_activation() -> None:
+    """As PyTorch's exporter writes them when it is told not to optimise."""
+    b = ModelBuilder((4, 5, 5), opset=18)
+    weight = b.constant(b.rng.normal(size=(3, 4, 3, 3)))
+    zero = b.op("CastLike", b.op("Constant", value_float=0.0), "x")
+    channels = b.op("Shape", weight, end=1)
+    y = b.op("Conv", "x", weight, b.op("Expand", zero, channels))
+    y = b.op("Clip", y, zero, b.op("CastLike", b.constant(3, np.int64), zero))
+    y = b.op("CastLike", y, "x")
+    network = b.network(b.op("CastLike", y, zero))
+    assert [node.op for node in network.nodes] == ["Conv", "Add", "Clip"]
+    assert_same(b.model(y), (4, 5, 5))
+
+
+@pytest.mark.parametrize("like", [1, True])
+def test_activation_cast_to_an_integer_is_the_hosts(like: int) -> None:
+    b = ModelBuilder((4,), opset=18)
+    kind = np.bool_ if like is True else np.int64
+    y = b.op("Not" if like is True else "Neg", b.op("CastLike", "x", b.constant(like, kind)))
+    network = b.network(b.op("Cast", y, to=TensorProto.FLOAT))
+    assert network.nodes[0].op == "Foreign"
+
+
 def test_two_branches_are_added() -> None:
     b = ModelBuilder((4,))
     y = b.op("Add", b.dense("x", b.rng.normal(size=(3, 4))), b.dense("x", b.rng.normal(size=(3, 4))))

@@ -289,3 +289,28 @@ def test_layers_of_pytorch_that_ask_for_shapes_load(
     x = np.random.default_rng(1).normal(size=(5, *shape))
     network = load_network(module, x)
     assert network.shapes[network.input] == shape
+
+
+@pytest.mark.skipif(
+    find_spec("torch") is None, reason="PyTorch is not installed: pip install 'spikeloom[train]'"
+)
+@pytest.mark.parametrize("kind", ["mlp", "resnet", "mobile"])
+@pytest.mark.parametrize(
+    "how", [{"dynamo": False}, {"dynamo": True}, {"dynamo": True, "optimize": False}], ids=str
+)
+def test_files_of_both_exporters_load(how: dict[str, bool], kind: str, tmp_path: Path) -> None:
+    import torch
+
+    from sim_tests.generators.torch_modules import module_of
+
+    if how["dynamo"] and find_spec("onnxscript") is None:
+        pytest.skip("onnxscript is not installed, and PyTorch's newer exporter needs it")
+    module, shape = module_of(kind)
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module.eval(), (x[:2],), str(tmp_path / "m.onnx"), **how)
+        expected = module(x).numpy()
+    network = load_network(tmp_path / "m.onnx")
+    assert np.allclose(infer(network, x.double().numpy()), expected, rtol=1e-4, atol=1e-5)
+    assert spikeloom.compile_network(network, x.double().numpy()).spiking.host_share == 0
