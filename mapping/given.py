@@ -13,7 +13,14 @@ from mapping.datasets.rows import first_rows
 from mapping.model.load import load_network
 from mapping.model.network import Network
 
-__all__ = ["calibration_of", "loaded_samples", "model_and_data", "model_and_samples"]
+__all__ = [
+    "calibration_of",
+    "calibration_samples",
+    "loaded_samples",
+    "model_and_data",
+    "model_and_samples",
+    "scale_on",
+]
 
 Samples = NDArray[np.float64]
 
@@ -76,8 +83,19 @@ def loaded_samples(
     MappingError
         If the data cannot be used.
     """
-    _, chosen = scaled(load_data(data, first_rows(AUTO_SAMPLES)), how or "auto", network)
-    return scaled(calibration_data(data, number, seed), chosen, network)[0].x, chosen
+    chosen = scale_on(network, data, how)[1]
+    return calibration_samples(network, data, chosen, number, seed), chosen
+
+
+def scale_on(network: Network, data: str, how: str | None) -> tuple[Dataset, str]:
+    """Return the first samples of data, as they are loaded, and the scale of pixels chosen on them."""
+    sample = load_data(data, first_rows(AUTO_SAMPLES))
+    return sample, scaled(sample, how or "auto", network)[1]
+
+
+def calibration_samples(network: Network, data: str, how: str | None, number: int, seed: int) -> Samples:
+    """Return samples on which the graded code is chosen, scaled; arguments are those of `loaded_samples`."""
+    return scaled(calibration_data(data, number, seed), how or "auto", network)[0].x
 
 
 def model_and_samples(

@@ -14,10 +14,11 @@ from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
 from mapping.codes.obstacles import anything_fits
-from mapping.datasets.calibration import calibration_data, calibration_size
-from mapping.datasets.load import CALIBRATION, scaled
+from mapping.datasets.calibration import calibration_size
+from mapping.datasets.load import CALIBRATION
 from mapping.diagnosis.options import Setting
 from mapping.flow import compile_network
+from mapping.given import calibration_samples
 from mapping.layout.capacity import fits
 from mapping.model.network import Network
 from mapping.spiking.network import SpikingNetwork
@@ -88,8 +89,7 @@ class Converter:
         """Return calibration samples, None without data."""
         if self.data is None or not self.code.calibrated:
             return None
-        chosen = calibration_data(self.data, number, self.asked.seed)
-        return scaled(chosen, self.how or "auto", self.network)[0].x
+        return calibration_samples(self.network, self.data, self.how, number, self.asked.seed)
 
     def spiking(self, setting: Setting, say: Callable[[str], None] = _quiet) -> SpikingNetwork:
         """Return the network converted for a core; an exact one without regard for its size."""

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mapping.diagnosis.attribution import Attribution
+from mapping.diagnosis.input_normalisation import InputNormalisation, TriedNormalisation
 from mapping.diagnosis.input_order import InputOrder, OrderCandidate
-from mapping.diagnosis.normalisation import InputNormalisation, TriedNormalisation
 from mapping.diagnosis.options import Trial
 from spikeloom.table import Table
 from spikeloom.terminal import share

@@ -16,6 +16,7 @@ __all__ = [
     "bounds",
     "candidates",
     "clearly_better",
+    "commonest_share",
     "most_right",
     "name_of",
     "room_to_improve",
@@ -107,7 +108,16 @@ def room_to_improve(before: Right) -> bool:
 
 def with_chance(y: NDArray[np.int64]) -> float:
     """Return the accuracy from which on a network knows something: the commonest label's, and 10 points."""
-    return float(np.unique(y, return_counts=True)[1].max()) / len(y) + _ABOVE_CHANCE
+    return commonest_share(y) + _ABOVE_CHANCE
+
+
+def commonest_share(y: NDArray[np.int64]) -> float:
+    """Return the accuracy of always naming the commonest label.
+
+    >>> commonest_share(np.array([2, 0, 2, 1]))
+    0.5
+    """
+    return float(np.unique(y, return_counts=True)[1].max()) / len(y)
 
 
 def most_right(

@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, named_rightly, scaled
 from mapping.datasets.normalisation import bounds, candidates, clearly_better, with_chance
+from mapping.diagnosis.input_trial import SAMPLES, InputTrial
 from mapping.model.network import Network
 
 __all__ = ["InputOrder", "OrderCandidate", "check_input_order"]
-
-SAMPLES = 256
-"""Samples that are tried."""
 
 Values = NDArray[np.float64]
 
@@ -29,13 +27,8 @@ class OrderCandidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputOrder:
-    """The accuracy with the order that is given, all others, and the one that is better if there is one."""
-
-    samples: int
-    accuracy: float
-    candidates: tuple[OrderCandidate, ...]
-    better: OrderCandidate | None
+class InputOrder(InputTrial[OrderCandidate]):
+    """Other orders of the input."""
 
 
 def check_input_order(

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.events import THREE_SIGMA
+from mapping.datasets.normalisation import commonest_share
 from mapping.datasets.scale import mean_and_deviation
+from mapping.diagnosis.input_trial import SAMPLES
 from mapping.model.evaluate import run, run_single
 from mapping.spiking.network import SpikingNetwork
 
@@ -18,9 +20,6 @@ __all__ = ["FACTORS", "GAIN", "InputScale", "ScaleCandidate", "Scaling", "check_
 
 FACTORS = (1.0, 1 / 255, 1 / 16, 16.0, 255.0)
 """Factors tried on the data: as they are, bytes and 4-bit pixels to 0..1, and back."""
-
-SAMPLES = 256
-"""Samples that are tried."""
 
 GAIN = 0.1
 """Difference from which on a better accuracy counts."""
@@ -218,5 +217,4 @@ def _right_anyway(candidate: ScaleCandidate, y: NDArray[np.int64] | None) -> boo
     """Tell whether the network does better than always naming the commonest label."""
     if y is None or candidate.accuracy is None:
         return False
-    commonest = float(np.unique(y, return_counts=True)[1].max()) / len(y)
-    return candidate.accuracy > commonest + _CHANCE
+    return candidate.accuracy > commonest_share(y) + _CHANCE

@@ -4,12 +4,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from mapping.datasets.load import Dataset
+from mapping.datasets.normalisation import commonest_share
 from mapping.diagnosis.finding import WARNING, Finding, percent
+from mapping.diagnosis.input_normalisation import (
+    InputNormalisation,
+    TriedNormalisation,
+    check_normalisation,
+)
 from mapping.diagnosis.input_order import InputOrder, OrderCandidate, check_input_order
-from mapping.diagnosis.normalisation import InputNormalisation, TriedNormalisation, check_normalisation
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT
 
@@ -77,7 +80,7 @@ def doubt_of(
     """
     if data.y is None or accuracy is None or len(data.y) < ENOUGH:
         return None
-    commonest = float(np.unique(data.y, return_counts=True)[1].max()) / len(data.y)
+    commonest = commonest_share(data.y)
     hopeless = accuracy <= commonest + CHANCE
     if not hopeless:
         tried_already = data.pixels and asked in {None, "auto"}

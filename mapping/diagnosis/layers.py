@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.trace import RunResult
+from mapping.datasets.normalisation import commonest_share
 from mapping.diagnosis.attribution import Attribution, attribute
 from mapping.diagnosis.difference import Difference, difference
 from mapping.diagnosis.input_scale import InputScale, Scaling, check_input_scale
@@ -318,7 +319,7 @@ class _Study:
             ann_accuracy=self.accuracy("ann", y),
             accuracy=self.accuracy("spiking", y),
             image_accuracy=self.accuracy("image", y),
-            commonest=None if y is None else float(np.unique(y, return_counts=True)[1].max()) / len(y),
+            commonest=None if y is None else commonest_share(y),
             errors=self.errors if emulated else None,
             refused=self.refused,
             input_scale=input_scale,

@@ -123,13 +123,12 @@ def _show(output: Path, chip: Chip, told: str | None) -> None:
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:
     """Return the scale of pixels that the image keeps, chosen on the data if there are any, and its text."""
-    from mapping.datasets.load import AUTO_SAMPLES, load_data, scale_text, scaled
-    from mapping.datasets.rows import first_rows
+    from mapping.datasets.load import scale_text
+    from mapping.given import scale_on
 
     if data is None:
         return how, how
-    sample = load_data(data, first_rows(AUTO_SAMPLES))
-    _, chosen = scaled(sample, how or "auto", network)
+    sample, chosen = scale_on(network, data, how)
     return chosen, scale_text(sample, chosen, how)
 
 
@@ -137,12 +136,11 @@ def _samples(
     network: Network, data: str | None, how: str | None, number: int, seed: int
 ) -> NDArray[np.float64] | None:
     """Return the samples on which the scales of activations are chosen, if there are data."""
-    from mapping.datasets.calibration import calibration_data
-    from mapping.datasets.load import scaled
+    from mapping.given import calibration_samples
 
     if data is None:
         return None
-    return scaled(calibration_data(data, number, seed), how or "auto", network)[0].x
+    return calibration_samples(network, data, how, number, seed)
 
 
 def _summary(chip: Chip) -> str:

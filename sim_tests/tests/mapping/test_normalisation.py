@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mapping.datasets.load import Dataset, named_rightly, scale_text, scaled
 from mapping.datasets.normalisation import PUBLISHED, candidates, clearly_better, most_right, name_of
 from mapping.datasets.scale import mean_and_deviation, normalised
+from mapping.diagnosis.input_normalisation import check_normalisation
 from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
-from mapping.diagnosis.normalisation import check_normalisation
 from mapping.errors import MappingError
 from mapping.model.network import Network
 from sim_tests.generators.trained_networks import bars, trained

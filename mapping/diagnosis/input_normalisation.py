@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 from mapping.datasets.load import Dataset, named_rightly, scaled
 from mapping.datasets.normalisation import candidates, clearly_better, most_right, room_to_improve
+from mapping.diagnosis.input_trial import SAMPLES, InputTrial
 from mapping.model.network import Network
 
 __all__ = ["InputNormalisation", "TriedNormalisation", "check_normalisation"]
-
-SAMPLES = 256
-"""Samples that are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +21,8 @@ class TriedNormalisation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputNormalisation:
-    """The accuracy of the data as they are, all candidates, and the one that is clearly better if one is."""
-
-    samples: int
-    accuracy: float
-    candidates: tuple[TriedNormalisation, ...]
-    better: TriedNormalisation | None
+class InputNormalisation(InputTrial[TriedNormalisation]):
+    """Other normalisations of the input."""
 
 
 def check_normalisation(
