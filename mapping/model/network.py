@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import UnsupportedModelError
-from mapping.model.node import Attribute, Node, Shape
+from mapping.model.node import MAX_ELEMENTS, Attribute, Node, Shape
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import misfit
 
-__all__ = ["MAX_ELEMENTS", "Network", "build_network", "infer_shape", "make_node"]
-
-MAX_ELEMENTS = 2**27
-"""Largest activation of one image, in elements: a bound against hostile files, far above any real layer."""
+__all__ = ["Network", "build_network", "infer_shape", "make_node"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Attribute", "Node", "Shape"]
+__all__ = ["MAX_ELEMENTS", "Attribute", "Node", "Shape"]
+
+MAX_ELEMENTS = 2**27
+"""Largest tensor of one image, in elements: a bound against hostile files, far above any real layer."""
 
 Shape = tuple[int, ...]
 """Sizes of the axes of a tensor, without the batch."""

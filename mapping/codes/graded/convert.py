@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.calibration import Calibration, Grids
-from mapping.codes.graded.host import Surroundings, host_reads, least_host
+from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
 from mapping.codes.graded.spelling import spelled
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
-from mapping.errors import MappingError, OptionError, UnsupportedModelError
+from mapping.errors import MappingError, OptionError
 from mapping.model.network import Network
 from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
@@ -136,9 +136,9 @@ def convert_graded(
     options = options or GradedOptions()
     options.check(spec)
     prepared, say = sunk(spelled(network)), progress or (lambda _: None)
-    refused: dict[str, Obstacle] = {}
     known: dict[str, int] = {}
-    while True:
+
+    def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
         cuts = _cuts(prepared, spec, refused)
         structure = least_host(prepared, cuts, refused, otherwise="no operation of it is one of a neuron")
         calibration = Calibration(prepared, structure, samples, spec, Grids(options.bits, options.seed))
@@ -146,21 +146,12 @@ def convert_graded(
             read = host_reads(prepared, structure)
             leaving = tuple(tensor for tensor in structure.points if tensor in read)
             search = DigitSearch(calibration, leaving, options.tolerance, spec=spec, fits=fits, say=say)
-            known |= _digits(options.digits, search)
+            known.update(_digits(options.digits, search))
         digits = [known[tensor] for tensor in structure.points]
         layers, grid, obstacles = calibration.layers(digits, fits, say)
-        if not obstacles:
-            spiking = Surroundings(prepared, structure, refused).network(layers, grid, "graded")
-            obstacles = {spiking.layer(name).activation: why for name, why in holds(spiking).items()}
-            if not obstacles:
-                break
-        refused |= {tensor: why for tensor, why in obstacles.items() if tensor not in refused}
-    if strict and spiking.host_share != 0:
-        first = spiking.host[0]
-        raise UnsupportedModelError(
-            f"Layer {first.name!r} would run on the host because {first.told}, or leave strict out."
-        )
-    return spiking
+        return obstacles or Surroundings(prepared, structure, refused).network(layers, grid, "graded")
+
+    return settled(attempt, holds, strict=strict)
 
 
 def _digits(digits: int | tuple[int, ...] | Literal["auto"], search: DigitSearch) -> dict[str, int]:

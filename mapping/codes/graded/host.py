@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.structure import Structure
-from mapping.codes.obstacles import Obstacle
+from mapping.codes.obstacles import Holds, Obstacle
 from mapping.errors import UnsupportedModelError
 from mapping.model.evaluate import needed_nodes
 from mapping.model.network import Network
@@ -16,10 +16,48 @@ from mapping.model.node import Node
 from mapping.model.work import multiply_adds, shares
 from mapping.spiking.network import HostLayer, SpikingLayer, SpikingNetwork
 
-__all__ = ["Surroundings", "host_reads", "least_host"]
+__all__ = ["Surroundings", "host_reads", "least_host", "settled"]
 
 _LAYERS = frozenset({"Conv", "Dense", "Foreign", "MaxPool"})
 _LEFT = "let an operator that the chip has take its place"
+
+
+Attempt = Callable[[Mapping[str, Obstacle]], "SpikingNetwork | Mapping[str, Obstacle]"]
+"""Convert, given which tensors must not be computed on the chip and why; else return which more."""
+
+
+def settled(attempt: Attempt, holds: Holds, *, strict: bool) -> SpikingNetwork:
+    """Convert again, with what stood in the way left to the host, until nothing does.
+
+    Parameters
+    ----------
+    attempt : callable
+        Given what is refused, gives a network or what stands in its way.
+    holds, strict
+        As of `mapping.codes.convert.convert`.
+
+    Raises
+    ------
+    UnsupportedModelError
+        With ``strict``, if not all layers can run on the chip.
+    """
+    refused: dict[str, Obstacle] = {}
+    while True:
+        found = attempt(refused)
+        if isinstance(found, SpikingNetwork):
+            spiking = found
+            obstacles = {spiking.layer(name).activation: why for name, why in holds(spiking).items()}
+            if not obstacles:
+                break
+        else:
+            obstacles = dict(found)
+        refused |= {tensor: why for tensor, why in obstacles.items() if tensor not in refused}
+    if strict and spiking.host_share != 0:
+        first = spiking.host[0]
+        raise UnsupportedModelError(
+            f"Layer {first.name!r} would run on the host because {first.told}, or leave strict out."
+        )
+    return spiking
 
 
 def _host_nodes(network: Network, structure: Structure) -> tuple[Node, ...]:

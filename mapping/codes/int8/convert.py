@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Form, Picked
-from mapping.codes.graded.host import Surroundings, least_host
+from mapping.codes.graded.host import Surroundings, least_host, settled
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.structure import Structure, structure_of
@@ -19,7 +19,6 @@ from mapping.codes.graded.walk import Point, Rule, Walk
 from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, is_real, layer_of, output_counts
 from mapping.codes.int8.units import is_whole
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
-from mapping.errors import UnsupportedModelError
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
 from mapping.model.node import Node
@@ -75,24 +74,15 @@ def convert_int8(
         If no layer can run on the chip, or with ``strict`` not all.
     """
     prepared = sunk(network)
-    refused: dict[str, Obstacle] = {}
     output = _Output(prepared, samples, spec)
-    while True:
+
+    def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
         cuts = _cuts(prepared, spec, refused)
         structure = least_host(prepared, cuts, refused, otherwise=_FLOAT)
         layers, obstacles = _layers(prepared, structure, output, fits)
-        if not obstacles:
-            spiking = _around(prepared, structure, layers, refused)
-            obstacles = {spiking.layer(name).activation: why for name, why in holds(spiking).items()}
-            if not obstacles:
-                break
-        refused |= {tensor: why for tensor, why in obstacles.items() if tensor not in refused}
-    if strict and spiking.host_share != 0:
-        first = spiking.host[0]
-        raise UnsupportedModelError(
-            f"Layer {first.name!r} would run on the host because {first.told}, or leave strict out."
-        )
-    return spiking
+        return obstacles or _around(prepared, structure, layers, refused)
+
+    return settled(attempt, holds, strict=strict)
 
 
 class _Output:

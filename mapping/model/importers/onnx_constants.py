@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import BATCH, Graph, Operator
+from mapping.model.node import MAX_ELEMENTS
 
 __all__ = ["FOLDED", "fold_constant"]
 
 Constant = NDArray[Any]
-
-MAX_ELEMENTS = 2**27
-"""Largest constant that is computed, in elements."""
 
 
 def fold_constant(operator: Operator, graph: Graph) -> bool:

@@ -14,8 +14,7 @@ from mapping.model.importers.onnx_functions import taken
 from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import transposed
 from mapping.model.importers.onnx_windows import ones
-from mapping.model.network import MAX_ELEMENTS
-from mapping.model.node import Shape
+from mapping.model.node import MAX_ELEMENTS, Shape
 
 __all__ = ["pad"]
 

@@ -20,8 +20,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mapping.errors import MappingError, UnsupportedModelError
-from mapping.model.network import MAX_ELEMENTS
-from mapping.model.node import Node, Shape
+from mapping.model.node import MAX_ELEMENTS, Node, Shape
 
 __all__ = ["KINDS", "apply_foreign", "obstacle", "output_shapes", "pack"]
 
