@@ -22,3 +22,9 @@ def test_layer_too_wide_for_one_target_is_its_hosts_and_stays_on_the_other() -> 
         assert set(target["host_layers"]) & set(work) == set(host)
         assert target["spikes"] == sum(row["spikes"] for row in target["breakdown"]["layers"])
     assert (loom["host_share"], kuang["host_share"]) == (0.0, 14000 / 14060)
+
+
+def test_one_target_needs_no_list() -> None:
+    data = Dataset(name="random", x=np.zeros((1, 64)), y=None)
+    one, listed = (estimate("digits", data, targets, core="small") for targets in ("loom", ["loom"]))
+    assert one.to_json() == listed.to_json()
