@@ -49,3 +49,15 @@ def test_way_of_every_rectangle_equals_the_oracle(core: int) -> None:
     assert expected.counters["packets"][core] == 64
     for cycles in (False, True):
         assert diff(expected, machine.run(stimulus, cycles=cycles)) is None
+
+
+@pytest.mark.parametrize("size", [(3, 2), (3, 1)], ids=str)
+def test_host_names_places_beyond_the_mesh(size: tuple[int, int]) -> None:
+    """Every rectangle that fits a flit, also where the mesh is no power of two and ends before it does."""
+    spec = SystemSpec(core=TINY, width=size[0], height=size[1])
+    places = itertools.product(*[range(1 << bits) for bits in (spec.x_bits,) * 2 + (spec.y_bits,) * 2])
+    stimulus = make_stimulus(1, [(0, *place, 0, 1) for place in places])
+    image = make_system(spec, *[make_core([[1]], thresholds=[TINY.never])] * spec.cores)
+    expected = run_oracle(image, stimulus, cycles=False)
+    assert expected.counters["router_errors"].any()
+    assert diff(expected, Machine(image).run(stimulus)) is None
