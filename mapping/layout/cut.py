@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mapping.layout.crossbar import Crossbar, Kernels
 from mapping.spiking.matrices import layer_matrix, pool_matrix
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import Mixed
@@ -36,6 +37,8 @@ class CorePart:
         Inputs of the layer with a non-zero weight here, ascending, and the axon of each.
     axons : int
         Axons in use.
+    crossbar : Crossbar
+        The weights, shared by all cores that hold the same ones.
     extension : int
         Axons of a crossbar row.
     """
@@ -45,6 +48,7 @@ class CorePart:
     inputs: Integers
     axon: Integers
     axons: int
+    crossbar: Crossbar
     extension: int = 1
 
     def __post_init__(self) -> None:
@@ -99,19 +103,22 @@ def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CoreP
     Its neurons must have no more inputs than one of the ``limits`` has axons. Returns the parts and their
     grid, see `mapping.layout.partition.LayerPart`.
     """
-    matrix = layer_matrix(layer)
     patch = _best_patch(layer, limits)
     if patch is not None:
-        return _patches(layer, matrix, patch)
+        return _patches(layer, patch)
+    matrix = layer_matrix(layer)
     block = _best_blocks(layer, limits)
     if block is not None:
         count, extension = block
         ids = _in_order(layer, np.arange(matrix.shape[1]), extension)
         blocks = _of_one_kind(layer, np.array_split(np.arange(matrix.shape[0]), count))
-        parts = [_part(layer, matrix, block, ids, extension) for block in blocks]
+        parts = [_part_of(layer, matrix, block, ids, extension) for block in blocks]
         return parts, (1, 1, len(parts))
     choices = [
-        [_part(layer, matrix, block, None, limit.extension) for block in _greedy_blocks(layer, matrix, limit)]
+        [
+            _part_of(layer, matrix, block, None, limit.extension)
+            for block in _greedy_blocks(layer, matrix, limit)
+        ]
         for limit in limits
         if limit.neurons and _most_inputs(layer, matrix) <= limit.axons
     ]
@@ -135,19 +142,34 @@ def _of_one_kind(layer: SpikingLayer, blocks: Sequence[Integers]) -> list[Intege
     return [piece for piece in pieces if len(piece)]
 
 
-def _part(
+def _part_of(
     layer: SpikingLayer, matrix: sparse.csr_array, outputs: Integers, ids: Integers | None, extension: int
 ) -> CorePart:
+    """Build a part from the matrix of its layer; ``ids`` numbers the axon of every input as in `_part`."""
+    own = matrix[outputs]
+    inputs = np.flatnonzero(np.bincount(own.indices[own.data != 0], minlength=matrix.shape[1]))
+    crossbar = Crossbar(weights=lambda: own[:, inputs].toarray().T)
+    return _part(layer, outputs, inputs, crossbar, ids=ids, extension=extension)
+
+
+def _part(
+    layer: SpikingLayer,
+    outputs: Integers,
+    inputs: Integers,
+    crossbar: Crossbar,
+    *,
+    ids: Integers | None,
+    extension: int,
+) -> CorePart:
     """Build a part; ``ids`` numbers the axon of every input of the layer, None numbers those in use."""
-    inputs = np.unique(matrix[outputs].indices).astype(np.int64)
     axon = _in_order(layer, inputs, extension) if ids is None else ids[inputs]
-    axons = int(axon.max(initial=0)) + 1
     return CorePart(
         layer=layer.name,
         outputs=outputs.astype(np.int64),
         inputs=inputs,
         axon=axon,
-        axons=axons,
+        axons=int(axon.max(initial=0)) + 1,
+        crossbar=crossbar,
         extension=extension,
     )
 
@@ -273,22 +295,22 @@ def _channel_blocks(layer: SpikingLayer, channels: int) -> list[Integers]:
     ]
 
 
-def _patches(
-    layer: SpikingLayer, matrix: sparse.csr_array, patch: _Patch
-) -> tuple[list[CorePart], tuple[int, int, int]]:
+def _patches(layer: SpikingLayer, patch: _Patch) -> tuple[list[CorePart], tuple[int, int, int]]:
     """Cut convolutions; the axon of an input is (channel, y, x) modulo span and window, in every patch."""
     _, height, width = layer.output_shape
     numbered = zip(layer.sources, patch.views, strict=True)
     ids = np.concatenate([_axon_ids(source, view) for source, view in numbered])
     blocks = _of_one_kind(layer, _channel_blocks(layer, patch.channels))
-    parts = []
+    kernels, parts = Kernels(layer), []
     for top in range(0, height, patch.height):
         for left in range(0, width, patch.width):
             rows = np.arange(top, min(top + patch.height, height))
             columns = np.arange(left, min(left + patch.width, width))
             for block in blocks:
                 outputs = (block[:, None, None] * height + rows[:, None]) * width + columns
-                parts.append(_part(layer, matrix, outputs.reshape(-1), ids, patch.extension))
+                inputs, crossbar = kernels.patch(block, rows, columns)
+                at = outputs.reshape(-1)
+                parts.append(_part(layer, at, inputs, crossbar, ids=ids, extension=patch.extension))
     return parts, (-(-height // patch.height), -(-width // patch.width), len(blocks))
 
 

@@ -15,12 +15,13 @@ from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
+from mapping.layout.crossbar import Crossbar
 from mapping.layout.cut import CorePart
 from mapping.layout.partition import Partition, arrivals, depths
 from mapping.layout.place import Placement
 from mapping.layout.route import Entry, Routes
 from mapping.spiking.digits import digits_of
-from mapping.spiking.matrices import layer_matrix, pool_matrix
+from mapping.spiking.matrices import pool_matrix
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.quantisers import Ladders, of_rows
 
@@ -137,18 +138,16 @@ def _layer_cores(
     entries: Sequence[tuple[Entry, ...]],
 ) -> Iterator[CoreImage]:
     """Yield the program of each core of one layer."""
-    matrix = layer_matrix(layer)
+    cells = _Cells(layer.strengths)
     pooled = np.concatenate([np.diff(pool_matrix(source).indptr) > 1 for source in layer.sources])
     shift = np.concatenate([np.full(source.inputs, source.shift, np.uint8) for source in layer.sources])
     steps = arrivals(layer, depths(partition.spiking))
     schedule, several = _schedule(steps, partition.period, layer), len(steps) > 1
     for part in parts:
-        weights = np.zeros((part.axons, len(part.outputs)), np.int16)
-        weights[part.axon] = matrix[part.outputs][:, part.inputs].toarray().T
         yield _core(
             part,
             layer,
-            crossbar=digits_of(weights, layer.strengths).reshape(part.axons, -1),
+            crossbar=cells.of(part),
             pooled=_of_axons(part, pooled),
             shifts=_of_rows(part, _of_axons(part, shift)),
             several=several,
@@ -156,6 +155,28 @@ def _layer_cores(
             quantiser=_quantiser(layer, part.outputs, partition.spec),
             entries=[entries[element] for element in part.outputs.tolist()],
         )
+
+
+class _Cells:
+    """The cells of the cores of a layer: digits are found once a crossbar, equal cells are one array."""
+
+    def __init__(self, strengths: Sequence[int]) -> None:
+        self._strengths = strengths
+        self._digits: dict[Crossbar, NDArray[np.int8]] = {}
+        self._known: dict[tuple[Crossbar, bytes], NDArray[np.int8]] = {}
+
+    def of(self, part: CorePart) -> NDArray[np.int8]:
+        """Return the cells of a part, int8 (axons, columns), read-only."""
+        key, columns = (part.crossbar, part.axon.tobytes()), len(part.outputs) * len(self._strengths)
+        if key not in self._known:
+            if part.crossbar not in self._digits:
+                digits = digits_of(part.crossbar.weights(), self._strengths)
+                self._digits[part.crossbar] = digits.reshape(len(part.inputs), columns)
+            cells = np.zeros((part.axons, columns), np.int8)
+            cells[part.axon] = self._digits[part.crossbar]
+            cells.flags.writeable = False
+            self._known[key] = cells
+        return self._known[key]
 
 
 def _of_axons(part: CorePart, values: NDArray[Any]) -> NDArray[Any]:

@@ -48,13 +48,15 @@ def digits_of(weight: NDArray[np.integer], strengths: Sequence[int]) -> NDArray[
     >>> digits_of(np.array([5, -4, 0]), (1, 3, 9)).tolist()
     [[-1, -1, 1], [-1, -1, 0], [0, 0, 0]]
     """
-    rest = weight.astype(np.int64)
-    digits = np.zeros((*weight.shape, len(strengths)), np.int8)
+    low, high = int(weight.min(initial=0)), int(weight.max(initial=0))
+    rest = np.arange(low, high + 1)
+    digits = np.zeros((len(rest), len(strengths)), np.int8)
     for place in reversed(range(len(strengths))):
         below = sum(strengths[:place])
-        digits[..., place] = np.where(np.abs(rest) > below, np.sign(rest), 0)
-        rest = rest - digits[..., place].astype(np.int64) * strengths[place]
-    if rest.any():
-        at = int(np.flatnonzero(rest.reshape(-1))[0])
-        raise ValueError(f"Weight {weight.reshape(-1)[at]} has no digits of strengths {tuple(strengths)}.")
-    return digits
+        digits[:, place] = np.where(np.abs(rest) > below, np.sign(rest), 0)
+        rest = rest - digits[:, place].astype(np.int64) * strengths[place]
+    at = weight.astype(np.intp) - low
+    if rest.any() and rest[at].any():
+        first = int(np.flatnonzero(rest[at].reshape(-1))[0])
+        raise ValueError(f"Weight {weight.reshape(-1)[first]} has no digits of strengths {tuple(strengths)}.")
+    return digits[at]

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sim_tests.benchmarks import chain, cycle, functional, lenet, peers, profile
+from sim_tests.benchmarks import chain, cycle, functional, lenet, mapping, peers, profile
 from sim_tests.benchmarks.measure import Options, Row
+from sim_tests.generators.large_networks import LARGE
 
 __all__ = ["SECTIONS", "main"]
 
@@ -20,6 +21,7 @@ SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "functional": functional.rows,
     "lenet": lenet.rows,
     "chain": chain.rows,
+    "mapping": mapping.rows,
     "cycle": cycle.rows,
     "profile": profile.rows,
     "peers": peers.rows,
@@ -36,6 +38,8 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
     parser.add_argument("--samples", type=int, default=256, help="samples to emulate (%(default)s)")
     parser.add_argument("--model", metavar="MODEL", help="any model of spikeloom estimate")
     parser.add_argument("--on", metavar="DATA", help="data for it, as for spikeloom estimate --data")
+    text = f"large network to map, may be repeated ({', '.join(Options().networks)})"
+    parser.add_argument("--network", choices=[*LARGE], action="append", help=text)
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that has the peers")
     text = "processor time on one thread, for a machine that does other work; threads stay elapsed time"
     parser.add_argument("--cpu", action="store_true", help=text)
@@ -51,6 +55,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
         samples=given.samples,
         model=given.model,
         on=given.on,
+        networks=tuple(given.network or Options().networks),
         peers=given.peers,
         clock=clock,
     )

@@ -24,6 +24,7 @@ class Options:
     data : folder of MNIST's idx files, or None for random pictures.
     samples : how many are emulated.
     model, on : any model, and data to run it on, as on the command line of spikeloom.
+    networks : names of the large networks that are mapped.
     peers : Python interpreter in which the peers are installed, or None.
     clock : of measurements on one thread: elapsed time, or processor time where others work too.
     """
@@ -34,6 +35,7 @@ class Options:
     samples: int = 256
     model: str | None = None
     on: str | None = None
+    networks: tuple[str, ...] = ("resnet8", "vgg")
     peers: Path | None = None
     clock: Callable[[], float] = time.perf_counter
 

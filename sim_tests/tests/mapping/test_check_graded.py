@@ -43,9 +43,9 @@ PLANTED: dict[str, Planted] = {
     "digits of the negative weight": (
         mlp,
         MEDIUM,
-        emit._layer_cores,
-        "digits_of(weights,",
-        "digits_of(-weights,",
+        emit._Cells.of,
+        "digits_of(part",
+        "digits_of(-part",
         "wrong-weight",
     ),
     "strengths in the reverse order": (

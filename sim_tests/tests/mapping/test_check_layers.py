@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import math
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from mapping import flow
 from mapping.errors import MappingError
-from mapping.layout import capacity, emit, route
+from mapping.layout import capacity, crossbar, emit, route
 from mapping.layout.check import check
 from mapping.layout.check.layers import LayerRule, pooled_sources
 from mapping.spiking import matrices
@@ -152,7 +153,7 @@ def test_check_tells_inputs_of_equal_sources_apart_by_their_weights() -> None:
 
 def plant(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Any], find: str, replace: str) -> None:
     """Change one piece of a function's source, everywhere it is used."""
-    source = inspect.getsource(function)
+    source = textwrap.dedent(inspect.getsource(function))
     assert source.count(find) == 1, f"{find!r} must occur once in {function.__name__}"
     scope: dict[str, Any] = {}
     exec(source.replace(find, replace), vars(sys.modules[function.__module__]), scope)  # noqa: S102
@@ -182,58 +183,58 @@ def pooled() -> SpikingNetwork:
 PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, str, str]] = {
     "mirrored kernel": (
         lambda: conv(pads=(1, 1, 1, 0)),
-        matrices._positions,
-        "+ offset - pad",
-        "- offset + pad",
+        crossbar._axis,
+        "- source.pads[axis] + taps",
+        "+ source.pads[axis] - taps",
         "wrong-weight",
     ),
     "kernel upside down": (
         conv,
-        matrices._taps,
-        "taps.append((y, x,",
-        "taps.append((2 - y, x,",
+        crossbar._View.weights,
+        "kernel[:, :, tap_y, tap_x]",
+        "kernel[:, :, 2 - tap_y, tap_x]",
         "wrong-weight",
     ),
     "strides swapped": (
         lambda: conv(stride=(1, 2)),
-        matrices._taps,
-        "source.stride[0]",
-        "source.stride[1]",
+        crossbar._axis,
+        "source.stride[axis]",
+        "source.stride[1 - axis]",
         "wrong-weight",
     ),
     "dilations swapped": (
         lambda: conv(dilation=(2, 1)),
-        matrices._taps,
-        "source.dilation[0]",
-        "source.dilation[1]",
+        crossbar._axis,
+        "source.dilation[axis]",
+        "source.dilation[1 - axis]",
         "wrong-weight",
     ),
     "pads of the other side": (
         lambda: conv(pads=(1, 0, 0, 1)),
-        matrices._taps,
-        "source.pads[0]",
-        "source.pads[2]",
+        crossbar._axis,
+        "source.pads[axis]",
+        "source.pads[axis + 2]",
         "wrong-weight",
     ),
     "pads swapped": (
         lambda: conv(pads=(0, 1, 1, 0)),
-        matrices._taps,
-        "source.pads[1]",
-        "source.pads[0]",
+        crossbar._axis,
+        "source.pads[axis]",
+        "source.pads[1 - axis]",
         "wrong-weight",
     ),
     "groups forgotten": (
         lambda: conv(groups=2),
-        matrices.source_matrix,
-        "row // (rows // source.groups) * fan_in",
-        "0 * row",
+        crossbar._View.used,
+        "range(len(groups))",
+        "range(1)",
         "missing-connection",
     ),
     "groups interleaved": (
         lambda: conv(groups=2),
-        matrices.source_matrix,
-        "row // (rows // source.groups) * fan_in",
-        "row % source.groups * fan_in",
+        crossbar._View.weights,
+        "(at[:, None] * fan_in",
+        "(np.arange(len(at))[:, None] % 2 * fan_in",
         "wrong-weight",
     ),
     "dense weights transposed": (
@@ -339,7 +340,7 @@ def test_compile_refuses_the_image_of_a_mirrored_kernel(monkeypatch: pytest.Monk
     y = b.quantise(b.norm(b.conv(b.quantise("x"), b.ternary(3, 2, 3, 3), name="conv", pads=[1] * 4), 3))
     network = b.network(b.head(b.op("Flatten", y), 108))
     flow.compile_network(network, core="small")
-    plant(monkeypatch, matrices._positions, "+ offset - pad", "- offset + pad")
+    plant(monkeypatch, crossbar._axis, "- source.pads[axis] + taps", "+ source.pads[axis] - taps")
     with pytest.raises(MappingError) as error:
         flow.compile_network(network, core="small")
     assert str(error.value).startswith("The image differs from its network in ")

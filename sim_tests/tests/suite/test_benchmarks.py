@@ -13,9 +13,12 @@ from emu.words import Reset
 from mapping.datasets.load import load_data
 from mapping.flow import compile_network
 from mapping.model.load import load_network
+from mapping.spiking.network import SpikingNetwork
 from sim_tests.benchmarks import __main__ as bench
-from sim_tests.benchmarks import chain, functional, lenet, peers, phases
+from sim_tests.benchmarks import chain, functional, lenet, mapping, peers, phases
 from sim_tests.benchmarks.measure import Options, Row, best
+from sim_tests.generators.large_networks import residual
+from sim_tests.generators.mapping_networks import Draft
 
 
 def test_best_runs_once_more_than_it_measures() -> None:
@@ -39,6 +42,24 @@ def test_dense_core_has_a_fifth_of_its_rows_active() -> None:
     assert core.crossbar.shape == (1152, 1024)
     assert {len(active) for active in rows} == {230}
     assert len(stimulus.packet) == 230 * stimulus.steps
+
+
+def test_mapping_has_cores_and_every_stage_or_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = {"small": lambda: residual((4, 8), size=8, blocks=1), "wide": lambda: _wide(2000)}
+    monkeypatch.setattr(mapping, "LARGE", large)
+    found = list(mapping.rows(Options(networks=("small", "wide"))))
+    names = ["small on reference cores"]
+    names += [f"small: {name}" for name in ("partition", "place", "route", "emit", "check", "all")]
+    names += ["wide on reference cores", "wide: partition", "wide: all"]
+    assert [row.name for row in found] == names
+    # 25 neurons of five digits lie in a block: three layers of 256 neurons take two cores, four take one
+    assert found[0].value == "10 cores of 4 x 3"
+    assert "needs" in found[7].value
+
+
+def _wide(levels: int) -> SpikingNetwork:
+    draft = Draft(shape=(4,), levels=levels)
+    return draft.network(draft.dense(2))
 
 
 def test_chain_says_what_it_needs() -> None:
