@@ -24,7 +24,7 @@ from emu.kernels.mesh import (
     STATUS,
     STRAY,
     TO_CORE,
-    TO_GATEWAY,
+    TO_HOST,
     TOKEN,
     Mesh,
     inputs_of,
@@ -194,7 +194,7 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, router: int, done: int) 
 @njit
 def _look_behind(mesh: Mesh, timing: Timing, router: int, closed: int) -> int:
     """Return the output to the gateway if it is one of the closed ones but the host takes a flit (rule 1)."""
-    if mesh.target[8 * router + SOUTH] != TO_GATEWAY or not closed >> SOUTH & 1:
+    if mesh.target[8 * router + SOUTH] != TO_HOST or not closed >> SOUTH & 1:
         return 0
     if host_takes(mesh, timing):
         return 1 << SOUTH

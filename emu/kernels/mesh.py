@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from emu.jit import njit, popcount
 from emu.kernels.state import ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, State
+from emu.topology import CORE, HOST, PLACES, Port, Topology
 
 __all__ = [
     "TOKEN",
@@ -26,10 +26,9 @@ __all__ = [
     "unpack_place",
 ]
 
-NORTH, EAST, SOUTH, WEST, LOCAL = 0, 1, 2, 3, 4
-PORTS = 5
-TO_GATEWAY = -1
-TO_CORE = -2
+NORTH, EAST, SOUTH, WEST, LOCAL = map(int, Port)
+PORTS = len(Port)
+TO_HOST, TO_CORE = HOST, CORE
 
 # A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
 PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 24, 9
@@ -58,7 +57,7 @@ NOW, AWAKE = 0, 1
 
 
 class Mesh(NamedTuple):
-    """All routers. R routers; port p of router r is FIFO (as an input) or output ``8 r + p``.
+    """All routers. R routers; port p of router r is FIFO (an input) or output ``8 r + p`` (`emu.topology`).
 
     Changes within a cycle are made at once; ``news`` keeps from the routers of the same cycle what they may
     only see in the next one, and says whom to visit then.
@@ -68,7 +67,7 @@ class Mesh(NamedTuple):
     behind: Ints  # (8 R,) flit after it
     held: Ints  # (8 R,) flits
     pointer: Ints  # (8 R,) round robin
-    target: Ints  # (8 R,) FIFO behind an output, TO_GATEWAY or TO_CORE
+    target: Ints  # (8 R,) FIFO behind an output, TO_HOST or TO_CORE
     upstream: Ints  # (8 R,) output that fills a FIFO, or -1 - injector
     status: Ints  # (R,) inputs with a flit since an earlier cycle, outputs with room behind them
     news: Ints  # (2 R,) of router r in an even or odd cycle: what came into the status in the one before
@@ -83,40 +82,18 @@ class Mesh(NamedTuple):
     clock: Ints  # (3,)
 
 
-@cache
-def _neighbours(width: int, height: int) -> tuple[Ints, ...]:
-    """Return (target, upstream, present outputs, need, x, y); injector R is the host. To be read only."""
-    routers = width * height
-    target = np.full(8 * routers, -3, np.int64)
-    upstream = np.full(8 * routers, -3, np.int64)
-    outs = np.full(routers, 1 << LOCAL, np.int64)
-    opposite = {NORTH: SOUTH, SOUTH: NORTH, EAST: WEST, WEST: EAST}
-    for router in range(routers):
-        x, y = router % width, router // width
-        target[8 * router + LOCAL] = TO_CORE
-        upstream[8 * router + LOCAL] = -1 - router
-        for port, (dx, dy) in {NORTH: (0, -1), EAST: (1, 0), SOUTH: (0, 1), WEST: (-1, 0)}.items():
-            if 0 <= x + dx < width and 0 <= y + dy < height:
-                other = (y + dy) * width + x + dx
-                target[8 * router + port] = 8 * other + opposite[port]
-                upstream[8 * other + opposite[port]] = 8 * router + port
-                outs[router] |= 1 << port
-    inputs = outs.copy()
-    target[8 * (routers - width) + SOUTH] = TO_GATEWAY
-    outs[routers - width] |= 1 << SOUTH
-    upstream[WEST] = -1 - routers
-    inputs[0] |= 1 << WEST
-    need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << 8 * i for i in range(PORTS))
+def make_mesh(topology: Topology, width: int) -> Mesh:
+    """Return the empty routers of a mesh that is ``width`` routers wide; injector R is the host."""
+    outs, inputs = topology.outputs, topology.inputs
+    routers = len(outs)
     at = np.arange(routers, dtype=np.int64)
-    return target, upstream, outs, np.asarray(need, np.int64), at % width, at // width
-
-
-def make_mesh(width: int, height: int) -> Mesh:
-    """Return an empty mesh with its gateway."""
-    routers = width * height
-    target, upstream, outs, need, x, y = _neighbours(width, height)
+    upstream = topology.before.copy()
+    upstream[LOCAL::PLACES] = -1 - at
+    upstream[topology.before == HOST] = -1 - routers
+    need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << PLACES * i for i in range(PORTS))
     leads_on = outs.copy()
-    leads_on[routers - width] &= ~(1 << SOUTH)  # the host is asked in each cycle
+    outlet = int(np.flatnonzero(topology.behind == HOST)[0])
+    leads_on[outlet // PLACES] &= ~(1 << outlet % PLACES)  # the host is asked in each cycle
 
     def zeros(count: int) -> Ints:
         return np.zeros(count, np.int64)
@@ -126,17 +103,17 @@ def make_mesh(width: int, height: int) -> Mesh:
         behind=zeros(8 * routers),
         held=zeros(8 * routers),
         pointer=zeros(8 * routers),
-        target=target,
+        target=topology.behind.copy(),
         upstream=upstream,
         status=leads_on << OPEN_AT,
         news=zeros(2 * routers),
         asked=zeros(routers),
-        awaited=need.copy(),
-        need=need,
+        awaited=np.array(need, np.int64),
+        need=np.array(need, np.int64),
         outs=outs,
         pauses=zeros(routers),
-        x=x,
-        y=y,
+        x=at % width,
+        y=at // width,
         awake=zeros(2 * routers + 2),
         clock=zeros(3),
     )

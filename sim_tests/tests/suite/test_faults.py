@@ -50,7 +50,10 @@ BLOCKS = {
             "macros",
         )
     ),
-    *(f"emu/{name}.py" for name in ("bits", "words", "image", "container", "trace", "host", "machine")),
+    *(
+        f"emu/{name}.py"
+        for name in ("bits", "words", "topology", "image", "container", "trace", "host", "machine")
+    ),
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"
