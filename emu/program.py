@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emu.image import CoreImage, SystemImage
 from emu.kernels.state import DYNAMICS, TARGET, WORD, Program
 from emu.spec import THRESHOLDS_A_WORD, SystemSpec
-from emu.topology import HOST, PLACES, comes_out, topology_of
+from emu.topology import HOST, comes_out, topology_of
 from emu.words import LADDER, RECTANGLE, STATE_FIELDS, TABLES, Emission, Reset, Section
 
 __all__ = ["gateway_room", "joined", "loudest", "most_records", "period_of", "program_of"]
@@ -174,7 +174,7 @@ def _ways(spec: SystemSpec) -> dict[str, Any]:
     """Return where packets enter, and where each output of a router leads."""
     topology = topology_of(spec)
     inlet = int(np.flatnonzero(topology.before == HOST)[0])
-    return {"inlet": inlet // PLACES, "behind": topology.behind.copy()}
+    return {"inlet": inlet, "behind": topology.behind.copy()}
 
 
 def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], int]) -> Ints:

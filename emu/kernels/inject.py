@@ -27,7 +27,6 @@ from emu.kernels.mesh import (
     PAYLOAD_SHIFT,
     STRAY,
     TOKEN,
-    WEST,
     Mesh,
     offer,
     pack_flit,
@@ -254,7 +253,7 @@ def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector:
     """Let a core or the host write its flit into the mesh, or note that it waits."""
     now = mesh.clock[NOW]
     host = len(timing.flit) - 1
-    fifo = WEST if injector == host else 8 * injector + LOCAL
+    fifo = program.inlet if injector == host else 8 * injector + LOCAL
     if mesh.held[fifo] == 2:
         timing.since[injector] = now
         return

@@ -108,7 +108,7 @@ def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) ->
     """
     for i in range(len(fed)):
         _arrive(program, state, rectangles[i], fed[i])
-        _along(program, state, program.inlet, EAST, rectangles[i], fed[i])
+        _along(program, state, program.inlet // PLACES, EAST, rectangles[i], fed[i])
     for core in range(len(program.enabled)):
         for entry in range(program.fanout_at[core], program.fanout_at[core] + program.fanouts[core]):
             if state.sent[entry] > 0:

@@ -109,7 +109,7 @@ class Program(NamedTuple):
 
     width: int
     height: int
-    inlet: int  # the router that the host feeds
+    inlet: int  # the place of the input that the host feeds (`emu.topology`)
     outlet: int  # the x coordinate at which the host takes packets
     across: int  # x coordinates that fit a flit
     down: int  # y coordinates that fit a flit
