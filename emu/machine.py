@@ -49,8 +49,10 @@ class Machine:
         program = self._program
         targets = np.zeros(len(program.fanout), np.int64)
         injectors.pack_targets(program.fanout, targets)
-        network = mesh.make_mesh(topology_of(self.image.spec), program.width)
-        timing = injectors.make_timing(targets, len(program.enabled), len(program.bias))
+        spec = self.image.spec
+        link = (1, 2, 1) if spec.links is None else spec.links.size(spec.flit_bits)
+        network = mesh.make_mesh(topology_of(spec), program.width, link)
+        timing = injectors.make_timing(targets, spec.cores, len(program.bias), len(network.links))
         state = arrays.make_state(program, self._source.state)
         record = Tape(rows=len(program.bias), outputs=1, visits=False).record
         cycle.run_cycles(program, state, record, network, timing, 1)

@@ -57,10 +57,13 @@ class Topology:
         By the place of an output: the place of the input that it leads to, or `HOST`, `CORE` or `NOTHING`.
     before : int64 (8 routers,)
         By the place of an input: the place of the output that fills it, or `HOST`, `CORE` or `NOTHING`.
+    links : int64 (links,)
+        Places of the outputs that lead to another chip, over a link (links.md), in order.
     """
 
     behind: Ints
     before: Ints
+    links: Ints
 
     @property
     def outputs(self) -> Ints:
@@ -99,9 +102,19 @@ def topology_of(spec: SystemSpec) -> Topology:
     x, y = spec.gateway
     behind[PLACES * ((y - 1) * spec.width + x) + Port.S] = HOST
     before[Port.W] = HOST
-    for ends in (behind, before):
+    links = np.flatnonzero((behind >= 0) & (_chip(spec, np.arange(len(behind))) != _chip(spec, behind)))
+    for ends in (behind, before, links):
         ends.setflags(write=False)
-    return Topology(behind=behind, before=before)
+    return Topology(behind=behind, before=before, links=links)
+
+
+def _chip(spec: SystemSpec, places: Ints) -> Ints:
+    """Return on which chip places lie, counted in the order of their first cores."""
+    if spec.links is None:
+        return np.zeros_like(places)
+    router = places // PLACES
+    x, y = router % spec.width // spec.links.width, router // spec.width // spec.links.height
+    return np.asarray(y * (spec.width // spec.links.width) + x, np.int64)
 
 
 def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from emu.jit import first_bit, njit, popcount
 from emu.kernels.fabric import deliver, output
 from emu.kernels.inject import host_takes, inject, token_for_core
 from emu.kernels.injectors import HOST_QUEUE, HOST_TOKENS, Timing, next_due, pop_due, push_due
+from emu.kernels.links import send_over
 from emu.kernels.mesh import (
     AGAIN,
     ALL_PORTS,
@@ -25,6 +26,7 @@ from emu.kernels.mesh import (
     STRAY,
     TO_CORE,
     TO_HOST,
+    TO_LINK,
     TOKEN,
     Mesh,
     inputs_of,
@@ -79,6 +81,9 @@ def _send(
     if target >= 0:
         state.counters[HOPS, router] += stray == 0
         return offer(state, mesh, target, flit)
+    if target <= TO_LINK:
+        state.counters[HOPS, router] += stray == 0
+        return send_over(mesh, timing, TO_LINK - target, flit)
     axon, payload = unpack_flit(flit)
     if stray:
         state.counters[ERRORS, router] += 1
@@ -103,6 +108,8 @@ def _send_token(
         state.counters[TOKEN_HOPS, router] += 1
     if target >= 0:
         return offer(state, mesh, target, TOKEN | PAUSE if pause else TOKEN)
+    if target <= TO_LINK:
+        return send_over(mesh, timing, TO_LINK - target, TOKEN | PAUSE if pause else TOKEN)
     if target == TO_CORE:
         token_for_core(program, state, record, timing, router, now, pause)
     else:

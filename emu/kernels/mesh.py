@@ -29,6 +29,13 @@ __all__ = [
 NORTH, EAST, SOUTH, WEST, LOCAL = map(int, Port)
 PORTS = len(Port)
 TO_HOST, TO_CORE = HOST, CORE
+TO_LINK = -4
+"""Minus a link: where an output leads that has one."""
+
+# Columns of Mesh.links, and where its three rings of the depth's length begin: from when on a credit may be
+# used, flits, and from when on they are offered.
+LINK_OUTPUT, LINK_INPUT, LINK_BEATS, LINK_LATENCY, LINK_DEPTH = range(5)
+LINK_FREE, LINK_CREDITS, LINK_CREDIT_AT, LINK_HELD, LINK_HELD_AT, LINK_RINGS = range(5, 11)
 
 # A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
 PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 24, 9
@@ -67,7 +74,7 @@ class Mesh(NamedTuple):
     behind: Ints  # (8 R,) flit after it
     held: Ints  # (8 R,) flits
     pointer: Ints  # (8 R,) round robin
-    target: Ints  # (8 R,) FIFO behind an output, TO_HOST or TO_CORE
+    target: Ints  # (8 R,) FIFO behind an output, TO_HOST, TO_CORE or TO_LINK - link
     upstream: Ints  # (8 R,) output that fills a FIFO, or -1 - injector
     status: Ints  # (R,) inputs with a flit since an earlier cycle, outputs with room behind them
     news: Ints  # (2 R,) of router r in an even or odd cycle: what came into the status in the one before
@@ -80,16 +87,34 @@ class Mesh(NamedTuple):
     y: Ints  # (R,)
     awake: Ints  # (2 R + 2,) routers to visit in an even or odd cycle, alternating
     clock: Ints  # (3,)
+    links: Ints  # (L, 11 + 3 D), see `LINK_OUTPUT` and the others
 
 
-def make_mesh(topology: Topology, width: int) -> Mesh:
-    """Return the empty routers of a mesh that is ``width`` routers wide; injector R is the host."""
+def _empty_links(topology: Topology, size: tuple[int, int, int]) -> Ints:
+    """Return links after reset, all credits at their outputs."""
+    depth = size[2]
+    links = np.zeros((len(topology.links), LINK_RINGS + 3 * depth), np.int64)
+    links[:, LINK_OUTPUT], links[:, LINK_INPUT] = topology.links, topology.behind[topology.links]
+    links[:, LINK_BEATS : LINK_DEPTH + 1] = size
+    links[:, LINK_CREDITS] = depth
+    return links
+
+
+def make_mesh(topology: Topology, width: int, link_size: tuple[int, int, int] = (1, 2, 1)) -> Mesh:
+    """Return the empty routers of a mesh that is ``width`` routers wide.
+
+    Injector R is the host; the receiving ends of all links follow, then what opens their outputs.
+    ``link_size`` is the beats of a flit, latency and depth of every link.
+    """
     outs, inputs = topology.outputs, topology.inputs
     routers = len(outs)
     at = np.arange(routers, dtype=np.int64)
     upstream = topology.before.copy()
     upstream[LOCAL::PLACES] = -1 - at
     upstream[topology.before == HOST] = -1 - routers
+    target, link = topology.behind.copy(), np.arange(len(topology.links), dtype=np.int64)
+    upstream[target[topology.links]] = -2 - routers - link
+    target[topology.links] = TO_LINK - link
     need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << PLACES * i for i in range(PORTS))
     leads_on = outs.copy()
     outlet = int(np.flatnonzero(topology.behind == HOST)[0])
@@ -103,7 +128,7 @@ def make_mesh(topology: Topology, width: int) -> Mesh:
         behind=zeros(8 * routers),
         held=zeros(8 * routers),
         pointer=zeros(8 * routers),
-        target=topology.behind.copy(),
+        target=target,
         upstream=upstream,
         status=leads_on << OPEN_AT,
         news=zeros(2 * routers),
@@ -116,6 +141,7 @@ def make_mesh(topology: Topology, width: int) -> Mesh:
         y=at // width,
         awake=zeros(2 * routers + 2),
         clock=zeros(3),
+        links=_empty_links(topology, link_size),
     )
 
 
