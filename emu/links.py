@@ -40,6 +40,12 @@ class LinkSpec:
         require(2 <= self.latency <= 64, "link latency", "2..64", self.latency)
         require(1 <= self.depth <= 64, "link depth", "1..64", self.depth)
 
+    def check(self, width: int, height: int, flit_bits: int) -> None:
+        """Refuse sizes that do not cut a mesh into equal chips, or wires that no flit needs."""
+        for name, whole, part in (("width", width, self.width), ("height", height, self.height)):
+            require(whole % part == 0, f"link {name}", f"a divisor of {whole}", part)
+        require(self.wires <= flit_bits, "link wires", f"1..{flit_bits}", self.wires)
+
     def beats(self, flit_bits: int) -> int:
         """Return the cycles that a flit takes on the wires.
 
@@ -47,6 +53,10 @@ class LinkSpec:
         4
         """
         return -(-flit_bits // self.wires)
+
+    def round_trip(self, flit_bits: int) -> int:
+        """Return the cycles from a flit's departure to the use of its credit by another, if nobody waits."""
+        return self.beats(flit_bits) + 2 * self.latency - 1
 
     def size(self, flit_bits: int) -> tuple[int, int, int]:
         """Return beats, latency and depth."""

@@ -11,11 +11,13 @@ from emu.links import LinkSpec
 from emu.sizes import (
     OPTIONS,
     SpecError,
+    bits_for,
     check_options,
     check_sizes,
     require,
     require_integers,
     require_truths,
+    signed_bits,
 )
 
 __all__ = [
@@ -42,24 +44,6 @@ KIND_BITS = 3
 STRENGTH_BITS = 12
 DELTA_BITS = 13
 PRESENCE_WORD, THRESHOLDS_A_WORD = 64, 4
-
-
-def bits_for(count: int) -> int:
-    """Return the address bits of ``count`` places (at least one).
-
-    >>> [bits_for(n) for n in (1, 2, 3, 256, 257)]
-    [1, 1, 2, 8, 9]
-    """
-    return max(1, (count - 1).bit_length())
-
-
-def signed_bits(magnitude: int) -> int:
-    """Return the width of a two's complement number that holds -magnitude..magnitude.
-
-    >>> signed_bits(127), signed_bits(128)
-    (8, 9)
-    """
-    return magnitude.bit_length() + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,13 +264,7 @@ class SystemSpec:
         require(1 <= self.width <= 64, "width", "1..64", self.width)
         require(1 <= self.height <= 63, "height", "1..63", self.height)
         if self.links is not None:
-            for name, whole, part in (
-                ("width", self.width, self.links.width),
-                ("height", self.height, self.links.height),
-            ):
-                require(whole % part == 0, f"link {name}", f"a divisor of {whole}", part)
-            most = self.flit_bits
-            require(self.links.wires <= most, "link wires", f"1..{most}", self.links.wires)
+            self.links.check(self.width, self.height, self.flit_bits)
 
     @property
     def cores(self) -> int:
@@ -307,6 +285,11 @@ class SystemSpec:
     def flit_bits(self) -> int:
         """Bits of a flit: its kind, its rectangle and its data."""
         return KIND_BITS + 2 * (self.x_bits + self.y_bits) + self.core.data_bits
+
+    @property
+    def slowest_hop(self) -> int:
+        """Cycles after which one flit may follow another by the slowest wire: 1, or a link's round trip."""
+        return 1 if self.links is None else self.links.round_trip(self.flit_bits)
 
     @property
     def gateway(self) -> tuple[int, int]:

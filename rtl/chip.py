@@ -10,10 +10,20 @@ from emu.topology import HOST, PLACES, Port, topology_of
 from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
-from rtl.layouts import flit_stream, observed_bits
+from rtl.layouts import flit_stream, flit_struct, observed_bits
+from rtl.link import Link
 from rtl.router import Router
 
 __all__ = ["Chip"]
+
+
+def _links(spec: SystemSpec) -> dict[int, Link]:
+    """Return the links of a system by the places of their outputs."""
+    if spec.links is None:
+        return {}
+    wires, depth, latency = spec.links.wires, spec.links.depth, spec.links.latency
+    places = topology_of(spec).links.tolist()
+    return {place: Link(flit_struct(spec), wires, depth, latency) for place in places}
 
 
 class Chip(Component):
@@ -57,6 +67,7 @@ class Chip(Component):
         self._cores = [Neurocore(spec) for _ in range(spec.cores)]
         self._gateway = Gateway(spec)
         self._topology = topology_of(spec)
+        self._links = _links(spec)
 
     def _place(self, part: wiring.Component, module: str) -> wiring.Component | Instance:
         """Return what becomes a submodule.
@@ -109,7 +120,13 @@ class Chip(Component):
                 router.outlet.eq(Const(int(south[index] == HOST), 1)),
             ]
         for place, taken_by in enumerate(self._topology.behind.tolist()):
-            if taken_by >= 0:
+            if place in self._links:
+                m.submodules[f"link_{place // PLACES}_{Port(place % PLACES).name}"] = link = self._links[
+                    place
+                ]
+                wiring.connect(m, self._port("o", place), link.i)
+                wiring.connect(m, link.o, self._port("i", taken_by))
+            elif taken_by >= 0:
                 wiring.connect(m, self._port("o", place), self._port("i", taken_by))
 
     def _join_gateway(self, m: Module) -> None:

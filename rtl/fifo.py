@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storage between two streams that share no combinational path."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Module, ShapeLike, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
@@ -46,12 +48,11 @@ class Fifo(Component):
         ]
         m.d.sync += level.eq(level + push - pop)
         with m.If(pop):
-            m.d.sync += [word.eq(behind) for word, behind in zip(words, words[1:], strict=False)]
-        with m.If(push):
-            with m.Switch(level - pop):
-                for place, word in enumerate(words[:-1]):
-                    with m.Case(place):
-                        m.d.sync += word.eq(self.i.payload)
-                with m.Default():
-                    m.d.sync += words[-1].eq(self.i.payload)
+            m.d.sync += [word.eq(behind) for word, behind in pairwise(words)]
+        with m.If(push), m.Switch(level - pop):
+            for place, word in enumerate(words[:-1]):
+                with m.Case(place):
+                    m.d.sync += word.eq(self.i.payload)
+            with m.Default():
+                m.d.sync += words[-1].eq(self.i.payload)
         return m

@@ -8,7 +8,11 @@ from amaranth.lib.wiring import In, Out
 from rtl.component import Component
 from rtl.fifo import Fifo
 
-__all__ = ["LinkReceiver", "LinkSender", "LinkWires", "beats"]
+__all__ = ["Link", "LinkReceiver", "LinkSender", "LinkWires", "beats"]
+
+
+LEAST = 2
+"""Latency of a link without a register on its wires: a beat and a credit leave and come by registers."""
 
 
 def beats(shape: ShapeLike, wires: int) -> int:
@@ -114,4 +118,48 @@ class LinkReceiver(Component):
                 kept.eq(Cat(kept, self.link.beat) >> self._wires),
                 beat.eq(Mux(last, 0, beat + 1)),
             ]
+        return m
+
+
+class Link(Component):
+    """Both ends of a link, and the wires between them.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Shape of a flit.
+    wires, depth
+        As an end's.
+    latency : int
+        At least `LEAST`: what the ends take; any more are registers on the wires.
+
+    Members
+    -------
+    i, o
+        Streams of flits, in and out.
+    """
+
+    def __init__(self, shape: ShapeLike, wires: int, depth: int, latency: int) -> None:
+        self._registers = latency - LEAST
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        self._sender, self._receiver = LinkSender(shape, wires, depth), LinkReceiver(shape, wires, depth)
+
+    def _delayed(self, m: Module, signal: Signal, *, reset_less: bool = False) -> Signal:
+        for place in range(self._registers):
+            later = Signal.like(signal, name=f"{signal.name}_{place}", reset_less=reset_less)
+            m.d.sync += later.eq(signal)
+            signal = later
+        return signal
+
+    def elaborate(self, platform: object) -> Module:
+        """Join the ends; what crosses with no strobe needs no reset."""
+        m = Module()
+        m.submodules.sender, m.submodules.receiver = sender, receiver = self._sender, self._receiver
+        wiring.connect(m, wiring.flipped(self.i), sender.i)
+        wiring.connect(m, receiver.o, wiring.flipped(self.o))
+        m.d.comb += [
+            receiver.link.beat.eq(self._delayed(m, sender.link.beat, reset_less=True)),
+            receiver.link.strobe.eq(self._delayed(m, sender.link.strobe)),
+            sender.link.credit.eq(self._delayed(m, receiver.link.credit)),
+        ]
         return m

@@ -65,6 +65,14 @@ ROUTERS = (1 << 12) - 1
 
 
 @njit
+def _hand_on(state: State, mesh: Mesh, timing: Timing, target: int, flit: int) -> bool:
+    """Give a flit to a neighbour, by a wire or by a link; return whether the output is not ready then."""
+    if target >= 0:
+        return offer(state, mesh, target, flit)
+    return send_over(mesh, timing, TO_LINK - target, flit)
+
+
+@njit
 def _send(
     program: Program,
     state: State,
@@ -78,12 +86,9 @@ def _send(
     """Send a packet out of a router; return whether the FIFO behind the output is full now."""
     target = mesh.target[8 * router + port]
     stray = flit & STRAY
-    if target >= 0:
+    if target >= 0 or target <= TO_LINK:
         state.counters[HOPS, router] += stray == 0
-        return offer(state, mesh, target, flit)
-    if target <= TO_LINK:
-        state.counters[HOPS, router] += stray == 0
-        return send_over(mesh, timing, TO_LINK - target, flit)
+        return _hand_on(state, mesh, timing, target, flit)
     axon, payload = unpack_flit(flit)
     if stray:
         state.counters[ERRORS, router] += 1
@@ -106,10 +111,8 @@ def _send_token(
     mesh.awaited[router] |= mesh.need[router] & INPUTS << port
     if port != LOCAL:
         state.counters[TOKEN_HOPS, router] += 1
-    if target >= 0:
-        return offer(state, mesh, target, TOKEN | PAUSE if pause else TOKEN)
-    if target <= TO_LINK:
-        return send_over(mesh, timing, TO_LINK - target, TOKEN | PAUSE if pause else TOKEN)
+    if target >= 0 or target <= TO_LINK:
+        return _hand_on(state, mesh, timing, target, TOKEN | PAUSE if pause else TOKEN)
     if target == TO_CORE:
         token_for_core(program, state, record, timing, router, now, pause)
     else:

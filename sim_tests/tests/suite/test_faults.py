@@ -43,6 +43,7 @@ BLOCKS = {
             "router",
             "arbiter",
             "fifo",
+            "link",
             "gateway",
             "chip",
             "export",
@@ -68,6 +69,7 @@ BLOCKS = {
             "cycle",
             "inject",
             "injectors",
+            "links",
             "state",
         )
     ),
