@@ -297,9 +297,8 @@ class SystemSpec:
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data; `from_dict` reads them back. One chip has no links to tell of."""
-        data = dataclasses.asdict(self)
-        return data if self.links is not None else {k: v for k, v in data.items() if k != "links"}
+        """Return the sizes as plain data, links if there are any; `from_dict` reads them back."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:

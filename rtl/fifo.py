@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storage between two streams that share no combinational path."""
 
+from contextlib import AbstractContextManager
 from itertools import pairwise
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -49,10 +50,14 @@ class Fifo(Component):
         m.d.sync += level.eq(level + push - pop)
         with m.If(pop):
             m.d.sync += [word.eq(behind) for word, behind in pairwise(words)]
-        with m.If(push), m.Switch(level - pop):
-            for place, word in enumerate(words[:-1]):
-                with m.Case(place):
+        with m.If(push):
+            for place, word in enumerate(words):
+                with self._where(m, place, level == pop + place):
                     m.d.sync += word.eq(self.i.payload)
-            with m.Default():
-                m.d.sync += words[-1].eq(self.i.payload)
         return m
+
+    def _where(self, m: Module, place: int, lands: Value) -> AbstractContextManager[None]:
+        """Return the branch of the place in which a word lands: the last one where no other is."""
+        if place == 0:
+            return m.If(lands)
+        return m.Else() if place == len(self._words) - 1 else m.Elif(lands)
