@@ -27,6 +27,7 @@ from emu.kernels.vectors import LANES
 from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, share
+from emu.topology import comes_out
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
@@ -73,7 +74,7 @@ class Source:
         self.loudest = loudest(image)
         cores = [core for core in image.cores if core is not None]
         self.state = {name: joined([getattr(core, name) for core in cores]) for name in STATE_FIELDS}
-        self.room = sum(gateway_room(core, image.spec.height) for core in cores)
+        self.room = sum(gateway_room(core, image.spec) for core in cores)
         self.least, self.most = _packet_limits(image.spec)
 
     @cached_property
@@ -115,7 +116,7 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
     How many may leave by the gateway at once, the largest payload of either sign, and the packets as keys
     (`emu.kernels.feed`), with one more number, if stretches of the run may be executed side by side.
     """
-    height, program = source.image.spec.height, source.program
+    spec, program = source.image.spec, source.program
     packets, looks = stimulus.packet, []
     keys = np.full(len(packets) + 1 if source.abreast else 0, -1, np.int64)
 
@@ -124,7 +125,7 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
             packets[first:last],
             source.least,
             source.most,
-            height,
+            np.array(spec.gateway),
             program.across,
             program.down,
             keys[first:last],
@@ -141,8 +142,8 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
             f"to fit a flit, not {packet[at]}."
         )
     strays = np.flatnonzero(stimulus.strays)
-    x0, _, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
-    out = strays[(x0 == 0) & (y1 >= height)]
+    x0, x1, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
+    out = strays[comes_out(spec, x0, x1, y1)]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
     return sum(look[2] for look in looks), max(look[3] for look in looks), keys

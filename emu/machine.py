@@ -15,6 +15,7 @@ from emu.kernels import cycle, inject, injectors, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
 from emu.tape import Piece, Tape, frozen, spike_table, table
+from emu.topology import Port, topology_of
 from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
 from emu.words import COUNTERS, STATE_FIELDS
 
@@ -39,8 +40,8 @@ class Machine:
         self.image = image
         self._source = Source(image, balance)
         self._program = self._source.program
-        outs = mesh.make_mesh(self._program.width, self._program.height).outs
-        self._links = np.bitwise_count(outs & 0b1111).astype(np.int64)
+        ways = topology_of(image.spec).outputs & ~(1 << Port.L)
+        self._links = np.bitwise_count(ways).astype(np.int64)
 
     @cached_property
     def _reset(self) -> tuple[mesh.Mesh, injectors.Timing]:
@@ -48,8 +49,10 @@ class Machine:
         program = self._program
         targets = np.zeros(len(program.fanout), np.int64)
         injectors.pack_targets(program.fanout, targets)
-        network = mesh.make_mesh(program.width, program.height)
-        timing = injectors.make_timing(targets, len(program.enabled), len(program.bias))
+        spec = self.image.spec
+        link = (1, 2, 1) if spec.links is None else spec.links.size(spec.flit_bits)
+        network = mesh.make_mesh(topology_of(spec), program.width, link)
+        timing = injectors.make_timing(targets, spec.cores, len(program.bias), len(network.links))
         state = arrays.make_state(program, self._source.state)
         record = Tape(rows=len(program.bias), outputs=1, visits=False).record
         cycle.run_cycles(program, state, record, network, timing, 1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emu.image import CoreImage, SystemImage
 from emu.kernels.state import DYNAMICS, TARGET, WORD, Program
 from emu.spec import THRESHOLDS_A_WORD, SystemSpec
+from emu.topology import HOST, comes_out, topology_of
 from emu.words import LADDER, RECTANGLE, STATE_FIELDS, TABLES, Emission, Reset, Section
 
 __all__ = ["gateway_room", "joined", "loudest", "most_records", "period_of", "program_of"]
@@ -157,6 +158,7 @@ def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage], rows_per_plane: int)
         "rows_per_plane": rows_per_plane,
         "width": spec.width,
         "height": spec.height,
+        "outlet": spec.gateway[0],
         "across": 1 << spec.x_bits,
         "down": 1 << spec.y_bits,
         "low": spec.core.potential_min,
@@ -166,6 +168,13 @@ def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage], rows_per_plane: int)
         "integrate_fill": spec.core.integrate_fill,
         "walk_fill": spec.core.walk_fill,
     }
+
+
+def _ways(spec: SystemSpec) -> dict[str, Any]:
+    """Return where packets enter, and where each output of a router leads."""
+    topology = topology_of(spec)
+    inlet = int(np.flatnonzero(topology.before == HOST)[0])
+    return {"inlet": inlet, "behind": topology.behind.copy()}
 
 
 def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], int]) -> Ints:
@@ -243,6 +252,7 @@ def program_of(image: SystemImage, rows_per_plane: int) -> Program:
     fanout_at = places["fanout_at"][places["enabled"] > 0].tolist()
     return Program(
         **_sizes_of(spec, used, rows_per_plane),
+        **_ways(spec),
         **places,
         **_synapses(cores, spec),
         **_thresholds(cores),
@@ -253,13 +263,13 @@ def program_of(image: SystemImage, rows_per_plane: int) -> Program:
     )
 
 
-def gateway_room(core: CoreImage, height: int) -> int:
+def gateway_room(core: CoreImage, spec: SystemSpec) -> int:
     """Return the most packets that a core can send to the gateway in one step."""
     bases = core.fanout_base[core.connected].astype(np.int64)
     if not len(bases):
         return 0
     targets, entries = core.columns(Section.FANOUT), core.columns(Section.SCHEDULE)
-    leaves = np.concatenate([[0], np.cumsum((targets["x0"] == 0) & (targets["y1"] >= height))])
+    leaves = np.append(0, np.cumsum(comes_out(spec, targets["x0"], targets["x1"], targets["y1"])))
     ends = np.flatnonzero(targets["last"])
     last = ends[np.searchsorted(ends, bases)]
     unary = core.of_profile("emission")[core.connected] == Emission.UNARY
@@ -331,5 +341,5 @@ def most_records(image: SystemImage, period: int) -> tuple[int, int]:
         if core is not None:
             walks = _steps(core, _walks(core)) * (period // _steps(core))
             visits += core.neurons * walks
-            packets += gateway_room(core, image.spec.height) * walks
+            packets += gateway_room(core, image.spec) * walks
     return visits, packets

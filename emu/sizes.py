@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limits of the sizes of a core (`emu.spec`), each with its sentence."""
+"""The limits of sizes (`emu.spec`), each with its sentence, and the widths of numbers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 __all__ = [
     "OPTIONS",
     "SpecError",
+    "bits_for",
     "check_options",
     "check_sizes",
     "require",
     "require_integers",
     "require_truths",
+    "signed_bits",
 ]
 
 MOST_AXONS = 1 << 17
@@ -105,3 +107,21 @@ def check_options(core: CoreSpec) -> None:
     require(narrow, "potential_bits", rule, core.potential_bits)
     refractory = core.refractory_bits == 0 or 2 <= core.refractory_bits <= 8
     require(refractory, "refractory_bits", "0 or 2..8", core.refractory_bits)
+
+
+def bits_for(count: int) -> int:
+    """Return the address bits of ``count`` places (at least one).
+
+    >>> [bits_for(n) for n in (1, 2, 3, 256, 257)]
+    [1, 1, 2, 8, 9]
+    """
+    return max(1, (count - 1).bit_length())
+
+
+def signed_bits(magnitude: int) -> int:
+    """Return the width of a two's complement number that holds -magnitude..magnitude.
+
+    >>> signed_bits(127), signed_bits(128)
+    (8, 9)
+    """
+    return magnitude.bit_length() + 1

@@ -7,14 +7,17 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from emu.links import LinkSpec
 from emu.sizes import (
     OPTIONS,
     SpecError,
+    bits_for,
     check_options,
     check_sizes,
     require,
     require_integers,
     require_truths,
+    signed_bits,
 )
 
 __all__ = [
@@ -37,27 +40,10 @@ COUNTER_BITS = 48
 FIFO_DEPTH = 2
 """Flits that one router input holds; two sustain one flit a cycle."""
 
+KIND_BITS = 3
 STRENGTH_BITS = 12
 DELTA_BITS = 13
 PRESENCE_WORD, THRESHOLDS_A_WORD = 64, 4
-
-
-def bits_for(count: int) -> int:
-    """Return the address bits of ``count`` places (at least one).
-
-    >>> [bits_for(n) for n in (1, 2, 3, 256, 257)]
-    [1, 1, 2, 8, 9]
-    """
-    return max(1, (count - 1).bit_length())
-
-
-def signed_bits(magnitude: int) -> int:
-    """Return the width of a two's complement number that holds -magnitude..magnitude.
-
-    >>> signed_bits(127), signed_bits(128)
-    (8, 9)
-    """
-    return magnitude.bit_length() + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +247,7 @@ class CoreSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSpec:
-    """One chip: ``width`` x ``height`` equal cores, a router each, one gateway.
+    """A mesh of ``width`` x ``height`` equal cores, a router each, one gateway; cut into chips by ``links``.
 
     Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The gateway feeds the west
     port of router (0, 0) and takes output from the south port of router (0, height - 1), where it has the
@@ -271,11 +257,14 @@ class SystemSpec:
     core: CoreSpec
     width: int
     height: int
+    links: LinkSpec | None = None
 
     def __post_init__(self) -> None:
         require_integers(width=self.width, height=self.height)
         require(1 <= self.width <= 64, "width", "1..64", self.width)
         require(1 <= self.height <= 63, "height", "1..63", self.height)
+        if self.links is not None:
+            self.links.check(self.width, self.height, self.flit_bits)
 
     @property
     def cores(self) -> int:
@@ -293,19 +282,30 @@ class SystemSpec:
         return bits_for(self.height + 1)
 
     @property
+    def flit_bits(self) -> int:
+        """Bits of a flit: its kind, its rectangle and its data."""
+        return KIND_BITS + 2 * (self.x_bits + self.y_bits) + self.core.data_bits
+
+    @property
+    def slowest_hop(self) -> int:
+        """Cycles after which one flit may follow another by the slowest wire: 1, or a link's round trip."""
+        return 1 if self.links is None else self.links.round_trip(self.flit_bits)
+
+    @property
     def gateway(self) -> tuple[int, int]:
         """Coordinates (x, y) at which the gateway takes packets."""
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data; `from_dict` reads them back."""
-        return dataclasses.asdict(self)
+        """Return the sizes as plain data, links if there are any; `from_dict` reads them back."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
         """Build a spec from `to_dict`'s data; unknown or missing keys raise ``TypeError``."""
-        rest = {key: value for key, value in data.items() if key != "core"}
-        return cls(core=CoreSpec(**data["core"]), **rest)
+        rest = {key: value for key, value in data.items() if key not in {"core", "links"}}
+        links = LinkSpec(**data["links"]) if "links" in data else None
+        return cls(core=CoreSpec(**data["core"]), links=links, **rest)
 
 
 _EVERY_OPTION: dict[str, Any] = dict.fromkeys(OPTIONS, True)

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from emu.bits import Field, Layout, chunks_for, layout_bits
+from emu.sizes import bits_for
 from emu.spec import (
     CHUNK_BITS,
     COUNTER_BITS,
     DELTA_BITS,
+    KIND_BITS,
     THRESHOLDS_A_WORD,
     SystemSpec,
-    bits_for,
 )
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "COUNTERS",
     "COUNT_BITS",
     "CROSSED_BITS",
-    "KIND_BITS",
     "LADDER",
     "PACKET",
     "POINTER",
@@ -201,7 +201,6 @@ CROSSED_BITS = COUNT_BITS + 1
 SHIFT_BITS = 3
 """Bits of an axon shift."""
 
-KIND_BITS = bits_for(len(Kind))
 """Bits of a kind of flit."""
 
 RECTANGLE = ("x0", "x1", "y0", "y1")

@@ -1,34 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chip: a mesh of equal cores and routers, and the gateway in its corner."""
+"""The chip: equal cores and routers, joined as their topology says, and the gateway."""
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import COUNTER_BITS, SystemSpec
+from emu.topology import HOST, PLACES, Port, topology_of
 from rtl.component import Component
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
-from rtl.layouts import flit_stream, observed_bits
+from rtl.layouts import flit_stream, flit_struct, observed_bits
+from rtl.link import Link
 from rtl.router import Router
 
-__all__ = ["Chip", "presence"]
-
-N, E, S, W, L = range(5)
-
-_NEIGHBOURS = {N: (0, -1, S), E: (1, 0, W), S: (0, 1, N), W: (-1, 0, E)}
+__all__ = ["Chip"]
 
 
-def presence(spec: SystemSpec, x: int, y: int) -> tuple[int, int]:
-    """Return the masks of present inputs and outputs of router (x, y), bit = port."""
-    inside = sum(
-        1 << port
-        for port, (dx, dy, _) in _NEIGHBOURS.items()
-        if 0 <= x + dx < spec.width and 0 <= y + dy < spec.height
-    )
-    inputs = inside | 1 << L | (1 << W if (x, y) == (0, 0) else 0)
-    outputs = inside | 1 << L | (1 << S if (x, y) == (0, spec.height - 1) else 0)
-    return inputs, outputs
+def _links(spec: SystemSpec) -> dict[int, Link]:
+    """Return the links of a system by the places of their outputs."""
+    if spec.links is None:
+        return {}
+    wires, depth, latency = spec.links.wires, spec.links.depth, spec.links.latency
+    places = topology_of(spec).links.tolist()
+    return {place: Link(flit_struct(spec), wires, depth, latency) for place in places}
 
 
 class Chip(Component):
@@ -71,6 +66,8 @@ class Chip(Component):
         self._routers = [Router(spec) for _ in range(spec.cores)]
         self._cores = [Neurocore(spec) for _ in range(spec.cores)]
         self._gateway = Gateway(spec)
+        self._topology = topology_of(spec)
+        self._links = _links(spec)
 
     def _place(self, part: wiring.Component, module: str) -> wiring.Component | Instance:
         """Return what becomes a submodule.
@@ -86,44 +83,58 @@ class Chip(Component):
         return Instance(module, **ports)
 
     def elaborate(self, platform: object) -> Module:
-        """Place the tiles, join neighbours, connect the gateway."""
+        """Place the tiles and join them with each other and with the gateway."""
         m = Module()
-        spec = self._spec
         for index, (router, core) in enumerate(zip(self._routers, self._cores, strict=True)):
-            x, y = index % spec.width, index // spec.width
-            inputs, outputs = presence(spec, x, y)
+            x, y = index % self._spec.width, index // self._spec.width
             m.submodules[f"router_{x}_{y}"] = self._place(router, "router")
             m.submodules[f"core_{x}_{y}"] = self._place(core, "neurocore")
             m.d.comb += [
-                router.x.eq(x),
-                router.y.eq(y),
-                core.x.eq(x),
-                core.y.eq(y),
-                router.present_in.eq(Const(inputs, 5)),
-                router.present_out.eq(Const(outputs, 5)),
+                *(strap.eq(value) for part in (router, core) for strap, value in ((part.x, x), (part.y, y))),
                 core.hops.eq(router.hops),
                 core.token_hops.eq(router.token_hops),
                 core.router_errors.eq(router.errors),
             ]
-            wiring.connect(m, router.o[L], core.i)
-            wiring.connect(m, core.o, router.i[L])
-            for port, (dx, dy, opposite) in _NEIGHBOURS.items():
-                if 0 <= x + dx < spec.width and 0 <= y + dy < spec.height:
-                    neighbour = self._routers[index + dx + dy * spec.width]
-                    wiring.connect(m, router.o[port], neighbour.i[opposite])
+            wiring.connect(m, router.o[Port.L], core.i)
+            wiring.connect(m, core.o, router.i[Port.L])
+        self._join_neighbours(m)
         self._join_gateway(m)
         if self._observe:
-            for name in observed_bits(spec):
+            for name in observed_bits(self._spec):
                 packed = Cat(Value.cast(getattr(core.observe, name)) for core in self._cores)
                 m.d.comb += getattr(self, f"observe_{name}").eq(packed)
         return m
 
+    def _port(self, way: str, place: int) -> wiring.PureInterface:
+        """Return the stream of an input (``i``) or output (``o``) of a router."""
+        stream: wiring.PureInterface = getattr(self._routers[place // PLACES], way)[place % PLACES]
+        return stream
+
+    def _join_neighbours(self, m: Module) -> None:
+        """Tell every router what it meets, and join what meets."""
+        south = self._topology.behind[Port.S :: PLACES]
+        for index, router in enumerate(self._routers):
+            m.d.comb += [
+                router.present_in.eq(Const(int(self._topology.inputs[index]), len(Port))),
+                router.present_out.eq(Const(int(self._topology.outputs[index]), len(Port))),
+                router.outlet.eq(Const(int(south[index] == HOST), 1)),
+            ]
+        for place, taken_by in enumerate(self._topology.behind.tolist()):
+            if place in self._links:
+                m.submodules[f"link_{place // PLACES}_{Port(place % PLACES).name}"] = link = self._links[
+                    place
+                ]
+                wiring.connect(m, self._port("o", place), link.i)
+                wiring.connect(m, link.o, self._port("i", taken_by))
+            elif taken_by >= 0:
+                wiring.connect(m, self._port("o", place), self._port("i", taken_by))
+
     def _join_gateway(self, m: Module) -> None:
-        """Join the gateway: it feeds the first router's west and listens to column 0's last south port."""
+        """Join the gateway to the input and the output that meet the host."""
         m.submodules.gateway = gateway = self._gateway
-        routers = self._routers
-        wiring.connect(m, gateway.mesh_o, routers[0].i[W])
-        wiring.connect(m, routers[(self._spec.height - 1) * self._spec.width].o[S], gateway.mesh_i)
+        inlet, outlet = (ends.tolist().index(HOST) for ends in (self._topology.before, self._topology.behind))
+        wiring.connect(m, gateway.mesh_o, self._port("i", inlet))
+        wiring.connect(m, self._port("o", outlet), gateway.mesh_i)
         wiring.connect(m, wiring.flipped(self.host_i), gateway.host_i)
         wiring.connect(m, gateway.host_o, wiring.flipped(self.host_o))
         m.d.comb += [self.stimulus.eq(gateway.stimulus), self.outputs.eq(gateway.outputs)]

@@ -4,7 +4,8 @@
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import STRENGTH_BITS, SystemSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import STRENGTH_BITS, SystemSpec
 from rtl.component import Component
 from rtl.visit import register
 

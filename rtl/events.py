@@ -5,7 +5,8 @@ from amaranth.hdl import Const, EnableInserter, Module, Mux, Signal, Value, sign
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import PRESENCE_WORD, CoreSpec, SystemSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import PRESENCE_WORD, CoreSpec, SystemSpec
 from rtl.component import Component
 from rtl.memory import DualPort, ReadPort
 from rtl.scan import LevelPort, Scan, levels_of

@@ -5,7 +5,8 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import THRESHOLDS_A_WORD, SystemSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import THRESHOLDS_A_WORD, SystemSpec
 from emu.words import COUNT_BITS, Section, section_words
 from rtl.component import Component
 from rtl.layouts import section_struct

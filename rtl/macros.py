@@ -8,7 +8,7 @@ stands for a macro in a simulation; who builds the chip puts the macro of a memo
 import re
 from dataclasses import dataclass
 
-from emu.spec import bits_for
+from emu.sizes import bits_for
 
 __all__ = ["MACRO_FILE", "Macro", "macro_verilog", "macros_of"]
 

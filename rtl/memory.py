@@ -9,7 +9,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.bits import chunks_for, layout_bits
-from emu.spec import CHUNK_BITS, SystemSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import CHUNK_BITS, SystemSpec
 from emu.words import Section, section_layout, section_words
 from rtl.component import Component
 from rtl.layouts import InspectSignature, ProgramSignature

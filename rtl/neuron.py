@@ -5,7 +5,8 @@ from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import STRENGTH_BITS, SystemSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import STRENGTH_BITS, SystemSpec
 from emu.words import COUNT_BITS, CROSSED_BITS, Section
 from rtl.component import Component
 from rtl.drive import Drive

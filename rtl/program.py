@@ -5,8 +5,9 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, SystemSpec, bits_for
-from emu.words import KIND_BITS, WRITABLE, Kind, Section, sections_of
+from emu.sizes import bits_for
+from emu.spec import CHUNK_BITS, KIND_BITS, SystemSpec
+from emu.words import WRITABLE, Kind, Section, sections_of
 from rtl.component import Component
 from rtl.layouts import InspectSignature, ProgramSignature, pointer_struct
 

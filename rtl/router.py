@@ -219,6 +219,8 @@ class Router(Component):
         Own coordinates (straps).
     present_in, present_out : In(5)
         Which ports have something attached (straps).
+    outlet : In
+        The south port leads to the gateway (strap).
     i, o
         Five streams in and out, in `PORTS` order.
     hops, token_hops, errors : Out
@@ -232,6 +234,7 @@ class Router(Component):
                 "y": In(spec.y_bits),
                 "present_in": In(5),
                 "present_out": In(5),
+                "outlet": In(1),
                 "i": In(flit_stream(spec)).array(5),
                 "o": Out(flit_stream(spec)).array(5),
                 "hops": Out(3),
@@ -239,7 +242,6 @@ class Router(Component):
                 "errors": Out(4),
             }
         )
-        self._last_row = spec.height - 1
         self._inputs = [InputPort(spec, port) for port in range(5)]
         self._outputs = [OutputPort(spec, port) for port in range(5)]
 
@@ -258,7 +260,7 @@ class Router(Component):
                 source.taken.eq(Cat(output.taken[port] for output in self._outputs)),
                 source.granted.eq(Cat(output.granted[port] for output in self._outputs)),
                 sink.present.eq(self.present_out[port]),
-                sink.eager.eq(self.y == self._last_row if port == S else 0),
+                sink.eager.eq(self.outlet if port == S else 0),
                 sink.present_in.eq(self.present_in),
                 sink.requests.eq(Cat(head.requests[port] for head in self._inputs)),
                 sink.intake.eq(Cat(head.intake for head in self._inputs)),

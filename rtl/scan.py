@@ -7,7 +7,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import PRESENCE_WORD, CoreSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import PRESENCE_WORD, CoreSpec
 from rtl.component import Component
 
 __all__ = ["Level", "LevelPort", "Scan", "levels_of", "lowest"]

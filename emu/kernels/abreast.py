@@ -13,7 +13,7 @@ import numpy as np
 
 from emu.jit import inner, njit
 from emu.kernels.beside import Groups, Lanes, accept_row, discard_lanes, integrate_lanes
-from emu.kernels.fabric import CONSTANT, UNARY, is_full, write_output
+from emu.kernels.fabric import CONSTANT, UNARY, comes_out, is_full, write_output
 from emu.kernels.feed import feed
 from emu.kernels.membrane import RESET_CLEAR
 from emu.kernels.neuron import CROSSED_MASK, advance_schedule, current_entry, is_walked
@@ -232,7 +232,7 @@ def _send(
     for y in range(p[Y0], min(p[Y1], program.height - 1) + 1):
         for x in range(p[X0], min(p[X1], program.width - 1) + 1):
             accept_row(program, state, lanes, y * program.width + x, half, axon, packets)
-    if p[X0] == 0 and p[Y1] >= program.height:
+    if comes_out(program, p):
         for lane in range(LANES):
             if lanes.sent[lane] != ABSENT:
                 write_output(record, lane, now + lane * span, axon, lanes.sent[lane])

@@ -9,6 +9,7 @@ from emu.jit import first_bit, njit, popcount
 from emu.kernels.fabric import deliver, output
 from emu.kernels.inject import host_takes, inject, token_for_core
 from emu.kernels.injectors import HOST_QUEUE, HOST_TOKENS, Timing, next_due, pop_due, push_due
+from emu.kernels.links import send_over
 from emu.kernels.mesh import (
     AGAIN,
     ALL_PORTS,
@@ -24,7 +25,8 @@ from emu.kernels.mesh import (
     STATUS,
     STRAY,
     TO_CORE,
-    TO_GATEWAY,
+    TO_HOST,
+    TO_LINK,
     TOKEN,
     Mesh,
     inputs_of,
@@ -63,6 +65,14 @@ ROUTERS = (1 << 12) - 1
 
 
 @njit
+def _hand_on(state: State, mesh: Mesh, timing: Timing, target: int, flit: int) -> bool:
+    """Give a flit to a neighbour, by a wire or by a link; return whether the output is not ready then."""
+    if target >= 0:
+        return offer(state, mesh, target, flit)
+    return send_over(mesh, timing, TO_LINK - target, flit)
+
+
+@njit
 def _send(
     program: Program,
     state: State,
@@ -76,9 +86,9 @@ def _send(
     """Send a packet out of a router; return whether the FIFO behind the output is full now."""
     target = mesh.target[8 * router + port]
     stray = flit & STRAY
-    if target >= 0:
+    if target >= 0 or target <= TO_LINK:
         state.counters[HOPS, router] += stray == 0
-        return offer(state, mesh, target, flit)
+        return _hand_on(state, mesh, timing, target, flit)
     axon, payload = unpack_flit(flit)
     if stray:
         state.counters[ERRORS, router] += 1
@@ -101,8 +111,8 @@ def _send_token(
     mesh.awaited[router] |= mesh.need[router] & INPUTS << port
     if port != LOCAL:
         state.counters[TOKEN_HOPS, router] += 1
-    if target >= 0:
-        return offer(state, mesh, target, TOKEN | PAUSE if pause else TOKEN)
+    if target >= 0 or target <= TO_LINK:
+        return _hand_on(state, mesh, timing, target, TOKEN | PAUSE if pause else TOKEN)
     if target == TO_CORE:
         token_for_core(program, state, record, timing, router, now, pause)
     else:
@@ -194,7 +204,7 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, router: int, done: int) 
 @njit
 def _look_behind(mesh: Mesh, timing: Timing, router: int, closed: int) -> int:
     """Return the output to the gateway if it is one of the closed ones but the host takes a flit (rule 1)."""
-    if mesh.target[8 * router + SOUTH] != TO_GATEWAY or not closed >> SOUTH & 1:
+    if mesh.target[8 * router + SOUTH] != TO_HOST or not closed >> SOUTH & 1:
         return 0
     if host_takes(mesh, timing):
         return 1 << SOUTH

@@ -35,7 +35,17 @@ from emu.kernels.state import (
 )
 from emu.words import Emission
 
-__all__ = ["CONSTANT", "UNARY", "accept", "deliver", "is_full", "output", "run_steps", "write_output"]
+__all__ = [
+    "CONSTANT",
+    "UNARY",
+    "accept",
+    "comes_out",
+    "deliver",
+    "is_full",
+    "output",
+    "run_steps",
+    "write_output",
+]
 
 UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 
@@ -70,6 +80,12 @@ def deliver(program: Program, state: State, core: int, bank: int, axon: int, pay
 
 
 @inner
+def comes_out(program: Program, packet: Ints) -> bool:
+    """Whether a copy of a packet goes to the host: further south than the mesh, where the outlet is."""
+    return packet[X0] <= program.outlet <= packet[X1] and packet[Y1] >= program.height  # type: ignore[no-any-return]
+
+
+@inner
 def output(record: Record, step: int, axon: int, payload: int) -> None:
     """Write down a packet that left by the gateway (lane 0)."""
     write_output(record, 0, step, axon, payload)
@@ -98,14 +114,13 @@ def _send(
 ) -> None:
     """Bring a packet of step ``step`` to every core of its rectangle once, wherever it comes from.
 
-    Deliveries are counted with the hops, after the run (`emu.kernels.routes`). A packet leaves by the
-    gateway if it comes to column 0 and has to go further south than the mesh.
+    Deliveries are counted with the hops, after the run (`emu.kernels.routes`).
     """
     x0, x1, y0, y1 = packet[X0], packet[X1], packet[Y0], packet[Y1]
     for y in range(y0, min(y1, program.height - 1) + 1):
         for x in range(x0, min(x1, program.width - 1) + 1):
             accept(program, state, y * program.width + x, bank, axon, payload)
-    if x0 == 0 and y1 >= program.height:
+    if comes_out(program, packet):
         output(record, step, axon, payload)
 
 

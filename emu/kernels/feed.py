@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emu.jit import inner, njit
 from emu.kernels.beside import Lanes, accept_one, accept_row
-from emu.kernels.fabric import write_output
+from emu.kernels.fabric import comes_out, write_output
 from emu.kernels.state import ABSENT, AXON, PAYLOAD, X0, X1, Y0, Y1, Ints, Program, Record, State
 from emu.kernels.vectors import LANES
 from emu.words import PACKET
@@ -37,9 +37,11 @@ def _rectangle(packet: Ints, across: int, down: int) -> int:
 
 @njit
 def look_over(
-    packets: Ints, low: Ints, high: Ints, height: int, across: int, down: int, keys: Ints
+    packets: Ints, low: Ints, high: Ints, outlet: Ints, across: int, down: int, keys: Ints
 ) -> tuple[int, int, int]:
     """Look at packets of a stimulus; write each into one number of ``keys`` unless that is empty.
+
+    ``outlet`` are the coordinates at which the host takes packets.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def look_over(
             wrong |= (packet[j] < low[j]) | (packet[j] > high[j])
         if wrong:
             return i, leaving, loudest
-        leaving += (packet[X0] == 0) & (packet[Y1] >= height)
+        leaving += (packet[X0] <= outlet[0]) & (outlet[0] <= packet[X1]) & (packet[Y1] >= outlet[1])
         loudest = max(loudest, abs(packet[PAYLOAD]))
         if len(keys):
             place = _rectangle(packet, across, down) << AXON_BITS | packet[AXON]
@@ -105,7 +107,7 @@ def _sweep(
         for y in range(slot[Y0], min(slot[Y1], program.height - 1) + 1):
             for x in range(slot[X0], min(slot[X1], program.width - 1) + 1):
                 accept_row(program, state, lanes, y * program.width + x, half, slot[AXON], packets)
-        if slot[X0] == 0 and slot[Y1] >= program.height:
+        if comes_out(program, slot):
             for lane in range(LANES):
                 if lanes.sent[lane] != ABSENT:
                     write_output(record, lane, now + lane * span - 1, slot[AXON], lanes.sent[lane])
@@ -129,7 +131,7 @@ def _feed_one(
         for x in range(packet[X0], min(packet[X1], program.width - 1) + 1):
             core = y * program.width + x
             accept_one(program, state, lanes, core, half, packet[AXON], lane, packet[PAYLOAD])
-    if packet[X0] == 0 and packet[Y1] >= program.height:
+    if comes_out(program, packet):
         write_output(record, lane, step - 1, packet[AXON], packet[PAYLOAD])
 
 

@@ -18,8 +18,10 @@ from emu.kernels.injectors import (
     Timing,
     push_due,
 )
+from emu.kernels.links import open_output, receive
 from emu.kernels.mesh import (
     AXON_SHIFT,
+    LINK_INPUT,
     LOCAL,
     NOW,
     PAUSE,
@@ -27,7 +29,6 @@ from emu.kernels.mesh import (
     PAYLOAD_SHIFT,
     STRAY,
     TOKEN,
-    WEST,
     Mesh,
     offer,
     pack_flit,
@@ -66,17 +67,17 @@ def _next_of_host(timing: Timing) -> None:
     packet = timing.host[HOST_PACKET]
     if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
         p = timing.stimulus[packet]
-        timing.flit[-1] = pack_flit(p, p[AXON], p[PAYLOAD]) | STRAY * p[STRAY_AT]
+        timing.flit[len(timing.halted)] = pack_flit(p, p[AXON], p[PAYLOAD]) | STRAY * p[STRAY_AT]
     elif timing.host[HOST_STEP] == len(timing.finish):
-        timing.flit[-1] = TOKEN | PAUSE
+        timing.flit[len(timing.halted)] = TOKEN | PAUSE
     else:
-        timing.flit[-1] = TOKEN
+        timing.flit[len(timing.halted)] = TOKEN
 
 
 @njit
 def _host_sent(timing: Timing, now: int) -> None:
     """Go on to the host's next flit after one has entered the mesh."""
-    if timing.flit[-1] & TOKEN:
+    if timing.flit[len(timing.halted)] & TOKEN:
         if timing.host[HOST_RELEASE] < 0:
             timing.host[HOST_RELEASE] = now
         timing.host[HOST_STEP] += 1
@@ -84,7 +85,7 @@ def _host_sent(timing: Timing, now: int) -> None:
         timing.host[HOST_PACKET] += 1
     if timing.host[HOST_STEP] <= len(timing.finish):
         _next_of_host(timing)
-        push_due(timing, now, now + 1, len(timing.flit) - 1)
+        push_due(timing, now, now + 1, len(timing.halted))
 
 
 @njit
@@ -93,7 +94,7 @@ def start_host(mesh: Mesh, timing: Timing) -> None:
     mesh.clock[NOW] += 1
     timing.host[HOST_BEGIN] = mesh.clock[NOW]
     _next_of_host(timing)
-    push_due(timing, mesh.clock[NOW], mesh.clock[NOW], len(timing.flit) - 1)
+    push_due(timing, mesh.clock[NOW], mesh.clock[NOW], len(timing.halted))
 
 
 @njit
@@ -251,12 +252,20 @@ def _begin_step(program: Program, state: State, timing: Timing, core: int, entry
 
 @njit
 def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector: int) -> None:
-    """Let a core or the host write its flit into the mesh, or note that it waits."""
-    now = mesh.clock[NOW]
-    host = len(timing.flit) - 1
-    fifo = WEST if injector == host else 8 * injector + LOCAL
+    """Let a core, the host or a link write its flit into the mesh, or note that it waits."""
+    now, host = mesh.clock[NOW], len(timing.halted)
+    link = injector - host - 1
+    if link >= len(mesh.links):
+        open_output(mesh, link - len(mesh.links))
+        return
+    fifo = program.inlet if injector == host else 8 * injector + LOCAL
+    if link >= 0:
+        fifo = mesh.links[link, LINK_INPUT]
     if mesh.held[fifo] == 2:
         timing.since[injector] = now
+        return
+    if link >= 0:
+        receive(state, mesh, timing, link)
         return
     offer(state, mesh, fifo, timing.flit[injector])
     if injector == host:

@@ -38,14 +38,14 @@ LAST_PACKET = STRAY << 1
 
 
 class Timing(NamedTuple):
-    """Where every injector is: cores 0 .. C - 1 and the host, C."""
+    """Where every injector is: I in all, cores 0 .. C - 1, the host, C, then the ends of links."""
 
     targets: Ints  # (f,) fan-out entries, see `pack_targets`
-    flit: Ints  # (C + 1,) what is injected next
+    flit: Ints  # (I,) what is injected next
     wheel: Ints  # (WHEEL,) first of the injectors of a cycle, modulo WHEEL, -1 if none
-    after: Ints  # (C + 1,) the next one of the same cycle
-    due: Ints  # (C + 1,) cycle in which an injector that is on the wheel is due
-    since: Ints  # (C + 1,) cycle from which an injector finds no room, -1 if none
+    after: Ints  # (I,) the next one of the same cycle
+    due: Ints  # (I,) cycle in which an injector that is on the wheel is due
+    since: Ints  # (I,) cycle from which an injector finds no room, -1 if none
     sender: Ints  # (N,) neurons of each core that send in this step
     senders: Ints  # (C,) how many
     turn: Ints  # (C,) how many of them have had their turn
@@ -84,15 +84,16 @@ def _filled(count: int, value: int) -> Ints:
     return np.full(count, value, np.int64)
 
 
-def make_timing(targets: Ints, cores: int, neurons: int) -> Timing:
-    """Return the injectors after reset: every core is about to send its token, the host waits."""
+def make_timing(targets: Ints, cores: int, neurons: int, links: int = 0) -> Timing:
+    """Return the injectors after reset: every core is about to send its token, host and links wait."""
+    injectors = cores + 1 + 2 * links
     timing = Timing(
         targets=targets,
-        flit=_filled(cores + 1, TOKEN),
+        flit=_filled(injectors, TOKEN),
         wheel=_filled(WHEEL, -1),
-        after=np.arange(-1, cores, dtype=np.int64),
-        due=_filled(cores + 1, 0),
-        since=_filled(cores + 1, -1),
+        after=np.arange(-1, injectors - 1, dtype=np.int64),
+        due=_filled(injectors, 0),
+        since=_filled(injectors, -1),
         sender=_filled(neurons, 0),
         **{name: _filled(cores, 0) for name in _ZERO_AT_RESET},
         halted=_filled(cores, 1),

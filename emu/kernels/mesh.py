@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from emu.jit import njit, popcount
 from emu.kernels.state import ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, State
+from emu.topology import CORE, HOST, PLACES, Port, Topology
 
 __all__ = [
     "TOKEN",
@@ -26,10 +26,16 @@ __all__ = [
     "unpack_place",
 ]
 
-NORTH, EAST, SOUTH, WEST, LOCAL = 0, 1, 2, 3, 4
-PORTS = 5
-TO_GATEWAY = -1
-TO_CORE = -2
+NORTH, EAST, SOUTH, WEST, LOCAL = map(int, Port)
+PORTS = len(Port)
+TO_HOST, TO_CORE = HOST, CORE
+TO_LINK = -4
+"""Minus a link: where an output leads that has one."""
+
+# Columns of Mesh.links, and where its three rings of the depth's length begin: from when on a credit may be
+# used, flits, and from when on they are offered.
+LINK_OUTPUT, LINK_INPUT, LINK_BEATS, LINK_LATENCY, LINK_DEPTH = range(5)
+LINK_FREE, LINK_CREDITS, LINK_CREDIT_AT, LINK_HELD, LINK_HELD_AT, LINK_RINGS = range(5, 11)
 
 # A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
 PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 24, 9
@@ -58,7 +64,7 @@ NOW, AWAKE = 0, 1
 
 
 class Mesh(NamedTuple):
-    """All routers. R routers; port p of router r is FIFO (as an input) or output ``8 r + p``.
+    """All routers. R routers; port p of router r is FIFO (an input) or output ``8 r + p`` (`emu.topology`).
 
     Changes within a cycle are made at once; ``news`` keeps from the routers of the same cycle what they may
     only see in the next one, and says whom to visit then.
@@ -68,7 +74,7 @@ class Mesh(NamedTuple):
     behind: Ints  # (8 R,) flit after it
     held: Ints  # (8 R,) flits
     pointer: Ints  # (8 R,) round robin
-    target: Ints  # (8 R,) FIFO behind an output, TO_GATEWAY or TO_CORE
+    target: Ints  # (8 R,) FIFO behind an output, TO_HOST, TO_CORE or TO_LINK - link
     upstream: Ints  # (8 R,) output that fills a FIFO, or -1 - injector
     status: Ints  # (R,) inputs with a flit since an earlier cycle, outputs with room behind them
     news: Ints  # (2 R,) of router r in an even or odd cycle: what came into the status in the one before
@@ -81,42 +87,38 @@ class Mesh(NamedTuple):
     y: Ints  # (R,)
     awake: Ints  # (2 R + 2,) routers to visit in an even or odd cycle, alternating
     clock: Ints  # (3,)
+    links: Ints  # (L, 11 + 3 D), see `LINK_OUTPUT` and the others
 
 
-@cache
-def _neighbours(width: int, height: int) -> tuple[Ints, ...]:
-    """Return (target, upstream, present outputs, need, x, y); injector R is the host. To be read only."""
-    routers = width * height
-    target = np.full(8 * routers, -3, np.int64)
-    upstream = np.full(8 * routers, -3, np.int64)
-    outs = np.full(routers, 1 << LOCAL, np.int64)
-    opposite = {NORTH: SOUTH, SOUTH: NORTH, EAST: WEST, WEST: EAST}
-    for router in range(routers):
-        x, y = router % width, router // width
-        target[8 * router + LOCAL] = TO_CORE
-        upstream[8 * router + LOCAL] = -1 - router
-        for port, (dx, dy) in {NORTH: (0, -1), EAST: (1, 0), SOUTH: (0, 1), WEST: (-1, 0)}.items():
-            if 0 <= x + dx < width and 0 <= y + dy < height:
-                other = (y + dy) * width + x + dx
-                target[8 * router + port] = 8 * other + opposite[port]
-                upstream[8 * other + opposite[port]] = 8 * router + port
-                outs[router] |= 1 << port
-    inputs = outs.copy()
-    target[8 * (routers - width) + SOUTH] = TO_GATEWAY
-    outs[routers - width] |= 1 << SOUTH
-    upstream[WEST] = -1 - routers
-    inputs[0] |= 1 << WEST
-    need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << 8 * i for i in range(PORTS))
+def _empty_links(topology: Topology, size: tuple[int, int, int]) -> Ints:
+    """Return links after reset, all credits at their outputs."""
+    depth = size[2]
+    links = np.zeros((len(topology.links), LINK_RINGS + 3 * depth), np.int64)
+    links[:, LINK_OUTPUT], links[:, LINK_INPUT] = topology.links, topology.behind[topology.links]
+    links[:, LINK_BEATS : LINK_DEPTH + 1] = size
+    links[:, LINK_CREDITS] = depth
+    return links
+
+
+def make_mesh(topology: Topology, width: int, link_size: tuple[int, int, int] = (1, 2, 1)) -> Mesh:
+    """Return the empty routers of a mesh that is ``width`` routers wide.
+
+    Injector R is the host; the receiving ends of all links follow, then what opens their outputs.
+    ``link_size`` is the beats of a flit, latency and depth of every link.
+    """
+    outs, inputs = topology.outputs, topology.inputs
+    routers = len(outs)
     at = np.arange(routers, dtype=np.int64)
-    return target, upstream, outs, np.asarray(need, np.int64), at % width, at // width
-
-
-def make_mesh(width: int, height: int) -> Mesh:
-    """Return an empty mesh with its gateway."""
-    routers = width * height
-    target, upstream, outs, need, x, y = _neighbours(width, height)
+    upstream = topology.before.copy()
+    upstream[LOCAL::PLACES] = -1 - at
+    upstream[topology.before == HOST] = -1 - routers
+    target, link = topology.behind.copy(), np.arange(len(topology.links), dtype=np.int64)
+    upstream[target[topology.links]] = -2 - routers - link
+    target[topology.links] = TO_LINK - link
+    need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << PLACES * i for i in range(PORTS))
     leads_on = outs.copy()
-    leads_on[routers - width] &= ~(1 << SOUTH)  # the host is asked in each cycle
+    outlet = int(np.flatnonzero(topology.behind == HOST)[0])
+    leads_on[outlet // PLACES] &= ~(1 << outlet % PLACES)  # the host is asked in each cycle
 
     def zeros(count: int) -> Ints:
         return np.zeros(count, np.int64)
@@ -131,14 +133,15 @@ def make_mesh(width: int, height: int) -> Mesh:
         status=leads_on << OPEN_AT,
         news=zeros(2 * routers),
         asked=zeros(routers),
-        awaited=need.copy(),
-        need=need,
+        awaited=np.array(need, np.int64),
+        need=np.array(need, np.int64),
         outs=outs,
         pauses=zeros(routers),
-        x=x,
-        y=y,
+        x=at % width,
+        y=at // width,
         awake=zeros(2 * routers + 2),
         clock=zeros(3),
+        links=_empty_links(topology, link_size),
     )
 
 

@@ -24,83 +24,63 @@ from emu.kernels.state import (
     Program,
     State,
 )
+from emu.topology import NOTHING, PLACES, Port
 
 __all__ = ["count_routes"]
 
+NORTH, EAST, SOUTH, WEST = map(int, list(Port)[:4])
+
 
 @inner
-def _column(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> bool:
-    """Take packets that turn into column x at row y to their end; return whether they wanted an output."""
-    y0, y1, width = packet[Y0], packet[Y1], program.width
-    at = y
-    while y1 > at:
-        router = at * width + x
-        if at == program.height - 1:
-            state.counters[HOPS if x == 0 else ROUTER_ERRORS, router] += copies
-            break
-        state.counters[HOPS, router] += copies
-        at += 1
-        if y1 <= at and not y0 <= at <= y1:
-            state.counters[ROUTER_ERRORS, at * width + x] += copies
-    at = y
-    while y0 < at:
-        state.counters[HOPS, at * width + x] += copies
-        at -= 1
-        if y0 >= at and not y0 <= at <= y1:
-            state.counters[ROUTER_ERRORS, at * width + x] += copies
+def _go(program: Program, state: State, router: int, port: int, copies: int) -> int:
+    """Send packets out of a router; return the router that they come to, -1 if they go out or are sunk."""
+    place = program.behind[PLACES * router + port]
+    state.counters[ROUTER_ERRORS if place == NOTHING else HOPS, router] += copies
+    return place >> 3  # type: ignore[no-any-return]
+
+
+@inner
+def _column(program: Program, state: State, router: int, packet: Ints, copies: int) -> bool:
+    """Take packets that turn into a column to their end; return whether they wanted an output."""
+    y0, y1, y = packet[Y0], packet[Y1], router // program.width
+    at, row = router, y
+    while y1 > row and at >= 0:
+        at, row = _go(program, state, at, SOUTH, copies), row + 1
+        if at >= 0 and y1 <= row and not y0 <= row <= y1:
+            state.counters[ROUTER_ERRORS, at] += copies
+    at, row = router, y
+    while y0 < row and at >= 0:
+        at, row = _go(program, state, at, NORTH, copies), row - 1
+        if at >= 0 and y0 >= row and not y0 <= row <= y1:
+            state.counters[ROUTER_ERRORS, at] += copies
     return y1 > y or y0 < y or y0 == y == y1  # type: ignore[no-any-return]
 
 
 @inner
-def _eastwards(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> None:
-    """Continue with packets that came into router (x, y) by its west port."""
-    while True:
-        turned = packet[X0] <= x <= packet[X1] and _column(program, state, x, y, packet, copies)
-        router = y * program.width + x
-        if packet[X1] <= x:
+def _along(program: Program, state: State, router: int, port: int, packet: Ints, copies: int) -> None:
+    """Continue with packets that have come to a router on their way along its row, by ``port``."""
+    while router >= 0:
+        x = router % program.width
+        turned = packet[X0] <= x <= packet[X1] and _column(program, state, router, packet, copies)
+        if packet[X1] <= x if port == EAST else packet[X0] >= x:
             if not turned:
                 state.counters[ROUTER_ERRORS, router] += copies
             return
-        if x == program.width - 1:
-            state.counters[ROUTER_ERRORS, router] += copies
-            return
-        state.counters[HOPS, router] += copies
-        x += 1
-
-
-@inner
-def _westwards(program: Program, state: State, x: int, y: int, packet: Ints, copies: int) -> None:
-    """Continue with packets that came into router (x, y) by its east port."""
-    while True:
-        turned = packet[X0] <= x <= packet[X1] and _column(program, state, x, y, packet, copies)
-        router = y * program.width + x
-        if packet[X0] >= x:
-            if not turned:
-                state.counters[ROUTER_ERRORS, router] += copies
-            return
-        state.counters[HOPS, router] += copies
-        x -= 1
+        router = _go(program, state, router, port, copies)
 
 
 @inner
 def _from_core(program: Program, state: State, core: int, packet: Ints, copies: int) -> None:
     """Count packets of a core; ``packet`` begins with x0, x1, y0, y1."""
-    x, y = core % program.width, core // program.width
+    x = core % program.width
     state.counters[PACKETS, core] += copies
-    wanted = False
+    wanted = packet[X1] > x or packet[X0] < x
     if packet[X0] <= x <= packet[X1]:
-        wanted = _column(program, state, x, y, packet, copies)
+        wanted = _column(program, state, core, packet, copies) or wanted
     if packet[X1] > x:
-        wanted = True
-        if x == program.width - 1:
-            state.counters[ROUTER_ERRORS, core] += copies
-        else:
-            state.counters[HOPS, core] += copies
-            _eastwards(program, state, x + 1, y, packet, copies)
+        _along(program, state, _go(program, state, core, EAST, copies), EAST, packet, copies)
     if packet[X0] < x:
-        wanted = True
-        state.counters[HOPS, core] += copies
-        _westwards(program, state, x - 1, y, packet, copies)
+        _along(program, state, _go(program, state, core, WEST, copies), WEST, packet, copies)
     if not wanted:
         state.counters[ROUTER_ERRORS, core] += copies
 
@@ -128,7 +108,7 @@ def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) ->
     """
     for i in range(len(fed)):
         _arrive(program, state, rectangles[i], fed[i])
-        _eastwards(program, state, 0, 0, rectangles[i], fed[i])
+        _along(program, state, program.inlet // PLACES, EAST, rectangles[i], fed[i])
     for core in range(len(program.enabled)):
         for entry in range(program.fanout_at[core], program.fanout_at[core] + program.fanouts[core]):
             if state.sent[entry] > 0:

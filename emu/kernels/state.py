@@ -109,6 +109,8 @@ class Program(NamedTuple):
 
     width: int
     height: int
+    inlet: int  # the place of the input that the host feeds (`emu.topology`)
+    outlet: int  # the x coordinate at which the host takes packets
     across: int  # x coordinates that fit a flit
     down: int  # y coordinates that fit a flit
     low: int
@@ -119,6 +121,7 @@ class Program(NamedTuple):
     rows_per_plane: int  # rows that are added in the time in which one word of a bit plane is counted
     integrate_fill: int  # FI
     walk_fill: int  # FW
+    behind: Ints  # (8 C,) what an output leads to (`emu.topology`), output p of router r at 8 r + p
     enabled: Ints  # (C,) 0 or 1
     axons: Ints  # (C,) the axons register
     neurons: Ints  # (C,)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec, bits_for
+from emu.sizes import bits_for
+from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec
 from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError

@@ -176,7 +176,8 @@ class Session:
         self._phase, self._limit, self._deadline = "reset", 0, 0
         self._reads: dict[tuple[int, Section], list[int]] = {}
         self._script = self._run()
-        self.settle = 16 * (job.spec.width + job.spec.height) + 64
+        self._slowest = job.spec.slowest_hop
+        self.settle = (15 + self._slowest) * (job.spec.width + job.spec.height) + 64
 
     def cycle(self, pins: Pins) -> Drive:
         """Take the sample of one cycle and return what to drive in it; in reset nothing is looked at."""
@@ -211,8 +212,11 @@ class Session:
         return BenchError(sentence)
 
     def enter(self, phase: str, cycles: int) -> None:
-        """Begin a phase that should take about so many cycles; it may take four times as long and more."""
-        self._phase, self._limit = phase, 4 * cycles + SPARE_CYCLES
+        """Begin a phase that should take about so many cycles; it may take four times as long and more.
+
+        Links between chips slow down what comes flit by flit.
+        """
+        self._phase, self._limit = phase, 4 * cycles * self._slowest + SPARE_CYCLES
         self._deadline = self._now + self._limit
 
     def _overdue(self) -> str:

@@ -9,7 +9,7 @@ what is requested; an input takes a token in only where its last one has left.
 # mypy: disable-error-code="call-arg, valid-type, attr-defined"
 # The stubs ask for a message that Assert, Assume and Cover do without.
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, connect, flipped
 
@@ -90,10 +90,10 @@ class LosslessFifo(Component):
     follow : In, begin to follow the word that goes in in this cycle.
     """
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
+    def __init__(self, bits: int, depth: int) -> None:
+        self._bits, self._depth = bits, depth
         super().__init__({"valid": In(1), "payload": In(bits), "ready": In(1), "follow": In(1)})
-        self._dut = Fifo(bits)
+        self._dut = Fifo(bits, depth)
 
     def elaborate(self, _: object) -> Module:
         """Count words, and follow any one of them from its entry to its departure."""
@@ -105,21 +105,24 @@ class LosslessFifo(Component):
             dut.o.ready.eq(self.ready),
         ]
         push, pop = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
-        held, ahead, following, word = Signal(2), Signal(2), Signal(), Signal(self._bits)
+        depth = self._depth
+        held, ahead = Signal(range(depth + 1)), Signal(range(depth + 1))
+        following, word = Signal(), Signal(self._bits)
         m.d.sync += held.eq(held + push - pop)
         with m.If(following):
             m.d.sync += [ahead.eq(ahead - pop), following.eq(~pop | (ahead != 0))]
         with m.Elif(push & self.follow):
             m.d.sync += [following.eq(1), ahead.eq(held - pop), word.eq(self.payload)]
         m.d.comb += [
-            Assert(dut.i.ready == (held != 2)),
+            Assert(dut.i.ready == (held != depth)),
             Assert(dut.o.valid == (held != 0)),
-            Assert(held <= 2),
+            Assert(held <= depth),
             Assert(held == dut._level),
             Assert(~following | (ahead < held)),
-            Assert(~following | (word == Mux(ahead == 0, dut.o.payload, dut._second))),
-            Cover(following & (ahead == 1)),
-            Cover((held == 2) & pop),
+            Assert(~following | (word == Array(dut._words)[ahead])),
+            Assert(dut.o.payload == dut._words[0]),
+            Cover(following & (ahead == depth - 1)),
+            Cover((held == depth) & pop),
         ]
         return m
 
@@ -297,7 +300,7 @@ class HonestInput(Component):
             dut.granted.eq(granted),
         ]
         _keep(m, self.x, self.y, self.present_out)
-        head, flit, second = dut._fifo.o, dut.head, dut._fifo._second
+        head, flit, second = dut._fifo.o, dut.head, dut._fifo._words[1]
         leaves, token = head.valid & head.ready, flit.kind == Kind.TOKEN
         copied, wanted = Signal(5), self._way(flit) & self.present_out
         asked, was = Signal(5), Signal.like(flit)  # a request stays, with its flit, until it is granted

@@ -6,9 +6,10 @@ Every pair of options of a core is present, absent and mixed in some of them.
 
 from __future__ import annotations
 
+from emu.links import LinkSpec
 from emu.spec import PRESETS, CoreSpec, SystemSpec
 
-__all__ = ["BLOCK", "DEEP", "DIGITS", "LEAST", "LONG", "PLAIN", "POOL", "RATE", "TINY", "WIDE"]
+__all__ = ["BLOCK", "DEEP", "DIGITS", "LEAST", "LONG", "PLAIN", "POOL", "RATE", "SEVERAL", "TINY", "WIDE"]
 
 TINY = PRESETS["tiny"]
 
@@ -155,3 +156,12 @@ POOL: tuple[SystemSpec, ...] = (
     SystemSpec(core=RATE, width=1, height=2),
 )
 """The systems that `random_system` draws from."""
+
+SEVERAL: tuple[SystemSpec, ...] = (
+    SystemSpec(core=TINY, width=2, height=2, links=LinkSpec(width=1, height=1, wires=7, depth=1)),
+    SystemSpec(core=LONG, width=1, height=2, links=LinkSpec(width=1, height=1, wires=1, latency=3, depth=2)),
+    SystemSpec(
+        core=PLAIN, width=4, height=2, links=LinkSpec(width=2, height=2, wires=27, latency=5, depth=9)
+    ),
+)
+"""Systems of several chips: four of one core with links of the least depth, a single wire, full rate."""

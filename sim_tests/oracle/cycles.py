@@ -7,10 +7,13 @@ Every cycle has two halves: everything is decided from the state at its start, t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 from emu.trace import ACTIVITY_COUNTERS, HostPace
-from sim_tests.oracle.rules import FEEDS, OPPOSITE, Core, Flit, L, Mesh, W, wanted
+from sim_tests.oracle.links import Link
+from sim_tests.oracle.rules import FEEDS, OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
 
 __all__ = ["Chip", "CoreMachine", "Router"]
 
@@ -191,8 +194,12 @@ class CoreMachine:
 class Chip:
     """All routers and cores, the host, and the clock."""
 
-    def __init__(self, mesh: Mesh, cores: list[Core], pace: HostPace | None = None) -> None:
+    def __init__(
+        self, mesh: Mesh, cores: list[Core], pace: HostPace | None = None, flit_bits: int = 0
+    ) -> None:
         self.mesh, self.cores = mesh, cores
+        self.links = dict(self.make_links(flit_bits))
+        self.clock = 0  # counts all cycles since the reset
         self.pace = pace or HostPace()
         self.fed: int | None = None  # cycles since the host offered its first flit
         self.routers = [Router(at=core.index, mesh=mesh) for core in cores]
@@ -204,6 +211,13 @@ class Chip:
         self.gateway: list[int] = []
         self.finish: list[list[int]] = []
         self.injected: list[Flit] = []
+
+    def make_links(self, flit_bits: int) -> Iterator[tuple[tuple[int, int], Link[Flit]]]:
+        """Yield the links by router and output."""
+        size = self.mesh.links
+        for at, o in product(range(len(self.cores)), (N, E, S, W)):
+            if size is not None and self.mesh.is_link(at, o):
+                yield (at, o), Link(-(-flit_bits // size.wires), size.latency, size.depth)
 
     def run(self, stimulus: list[list[Flit]]) -> None:
         """Reset, settle, clear the counters, feed everything and run until nothing moves."""
@@ -250,8 +264,11 @@ class Chip:
                 leaving, changed = router.cycle(self.ready(at, room), self.cores[at].counts)
                 active |= changed or not self.host_takes()
                 pushes += self.depart(at, leaving)
+        active |= any(link.busy(self.clock) for link in self.links.values())
+        pushes += self.arrivals(room)
         for at, i, flit in pushes:
             self.routers[at].fifo[i].append(flit)
+        self.clock += 1
         if self.now is not None:
             if self.elapsed is None and not any(machine.unpaused for machine in self.machines):
                 self.elapsed = self.now + 1
@@ -277,7 +294,9 @@ class Chip:
         ready = set()
         for o in self.routers[at].outputs:
             beyond = self.mesh.neighbour(at, o) if o != L else None
-            if self.mesh.is_exit(at, o):
+            if (at, o) in self.links:
+                free = self.links[at, o].ready(self.clock)
+            elif self.mesh.is_exit(at, o):
                 free = self.host_takes()
             else:
                 free = beyond is None or OPPOSITE[o] in room[beyond]
@@ -293,7 +312,9 @@ class Chip:
                 continue
             self.cores[at].counts["token_hops" if flit.is_token else "hops"] += not flit.stray
             beyond = self.mesh.neighbour(at, o)
-            if beyond is not None:
+            if (at, o) in self.links:
+                self.links[at, o].send(self.clock, flit)
+            elif beyond is not None:
                 pushes.append((beyond, OPPOSITE[o], flit))
             elif flit.is_token:
                 assert self.now is not None, "the gateway's first token needs the host's"
@@ -301,6 +322,15 @@ class Chip:
             else:
                 assert flit.due == len(self.gateway), "a spike must leave between its two tokens"
                 self.outputs.append((len(self.gateway) - 1, flit.axon, flit.payload))
+        return pushes
+
+    def arrivals(self, room: list[set[int]]) -> list[tuple[int, int, Flit]]:
+        """Let inputs with room take what their links offer."""
+        pushes = []
+        for (at, o), link in self.links.items():
+            beyond, i = self.mesh.neighbour(at, o), OPPOSITE[o]
+            if beyond is not None and i in room[beyond] and link.offered(self.clock) is not None:
+                pushes.append((beyond, i, link.pass_on(self.clock)))
         return pushes
 
     def check(self, steps: int) -> None:

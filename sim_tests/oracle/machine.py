@@ -42,10 +42,10 @@ def run_oracle(
     potentials : whether the result holds the stored V of every visit.
     shuffle : seed of another order of delivery of the packets of each step; without cycles only.
     """
-    mesh = Mesh(width=image.spec.width, height=image.spec.height)
+    mesh = Mesh(width=image.spec.width, height=image.spec.height, links=image.spec.links)
     cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
     if cycles:
-        chip = Chip(mesh, cores, stimulus.host)
+        chip = Chip(mesh, cores, stimulus.host, image.spec.flit_bits)
         chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
         outputs = chip.outputs
     else:

@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from emu.image import CoreImage
+from emu.links import LinkSpec
 from emu.spec import CoreSpec
 from emu.words import STATE_FIELDS, Emission, Reset, Section
 
@@ -73,6 +74,7 @@ class Mesh:
 
     width: int
     height: int
+    links: LinkSpec | None = None
 
     def place(self, core: int) -> tuple[int, int]:
         """Return (x, y) of a core."""
@@ -83,6 +85,15 @@ class Mesh:
         x, y = self.place(core)
         x, y = {N: (x, y - 1), E: (x + 1, y), S: (x, y + 1), W: (x - 1, y)}[o]
         return y * self.width + x if 0 <= x < self.width and 0 <= y < self.height else None
+
+    def is_link(self, core: int, o: int) -> bool:
+        """Whether output ``o`` leads to a core of another chip (links.md)."""
+        beyond = self.neighbour(core, o) if o != L else None
+        if self.links is None or beyond is None:
+            return False
+        (x, y), (to_x, to_y) = self.place(core), self.place(beyond)
+        w, h = self.links.width, self.links.height
+        return (x // w, y // h) != (to_x // w, to_y // h)
 
     def is_exit(self, core: int, o: int) -> bool:
         """Whether output ``o`` leads to the gateway: the south port of router (0, height - 1)."""

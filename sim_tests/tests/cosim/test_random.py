@@ -14,7 +14,7 @@ from sim_tests.bench.engines import run_jobs
 from sim_tests.bench.reports import geometry
 from sim_tests.bench.systems import judge, seeded_system
 from sim_tests.conftest import require_engine
-from sim_tests.generators.pool import PLAIN, POOL
+from sim_tests.generators.pool import PLAIN, POOL, SEVERAL
 
 pytestmark = pytest.mark.cosim
 
@@ -43,6 +43,17 @@ def test_random_systems_equal_on_verilator(spec: SystemSpec, seed: int) -> None:
 def test_random_systems_equal_on_icarus(spec: SystemSpec, seed: int) -> None:
     require_engine("icarus")
     demand_equal(spec, range(seed + 100, seed + 103), "icarus")
+
+
+@pytest.mark.parametrize("spec", SEVERAL, ids=geometry)
+def test_random_systems_of_several_chips_equal_on_verilator(spec: SystemSpec, seed: int) -> None:
+    require_engine("verilator")
+    demand_equal(spec, range(seed + 400, seed + 404), "verilator")
+
+
+def test_random_systems_of_several_chips_equal_on_icarus(seed: int) -> None:
+    require_engine("icarus")
+    demand_equal(SEVERAL[0], range(seed + 500, seed + 502), "icarus")
 
 
 def test_random_system_equals_on_pysim(seed: int) -> None:

@@ -305,7 +305,7 @@ def test_room_for_the_packets_of_a_step() -> None:
     fields: dict[str, Any] = {"emission": [Emission.UNARY, Emission.COUNT, Emission.CONSTANT]}
     schedule = [[1, 0, 1, 1, 1, 0, 3, 0, 1]]
     core = make_core([[0] * 3], thresholds=[1, 2, 3], fanout=fanout, schedule=schedule, **fields)
-    assert gateway_room(core, 1) == 2 * (3 + 1 + 1)
+    assert gateway_room(core, SystemSpec(core=LONG, width=1, height=1)) == 2 * (3 + 1 + 1)
 
 
 @pytest.mark.parametrize("axons", [(2, 0), (0, 2)])

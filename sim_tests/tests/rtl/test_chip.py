@@ -8,7 +8,7 @@ from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec, preset
 from emu.trace import RunResult, Stimulus, compared, diff
-from rtl.chip import Chip, presence
+from rtl.chip import Chip
 from sim_tests.bench.amaranth_engine import play
 from sim_tests.bench.block_player import widths
 from sim_tests.bench.job import BenchJob, prepare
@@ -16,37 +16,11 @@ from sim_tests.bench.session import Drive, Pins, Session
 from sim_tests.generators.pool import LEAST, WIDE
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 
-N, E, S, W, L = range(5)
 TINY = preset("tiny")
 
 
 def sizes(width: int, height: int) -> SystemSpec:
     return SystemSpec(core=TINY, width=width, height=height)
-
-
-def ports(names: str) -> int:
-    return sum(1 << "NESWL".index(name) for name in names)
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "place", "inputs", "outputs"),
-    [
-        (1, 1, (0, 0), "WL", "SL"),
-        (2, 1, (0, 0), "EWL", "ESL"),
-        (2, 1, (1, 0), "WL", "WL"),
-        (1, 2, (0, 0), "SWL", "SL"),
-        (1, 2, (0, 1), "NL", "NSL"),
-        (3, 3, (0, 0), "ESWL", "ESL"),
-        (3, 3, (1, 0), "ESWL", "ESWL"),
-        (3, 3, (2, 0), "SWL", "SWL"),
-        (3, 3, (0, 1), "NESL", "NESL"),
-        (3, 3, (1, 1), "NESWL", "NESWL"),
-        (3, 3, (0, 2), "NEL", "NESL"),
-        (3, 3, (2, 2), "NWL", "NWL"),
-    ],
-)
-def test_ports_present(width: int, height: int, place: tuple[int, int], inputs: str, outputs: str) -> None:
-    assert presence(sizes(width, height), *place) == (ports(inputs), ports(outputs))
 
 
 class Busy(Session):

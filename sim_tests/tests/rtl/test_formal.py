@@ -30,7 +30,7 @@ def part(name: str) -> tuple[Component, int]:
         case "arbiter":
             return FairArbiter(int(number)), 2 * int(number) + 2
         case "fifo":
-            return LosslessFifo(4), 6
+            return LosslessFifo(4, int(number)), 3 * int(number)
         case "output":
             return TokenBarrier(SPEC, int(number)), 4
         case _:
@@ -40,7 +40,9 @@ def part(name: str) -> tuple[Component, int]:
 PORTS = [f"{kind}-{port}" for kind in ("output", "input") for port in range(5)]
 
 
-@pytest.mark.parametrize("name", ["arbiter-2", "arbiter-5", "arbiter-8", "fifo", *PORTS])
+@pytest.mark.parametrize(
+    "name", ["arbiter-2", "arbiter-5", "arbiter-8", "fifo-1", "fifo-2", "fifo-3", *PORTS]
+)
 def test_part_is_proved(name: str) -> None:
     component, depth = part(name)
     verdict = prove(component, depth=depth)

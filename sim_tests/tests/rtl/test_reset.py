@@ -25,6 +25,7 @@ from rtl.crossbar import Crossbar
 from rtl.events import EventScheduler
 from rtl.fifo import Fifo
 from rtl.gateway import Gateway
+from rtl.link import Link
 from rtl.neuron import Walk
 from rtl.program import Programmer
 from rtl.router import PORTS, Router
@@ -200,6 +201,11 @@ def port_watch() -> dict[str, str]:
 CASES = {
     "fifo": Case(
         build=lambda: Fifo(8),
+        draw=fifo_row,
+        watch={"i.ready": "", "o.valid": "", "o.payload": "o.valid"},
+    ),
+    "link": Case(
+        build=lambda: Link(8, wires=3, depth=2, latency=3),
         draw=fifo_row,
         watch={"i.ready": "", "o.valid": "", "o.payload": "o.valid"},
     ),

@@ -153,7 +153,7 @@ def test_link_sees_no_offer_that_is_not_taken() -> None:
     assert leaving(rows)[1:5] == ["", "", "S0", "S3"]
 
 
-LAST: dict[str, int] = {"x": 0, "y": 2}
+LAST: dict[str, int] = {"x": 0, "y": 2, "outlet": 1}
 OUT, BACK = (0, 0, 3, 3), spike((0, 0, 3, 3), 7, Kind.REPLY)
 
 

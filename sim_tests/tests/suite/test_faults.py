@@ -43,6 +43,7 @@ BLOCKS = {
             "router",
             "arbiter",
             "fifo",
+            "link",
             "gateway",
             "chip",
             "export",
@@ -50,7 +51,10 @@ BLOCKS = {
             "macros",
         )
     ),
-    *(f"emu/{name}.py" for name in ("bits", "words", "image", "container", "trace", "host", "machine")),
+    *(
+        f"emu/{name}.py"
+        for name in ("bits", "words", "topology", "image", "container", "trace", "host", "machine")
+    ),
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
         f"emu/kernels/{name}.py"
@@ -65,6 +69,7 @@ BLOCKS = {
             "cycle",
             "inject",
             "injectors",
+            "links",
             "state",
         )
     ),

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is attached to whom: the mesh as data that emulator and hardware read (network.md, "Topology")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.spec import SystemSpec
+
+__all__ = [
+    "CORE",
+    "HOST",
+    "NOTHING",
+    "OPPOSITE",
+    "PLACES",
+    "STEPS",
+    "Port",
+    "Topology",
+    "comes_out",
+    "topology_of",
+]
+
+Ints = NDArray[np.int64]
+
+
+class Port(IntEnum):
+    """Ports of a router: north, east, south, west, and the local one, its core."""
+
+    N, E, S, W, L = range(5)
+
+
+STEPS = {Port.N: (0, -1), Port.E: (1, 0), Port.S: (0, 1), Port.W: (-1, 0)}
+"""What a hop by a port adds to x and to y."""
+
+OPPOSITE = {Port.N: Port.S, Port.E: Port.W, Port.S: Port.N, Port.W: Port.E}
+"""The port by which the neighbour takes what leaves by a port."""
+
+PLACES = 8
+"""Port p of router r is place ``PLACES * r + p``."""
+
+HOST, CORE, NOTHING = -1, -2, -3
+"""Stand for a place where a port meets the host, its own core or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Topology:
+    """The ports of all routers; every wire is told twice, once from each end.
+
+    Parameters
+    ----------
+    behind : int64 (8 routers,)
+        By the place of an output: the place of the input that it leads to, or `HOST`, `CORE` or `NOTHING`.
+    before : int64 (8 routers,)
+        By the place of an input: the place of the output that fills it, or `HOST`, `CORE` or `NOTHING`.
+    links : int64 (links,)
+        Places of the outputs that lead to another chip, over a link (links.md), in order.
+    """
+
+    behind: Ints
+    before: Ints
+    links: Ints
+
+    @property
+    def outputs(self) -> Ints:
+        """The present outputs of each router, int64 (routers,), bit p for port p."""
+        return _mask(self.behind)
+
+    @property
+    def inputs(self) -> Ints:
+        """The present inputs of each router, int64 (routers,), bit p for port p."""
+        return _mask(self.before)
+
+
+def _mask(ends: Ints) -> Ints:
+    return np.asarray((ends.reshape(-1, PLACES) != NOTHING) @ (1 << np.arange(PLACES)), np.int64)
+
+
+@cache
+def topology_of(spec: SystemSpec) -> Topology:
+    """Return the topology of a chip: a mesh, an inlet in its north-west corner, the outlet at the gateway.
+
+    >>> from emu.spec import preset
+    >>> topology = topology_of(SystemSpec(core=preset("tiny"), width=2, height=1))
+    >>> topology.behind.reshape(2, 8)[:, :5].tolist()  # N, E, S, W, L of both routers
+    [[-3, 11, -1, -3, -2], [-3, -3, -3, 1, -2]]
+    """
+    behind = np.full(PLACES * spec.cores, NOTHING, np.int64)
+    before = behind.copy()
+    behind[Port.L :: PLACES] = before[Port.L :: PLACES] = CORE
+    for router in range(spec.cores):
+        x, y = router % spec.width, router // spec.width
+        for port, (dx, dy) in STEPS.items():
+            if 0 <= x + dx < spec.width and 0 <= y + dy < spec.height:
+                other = router + dx + dy * spec.width
+                output, taken_by = PLACES * router + port, PLACES * other + OPPOSITE[port]
+                behind[output], before[taken_by] = taken_by, output
+    x, y = spec.gateway
+    behind[PLACES * ((y - 1) * spec.width + x) + Port.S] = HOST
+    before[Port.W] = HOST
+    links = np.flatnonzero((behind >= 0) & (_chip(spec, np.arange(len(behind))) != _chip(spec, behind)))
+    for ends in (behind, before, links):
+        ends.setflags(write=False)
+    return Topology(behind=behind, before=before, links=links)
+
+
+def _chip(spec: SystemSpec, places: Ints) -> Ints:
+    """Return on which chip places lie, counted in the order of their first cores."""
+    if spec.links is None:
+        return np.zeros_like(places)
+    router = places // PLACES
+    x, y = router % spec.width // spec.links.width, router // spec.width // spec.links.height
+    return np.asarray(y * (spec.width // spec.links.width) + x, np.int64)
+
+
+def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> NDArray[np.bool_]:
+    """Return which packets, by their rectangles, have a copy that goes to the host.
+
+    A packet that has to go further south than the mesh does so in every column of its rectangle.
+    """
+    x, y = spec.gateway
+    return (x0 <= x) & (x <= x1) & (y1 >= y)

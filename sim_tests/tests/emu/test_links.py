@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Systems of several chips: the links' sizes, and emulator == oracle in every cycle."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emu.bits import layout_bits
+from emu.links import LinkSpec
+from emu.machine import Machine
+from emu.spec import KIND_BITS, SpecError, SystemSpec, preset
+from emu.topology import PLACES, Port, topology_of
+from emu.trace import RunResult, compared, diff
+from emu.words import Kind, flit_layout
+from sim_tests.generators.pool import SEVERAL
+from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
+from sim_tests.oracle.machine import run_oracle
+
+SIZES: dict[str, Any] = {"width": 1, "height": 1, "wires": 8}
+
+
+def mesh(columns: int, rows: int, **link: int) -> SystemSpec:
+    spec = SystemSpec(core=preset("tiny"), width=columns, height=rows)
+    return replace(spec, links=LinkSpec(**SIZES | link)) if link else spec
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [
+        ({"wires": 0}, "link wires must be at least 1, not 0"),
+        ({"width": 0}, "link width must be at least 1, not 0"),
+        ({"latency": 1}, "link latency must be 2..64, not 1"),
+        ({"latency": 65}, "link latency must be 2..64, not 65"),
+        ({"depth": 0}, "link depth must be 1..64, not 0"),
+        ({"depth": 65}, "link depth must be 1..64, not 65"),
+        ({"width": 3}, "link width must be a divisor of 4, not 3"),
+        ({"height": 4}, "link height must be a divisor of 2, not 4"),
+        ({"wires": 28}, "link wires must be 1..27, not 28"),
+    ],
+)
+def test_sizes_have_limits(sizes: dict[str, int], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        mesh(4, 2, **sizes)
+
+
+@pytest.mark.parametrize("spec", SEVERAL, ids=repr)
+def test_spec_is_read_back(spec: SystemSpec) -> None:
+    assert SystemSpec.from_dict(spec.to_dict()) == spec
+    assert "links" not in replace(spec, links=None).to_dict()
+
+
+def test_flit_bits_are_those_of_its_fields() -> None:
+    assert all(spec.flit_bits == layout_bits(flit_layout(spec)) for spec in SEVERAL)
+    assert 1 << KIND_BITS - 1 < len(Kind) <= 1 << KIND_BITS
+
+
+def test_wires_between_chips_are_links() -> None:
+    topology = topology_of(mesh(4, 2, width=2, height=1))
+    ways = [(place // PLACES, Port(place % PLACES).name) for place in topology.links.tolist()]
+    south, north = [(router, "S") for router in range(4)], [(router, "N") for router in range(4, 8)]
+    across = [(1, "E"), (2, "W"), (5, "E"), (6, "W")]
+    assert sorted(ways) == sorted(south + north + across)
+    assert not len(topology_of(mesh(4, 2)).links)
+
+
+def unicast(spec: SystemSpec) -> RunResult:
+    """Run one packet from core 0 to core 1, which tells the host."""
+    to_1, to_host = [1, 1, 0, 0, 0, True], [0, 0, 1, 1, 7, True]
+    cores = [make_core([[1]], fanout=[to_1]), make_core([[1]], fanout=[to_host])]
+    return Machine(make_system(spec, *cores)).run(make_stimulus(3, [(0, 0, 0, 0, 0, 0, 1)]), cycles=True)
+
+
+@pytest.mark.parametrize(("wires", "latency"), [(23, 2), (9, 2), (1, 5)])
+def test_hop_of_a_link_takes_its_beats_and_its_latency(wires: int, latency: int) -> None:
+    """The step tokens pass core 1, and come back: each way is n + l - 1 cycles longer than a wire."""
+    plain = unicast(mesh(2, 1))
+    linked = unicast(mesh(2, 1, wires=wires, latency=latency))
+    assert linked.finish is not None
+    assert plain.finish is not None
+    longer = -(-23 // wires) + latency - 1
+    assert linked.finish[0, 1] - plain.finish[0, 1] == longer
+    assert linked.outputs.tolist() == plain.outputs.tolist() == [[1, 7, 1]]
+
+
+def drawn(seed: int) -> SystemSpec:
+    """Return a mesh cut into chips at random; with few wires, least depth and full rate among them."""
+    rng = np.random.default_rng(seed)
+    width, height = [(2, 2), (4, 2), (2, 4), (3, 3), (2, 1), (1, 2), (4, 4)][seed % 7]
+    whole = mesh(width, height).flit_bits
+    return mesh(
+        width,
+        height,
+        width=int(rng.choice([d for d in range(1, width + 1) if width % d == 0])),
+        height=int(rng.choice([d for d in range(1, height + 1) if height % d == 0])),
+        wires=int(rng.choice([1, 3, whole // 2, whole])),
+        latency=int(rng.integers(2, 9)),
+        depth=int(rng.choice([1, 2, 4, 7])),
+    )
+
+
+@pytest.mark.parametrize("number", range(14))
+def test_system_of_several_chips_equals_the_oracle(number: int, seed: int) -> None:
+    spec = drawn(seed % 1000 * 14 + number)
+    image, stimulus = random_system(seed + number, spec=spec, steps=4)
+    run = Machine(image).run(stimulus, cycles=True, potentials=True)
+    oracle = run_oracle(image, stimulus, cycles=True)
+    assert diff(oracle, run) is None
+    assert compared(oracle, run) > 0
+    assert diff(Machine(image).run(stimulus, potentials=True), run) is None
+
+
+def test_chips_compute_what_one_chip_does(seed: int) -> None:
+    cut = mesh(4, 2, width=2, height=2, wires=5)
+    image, stimulus = random_system(seed, spec=cut, steps=6)
+    whole = make_system(replace(cut, links=None), *image.cores)
+    run, same = (Machine(system).run(stimulus, potentials=True) for system in (image, whole))
+    assert diff(run, same) is None
+    timed, whole_timed = (Machine(system).run(stimulus, cycles=True) for system in (image, whole))
+    assert timed.elapsed is not None
+    assert whole_timed.elapsed is not None
+    assert timed.elapsed > whole_timed.elapsed
