@@ -319,7 +319,6 @@ def _check_known(node: onnx.NodeProto, name: str) -> None:
                 "let the quantiser write the QDQ format instead of operators of its own."
             )
         raise UnsupportedModelError(
-            f"Node {name!r} has the operator {kind}, which is not supported; "
-            f"supported are {', '.join(SUPPORTED)}, and the operators of the ONNX standard, which the host "
-            "evaluates."
+            f"Node {name!r} has the operator {kind}, which is not supported; export the model with operators "
+            "of the ONNX standard, or give its weights as arrays (docs/guides/bring_a_model.md)."
         )

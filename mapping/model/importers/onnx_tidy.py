@@ -7,6 +7,7 @@ batch, and one output.
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -50,6 +51,7 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         del graph.input[:]
         graph.input.extend(kept)
         inputs = [value for value in graph.input if value.name not in constants]
+    _check_writers(graph)
     _sort(graph, {value.name for value in graph.input} | constants)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
     if len(inputs) == 1:
@@ -80,6 +82,24 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
             f"of {MAX_NODES}."
         )
     return copy
+
+
+def _check_writers(graph: GraphProto) -> None:
+    """Refuse two constants of one name, and a tensor that two nodes write or that is there already."""
+    for tensor, times in Counter(tensor.name for tensor in graph.initializer).items():
+        if times > 1:
+            raise UnsupportedModelError(
+                f"The model has {times} constants with the name {tensor!r}; export it again."
+            )
+    written = {value.name for part in (graph.input, graph.initializer) for value in part}
+    for node in graph.node:
+        for output in node.output:
+            if output in written:
+                raise UnsupportedModelError(
+                    f"Node {node.name or node.op_type!r} ({node.op_type}) writes tensor {output!r}, which "
+                    "is there already; export it again."
+                )
+            written |= {output} if output else set()
 
 
 def _sort(graph: GraphProto, known: set[str]) -> None:

@@ -19,18 +19,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Wavelet", "x", name="w"),
         (
-            "Node 'w' has the operator Wavelet, which is not supported; supported are Abs, Add, ArgMax, "
-            "AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Conv, ConvInteger, "
-            "DequantizeLinear, Div, Dropout, Elu, Erf, Exp, Flatten, Floor, Gather, Gelu, Gemm, "
-            "GlobalAveragePool, GlobalMaxPool, Greater, GreaterOrEqual, HardSigmoid, HardSwish, Identity, "
-            "IntQuant, LeakyRelu, Less, LessOrEqual, LogSoftmax, MatMul, MatMulInteger, Max, MaxPool, "
-            "Min, Mish, Mul, Neg, Not, PRelu, Pad, Pow, QGemm, QLinearAdd, QLinearAveragePool, "
-            "QLinearConcat, QLinearConv, QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMatMul, "
-            "QLinearMul, QLinearSigmoid, QLinearSoftmax, Quant, QuantizeLinear, ReduceMax, ReduceMean, "
-            "ReduceMin, ReduceSum, Relu, Reshape, Resize, Round, Selu, Sigmoid, Sign, Slice, Softmax, "
-            "Softplus, Softsign, Split, Sqrt, Squeeze, Sub, Sum, Swish, Tanh, ThresholdedRelu, Transpose, "
-            "Unsqueeze, Upsample, Where, and the operators of the ONNX standard, which the host "
-            "evaluates."
+            "Node 'w' has the operator Wavelet, which is not supported; export the model with operators of "
+            "the ONNX standard, or give its weights as arrays (docs/guides/bring_a_model.md)."
         ),
     ),
     (
@@ -316,6 +306,11 @@ def no_writer(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "nothing"
 
 
+def two_constants(model: onnx.ModelProto) -> None:
+    for value in (1, 2):
+        model.graph.initializer.append(numpy_helper.from_array(np.full(3, value, np.float32), "w"))
+
+
 def twice(model: onnx.ModelProto) -> None:
     model.graph.node.append(model.graph.node[0])
 
@@ -343,7 +338,8 @@ CHANGES: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     ),
     (no_size, "Input 'x' must have a batch dimension and fixed sizes after it, not (?, ?)."),
     (no_writer, "No node writes the graph output 'nothing'."),
-    (twice, "Node 'relu0_1' (Relu) writes tensor 't0', which is empty or exists already."),
+    (twice, "Node 'relu0' (Relu) writes tensor 't0', which is there already; export it again."),
+    (two_constants, "The model has 2 constants with the name 'w'; export it again."),
 ]
 
 

@@ -129,6 +129,11 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         network(quantised("Quant", bits=1.0, signed=1)),
         network(quantised("Quant", bits=2.0, signed=1, narrow=1)),
     ),
+    "foreign operator": (
+        "export the model with operators of the ONNX standard",
+        network(lambda b: b.op("Wavelet", "x")),
+        network(plain),
+    ),
     "integer operators": (
         "let the quantiser write the QDQ format",
         network(q_linear),
@@ -211,6 +216,7 @@ def test_image_that_is_compiled_again_is_opened(part: int, tmp_path: Path) -> No
 UNTRIED = {
     "export the model without functions.": "told only of functions that call each other in a circle",
     "export the model again, and a recurrent one with LSTM, GRU or RNN.": "told of a circle in the graph",
+    "make a module of the class by calling it": "test_torch_module.py calls it",
     "give an example of it, an array (n, input shape).": "test_torch_module.py gives one",
 }
 
