@@ -128,6 +128,7 @@ ROWS = tuple(
         ("energy", "J", "energy_j"),
         ("energy, low .. high", "J range", "energy_j_low energy_j_high"),
         ("energy, static share", "share", "energy_static_share"),
+        ("energy, idle share", "share", "energy_idle_share"),
         ("power", "W", "power_w"),
     )
 )

@@ -73,6 +73,13 @@ class EnergyBreakdown:
         """Share of ``total_j`` that is drawn whatever the activity; None if there is no energy at all."""
         return self.per_unit_j["static"] / self.total_j if self.total_j else None
 
+    @property
+    def idle_share(self) -> float | None:
+        """Share of ``total_j`` that no spike causes: clock and leakage; None without a clock or an energy."""
+        if "clock" not in self.per_unit_j or not self.total_j:
+            return None
+        return (self.per_unit_j["clock"] + self.per_unit_j["static"]) / self.total_j
+
 
 def estimate_energy(
     counts: Mapping[str, int | float],

@@ -259,3 +259,19 @@ def test_energy_is_called_modelled_and_its_static_share_stands_beside_it(
         assert f"{100 * share:.2f} %" in next(line for line in text.splitlines() if "static share" in line)
         assert part["code"] == "scatter-and-gather"
         assert part["agreement"] == 1.0
+
+
+def test_idle_share_is_clock_and_static_and_null_without_a_clock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.json"
+    flags = ["--core", "small", "--samples", "5", "--target", "loom", "--target", "kuang2021"]
+    assert main(["estimate", "digits", "--data", "digits", "--json", str(out), *flags]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "energy, idle share" in line)
+    loom, kuang = json.loads(out.read_text())["targets"]
+    units = loom["breakdown"]["units"]
+    share = (units["clock"] + units["static"]) / loom["energy_j"]
+    assert loom["energy_idle_share"] == pytest.approx(share, rel=1e-12)
+    assert 0.5 < share < 0.7
+    assert f"{100 * share:.2f} %" in line
+    assert kuang["energy_idle_share"] is None

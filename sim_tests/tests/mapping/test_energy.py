@@ -136,6 +136,21 @@ def test_static_share_is_the_leakage_of_the_central_value() -> None:
     assert estimate_energy({}, 0.0, 3, TABLE).static_share is None
 
 
+def test_idle_share_is_clock_and_leakage_of_the_central_value() -> None:
+    table = {**TABLE, "core_cycles": TABLE["hops"]}
+    counts = {"synaptic_operations": 1000, "core_cycles": 2000}
+    energy = estimate_energy(counts, 1e-6, 3, table)
+    clock = 2000 * TABLE["hops"].si
+    assert clock > 0
+    assert energy.idle_share == near((clock + 30000e-12) / energy.total_j)
+
+
+def test_idle_share_needs_a_clock_and_an_energy() -> None:
+    assert estimate_energy({"thresholds": 1}, 1e-6, 3, TABLE).idle_share is None
+    table = {**TABLE, "core_cycles": TABLE["hops"]}
+    assert estimate_energy({"core_cycles": 0}, 0.0, 3, table).idle_share is None
+
+
 def test_result_is_read_only() -> None:
     energy = estimate_energy({"thresholds": 1}, 0.0, 0, TABLE)
     with pytest.raises(TypeError):

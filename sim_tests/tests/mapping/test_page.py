@@ -118,6 +118,7 @@ def test_nothing_else_on_the_page_is_a_figure(page: Page, plain: dict[str, Any])
         "energy_j",
         "host_share",
         "energy_static_share",
+        "energy_idle_share",
         "latency_s",
         "breakdown/units/crossbar",
         "breakdown/units_high/clock",
@@ -161,7 +162,8 @@ def test_bars_are_to_scale(report: Report) -> None:
     for key in ("units", "layer_energy_j"):
         most = max(breakdown[f"{key}_high"].values())
         expected += [(0, *(breakdown[key + end][name] / most for end in ends)) for name in breakdown[key]]
-    expected += [(0, loom[key], None, None) for key in ("host_share", "energy_static_share")]
+    shares_of_all = ("host_share", "energy_static_share", "energy_idle_share")
+    expected += [(0, loom[key], None, None) for key in shares_of_all]
     for row in breakdown["timeline"]:
         begin, end = row["begin_s"] / loom["latency_s"], row["end_s"] / loom["latency_s"]
         expected.append((begin, end - begin, None, None))
