@@ -372,3 +372,31 @@ def test_interrupt_stops_every_thread(threads: int, least: int, monkeypatch: pyt
         Machine(image).run(make_stimulus(steps), threads=threads, progress=interrupt)
     assert len(workers) == threads
     assert sum(worker.done for worker in workers) < steps
+
+
+@pytest.mark.usefixtures("abreast")
+@pytest.mark.parametrize("balance", EXTREMES, ids=str)
+@pytest.mark.parametrize("payload", [-32, 31])
+def test_loud_payloads_of_either_sign_add_up(payload: int, balance: Balance) -> None:
+    """The image itself sends softly: only the host's payloads, of one sign, are too loud for 8 bits."""
+    core = make_core(np.ones((64, 8), np.int64), reset=0, thresholds=[LONG.always], schedule=[FIRE])
+    image = make_system(SystemSpec(core=LONG, width=1, height=1), core)
+    rows = [(step, 0, 0, 0, 0, axon, payload) for step in range(24) for axon in range(64)]
+    machine, stimulus = Machine(image, balance=balance), make_stimulus(24, rows)
+    assert machine._source.abreast
+    assert machine._source.loudest <= SMALL
+    assert diff(run_oracle(image, stimulus, cycles=False), machine.run(stimulus, potentials=True)) is None
+
+
+@pytest.mark.usefixtures("abreast")
+def test_ladder_abreast_subtracts_the_threshold_nearest_to_zero() -> None:
+    """Of a count below zero that is the one above it; the others are subtracted as they are."""
+    ladder, schedule = [[1, 5 << 8, 100, 0]], [[1, 1, 1, 1, 1, 3, 3, 0, 0]]
+    fields: dict[str, Any] = {"signed": 1, "emission": Emission.COUNT, "reset": Reset.SUBTRACT}
+    image = make_system(ONE, make_core([[1, -1]], ladders=ladder, schedule=schedule, **fields))
+    rows = [(step, 0, 0, 0, 0, 0, payload) for step, payload in enumerate(range(-8, 8))]
+    machine, stimulus = Machine(image), make_stimulus(len(rows), rows)
+    assert machine._source.abreast
+    expected = run_oracle(image, stimulus, cycles=False)
+    assert {int(count) for count in expected.spikes[:, 3]} >= {-2, -1, 1}
+    assert diff(expected, machine.run(stimulus, potentials=True)) is None

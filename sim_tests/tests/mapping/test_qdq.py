@@ -286,7 +286,7 @@ def test_tensor_written_twice_is_refused() -> None:
     b.nodes[-1].output[0] = first
     with pytest.raises(UnsupportedModelError) as error:
         b.network(first)
-    assert str(error.value) == f"{QN} writes tensor 't0.real', which is empty or exists already."
+    assert str(error.value) == f"{QN} writes tensor 't0', which is there already; export it again."
 
 
 def damaged_files(b: ModelBuilder, output: str, path: Path, files: int = 300) -> int:

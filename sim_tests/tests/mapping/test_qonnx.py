@@ -14,7 +14,6 @@ from mapping.errors import UnsupportedModelError
 from mapping.model.analysis import analyse
 from mapping.model.archive import network_from_arrays, network_to_arrays
 from mapping.model.evaluate import infer
-from mapping.model.importers.onnx_nodes import SUPPORTED
 from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import DOMAIN, qonnx_quant
@@ -164,9 +163,9 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("Trunc", "x", domain=DOMAIN, name="q"),
         (
-            "Node 'q' has the operator qonnx.custom_op.general.Trunc, which is not supported; "
-            f"supported are {', '.join(SUPPORTED)}, and the operators of the ONNX standard, which the "
-            "host evaluates."
+            "Node 'q' has the operator qonnx.custom_op.general.Trunc, which is not supported; export the "
+            "model with operators of the ONNX standard, or give its weights as arrays "
+            "(docs/guides/bring_a_model.md)."
         ),
     ),
     (

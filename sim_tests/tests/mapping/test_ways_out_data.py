@@ -10,6 +10,7 @@ import pytest
 
 import mapping
 from mapping.datasets import events
+from mapping.datasets.batches import as_data
 from mapping.datasets.load import load_data
 from mapping.datasets.scale import normalised
 from mapping.flow import compile_network
@@ -50,6 +51,17 @@ def labelled(first: int) -> Callable[[Path], object]:
     return read
 
 
+def values(*, labels: bool) -> Callable[[Path], object]:
+    """Return a reader of two samples, with values of a regression as labels or without."""
+
+    def read(folder: Path) -> object:
+        file = folder / "values.npz"
+        file.write_bytes(npz_of({"x": np.zeros((2, 3))} | ({"y": np.array([0.5, 1.5])} if labels else {})))
+        return load_data(str(file))
+
+    return read
+
+
 def named(samples: str) -> Callable[[Path], object]:
     """Return a reader of a file with the samples under some name."""
 
@@ -75,6 +87,7 @@ DATA: dict[str, Way] = {
     "take fewer with events=N, or": (of_events(":events=9"), of_events(":events=3")),
     "or the whole recording with events=all.": (of_events(":events=9"), of_events(":events=all")),
     "number the classes from 0.": (labelled(-1), labelled(0)),
+    "leave them out where there are no classes": (values(labels=True), values(labels=False)),
     "store the samples under that name, and labels as y": (named("images"), named("x")),
     "give one MEAN,STD for all of them": (normalise("1,2,3,4"), normalise("1,3")),
     "or one of each a channel, the means first.": (normalise("1,2,3,4"), normalise("1,2,3,4,5,6")),
@@ -198,6 +211,10 @@ PYTHON: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "or fewer levels of its activations": (
         lambda: map_layer(shape(input=(1, 1, 900), source_levels=900)),
         lambda: map_layer(shape(input=(1, 1, 900), source_levels=9)),
+    ),
+    "give one class a sample, as y": (
+        lambda: as_data([(np.zeros((2, 3)), np.eye(2))]),
+        lambda: as_data([(np.zeros((2, 3)), np.eye(2, dtype=int).argmax(1))]),
     ),
     "use kuang2021.": (
         lambda: map_layer(shape(), target=load_target("loom")),
