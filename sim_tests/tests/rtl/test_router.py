@@ -162,6 +162,14 @@ def test_outlet_to_the_host_offers_before_it_is_taken() -> None:
     assert leaving(rows, **LAST)[1:5] == ["S4", "S4", "S4", ""]
 
 
+@pytest.mark.parametrize(("port", "place"), [("E", (1, 1, 2, 2)), ("N", (0, 0, 1, 1)), ("L", (0, 0, 2, 2))])
+def test_no_other_output_beside_the_outlet_offers_what_is_not_taken(
+    port: str, place: tuple[int, int, int, int]
+) -> None:
+    rows = [send(W=spike(place, 4)), stop(port), stop(port), {}, {}]
+    assert leaving(rows, **LAST)[1:5] == ["", "", f"{port}4", ""]
+
+
 def test_outlet_to_the_host_prefers_a_request_that_came_since() -> None:
     rows = [send(L=spike(OUT, 4)), stop("S") | send(N=spike(OUT, 0)), stop("S"), {}, {}]
     assert leaving(rows, **LAST)[1:5] == ["S4", "S0", "S0", "S4"]
