@@ -50,8 +50,8 @@ class Machine:
         targets = np.zeros(len(program.fanout), np.int64)
         injectors.pack_targets(program.fanout, targets)
         spec = self.image.spec
-        link = (1, 2, 1) if spec.links is None else spec.links.size(spec.flit_bits)
-        network = mesh.make_mesh(topology_of(spec), program.width, link)
+        sizes = () if spec.links is None else (spec.links.size(spec.flit_bits),)
+        network = mesh.make_mesh(topology_of(spec), program.width, *sizes)
         timing = injectors.make_timing(targets, spec.cores, len(program.bias), len(network.links))
         state = arrays.make_state(program, self._source.state)
         record = Tape(rows=len(program.bias), outputs=1, visits=False).record

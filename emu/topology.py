@@ -82,7 +82,7 @@ def _mask(ends: Ints) -> Ints:
 
 @cache
 def topology_of(spec: SystemSpec) -> Topology:
-    """Return the topology of a chip: a mesh, an inlet in its north-west corner, the outlet at the gateway.
+    """Return the topology of a system: a mesh, an inlet in its north-west corner, the outlet at the gateway.
 
     >>> from emu.spec import preset
     >>> topology = topology_of(SystemSpec(core=preset("tiny"), width=2, height=1))

@@ -121,9 +121,8 @@ class Chip(Component):
             ]
         for place, taken_by in enumerate(self._topology.behind.tolist()):
             if place in self._links:
-                m.submodules[f"link_{place // PLACES}_{Port(place % PLACES).name}"] = link = self._links[
-                    place
-                ]
+                link, port = self._links[place], Port(place % PLACES)
+                m.submodules[f"link_{place // PLACES}_{port.name}"] = link
                 wiring.connect(m, self._port("o", place), link.i)
                 wiring.connect(m, link.o, self._port("i", taken_by))
             elif taken_by >= 0:
