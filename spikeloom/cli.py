@@ -12,13 +12,38 @@ import typer
 
 from emu.errors import SpikeloomError
 from spikeloom.commands import compile as compile_
-from spikeloom.commands import demo, doctor, estimate, export, inspect, run, targets, train, verify, verilog
+from spikeloom.commands import (
+    demo,
+    doctor,
+    estimate,
+    export,
+    inspect,
+    reproduce,
+    run,
+    targets,
+    train,
+    verify,
+    verilog,
+)
 from spikeloom.ending import EXIT_INTERRUPTED, complain
 from spikeloom.ending import run as end
 
 __all__ = ["app", "command", "main"]
 
-COMMANDS = (demo, estimate, compile_, run, verify, verilog, export, inspect, targets, train, doctor)
+COMMANDS = (
+    demo,
+    estimate,
+    compile_,
+    run,
+    verify,
+    verilog,
+    export,
+    inspect,
+    targets,
+    reproduce,
+    train,
+    doctor,
+)
 """One module a command, in the order of ``--help``."""
 
 app = typer.Typer(

@@ -22,7 +22,7 @@ from typing import Literal, cast, get_args
 from mapping.errors import InfeasibleError, MappingError
 from mapping.targets.files import Target, load_target
 
-__all__ = ["LayerShape", "PatchMapping", "Patches", "chosen_patches", "map_layer"]
+__all__ = ["LayerShape", "PatchMapping", "Patches", "chosen_patches", "map_layer", "possible_patches"]
 
 Patches = Literal["best", "article"]
 """Who chooses the patches: the search of this module, or the published plan."""
@@ -212,10 +212,8 @@ def map_layer(shape: LayerShape, *, target: Target | None = None, patches: Patch
     InfeasibleError
         If a single output point needs more axons or columns than a core can offer.
     """
-    if patches not in get_args(Patches):
-        raise ValueError(f"Patches must be best or article, not {patches!r}.")
     core = _core(shape, load_target("kuang2021") if target is None else target)
-    best = min(_candidates(shape, core, patches), key=_preference, default=None)
+    best = min(possible_patches(shape, target=target, patches=patches), key=_preference, default=None)
     if best is None:
         raise InfeasibleError(
             layer=shape.name,
@@ -225,6 +223,16 @@ def map_layer(shape: LayerShape, *, target: Target | None = None, patches: Patch
             remedy=f"use {_FEWER_INPUTS[shape.kind]} or fewer levels of its activations",
         )
     return best
+
+
+def possible_patches(
+    shape: LayerShape, *, target: Target | None = None, patches: Patches = "best"
+) -> Iterator[PatchMapping]:
+    """Give every mapping among which `map_layer` chooses; it takes and raises the same, but may give none."""
+    if patches not in get_args(Patches):
+        raise ValueError(f"Patches must be best or article, not {patches!r}.")
+    core = _core(shape, load_target("kuang2021") if target is None else target)
+    yield from _candidates(shape, core, patches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mapping.reproduce.networks import NETWORKS
 from mapping.targets.patches import LayerShape
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.referees.zou2021 import NETWORKS
 
 __all__ = ["INPUTS", "article_model", "article_samples"]
 

@@ -9,11 +9,11 @@ from types import MappingProxyType
 import numpy as np
 
 from mapping.model.network import Network
+from mapping.reproduce.networks import NETWORKS
 from mapping.spiking.digits import largest_weight, strengths_of
 from mapping.spiking.network import INPUT, TERNARY, Source, SpikingLayer, SpikingNetwork
 from mapping.spiking.quantisers import Ladders, Lists, Quantiser
 from mapping.targets.patches import LayerShape
-from sim_tests.referees.zou2021 import NETWORKS
 
 __all__ = ["LARGE", "mobilenet", "residual", "vgg"]
 

@@ -10,9 +10,10 @@ import onnx
 import pytest
 
 from mapping.report.keys import TARGET_KEYS
+from mapping.reproduce.networks import NETWORKS
 from sim_tests.generators.article_models import article_model, article_samples
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.referees.zou2021 import BETTER, CORES, MISPRINTED_CORES, NETWORKS, STEPS
+from sim_tests.referees.zou2021 import BETTER, CORES, MISPRINTED_CORES, STEPS
 from spikeloom.cli import main
 
 FINISHED = "Joules are modelled, not measured: counts times the table of 'spikeloom targets show NAME'."

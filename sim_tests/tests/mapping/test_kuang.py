@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mapping.errors import InfeasibleError
+from mapping.reproduce.networks import NETWORKS, SPIKES, layers, strided_pool
 from mapping.targets.files import Target, load_target, target_text
 from mapping.targets.kuang import estimate_kuang
 from mapping.targets.patches import LayerShape, Patches, PatchMapping, map_layer
@@ -19,12 +20,8 @@ from sim_tests.referees.zou2021 import (
     ENERGY,
     MISPRINTED_CORES,
     MISPRINTED_DENSITIES,
-    NETWORKS,
     ROUNDED_UP_DENSITIES,
-    SPIKES,
     STEPS,
-    layers,
-    pool,
     printed,
 )
 
@@ -270,7 +267,7 @@ def test_oblong_layer_is_cut_along_its_own_axes() -> None:
 
 
 def test_max_pool_costs_the_same_as_the_strided_convolution() -> None:
-    as_pool = replace(pool("p", 24, 64), **FOUR)
+    as_pool = replace(strided_pool("p", 24, 64), **FOUR)
     assert map_layer(as_pool) == map_layer(replace(as_pool, kind="conv"))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mapping.targets.patches import LayerShape, map_layer
-from sim_tests.referees.zou2021 import layers
+from mapping.reproduce.networks import layers
+from mapping.targets.patches import LayerShape, map_layer, possible_patches
 
 GOOD = {"name": "c", "kind": "conv", "input": (8, 8, 4), "output": (6, 6, 8), "kernel": 3, "stride": 1}
 
@@ -53,6 +53,13 @@ def test_layer_shape_refuses(change: dict[str, object], error: type[Exception], 
 def test_map_layer_refuses_unknown_patches() -> None:
     with pytest.raises(ValueError, match=r"^Patches must be best or article, not 'cores'\.$"):
         map_layer(layers("vgg", 1)[0], patches="cores")  # type: ignore[arg-type]
+
+
+def test_map_layer_takes_one_of_the_possible_patches_with_the_fewest_cores() -> None:
+    for shape in layers("lenet", 2):
+        possible = list(possible_patches(shape))
+        assert map_layer(shape) in possible
+        assert map_layer(shape).cores == min(patch.cores for patch in possible)
 
 
 def grouped(groups: int, **options: Any) -> LayerShape:

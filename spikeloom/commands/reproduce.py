@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`spikeloom reproduce`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from spikeloom.commands.options import Json, Samples, examples
+from spikeloom.ending import EXIT_DIFFERENCE
+
+__all__ = ["app", "reproduce"]
+
+app = typer.Typer()
+
+System = Annotated[
+    str, typer.Argument(help="What to reproduce: [bold]zou2021[/], the article of the seed chip.")
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="A trained network with the layers of the article's LeNet or VGG-Net; may be given several "
+        "times. Its accuracy and operations are measured on --data.",
+    ),
+]
+MaybeData = Annotated[
+    str | None, typer.Option("--data", help="Samples for --model, for example mnist:DIR, as for estimate.")
+]
+
+
+@app.command(
+    epilog=examples(
+        "spikeloom reproduce zou2021",
+        "spikeloom reproduce zou2021 --json tables.json",
+        "spikeloom reproduce zou2021 --model lenet1.onnx --model lenet4.onnx --data mnist:DIR",
+    )
+)
+def reproduce(
+    system: System,
+    *,
+    model: Models = None,
+    data: MaybeData = None,
+    samples: Samples = None,
+    json: Json = None,
+) -> None:
+    """Print published tables beside what the formulas give, cell by cell; exit code 1 if a cell differs."""
+    from json import dumps
+
+    from mapping.reproduce.measure import measure_all
+    from mapping.reproduce.zou2021 import compute_tables
+    from spikeloom.files import check_places, write_text
+    from spikeloom.published import load_published
+    from spikeloom.reproduction import compare_tables
+    from spikeloom.terminal import console, status
+
+    check_places(json)
+    published = load_published(system)
+    with status("measuring the networks"):
+        measured = measure_all(model or [], data, samples)
+    found = compare_tables(published, compute_tables(measured=measured))
+    if json is not None:
+        write_text(json, dumps(found.to_dict(), indent=2) + "\n")
+    for line in found.lines():
+        console.print(line)
+    raise typer.Exit(EXIT_DIFFERENCE if found.differing else 0)
