@@ -98,7 +98,7 @@ def measure(model: str, data: Dataset) -> Measured:
         network=key,
         spikes=spikes,
         accuracy=activity.accuracy,
-        operations=activity.total("dense") / activity.samples,
+        operations=activity.total("dense"),
         told=f"{model} on {activity.samples} samples of {data.name}",
     )
 

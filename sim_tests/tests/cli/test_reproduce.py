@@ -19,6 +19,7 @@ import onnx
 import pytest
 
 import mapping.reproduce.zou2021 as computing
+import spikeloom
 import spikeloom.published
 from mapping.codes.convert import convert
 from mapping.model.importers.onnx import load_onnx
@@ -288,6 +289,8 @@ def test_network_of_ones_own_is_measured_and_named_as_such(tmp_path: Path) -> No
     assert cells["MNIST, Two-spike (This work)", "accuracy"]["verdict"] == "open"
     energy = cells["MNIST, Four-spike (This work)", "mJ"]
     assert "operations measured, " in energy["formula"]
+    report = spikeloom.estimate(model, data, "kuang2021", patches="article")
+    assert energy["ours"] == f"{report.targets[0]['energy_j'] * 1e3:.4f}"
     assert float(energy["ours"]) > 0.2674  # the static part alone
     assert code == int(energy["verdict"] == "differs")
 
