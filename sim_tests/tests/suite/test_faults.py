@@ -14,7 +14,7 @@ from sim_tests.robustness.faults_table import END, Fault, load_faults, render, r
 
 ROOT = Path(__file__).parents[3]
 FAULTS = load_faults()
-PACKAGES = ("emu", "rtl", "sim_tests", "mapping")
+PACKAGES = ("emu", "rtl", "sim_tests", "mapping", "spikeloom")
 BLOCKS = {
     *(
         f"rtl/{name}.py"
