@@ -36,7 +36,7 @@ _TOLD = {
     "within": "within a bound",
     "ours": "measured with other weights",
     "open": "that need trained weights",
-    "elsewhere": "of other machines",
+    "elsewhere": "of others",
     "differs": "that differ",
 }
 
@@ -245,8 +245,9 @@ def _verdict(printed: str, ours: str | None, form: str, computed: Computed | Non
     if note is None or kind == "bound":
         if same:
             return "equal"
-        near = note is not None and abs(float(computed.value) / float(_number(printed)) - 1) <= note.relative  # type: ignore[arg-type]
-        return "within" if near else "differs"
+        if note is not None and abs(_number(ours) / _number(printed) - 1) <= note.relative:
+            return "within"
+        return "ours" if computed.own else "differs"
     return kind if kind in _INSTEAD and not same and ours == note.ours else "differs"
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,6 +14,7 @@ from mapping.model.load import load_network
 from mapping.report.activity import observe
 from mapping.report.closed_form import layer_shapes
 from mapping.reproduce.networks import NETWORKS, SPIKES, layers
+from mapping.reproduce.noise import accuracies_with_noise
 from mapping.spiking.network import SpikingNetwork
 from mapping.targets.patches import LayerShape
 
@@ -30,23 +31,32 @@ class Measured:
         Key of `NETWORKS`.
     spikes : int
         Spikes of its activations.
-    accuracy : float or None
-        Share of correct answers; None without labels.
+    accuracy, float_accuracy : float or None
+        Share of correct answers of the spiking network and of the float network; None without labels.
     operations : float
         Dense synaptic operations per sample.
     told : str
         Network and data in words.
+    noisy : mapping
+        Share of correct answers by the share of encoding neurons that were shut down.
     """
 
     network: str
     spikes: int
     accuracy: float | None
+    float_accuracy: float | None
     operations: float
     told: str
+    noisy: Mapping[float, float]
 
 
 def measure_all(
-    models: Sequence[str], data: str | None, samples: int | None = None
+    models: Sequence[str],
+    data: str | None,
+    samples: int | None = None,
+    *,
+    noise: Sequence[float] = (),
+    seed: int = 0,
 ) -> dict[tuple[str, int], Measured]:
     """Return what trained networks do on data, by network and spikes.
 
@@ -58,6 +68,8 @@ def measure_all(
         As of `mapping.datasets.load.load_data`.
     samples : int or None
         Only the first of the data.
+    noise, seed
+        As of `measure`.
 
     Raises
     ------
@@ -73,7 +85,7 @@ def measure_all(
     given = None if data is None else load_data(data).first(samples)
     for model in models:
         if given is not None:
-            one = measure(model, given)
+            one = measure(model, given, noise=noise, seed=seed)
             if (one.network, one.spikes) in found:
                 raise MappingError(
                     f"Model {model} has the same layers and spikes as one before it: give only one of them."
@@ -82,8 +94,19 @@ def measure_all(
     return found
 
 
-def measure(model: str, data: Dataset) -> Measured:
+def measure(model: str, data: Dataset, *, noise: Sequence[float] = (), seed: int = 0) -> Measured:
     """Return what a trained network does on data.
+
+    Parameters
+    ----------
+    model : str
+        A file, as of `mapping.model.load.load_network`.
+    data : Dataset
+        Samples as they were loaded.
+    noise : sequence of float
+        Shares of encoding neurons to shut down, each measured.
+    seed : int
+        Decides which neurons.
 
     Raises
     ------
@@ -93,13 +116,16 @@ def measure(model: str, data: Dataset) -> Measured:
     network = load_network(model)
     spiking = convert(network)
     key, spikes = _recognised(spiking, model)
-    activity = observe(spiking, scaled(data, "auto", network)[0])
+    given = scaled(data, "auto", network)[0]
+    activity = observe(spiking, given)
     return Measured(
         network=key,
         spikes=spikes,
         accuracy=activity.accuracy,
+        float_accuracy=activity.float_accuracy,
         operations=activity.total("dense"),
         told=f"{model} on {activity.samples} samples of {data.name}",
+        noisy=accuracies_with_noise(spiking, given, noise, seed) if noise else {},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spikeloom.commands.options import Json, Samples, examples
+from spikeloom.commands.options import Json, Samples, Seed, examples
 from spikeloom.ending import EXIT_DIFFERENCE
 
 __all__ = ["app", "reproduce"]
@@ -29,12 +29,21 @@ MaybeData = Annotated[
     str | None, typer.Option("--data", help="Samples for --model, for example mnist:DIR, as for estimate.")
 ]
 
+Noise = Annotated[
+    bool,
+    typer.Option(
+        "--noise",
+        help="Measure each --model also with 10 and 20 % of its encoding neurons shut down by --seed.",
+    ),
+]
+
 
 @app.command(
     epilog=examples(
         "spikeloom reproduce zou2021",
         "spikeloom reproduce zou2021 --json tables.json",
         "spikeloom reproduce zou2021 --model lenet1.onnx --model lenet4.onnx --data mnist:DIR",
+        "spikeloom reproduce zou2021 --model lenet4.onnx --data mnist:DIR --noise --seed 1",
     )
 )
 def reproduce(
@@ -43,12 +52,15 @@ def reproduce(
     model: Models = None,
     data: MaybeData = None,
     samples: Samples = None,
+    noise: Noise = False,
+    seed: Seed = 0,
     json: Json = None,
 ) -> None:
     """Print published tables beside what the formulas give, cell by cell; exit code 1 if a cell differs."""
     from json import dumps
 
     from mapping.reproduce.measure import measure_all
+    from mapping.reproduce.noise import NOISE
     from mapping.reproduce.zou2021 import compute_tables
     from spikeloom.files import check_places, write_text
     from spikeloom.published import load_published
@@ -58,7 +70,7 @@ def reproduce(
     check_places(json)
     published = load_published(system)
     with status("measuring the networks"):
-        measured = measure_all(model or [], data, samples)
+        measured = measure_all(model or [], data, samples, noise=NOISE if noise else (), seed=seed)
     found = compare_tables(published, compute_tables(measured=measured))
     if json is not None:
         write_text(json, dumps(found.to_dict(), indent=2) + "\n")
