@@ -313,7 +313,8 @@ def _begins_afresh(core: CoreImage) -> bool:
 def _leaves_packets(core: CoreImage, height: int) -> bool:
     """Return whether the last step of a round may send a packet to a core."""
     entry = core.columns(Section.SCHEDULE)
-    fires = entry["fire"][-1] and entry["threshold_count"][-1] > 0
+    above, below = entry["threshold_count"][-1], entry["threshold_first"][-1]
+    fires = entry["fire"][-1] and (above > 0 or (below > 0 and core.of_profile("signed").any()))
     return bool(fires and core.connected.any() and (core.columns(Section.FANOUT)["y0"] < height).any())
 
 

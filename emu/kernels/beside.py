@@ -63,8 +63,8 @@ class Lanes(NamedTuple):
 
     value: NDArray[np.int16]  # (2 A,) rows: bank b of every core, ABSENT without an event
     arrived: Ints  # (2 C,) events of a bank in all lanes
-    active: NDArray[np.int8]  # (axons + 1,) rows: payloads, zero without an event; the last one is zero
-    wide: NDArray[np.int16]  # the same where payloads are beyond SMALL
+    active: NDArray[np.int8]  # (axons + 1,) rows: payloads, zero without an event; that of no axon is zero
+    wide: NDArray[np.int16]  # the same where payloads are beyond SMALL; the weights of no axon are zero
     sums: NDArray[np.int32]  # (columns,) rows
     kept: NDArray[np.int32]  # (N,) rows: potentials of all cores; none if no neuron keeps anything
     crossed: NDArray[np.int32]  # one row
@@ -193,7 +193,6 @@ def _by_group(
     _take_events(program, state, lanes, core, half, narrow)
     end = program.axons[core] * LANES
     lanes.active[end : end + LANES] = 0
-    lanes.wide[end : end + LANES] = 0
     for column in range(program.neurons[core]):
         at = groups.at[core] + 2 * column
         first, middle, last = groups.begin[at], groups.begin[at + 1], groups.begin[at + 2]

@@ -335,19 +335,20 @@ class Chip:
 
     def check(self, steps: int) -> None:
         """Assert exactly-once delivery, one token per step, and that the activities sum to the run."""
-        height, rectangles = self.mesh.height, [flit.rectangle for flit in self.injected]
+        width, height, rectangles = self.mesh.width, self.mesh.height, [f.rectangle for f in self.injected]
         for core in self.cores:
             x, y = self.mesh.place(core.index)
             copies = sum(x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in rectangles)
             assert core.counts["deliveries"] + core.counts["errors"] == copies, "delivered exactly once"
             assert sum(core.counts[name] for name in ACTIVITY_COUNTERS) == self.elapsed
             assert core.step == steps
-        south = [r for r in rectangles if r[2] <= height <= r[3]]
-        outside = [x for x0, x1, _, _ in south for x in range(x0, x1 + 1)]  # in column 0 is the gateway
-        assert len(self.outputs) == outside.count(0)
+        south = [(x0, x1) for x0, x1, _, y1 in rectangles if y1 >= height]  # beyond the last row
+        outside = [x for x0, x1 in south for x in range(x0, min(x1, width - 1) + 1)]
+        assert len(self.outputs) == outside.count(0), "column 0 leads to the gateway"
         if all(x0 <= x1 and y0 <= y1 for x0, x1, y0, y1 in rectangles):
             errors = sum(core.counts["router_errors"] for core in self.cores)
-            assert errors == len(outside) - outside.count(0)
+            east = sum(x1 >= width for _, x1, _, _ in rectangles)  # beyond the last column
+            assert errors == len(outside) - outside.count(0) + east
         assert len(self.gateway) == steps + 1
         assert len(self.finish) == steps
         assert all(c >= 0 for row in self.finish for c in row)

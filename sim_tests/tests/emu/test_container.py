@@ -202,6 +202,10 @@ AGAIN = "; write the image again with 'spikeloom compile'."
             swap("attachment/head/weight.npy", np.array([{}], object), allow_pickle=True),
             f"member attachment/head/weight.npy must hold plain numbers or text, not object{AGAIN}",
         ),
+        (
+            swap("attachment/head/weight.npy", np.zeros(1, np.complex64)),
+            f"member attachment/head/weight.npy must hold plain numbers or text, not complex64{AGAIN}",
+        ),
         (swap("core/2/bias.npy", np.array([1, 2, 2])), "image_digest must be .*"),
         (
             swap("core/2/bias.npy", np.array([1, 2, 4096])),
@@ -359,8 +363,16 @@ def test_any_damage_is_an_image_error(path: Path, seed: int) -> None:
             "An attachment name must be letters, .*, not '../x'; rename it.",
         ),
         (
+            {"attachments": {"x/../y": np.zeros(1)}},
+            "An attachment name must be letters, .*, not 'x/../y'; rename it.",
+        ),
+        (
             {"attachments": {"x": np.array([None])}},
             "An array of an image must hold plain numbers or text, not object; .*",
+        ),
+        (
+            {"attachments": {"x": np.zeros(1, np.complex64)}},
+            "An array of an image must hold plain numbers or text, not complex64; .*",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emu.balance import Balance
 from emu.functional import Source
 from emu.machine import Machine
 from emu.spec import CoreSpec, SystemSpec, preset
@@ -94,3 +95,15 @@ def test_drives_beyond_32_bits_are_not_folded() -> None:
     run = machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, axon, 255) for axon in range(300)]))
     assert run.state["potential"].tolist() == [wide.potential_max, 2044 * 255 * 128]
     assert machine._source.program.weight_at.tolist() == [-1]
+
+
+def test_widest_shifted_payload_is_counted_in_planes() -> None:
+    """A payload of 8 bits, shifted by 7, takes 15 planes of one bit each."""
+    wide = dataclasses.replace(LONG, payload_bits=9, potential_bits=32, sum_bits=28, axon_shifts=True)
+    cells = np.random.default_rng(5).integers(-1, 2, (300, 3))
+    core = make_core(cells, shifts=[7] * 300, thresholds=[wide.never], reset=Reset.CLEAR)
+    machine = Machine(
+        make_system(SystemSpec(core=wide, width=1, height=1), core), balance=Balance(rows_per_plane=1)
+    )
+    run = machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, axon, 255) for axon in range(300)]))
+    assert run.state["potential"].tolist() == (cells.sum(axis=0) * (255 << 7)).tolist()

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from emu.machine import Machine
+from emu.program import period_of
 from emu.spec import CoreSpec, SystemSpec
+from emu.trace import diff
 from emu.words import Emission, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
+from sim_tests.oracle.machine import run_oracle
 from sim_tests.oracle.rules import Core
 
 Window = tuple[int, int]
@@ -201,3 +204,27 @@ def test_oracle_reads_the_definition(signed: bool, seed: int) -> None:
             c, last = core.count(0, core.profiles[0], v)
             assert c == defined(ladder, v, -first if signed else 0, count)
             assert last == ladder.threshold(c if c > 0 else c + 1)
+
+
+@pytest.mark.parametrize(("signed", "window", "period"), [(1, (3, 0), None), (0, (3, 0), 1), (1, (0, 0), 1)])
+def test_ladder_that_counts_below_zero_only_sends_to_the_next_step(
+    signed: int, window: Window, period: int | None
+) -> None:
+    """Its packets are under way between two rounds of the schedule: they may not run side by side."""
+    core = make_core(
+        [[1]],
+        bias=-2,
+        signed=signed,
+        emission=Emission.COUNT,
+        reset=Reset.CLEAR,
+        ladders=[[0, 1 << 8, 0, 0]],
+        schedule=[[1, 0, 1, 1, 1, *window]],
+        fanout=[[0, 0, 0, 0, 0, True]],
+    )
+    image, stimulus = make_system(SystemSpec(core=core_spec(4), width=1, height=1), core), make_stimulus(4)
+    assert period_of(image) == period
+    expected = run_oracle(image, stimulus, cycles=False)
+    assert len(expected.spikes) == (4 if period is None else 0)
+    for threads in (1, 2):
+        run = Machine(image).run(stimulus, threads=threads, potentials=True)
+        assert diff(expected, run) is None

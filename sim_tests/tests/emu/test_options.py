@@ -132,6 +132,16 @@ def test_current_saturates_apart_from_the_potential() -> None:
     assert result.total("saturations") == 1
 
 
+def test_current_and_potential_saturate_at_both_ends() -> None:
+    low, high = TINY.potential_min, TINY.potential_max
+    core = make_core([[-1, 1]], strengths=[2047], current=[low, high], current_kept=4096, **NEVER)
+    result = run(core, [(0, 0, 1)])
+    assert (result.state["current"].tolist(), result.total("saturations")) == ([low, high], 2)
+    core = make_core([[0, 0]], bias=[low, high], potential=[-1, 1], refractory_period=1, **NEVER)
+    result = run(core)
+    assert (result.state["potential"].tolist(), result.total("saturations")) == ([low, high], 2)
+
+
 def test_current_that_is_not_kept_is_cleared_in_an_update() -> None:
     core = make_core([[1]], current=9, schedule=[[1, 0, 0, 0, 1, 0, 0], [1, 0, 1, 1, 0, 0, 0]])
     result = run(core, [(1, 0, 2)], steps=2)

@@ -3,10 +3,11 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 from emu.spec import SystemSpec, preset
-from emu.topology import CORE, HOST, NOTHING, PLACES, Port, topology_of
+from emu.topology import CORE, HOST, NOTHING, PLACES, Port, comes_out, topology_of
 from sim_tests.oracle.rules import OPPOSITE, Mesh, S, W
 
 SIZES = [*itertools.product(range(1, 5), repeat=2), (64, 1), (1, 63), (7, 9)]
@@ -60,3 +61,9 @@ def test_topology_is_the_mesh_of_the_oracle(width: int, height: int) -> None:
 def test_topology_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         topology_of(chip(2, 2)).behind[0] = HOST
+
+
+def test_packets_that_go_south_of_the_mesh_in_the_column_of_the_gateway_come_out() -> None:
+    places = np.array([[0, 0, 1], [0, 0, 2], [0, 1, 2], [1, 1, 2], [0, 0, 3], [0, 1, 3], [1, 1, 3]])
+    comes = comes_out(chip(2, 2), *places.T)
+    assert comes.tolist() == [False, True, True, False, True, True, False]

@@ -15,6 +15,7 @@ from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.session import Drive, Pins, Session
 from sim_tests.generators.pool import LEAST, WIDE
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
+from sim_tests.oracle.machine import run_oracle
 
 TINY = preset("tiny")
 
@@ -94,6 +95,17 @@ def test_copies_lost_in_one_cycle_are_all_counted(seed: int) -> None:
     image = make_system(sizes(3, 1), *[make_core([[1]])] * 3)
     result = simulate(image, make_stimulus(1, [(0, 2, 3, 0, 1, 0, 1)] * 2), seed, 0.0)
     assert result.counters["router_errors"].tolist() == [0, 0, 4]
+
+
+def test_packets_beyond_the_mesh_are_lost_where_the_contract_says(seed: int) -> None:
+    """The host names a column and rows that a flit has and a chip of 1 x 2 has not."""
+    places = [(0, 1, 0, 3), (1, 1, 0, 1), (0, 0, 3, 3), (1, 1, 3, 3), (0, 1, 2, 2)]
+    spec = SystemSpec(core=LEAST, width=1, height=2)
+    image = make_system(spec, *[make_core([[1]], thresholds=[LEAST.never])] * 2)
+    stimulus = make_stimulus(1, [(0, *place, 0, 1) for place in places])
+    result = simulate(image, stimulus, seed, 0.0)
+    assert (result.counters["router_errors"].tolist(), len(result.outputs)) == ([4, 0], 3)
+    assert diff(run_oracle(image, stimulus, cycles=True), result) is None
 
 
 def test_wide_core_computes_the_same(seed: int) -> None:
