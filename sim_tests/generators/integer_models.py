@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Float models, quantised to int8 by onnxruntime in both of its formats."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sim_tests.generators.model_builder import ModelBuilder
 
 __all__ = [
     "FORMS",
+    "FURTHER",
     "brevitas",
     "closing",
     "inception",
@@ -23,6 +24,7 @@ __all__ = [
     "quantised",
     "residual",
     "sums",
+    "swish",
 ]
 
 FORMS = [
@@ -32,6 +34,12 @@ FORMS = [
     for per_channel in (0, 1)
 ]
 """Format, whether activations are int8, and whether weights have a scale per channel."""
+
+FURTHER: Mapping[str, Mapping[str, bool]] = {
+    "weights": {"AddQDQPairToWeight": True},
+    "bias": {"QuantizeBias": False},
+}
+"""Options of its quantiser: weights stay float behind a quantiser of their own, or biases stay float."""
 
 
 def plain(seed: int = 0) -> onnx.ModelProto:
@@ -76,6 +84,15 @@ def leaky(seed: int = 0) -> onnx.ModelProto:
     y = b.op("Sigmoid", b.conv(y, b.rng.normal(size=(4, 4, 3, 3)), name="two"))
     y = b.op("MatMul", b.op("Flatten", y), b.constant(b.rng.normal(size=(16, 5))), name="fc")
     return b.model(b.op("Add", y, b.constant(b.rng.normal(size=5)), name="bias"))
+
+
+def swish(seed: int = 0) -> onnx.ModelProto:
+    """Two HardSwish, pooled before a dense layer's quantiser; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed, opset=14)
+    y = b.op("HardSwish", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one"))
+    y = b.op("HardSwish", b.conv(y, b.rng.normal(size=(4, 1, 1, 1)), group=4, name="two"))
+    y = b.op("Flatten", b.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2], name="pool"))
+    return b.model(b.dense(y, b.rng.normal(size=(5, 16)), b.rng.normal(size=5), name="vote"))
 
 
 def padded(seed: int = 0) -> onnx.ModelProto:
@@ -182,7 +199,11 @@ class _Reader:
 
 
 def quantised(
-    model: onnx.ModelProto, samples: NDArray[np.float32], path: Path, form: tuple[str, int, int]
+    model: onnx.ModelProto,
+    samples: NDArray[np.float32],
+    path: Path,
+    form: tuple[str, int, int],
+    **options: bool,
 ) -> Path:
     """Quantise a model by onnxruntime's ``quantize_static``; return the path of the result.
 
@@ -196,6 +217,8 @@ def quantised(
         Where it is written; the float model stands beside it.
     form : one of `FORMS`
         How it is quantised.
+    **options : bool
+        Further options of the quantiser, such as those of `FURTHER`.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -210,5 +233,6 @@ def quantised(
         activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=bool(per_channel),
+        extra_options=options,
     )
     return path

@@ -18,6 +18,7 @@ from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.graded.walk import Point, Rule, Walk
 from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, is_real, layer_of, output_counts
 from mapping.codes.int8.units import is_whole
+from mapping.codes.int8.valleys import split_valleys
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
@@ -73,7 +74,7 @@ def convert_int8(
     UnsupportedModelError
         If no layer can run on the chip, or with ``strict`` not all.
     """
-    prepared = sunk(network)
+    prepared = split_valleys(sunk(network))
     output = _Output(prepared, samples, spec)
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
