@@ -184,7 +184,7 @@ def compared(
         right = {name: runtime.counts(part, end.removesuffix(_REAL)) for name, end in ends.items()}
         counts = _add(found, chip, part, right, ends)
         for layer in chip.spiking.layers:
-            if layer.name not in right or right[layer.name].size != counts[layer.name].size:
+            if layer.name not in right or _pooled(chip.spiking.network, layer.activation, ends[layer.name]):
                 right[layer.name] = counts[layer.name].astype(np.int64) - layer.zero
         if not emulated or start < emulated:
             few = part if not emulated else part[: emulated - start]
@@ -225,6 +225,10 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
 def _only_moved(network: Network, activation: str, end: str) -> bool:
     between = needed_nodes(network, [activation, network.input], [end])
     return all(OPERATIONS[node.op].selects for node in between)
+
+
+def _pooled(network: Network, activation: str, end: str) -> bool:
+    return any(node.op == "MaxPool" for node in needed_nodes(network, [activation], [end]))
 
 
 def _add(
@@ -298,7 +302,7 @@ def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, bo
             name = f"{model.stem}_{form[0].lower()}_{'us'[form[1]]}8_{('tensor', 'channel')[form[2]]}"
             yield quantised(real, few, folder / f"{name}.onnx", form), chosen.as_written
             for more, options in FURTHER.items() if form[0] == "QDQ" else ():
-                path = quantised(real, few, folder / f"{name}_{more}.onnx", form, **options)
+                path = quantised(real, few, folder / f"{name}_{more}.onnx", form, options)
                 yield path, chosen.as_written or more == "bias"
 
 

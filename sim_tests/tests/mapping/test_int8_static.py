@@ -15,7 +15,17 @@ from mapping.codes.int8.rising import FALLS, falls_behind, falls_somewhere
 from mapping.model.importers.onnx import load_onnx
 from mapping.model.network import make_node
 from mapping.spiking.simulate import compare
-from sim_tests.generators.integer_models import FURTHER, inception, leaky, plain, quantised, residual, swish
+from sim_tests.generators.integer_models import (
+    FURTHER,
+    branches,
+    gated,
+    inception,
+    leaky,
+    plain,
+    quantised,
+    residual,
+    swish,
+)
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees import int8_table
 from sim_tests.referees.int8_table import compared, main
@@ -32,12 +42,12 @@ def samples(build: Callable[[int], onnx.ModelProto], n: int = 24) -> np.ndarray:
 
 @pytest.mark.parametrize("form", [U8, S8], ids=["u8-tensor", "s8-channel"])
 @pytest.mark.parametrize("further", FURTHER)
-@pytest.mark.parametrize("build", [plain, residual, inception, leaky, swish])
+@pytest.mark.parametrize("build", [plain, residual, inception, branches, leaky, swish])
 def test_further_form_equals_onnxruntime(
     build: Callable[[int], onnx.ModelProto], further: str, form: tuple[str, int, int], tmp_path: Path
 ) -> None:
     x = samples(build)
-    path = quantised(build(0), x, tmp_path / "model.onnx", form, **FURTHER[further])
+    path = quantised(build(0), x, tmp_path / "model.onnx", form, FURTHER[further])
     found = compared(path, x.astype(np.float64), core="medium", optimised=further != "bias")
     assert found.activations > 24 * 64
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
@@ -179,3 +189,53 @@ def test_zero_point_left_out_behind_a_clip_is_zero(tmp_path: Path) -> None:
     spiking = code_of(network).convert(network, Request(spec=preset("medium")))
     assert (len(spiking.layers), spiking.layers[-1].low, spiking.layers[-1].levels) == (2, 0, 255)
     assert compare(spiking, given).differences == 0
+
+
+# what is left to the host, and why
+
+
+INSTEAD = "let an operator that the chip has take its place"
+
+
+def hosts(path: Path) -> dict[str, str]:
+    """Return what keeps each layer of a quantised model on the host."""
+    network = load_onnx(path)
+    spiking = code_of(network, "int8").convert(network, Request(spec=preset("medium")))
+    return {layer.name: layer.told for layer in spiking.host}
+
+
+def test_joined_and_pooled_branches_are_on_the_chip(tmp_path: Path) -> None:
+    """The pool reads integers times their scale, and it is the integers that the chip pools."""
+    x = samples(branches)
+    path = quantised(branches(), x, tmp_path / "model.onnx", U8)
+    found = compared(path, x.astype(np.float64), core="medium")
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+
+
+def test_layer_before_the_first_quantiser_is_the_hosts(tmp_path: Path) -> None:
+    path = quantised(plain(), samples(plain), tmp_path / "model.onnx", U8, exclude=["first"])
+    assert hosts(path) == {
+        "first": "its input is not quantised; quantise it too, or run the float network with --code graded",
+        "maxpool2": f"the input of the chip is not pooled on it; {INSTEAD}",
+    }
+
+
+def test_layers_before_a_product_name_it(tmp_path: Path) -> None:
+    path = quantised(gated(), samples(gated), tmp_path / "model.onnx", U8)
+    why = f"'gate' behind it is the host's: it multiplies two activations; {INSTEAD}"
+    assert hosts(path) == dict.fromkeys(("stem", "mean", "squeeze"), why)
+
+
+def test_layers_behind_one_of_the_host_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    quantised(
+        plain(),
+        samples(plain),
+        path,
+        U8,
+        exclude=["fc", "vote"],
+        options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
+    )
+    assert hosts(path)["fc"].startswith(
+        "'relu4' before it is the host's: its output is not quantised by one "
+    )
