@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Float models, quantised to int8 by onnxruntime in both of its formats."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from sim_tests.generators.model_builder import ModelBuilder
 
 __all__ = [
     "FORMS",
+    "FURTHER",
+    "branches",
     "brevitas",
     "closing",
+    "gated",
     "inception",
     "leaky",
     "padded",
@@ -23,6 +27,7 @@ __all__ = [
     "quantised",
     "residual",
     "sums",
+    "swish",
 ]
 
 FORMS = [
@@ -32,6 +37,12 @@ FORMS = [
     for per_channel in (0, 1)
 ]
 """Format, whether activations are int8, and whether weights have a scale per channel."""
+
+FURTHER: Mapping[str, Mapping[str, bool]] = {
+    "weights": {"AddQDQPairToWeight": True},
+    "bias": {"QuantizeBias": False},
+}
+"""Options of its quantiser: weights stay float behind a quantiser of their own, or biases stay float."""
 
 
 def plain(seed: int = 0) -> onnx.ModelProto:
@@ -69,6 +80,26 @@ def inception(seed: int = 0) -> onnx.ModelProto:
     return b.model(b.op("MatMul", y, b.constant(b.rng.normal(size=(64, 5))), name="fc"))
 
 
+def branches(seed: int = 0) -> onnx.ModelProto:
+    """A layer, a convolution of it and a max-pool of it that are joined, a dense layer; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    stem = b.op("Relu", b.conv("x", b.rng.normal(size=(3, 2, 3, 3)), pads=[1, 1, 1, 1], name="stem"))
+    wide = b.op("Relu", b.conv(stem, b.rng.normal(size=(2, 3, 3, 3)), pads=[1, 1, 1, 1], name="wide"))
+    pooled = b.op("MaxPool", stem, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], name="pool")
+    y = b.op("Flatten", b.op("Concat", wide, pooled, axis=1, name="join"))
+    return b.model(b.dense(y, b.rng.normal(size=(5, 180)), name="vote"))
+
+
+def gated(seed: int = 0) -> onnx.ModelProto:
+    """Channels that are multiplied by a function of their means, and a dense layer; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.op("Relu", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="stem"))
+    gate = b.op("GlobalAveragePool", y, name="mean")
+    gate = b.op("Sigmoid", b.conv(gate, b.rng.normal(size=(4, 4, 1, 1)), name="squeeze"))
+    y = b.op("Flatten", b.op("Mul", y, gate, name="gate"))
+    return b.model(b.dense(y, b.rng.normal(size=(40, 64)), name="vote"))
+
+
 def leaky(seed: int = 0) -> onnx.ModelProto:
     """A LeakyRelu, a Sigmoid and a bias of its own; input (2, 6, 6)."""
     b = ModelBuilder((2, 6, 6), seed=seed)
@@ -76,6 +107,15 @@ def leaky(seed: int = 0) -> onnx.ModelProto:
     y = b.op("Sigmoid", b.conv(y, b.rng.normal(size=(4, 4, 3, 3)), name="two"))
     y = b.op("MatMul", b.op("Flatten", y), b.constant(b.rng.normal(size=(16, 5))), name="fc")
     return b.model(b.op("Add", y, b.constant(b.rng.normal(size=5)), name="bias"))
+
+
+def swish(seed: int = 0) -> onnx.ModelProto:
+    """Two HardSwish, pooled before a dense layer's quantiser; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed, opset=14)
+    y = b.op("HardSwish", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one"))
+    y = b.op("HardSwish", b.conv(y, b.rng.normal(size=(4, 1, 1, 1)), group=4, name="two"))
+    y = b.op("Flatten", b.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2], name="pool"))
+    return b.model(b.dense(y, b.rng.normal(size=(5, 16)), b.rng.normal(size=5), name="vote"))
 
 
 def padded(seed: int = 0) -> onnx.ModelProto:
@@ -182,7 +222,13 @@ class _Reader:
 
 
 def quantised(
-    model: onnx.ModelProto, samples: NDArray[np.float32], path: Path, form: tuple[str, int, int]
+    model: onnx.ModelProto,
+    samples: NDArray[np.float32],
+    path: Path,
+    form: tuple[str, int, int],
+    options: Mapping[str, object] = MappingProxyType({}),
+    *,
+    exclude: Sequence[str] = (),
 ) -> Path:
     """Quantise a model by onnxruntime's ``quantize_static``; return the path of the result.
 
@@ -196,6 +242,10 @@ def quantised(
         Where it is written; the float model stands beside it.
     form : one of `FORMS`
         How it is quantised.
+    options : mapping
+        Further options of the quantiser, such as those of `FURTHER`.
+    exclude : sequence of str
+        Nodes that stay float.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -210,5 +260,7 @@ def quantised(
         activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=bool(per_channel),
+        nodes_to_exclude=list(exclude),
+        extra_options=dict(options),
     )
     return path

@@ -25,13 +25,16 @@ from onnx import numpy_helper
 from mapping.chip import Chip
 from mapping.datasets.calibration import calibration_data
 from mapping.datasets.load import load_data, scaled
-from mapping.errors import MappingError
+from mapping.errors import MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.layout.host_tables import outputs_of
-from mapping.model.evaluate import run
+from mapping.model.evaluate import needed_nodes, run
 from mapping.model.importers.onnx import load_onnx
+from mapping.model.network import Network
+from mapping.model.operations import OPERATIONS
+from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.simulate import encode, simulate
-from sim_tests.generators.integer_models import FORMS, quantised
+from sim_tests.generators.integer_models import FORMS, FURTHER, quantised
 
 __all__ = ["Differences", "Runtime", "compared", "main"]
 
@@ -155,8 +158,9 @@ def compared(
 ) -> Differences:
     """Compare every activation on the chip, in integers and in the emulated image, with onnxruntime.
 
-    A real output that leaves the chip as rounded counts is no integer of the model; of it the image alone is
-    compared, with the integer network.
+    A real output that leaves the chip as rounded counts is no integer of the model, nor is what several
+    layers have only together; and where the chip pools integers that the model pools before its quantiser,
+    onnxruntime has the pooled ones alone. Of these neurons the image is compared with the integer network.
 
     Parameters
     ----------
@@ -174,21 +178,14 @@ def compared(
     runtime = Runtime(path, optimised=optimised)
     chip = compile_network(load_onnx(path), core=core, samples=x[:_BATCH])
     found = Differences(host_share=chip.spiking.host_share)
-    names = {
-        layer.name: layer.activation.partition(".real")[0]
-        for layer in chip.spiking.layers
-        if layer.name not in chip.spiking.rounded
-    }
-    missing = [name for name, tensor in names.items() if tensor not in runtime]
-    if missing:
-        raise ValueError(f"layers must have integers of the model, not {', '.join(missing)}")
+    ends = _ends(chip.spiking, runtime)
     for start in range(0, len(x), _BATCH):
         part = x[start : start + _BATCH]
-        expected = {tensor: runtime.counts(part, tensor) for tensor in names.values()}
-        right = {name: expected[tensor] for name, tensor in names.items()}
-        counts = _add(found, chip, part, right)
-        for name in chip.spiking.rounded:
-            right[name] = counts[name].astype(np.int64) - chip.spiking.layer(name).zero
+        right = {name: runtime.counts(part, end.removesuffix(_REAL)) for name, end in ends.items()}
+        counts = _add(found, chip, part, right, ends)
+        for layer in chip.spiking.layers:
+            if layer.name not in right or _pooled(chip.spiking.network, layer.activation, ends[layer.name]):
+                right[layer.name] = counts[layer.name].astype(np.int64) - layer.zero
         if not emulated or start < emulated:
             few = part if not emulated else part[: emulated - start]
             found.image += _on_the_image(
@@ -198,24 +195,60 @@ def compared(
 
 
 _BATCH = 500
+_REAL = ".real"
+"""What follows the name of a tensor of integers in that of the values that they stand for."""
+
+
+def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
+    """Return, by layer, the tensor of integers of the model that its activation becomes by pools and moves.
+
+    A layer has none if it is rounded, or one of several that have the integers of the model only together.
+    """
+    ends, others = dict[str, str](), set[str]()
+    for layer in spiking.layers:
+        tensor = layer.activation.partition(_REAL)[0]
+        if layer.name in spiking.rounded:
+            continue
+        if tensor in runtime and _only_moved(spiking.network, layer.activation, tensor + _REAL):
+            ends[layer.name] = tensor + _REAL
+        else:
+            others.add(tensor + _REAL)
+    missing = others - set(ends.values())
+    if missing:
+        names = ", ".join(sorted(tensor.removesuffix(_REAL) for tensor in missing))
+        raise UnsupportedModelError(
+            f"Layers must have integers of the model, not {names}; quantise it with --quantise."
+        )
+    return ends
+
+
+def _only_moved(network: Network, activation: str, end: str) -> bool:
+    between = needed_nodes(network, [activation, network.input], [end])
+    return all(OPERATIONS[node.op].selects for node in between)
+
+
+def _pooled(network: Network, activation: str, end: str) -> bool:
+    return any(node.op == "MaxPool" for node in needed_nodes(network, [activation], [end]))
 
 
 def _add(
-    found: Differences, chip: Chip, x: NDArray[np.float64], expected: Mapping[str, Counts]
+    found: Differences,
+    chip: Chip,
+    x: NDArray[np.float64],
+    expected: Mapping[str, Counts],
+    ends: Mapping[str, str],
 ) -> Mapping[str, NDArray[np.int32]]:
     """Compare the integer network with what is expected; return its counts."""
-    counts = simulate(chip.spiking, encode(chip.spiking, x))
-    tensors = [layer.activation for layer in chip.spiking.layers]
-    truth = run(chip.spiking.network, {chip.spiking.network.input: x}, tensors)
+    counts, network = simulate(chip.spiking, encode(chip.spiking, x)), chip.spiking.network
+    truth = run(network, {network.input: x}, sorted(set(ends.values())))
     found.samples += len(x)
-    for layer in chip.spiking.layers:
-        if layer.name not in expected:
-            continue
-        right = expected[layer.name]
+    for name, end in ends.items():
+        layer = chip.spiking.layer(name)
+        held = (counts[name] - layer.zero).reshape(len(x), *network.shapes[layer.activation])
+        moved = run(network, {layer.activation: held}, [end])[end]
+        right = expected[name].reshape(moved.shape)
         found.activations += right.size
-        wrong = counts[layer.name] - layer.zero != right.reshape(counts[layer.name].shape)
-        wrong |= truth[layer.activation] / layer.scale != right.reshape(wrong.shape)
-        found.network += int(wrong.sum())
+        found.network += int(((moved != right) | (truth[end] / layer.scale != right)).sum())
     return counts
 
 
@@ -250,20 +283,27 @@ def _collected(samples: int, sample: Counts, counts: Counts) -> Counts:
     return np.bincount(sample * width + counts + _MOST, minlength=samples * width).reshape(samples, width)
 
 
-def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[Path]:
-    """Yield the models, quantised in every form if that is asked for."""
+def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield the models, quantised in every form if that is asked for, and whether to run them as written.
+
+    Real biases are compared as they are written, for onnxruntime rounds them otherwise.
+    """
     for model in map(Path, chosen.models):
         if not chosen.quantise:
-            yield model
+            yield model, chosen.as_written
             continue
         network = load_onnx(model)
         _, how = scaled(load_data(chosen.data).first(1), chosen.input, network)
         samples, _ = scaled(calibration_data(chosen.data).first(_CALIBRATION), how, network)
         real = onnx.version_converter.convert_version(onnx.load(model), 13)
         real.ir_version = 8
+        few = samples.x.astype(np.float32)
         for form in FORMS:
-            name = f"{model.stem}_{form[0].lower()}_{'us'[form[1]]}8_{('tensor', 'channel')[form[2]]}.onnx"
-            yield quantised(real, samples.x.astype(np.float32), folder / name, form)
+            name = f"{model.stem}_{form[0].lower()}_{'us'[form[1]]}8_{('tensor', 'channel')[form[2]]}"
+            yield quantised(real, few, folder / f"{name}.onnx", form), chosen.as_written
+            for more, options in FURTHER.items() if form[0] == "QDQ" else ():
+                path = quantised(real, few, folder / f"{name}_{more}.onnx", form, options)
+                yield path, chosen.as_written or more == "bias"
 
 
 _CALIBRATION = 200
@@ -290,20 +330,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(HEAD)
         with TemporaryDirectory() as folder:
-            for model in _models(chosen, Path(folder)):
-                wrong += _row(model, chosen)
+            for model, as_written in _models(chosen, Path(folder)):
+                wrong += _row(model, chosen, as_written)
     except MappingError as error:
         print(f"int8_table: {error}", file=sys.stderr)
         return 2
     return int(wrong > 0)
 
 
-def _row(model: Path, chosen: argparse.Namespace) -> int:
+def _row(model: Path, chosen: argparse.Namespace, as_written: bool) -> int:
     """Print the line of a model; return how many activations differ."""
     data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
-    found = compared(
-        model, data.x, core=chosen.core, emulated=chosen.emulated, optimised=not chosen.as_written
-    )
+    found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated, optimised=not as_written)
     cells = (model.stem, found.samples, found.activations, found.network, found.image)
     print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
     return found.network + found.image

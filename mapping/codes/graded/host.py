@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.structure import Structure
-from mapping.codes.obstacles import Holds, Obstacle
+from mapping.codes.obstacles import OUTSIDE, Holds, Obstacle
 from mapping.errors import UnsupportedModelError
 from mapping.model.evaluate import needed_nodes
 from mapping.model.network import Network
@@ -100,7 +100,9 @@ def least_host(
     """
     work = multiply_adds(network)
     best: tuple[float, Structure] | None = None
+    reasons: dict[str, str] = {}
     for structure in cuts:
+        reasons = {**structure.refused, **reasons}
         if not structure.points:
             continue
         left = sum(work.get(node.name) or 0 for node in _host_nodes(network, structure))
@@ -112,7 +114,7 @@ def least_host(
         told = next(iter(refused.values()), None)
         what = otherwise if told is None else f"{told.reason}; {told.remedy}"
         raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
-    return best[1]
+    return replace(best[1], refused={**reasons, **best[1].refused})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class Surroundings:
         kept = [layer for layer in layers if layer.name in used]
         share = shares(network)
         host = [node for node in _host_nodes(network, structure) if node.op in _LAYERS]
+        why = {node.name: self._why(node) for node in host}
         return SpikingNetwork(
             name=network.name,
             network=network,
@@ -143,10 +146,44 @@ class Surroundings:
             decoder_reads_input=structure.root in read and structure.root != network.input,
             decoder_reads_data=network.input in read,
             host=tuple(
-                _host_layer(node, structure, self.refused, share.get(node.name, 0.0)) for node in host
+                HostLayer(name=name, reason=told.reason, remedy=told.remedy, share=share.get(name, 0.0))
+                for name, told in why.items()
             ),
             code=code,
         )
+
+    def _why(self, node: Node) -> Obstacle:
+        """Return what keeps a node on the host: its own, or that of the nearest between it and the chip."""
+        own = self._own(node)
+        if own is not None:
+            return own
+        network, root = self.whole, self.structure.root
+        encoder = needed_nodes(network, [network.input], [root])
+        enters = node in encoder
+        near, seen = [node], {node.name}
+        for at in near:  # grows
+            next_ = network.consumers(at.output) if enters else _producers(network, at)
+            for other in next_:
+                if other.name in seen or (enters and other not in encoder):
+                    continue
+                found = self._own(other)
+                if found is not None:
+                    side = "behind" if enters else "before"
+                    return replace(found, reason=f"{other.name!r} {side} it is the host's: {found.reason}")
+                near.append(other)
+                seen.add(other.name)
+        return OUTSIDE
+
+    def _own(self, node: Node) -> Obstacle | None:
+        obstacle, reason = self.refused.get(node.output), self.structure.refused.get(node.name)
+        if obstacle is None and reason is not None:
+            return Obstacle(reason=reason, remedy=_LEFT)
+        return obstacle
+
+
+def _producers(network: Network, node: Node) -> list[Node]:
+    found = (network.producer(tensor) for tensor in node.inputs)
+    return [before for before in found if before is not None]
 
 
 def _used(layers: list[SpikingLayer], read: frozenset[str]) -> set[str]:
@@ -156,15 +193,3 @@ def _used(layers: list[SpikingLayer], read: frozenset[str]) -> set[str]:
         if layer.activation in read or layer.name in used:
             used |= {layer.name, *(source.name for source in layer.sources)}
     return used
-
-
-def _host_layer(
-    node: Node, structure: Structure, refused: Mapping[str, Obstacle], share: float | None
-) -> HostLayer:
-    obstacle = refused.get(node.output)
-    if obstacle is not None:
-        return HostLayer(name=node.name, reason=obstacle.reason, remedy=obstacle.remedy, share=share)
-    reason = structure.refused.get(node.name)
-    if reason is None:
-        return HostLayer(name=node.name, reason="it lies beyond what the chip can compute", share=share)
-    return HostLayer(name=node.name, reason=reason, remedy=_LEFT, share=share)

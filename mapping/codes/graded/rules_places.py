@@ -91,25 +91,25 @@ def _alike(walk: Walk, node: Node) -> list[Form]:
 
 
 def max_pool(walk: Walk, node: Node) -> str | None:
-    """Pool an activation where it is read."""
+    """Pool an activation where it is read, and before it is multiplied by a number above zero."""
     tensor = node.inputs[0]
     shape = walk.network.shapes[tensor]
     form = walk.shaped(tensor, shape)
-    if not _itself(form):
+    if not _scaled(form):
         walk.cut(tensor)
         form = walk.shaped(tensor, shape)
-    (term,) = form.terms
+    (term,) = (term for term in form.terms if isinstance(term, Picked))
     if term.read.tensor == walk.root:
         return "the input of the chip is not pooled on it"
     pool = Pool(kernel=node.pair("kernel"), stride=node.pair("stride"), pads=node.pads())
     walk.points[term.read.tensor] = replace(walk.points[term.read.tensor], pooled=True)
     read = replace(term.read, pools=(*term.read.pools, pool), pooled=walk.network.shapes[node.output])
-    walk.write(node, identity(read))
+    walk.write(node, identity(read).scaled(term.gain))
     return None
 
 
-def _itself(form: Form) -> bool:
-    """Tell whether a form is an activation and nothing else."""
+def _scaled(form: Form) -> bool:
+    """Tell whether a form is an activation whose channels are multiplied by numbers above zero."""
     if len(form.terms) != 1 or not isinstance(form.terms[0], Picked) or form.bias.any():
         return False
-    return form.terms[0].whole and bool((form.terms[0].gain == 1).all())
+    return form.terms[0].whole and bool((form.terms[0].gain > 0).all())

@@ -23,7 +23,7 @@ from mapping.model.node import Attribute, Node
 from mapping.model.operations import OPERATIONS, apply_elementwise
 from mapping.model.operations.elementwise import scalar
 
-__all__ = ["spelled"]
+__all__ = ["spelled", "valley_of"]
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def _parts(node: Node, producers: Mapping[str, Node]) -> list[Node]:
         return _larger(node)
     if node.op == "Abs" or (node.op == "PRelu" and (node.constants["slope"] < 0).any()):
         return _two_sides(node)
-    valley = _valley(node)
+    valley = valley_of(node)
     return [node] if valley is None or _above(node, producers, valley) else _around(node, valley)
 
 
@@ -143,7 +143,7 @@ def _around(node: Node, valley: float) -> list[Node]:
     return chain.nodes
 
 
-def _valley(node: Node) -> float | None:
+def valley_of(node: Node) -> float | None:
     """Return where a function is least, if it falls before and rises behind, or None."""
     if node.op in {"Gelu", "HardSwish", "Mish", "Swish"}:
         factor = node.number("alpha") if node.op == "Swish" else 1.0

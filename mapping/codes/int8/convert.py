@@ -18,6 +18,7 @@ from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.graded.walk import Point, Rule, Walk
 from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, is_real, layer_of, output_counts
 from mapping.codes.int8.units import is_whole
+from mapping.codes.int8.valleys import split_valleys
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
@@ -29,6 +30,12 @@ from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 __all__ = ["convert_int8", "is_integer"]
 
 _ENTRIES = frozenset({"Quantise", "ToInteger"})
+
+_REAL_INPUT = Obstacle(
+    reason="its input is not quantised",
+    remedy="quantise it too, or run the float network with --code graded",
+)
+"""What keeps the layers before the first quantiser off the chip."""
 
 _FLOAT = "it has no quantised layer; run a float network with --code graded"
 """Why there is no activation at all in a network of which nothing was refused."""
@@ -73,7 +80,7 @@ def convert_int8(
     UnsupportedModelError
         If no layer can run on the chip, or with ``strict`` not all.
     """
-    prepared = sunk(network)
+    prepared = split_valleys(sunk(network))
     output = _Output(prepared, samples, spec)
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
@@ -126,12 +133,22 @@ def _around(
     network: Network, structure: Structure, layers: list[SpikingLayer], refused: Mapping[str, Obstacle]
 ) -> SpikingNetwork:
     grid = _entry_grid(network, structure.root)
-    spiking = Surroundings(network, structure, refused).network(
+    why = {**dict.fromkeys(_real(network), _REAL_INPUT), **refused}
+    spiking = Surroundings(network, structure, why).network(
         layers, grid or Grid(scale=1.0, low=0, high=1), "int8"
     )
     real = {point.tensor for point in structure.points.values() if is_real(point)}
     rounded = tuple(layer.name for layer in spiking.layers if layer.activation in real)
     return replace(spiking, rounded=rounded)
+
+
+def _real(network: Network) -> set[str]:
+    """Return the tensors that no quantiser is before."""
+    real = {network.input}
+    for node in network.nodes:
+        if node.op not in QUANTISERS and not real.isdisjoint(node.inputs):
+            real.add(node.output)
+    return real
 
 
 def _layers(

@@ -17,11 +17,12 @@ from mapping.codes.graded.layers import whole_sums
 from mapping.codes.graded.ranges import Grid, output_grid
 from mapping.codes.graded.walk import Point
 from mapping.codes.int8.pairs import Weighted, weigh
+from mapping.codes.int8.rising import FALLS, falls_behind, falls_somewhere
 from mapping.codes.int8.units import Units, units_of
 from mapping.codes.ladders import find_ladder_between
 from mapping.codes.obstacles import Obstacle
 from mapping.model.node import Node
-from mapping.model.operations import OPERATIONS, apply_elementwise
+from mapping.model.operations import OPERATIONS, apply_elementwise, rises
 from mapping.spiking.digits import INT8, largest_weight, strengths_of
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Mixed, Quantiser
@@ -105,6 +106,8 @@ def layer_of(
     extra = units.extra - _zeros(sources, sent, point)
     reach = _reach(sources, extra, len(units.unit))
     least = _thresholds(point, units, grid, reach)
+    if _falls(point, units, grid, reach, least):
+        return FALLS
     weighed = _Weighed(sources=tuple(sources), extra=extra, strengths=strengths, bounds=_bounds(least, reach))
     return _layer(point, weighed, grid, spec)
 
@@ -209,10 +212,28 @@ def _thresholds(point: Point, units: Units, grid: Grid, reach: tuple[Ints, Ints]
 
 def _counts(point: Point, units: Units, grid: Grid, potentials: Ints) -> Ints:
     """Return the counts of potentials (rows, n), as the network computes them."""
-    values: NDArray[np.floating] = units.unit[:, None] * potentials + units.bias[:, None]
-    for node in point.functions:
-        values = apply_elementwise(node, values, axis=0)
+    values = _applied(point.functions, units, potentials)
     return np.asarray(np.rint(values / grid.scale).astype(np.int64) + grid.zero)
+
+
+def _applied(functions: Sequence[Node], units: Units, potentials: Ints) -> NDArray[np.floating]:
+    """Return what functions make of the values of potentials (rows, n)."""
+    values: NDArray[np.floating] = units.unit[:, None] * potentials + units.bias[:, None]
+    for node in functions:
+        values = apply_elementwise(node, values, axis=0)
+    return values
+
+
+def _falls(point: Point, units: Units, grid: Grid, reach: tuple[Ints, Ints], least: Ints) -> bool:
+    """Tell whether the counts of an activation fall somewhere."""
+    at = next((n + 1 for n in range(len(point.functions)) if _quantises(point, n)), 0)
+    before, behind = point.functions[:at], point.functions[at:]
+    held = grid_of(before[-1]) if at and all(map(rises, before)) else None
+    if held is None:
+        return falls_somewhere(lambda potentials: _counts(point, units, grid, potentials), reach, least)
+    ends = [_applied(before, units, end[:, None])[:, 0] / held.scale for end in reach]
+    first, last = (np.rint(end).astype(np.int64) for end in ends)
+    return falls_behind(behind, held.scale, first, last)
 
 
 def _bounds(least: Ints, reach: tuple[Ints, Ints]) -> tuple[Ints, Ints]:

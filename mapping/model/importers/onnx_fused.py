@@ -84,6 +84,7 @@ class _Fusion:
         self._before: list[onnx.NodeProto] = []
         self.layers: list[bool] = []
         self.added: list[onnx.TensorProto] = []
+        self._left_out = ""
 
     def nodes(self) -> list[onnx.NodeProto]:
         """Return the nodes of the graph, fused where they can be."""
@@ -114,17 +115,50 @@ class _Fusion:
         except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
             return None  # what is damaged is refused where it is read
 
-    def _weights(self, name: str) -> NDArray[np.generic] | None:
-        """Return integer weights, clipped where the model clips them."""
+    def _weights(self, name: str) -> str | None:
+        """Return the name of integer weights, evaluated where the model quantises or clips constants."""
         node = self._producers.get(name)
-        if name in self._constants or node is None or node.op_type != "Clip":
-            return self._array(name)
-        value, *ends = (self._array(given) for given in node.input)
+        if name in self._constants or node is None or f"{name}.held" in self._constants:
+            return name if name in self._constants else f"{name}.held"
+        rules = {"Clip": self._clipped_weights, "QuantizeLinear": self._quantised_weights}
+        held = rules[node.op_type](node) if node.op_type in rules else None
+        if held is None:
+            return None
+        self._add(f"{name}.held", held)
+        return f"{name}.held"
+
+    def _add(self, name: str, value: NDArray[np.generic]) -> None:
+        self.added.append(numpy_helper.from_array(value, name))
+        self._constants[name] = self.added[-1]
+
+    def _clipped_weights(self, node: onnx.NodeProto) -> NDArray[np.generic] | None:
+        name = self._weights(node.input[0])
+        value, ends = self._array(name or ""), [self._array(given) for given in node.input[1:]]
         if value is None or len(ends) != 2 or any(end is None or end.size != 1 for end in ends):
             return None
         low, high = (np.asarray(end).reshape(()) for end in ends)
-        self._constants[name] = numpy_helper.from_array(np.clip(value, low, high).astype(value.dtype), name)
-        return self._array(name)
+        return np.asarray(np.clip(value, low, high).astype(value.dtype))
+
+    def _quantised_weights(self, node: onnx.NodeProto) -> NDArray[np.generic] | None:
+        """Return what a quantiser makes of constants in float32, as runtimes do when they load a model."""
+        value, scale, zero = (self._array(name) for name in (*node.input[:2], self._zero(node)))
+        if value is None or scale is None or zero is None or zero.dtype.name not in _BYTES:
+            return None
+        if {value.dtype, scale.dtype} != {np.dtype(np.float32)} or scale.size not in (1, zero.size):
+            return None
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        shape = [1] * value.ndim
+        if scale.size > 1:
+            axis %= max(1, value.ndim)
+            if value.shape[axis : axis + 1] != (scale.size,):
+                return None
+            shape[axis] = scale.size
+        with np.errstate(all="ignore"):
+            steps = np.rint(np.divide(value, scale.reshape(shape))) + zero.reshape(shape).astype(np.float32)
+        if not np.isfinite(steps).all():
+            return None  # what is damaged is refused where it is read
+        low, high = (-128, 127) if zero.dtype == np.int8 else (0, 255)
+        return np.asarray(np.clip(steps, low, high).astype(zero.dtype))
 
     def _dequantised(self, name: str) -> onnx.NodeProto | None:
         node = self._producers.get(name)
@@ -134,13 +168,12 @@ class _Fusion:
         """Return the name of a zero point, which is 0 of uint8 where it is left out."""
         if len(node.input) > 2 and node.input[2]:
             return str(node.input[2])
-        if not self.added:
-            name = "zero_point_left_out"
-            while name in self._constants or name in self._producers:
-                name += "_"
-            self.added.append(numpy_helper.from_array(np.array(0, np.uint8), name))
-            self._constants[name] = self.added[0]
-        return self.added[0].name
+        if not self._left_out:
+            self._left_out = "zero_point_left_out"
+            while self._left_out in self._constants or self._left_out in self._producers:
+                self._left_out += "_"
+            self._add(self._left_out, np.array(0, np.uint8))
+        return self._left_out
 
     def _integers(self, name: str) -> _Ints | None:
         """Return the integers that a real tensor stands for, moved as it is."""
@@ -231,15 +264,16 @@ class _Fusion:
         if layer.op_type.endswith("AveragePool"):
             return [*first.names, *to] if _whole_windows(layer) else None
         weight = self._dequantised(layer.input[1]) if len(layer.input) > 1 else None
-        array = None if weight is None else self._weights(weight.input[0])
-        if weight is None or array is None or array.dtype.name not in _BYTES:
+        held = None if weight is None else self._weights(weight.input[0])
+        array = self._array(held or "")
+        if weight is None or held is None or array is None or array.dtype.name not in _BYTES:
             return None
         zero = self._weight_zero(weight, array)
         bias = self._bias(layer, first, weight.input[1])
         if bias is None or zero is None or not self._along(layer, weight, array):
             return None
         self.layers.append(_ternary(array, self._array(zero), self._axis(layer)))
-        weighed = [*first.names, weight.input[0], weight.input[1], zero]
+        weighed = [*first.names, held, weight.input[1], zero]
         return [*weighed, *bias, *to] if layer.op_type == "Gemm" else [*weighed, *to, *bias]
 
     @staticmethod
