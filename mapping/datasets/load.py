@@ -23,7 +23,7 @@ from mapping.datasets.events import (
 from mapping.datasets.idx import load_idx_pair
 from mapping.datasets.normalisation import candidates, most_right, name_of, room_to_improve
 from mapping.datasets.npz import read_arrays
-from mapping.datasets.rows import Take
+from mapping.datasets.rows import Take, spread_rows
 from mapping.datasets.scale import check_labels, check_scale, normalised
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer, run_single
@@ -195,8 +195,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
         divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
         ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
-        of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference; a common
-        normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
+        of raw and unit on `AUTO_SAMPLES` samples at equal distances, and unit where it makes no difference; a
+        common normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
     network : Network
         The network to evaluate, in float64. Where it has a single output, a value and no class, labels are
         dropped.
@@ -224,7 +224,7 @@ def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
     if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
         return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
     if how not in {"raw", "unit"} and data.pixels and asked in {None, "auto"}:
-        why = f"chosen: clearly more accurate than raw and unit on the first {AUTO_SAMPLES} samples"
+        why = f"chosen: clearly more accurate than raw and unit on {AUTO_SAMPLES} samples"
         return f"{how} ({why}; {name_of(how)})"
     return how
 
@@ -245,7 +245,7 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
 def _best_scale(data: Dataset, network: Network) -> str:
     if data.y is None or not data.pixels:
         return "unit"
-    sample = data.first(AUTO_SAMPLES)
+    sample = data.at(spread_rows(AUTO_SAMPLES)(len(data.x)))
     y = cast("NDArray[np.int64]", sample.y)
     raw, unit = (largest(infer(network, _scale(sample, how))) == y for how in ("raw", "unit"))
     before = raw if raw.sum() > unit.sum() else unit

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, named_rightly, scale_text, scaled
 from mapping.datasets.normalisation import PUBLISHED, candidates, clearly_better, most_right, name_of
+from mapping.datasets.rows import spread_rows
 from mapping.datasets.scale import mean_and_deviation, normalised
 from mapping.diagnosis.input_normalisation import check_normalisation
 from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
@@ -39,7 +40,7 @@ def imagenet() -> Network:
     return network(IMAGENET)
 
 
-def unseen(n: int = 400) -> Dataset:
+def unseen(n: int = 256) -> Dataset:
     """Bars that no training saw."""
     x, y = bars(n, seed=1)
     return Dataset(name="bars", x=x.astype(np.float64), y=y, pixels=True)
@@ -59,8 +60,7 @@ def test_auto_is_as_accurate_as_the_constants_of_the_training(planted: tuple[str
     assert own > max(others) + 0.05
     assert accuracy(net, data, chosen) > own - 0.04
     assert scale_text(data, chosen) == (
-        f"{chosen} (chosen: clearly more accurate than raw and unit on the first 256 samples; "
-        f"{name_of(chosen)})"
+        f"{chosen} (chosen: clearly more accurate than raw and unit on 256 samples; {name_of(chosen)})"
     )
     assert scale_text(data, chosen, chosen) == chosen
 
@@ -72,7 +72,7 @@ def test_bytes_taken_as_they_are_have_their_normalisation_named(planted: tuple[s
     assert tried is not None
     assert tried.better is not None
     assert {part.input: part.accuracy for part in tried.candidates}[how] == accuracy(
-        net, data.first(256), how
+        net, data.at(spread_rows(256)(len(data.x))), how
     )
     assert accuracy(net, data, tried.better.input) > accuracy(net, data, how) - 0.04
 
@@ -96,7 +96,7 @@ def test_floats_have_a_normalisation_proposed_that_mends_them(imagenet: Network,
     better = tried.normalisation.better
     assert better is not None
     assert finding.text == (
-        "The data seem to be normalised in another way than those of the training: on the first 256 samples "
+        "The data seem to be normalised in another way than those of the training: on 256 samples "
         f"the float network's accuracy is {100 * tried.normalisation.accuracy:.2f} % as they are, and "
         f"{100 * better.accuracy:.2f} % as {better.name}; try --input {better.input}, or the constants of "
         "the training."
