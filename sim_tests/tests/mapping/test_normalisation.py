@@ -9,7 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, named_rightly, scale_text, scaled
-from mapping.datasets.normalisation import PUBLISHED, candidates, clearly_better, most_right, name_of
+from mapping.datasets.normalisation import (
+    PUBLISHED,
+    Candidate,
+    best_way,
+    candidates,
+    clearly_better,
+    most_right,
+    name_of,
+)
 from mapping.datasets.rows import spread_rows
 from mapping.datasets.scale import mean_and_deviation, normalised
 from mapping.diagnosis.input_normalisation import check_normalisation
@@ -75,6 +83,40 @@ def test_bytes_taken_as_they_are_have_their_normalisation_named(planted: tuple[s
         net, data.at(spread_rows(256)(len(data.x))), how
     )
     assert accuracy(net, data, tried.better.input) > accuracy(net, data, how) - 0.04
+
+
+ROWS = np.arange(0, 1000, 4), np.arange(1000)
+NORMAL = tuple(Candidate(name=how, how=how, distance=distance) for how, distance in (("a", 0.1), ("b", 0.2)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "chosen", "looked"),
+    [
+        ({"raw": (500, 0), "unit": (4, 4)}, "unit", "raw unit"),  # nothing could be clearly better
+        ({"raw": (18, 0), "unit": (20, 0)}, "raw", "raw unit a b raw unit"),
+        ({"raw": (18, 80), "unit": (20, 0)}, "unit", "raw unit a b raw unit"),  # chance on the first samples
+        ({"raw": (44, 150), "unit": (99, 400), "a": (36, 100), "b": (99, 400)}, "a", "raw unit a b a raw"),
+        ({"raw": (99, 400), "unit": (98, 400), "a": (12, 90), "b": (14, 0)}, "b", "raw unit a b a b"),
+        ({"raw": (99, 400), "unit": (98, 400), "a": (5, 90), "b": (50, 0)}, "a", "raw unit a b"),
+    ],
+)
+def test_ways_that_few_samples_do_not_tell_apart_are_compared_on_more(
+    wrong: dict[str, tuple[int, int]], chosen: str, looked: str
+) -> None:
+    """``wrong`` says how many of the first samples a way names wrongly, and how many of the others."""
+    asked = list[str]()
+
+    def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        asked.append(how)
+        named = np.ones(1000, np.bool_)
+        few, others = wrong.get(how, (200, 600))
+        named[ROWS[0][:few]] = False
+        named[np.setdiff1d(ROWS[1], ROWS[0])[:others]] = False
+        return named[rows]
+
+    y = np.arange(1000) // 4 % 10
+    assert best_way(NORMAL, y, right, ROWS) == chosen
+    assert " ".join(asked) == looked
 
 
 FLOATS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
