@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mapping.datasets.batches import as_data, gather
 from mapping.datasets.calibration import calibration_data
 from mapping.datasets.load import AUTO_SAMPLES, CALIBRATION, Dataset, load_data, scaled
-from mapping.datasets.rows import first_rows
+from mapping.datasets.rows import spread_rows
 from mapping.model.load import load_network
 from mapping.model.network import Network
 
@@ -50,7 +50,7 @@ def calibration_of(given: object, data: object, seed: int) -> Dataset:
     Parameters
     ----------
     given : as ``data`` of `model_and_data`, or None
-        What was asked for; by default the training part of data that have one, or the first of the data.
+        What was asked for; by default the training part of data that have one, or some of the data.
     data : as of `model_and_data`
         What the network is run on, as it was handed over or as it is.
     seed : int
@@ -58,7 +58,10 @@ def calibration_of(given: object, data: object, seed: int) -> Dataset:
     """
     if given is not None:
         return as_data(given)
-    return calibration_data(data, seed=seed) if isinstance(data, str) else as_data(data, CALIBRATION)
+    if isinstance(data, str):
+        return calibration_data(data, seed=seed)
+    found = as_data(data)
+    return found.at(spread_rows(CALIBRATION)(len(found.x)))
 
 
 def loaded_samples(
@@ -88,8 +91,8 @@ def loaded_samples(
 
 
 def scale_on(network: Network, data: str, how: str | None) -> tuple[Dataset, str]:
-    """Return the first samples of data, as they are loaded, and the scale of pixels chosen on them."""
-    sample = load_data(data, first_rows(AUTO_SAMPLES))
+    """Return some samples of data, as they are loaded, and the scale of pixels chosen on them."""
+    sample = load_data(data, spread_rows(AUTO_SAMPLES))
     return sample, scaled(sample, how or "auto", network)[1]
 
 
@@ -127,7 +130,7 @@ def model_and_samples(
         return network, *loaded_samples(network, samples, how, seed=seed)
     if isinstance(samples, Dataset):
         network = load_network(model, samples.x)
-        data, how = scaled(samples.first(CALIBRATION), how or "auto", network)
+        data, how = scaled(samples.at(spread_rows(CALIBRATION)(len(samples.x))), how or "auto", network)
         return network, data.x, how
     x: NDArray[Any] = gather(samples, None if hasattr(samples, "shape") else CALIBRATION)[0]
     network = load_network(model, x)

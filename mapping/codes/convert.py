@@ -178,7 +178,7 @@ def _nothing_to_run(obstacles: Mapping[str, Obstacle], refused: Sequence[str]) -
     if not obstacles:
         return (
             "The model has no convolution and no dense layer, so nothing can run on the chip; "
-            "train with ternary weights and quantised activations before and after them."
+            "give a model with such layers."
         )
     named = [name for name, obstacle in obstacles.items() if "quantised by" in obstacle.reason]
     weights = [name for name, obstacle in obstacles.items() if obstacle.reason.startswith("its weights")]

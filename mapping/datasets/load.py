@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,9 @@ from mapping.datasets.events import (
     three_sigma,
 )
 from mapping.datasets.idx import load_idx_pair
-from mapping.datasets.normalisation import candidates, most_right, name_of, room_to_improve
+from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
-from mapping.datasets.rows import Take
+from mapping.datasets.rows import Take, spread_rows
 from mapping.datasets.scale import check_labels, check_scale, normalised
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer, run_single
@@ -33,6 +32,7 @@ __all__ = [
     "AUTO_SAMPLES",
     "BATCH",
     "CALIBRATION",
+    "MORE_SAMPLES",
     "Dataset",
     "accuracy",
     "batches",
@@ -48,6 +48,9 @@ __all__ = [
 
 AUTO_SAMPLES = 256
 """Labelled samples on which ``auto`` compares the scales of pixels."""
+
+MORE_SAMPLES = 1024
+"""Samples on which it compares those that these do not tell apart."""
 
 CALIBRATION = 256
 """Samples on which scales of activations are chosen, if nothing else is said."""
@@ -195,8 +198,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
         divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
         ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
-        of raw and unit on the first `AUTO_SAMPLES` samples, and unit where it makes no difference; a common
-        normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
+        of raw and unit on `AUTO_SAMPLES` samples at equal distances, and unit where it makes no difference; a
+        common normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
     network : Network
         The network to evaluate, in float64. Where it has a single output, a value and no class, labels are
         dropped.
@@ -224,7 +227,7 @@ def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
     if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
         return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
     if how not in {"raw", "unit"} and data.pixels and asked in {None, "auto"}:
-        why = f"chosen: clearly more accurate than raw and unit on the first {AUTO_SAMPLES} samples"
+        why = f"chosen: clearly more accurate than raw and unit on {AUTO_SAMPLES} samples"
         return f"{how} ({why}; {name_of(how)})"
     return how
 
@@ -243,19 +246,19 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
 
 
 def _best_scale(data: Dataset, network: Network) -> str:
-    if data.y is None or not data.pixels:
+    y = data.y
+    if y is None or not data.pixels:
         return "unit"
-    sample = data.first(AUTO_SAMPLES)
-    y = cast("NDArray[np.int64]", sample.y)
-    raw, unit = (largest(infer(network, _scale(sample, how))) == y for how in ("raw", "unit"))
-    before = raw if raw.sum() > unit.sum() else unit
-    tried = (
-        (candidate, named_rightly(network, _scale(sample, candidate.how), y))
-        for candidate in candidates(sample.x, sample.x.shape[1:], pixels=True)[2:]
-        if room_to_improve(before)
-    )
-    better = most_right(before, tried, y)
-    return better.how if better else "raw" if before is raw else "unit"
+
+    def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        x = _scale(data.at(rows), how)
+        if how in {"raw", "unit"}:
+            return np.asarray(largest(infer(network, x)) == y[rows])
+        return named_rightly(network, x, y[rows])
+
+    few, more = (spread_rows(samples)(len(y)) for samples in (AUTO_SAMPLES, MORE_SAMPLES))
+    normal = candidates(data.x[few], data.x.shape[1:], pixels=True)[2:]
+    return best_way(normal, y, right, (few, more))
 
 
 def named_rightly(network: Network, x: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.bool_]:

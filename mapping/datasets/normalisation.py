@@ -2,7 +2,7 @@
 """How inputs are commonly normalised, as values of ``--input``, and when one is clearly better."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from mapping.datasets.scale import channel_axis
 __all__ = [
     "PUBLISHED",
     "Candidate",
+    "best_way",
     "bounds",
     "candidates",
     "clearly_better",
@@ -35,6 +36,7 @@ PUBLISHED = (
 OWN = "mean and deviation of these data"
 
 _FEWEST = 5
+_FINALISTS = 3
 _ABOVE_CHANCE = 0.1
 _OWN_DISTANCE = 0.05  # published constants that are nearer to the data than this go before their own
 _LARGEST = (1.0, 16.0, 255.0)  # what values from 0 on usually end at
@@ -136,6 +138,48 @@ def most_right(
     most = max((right for _, right in able), key=np.count_nonzero, default=before)
     near = [candidate for candidate, right in able if not clearly_better(right, most, 1.0)]
     return min(near, key=lambda candidate: candidate.distance, default=None)
+
+
+def best_way(
+    normal: Sequence[Candidate],
+    y: NDArray[np.int64],
+    right: Callable[[str, NDArray[np.int64]], Right],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> str:
+    """Return how pixels are best scaled: ``raw``, ``unit``, or a normalisation that is clearly better still.
+
+    Parameters
+    ----------
+    normal : sequence of Candidate
+        The normalisations; they are tried where enough samples are named wrongly.
+    y : int64 (samples,)
+        Labels of all samples.
+    right : callable
+        Told a way and rows, returns which of these samples the network names rightly.
+    rows : tuple of int64 (samples,)
+        Samples to begin with, and more for the three best ways on them that are not clearly worse than the
+        best, if there is more than one.
+    """
+    few, more = rows
+    plain = {how: right(how, few) for how in ("raw", "unit")}
+    before, tried = _first(plain), list[Candidate]()
+    if room_to_improve(plain[before]):
+        found = {candidate.how: right(candidate.how, few) for candidate in normal}
+        both = {**plain, **found}
+        ranked = sorted(both, key=lambda how: -int(both[how].sum()))
+        left = [how for how in ranked if not clearly_better(both[how], both[ranked[0]])][:_FINALISTS]
+        if len(left) > 1:
+            both, few = {how: right(how, more) for how in left}, more
+        plain = {how: both.get(how, np.zeros(len(few), np.bool_)) for how in plain}
+        before = _first(plain) if plain.keys() & left else before
+        tried = [candidate for candidate in normal if candidate.how in left]
+    better = most_right(plain[before], ((part, both[part.how]) for part in tried), y[few])
+    return better.how if better else before
+
+
+def _first(plain: Mapping[str, Right]) -> str:
+    """Return which of raw and unit names more samples rightly; unit if they are equal."""
+    return max(sorted(plain, reverse=True), key=lambda how: int(plain[how].sum()))
 
 
 def bounds(x: Values) -> tuple[float, float]:

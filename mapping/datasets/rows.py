@@ -6,19 +6,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Take", "first_rows", "spread_rows"]
+__all__ = ["Take", "spread_rows"]
 
 Take = Callable[[int], NDArray[np.int64]]
 """Told how many samples there are, returns the rows that are wanted."""
-
-
-def first_rows(samples: int) -> Take:
-    """Return how to take the first samples, all if there are no more.
-
-    >>> first_rows(3)(2).tolist()
-    [0, 1]
-    """
-    return lambda count: np.arange(min(samples, count))
 
 
 def spread_rows(samples: int) -> Take:

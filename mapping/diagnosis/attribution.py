@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.load import classes
+from mapping.datasets.rows import spread_rows
 from mapping.model.evaluate import resume, run_single
 from mapping.model.network import Network
 from mapping.model.operations import apply_elementwise
@@ -162,7 +163,7 @@ def attribute(
     y: NDArray[np.int64] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Attribution:
-    """Say what each part of a converted network loses, on the first `SAMPLES` samples.
+    """Say what each part of a converted network loses, on `SAMPLES` samples at equal distances.
 
     Parameters
     ----------
@@ -173,7 +174,8 @@ def attribute(
     progress : callable, optional
         Told what is being done.
     """
-    x, y = x[:SAMPLES], None if y is None else y[:SAMPLES]
+    rows = spread_rows(SAMPLES)(len(x))
+    x, y = x[rows], None if y is None else y[rows]
     tallies: dict[tuple[str, str], _Tally] = {}
     own, spread = _Tally(), _Spread()
     for start in range(0, len(x), _BLOCK):
@@ -303,8 +305,9 @@ def _gap(edges: Floats) -> float:
 
 
 def loss_of(spiking: SpikingNetwork, x: NDArray[np.float64], y: NDArray[np.int64] | None = None) -> Loss:
-    """Return what a converted network loses on the first `SAMPLES` samples, as `attribute` counts it."""
-    x, y = x[:SAMPLES], None if y is None else y[:SAMPLES]
+    """Return what a converted network loses on `SAMPLES` samples, as `attribute` counts it."""
+    rows = spread_rows(SAMPLES)(len(x))
+    x, y = x[rows], None if y is None else y[rows]
     tally, spread = _Tally(), _Spread()
     for start in range(0, len(x), _BLOCK):
         part, labels = x[start : start + _BLOCK], None if y is None else y[start : start + _BLOCK]

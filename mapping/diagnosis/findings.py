@@ -85,7 +85,7 @@ def _at_first(difference: Difference, level: str, kind: str, text: str) -> Findi
 
 def _input_scale(scale: InputScale) -> Iterator[Finding]:
     own, better = scale.own, scale.better
-    where = f"on the first {scale.samples} samples"
+    where = f"on {scale.samples} samples"
     if better is not None:
         times = factor_text(better.factor)
         text = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mapping.datasets.load import Dataset, named_rightly, scaled
 from mapping.datasets.normalisation import candidates, clearly_better, most_right, room_to_improve
+from mapping.datasets.rows import spread_rows
 from mapping.diagnosis.input_trial import SAMPLES, InputTrial
 from mapping.model.network import Network
 
@@ -28,7 +29,7 @@ class InputNormalisation(InputTrial[TriedNormalisation]):
 def check_normalisation(
     network: Network, data: Dataset, how: str, known: str | None = None
 ) -> InputNormalisation | None:
-    """Evaluate a float network on the first samples, normalised in other ways.
+    """Evaluate a float network on some samples, normalised in other ways.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def check_normalisation(
         None without labels or classes, for events, and where so many samples are right that nothing could
         be clearly better.
     """
-    sample = data.first(SAMPLES)
+    sample = data.at(spread_rows(SAMPLES)(len(data.x)))
     given = scaled(sample, how, network)[0]
     if given.y is None or data.events:
         return None

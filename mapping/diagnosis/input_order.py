@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, named_rightly, scaled
 from mapping.datasets.normalisation import bounds, candidates, clearly_better, with_chance
+from mapping.datasets.rows import spread_rows
 from mapping.diagnosis.input_trial import SAMPLES, InputTrial
 from mapping.model.network import Network
 
@@ -34,7 +35,7 @@ class InputOrder(InputTrial[OrderCandidate]):
 def check_input_order(
     network: Network, data: Dataset, how: str, asked: str | None = None
 ) -> InputOrder | None:
-    """Evaluate a float network on the first samples with their elements in other orders.
+    """Evaluate a float network on some samples with their elements in other orders.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def check_input_order(
         None without labels, for events, and where no other order is to be tried.
     """
     shape = network.shapes[network.input]
-    sample = data.first(SAMPLES)
+    sample = data.at(spread_rows(SAMPLES)(len(data.x)))
     own = None if data.events else _right(network, sample, (how,))
     if own is None:
         return None

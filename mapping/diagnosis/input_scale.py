@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.datasets.events import THREE_SIGMA
 from mapping.datasets.normalisation import commonest_share
+from mapping.datasets.rows import spread_rows
 from mapping.datasets.scale import mean_and_deviation
 from mapping.diagnosis.input_trial import SAMPLES
 from mapping.model.evaluate import run, run_single
@@ -113,7 +114,7 @@ def check_input_scale(
     y: NDArray[np.int64] | None,
     scaling: Scaling | None = None,
 ) -> InputScale:
-    """Evaluate the float network on the first `SAMPLES` samples times each of `FACTORS`, if not ``3sigma``.
+    """Evaluate the float network on `SAMPLES` samples times each of `FACTORS`, if not ``3sigma``.
 
     A factor is better if it makes at least 10 % and five more of the samples right. If none does, and 85 % or
     more of the encoder's activations are at an end of their range, one is better that puts three times as
@@ -131,7 +132,8 @@ def check_input_scale(
     scaling : Scaling, optional
         How ``x`` were made; by default they are the data.
     """
-    x, y = x[:SAMPLES], None if y is None else y[:SAMPLES]
+    rows = spread_rows(SAMPLES)(len(x))
+    x, y = x[rows], None if y is None else y[rows]
     # frames between 0 and 1 by their own largest count have no other scale
     factors = FACTORS[:1] if scaling is not None and scaling.how == THREE_SIGMA else FACTORS
     with np.errstate(over="ignore"):

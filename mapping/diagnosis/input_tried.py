@@ -104,14 +104,14 @@ def input_findings(tried: InputTried) -> Iterator[Finding]:
     order, normalisation, better = tried.order, tried.normalisation, tried.better
     if order is not None and isinstance(better, OrderCandidate):
         text = (
-            f"The data seem to have another order than the network reads: on the first {order.samples} "
+            f"The data seem to have another order than the network reads: on {order.samples} "
             f"samples the float network's accuracy is {percent(order.accuracy)} as they are, and "
             f"{percent(better.accuracy)} with {_ORDERS[better.name]}; store {better.expression} as x."
         )
         yield Finding(level=WARNING, kind="input-order", text=text, layer=INPUT)
     if normalisation is not None and isinstance(better, TriedNormalisation):
         text = (
-            "The data seem to be normalised in another way than those of the training: on the first "
+            "The data seem to be normalised in another way than those of the training: on "
             f"{normalisation.samples} samples the float network's accuracy is "
             f"{percent(normalisation.accuracy)} as they are, and {percent(better.accuracy)} as "
             f"{better.name}; try --input {better.input}, or the constants of the training."

@@ -86,9 +86,8 @@ def load_onnx(path: str | Path) -> Network:
     except DecodeError:
         model = onnx.ModelProto()
     if not model.graph.node:
-        raise UnsupportedModelError(
-            f"Model file {file.name} is no ONNX model or is damaged; export it again."
-        )
+        what = "has no nodes" if model.ir_version and model.graph.input else "is no ONNX model or is damaged"
+        raise UnsupportedModelError(f"Model file {file.name} {what}; export it again.")
     attach_external(model, file.parent, MAX_BYTES - size)
     return network_from_onnx(model, name=file.stem)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mapping.model.importers.onnx_graph import BATCH, Graph, Operator
 from mapping.model.node import MAX_ELEMENTS
 
-__all__ = ["FOLDED", "fold_constant"]
+__all__ = ["FOLDED", "fold_constant", "of_one"]
 
 Constant = NDArray[Any]
 
@@ -73,7 +73,15 @@ def _wide(array: Constant | None) -> Any:
     return array.astype(np.float64) if array is not None and array.dtype.kind == "f" else array
 
 
+def of_one(shape: Constant) -> Constant:
+    """Return a shape, or part of one, for a batch of one: constants and operators of the host are so held."""
+    return np.where(shape == BATCH, 1, shape).astype(shape.dtype)
+
+
 def _activation_shape(operator: Operator, graph: Graph) -> Constant:
+    tensor = graph.aliases.get(operator.inputs[0], operator.inputs[0])
+    if tensor in graph.whole and graph.batch in (None, 1):  # it is held for a batch of one
+        return np.array(graph.shapes[tensor], np.int64)
     shape = graph.view(operator, 0).shape
     return np.array([BATCH if graph.batch is None else graph.batch, *shape], np.int64)
 
@@ -92,7 +100,7 @@ def _constant(operator: Operator, arrays: Sequence[Any]) -> Constant:
 
 
 def _constant_of_shape(operator: Operator, arrays: Sequence[Any]) -> Constant:
-    shape = arrays[0].astype(np.int64).tolist()
+    shape = of_one(arrays[0]).astype(np.int64).tolist()
     if math.prod(shape) > MAX_ELEMENTS:
         raise operator.bad(f"writes a constant of shape {shape}, above the limit of {MAX_ELEMENTS} elements")
     value = np.asarray(operator.attributes.get("value", np.zeros(1, np.float32)))
@@ -187,7 +195,7 @@ def _reduced(function: Callable[..., Any]) -> Callable[[Operator, Sequence[Any]]
 
 
 def _expand(operator: Operator, arrays: Sequence[Any]) -> Constant:
-    shape = np.broadcast_shapes(arrays[0].shape, tuple(arrays[1].astype(np.int64).tolist()))
+    shape = np.broadcast_shapes(arrays[0].shape, tuple(of_one(arrays[1]).astype(np.int64).tolist()))
     if math.prod(shape) > MAX_ELEMENTS:
         raise operator.bad(f"writes a constant above the limit of {MAX_ELEMENTS} elements")
     return np.broadcast_to(arrays[0], shape)

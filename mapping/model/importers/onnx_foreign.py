@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mapping.errors import UnsupportedModelError
+from mapping.model.importers.onnx_constants import of_one
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_reference import apply_foreign, obstacle, output_shapes, pack
 from mapping.model.importers.onnx_windows import pads_of
@@ -112,7 +113,7 @@ def _inputs(operator: Operator, graph: Graph) -> tuple[list[str], list[str], Con
             inputs.append("")
         elif name in graph.constants:
             inputs.append(f"c{index}")
-            constants[f"c{index}"] = graph.constants[name]
+            constants[f"c{index}"] = of_one(graph.constants[name])
         else:
             inputs.append(f"a{len(read)}")
             read.append(graph.held(operator, index))

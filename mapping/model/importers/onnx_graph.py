@@ -211,8 +211,12 @@ class Graph:
             raise operator.unknown(f"reads the constant {tensor!r} where an activation is needed")
         if tensor not in self.shapes and tensor not in self.views:
             raise operator.bad(f"reads tensor {tensor!r}, which no earlier node writes")
-        if tensor in self.whole or tensor in self.kinds:
-            raise operator.unknown(f"reads tensor {tensor!r}, which is no batch of real numbers")
+        if tensor in self.whole:
+            raise operator.unknown(
+                f"reads tensor {tensor!r}, whose first axis is no batch; export the model for a batch of 1"
+            )
+        if tensor in self.kinds:
+            raise operator.unknown(f"reads tensor {tensor!r}, which holds no real numbers")
         return tensor
 
     def held(self, operator: Operator, index: int) -> str:

@@ -41,8 +41,7 @@ def _row(operator: Operator, graph: Graph, size: int) -> NDArray[np.float64]:
         or value.shape[-1:] not in ((), (1,), (size,))
     ):
         raise operator.bad(
-            f"has a constant of shape {value.shape} on an input of shape {(size,)}; "
-            "supported are one value per tensor or per channel"
+            f"has a bias of shape {value.shape} and weights for {size} outputs; give each output one"
         )
     return graph.finite(name, value).reshape(() if value.size == 1 else (size,))
 

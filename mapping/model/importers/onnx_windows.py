@@ -112,7 +112,12 @@ def conv(operator: Operator, graph: Graph) -> None:
     }
     steps: list[Step] = [("", "Conv", attributes, {"weight": weight})]
     if graph.optional(operator, 2) is not None:
-        steps.append((".bias", "Add", {}, {"value": graph.parameter(operator, 2, ndim=1)}))
+        bias, outputs = graph.parameter(operator, 2, ndim=1), len(weight)
+        if bias.size not in (1, outputs):
+            raise operator.bad(
+                f"has a bias of shape {bias.shape} and weights for {outputs} outputs; give each output one"
+            )
+        steps.append((".bias", "Add", {}, {"value": bias}))
     graph.chain(operator, steps)
 
 

@@ -99,6 +99,41 @@ def built(name: str) -> tuple[ModelBuilder, str, NDArray[np.float64]]:
     return b, output, b.rng.normal(0.5, 1.5, (3, *shape))
 
 
+def with_state(b: ModelBuilder) -> str:
+    """A recurrent layer whose first state is zeros for the whole batch, as PyTorch's exporters write it."""
+    batch = b.op("Shape", "x", start=0, end=1)
+    shape = b.op("Concat", integers(b, 1), batch, integers(b, 5), axis=0)
+    state, more = b.op("Expand", b.constant(0.5), shape), b.op("ConstantOfShape", shape)
+    weights = (floats(b, 1, 20, size) for size in (6, 5))
+    y = b.op("Transpose", "x", perm=[1, 0, 2])
+    y = b.op("LSTM", y, *weights, floats(b, 1, 40), "", state, more, hidden_size=5)
+    y = b.op("Transpose", y, perm=[0, 2, 1, 3])
+    size = b.op("Shape", y)
+    parts = [b.op("Slice", size, integers(b, i), integers(b, i + 1)) for i in (0, 1, 3)]
+    y = b.op("Reshape", y, b.op("Concat", *parts, axis=0))
+    return b.op("Gather", b.op("Transpose", y, perm=[1, 0, 2]), b.constant(-1, np.int64), axis=1)
+
+
+def attention(b: ModelBuilder) -> str:
+    """Attention with the batch as second axis, and shapes that are computed from it, as PyTorch writes it."""
+    y = b.op("Transpose", "x", perm=[1, 0, 2])
+    rows = b.op("Reshape", y, integers(b, 4, -1, 2, 3))
+    key = b.op("Transpose", b.op("Reshape", rows, b.op("Shape", rows)), perm=[1, 2, 3, 0])
+    first = b.op("Shape", "x", start=0, end=1)
+    key = b.op("Reshape", key, b.op("Concat", first, integers(b, 2, 3, 4), axis=0))
+    query = b.op("Transpose", rows, perm=[1, 2, 0, 3])
+    seen = b.op("MatMul", b.op("Softmax", b.op("MatMul", query, key), axis=-1), query)
+    return b.op("Flatten", seen)
+
+
+@pytest.mark.parametrize("build", [with_state, attention])
+def test_graph_that_computes_with_the_batch_has_the_value_of_a_batch_of_one(build: Any) -> None:
+    b = ModelBuilder(ROW, seed=4, opset=17)
+    output, x = build(b), b.rng.normal(0.5, 1.5, (3, *ROW))
+    got = infer(b.network(output), x)
+    np.testing.assert_allclose(got.reshape(3, -1), reference(b.model(output), x), rtol=2e-5, atol=2e-5)
+
+
 def reference(model: onnx.ModelProto, x: NDArray[np.float64]) -> NDArray[np.float64]:
     run: Any = ReferenceEvaluator(model)
     return np.stack([run.run(None, {"x": sample[None].astype(np.float32)})[0].reshape(-1) for sample in x])

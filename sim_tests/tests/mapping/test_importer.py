@@ -247,6 +247,13 @@ def test_load_garbage_says_so(tmp_path: Path, data: bytes) -> None:
         load_onnx(tmp_path / "m.onnx")
 
 
+def test_load_model_without_nodes_says_so(tmp_path: Path) -> None:
+    b = ModelBuilder((2, 6, 6))
+    (tmp_path / "m.onnx").write_bytes(b.model("x").SerializeToString())
+    with pytest.raises(UnsupportedModelError, match=r"^Model file m\.onnx has no nodes; export it again\.$"):
+        load_onnx(tmp_path / "m.onnx")
+
+
 def test_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(relu().SerializeToString().replace(b"relu0", b"rel\xff0"))

@@ -192,6 +192,14 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'conv0' (Conv) reads the constant 'c0' where an activation is needed.",
     ),
     (
+        lambda b: b.conv("x", np.ones((5, 2, 3, 3)), np.ones(6), name="c"),
+        "Node 'c' (Conv) has a bias of shape (6,) and weights for 5 outputs; give each output one.",
+    ),
+    (
+        lambda b: b.dense(b.op("Flatten", "x"), np.ones((3, 72)), np.ones(4), name="g"),
+        "Node 'g' (Gemm) has a bias of shape (4,) and weights for 3 outputs; give each output one.",
+    ),
+    (
         lambda b: b.dense(b.op("Flatten", "x"), np.ones((3, 71))),
         "Node 'gemm1' (Dense) has weights for 71 features and an input of shape (72,).",
     ),

@@ -14,6 +14,7 @@ from mapping.chip import open_chip
 from mapping.datasets.load import AUTO_SAMPLES, Dataset, accuracy, load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
+from mapping.given import scale_on
 from mapping.model.evaluate import infer
 from mapping.model.load import load_network
 from mapping.model.network import Network
@@ -89,15 +90,26 @@ def test_auto_takes_unit_on_ties_and_without_labels() -> None:
     assert scaled(unlabelled, "auto", model(255.0))[1] == "unit"
 
 
-def test_auto_looks_at_the_first_samples_only() -> None:
-    data = pictures(AUTO_SAMPLES + 2000)
+def test_auto_looks_at_samples_at_equal_distances_only() -> None:
+    data = pictures(8 * AUTO_SAMPLES)
     assert data.y is not None
-    late = data.y.copy()
-    late[AUTO_SAMPLES:] ^= 1
-    wrong = Dataset(name="d", x=data.x, y=late, pixels=True)
-    assert scaled(wrong, "auto", model(255.0))[1] == "raw"
-    late[:AUTO_SAMPLES] ^= 1
-    assert scaled(wrong, "auto", model(255.0))[1] == "unit"
+    wrong = data.y.copy() ^ 1
+    wrong[::8] ^= 1
+    assert scaled(Dataset(name="d", x=data.x, y=wrong, pixels=True), "auto", model(255.0))[1] == "raw"
+    assert scaled(Dataset(name="d", x=data.x, y=wrong ^ 1, pixels=True), "auto", model(255.0))[1] == "unit"
+
+
+def test_auto_is_not_misled_by_data_sorted_by_class(tmp_path: Path) -> None:
+    """Dark images alone look right at any scale: the first of sorted data decide nothing."""
+    data = pictures(4 * AUTO_SAMPLES)
+    assert data.y is not None
+    order = np.argsort(data.y, kind="stable")
+    network = model(255.0)
+    first = data.at(order[:AUTO_SAMPLES])
+    assert scaled(first, "auto", network)[1] == "unit"
+    assert scaled(data.at(order), "auto", network)[1] == "raw"
+    np.savez(tmp_path / "sorted.npz", x=data.x[order].astype(np.uint8), y=data.y[order])
+    assert scale_on(network, str(tmp_path / "sorted.npz"), None)[1] == "raw"
 
 
 @pytest.mark.parametrize("how", ["", "byte", "1", "1,", "1,2,3", "0.5,0", "0.5,-1", "nan,1", "0,inf", "a,b"])

@@ -71,7 +71,7 @@ def test_wrong_input_scale_gives_both_accuracies_and_the_choice(
     found = warnings(diagnose(digits, data.x / 255, data.y))
     assert [finding.kind for finding in found] == ["input-scale"]
     assert found[0].text == (
-        "The data seem to have the wrong scale for this model: on the first 60 samples accuracy is 8.33 % as "
+        "The data seem to have the wrong scale for this model: on 60 samples accuracy is 8.33 % as "
         "they are, and accuracy is 100.00 % times 255; try --input 0,0.00392156862745."
     )
 
@@ -96,5 +96,5 @@ def test_choice_of_input_scale_multiplies_the_data(
 
 def test_input_scale_beyond_all_candidates_is_still_noticed(digits: SpikingNetwork, data: Dataset) -> None:
     found = warnings(diagnose(digits, data.x * 1e-5, data.y))
-    assert found[0].text.startswith("The data seem to have the wrong scale for this model: on the first 60")
+    assert found[0].text.startswith("The data seem to have the wrong scale for this model: on 60")
     assert "100.00 % of its neurons never change, and no factor tried is better" in found[0].text

@@ -9,7 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, named_rightly, scale_text, scaled
-from mapping.datasets.normalisation import PUBLISHED, candidates, clearly_better, most_right, name_of
+from mapping.datasets.normalisation import (
+    PUBLISHED,
+    Candidate,
+    best_way,
+    candidates,
+    clearly_better,
+    most_right,
+    name_of,
+)
+from mapping.datasets.rows import spread_rows
 from mapping.datasets.scale import mean_and_deviation, normalised
 from mapping.diagnosis.input_normalisation import check_normalisation
 from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
@@ -39,7 +48,7 @@ def imagenet() -> Network:
     return network(IMAGENET)
 
 
-def unseen(n: int = 400) -> Dataset:
+def unseen(n: int = 256) -> Dataset:
     """Bars that no training saw."""
     x, y = bars(n, seed=1)
     return Dataset(name="bars", x=x.astype(np.float64), y=y, pixels=True)
@@ -59,8 +68,7 @@ def test_auto_is_as_accurate_as_the_constants_of_the_training(planted: tuple[str
     assert own > max(others) + 0.05
     assert accuracy(net, data, chosen) > own - 0.04
     assert scale_text(data, chosen) == (
-        f"{chosen} (chosen: clearly more accurate than raw and unit on the first 256 samples; "
-        f"{name_of(chosen)})"
+        f"{chosen} (chosen: clearly more accurate than raw and unit on 256 samples; {name_of(chosen)})"
     )
     assert scale_text(data, chosen, chosen) == chosen
 
@@ -72,9 +80,43 @@ def test_bytes_taken_as_they_are_have_their_normalisation_named(planted: tuple[s
     assert tried is not None
     assert tried.better is not None
     assert {part.input: part.accuracy for part in tried.candidates}[how] == accuracy(
-        net, data.first(256), how
+        net, data.at(spread_rows(256)(len(data.x))), how
     )
     assert accuracy(net, data, tried.better.input) > accuracy(net, data, how) - 0.04
+
+
+ROWS = np.arange(0, 1000, 4), np.arange(1000)
+NORMAL = tuple(Candidate(name=how, how=how, distance=distance) for how, distance in (("a", 0.1), ("b", 0.2)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "chosen", "looked"),
+    [
+        ({"raw": (500, 0), "unit": (4, 4)}, "unit", "raw unit"),  # nothing could be clearly better
+        ({"raw": (18, 0), "unit": (20, 0)}, "raw", "raw unit a b raw unit"),
+        ({"raw": (18, 80), "unit": (20, 0)}, "unit", "raw unit a b raw unit"),  # chance on the first samples
+        ({"raw": (44, 150), "unit": (99, 400), "a": (36, 100), "b": (99, 400)}, "a", "raw unit a b a raw"),
+        ({"raw": (99, 400), "unit": (98, 400), "a": (12, 90), "b": (14, 0)}, "b", "raw unit a b a b"),
+        ({"raw": (99, 400), "unit": (98, 400), "a": (5, 90), "b": (50, 0)}, "a", "raw unit a b"),
+    ],
+)
+def test_ways_that_few_samples_do_not_tell_apart_are_compared_on_more(
+    wrong: dict[str, tuple[int, int]], chosen: str, looked: str
+) -> None:
+    """``wrong`` says how many of the first samples a way names wrongly, and how many of the others."""
+    asked = list[str]()
+
+    def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        asked.append(how)
+        named = np.ones(1000, np.bool_)
+        few, others = wrong.get(how, (200, 600))
+        named[ROWS[0][:few]] = False
+        named[np.setdiff1d(ROWS[1], ROWS[0])[:others]] = False
+        return named[rows]
+
+    y = np.arange(1000) // 4 % 10
+    assert best_way(NORMAL, y, right, ROWS) == chosen
+    assert " ".join(asked) == looked
 
 
 FLOATS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -96,7 +138,7 @@ def test_floats_have_a_normalisation_proposed_that_mends_them(imagenet: Network,
     better = tried.normalisation.better
     assert better is not None
     assert finding.text == (
-        "The data seem to be normalised in another way than those of the training: on the first 256 samples "
+        "The data seem to be normalised in another way than those of the training: on 256 samples "
         f"the float network's accuracy is {100 * tried.normalisation.accuracy:.2f} % as they are, and "
         f"{100 * better.accuracy:.2f} % as {better.name}; try --input {better.input}, or the constants of "
         "the training."

@@ -105,10 +105,29 @@ def qdq(b: ModelBuilder) -> str:
     return integers(True)(b)
 
 
+def biased(size: int) -> Build:
+    return lambda b: b.dense("x", np.eye(6), np.zeros(size))
+
+
+def turned(batch: int) -> Callable[[], object]:
+    """A model for a fixed batch that brings its second axis to the front, gives it a shape, and goes back."""
+
+    def build(b: ModelBuilder) -> str:
+        y = b.op("Reshape", b.op("Transpose", "x", perm=[1, 0]), b.constant([6, batch], np.int64))
+        return b.op("Transpose", y, perm=[1, 0])
+
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+
+    return network(build, edit=edit)
+
+
 WITHOUT = "export the model without it"
 MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "a name": ("export it again.", network(plain, edit=no_text), network(plain)),
     "operator set": ("export it with opset 17.", network(plain, opset=99), network(plain, opset=17)),
+    "bias": ("give each output one", network(biased(5)), network(biased(6))),
+    "batch": ("export the model for a batch of 1", turned(10), turned(1)),
     "sparse": ("export it with dense weights.", network(plain, edit=sparse), network(plain)),
     "outside": ("save the model with its data inside.", network(plain, edit=outside), network(plain)),
     "NaN": ("train the model again.", network(plain, edit=no_number), network(plain)),
