@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.jit import njit
+from emu.jit import INTERPRETED, njit
 from emu.kernels.crossbar import add_rows, count_planes
 from emu.kernels.state import WORD
 from emu.kernels.vectors import GROUP_ROWS, LANES, sum_groups
@@ -81,7 +80,7 @@ def measured() -> Balance:
 
     Kernels that run in the interpreter are not measured: every way is as slow as the others.
     """
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if INTERPRETED:
         return Balance()
     rng = np.random.default_rng(0)
     cells = rng.integers(-1, 2, _ROWS * _COLUMNS, dtype=np.int8)

@@ -20,11 +20,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["OFF", "cache_folder", "first_bit", "inner", "njit", "popcount", "ticks"]
+__all__ = ["INTERPRETED", "OFF", "cache_folder", "first_bit", "inner", "njit", "popcount", "ticks"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _POLICY = {"error_model": "numpy", "_nrt": False, "forceinline": True, "nogil": True}
+
+INTERPRETED: bool = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+"""Whether kernels run in the interpreter, ``NUMBA_DISABLE_JIT=1``."""
 
 OFF = ("0", "off", "no", "false")
 """Values of ``SPIKELOOM_CACHE`` that name no folder."""
@@ -107,11 +110,7 @@ def _popcount(word: int) -> int:
     return _count_ones(word)  # type: ignore[call-arg]
 
 
-popcount: Callable[[int], int] = (
-    (lambda word: int(word).bit_count())
-    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-    else njit(_popcount)
-)
+popcount: Callable[[int], int] = (lambda word: int(word).bit_count()) if INTERPRETED else njit(_popcount)
 """Number of bits that are set in an unsigned word of 64 bits, int64."""
 
 
@@ -130,9 +129,7 @@ def _first_bit(word: int) -> int:
 
 
 first_bit: Callable[[int], int] = (
-    (lambda word: int(word & -word).bit_length() - 1)
-    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-    else njit(_first_bit)
+    (lambda word: int(word & -word).bit_length() - 1) if INTERPRETED else njit(_first_bit)
 )
 """Number of the lowest bit that is set in a word that is not zero, int64."""
 
@@ -152,9 +149,5 @@ def _ticks() -> int:
     return _read_cycles()  # type: ignore[call-arg]
 
 
-ticks: Callable[[], int] = (
-    time.perf_counter_ns
-    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-    else njit(_ticks)
-)
+ticks: Callable[[], int] = time.perf_counter_ns if INTERPRETED else njit(_ticks)
 """A clock that kernels can read, for measurements: some constant rate, so only ratios mean anything."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -20,13 +19,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from emu.jit import inner
+from emu.jit import INTERPRETED, inner
 
 __all__ = ["GROUP_ROWS", "LANES", "sum_groups", "sum_products"]
 
-_PLAIN: bool = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-
-LANES = 8 if _PLAIN else 64
+LANES = 8 if INTERPRETED else 64
 """Most stretches side by side: the lanes of a vector, fewer where the interpreter runs each of them."""
 
 GROUP_ROWS = 8
@@ -201,12 +198,12 @@ def _plain_products(
     )
 
 
-sum_groups: Callable[..., None] = _plain_groups if _PLAIN else inner(_sum_groups)
+sum_groups: Callable[..., None] = _plain_groups if INTERPRETED else inner(_sum_groups)
 """Store the sums of the groups ``first`` to ``middle`` less those of ``middle`` to ``last``.
 
 ``active`` has payloads of 8 bits, so small that eight fit 8 bits and a column 16; ``rows`` says where each
 row begins, eight for each group; the sums of all lanes go to ``sums`` from ``at`` on.
 """
 
-sum_products: Callable[..., None] = _plain_products if _PLAIN else inner(_sum_products)
+sum_products: Callable[..., None] = _plain_products if INTERPRETED else inner(_sum_products)
 """Store the sums of rows of 16 bits, each times its weight, as `sum_groups` does."""

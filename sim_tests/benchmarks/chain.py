@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from mapping.chip import Chip, open_chip
@@ -20,6 +24,9 @@ from mapping.stages import Stage, recorded
 from sim_tests.benchmarks.measure import Options, Row
 
 __all__ = ["rows"]
+
+_PAIRS = 3
+"""How often both commands run, one after the other."""
 
 HOW = "not given: --model MODEL --on DATA, as of 'spikeloom estimate MODEL --data DATA'"
 
@@ -37,9 +44,29 @@ def rows(options: Options) -> Iterator[Row]:
         yield from (Row(f"compile: {name}", _text(stage)) for name, stage in record.stages.items())
         _compile_kernels(chip, options.on)
         run = _taken(partial(_run, path, options), options)
-    yield Row(f"run, {options.samples} samples", f"{run:.2f} s")
-    whole = _taken(partial(_estimate, options), options)
-    yield Row("estimate, the same samples", f"{whole:.2f} s", f"{whole / run:.2f}", "run")
+        yield Row(f"run, {options.samples} samples", f"{run:.2f} s")
+        whole = _taken(partial(_estimate, options), options)
+        yield Row("estimate, the same samples", f"{whole:.2f} s", f"{whole / run:.2f}", "run")
+        yield from _commands(path, options)
+
+
+def _commands(path: Path, options: Options) -> Iterator[Row]:
+    """Yield what both cost as commands, the start of a process included; processor time in any case."""
+    data = ["--data", options.on or "", "--samples", str(options.samples)]
+    whole = ["estimate", options.model or "", *data]
+    pairs = [(_processor_time(["run", str(path), *data]), _processor_time(whole)) for _ in range(_PAIRS)]
+    run, estimated = (median(pair[i] for pair in pairs) for i in (0, 1))
+    yield Row("run as a command, processor time", f"{run:.2f} s")
+    ratio = f"{median(b / a for a, b in pairs):.2f}"
+    yield Row("estimate as a command, processor time", f"{estimated:.2f} s", ratio, "run")
+
+
+def _processor_time(arguments: list[str]) -> float:
+    """Return the processor time of a command of spikeloom, of all its threads."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "spikeloom", *arguments], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def _text(stage: Stage) -> str:

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums of products, exact or else in a fixed order, and the windows they are taken over."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -12,8 +9,6 @@ from mapping.model.operations.operation import Reals
 
 __all__ = ["lowest_bit", "product", "sums_are_exact", "windows"]
 
-_TILE = 2**15  # sums taken at once in a fixed order, 256 KiB: they stay in the cache
-_BUFFER = 16  # elements, the least
 _SAMPLE = 1024
 
 
@@ -47,27 +42,12 @@ def product(weight: Reals, columns: Reals, *, exact: bool) -> Reals:
     """Return weight (M, K) times columns (K, P), in a fixed order unless every order is exact."""
     if exact:
         return np.asarray(weight @ columns)
+    # Where every sum is exact nothing needs the compiler, which takes a while to be loaded.
+    from mapping.model.operations.ordered import add_products
+
     result = np.zeros((weight.shape[0], columns.shape[1]))
-    width = max(64, _TILE // max(1, weight.shape[0]))
-    with _unbuffered():
-        for start in range(0, columns.shape[1], width):
-            part = columns[:, start : start + width]
-            total, term = np.zeros((2, weight.shape[0], part.shape[1]))
-            for factors, values in zip(weight.T, part, strict=True):
-                np.multiply(factors[:, None], values, out=term)
-                np.add(total, term, out=total)
-            result[:, start : start + width] = total
+    add_products(np.array(weight), np.ascontiguousarray(columns), result)
     return result
-
-
-@contextmanager
-def _unbuffered() -> Iterator[None]:
-    """Let NumPy multiply a column by a row as they are: it copies rows shorter than a third of its buffer."""
-    before = np.setbufsize(_BUFFER)
-    try:
-        yield
-    finally:
-        np.setbufsize(before)
 
 
 def windows(

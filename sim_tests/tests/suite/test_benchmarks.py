@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmarks measure what they say: workloads, options, peers; no time is asserted."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,18 +67,35 @@ def test_chain_says_what_it_needs() -> None:
     assert list(chain.rows(Options())) == [Row("compile, run and estimate", chain.HOW)]
 
 
-def test_chain_has_every_stage_and_the_ratio_of_estimate_to_run() -> None:
+def test_chain_has_every_stage_and_the_ratio_of_estimate_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def taken(arguments: list[str]) -> float:
+        asked.append(arguments)
+        return {"run": 2.0, "estimate": 5.0}[arguments[0]]
+
+    monkeypatch.setattr(chain, "_processor_time", taken)
     ticks = iter((10.0, 14.0, 20.0, 29.0))
     options = Options(model="digits-float", on="digits", samples=3, clock=lambda: next(ticks))
     found = list(chain.rows(options))
     names = [row.name for row in found]
-    assert names[:-2] == [
+    assert names[:-4] == [
         f"compile: {name}" for name in ("convert", "partition", "place", "route", "emit", "check")
     ]
-    assert found[-2:] == [
+    assert found[-4:] == [
         Row("run, 3 samples", "4.00 s"),
         Row("estimate, the same samples", "9.00 s", "2.25", "run"),
+        Row("run as a command, processor time", "2.00 s"),
+        Row("estimate as a command, processor time", "5.00 s", "2.50", "run"),
     ]
+    assert [line[0] for line in asked] == ["run", "estimate"] * 3
+    assert all(line[-4:] == ["--data", "digits", "--samples", "3"] for line in asked)
+
+
+def test_processor_time_of_a_command_is_that_of_its_process() -> None:
+    assert 0.05 < chain._processor_time(["--version"]) < 60
+    with pytest.raises(subprocess.CalledProcessError):
+        chain._processor_time(["estimate", "nothing.onnx", "--data", "digits"])
 
 
 def test_lenet_says_how_to_get_it() -> None:
