@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
+from emu.links import LinkSpec
 from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
@@ -43,6 +45,7 @@ def emit(
     routes: Routes,
     *,
     name: str,
+    chips: tuple[int, int] = (1, 1),
     facts: Mapping[str, Any] = MappingProxyType({}),
     carried: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> SystemImage:
@@ -54,6 +57,8 @@ def emit(
         The network and what `partition`, `place` and `route` made of it.
     name : str
         Name of the model in the metadata.
+    chips : (across, down)
+        Equal chips that the mesh is cut into; their links are those of `emu.links.LinkSpec.between`.
     facts, carried : mapping
         More metadata and more attachments.
 
@@ -64,7 +69,7 @@ def emit(
     ImageError
         If the image breaks a limit of the machine.
     """
-    spec = SystemSpec(core=partition.spec, width=placement.width, height=placement.height)
+    spec = _system(partition.spec, (placement.width, placement.height), chips)
     cores: list[CoreImage | None] = [None] * spec.cores
     placed: list[NDArray[np.int64]] = []
     for order, layer in enumerate(partition.layers):
@@ -88,6 +93,14 @@ def emit(
         meta={**_meta(spiking, partition, routes, name), **facts},
         attachments={PLACED: places.T[np.lexsort(places[1::-1])].astype(np.int32), **carried},
     )
+
+
+def _system(core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int]) -> SystemSpec:
+    """Return the sizes of a mesh of such cores, cut into chips."""
+    spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
+    if chips == (1, 1):
+        return spec
+    return replace(spec, links=LinkSpec.between(chips, mesh, spec.flit_bits))
 
 
 def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: str) -> dict[str, Any]:

@@ -211,11 +211,21 @@ def _check_memory(partition: Partition, layer: LayerPart, entries: Entries) -> N
             raise broken
 
 
+def _whole(mesh: tuple[int, int], chips: tuple[int, int]) -> tuple[int, int]:
+    """Return a mesh rounded up to equal chips.
+
+    >>> _whole((5, 4), (2, 2))
+    (6, 4)
+    """
+    return -(-mesh[0] // chips[0]) * chips[0], -(-mesh[1] // chips[1]) * chips[1]
+
+
 def fit(
     spiking: SpikingNetwork,
     spec: CoreSpec,
     *,
     mesh: tuple[int, int] | None = None,
+    chips: tuple[int, int] = (1, 1),
     seed: int = 0,
     placer: Placer = place,
 ) -> tuple[Partition, Placement, Routes]:
@@ -230,7 +240,9 @@ def fit(
     spec : CoreSpec
         Sizes of a core.
     mesh : (width, height), optional
-        The chip; by default the smallest that fits.
+        All cores; by default the smallest that fits, and beyond it what makes equal ``chips``.
+    chips : (across, down)
+        Chips that the mesh will be cut into.
     seed : int
         Seed of the placer.
     placer : Placer
@@ -247,7 +259,7 @@ def fit(
         with stage("partition"):
             parts = partition(spiking, spec, caps=caps)
         with stage("place"):
-            width, height = mesh or smallest_mesh(parts)
+            width, height = mesh or _whole(smallest_mesh(parts), chips)
             placement = placer(parts, width, height, seed=seed)
         try:
             with stage("route"):
