@@ -40,6 +40,21 @@ class LinkSpec:
         require(2 <= self.latency <= 64, "link latency", "2..64", self.latency)
         require(1 <= self.depth <= 64, "link depth", "1..64", self.depth)
 
+    @classmethod
+    def between(cls, chips: tuple[int, int], mesh: tuple[int, int], flit_bits: int) -> LinkSpec:
+        """Return the links of a mesh cut into ``chips`` (across, down): a quarter of a flit wide.
+
+        >>> LinkSpec.between((2, 1), (4, 3), 38)
+        LinkSpec(width=2, height=3, wires=10, latency=2, depth=4)
+        """
+        for name, number, whole in zip(("across", "down"), chips, mesh, strict=True):
+            require(number >= 1 and whole % number == 0, f"chips {name}", f"a divisor of {whole}", number)
+        return cls(width=mesh[0] // chips[0], height=mesh[1] // chips[1], wires=-(-flit_bits // 4))
+
+    def chips(self, width: int, height: int) -> tuple[int, int]:
+        """Return how many chips a mesh is cut into, across and down."""
+        return width // self.width, height // self.height
+
     def check(self, width: int, height: int, flit_bits: int) -> None:
         """Refuse sizes that do not cut a mesh into equal chips, or wires that no flit needs."""
         for name, whole, part in (("width", width, self.width), ("height", height, self.height)):

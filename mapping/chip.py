@@ -69,6 +69,12 @@ class Chip:
         return int(self.image.meta["period"])
 
     @property
+    def chips(self) -> tuple[int, int]:
+        """Chips that its mesh is cut into, across and down."""
+        spec = self.image.spec
+        return (1, 1) if spec.links is None else spec.links.chips(spec.width, spec.height)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample, without the batch dimension."""
         return self.spiking.network.shapes[self.spiking.network.input]

@@ -36,6 +36,7 @@ def compile_network(
     target: Target | str = "loom",
     core: str | None = None,
     mesh: tuple[int, int] | None = None,
+    chips: tuple[int, int] = (1, 1),
     seed: int = 0,
     scaling: str | None = None,
     strict: bool = False,
@@ -58,7 +59,9 @@ def compile_network(
     core : str, optional
         Core preset instead of the target's.
     mesh : (width, height), optional
-        Size of the chip; by default the smallest that fits. Layers that find no room run on the host.
+        Size of a chip; by default the smallest that fits. Layers that find no room run on the host.
+    chips : (across, down)
+        Chips of this size side by side, joined by links of a quarter of a flit (`docs/reference/links.md`).
     seed : int
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
@@ -84,7 +87,8 @@ def compile_network(
     target = _cycle_exact(target)
     name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, code)
-    fitting = Fitting(spec=spec, mesh=_buildable(spec, mesh or _mesh(target)), seed=seed)
+    size = _buildable(spec, mesh or _mesh(target), chips)
+    fitting = Fitting(spec=spec, mesh=size, chips=chips, seed=seed)
     request = Request(
         spec=spec,
         fits=fits(spec),
@@ -100,7 +104,7 @@ def compile_network(
     facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
     layout, carried = cast("Layout", fitting.layout), _carried(network, spiking)
     with stage("emit"):
-        image = emit(spiking, *layout, name=network.name, facts=facts, carried=carried)
+        image = emit(spiking, *layout, name=network.name, chips=chips, facts=facts, carried=carried)
     with stage("check"):
         require(image, spiking)
     return Chip(image=image, spiking=spiking)
@@ -148,9 +152,14 @@ def _mesh(target: Target) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _buildable(core: CoreSpec, mesh: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Return a mesh that a chip can have, before any work for it is done."""
+def _buildable(
+    core: CoreSpec, mesh: tuple[int, int] | None, chips: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Return the mesh of all chips, which can be built, before any work for it is done."""
+    if min(chips) < 1:
+        raise MappingError(f"Chips must be at least 1x1, not {chips[0]}x{chips[1]}.")
     if mesh is not None:
+        mesh = mesh[0] * chips[0], mesh[1] * chips[1]
         try:
             SystemSpec(core=core, width=mesh[0], height=mesh[1])
         except SpecError as error:

@@ -12,7 +12,7 @@ from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec
 from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
-from mapping.layout.cut import CorePart, Limits, cut_layer, deliveries, fits_as_patch
+from mapping.layout.cut import CorePart, Limits, arriving, cut_layer, fits_as_patch
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
@@ -183,9 +183,13 @@ def lists_of(spec: CoreSpec, levels: int) -> int:
 
 def entries_of(reader: SpikingLayer, index: int, parts: Sequence[CorePart]) -> Integers:
     """Return how many fan-out entries every element of a reader's source needs: one for each of its axons."""
-    source, _, axon = deliveries(reader, index, parts)
-    pairs = np.unique(np.stack((source, axon)), axis=1)
-    return np.bincount(pairs[0], minlength=int(np.prod(reader.sources[index].shape)))
+    element, _, axon = arriving(reader, index, parts)
+    axons = int(axon.max(initial=0)) + 1
+    elements = int(np.prod(reader.sources[index].shape))
+    key = np.sort(element * axons + axon)
+    first = np.ones(len(key), np.bool_)
+    first[1:] = key[1:] != key[:-1]
+    return np.bincount(key[first] // axons, minlength=elements)
 
 
 def clamped_thresholds(layer: SpikingLayer, spec: CoreSpec) -> Integers:

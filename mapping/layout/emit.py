@@ -2,24 +2,26 @@
 """Write a partitioned, placed and routed network as a `SystemImage` (`docs/reference/mapping.md`)."""
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
+from emu.links import LinkSpec
 from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
 from mapping.layout.crossbar import Crossbar
-from mapping.layout.cut import CorePart
+from mapping.layout.cut import CorePart, ranges
 from mapping.layout.partition import Partition, arrivals, depths
 from mapping.layout.place import Placement
-from mapping.layout.route import Entry, Routes
+from mapping.layout.route import Entries, Routes
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import pool_matrix
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
@@ -31,9 +33,8 @@ PLACED = "placed"
 """Attachment, int32 (neurons, 4), sorted: layer (index in the metadata), output element, core, neuron."""
 
 _ENTRY = (*RECTANGLE, "axon", "last")
-"""Fields of a fan-out entry, in the order of `mapping.layout.route.Entry` and its end."""
+"""Fields of a fan-out entry, in the order of `mapping.layout.route.Entry`, and its end."""
 
-_Item = TypeVar("_Item", bound=Hashable)
 Integers = NDArray[np.int64]
 
 
@@ -44,6 +45,7 @@ def emit(
     routes: Routes,
     *,
     name: str,
+    chips: tuple[int, int] = (1, 1),
     facts: Mapping[str, Any] = MappingProxyType({}),
     carried: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> SystemImage:
@@ -55,6 +57,8 @@ def emit(
         The network and what `partition`, `place` and `route` made of it.
     name : str
         Name of the model in the metadata.
+    chips : (across, down)
+        Equal chips that the mesh is cut into; their links are those of `emu.links.LinkSpec.between`.
     facts, carried : mapping
         More metadata and more attachments.
 
@@ -65,28 +69,38 @@ def emit(
     ImageError
         If the image breaks a limit of the machine.
     """
-    spec = SystemSpec(core=partition.spec, width=placement.width, height=placement.height)
+    spec = _system(partition.spec, (placement.width, placement.height), chips)
     cores: list[CoreImage | None] = [None] * spec.cores
-    placed: list[tuple[int, int, int, int]] = []
+    placed: list[NDArray[np.int64]] = []
     for order, layer in enumerate(partition.layers):
         parts, entries = partition.of(layer), routes.entries[layer.name]
         images = _layer_cores(spiking.layer(layer.name), parts, partition, entries)
         for index, (part, image) in enumerate(zip(parts, images, strict=True), layer.first):
             core = placement.index(index)
             cores[core] = image
-            placed += [(order, element, core, neuron) for neuron, element in enumerate(part.outputs.tolist())]
-    packets = [(element, *entry) for element, own in enumerate(routes.entries[INPUT]) for entry in own]
-    rows = np.array(packets, np.int32).reshape(-1, 2 + len(RECTANGLE))
+            neurons = np.arange(len(part.outputs))
+            placed.append(
+                np.stack((np.full_like(neurons, order), part.outputs, np.full_like(neurons, core), neurons))
+            )
+    packets, places = routes.entries[INPUT], np.concatenate(placed, axis=1)
     total = sum(math.prod(spiking.shape(output)) for output in routes.outputs)
     return SystemImage(
         spec=spec,
         cores=tuple(cores),
-        input_element=rows[:, 0],
-        input_packet=rows[:, 1:],
+        input_element=np.repeat(np.arange(len(packets), dtype=np.int32), packets.sizes),
+        input_packet=packets.table,
         output_element=np.arange(total, dtype=np.int32),
         meta={**_meta(spiking, partition, routes, name), **facts},
-        attachments={PLACED: np.array(sorted(placed), np.int32), **carried},
+        attachments={PLACED: places.T[np.lexsort(places[1::-1])].astype(np.int32), **carried},
     )
+
+
+def _system(core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int]) -> SystemSpec:
+    """Return the sizes of a mesh of such cores, cut into chips."""
+    spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
+    if chips == (1, 1):
+        return spec
+    return replace(spec, links=LinkSpec.between(chips, mesh, spec.flit_bits))
 
 
 def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: str) -> dict[str, Any]:
@@ -135,7 +149,7 @@ def _layer_cores(
     layer: SpikingLayer,
     parts: Sequence[CorePart],
     partition: Partition,
-    entries: Sequence[tuple[Entry, ...]],
+    entries: Entries,
 ) -> Iterator[CoreImage]:
     """Yield the program of each core of one layer."""
     cells = _Cells(layer.strengths)
@@ -143,6 +157,7 @@ def _layer_cores(
     shift = np.concatenate([np.full(source.inputs, source.shift, np.uint8) for source in layer.sources])
     steps = arrivals(layer, depths(partition.spiking))
     schedule, several = _schedule(steps, partition.period, layer), len(steps) > 1
+    lists = entries.lists()
     for part in parts:
         yield _core(
             part,
@@ -153,7 +168,7 @@ def _layer_cores(
             several=several,
             schedule=schedule,
             quantiser=_quantiser(layer, part.outputs, partition.spec),
-            entries=[entries[element] for element in part.outputs.tolist()],
+            fanout=_fanout(entries, lists, part.outputs),
         )
 
 
@@ -204,18 +219,13 @@ def _core(
     several: bool,
     schedule: NDArray[np.int32],
     quantiser: dict[str, NDArray[Any]],
-    entries: Sequence[tuple[Entry, ...]],
+    fanout: dict[str, NDArray[Any]],
 ) -> CoreImage:
     """Return the program of a core.
 
     Neurons are stateless, but those whose inputs arrive in ``several`` steps: they begin a sample with their
     bias and keep what came until they fire.
     """
-    fanout, fanout_base = _shared(
-        [tuple((*entry, i == len(own)) for i, entry in enumerate(own, 1)) for own in entries]
-    )
-    targets = np.array(fanout, np.int32).reshape(-1, len(_ENTRY)).T
-    connected = np.array([bool(own) for own in entries])
     bias = layer.biases()[part.outputs]
     profile: dict[str, list[int]] = {
         "reset": [Reset.ZERO if several else Reset.CLEAR],
@@ -228,15 +238,35 @@ def _core(
         bias=np.zeros_like(bias) if several else bias,
         v0=bias if several else np.zeros_like(bias),
         profiles=table_of(Section.PROFILE, profile),
-        connected=connected,
-        fanout_base=np.where(connected, fanout_base, 0).astype(np.int32),
-        fanout=table_of(Section.FANOUT, dict(zip(_ENTRY, targets, strict=True))),
         schedule=schedule,
         pooled=pooled,
         extension=np.array(part.extension, np.int32),
         shifts=shifts,
         **quantiser,
+        **fanout,
     )
+
+
+def _fanout(entries: Entries, lists: Integers, outputs: Integers) -> dict[str, NDArray[Any]]:
+    """Return the fan-out memory of a core and the place of every neuron in it; equal lists are stored once.
+
+    ``lists`` has a number for each element, see `Entries.lists`.
+    """
+    _, first, own = np.unique(lists[outputs], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    size = entries.sizes[outputs[first]]
+    begin = np.zeros(len(first), np.int64)
+    begin[order] = np.cumsum(size[order]) - size[order]
+    rows = entries.table[ranges(entries.begin[outputs[first[order]]], size[order])]
+    last = np.zeros(len(rows), np.int32)
+    last[(begin + size - 1)[size > 0]] = 1
+    connected = size[own] > 0
+    fields = dict(zip(_ENTRY, (*rows.T, last), strict=True))
+    return {
+        "connected": connected,
+        "fanout_base": np.where(connected, begin[own], 0).astype(np.int32),
+        "fanout": table_of(Section.FANOUT, fields),
+    }
 
 
 def _quantiser(layer: SpikingLayer, outputs: Integers, spec: CoreSpec) -> dict[str, NDArray[Any]]:
@@ -256,23 +286,8 @@ def _quantiser(layer: SpikingLayer, outputs: Integers, spec: CoreSpec) -> dict[s
     return {"thresholds": np.array(thresholds, np.int64), "threshold_base": np.array(begin, np.int32)}
 
 
-def _shared(lists: Sequence[tuple[_Item, ...]]) -> tuple[list[_Item], list[int]]:
-    """Return all lists one after the other, equal ones once, and where each begins.
-
-    >>> _shared([(1, 2), (3,), (1, 2)])
-    ([1, 2, 3], [0, 2, 0])
-    """
-    memory: list[_Item] = []
-    begins: dict[tuple[_Item, ...], int] = {}
-    for items in lists:
-        if items not in begins:
-            begins[items] = len(memory)
-            memory += items
-    return memory, [begins[items] for items in lists]
-
-
 def _windows(lists: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
-    """Return lists of thresholds as `_shared` does, each within one word or from the begin of one.
+    """Return all lists, equal ones once, each within a word or from the begin of one, and where each begins.
 
     >>> _windows([(1, 2, 3), (4, 5)])
     ([1, 2, 3, 0, 4, 5], [0, 4])

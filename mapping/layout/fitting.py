@@ -29,6 +29,8 @@ class Fitting:
         Sizes of a core.
     mesh : (width, height), optional
         The chip; by default the smallest that fits, up to the largest there is.
+    chips : (across, down)
+        Equal chips that the mesh will be cut into.
     seed : int
         Seed of the placer.
     layout : (Partition, Placement, Routes), optional
@@ -37,6 +39,7 @@ class Fitting:
 
     spec: CoreSpec
     mesh: tuple[int, int] | None = None
+    chips: tuple[int, int] = (1, 1)
     seed: int = 0
     layout: Layout | None = None
     _explained: set[str] = field(default_factory=set)
@@ -52,7 +55,7 @@ class Fitting:
         if names <= self._explained and least > self._cores:
             return dict.fromkeys(names, Obstacle(reason=f"it needs more than {self._cores} cores", remedy=""))
         try:
-            self.layout = fit(spiking, self.spec, mesh=self.mesh, seed=self.seed)
+            self.layout = fit(spiking, self.spec, mesh=self.mesh, chips=self.chips, seed=self.seed)
         except TooManyCoresError as error:
             self._explained |= names
             return _crowded(error)

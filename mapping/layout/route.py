@@ -2,25 +2,73 @@
 """Find the fan-out entries of every neuron and input element (`docs/reference/mapping.md`)."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
-from mapping.layout.cut import deliveries
+from mapping.layout.cut import arriving, ranges
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement, Placer, place, smallest_mesh
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.stages import stage
 
-__all__ = ["Entry", "Routes", "cover", "fit", "route"]
+__all__ = ["Entries", "Entry", "Routes", "cover", "fit", "route"]
 
 Cell = tuple[int, int]
+Integers = NDArray[np.int64]
 Rectangle = tuple[int, int, int, int]
 Entry = tuple[int, int, int, int, int]
 """x0, x1, y0, y1, axon: one packet to all cores of a rectangle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries(Sequence[tuple[Entry, ...]]):
+    """The entries of every element of one activation, one element after the other; item i are those of i.
+
+    Parameters
+    ----------
+    begin : int64 (elements + 1,)
+        Where in ``table`` the entries of each element begin.
+    table : int32 (n, 5)
+        The entries, in sending order.
+    """
+
+    begin: Integers
+    table: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.begin) - 1
+
+    @overload
+    def __getitem__(self, element: int) -> tuple[Entry, ...]: ...
+    @overload
+    def __getitem__(self, element: slice) -> Sequence[tuple[Entry, ...]]: ...
+    def __getitem__(self, element: int | slice) -> tuple[Entry, ...] | Sequence[tuple[Entry, ...]]:
+        if isinstance(element, slice):
+            return [self[at] for at in range(len(self))[element]]
+        at = range(len(self))[element]
+        x0, x1, y0, y1, axon = self.table[self.begin[at] : self.begin[at + 1]].T.tolist()
+        return tuple(zip(x0, x1, y0, y1, axon, strict=True))
+
+    @property
+    def sizes(self) -> Integers:
+        """Entries of each element, int64 (elements,)."""
+        return np.diff(self.begin)
+
+    def lists(self) -> Integers:
+        """Return a number for each element, int64 (elements,), equal for equal lists of entries."""
+        known: dict[bytes, int] = {}
+        data, row = self.table.tobytes(), self.table.itemsize * self.table.shape[1]
+        bounds = pairwise((self.begin * row).tolist())
+        return np.array([known.setdefault(data[low:high], len(known)) for low, high in bounds], np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,16 +83,16 @@ class Routes:
         Name of each layer read by the decoder -> gateway axon of its element 0; the others follow.
     """
 
-    entries: Mapping[str, tuple[tuple[Entry, ...], ...]]
+    entries: Mapping[str, Entries]
     outputs: Mapping[str, int]
 
     @property
     def packets(self) -> int:
         """Entries of all activations together, the input's included."""
-        return sum(len(entries) for elements in self.entries.values() for entries in elements)
+        return sum(len(entries.table) for entries in self.entries.values())
 
 
-def cover(cells: Iterable[Cell]) -> tuple[Rectangle, ...]:
+def cover(cells: Iterable[Sequence[int]]) -> tuple[Rectangle, ...]:
     """Return rectangles (x0, x1, y0, y1) that hold exactly the given cells (x, y), each once; largest first.
 
     The greedy choice is not always the smallest cover, and always an exact one.
@@ -52,7 +100,10 @@ def cover(cells: Iterable[Cell]) -> tuple[Rectangle, ...]:
     >>> cover([(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)])
     ((0, 1, 0, 1), (2, 2, 1, 1))
     """
-    left = set(cells)
+    left = {(x, y) for x, y in cells}
+    x, y = {x for x, _ in left}, {y for _, y in left}
+    if left and (max(x) - min(x) + 1) * (max(y) - min(y) + 1) == len(left):
+        return ((min(x), max(x), min(y), max(y)),)
     rectangles = []
     while left:
         x0, x1, y0, y1 = max(
@@ -92,21 +143,15 @@ def route(partition: Partition, placement: Placement) -> Routes:
     spiking = partition.spiking
     outputs = _output_offsets(partition)
     gateway = (0, 0, placement.height, placement.height)
-    entries: dict[str, tuple[tuple[Entry, ...], ...]] = {}
-    covers: dict[tuple[int, ...], tuple[Rectangle, ...]] = {}
+    entries: dict[str, Entries] = {}
     for name in (INPUT, *(layer.name for layer in spiking.layers)):
-        readers = _readers(partition, name)
-        table: list[tuple[Entry, ...]] = []
-        for element in range(math.prod(spiking.shape(name))):
-            own: list[Entry] = []
-            for axon, cores in sorted(readers.get(element, {}).items()):
-                if cores not in covers:
-                    covers[cores] = cover((int(x), int(y)) for x, y in placement.position[list(cores)])
-                own += [(*rectangle, axon) for rectangle in covers[cores]]
-            if name in outputs:
-                own.append((*gateway, outputs[name] + element))
-            table.append(tuple(own))
-        entries[name] = tuple(table)
+        own = _entries(partition, placement, name)
+        if name in outputs:
+            axon = outputs[name] + np.arange(len(own))
+            last = np.column_stack((np.tile(np.array(gateway), (len(own), 1)), axon))
+            table = np.insert(own.table, own.begin[1:], last, axis=0)
+            own = Entries(own.begin + np.arange(len(own.begin)), table)
+        entries[name] = own
     for layer in partition.layers:
         _check_memory(partition, layer, entries[layer.name])
     return Routes(entries=MappingProxyType(entries), outputs=MappingProxyType(outputs))
@@ -121,27 +166,58 @@ def _output_offsets(partition: Partition) -> dict[str, int]:
     return outputs
 
 
-def _readers(partition: Partition, name: str) -> dict[int, dict[int, tuple[int, ...]]]:
-    """Return source element -> axon id -> the cores that read it there."""
-    found: dict[int, dict[int, list[int]]] = {}
+def _entries(partition: Partition, placement: Placement, name: str) -> Entries:
+    """Return the entries that reach the readers of every element: by axon, then by size of the rectangle."""
+    elements = math.prod(partition.spiking.shape(name))
+    element, axon, core = _readers(partition, name)
+    first = np.ones(len(core), np.bool_)
+    first[1:] = (element[1:] != element[:-1]) | (axon[1:] != axon[:-1])
+    begin = np.append(np.flatnonzero(first), len(core))
+    known: dict[bytes, int] = {}
+    data = core.tobytes()
+    bounds = pairwise((begin * core.itemsize).tolist())
+    group = np.array([known.setdefault(data[low:high], len(known)) for low, high in bounds], np.int64)
+    covers = [cover(placement.position[np.frombuffer(cores, core.dtype)].tolist()) for cores in known]
+    counts = np.array([len(one) for one in covers], np.int64)
+    rectangles = np.array([rectangle for one in covers for rectangle in one], np.int64).reshape(-1, 4)
+    sizes = counts[group]
+    rows = rectangles[ranges((np.cumsum(counts) - counts)[group], sizes)]
+    table = np.column_stack((rows, np.repeat(axon[first], sizes)))
+    of_element = np.bincount(element[first], weights=sizes, minlength=elements).astype(np.int64)
+    return Entries(np.append(0, np.cumsum(of_element)), table.astype(np.int32))
+
+
+def _readers(partition: Partition, name: str) -> tuple[Integers, Integers, Integers]:
+    """Return element, axon and core of every delivery of an activation, sorted in this order."""
+    found = [np.zeros((3, 0), np.int64)]
     for layer in partition.layers:
         for index in [at for at, source in enumerate(layer.sources) if source == name]:
-            table = deliveries(partition.spiking.layer(layer.name), index, partition.of(layer))
-            for source, core, axon in zip(*(column.tolist() for column in table), strict=True):
-                found.setdefault(source, {}).setdefault(axon, []).append(core + layer.first)
-    return {
-        source: {axon: tuple(sorted(cores)) for axon, cores in axons.items()}
-        for source, axons in found.items()
-    }
+            element, core, axon = arriving(partition.spiking.layer(layer.name), index, partition.of(layer))
+            found.append(np.stack((element, axon, core + layer.first)))
+    element, axon, core = np.concatenate(found, axis=1)
+    axons, cores = int(axon.max(initial=0)) + 1, len(partition.cores)
+    place, core = np.divmod(np.sort((element * axons + axon) * cores + core), cores)
+    element, axon = np.divmod(place, axons)
+    return element, axon, core
 
 
-def _check_memory(partition: Partition, layer: LayerPart, table: tuple[tuple[Entry, ...], ...]) -> None:
+def _check_memory(partition: Partition, layer: LayerPart, entries: Entries) -> None:
     """Demand room for the entries of each core; equal lists are stored once."""
+    lists, sizes = entries.lists(), entries.sizes
     for part in partition.of(layer):
-        demand = sum(len(entries) for entries in {table[element] for element in part.outputs.tolist()})
-        broken = overfull(layer.name, demand, partition.spec)
+        first = np.unique(lists[part.outputs], return_index=True)[1]
+        broken = overfull(layer.name, int(sizes[part.outputs[first]].sum()), partition.spec)
         if broken is not None:
             raise broken
+
+
+def _whole(mesh: tuple[int, int], chips: tuple[int, int]) -> tuple[int, int]:
+    """Return a mesh rounded up to equal chips.
+
+    >>> _whole((5, 4), (2, 2))
+    (6, 4)
+    """
+    return -(-mesh[0] // chips[0]) * chips[0], -(-mesh[1] // chips[1]) * chips[1]
 
 
 def fit(
@@ -149,6 +225,7 @@ def fit(
     spec: CoreSpec,
     *,
     mesh: tuple[int, int] | None = None,
+    chips: tuple[int, int] = (1, 1),
     seed: int = 0,
     placer: Placer = place,
 ) -> tuple[Partition, Placement, Routes]:
@@ -163,7 +240,9 @@ def fit(
     spec : CoreSpec
         Sizes of a core.
     mesh : (width, height), optional
-        The chip; by default the smallest that fits.
+        All cores; by default the smallest that fits, and beyond it what makes equal ``chips``.
+    chips : (across, down)
+        Chips that the mesh will be cut into.
     seed : int
         Seed of the placer.
     placer : Placer
@@ -180,7 +259,7 @@ def fit(
         with stage("partition"):
             parts = partition(spiking, spec, caps=caps)
         with stage("place"):
-            width, height = mesh or smallest_mesh(parts)
+            width, height = mesh or _whole(smallest_mesh(parts), chips)
             placement = placer(parts, width, height, seed=seed)
         try:
             with stage("route"):

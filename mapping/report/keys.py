@@ -166,7 +166,8 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
 def size_keys(chip: Chip) -> dict[str, int]:
     """Return how large a chip is."""
     cores = sum(core is not None for core in chip.image.cores)
-    return {"timesteps": chip.period, "columns": chip.columns, "cores": cores, "chips": 1}
+    across, down = chip.chips
+    return {"timesteps": chip.period, "columns": chip.columns, "cores": cores, "chips": across * down}
 
 
 def _interval(name: str, count: int | None, samples: int) -> dict[str, float | None]:

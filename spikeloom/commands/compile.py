@@ -21,6 +21,7 @@ from spikeloom.commands.options import (
     Seed,
     Strict,
     Tolerance,
+    chips_of,
     examples,
     graded_options,
     mesh_size,
@@ -40,6 +41,9 @@ app = typer.Typer()
 Output = Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")]
 Target = Annotated[str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")]
 Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")]
+Chips = Annotated[
+    str, typer.Option("--chips", help="Chips XxY of this size, joined by links of a quarter of a flit.")
+]
 DataOfScale = Annotated[
     str | None,
     typer.Option(
@@ -64,6 +68,7 @@ def compile_(
     target: Target = "loom",
     core: Core = None,
     mesh: Mesh = None,
+    chips: Chips = "1x1",
     seed: Seed = 0,
     strict: Strict = False,
     data: DataOfScale = None,
@@ -83,13 +88,14 @@ def compile_(
     from spikeloom.terminal import status
 
     _check_file(output)
-    size, graded = mesh_size(mesh), graded_options(bits, digits, tolerance, seed)
+    sizes = {"mesh": mesh_size(mesh), "chips": chips_of(chips)}
+    graded = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("compiling") as say:
         with stage("import"):
             network = load_network(model)
         scale, told = _scale(network, data, scale)
         given = _samples(network, data, scale, calibrate, seed)
-        place: dict[str, Any] = {"target": target, "core": core, "mesh": size, "seed": seed, "strict": strict}
+        place: dict[str, Any] = {"target": target, "core": core, **sizes, "seed": seed, "strict": strict}
         chip = compile_network(
             network, **place, scaling=scale, code=code, samples=given, options=graded, progress=say
         )
@@ -143,10 +149,16 @@ def _samples(
     return calibration_samples(network, data, how, number, seed)
 
 
+def _cut(chip: Chip) -> str:
+    """Return how many chips the mesh is cut into, nothing if it is one."""
+    across, down = chip.chips
+    return "" if across * down == 1 else f" on {across} x {down} chips"
+
+
 def _summary(chip: Chip) -> str:
     spec = chip.image.spec
     used = sum(part is not None for part in chip.image.cores)
     return (
-        f"{used} of {spec.width} x {spec.height} cores, {chip.period} timesteps an inference, "
+        f"{used} of {spec.width} x {spec.height} cores{_cut(chip)}, {chip.period} timesteps an inference, "
         f"digest {chip.image.digest}"
     )

@@ -36,6 +36,7 @@ __all__ = [
     "Strict",
     "Tolerance",
     "Waves",
+    "chips_of",
     "examples",
     "graded_options",
     "mesh_size",
@@ -186,9 +187,22 @@ def mesh_size(text: str | None) -> tuple[int, int] | None:
     ------
     MappingError : it is no such text.
     """
-    if text is None:
-        return None
+    return None if text is None else _two(text, "Mesh must be WxH, for example 4x3")
+
+
+def chips_of(text: str) -> tuple[int, int]:
+    """Return the numbers in ``XxY``.
+
+    Raises
+    ------
+    MappingError : it is no such text.
+    """
+    return _two(text, "Chips must be XxY, for example 2x1")
+
+
+def _two(text: str, rule: str) -> tuple[int, int]:
+    """Return the two numbers of a text, or refuse it by the rule that it breaks."""
     size = _MESH.fullmatch(text)
     if size is None:
-        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text[:100]!r}.")
+        raise MappingError(f"{rule}, not {text[:100]!r}.")
     return int(size[1]), int(size[2])

@@ -163,10 +163,12 @@ def arrivals_of(image: SystemImage, frame: Frame, packets: Packets) -> tuple[Arr
 
 def _gathered(core: Integers, axon: Integers, source: Integers) -> Arrivals:
     """Sort deliveries by core, axon and source."""
-    order = np.lexsort((source, axon, core))
-    core, axon, source = core[order], axon[order], source[order]
+    axons, sources = int(axon.max(initial=0)) + 1, int(source.max(initial=0)) + 1
+    place, source = np.divmod(np.sort(((core - GATEWAY) * axons + axon) * sources + source), sources)
+    core, axon = np.divmod(place, axons)
+    core += GATEWAY
     fresh = np.ones(len(core), np.bool_)
-    fresh[1:] = (core[1:] != core[:-1]) | (axon[1:] != axon[:-1])
+    fresh[1:] = place[1:] != place[:-1]
     other = fresh.copy()
     other[1:] |= source[1:] != source[:-1]
     different = np.flatnonzero(other)

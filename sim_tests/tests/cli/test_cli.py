@@ -152,6 +152,11 @@ BAD: tuple[tuple[list[str], str], ...] = (
         "Core must be one of tiny, small, medium, reference, article, not 'huge'",
     ),
     (["compile", "digits", "-o", "x.spikeloom", "--core", "tiny"], "needs 57 axons"),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--chips", "2"],
+        "Chips must be XxY, for example 2x1, not '2'",
+    ),
+    (["compile", "digits", "-o", "x.spikeloom", "--chips", "0x2"], "Chips must be at least 1x1, not 0x2."),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
     (["compile", "digits", "-o", "x.spikeloom", "--strict"], "or leave strict out."),
     (

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emu.links import LinkSpec
 from emu.spec import PRESETS, preset
 from mapping.chip import open_chip
 from mapping.codes.convert import convert
-from mapping.errors import InfeasibleError, UnsupportedModelError
+from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.layout.capacity import fits
 from mapping.layout.partition import partition
@@ -18,6 +19,7 @@ from mapping.layout.route import fit
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.model.work import multiply_adds
+from mapping.report.keys import size_keys
 from sim_tests.generators.model_builder import ModelBuilder
 
 TINY = PRESETS["tiny"]
@@ -145,3 +147,38 @@ def test_layer_whose_readers_ask_for_too_many_entries_leaves_one_of_them_to_the_
     assert chip.spiking.left
     with pytest.raises(UnsupportedModelError):
         compile_network(network, core="tiny", strict=True)
+
+
+@pytest.mark.parametrize("chips", [(2, 1), (1, 2), (2, 2)])
+def test_network_on_several_chips_computes_what_it_does_on_one(chips: tuple[int, int]) -> None:
+    network = chain(96, 32, 32, 96, 31)
+    whole = compile_network(network, core="tiny", mesh=(4, 4))
+    mesh = 4 // chips[0], 4 // chips[1]
+    cut = compile_network(network, core="tiny", mesh=mesh, chips=chips)
+    assert (cut.chips, whole.chips, cut.image.spec.cores) == (chips, (1, 1), 16)
+    assert size_keys(cut)["chips"] == chips[0] * chips[1]
+    x = np.random.default_rng(1).normal(0.5, 1.0, (5, 96))
+    there, here = cut.run(x, cycles=True), whole.run(x, cycles=True)
+    np.testing.assert_array_equal(there.logits, here.logits)
+    np.testing.assert_array_equal(there.result.spikes, here.result.spikes)
+    assert there.result.elapsed != here.result.elapsed  # the links take their time
+
+
+def test_chips_of_a_free_mesh_are_equal() -> None:
+    chip = compile_network(chain(8, 32, 32, 20), core="tiny", chips=(1, 3))
+    spec = chip.image.spec
+    assert spec.links == LinkSpec(width=spec.width, height=spec.height // 3, wires=-(-spec.flit_bits // 4))
+    assert compile_network(chain(8, 32, 32, 20), core="tiny").image.spec.links is None
+
+
+def test_image_on_chips_is_opened_as_it_was_made(tmp_path: Path) -> None:
+    chip = compile_network(chain(8, 32, 32, 20), core="tiny", chips=(2, 1))
+    chip.save(tmp_path / "two.spikeloom")
+    again = open_chip(tmp_path / "two.spikeloom")
+    assert (again.chips, again.image.digest) == ((2, 1), chip.image.digest)
+
+
+def test_chips_beyond_the_largest_mesh_are_refused() -> None:
+    with pytest.raises(MappingError) as refused:
+        compile_network(chain(8, 32), core="tiny", mesh=(8, 8), chips=(9, 1))
+    assert str(refused.value) == ("A mesh of 72x8 cores cannot be built: width must be 1..64, not 72.")
