@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mapping import flow
 from mapping.errors import MappingError
-from mapping.layout import capacity, crossbar, emit, route
+from mapping.layout import capacity, cover, crossbar, emit, route
 from mapping.layout.check import check
 from mapping.layout.check.layers import LayerRule, pooled_sources
 from mapping.spiking import matrices
@@ -304,7 +304,7 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     ),
     "a rectangle one short": (
         lambda: random_network(1),
-        route.cover,
+        cover.cover,
         "rectangles.append((x0, x1, y0, y1))",
         "rectangles.append((x0, x0, y0, y1))",
         "missing-connection",
