@@ -2,7 +2,7 @@
 """Find the fan-out entries of every neuron and input element (`docs/reference/mapping.md`)."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
+from mapping.layout.cover import cover
 from mapping.layout.cut import arriving, ranges
+from mapping.layout.mesh import Mesh
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement, Placer, place, smallest_mesh
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.stages import stage
 
-__all__ = ["Entries", "Entry", "Routes", "cover", "fit", "route"]
+__all__ = ["Entries", "Entry", "Routes", "fit", "route"]
 
-Cell = tuple[int, int]
 Integers = NDArray[np.int64]
-Rectangle = tuple[int, int, int, int]
 Entry = tuple[int, int, int, int, int]
 """x0, x1, y0, y1, axon: one packet to all cores of a rectangle."""
 
@@ -90,44 +90,6 @@ class Routes:
     def packets(self) -> int:
         """Entries of all activations together, the input's included."""
         return sum(len(entries.table) for entries in self.entries.values())
-
-
-def cover(cells: Iterable[Sequence[int]]) -> tuple[Rectangle, ...]:
-    """Return rectangles (x0, x1, y0, y1) that hold exactly the given cells (x, y), each once; largest first.
-
-    The greedy choice is not always the smallest cover, and always an exact one.
-
-    >>> cover([(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)])
-    ((0, 1, 0, 1), (2, 2, 1, 1))
-    """
-    left = {(x, y) for x, y in cells}
-    x, y = {x for x, _ in left}, {y for _, y in left}
-    if left and (max(x) - min(x) + 1) * (max(y) - min(y) + 1) == len(left):
-        return ((min(x), max(x), min(y), max(y)),)
-    rectangles = []
-    while left:
-        x0, x1, y0, y1 = max(
-            (_largest_at(corner, left) for corner in sorted(left)),
-            key=lambda r: (r[1] - r[0] + 1) * (r[3] - r[2] + 1),
-        )
-        rectangles.append((x0, x1, y0, y1))
-        left -= {(x, y) for x in range(x0, x1 + 1) for y in range(y0, y1 + 1)}
-    return tuple(rectangles)
-
-
-def _largest_at(corner: Cell, cells: set[Cell]) -> Rectangle:
-    """Return the largest full rectangle with this north-west corner."""
-    x0, y0 = corner
-    best, area, limit, y = (x0, x0, y0, y0), 0, math.inf, y0
-    while (x0, y) in cells:
-        x = x0
-        while (x + 1, y) in cells and x + 1 <= limit:
-            x += 1
-        limit = x
-        if (x - x0 + 1) * (y - y0 + 1) > area:
-            best, area = (x0, x, y0, y), (x - x0 + 1) * (y - y0 + 1)
-        y += 1
-    return best
 
 
 def route(partition: Partition, placement: Placement) -> Routes:
@@ -260,7 +222,7 @@ def fit(
             parts = partition(spiking, spec, caps=caps)
         with stage("place"):
             width, height = mesh or _whole(smallest_mesh(parts), chips)
-            placement = placer(parts, width, height, seed=seed)
+            placement = placer(parts, Mesh(width=width, height=height), seed=seed)
         try:
             with stage("route"):
                 return parts, placement, route(parts, placement)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mapping import flow
 from mapping.errors import MappingError
-from mapping.layout import capacity, crossbar, emit, route
+from mapping.layout import capacity, cover, crossbar, emit, route
 from mapping.layout.check import check
 from mapping.layout.check.layers import LayerRule, pooled_sources
 from mapping.spiking import matrices
@@ -304,7 +304,7 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     ),
     "a rectangle one short": (
         lambda: random_network(1),
-        route.cover,
+        cover.cover,
         "((min(x), max(x), min",
         "((min(x), min(x), min",
         "missing-connection",

@@ -6,10 +6,12 @@ import pytest
 
 from emu.spec import preset
 from mapping.errors import InfeasibleError
+from mapping.layout.cover import cover
 from mapping.layout.cut import deliveries
+from mapping.layout.mesh import Mesh
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import Placement, place
-from mapping.layout.route import cover, fit, route
+from mapping.layout.route import fit, route
 from mapping.spiking.network import INPUT
 from sim_tests.generators.mapping_networks import Draft, core_spec, digits_like, random_network
 
@@ -58,7 +60,7 @@ def test_routes_take_one_packet_for_all_patches_and_channel_blocks() -> None:
     draft.conv(16, (3, 3), pads=(1, 1, 1, 1))
     parts = partition(draft.network(), core_spec(columns=64))
     assert parts.layers[0].cores > 8
-    routes = route(parts, place(parts, 16, 16))
+    routes = route(parts, place(parts, Mesh(width=16, height=16)))
     assert {len(entries) for entries in routes.entries[INPUT]} == {1}
 
 
@@ -107,7 +109,7 @@ def _scattered() -> Draft:
 def test_route_refuses_more_entries_than_the_memory_has() -> None:
     parts = partition(_scattered().network(), core_spec(columns=8, fanouts=8))
     with pytest.raises(InfeasibleError) as error:
-        route(parts, place(parts, 2, 2))
+        route(parts, place(parts, Mesh(width=2, height=2)))
     assert str(error.value) == (
         "Layer 'dense0' needs 16 fan-out entries on one core but 8 are allowed: choose the core size tiny."
     )
@@ -122,10 +124,10 @@ def test_fit_puts_fewer_neurons_on_a_core_whose_entries_overflow() -> None:
             assert sum(len(routes.entries[layer.name][e]) for e in part.outputs) <= 8
 
 
-def _diagonal(partition: Partition, width: int, height: int, *, seed: int = 0) -> Placement:
+def _diagonal(partition: Partition, mesh: Mesh, *, seed: int = 0) -> Placement:
     """Place the parts so that no two of them share a rectangle."""
     position = np.repeat(np.arange(len(partition.cores))[:, None], 2, axis=1)
-    return Placement(width=width, height=height, position=position)
+    return Placement(width=mesh.width, height=mesh.height, position=position)
 
 
 def test_fit_gives_up_when_one_neuron_overflows() -> None:

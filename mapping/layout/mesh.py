@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cores that a network may be placed on, and what a packet costs on the way between them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["EAST", "NORTH", "SOUTH", "WEST", "Mesh"]
+
+NORTH, EAST, SOUTH, WEST = range(4)
+"""Outputs of a router that lead to a neighbour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """A mesh as placers see it.
+
+    Parameters
+    ----------
+    width, height : int
+        Columns and rows of cores.
+    excluded : frozenset of (x, y)
+        Cores that nothing may be placed on; their routers pass packets on.
+    chip : (width, height), optional
+        Cores of one of the equal chips that the mesh is cut into; by default it is one chip.
+    beats : int
+        Cycles that a packet takes on a link between two chips.
+    """
+
+    width: int
+    height: int
+    excluded: frozenset[tuple[int, int]] = frozenset()
+    chip: tuple[int, int] | None = None
+    beats: int = 1
+
+    @property
+    def cores(self) -> int:
+        """Cores that something may be placed on.
+
+        >>> Mesh(width=3, height=2, excluded=frozenset({(0, 0)})).cores
+        5
+        """
+        return self.width * self.height - len(self.excluded)
+
+    def free(self) -> NDArray[np.bool_]:
+        """Return which cores something may be placed on, bool (height, width)."""
+        free = np.ones((self.height, self.width), np.bool_)
+        for x, y in self.excluded:
+            free[y, x] = False
+        return free
+
+    def cycles(self) -> NDArray[np.int64]:
+        """Return the cycles that a packet takes on each link, int64 (4, height, width).
+
+        By output (`NORTH`, `EAST`, `SOUTH`, `WEST`) and by the router that it belongs to: 1 on a wire
+        within a chip, ``beats`` on a link to another chip.
+
+        >>> Mesh(width=2, height=1, chip=(1, 1), beats=4).cycles()[EAST].tolist()
+        [[4, 1]]
+        """
+        cycles = np.ones((4, self.height, self.width), np.int64)
+        if self.chip is not None:
+            x, y = np.arange(self.width), np.arange(self.height)[:, None]
+            across, down = self.chip
+            borders = {
+                NORTH: y % down == 0,
+                EAST: (x + 1) % across == 0,
+                SOUTH: (y + 1) % down == 0,
+                WEST: x % across == 0,
+            }
+            for port, border in borders.items():
+                cycles[port] = np.where(border & self._inside(port), self.beats, 1)
+        return cycles
+
+    def _inside(self, port: int) -> NDArray[np.bool_]:
+        """Return which outputs lead to another core, bool (height, width)."""
+        inside = np.ones((self.height, self.width), np.bool_)
+        lanes = inside if port in {NORTH, SOUTH} else inside.T
+        lanes[0 if port in {NORTH, WEST} else -1] = False
+        return inside

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the cores of a network sit, and what every placer keeps to (`docs/reference/mapping.md`)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.spec import CoreSpec
+from mapping.errors import InfeasibleError
+from mapping.layout.capacity import MAX_CORES, MAX_HEIGHT, MAX_WIDTH, misfit, preset_for
+from mapping.layout.mesh import Mesh
+from mapping.layout.partition import Partition
+from mapping.layout.partition import partition as partition_of
+from mapping.spiking.network import SpikingNetwork
+
+__all__ = ["Placement", "Placer", "TooManyCoresError", "require_room", "smallest_mesh"]
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Placement:
+    """Where the cores sit: ``position`` is int64 (cores, 2), x and y, one row per part of the partition."""
+
+    width: int
+    height: int
+    position: Integers
+
+    def __post_init__(self) -> None:
+        self.position.flags.writeable = False
+
+    def index(self, core: int) -> int:
+        """Return the index ``y * width + x`` in the mesh of a part."""
+        x, y = self.position[core].tolist()
+        return int(y * self.width + x)
+
+
+class Placer(Protocol):
+    """What every placer is: a pure function of the partition, the mesh and a seed.
+
+    Every part gets a core of its own inside the mesh that is not excluded. A mesh that is too small is an
+    `InfeasibleError`.
+    """
+
+    def __call__(self, partition: Partition, mesh: Mesh, *, seed: int = 0) -> Placement:
+        """Return where the parts of a partition sit."""
+        ...
+
+
+class TooManyCoresError(InfeasibleError):
+    """A partition has more parts than the mesh has cores; names the first layer that finds no room.
+
+    Attributes
+    ----------
+    cores : mapping
+        Name of a layer -> its cores.
+    """
+
+    def __init__(self, partition: Partition, allowed: int) -> None:
+        self.cores = {layer.name: layer.cores for layer in partition.layers}
+        layer = next(layer for layer in partition.layers if layer.first + layer.cores > allowed)
+        super().__init__(
+            layer=layer.name,
+            limit="cores with the layers before it",
+            demand=layer.first + layer.cores,
+            allowed=allowed,
+            remedy=_more_cores(partition),
+        )
+
+
+def _more_cores(partition: Partition) -> str:
+    """Return what would let a partition fit that does not."""
+    if len(partition.cores) <= MAX_CORES:
+        width, height = smallest_mesh(partition)
+        return f"choose the mesh {width}x{height}, or leave its size out"
+    remedy = preset_for(lambda spec: _cores_on(partition.spiking, spec) <= MAX_CORES)
+    return remedy or f"let the layers need at most {MAX_CORES} cores"
+
+
+def smallest_mesh(partition: Partition) -> tuple[int, int]:
+    """Return width and height of the smallest single chip for a partition, at most twice as wide as high.
+
+    Raises
+    ------
+    InfeasibleError
+        If the partition needs more cores than the largest chip has.
+    """
+    count = len(partition.cores)
+    sizes = [
+        (width * height, width - height, width, height)
+        for height in range(1, MAX_HEIGHT + 1)
+        for width in range(height, min(2 * height, MAX_WIDTH) + 1)
+        if width * height >= count
+    ]
+    if not sizes:
+        raise TooManyCoresError(partition, MAX_CORES)
+    return min(sizes)[2:]
+
+
+def require_room(partition: Partition, mesh: Mesh) -> None:
+    """Demand a core of the mesh for every part.
+
+    Raises
+    ------
+    InfeasibleError
+        If there are fewer.
+    """
+    if mesh.cores < len(partition.cores):
+        raise TooManyCoresError(partition, mesh.cores)
+
+
+def _cores_on(spiking: SpikingNetwork, spec: CoreSpec) -> int:
+    """Return how many cores of a size a network takes, more than a chip has if a layer does not fit."""
+    if any(misfit(layer, spec) for layer in spiking.layers):
+        return MAX_CORES + 1
+    return len(partition_of(spiking, spec).cores)

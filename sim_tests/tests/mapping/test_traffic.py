@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What placers price is what the routes of a placement send, link by link."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
+from mapping.layout.packet_path import GATEWAY, crossings
+from mapping.layout.partition import Partition, partition
+from mapping.layout.place import PLACERS, Placement, Placer
+from mapping.layout.route import route
+from mapping.layout.traffic import INLET, Loads, Traffic, traffic_of
+from mapping.spiking.network import INPUT
+from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
+
+Integers = NDArray[np.int64]
+
+_PORTS = {0: NORTH, 1: EAST, 2: SOUTH, 3: WEST}
+"""Output of `mapping.layout.packet_path` -> output of `mapping.layout.mesh`."""
+
+
+def _walked(parts: Partition, placement: Placement) -> Integers:
+    """Return the packets over each link if every element sends once, by the routes and the check's walk."""
+    senders, rectangles = [], []
+    for name, elements in route(parts, placement).entries.items():
+        home = None if name == INPUT else parts.home(name)[0]
+        for element, entries in enumerate(elements):
+            at = GATEWAY if home is None else placement.index(int(home[element]))
+            senders += [at] * len(entries)
+            rectangles += [entry[:4] for entry in entries]
+    loads = np.zeros((4, placement.height, placement.width), np.int64)
+    where = np.array(senders, np.int64), np.array(rectangles, np.int64).reshape(-1, 4)
+    for _, router, output in crossings(placement.width, placement.height, *where).tolist():
+        loads[_PORTS[output], router // placement.width, router % placement.width] += 1
+    return loads
+
+
+@pytest.mark.parametrize("placer", PLACERS.values(), ids=PLACERS)
+@pytest.mark.parametrize("offset", range(4))
+def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int) -> None:
+    parts = partition(random_network(seed + offset), core_spec())
+    mesh = Mesh(width=9, height=8, excluded=frozenset({(1, 0), (3, 3)}))
+    placement = placer(parts, mesh, seed=offset)
+    traffic = traffic_of(parts)
+    loads = Loads(traffic=traffic, mesh=mesh)
+    found = loads(placement.position)
+    assert np.array_equal(found, _walked(parts, placement))
+    halves = np.arange(len(traffic.source)) % 2 == 0
+    parts_of = [loads(placement.position, np.flatnonzero(half)) for half in (halves, ~halves)]
+    assert np.array_equal(parts_of[0] + parts_of[1], found)
+
+
+def _traffic() -> tuple[Partition, Traffic]:
+    """Return three dense layers of 2, 1 and 1 cores; the third reads the first and the second."""
+    draft = Draft(shape=(4,))
+    first = draft.dense(16, density=1.0)
+    draft.dense(8, source=first, density=1.0)
+    parts = partition(draft.network(), core_spec(columns=8, potential_bits=8))
+    return parts, traffic_of(parts)
+
+
+def test_traffic_counts_elements_of_pairs_and_of_the_host() -> None:
+    parts, traffic = _traffic()
+    assert len(parts.cores) == 3
+    assert traffic.pairs().toarray().tolist() == [[0, 0, 8], [0, 0, 8], [0, 0, 0]]
+    fed, sent = traffic.host()
+    assert fed.tolist() == [4, 4, 0]
+    assert sent.tolist() == [0, 0, 8]
+    assert [len(flows) for flows in traffic.by_core()] == [2, 2, 3]
+    assert sorted(traffic.source.tolist()) == [INLET, 0, 1, 2]
+
+
+def test_mesh_takes_more_cycles_on_links_between_chips_alone() -> None:
+    cycles = Mesh(width=4, height=2, chip=(2, 1), beats=5).cycles()
+    assert cycles[EAST].tolist() == [[1, 5, 1, 1]] * 2
+    assert cycles[WEST].tolist() == [[1, 1, 5, 1]] * 2
+    assert cycles[SOUTH].tolist() == [[5] * 4, [1] * 4]
+    assert cycles[NORTH].tolist() == [[1] * 4, [5] * 4]
+    assert (Mesh(width=4, height=2).cycles() == 1).all()
