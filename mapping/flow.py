@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole chain in one call: a float network becomes a checked chip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
+from mapping.layout.site import site_for
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
@@ -37,6 +38,8 @@ def compile_network(
     core: str | None = None,
     mesh: tuple[int, int] | None = None,
     chips: tuple[int, int] = (1, 1),
+    placer: str = "greedy",
+    excluded: Iterable[tuple[int, int]] = (),
     seed: int = 0,
     scaling: str | None = None,
     strict: bool = False,
@@ -62,6 +65,10 @@ def compile_network(
         Size of a chip; by default the smallest that fits. Layers that find no room run on the host.
     chips : (across, down)
         Chips of this size side by side, joined by links of a quarter of a flit (`docs/reference/links.md`).
+    placer : str
+        Who places the cores, a name in `mapping.layout.place.PLACERS`.
+    excluded : iterable of (x, y)
+        Cores of the mesh of all chips that nothing is placed on; they need ``mesh``.
     seed : int
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
@@ -88,23 +95,17 @@ def compile_network(
     name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, code)
     size = _buildable(spec, mesh or _mesh(target), chips)
-    fitting = Fitting(spec=spec, mesh=size, chips=chips, seed=seed)
-    request = Request(
-        spec=spec,
-        fits=fits(spec),
-        holds=fitting.holds,
-        strict=strict,
-        samples=given,
-        options=options or GradedOptions(),
-        say=progress or _quiet,
-    )
+    site = site_for(placer, mesh=size, chips=chips, excluded=frozenset(excluded), seed=seed)
+    fitting = Fitting(spec=spec, site=site)
+    asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
+    request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, say=progress or _quiet, **asked)
     with stage("convert"):
         spiking = chosen.convert(network, request)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
-    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
-    layout, carried = cast("Layout", fitting.layout), _carried(network, spiking)
+    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking), **site.facts}
     with stage("emit"):
-        image = emit(spiking, *layout, name=network.name, chips=chips, facts=facts, carried=carried)
+        told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
+        image = emit(spiking, *cast("Layout", fitting.layout), chips=chips, **told)
     with stage("check"):
         require(image, spiking)
     return Chip(image=image, spiking=spiking)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chip of a given mesh, as conversion sees it: which layers it holds together, and how they lie there."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from mapping.layout.capacity import MAX_CORES
 from mapping.layout.partition import Partition
 from mapping.layout.place import Placement, TooManyCoresError
 from mapping.layout.route import Routes, fit
+from mapping.layout.site import Site
 from mapping.spiking.network import SpikingNetwork
 
 __all__ = ["Fitting", "Layout"]
@@ -27,20 +29,14 @@ class Fitting:
     ----------
     spec : CoreSpec
         Sizes of a core.
-    mesh : (width, height), optional
-        The chip; by default the smallest that fits, up to the largest there is.
-    chips : (across, down)
-        Equal chips that the mesh will be cut into.
-    seed : int
-        Seed of the placer.
+    site : Site
+        The cores that a network may have.
     layout : (Partition, Placement, Routes), optional
         Of the last network that `holds` accepted.
     """
 
     spec: CoreSpec
-    mesh: tuple[int, int] | None = None
-    chips: tuple[int, int] = (1, 1)
-    seed: int = 0
+    site: Site = field(default_factory=Site)
     layout: Layout | None = None
     _explained: set[str] = field(default_factory=set)
 
@@ -55,7 +51,7 @@ class Fitting:
         if names <= self._explained and least > self._cores:
             return dict.fromkeys(names, Obstacle(reason=f"it needs more than {self._cores} cores", remedy=""))
         try:
-            self.layout = fit(spiking, self.spec, mesh=self.mesh, chips=self.chips, seed=self.seed)
+            self.layout = fit(spiking, self.spec, self.site)
         except TooManyCoresError as error:
             self._explained |= names
             return _crowded(error)
@@ -65,7 +61,7 @@ class Fitting:
 
     @property
     def _cores(self) -> int:
-        return MAX_CORES if self.mesh is None else self.mesh[0] * self.mesh[1]
+        return MAX_CORES if self.site.mesh is None else math.prod(self.site.mesh) - len(self.site.excluded)
 
 
 def _crowded(error: TooManyCoresError) -> dict[str, Obstacle]:

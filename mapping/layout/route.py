@@ -16,9 +16,9 @@ from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.cover import cover
 from mapping.layout.cut import arriving, ranges
-from mapping.layout.mesh import Mesh
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
-from mapping.layout.place import Placement, Placer, place, smallest_mesh
+from mapping.layout.place import Placement
+from mapping.layout.site import Site
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.stages import stage
 
@@ -173,23 +173,10 @@ def _check_memory(partition: Partition, layer: LayerPart, entries: Entries) -> N
             raise broken
 
 
-def _whole(mesh: tuple[int, int], chips: tuple[int, int]) -> tuple[int, int]:
-    """Return a mesh rounded up to equal chips.
-
-    >>> _whole((5, 4), (2, 2))
-    (6, 4)
-    """
-    return -(-mesh[0] // chips[0]) * chips[0], -(-mesh[1] // chips[1]) * chips[1]
-
-
 def fit(
     spiking: SpikingNetwork,
     spec: CoreSpec,
-    *,
-    mesh: tuple[int, int] | None = None,
-    chips: tuple[int, int] = (1, 1),
-    seed: int = 0,
-    placer: Placer = place,
+    site: Site | None = None,
 ) -> tuple[Partition, Placement, Routes]:
     """Partition, place and route, with flits as wide as the outputs need.
 
@@ -201,14 +188,8 @@ def fit(
         The network.
     spec : CoreSpec
         Sizes of a core.
-    mesh : (width, height), optional
-        All cores; by default the smallest that fits, and beyond it what makes equal ``chips``.
-    chips : (across, down)
-        Chips that the mesh will be cut into.
-    seed : int
-        Seed of the placer.
-    placer : Placer
-        The placer.
+    site : Site, optional
+        Where; by default the smallest mesh that fits.
 
     Raises
     ------
@@ -216,13 +197,13 @@ def fit(
         If a layer breaks a limit of the core, or the network needs more cores than the mesh has.
     """
     caps: dict[str, int] = {}
+    site = site or Site()
     spec = with_gateway(spec, spiking)
     while True:
         with stage("partition"):
             parts = partition(spiking, spec, caps=caps)
         with stage("place"):
-            width, height = mesh or _whole(smallest_mesh(parts), chips)
-            placement = placer(parts, Mesh(width=width, height=height), seed=seed)
+            placement = site.placement(parts)
         try:
             with stage("route"):
                 return parts, placement, route(parts, placement)

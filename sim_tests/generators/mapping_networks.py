@@ -15,6 +15,7 @@ from emu.words import RECTANGLE, Section
 from mapping.layout.emit import emit
 from mapping.layout.place import Placer, place
 from mapping.layout.route import fit
+from mapping.layout.site import Site
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT, Pool, Source, SpikingLayer, SpikingNetwork
 from mapping.spiking.quantisers import ALWAYS, NEVER, Lists
@@ -213,7 +214,7 @@ def compile_network(
     placer: Placer = place,
 ) -> SystemImage:
     """Return the image of a network."""
-    parts, placement, routes = fit(spiking, spec, mesh=mesh, seed=seed, placer=placer)
+    parts, placement, routes = fit(spiking, spec, Site(mesh=mesh, seed=seed, placer=placer))
     return emit(spiking, parts, placement, routes, name=spiking.name)
 
 

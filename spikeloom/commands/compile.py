@@ -44,6 +44,13 @@ Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by defa
 Chips = Annotated[
     str, typer.Option("--chips", help="Chips XxY of this size, joined by links of a quarter of a flit.")
 ]
+Placer = Annotated[
+    str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="TOML file with cores = [[x, y], ...] that nothing is placed on."),
+]
 DataOfScale = Annotated[
     str | None,
     typer.Option(
@@ -59,6 +66,8 @@ DataOfScale = Annotated[
         "spikeloom compile digits -o digits.spikeloom --core small",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --digits auto --tolerance 0.5 --debug",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
     ),
 )
 def compile_(
@@ -69,6 +78,8 @@ def compile_(
     core: Core = None,
     mesh: Mesh = None,
     chips: Chips = "1x1",
+    placer: Placer = "greedy",
+    exclude: Exclude = None,
     seed: Seed = 0,
     strict: Strict = False,
     data: DataOfScale = None,
@@ -81,26 +92,34 @@ def compile_(
     debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.flow import compile_network
-    from mapping.model.load import load_network
-    from mapping.stages import stage
+    from mapping.layout.site import excluded_cores
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     _check_file(output)
-    sizes = {"mesh": mesh_size(mesh), "chips": chips_of(chips)}
     graded = graded_options(bits, digits, tolerance, seed)
+    sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
+    sizes |= {"excluded": excluded_cores(exclude)} if exclude else {}
+    sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:
-        with stage("import"):
-            network = load_network(model)
-        scale, told = _scale(network, data, scale)
-        given = _samples(network, data, scale, calibrate, seed)
-        place: dict[str, Any] = {"target": target, "core": core, **sizes, "seed": seed, "strict": strict}
-        chip = compile_network(
-            network, **place, scaling=scale, code=code, samples=given, options=graded, progress=say
-        )
+        chip, told = _compiled(model, data, scale, calibrate, options=graded, progress=say, **sizes)
         chip.save(output)
     _show(output, chip, told)
+
+
+def _compiled(
+    model: str, data: str | None, scale: str | None, calibrate: int, *, seed: int, **asked: Any
+) -> tuple[Chip, str | None]:
+    """Return the chip, and what is to be told of the scale of pixels."""
+    from mapping.flow import compile_network
+    from mapping.model.load import load_network
+    from mapping.stages import stage
+
+    with stage("import"):
+        network = load_network(model)
+    scale, told = _scale(network, data, scale)
+    given = _samples(network, data, scale, calibrate, seed)
+    return compile_network(network, given, scaling=scale, seed=seed, **asked), told
 
 
 def _check_file(output: Path) -> None:

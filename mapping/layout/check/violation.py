@@ -10,6 +10,7 @@ ViolationKind = Literal[
     "metadata",
     "placed-table",
     "outside-mesh",
+    "excluded-core",
     "disabled-destination",
     "axon-out-of-range",
     "unterminated-list",

@@ -13,6 +13,7 @@ from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting
 from mapping.layout.host_tables import counts_of, stimulus_for
+from mapping.layout.site import Site
 from mapping.model.network import Network
 from mapping.spiking.simulate import encode, simulate
 from rtl.export import chip_verilog
@@ -35,7 +36,7 @@ MESH = (4, 2)
 def test_ordinary_network_is_equal_on_oracle_emulator_and_hardware(name: str) -> None:
     require_engine("verilator")
     network, spec = NETWORKS[name](), preset("tiny")
-    fitting = Fitting(spec=spec, mesh=MESH)
+    fitting = Fitting(spec=spec, site=Site(mesh=MESH))
     options = GradedOptions(bits=3, digits=2)
     spiking = convert_graded(network, calibration(network), spec, options, holds=fitting.holds)
     assert spiking.host == ()

@@ -19,6 +19,7 @@ from mapping.layout.check import check
 from mapping.layout.emit import emit
 from mapping.layout.host_tables import counts_of, outputs_of, stimulus_for
 from mapping.layout.route import fit
+from mapping.layout.site import Site
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import simulate
 from sim_tests.generators.mapping_networks import (
@@ -125,7 +126,7 @@ def test_image_of_a_core_without_weights_still_fires() -> None:
 
 def test_emit_repeats_itself() -> None:
     spiking = random_network(3)
-    parts, placement, routes = fit(spiking, core_spec(), seed=5)
+    parts, placement, routes = fit(spiking, core_spec(), Site(seed=5))
     images = [emit(spiking, parts, placement, routes, name="twice") for _ in range(2)]
     images.append(compile_network(random_network(3), core_spec(), seed=5))
     assert len({image.digest for image in images}) == 1

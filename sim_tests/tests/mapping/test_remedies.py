@@ -21,6 +21,7 @@ from mapping.layout.capacity import misfit
 from mapping.layout.partition import partition
 from mapping.layout.place import smallest_mesh
 from mapping.layout.route import fit
+from mapping.layout.site import Site
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT, Source, SpikingLayer
 from mapping.spiking.quantisers import Ladders, Lists
@@ -311,11 +312,11 @@ def test_mesh_that_is_named_holds_the_network() -> None:
     draft = Draft(shape=(4,))
     draft.dense(70)
     with pytest.raises(InfeasibleError) as error:
-        fit(draft.network(), core_spec(), mesh=(1, 1))
+        fit(draft.network(), core_spec(), Site(mesh=(1, 1)))
     words = error.value.remedy.split()
     assert words[:3] == ["choose", "the", "mesh"]
     width, height = map(int, words[3].rstrip(",").split("x"))
-    fit(draft.network(), core_spec(), mesh=(width, height))
+    fit(draft.network(), core_spec(), Site(mesh=(width, height)))
     assert error.value.remedy.endswith("or leave its size out")
     fit(draft.network(), core_spec())
 

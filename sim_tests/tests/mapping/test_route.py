@@ -12,6 +12,7 @@ from mapping.layout.mesh import Mesh
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import Placement, place
 from mapping.layout.route import fit, route
+from mapping.layout.site import Site
 from mapping.spiking.network import INPUT
 from sim_tests.generators.mapping_networks import Draft, core_spec, digits_like, random_network
 
@@ -135,4 +136,4 @@ def test_fit_gives_up_when_one_neuron_overflows() -> None:
     draft.dense(1, density=1.0)
     draft.dense(24, density=1.0)
     with pytest.raises(InfeasibleError, match="needs 12 fan-out entries on one core but 2 are allowed"):
-        fit(draft.network(), core_spec(columns=8, fanouts=2), mesh=(13, 13), placer=_diagonal)
+        fit(draft.network(), core_spec(columns=8, fanouts=2), Site(mesh=(13, 13), placer=_diagonal))
