@@ -86,3 +86,11 @@ def test_count_below_zero_is_not_added_in_eight_bits() -> None:
     visits = machine.run(make_stimulus(2 * STEPS), potentials=True).potentials
     assert visits is not None
     assert visits[visits[:, 1] == 1][:, 3].tolist() == [0, -160] * STEPS
+
+
+def test_digits_that_are_not_folded_do_not_run_abreast() -> None:
+    """The first of three strengths alone would fit 32 bits."""
+    spec = replace(SOFT, strengths=3, columns=64)
+    core = make_core(np.ones((300, 3)), strengths=[1, 2047, 2047], shifts=[7] * 300, reset=Reset.CLEAR)
+    source = Machine(make_system(SystemSpec(core=spec, width=1, height=1), core))._source
+    assert (source.period, source.program.weight_at.tolist(), source.abreast) == (1, [-1], False)
