@@ -13,8 +13,10 @@ from emu.balance import Balance
 from emu.kernels.beside import SMALL
 from emu.machine import Machine
 from emu.spec import CoreSpec, SystemSpec
-from emu.words import Emission, Reset
+from emu.trace import diff
+from emu.words import Emission, Kind, Reset
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
+from sim_tests.oracle.machine import run_oracle
 
 STEPS = 8
 SOFT = CoreSpec(
@@ -86,3 +88,28 @@ def test_count_below_zero_is_not_added_in_eight_bits() -> None:
     visits = machine.run(make_stimulus(2 * STEPS), potentials=True).potentials
     assert visits is not None
     assert visits[visits[:, 1] == 1][:, 3].tolist() == [0, -160] * STEPS
+
+
+def test_digits_that_are_not_folded_do_not_run_abreast() -> None:
+    """The first of three strengths alone would fit 32 bits."""
+    spec = replace(SOFT, strengths=3, columns=64)
+    core = make_core(np.ones((300, 3)), strengths=[1, 2047, 2047], shifts=[7] * 300, reset=Reset.CLEAR)
+    source = Machine(make_system(SystemSpec(core=spec, width=1, height=1), core))._source
+    assert (source.period, source.program.weight_at.tolist(), source.abreast) == (1, [-1], False)
+
+
+def test_strays_between_packets_of_a_table_change_no_other_packet() -> None:
+    table = np.array([(0, 1, 0, 0, axon) for axon in range(2)], np.int32)
+    spec = SystemSpec(core=replace(SOFT, payload_bits=4), width=2, height=1)
+    cores = [make_core(np.eye(2), reset=Reset.CLEAR, thresholds=[spec.core.never])] * 2
+    image = make_system(spec, *cores).replace(input_packet=table, input_element=np.arange(2))
+    places = [(step, *place) for step in range(STEPS) for place in [*table.tolist(), (1, 1, 0, 0, 0)]]
+    del places[-2]  # the last step ends before the table does
+    rows = [(*place, place[0] - 3) for place in places]
+    kind = [Kind.WRITE if step and x0 else Kind.SPIKE for step, x0, *_ in places]
+    stimulus = replace(make_stimulus(STEPS, rows), kind=np.array(kind))
+    machine = Machine(image, balance=Balance(cells_per_group=0))
+    assert (machine._source.abreast, len(machine._source.slots)) == (True, 2)
+    run = machine.run(stimulus, potentials=True)
+    assert diff(run_oracle(image, stimulus, cycles=False), run) is None
+    assert run.counters["errors"].tolist() == [0, STEPS - 1]

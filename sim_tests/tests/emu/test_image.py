@@ -9,7 +9,7 @@ import pytest
 
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
 from emu.spec import PRESETS, SystemSpec
-from emu.words import TABLES, Section, section_chunks, section_words
+from emu.words import TABLES, Control, Section, section_chunks, section_words
 from sim_tests.generators.pool import PLAIN
 from sim_tests.generators.systems import full_system, make_core, make_system, random_system
 
@@ -383,3 +383,13 @@ def test_an_option_that_the_core_leaves_out_is_refused(change: dict[str, Any], n
 def test_ladders_of_a_core_without_them_are_refused() -> None:
     with pytest.raises(ImageError, match=r"the core has no ladders; use a core with the option, or lists\.$"):
         make_system(SystemSpec(core=PLAIN, width=1, height=1), make_core([[1]], ladders=LADDER))
+
+
+def test_axons_beyond_a_chunk_take_two_registers() -> None:
+    wide = dataclasses.replace(PLAIN, axons=4096, columns=256, lanes=8, max_extension=32, sum_bits=32)
+    image = make_system(
+        SystemSpec(core=wide, width=1, height=1), make_core(np.zeros((98309, 1)), extension=32)
+    )
+    assert image.cores[0] is not None
+    control = core_chunks(image.cores[0], image.spec)[Section.CONTROL]
+    assert control[Control.AXONS_LOW : Control.AXONS_HIGH + 1].tolist() == [98309 - (1 << 16), 1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emu import machine
+from emu import machine, tape
 from emu.image import CoreImage, SystemImage
 from emu.kernels import inject, injectors
 from emu.kernels import state as arrays
@@ -227,6 +227,16 @@ def test_stimulus_that_does_not_fit_a_flit(row: list[int], message: str) -> None
     with pytest.raises(ValueError, match="to fit a flit") as caught:
         Machine(system(1, 1, None)).run(make_stimulus(1, [row]))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("wrong", "named"), [([0, 7], 0), ([5, 7], 5), ([7], 7)])
+def test_first_packet_that_does_not_fit_is_named_whoever_looks(
+    wrong: list[int], named: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tape, "_LEAST_ROWS", 2)  # four threads look at two packets each
+    rows = [[0, 0, 0, 0, 0, 0, 8 if at in wrong else 1] for at in range(8)]
+    with pytest.raises(ValueError, match=f"^Stimulus packet {named}: payload must be"):
+        Machine(system(1, 1, None)).run(make_stimulus(1, rows), threads=4)
 
 
 def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

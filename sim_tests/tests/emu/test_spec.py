@@ -183,8 +183,8 @@ def test_sizes_survive_as_plain_data() -> None:
         ({"max_extension": 8}, "max_extension must be a power of two, 1..4 (columns / lanes), not 8."),
         ({"ladder": False}, "signed_ladder must be false without ladder, not True."),
         (
-            {"payload_bits": 7},
-            "potential_bits must be at least twice the 7 payload bits with a ladder, not 12.",
+            {"payload_bits": 7, "potential_bits": 13},
+            "potential_bits must be at least twice the 7 payload bits with a ladder, not 13.",
         ),
         ({"refractory_bits": 1}, "refractory_bits must be 0 or 2..8, not 1."),
         ({"refractory_bits": 9}, "refractory_bits must be 0 or 2..8, not 9."),

@@ -108,6 +108,15 @@ def test_resting_neuron_takes_its_time_and_crosses_nothing() -> None:
     assert (cycles(got), stored(got)) == ([FILL + 2, FILL + 5], [(0, 0), (0, 12)])
 
 
+@pytest.mark.parametrize("rests", [[1, 0], [0, 1]])
+def test_neuron_behind_one_that_rests_does_not_change_its_last_words(rests: list[int]) -> None:
+    """The next neuron waits already while the last of four words of thresholds is asked for."""
+    core = make_core(
+        [[0] * 8], strengths=[1] * 4, refractory=rests, thresholds=[LOW] * 16, schedule=entry(count=16)
+    )
+    assert [count for _, count in stored(walk(core))] == [0 if rest else 16 for rest in rests]
+
+
 def test_unary_emission_sends_one_packet_for_each_crossing() -> None:
     got = one([3], thresholds=[1, 2, 3], fanout=FANOUT, fanout_base=1, schedule=entry(count=3))
     targets = [(0, 1, 0, 1, 4), (0, 0, 2, 2, 9)]

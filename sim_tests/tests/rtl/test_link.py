@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from emu.links import LinkSpec
 from rtl import link as hardware
 from rtl.link import beats
 from sim_tests.bench.block_player import play
@@ -46,7 +47,7 @@ def test_link_keeps_to_the_page(
 @pytest.mark.parametrize(("wires", "latency"), [(12, 2), (12, 5), (3, 2), (3, 6), (1, 4)])
 def test_full_rate_needs_the_round_trip(wires: int, latency: int) -> None:
     cycles = beats(BITS, wires)
-    depth = -(-(cycles + 2 * latency - 1) // cycles)
+    depth = -(-LinkSpec(width=1, height=1, wires=wires, latency=latency).round_trip(BITS) // cycles)
     rows = [{"i.valid": 1, "o.ready": 1}] * (40 * cycles)
     taken = [
         sum(seen["i.ready"] for seen in play(hardware.Link(BITS, wires, d, latency), rows, ["i.ready"]))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The membrane of a neuron, by hand: base, drive, decay, current, saturation (rule 6)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,6 +108,14 @@ def test_drive_holds_every_column_at_the_extreme(sign: int) -> None:
     limit = SPEC.core.sum_max
     schedule = entry(fire=0)
     got = one([-limit * sign] * 4, strengths=[-2048] * 4, reset=Reset.CLEAR, schedule=schedule)
+    assert (stored(got), got.counts["clipped"]) == ([(HIGH if sign > 0 else LOW, 0)], 1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_drive_of_three_columns_at_the_extreme_takes_another_bit(sign: int) -> None:
+    spec = replace(SPEC, core=replace(SPEC.core, strengths=3))
+    core = make_core([[0] * 3], strengths=[-2048] * 3, reset=Reset.CLEAR, schedule=entry(fire=0))
+    got = walk(core, [-spec.core.sum_max * sign] * 3, spec=spec)
     assert (stored(got), got.counts["clipped"]) == ([(HIGH if sign > 0 else LOW, 0)], 1)
 
 

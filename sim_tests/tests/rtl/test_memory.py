@@ -155,6 +155,14 @@ def test_chunk_memory_stores_a_whole_word() -> None:
 
 
 @pytest.mark.parametrize("dual", [False, True])
+def test_chunk_memory_tells_of_every_access(dual: bool) -> None:
+    rows = [{}, chunk(0, 5), chunk(0, 5, section=Section.STATE), read(0), ask(0), ask(0, Section.STATE)]
+    assert [c["accessed"] for c in play(memory(8, dual=dual), rows, ["accessed"])] == [0, 1, 0, 1, 1, 0]
+    if dual:
+        assert [c["accessed"] for c in play(memory(8, dual=True), [{"store.enable": 1}], ["accessed"])] == [1]
+
+
+@pytest.mark.parametrize("dual", [False, True])
 def test_chunk_memory_keeps_what_it_shows_until_the_next_read(dual: bool) -> None:
     rows: list[Mapping[str, int]] = [chunk(0, 5), chunk(1, 6), read(0), {"read.address": 1}]
     rows += [{"inspect.section": Section.NEURON, "inspect.address": 1}]

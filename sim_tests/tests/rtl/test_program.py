@@ -108,6 +108,12 @@ def test_read_replies_with_the_chunks_from_the_pointer_on() -> None:
     ]  # fmt: skip
 
 
+def test_read_of_no_chunk_is_over_at_once() -> None:
+    cycles = run([*point(7, 5), packet(Kind.READ, 0), *[IDLE] * 4, packet(Kind.WRITE, 1)])
+    assert not any(c["reading"] or c["inspect.enable"] or c["running"] for c in cycles)
+    assert (cycles[-1]["program.strobe"], cycles[-1]["program.address"]) == (1, 5)
+
+
 def test_read_leaves_the_pointer_behind_the_last_chunk() -> None:
     rows = [*point(Section.STATE, 5), packet(Kind.READ, 3), *[IDLE] * 9, packet(Kind.WRITE, 1)]
     assert writes(rows) == [(6, 8, 1)]
@@ -199,3 +205,11 @@ def test_registers_show_what_is_asked_for_until_the_next_question() -> None:
     hold = {f"register.{at}": 10 + at for at in range(3)}
     cycles = play(Registers(Section.STATUS, 3), rows, ["inspect.chunk"], hold=hold)
     assert [c["inspect.chunk"] for c in cycles[1:]] == [12, 12, 10, 11, 0, 0, 0]
+
+
+def test_registers_of_a_whole_number_of_bits_end_where_they_end() -> None:
+    """Address 4 of four registers is not register 0 once more."""
+    asks = [{"inspect.enable": 1, "inspect.section": 11, "inspect.address": at} for at in (3, 4, 7, 0)]
+    hold = {f"register.{at}": 10 + at for at in range(4)}
+    cycles = play(Registers(Section.IDENTITY, 4), [*asks, IDLE], ["inspect.chunk"], hold=hold)
+    assert [c["inspect.chunk"] for c in cycles[1:]] == [13, 0, 0, 10]

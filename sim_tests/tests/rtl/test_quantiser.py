@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a neuron crosses, by hand: windows of lists, and ladders (rule 7)."""
 
+from dataclasses import replace
+
 import pytest
 
+from emu.spec import SystemSpec
 from emu.words import Emission, Reset
 from sim_tests.generators.systems import make_core
 from sim_tests.tests.rtl.walks import (
@@ -96,3 +99,12 @@ def test_each_neuron_has_its_own_ladder() -> None:
     ladders = [[0, step << SPEC.core.fraction_bits, 0, 0] for step in (1, 100, 7)]
     core = make_core([[0] * 3], bias=300, ladders=ladders, threshold_base=[8, 4, 0], schedule=entry(count=7))
     assert stored(walk(core)) == [(300 - 49, 7), (0, 3), (293, 7)]
+
+
+@pytest.mark.parametrize(("first", "crossed"), [(127, -127), (128, -128), (200, -200), (255, -230)])
+def test_widest_window_below_zero(first: int, crossed: int) -> None:
+    core = replace(SPEC.core, payload_bits=9, potential_bits=18, sum_bits=0)
+    ladder = [0, 1 << core.fraction_bits, 0, 0]
+    fields = {"signed": 1, "emission": Emission.COUNT, "reset": Reset.CLEAR}
+    program = make_core([[0]], v0=-230, ladders=[ladder], schedule=entry(init=1, first=first), **fields)
+    assert stored(walk(program, spec=SystemSpec(core=core, width=1, height=1))) == [(-230, crossed)]
