@@ -181,7 +181,7 @@ def compared(
     ends = _ends(chip.spiking, runtime)
     for start in range(0, len(x), _BATCH):
         part = x[start : start + _BATCH]
-        right = {name: runtime.counts(part, end.removesuffix(_REAL)) for name, end in ends.items()}
+        right = {name: runtime.counts(part, end.partition(_REAL)[0]) for name, end in ends.items()}
         counts = _add(found, chip, part, right, ends)
         for layer in chip.spiking.layers:
             if layer.name not in right or _pooled(chip.spiking.network, layer.activation, ends[layer.name]):
@@ -204,21 +204,26 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
 
     A layer has none if it is rounded, or one of several that have the integers of the model only together.
     """
+    if spiking.code != "int8":
+        raise UnsupportedModelError(
+            f"Network {spiking.name!r} runs in the {spiking.code} code, which has its own integers; "
+            "quantise it with --quantise."
+        )
     ends, others = dict[str, str](), set[str]()
     for layer in spiking.layers:
         tensor = layer.activation.partition(_REAL)[0]
         if layer.name in spiking.rounded:
             continue
-        if tensor in runtime and _only_moved(spiking.network, layer.activation, tensor + _REAL):
+        if tensor in runtime and tensor + _REAL not in spiking.network.shapes:
+            ends[layer.name] = layer.activation
+        elif tensor in runtime and _only_moved(spiking.network, layer.activation, tensor + _REAL):
             ends[layer.name] = tensor + _REAL
         else:
             others.add(tensor + _REAL)
     missing = others - set(ends.values())
     if missing:
         names = ", ".join(sorted(tensor.removesuffix(_REAL) for tensor in missing))
-        raise UnsupportedModelError(
-            f"Layers must have integers of the model, not {names}; quantise it with --quantise."
-        )
+        raise ValueError(f"layers must have integers of the model, not {names}")
     return ends
 
 

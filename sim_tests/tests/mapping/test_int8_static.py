@@ -12,11 +12,14 @@ from emu.spec import preset
 from mapping.codes.choice import Request, code_of
 from mapping.codes.int8 import convert, layers
 from mapping.codes.int8.rising import FALLS, falls_behind, falls_somewhere
+from mapping.errors import UnsupportedModelError
+from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx
 from mapping.model.network import make_node
 from mapping.spiking.simulate import compare
 from sim_tests.generators.integer_models import (
     FURTHER,
+    bordered,
     branches,
     gated,
     inception,
@@ -27,7 +30,8 @@ from sim_tests.generators.integer_models import (
     swish,
 )
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.referees import int8_table
+from sim_tests.referees import int8_averages, int8_table
+from sim_tests.referees.int8_averages import averaged
 from sim_tests.referees.int8_table import compared, main
 
 pytest.importorskip("onnxruntime")
@@ -101,8 +105,8 @@ def test_float_model_is_told_from_a_quantised_one(tmp_path: Path, capsys: pytest
     given = [str(tmp_path / "float.onnx"), "--data", str(tmp_path / "data.npz"), "--core", "medium"]
     assert main(given) == 2
     assert capsys.readouterr().err == (
-        "int8_table: Layers must have integers of the model, not t1, t4, t7, t8; "
-        "quantise it with --quantise.\n"
+        "int8_table: Network 'float' runs in the graded code, which has its own integers; quantise it with "
+        "--quantise.\n"
     )
     assert main([*given, "--quantise", "--samples", "2", "--emulated", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
@@ -239,3 +243,68 @@ def test_layers_behind_one_of_the_host_name_it(tmp_path: Path) -> None:
     assert hosts(path)["fc"].startswith(
         "'relu4' before it is the host's: its output is not quantised by one "
     )
+
+
+WIDE = "quantise activations to uint8 or int8, or run the float network with --code graded"
+
+
+def test_activations_of_sixteen_bits_are_told(tmp_path: Path) -> None:
+    b = ModelBuilder((6,))
+    x = [b.constant(0.001), b.constant(0, np.int16)]
+    ends = [b.constant(0.02), b.constant(0, np.int8)]
+    weight = b.op("DequantizeLinear", b.constant(b.rng.integers(-9, 9, (6, 6)), np.int8), *ends)
+    y = b.op("MatMul", b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *x), *x), weight, name="fc")
+    y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *ends), *ends)
+    b.opset = 21
+    onnx.save(b.model(y), tmp_path / "m.onnx")
+    network = load_onnx(tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedModelError) as error:
+        code_of(network, "int8").convert(network, Request(spec=preset("medium")))
+    assert str(error.value) == (
+        f"No layer of {network.name!r} can run on the chip: it has activations of 16 bits, and the integers "
+        f"of the chip have 8; {WIDE}."
+    )
+
+
+def test_quantisers_in_the_domain_of_onnxruntime_are_the_standard_ones(tmp_path: Path) -> None:
+    x = samples(plain)
+    options = {"UseQDQContribOps": True}
+    path = quantised(plain(), x, tmp_path / "model.onnx", U8, options)
+    assert {node.domain for node in onnx.load(path).graph.node if "Quant" in node.op_type} == {
+        "com.microsoft"
+    }
+    found = compared(path, x.astype(np.float64), core="medium")
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+
+
+# averages
+
+
+def test_windows_that_cross_the_border_equal_onnxruntime(tmp_path: Path) -> None:
+    """As operators on integers, the scales of both sides of a mean differ, so that no mean is half-way."""
+    x = samples(bordered)
+    path = quantised(bordered(), x, tmp_path / "model.onnx", ("QOperator", 0, 0))
+    found = compared(path, x.astype(np.float64), core="medium")
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+    network = load_onnx(path)
+    assert compare(code_of(network).convert(network, Request(spec=preset("medium"))), x).differences == 0
+
+
+@pytest.mark.parametrize(("size", "stride", "pad"), [(2, 2, 0), (4, 4, 0), (3, 2, 1)])
+def test_mean_of_a_runtime_differs_by_one_where_it_is_half_way(size: int, stride: int, pad: int) -> None:
+    found = averaged(size, stride, pad, (0.0123, 0.0123), samples=20)
+    assert 0 < found.differ == found.differ_at_halves < found.halves / 2
+    assert found.largest == 1
+    assert averaged(size, stride, pad, (0.0123, 0.00731), samples=20).differ == 0
+
+
+def test_mean_that_differs_where_it_is_not_half_way_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(int8_averages, "_CASES", ((4, 4, 0),))
+    assert int8_averages.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "| 4 x 4 | one, a power of two | 6400 | 393 | 0 | 0 | 0 |"
+    )
+    monkeypatch.setattr(int8_averages, "infer", lambda network, x: infer(network, x) + 2.0**-6)
+    assert int8_averages.main() == 1
