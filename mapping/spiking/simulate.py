@@ -188,7 +188,8 @@ def compare(spiking: SpikingNetwork, x: ArrayLike) -> Comparison:
     neurons = differences = in_single = 0
     first = None
     for layer in spiking.layers:
-        tensor, scale, got = layer.activation, layer.scale, counts[layer.name] - layer.zero
+        tensor, scale = layer.activation, layer.scale
+        got = (counts[layer.name] - layer.zero).reshape(truth[tensor].shape)
         wrong = (truth[tensor] != got * scale).reshape(len(got), -1)
         neurons, differences = neurons + wrong.size, differences + int(wrong.sum())
         in_single += int((np.rint(single[tensor] / scale) != np.rint(truth[tensor] / scale)).sum())

@@ -15,8 +15,10 @@ from sim_tests.generators.model_builder import ModelBuilder
 __all__ = [
     "FORMS",
     "FURTHER",
+    "bordered",
     "branches",
     "brevitas",
+    "channels_last",
     "closing",
     "gated",
     "inception",
@@ -88,6 +90,24 @@ def branches(seed: int = 0) -> onnx.ModelProto:
     pooled = b.op("MaxPool", stem, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], name="pool")
     y = b.op("Flatten", b.op("Concat", wide, pooled, axis=1, name="join"))
     return b.model(b.dense(y, b.rng.normal(size=(5, 180)), name="vote"))
+
+
+def bordered(seed: int = 0) -> onnx.ModelProto:
+    """A mean over windows that cross the border, without its pads, and a dense layer; input (2, 6, 6)."""
+    b = ModelBuilder((2, 6, 6), seed=seed)
+    y = b.op("Relu", b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), name="one"))
+    y = b.op("AveragePool", y, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], name="mean")
+    return b.model(b.dense(b.op("Flatten", y), b.rng.normal(size=(5, 16)), name="vote"))
+
+
+def channels_last(seed: int = 0) -> onnx.ModelProto:
+    """A map whose channels are its last axis, pooled and put back in that order; input (6, 6, 2)."""
+    b = ModelBuilder((6, 6, 2), seed=seed)
+    y = b.op("Transpose", "x", perm=[0, 3, 1, 2])
+    y = b.op("Relu", b.conv(y, b.rng.normal(size=(4, 2, 3, 3)), b.rng.normal(size=4), name="one"))
+    y = b.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2], name="pool")
+    y = b.op("Reshape", b.op("Transpose", y, perm=[0, 2, 3, 1]), b.constant([-1, 16], np.int64))
+    return b.model(b.dense(y, b.rng.normal(size=(5, 16)), b.rng.normal(size=5), name="vote"))
 
 
 def gated(seed: int = 0) -> onnx.ModelProto:

@@ -181,10 +181,11 @@ def compared(
     ends = _ends(chip.spiking, runtime)
     for start in range(0, len(x), _BATCH):
         part = x[start : start + _BATCH]
-        right = {name: runtime.counts(part, end.removesuffix(_REAL)) for name, end in ends.items()}
+        right = {name: runtime.counts(part, end.partition(_REAL)[0]) for name, end in ends.items()}
         counts = _add(found, chip, part, right, ends)
         for layer in chip.spiking.layers:
-            if layer.name not in right or _pooled(chip.spiking.network, layer.activation, ends[layer.name]):
+            end = ends.get(layer.name, _HELD)
+            if end.endswith(_HELD) or _pooled(chip.spiking.network, layer.activation, end):
                 right[layer.name] = counts[layer.name].astype(np.int64) - layer.zero
         if not emulated or start < emulated:
             few = part if not emulated else part[: emulated - start]
@@ -197,6 +198,8 @@ def compared(
 _BATCH = 500
 _REAL = ".real"
 """What follows the name of a tensor of integers in that of the values that they stand for."""
+_HELD = ".held"
+"""What follows that where the network has them in another order: they are compared as a collection."""
 
 
 def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
@@ -204,21 +207,25 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
 
     A layer has none if it is rounded, or one of several that have the integers of the model only together.
     """
+    if spiking.code != "int8":
+        raise UnsupportedModelError(
+            f"Network {spiking.name!r} runs in the {spiking.code} code, which has its own integers; "
+            "quantise it with --quantise."
+        )
     ends, others = dict[str, str](), set[str]()
     for layer in spiking.layers:
         tensor = layer.activation.partition(_REAL)[0]
         if layer.name in spiking.rounded:
             continue
-        if tensor in runtime and _only_moved(spiking.network, layer.activation, tensor + _REAL):
-            ends[layer.name] = tensor + _REAL
+        names = [tensor + _REAL, tensor + _REAL + _HELD, layer.activation]
+        end = next(name for name in names if name in spiking.network.shapes)
+        if tensor in runtime and _only_moved(spiking.network, layer.activation, end):
+            ends[layer.name] = end
         else:
-            others.add(tensor + _REAL)
-    missing = others - set(ends.values())
+            others.add(tensor)
+    missing = others - {end.partition(_REAL)[0] for end in ends.values()}
     if missing:
-        names = ", ".join(sorted(tensor.removesuffix(_REAL) for tensor in missing))
-        raise UnsupportedModelError(
-            f"Layers must have integers of the model, not {names}; quantise it with --quantise."
-        )
+        raise ValueError(f"layers must have integers of the model, not {', '.join(sorted(missing))}")
     return ends
 
 
@@ -246,9 +253,12 @@ def _add(
         layer = chip.spiking.layer(name)
         held = (counts[name] - layer.zero).reshape(len(x), *network.shapes[layer.activation])
         moved = run(network, {layer.activation: held}, [end])[end]
-        right = expected[name].reshape(moved.shape)
+        values = (
+            np.reshape(part, (len(x), -1)) for part in (moved, truth[end] / layer.scale, expected[name])
+        )
+        got, true, right = (np.sort(part) if end.endswith(_HELD) else part for part in values)
         found.activations += right.size
-        found.network += int(((moved != right) | (truth[end] / layer.scale != right)).sum())
+        found.network += int(((got != right) | (true != right)).sum())
     return counts
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -161,7 +161,9 @@ def _layers(
     sent = {structure.root: Counted(name=INPUT, grid=grid)}
     found: list[SpikingLayer] = []
     for point in structure.points.values():
-        layer = output.obstacle(point) or layer_of(point, sent, output.spec, output.grid_of(point))
+        wide = _wide(point, [sent[term.read.tensor].grid for term in point.form.terms])
+        why = output.obstacle(point) or wide
+        layer = why or layer_of(point, sent, output.spec, output.grid_of(point))
         obstacle = layer if isinstance(layer, Obstacle) else fits(layer)
         if obstacle is not None or isinstance(layer, Obstacle):
             owner = next((node.output for node in network.nodes if node.name == point.name), point.tensor)
@@ -170,6 +172,21 @@ def _layers(
         own = Grid(scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero)
         sent[point.tensor] = Counted(name=layer.name, grid=own)
     return found, {}
+
+
+def _wide(point: Point, read: Iterable[Grid]) -> Obstacle | None:
+    """Return what keeps an activation off the chip that reads or gives integers of more than a byte."""
+    own = [grid for node in point.functions[-1:] if node.op in QUANTISERS and (grid := grid_of(node))]
+    most = max(grid.high - grid.low for grid in (*read, *own))
+    if most < _BYTE:
+        return None
+    return Obstacle(
+        reason=f"it has activations of {most.bit_length()} bits, and the integers of the chip have 8",
+        remedy="quantise activations to uint8 or int8, or run the float network with --code graded",
+    )
+
+
+_BYTE = 256
 
 
 def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Iterator[Structure]:

@@ -35,6 +35,12 @@ Ints = NDArray[np.int64]
 QUANTISERS = frozenset({"AddIntegers", "Quantise", "Requantise", "ToInteger"})
 """Operations that give integers times one scale."""
 
+_UNLIKE = Obstacle(
+    reason="the scales of what it adds are in no ratio of small whole numbers",
+    remedy="quantise what it adds with one scale",
+)
+"""What keeps a sum of several activations off the chip."""
+
 _SPLIT = 7
 _DENSEST = 5
 
@@ -96,7 +102,7 @@ def layer_of(
     effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]
     units = units_of(effective, point.form.biases().reshape(len(effective[0]), -1))
     if isinstance(units, Obstacle):
-        return units
+        return units if len(terms) == 1 else _UNLIKE
     strengths = _strengths(units.weights)
     sources = [
         source

@@ -39,7 +39,7 @@ def split_valleys(network: Network) -> Network:
             nodes.append(node)
             continue
         left |= {step.output for step in path}
-        nodes += _sides(path, valley)
+        nodes += _sides(path, valley, _before(network, node.inputs[0]))
     return rebuilt(network, nodes)
 
 
@@ -65,7 +65,20 @@ def _seen(path: Sequence[Node], valley: float) -> bool:
     return bool((values[0] > values[0, -1]).any())
 
 
-def _sides(path: Sequence[Node], valley: float) -> list[Node]:
+def _before(network: Network, tensor: str) -> list[Node]:
+    """Return the sums that a tensor is of integers, which no neuron gives: each side needs its own."""
+    sums: list[Node] = []
+    while True:
+        node = network.producer(tensor)
+        if node is None or node.op in QUANTISERS or len(node.inputs) != 1:
+            return sums
+        if len(network.consumers(tensor)) != 1 or tensor == network.output:
+            return sums
+        sums.insert(0, node)
+        (tensor,) = node.inputs
+
+
+def _sides(path: Sequence[Node], valley: float, before: Sequence[Node]) -> list[Node]:
     """Return the nodes that stand for a function up to its quantiser: both sides, their sum, its integers."""
     function, last = path[0], path[-1]
     (tensor,) = function.inputs
@@ -79,17 +92,18 @@ def _sides(path: Sequence[Node], valley: float) -> list[Node]:
         nodes.append(make_node(name, op, list(inputs), output, attributes=attributes, constants=constants))
         return output
 
-    def side(what: str, start: str) -> str:
-        for index, step in enumerate(path):
+    def copied(what: str, steps: Sequence[Node], start: str) -> str:
+        for index, step in enumerate(steps):
             output = f"{last.output}.{what}.{index}"
             nodes.append(replace(step, name=f"{step.name}.{what}", inputs=(start,), output=output))
             start = output
         return start
 
     minus = np.array(-1.0)
-    up = side("above", add("up", "Clip", tensor, low=valley, high=np.inf))
-    depth = add("depth", "Clip", add("turned", "Mul", tensor, value=minus), low=-valley, high=np.inf)
-    down = side("below", add("down", "Mul", depth, value=minus))
+    up = copied("above", path, add("up", "Clip", tensor, low=valley, high=np.inf))
+    again = copied("again", before, before[0].inputs[0]) if before else tensor
+    depth = add("depth", "Clip", add("turned", "Mul", again, value=minus), low=-valley, high=np.inf)
+    down = copied("below", path, add("down", "Mul", depth, value=minus))
     bottom = np.array([[valley]])
     for step in path:
         bottom = np.asarray(apply_elementwise(step, bottom, axis=0))

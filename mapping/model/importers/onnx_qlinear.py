@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mapping.model.importers.onnx_functions import softmax
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
 from mapping.model.importers.onnx_layout import concat, flattened
-from mapping.model.importers.onnx_windows import average_sums, conv
+from mapping.model.importers.onnx_windows import average_pool, average_sums, conv
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
@@ -280,15 +280,19 @@ def _softmax(operator: Operator, graph: Graph) -> None:
 
 
 def _average(operator: Operator, graph: Graph) -> None:
-    """Translate an average of integers: their sums, requantised."""
+    """Translate an average of integers: their sums requantised, or real means of windows of many sizes."""
     operator.require("channels_last", 0)
     given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 3, "output")
     tensor, sums = counts_of_input(operator, graph, 0, given.zero), f"{operator.outputs[0]}.sums"
     whole = {key: value for key, value in operator.attributes.items() if key != "channels_last"}
-    plain = operator.op.removeprefix("QLinear")
-    number = average_sums(
-        replace(operator, op=plain, inputs=(tensor,), outputs=(sums,), attributes=whole), graph
-    )
+    plain = replace(operator, op=operator.op.removeprefix("QLinear"), outputs=(sums,), attributes=whole)
+    number = average_sums(replace(plain, inputs=(tensor,)), graph)
+    if number is None:
+        scaled = f"{operator.outputs[0]}.scaled"
+        graph.elementwise(replace(operator, inputs=(tensor,), outputs=(scaled,)), [_scaled(given)])
+        average_pool(replace(plain, inputs=(scaled,)), graph)
+        _quantise(operator, graph, sums, [], to)
+        return
     factor = given.scale / (to.scale * np.float32(number))
     _requantise(operator, graph, sums, np.asarray(factor), to)
 

@@ -27,6 +27,9 @@ _ALONG = {"ArgMax": -1, "Concat": 1, "LogSoftmax": -1, "Softmax": -1, "Split": 1
 _FIRST_WITH_INPUT = 13
 """Operator set from which axes and sizes are inputs."""
 
+_STANDARD = frozenset({"DequantizeLinear", "QuantizeLinear"})
+"""Operators that onnxruntime also has in a domain of its own, for types that an operator set has not yet."""
+
 Sizes = tuple[int | None, ...]
 
 
@@ -53,6 +56,9 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         inputs = [value for value in graph.input if value.name not in constants]
     _check_writers(graph)
     _sort(graph, {value.name for value in graph.input} | constants)
+    for node in graph.node:
+        if node.domain == "com.microsoft" and node.op_type in _STANDARD:
+            node.domain = ""
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
     if len(inputs) == 1:
         _add_batch(graph, inputs[0], opset)

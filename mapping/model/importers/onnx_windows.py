@@ -175,8 +175,8 @@ def _mean(operator: Operator, graph: Graph, kernel: Shape, stride: Shape, pads: 
     graph.chain(operator, [ones(channels, kernel, stride, pads), divide])
 
 
-def average_sums(operator: Operator, graph: Graph) -> int:
-    """Append the sums of windows of which every one has the same number of elements; return that number."""
+def average_sums(operator: Operator, graph: Graph) -> int | None:
+    """Append the sums of windows and return the number of their elements; None if that is not one number."""
     shape = _map_shape(operator, graph)
     if operator.op == "GlobalAveragePool":
         operator.allow()
@@ -187,7 +187,7 @@ def average_sums(operator: Operator, graph: Graph) -> int:
     pads = pads_of(operator, shape, kernel, stride, (1, 1))
     included = pads if operator.integer("count_include_pad", 0) else (0, 0, 0, 0)
     if _ceiled(operator, shape, kernel, stride, pads) != included:
-        raise operator.bad("averages windows of different sizes, which is not supported on integers")
+        return None
     graph.chain(operator, [ones(shape[0], kernel, stride, pads)])
     return math.prod(kernel)
 

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -295,21 +294,6 @@ def test_bad_operator_on_integers_is_one_sentence(
     with pytest.raises(UnsupportedModelError) as error:
         b.network(build(b))
     assert str(error.value) == sentence
-
-
-def test_average_of_windows_of_different_sizes_is_refused() -> None:
-    b = ModelBuilder((2, 4, 4))
-    ends = [b.constant(0.5), b.constant(0, np.uint8)]
-    q = b.op("QuantizeLinear", "x", *ends)
-    windows: dict[str, Any] = {
-        "name": "a",
-        "domain": "com.microsoft",
-        "kernel_shape": [2, 2],
-        "pads": [1, 1, 0, 0],
-    }
-    y = b.op("QLinearAveragePool", q, *ends, *ends, **windows)
-    with pytest.raises(UnsupportedModelError, match=r"^Node 'a' .* averages windows of different sizes, "):
-        b.network(y)
 
 
 def test_weights_of_a_zero_point_are_exact(tmp_path: Path) -> None:

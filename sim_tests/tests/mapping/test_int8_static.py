@@ -12,12 +12,16 @@ from emu.spec import preset
 from mapping.codes.choice import Request, code_of
 from mapping.codes.int8 import convert, layers
 from mapping.codes.int8.rising import FALLS, falls_behind, falls_somewhere
+from mapping.errors import UnsupportedModelError
+from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx
-from mapping.model.network import make_node
+from mapping.model.network import Network, make_node
 from mapping.spiking.simulate import compare
 from sim_tests.generators.integer_models import (
     FURTHER,
+    bordered,
     branches,
+    channels_last,
     gated,
     inception,
     leaky,
@@ -27,7 +31,8 @@ from sim_tests.generators.integer_models import (
     swish,
 )
 from sim_tests.generators.model_builder import ModelBuilder
-from sim_tests.referees import int8_table
+from sim_tests.referees import int8_averages, int8_table
+from sim_tests.referees.int8_averages import averaged
 from sim_tests.referees.int8_table import compared, main
 
 pytest.importorskip("onnxruntime")
@@ -36,7 +41,7 @@ U8, S8 = ("QDQ", 0, 0), ("QDQ", 1, 1)
 
 
 def samples(build: Callable[[int], onnx.ModelProto], n: int = 24) -> np.ndarray:
-    shape = (2, 8, 8) if build is plain else (2, 6, 6)
+    shape = (2, 8, 8) if build is plain else (6, 6, 2) if build is channels_last else (2, 6, 6)
     return 2 * np.random.default_rng(1).normal(size=(n, *shape)).astype(np.float32)
 
 
@@ -59,6 +64,16 @@ def test_function_with_a_valley_equals_onnxruntime(form: tuple[str, int, int], t
     path = quantised(swish(), x, tmp_path / "model.onnx", form)
     found = compared(path, x.astype(np.float64), core="medium")
     assert found.activations == 24 * (4 * 64 + 16 + 5 - 64)
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+
+
+def test_valley_of_sums_that_are_not_quantised_equals_onnxruntime(tmp_path: Path) -> None:
+    """No neuron gives real sums, so that each side of a valley has sums of its own."""
+    x = samples(swish)
+    options = {"OpTypesToExcludeOutputQuantization": ["Conv"]}
+    path = quantised(swish(), x, tmp_path / "model.onnx", U8, options)
+    found = compared(path, x.astype(np.float64), core="medium", optimised=False)
+    assert found.activations == 24 * (64 + 16 + 5)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
 
 
@@ -95,14 +110,32 @@ def test_pooled_integers_of_another_scale_are_found(tmp_path: Path, monkeypatch:
     assert found.image > 0
 
 
+def test_integers_in_another_order_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, path = samples(channels_last), tmp_path / "model.onnx"
+    quantised(channels_last(), x, path, U8, FURTHER["bias"])
+    weight = next(tensor for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4)
+    found = compared(path, x.astype(np.float64), core="medium", optimised=False)
+    assert found.activations == 24 * (16 + 5)
+    assert any(tensor.endswith(".real.held") for tensor in load_onnx(path).shapes)
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+    model, other = onnx.load(path), tmp_path / "other.onnx"
+    values = onnx.numpy_helper.to_array(weight)[::-1]
+    next(tensor for tensor in model.graph.initializer if tensor.name == weight.name).CopyFrom(
+        onnx.numpy_helper.from_array(-values, weight.name)
+    )
+    onnx.save(model, other)
+    monkeypatch.setattr(int8_table, "load_onnx", lambda _: load_onnx(other))
+    assert compared(path, x.astype(np.float64), core="medium", optimised=False).network > 0
+
+
 def test_float_model_is_told_from_a_quantised_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx.save(plain(), tmp_path / "float.onnx")
     np.savez(tmp_path / "data.npz", x=samples(plain), y=np.zeros(24, np.int64))
     given = [str(tmp_path / "float.onnx"), "--data", str(tmp_path / "data.npz"), "--core", "medium"]
     assert main(given) == 2
     assert capsys.readouterr().err == (
-        "int8_table: Layers must have integers of the model, not t1, t4, t7, t8; "
-        "quantise it with --quantise.\n"
+        "int8_table: Network 'float' runs in the graded code, which has its own integers; quantise it with "
+        "--quantise.\n"
     )
     assert main([*given, "--quantise", "--samples", "2", "--emulated", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
@@ -239,3 +272,96 @@ def test_layers_behind_one_of_the_host_name_it(tmp_path: Path) -> None:
     assert hosts(path)["fc"].startswith(
         "'relu4' before it is the host's: its output is not quantised by one "
     )
+
+
+def summed(scale: float) -> Network:
+    """A sum of two activations in steps of reals, the second of another scale."""
+    b = ModelBuilder((2, 6, 6))
+
+    def act(x: str, scale: float) -> str:
+        ends = [b.constant(scale), b.constant(0.0), b.constant(8.0)]
+        return b.op("Quant", x, *ends, domain="qonnx.custom_op.general", signed=1, narrow=0)
+
+    x = act("x", 0.1)
+    weights = [act(b.constant(b.rng.normal(size=(3, 2, 1, 1))), 2.0**-5) for _ in range(2)]
+    third = act(b.constant(b.rng.normal(size=(2, 3, 1, 1))), 2.0**-5)
+    parts = [act(b.op("Conv", x, w), s) for w, s in zip(weights, (0.1, scale), strict=True)]
+    total = act(b.op("Add", *parts, name="sum"), 0.2)
+    return b.network(act(b.op("Conv", total, third, name="behind"), 0.2))
+
+
+def test_sum_of_scales_in_no_ratio_is_told_and_one_scale_is_the_way_out() -> None:
+    strict = Request(spec=preset("medium"), strict=True)
+    with pytest.raises(UnsupportedModelError) as error:
+        code_of(summed(0.0371828), "int8").convert(summed(0.0371828), strict)
+    assert str(error.value) == (
+        "Layer 'behind' would run on the host because 'quant9' before it is the host's: the scales of what "
+        "it adds are in no ratio of small whole numbers; quantise what it adds with one scale, or leave "
+        "strict out."
+    )
+    assert len(code_of(summed(0.1), "int8").convert(summed(0.1), strict).layers) == 4
+
+
+WIDE = "quantise activations to uint8 or int8, or run the float network with --code graded"
+
+
+def test_activations_of_sixteen_bits_are_told(tmp_path: Path) -> None:
+    b = ModelBuilder((6,))
+    x = [b.constant(0.001), b.constant(0, np.int16)]
+    ends = [b.constant(0.02), b.constant(0, np.int8)]
+    weight = b.op("DequantizeLinear", b.constant(b.rng.integers(-9, 9, (6, 6)), np.int8), *ends)
+    y = b.op("MatMul", b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *x), *x), weight, name="fc")
+    y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *ends), *ends)
+    b.opset = 21
+    onnx.save(b.model(y), tmp_path / "m.onnx")
+    network = load_onnx(tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedModelError) as error:
+        code_of(network, "int8").convert(network, Request(spec=preset("medium")))
+    assert str(error.value) == (
+        f"No layer of {network.name!r} can run on the chip: it has activations of 16 bits, and the integers "
+        f"of the chip have 8; {WIDE}."
+    )
+
+
+def test_quantisers_in_the_domain_of_onnxruntime_are_the_standard_ones(tmp_path: Path) -> None:
+    x = samples(plain)
+    options = {"UseQDQContribOps": True}
+    path = quantised(plain(), x, tmp_path / "model.onnx", U8, options)
+    assert {node.domain for node in onnx.load(path).graph.node if "Quant" in node.op_type} == {
+        "com.microsoft"
+    }
+    found = compared(path, x.astype(np.float64), core="medium")
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+
+
+# averages
+
+
+def test_windows_that_cross_the_border_equal_onnxruntime(tmp_path: Path) -> None:
+    """As operators on integers, the scales of both sides of a mean differ, so that no mean is half-way."""
+    x = samples(bordered)
+    path = quantised(bordered(), x, tmp_path / "model.onnx", ("QOperator", 0, 0))
+    found = compared(path, x.astype(np.float64), core="medium")
+    assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+    network = load_onnx(path)
+    assert compare(code_of(network).convert(network, Request(spec=preset("medium"))), x).differences == 0
+
+
+@pytest.mark.parametrize(("size", "stride", "pad"), [(2, 2, 0), (4, 4, 0), (3, 2, 1)])
+def test_mean_of_a_runtime_differs_by_one_where_it_is_half_way(size: int, stride: int, pad: int) -> None:
+    found = averaged(size, stride, pad, (0.0123, 0.0123), samples=20)
+    assert 0 < found.differ == found.differ_at_halves < found.halves / 2
+    assert found.largest == 1
+    assert averaged(size, stride, pad, (0.0123, 0.00731), samples=20).differ == 0
+
+
+def test_mean_that_differs_where_it_is_not_half_way_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(int8_averages, "_CASES", ((4, 4, 0),))
+    assert int8_averages.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "| 4 x 4 | one, a power of two | 6400 | 393 | 0 | 0 | 0 |"
+    )
+    monkeypatch.setattr(int8_averages, "infer", lambda network, x: infer(network, x) + 2.0**-6)
+    assert int8_averages.main() == 1
