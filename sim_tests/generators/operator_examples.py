@@ -192,6 +192,13 @@ _LAYERS = (
     Example(operator="GlobalMaxPool", build=_op("GlobalMaxPool")),
     Example(operator="MaxPool", build=_op("MaxPool", kernel_shape=[2, 2])),
     Example(
+        operator="MaxPool",
+        form="dilated",
+        build=_op("MaxPool", kernel_shape=[2, 2], dilations=[2, 1], pads=[1, 0, 0, 0]),
+        note=f"{_REPEATED.partition(',')[0]} lays its windows side by side, and their axons are pooled; the "
+        "host's if the layer's matrix has more than 16 million places.",
+    ),
+    Example(
         operator="ReduceMean",
         form="over height and width",
         build=_op("ReduceMean", axes=[2, 3]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mapping.model.importers.onnx_functions import reduce
 from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import axes_of, reshaped, transposed
-from mapping.model.node import Attribute, Shape
+from mapping.model.node import MAX_ELEMENTS, Attribute, Shape
 
 Integers = NDArray[np.int64]
 
@@ -137,13 +137,44 @@ def _ceiled(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, pads
 def max_pool(operator: Operator, graph: Graph) -> None:
     """Translate a ``MaxPool``."""
     operator.allow("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
-    if operator.integers("dilations", (1, 1)) != (1, 1) or any(operator.outputs[1:]):
-        raise operator.unknown("has dilations or an output of indices, which are not supported")
+    if any(operator.outputs[1:]):
+        raise operator.unknown("has an output of indices, which is not supported")
     shape, kernel = _map_shape(operator, graph), operator.integers("kernel_shape", (0, 0))
-    stride = operator.integers("strides", (1, 1))
-    pads = pads_of(operator, shape, kernel, stride, (1, 1))
-    pads = _ceiled(operator, shape, kernel, stride, pads)
-    graph.chain(operator, [("", "MaxPool", {"kernel": kernel, "stride": stride, "pads": pads}, {})])
+    stride, dilation = operator.integers("strides", (1, 1)), operator.integers("dilations", (1, 1))
+    wide = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    pads = pads_of(operator, shape, kernel, stride, dilation)
+    pads = _ceiled(operator, shape, wide, stride, pads)
+    if dilation == (1, 1):
+        graph.chain(operator, [("", "MaxPool", {"kernel": kernel, "stride": stride, "pads": pads}, {})])
+        return
+    if min(*kernel, *stride, *dilation) < 1 or min(pads) < 0:
+        raise operator.bad("has a kernel, stride or dilation below 1 or a negative pad")
+    rows, columns = (
+        _taps(operator, shape[i + 1], (kernel[i], stride[i], dilation[i]), (pads[i], pads[i + 2]))
+        for i in (0, 1)
+    )
+    windows = (shape[0], len(rows), len(columns))
+    if math.prod(windows) > MAX_ELEMENTS:
+        raise operator.unknown(f"has {math.prod(windows)} elements in its windows, above {MAX_ELEMENTS}")
+    channels = np.arange(shape[0])[:, None, None] * shape[1] * shape[2]
+    order = (channels + rows[:, None] * shape[2] + columns).reshape(-1).astype(np.float64)
+    apart: Step = (".windows", "Take", {"shape": windows}, {"order": order})
+    pool: dict[str, Attribute] = {"kernel": kernel, "stride": kernel, "pads": (0, 0, 0, 0)}
+    graph.chain(operator, [apart, ("", "MaxPool", pool, {})])
+
+
+def _taps(operator: Operator, size: int, window: tuple[int, int, int], pads: tuple[int, int]) -> Integers:
+    """Return the places along one axis that the windows of a dilated pool read, one window after the other.
+
+    The first place inside the map stands for those in the padding: it changes no maximum.
+    """
+    kernel, stride, dilation = window
+    first = np.arange(0, size + sum(pads) - (kernel - 1) * dilation, stride) - pads[0]
+    at = first[:, None] + np.arange(kernel) * dilation
+    inside = (at >= 0) & (at < size)
+    if not len(at) or not inside.any(axis=1).all():
+        raise operator.bad(f"has a window outside its input of {size} elements along one axis")
+    return np.where(inside, at, at[np.arange(len(at)), inside.argmax(axis=1)][:, None]).reshape(-1)
 
 
 def ones(channels: int, kernel: Shape, stride: Shape, pads: Shape) -> Step:

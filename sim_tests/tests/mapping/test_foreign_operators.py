@@ -79,7 +79,7 @@ OPERATORS: dict[str, tuple[tuple[int, ...], Build, dict[str, int | None]]] = {
     "Sin": (ROW, lambda b, x: b.op("Sin", x), {}),
     "Where": (ROW, lambda b, x: b.op("Where", b.op("Greater", x, b.constant(0.5)), x, b.constant(0.0)), {}),
     "Pad, reflect": (MAP, lambda b, x: b.op("Pad", x, integers(b, *[0, 0, 1, 1] * 2), mode="reflect"), {}),
-    "MaxPool, dilations": (MAP, lambda b, x: b.op("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2]), {}),
+    "MaxPool, indices": (MAP, lambda b, x: b.op("MaxPool", x, kernel_shape=[2, 2], outputs=2), {}),
     "Resize, linear": (
         MAP,
         lambda b, x: b.op("Resize", x, "", b.constant([1.0, 1.0, 1.5, 1.0]), mode="linear"),

@@ -63,6 +63,9 @@ POOLS: list[dict[str, Any]] = [
     {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
     {"kernel_shape": [3, 2], "strides": [1, 2], "pads": [2, 0, 1, 1]},
     {"kernel_shape": [2, 2]},
+    {"kernel_shape": [2, 2], "dilations": [2, 3], "strides": [2, 1]},
+    {"kernel_shape": [3, 2], "dilations": [2, 1], "strides": [1, 2], "pads": [2, 1, 0, 1]},
+    {"kernel_shape": [2, 2], "dilations": [2, 2], "strides": [2, 3], "ceil_mode": 1},
 ]
 
 

@@ -157,6 +157,18 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'maxpool0' (MaxPool) has a kernel larger than its padded input of shape (2, 6, 6).",
     ),
     (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], dilations=[6, 1], name="m"),
+        "Node 'm' (MaxPool) has a window outside its input of 6 elements along one axis.",
+    ),
+    (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], dilations=[0, 1], name="m"),
+        "Node 'm' (MaxPool) has a kernel, stride or dilation below 1 or a negative pad.",
+    ),
+    (
+        lambda b: b.op("MaxPool", "x", kernel_shape=[2, 2], strides=[0, 1], dilations=[2, 1], name="m"),
+        "Node 'm' (MaxPool) has a kernel, stride or dilation below 1 or a negative pad.",
+    ),
+    (
         lambda b: b.conv("x", np.ones((2, 2, 3, 3)), strides=[0, 1]),
         "Node 'conv0' (Conv) has a kernel, stride or dilation below 1 or a negative pad.",
     ),
