@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The truth of a model: its stored parameters evaluated in float64, layer by layer, with numpy alone.
+"""The truth of a model: its stored parameters evaluated in float64, layer by layer, without a runtime.
 
 A layer of weights -a, 0, a that reads counts times a scale s is (a s) S with the integer sum S, two rounded
 products and no rounded sum. Other sums of products are exact whenever every partial sum is representable in
