@@ -179,8 +179,8 @@ def graded_options(bits: int, digits: str, tolerance: float, seed: int) -> Grade
     return GradedOptions(bits=bits, digits=number, seed=seed, tolerance=tolerance)
 
 
-def mesh_size(text: str | None) -> tuple[int, int] | None:
-    """Return the sizes in ``WxH``.
+def mesh_size(text: str | None, name: str = "Mesh") -> tuple[int, int] | None:
+    """Return the sizes in ``WxH``, of what a message calls ``name``.
 
     Raises
     ------
@@ -190,5 +190,5 @@ def mesh_size(text: str | None) -> tuple[int, int] | None:
         return None
     size = _MESH.fullmatch(text)
     if size is None:
-        raise MappingError(f"Mesh must be WxH, for example 4x3, not {text[:100]!r}.")
+        raise MappingError(f"{name} must be WxH, for example 4x3, not {text[:100]!r}.")
     return int(size[1]), int(size[2])
