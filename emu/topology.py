@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 
@@ -21,7 +21,10 @@ __all__ = [
     "STEPS",
     "Port",
     "Topology",
+    "chip_of",
     "comes_out",
+    "on_chip",
+    "sides_with_links",
     "topology_of",
 ]
 
@@ -102,19 +105,37 @@ def topology_of(spec: SystemSpec) -> Topology:
     x, y = spec.gateway
     behind[PLACES * ((y - 1) * spec.width + x) + Port.S] = HOST
     before[Port.W] = HOST
-    links = np.flatnonzero((behind >= 0) & (_chip(spec, np.arange(len(behind))) != _chip(spec, behind)))
+    leads = np.flatnonzero(behind >= 0)
+    links = leads[on_chip(spec, leads)[0] != on_chip(spec, behind[leads])[0]]
     for ends in (behind, before, links):
         ends.setflags(write=False)
     return Topology(behind=behind, before=before, links=links)
 
 
-def _chip(spec: SystemSpec, places: Ints) -> Ints:
-    """Return on which chip places lie, counted in the order of their first cores."""
+def chip_of(spec: SystemSpec) -> SystemSpec:
+    """Return one chip of a system as a system of its own: its mesh, and where the host can join it."""
     if spec.links is None:
-        return np.zeros_like(places)
-    router = places // PLACES
-    x, y = router % spec.width // spec.links.width, router // spec.width // spec.links.height
-    return np.asarray(y * (spec.width // spec.links.width) + x, np.int64)
+        return spec
+    return replace(spec, width=spec.links.width, height=spec.links.height, links=None)
+
+
+def on_chip(spec: SystemSpec, places: Ints) -> tuple[Ints, Ints]:
+    """Return on which chip places of a system lie, chips counted row by row, and which places of it they are.
+
+    >>> from emu.links import LinkSpec
+    >>> from emu.spec import preset
+    >>> spec = SystemSpec(core=preset("tiny"), width=4, height=2, links=LinkSpec(width=2, height=1, wires=8))
+    >>> [ends.tolist() for ends in on_chip(spec, np.array([8, 24, 32]))]  # by N: (1, 0), (3, 0), (0, 1)
+    [[0, 1, 2], [8, 8, 0]]
+    """
+    chip, (y, x) = chip_of(spec), np.divmod(places // PLACES, spec.width)
+    (row, y), (column, x) = np.divmod(y, chip.height), np.divmod(x, chip.width)
+    return row * (spec.width // chip.width) + column, PLACES * (y * chip.width + x) + places % PLACES
+
+
+def sides_with_links(spec: SystemSpec) -> tuple[Port, ...]:
+    """Return the sides by which some chip of a system is joined to another; none for a system of one."""
+    return tuple(Port(port) for port in np.unique(topology_of(spec).links % PLACES).tolist())
 
 
 def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> NDArray[np.bool_]:

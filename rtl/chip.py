@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chip: equal cores and routers, joined as their topology says, and the gateway."""
+"""A chip: equal cores and routers, joined as their topology says, a gateway, and links at its sides."""
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, ResetSignal, Value
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+from amaranth.hdl import Cat, Const, Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import COUNTER_BITS, SystemSpec
-from emu.topology import HOST, PLACES, Port, topology_of
-from rtl.component import Component
+from emu.topology import HOST, NOTHING, PLACES, Port, chip_of, sides_with_links, topology_of
+from rtl.component import Component, reference
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
 from rtl.layouts import flit_stream, flit_struct, observed_bits
-from rtl.link import Link
+from rtl.link import LinkReceiver, LinkSender, LinkWires
 from rtl.router import Router
 
-__all__ = ["Chip"]
+__all__ = ["Chip", "pins"]
 
 
-def _links(spec: SystemSpec) -> dict[int, Link]:
-    """Return the links of a system by the places of their outputs."""
-    if spec.links is None:
-        return {}
-    wires, depth, latency = spec.links.wires, spec.links.depth, spec.links.latency
-    places = topology_of(spec).links.tolist()
-    return {place: Link(flit_struct(spec), wires, depth, latency) for place in places}
+def pins(spec: SystemSpec, observe: bool, cores: int) -> dict[str, wiring.Member]:
+    """Return what a chip and a system of several have in common: the host's pins, and what is observed."""
+    observed = observed_bits(spec) if observe else {}
+    return {
+        "host_i": In(flit_stream(spec)),
+        "host_o": Out(flit_stream(spec)),
+        "stimulus": Out(COUNTER_BITS),
+        "outputs": Out(COUNTER_BITS),
+        **{f"observe_{name}": Out(bits * cores) for name, bits in observed.items()},
+    }
 
 
 class Chip(Component):
-    """A mesh of ``width`` x ``height`` cores. All are instances of one module, told their place by straps.
+    """A mesh of equal cores, a router each. All are instances of one module, told their place by straps.
+
+    A chip of a system of several has links at its sides, and straps of its own: all chips of a system are
+    one module. A chip that is a system by itself has neither.
 
     Parameters
     ----------
     spec : SystemSpec
-        Sizes of the chip.
+        Sizes of the system.
     observe : bool
         Bring every core's observe port out, packed; off in exports.
     instances : bool
@@ -48,49 +57,70 @@ class Chip(Component):
         Spike packets that entered and left.
     observe_* : Out
         The observed field of this name of every core, core 0 lowest, if ``observe``.
+    x, y : In
+        Coordinates of the chip's first core in the system (straps), if there are several chips.
+    joined : In(4)
+        The sides N, E, S, W behind which there is a chip (straps), if there are several chips.
+    inlet, outlet : In
+        The host sends to this chip, and takes from it (straps), if there are several chips.
+    link_*_o, link_*_i
+        The pins of the links of a side N, E, S or W, the northern or western first, out and in.
     """
 
     def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
         self._spec, self._observe, self._instances = spec, observe, instances
-        members = {
-            "host_i": In(flit_stream(spec)),
-            "host_o": Out(flit_stream(spec)),
-            "stimulus": Out(COUNTER_BITS),
-            "outputs": Out(COUNTER_BITS),
-        }
-        if observe:
-            members |= {
-                f"observe_{name}": Out(bits * spec.cores) for name, bits in observed_bits(spec).items()
-            }
-        super().__init__(members)
-        self._routers = [Router(spec) for _ in range(spec.cores)]
-        self._cores = [Neurocore(spec) for _ in range(spec.cores)]
+        self._mesh, self._sides = chip_of(spec), sides_with_links(spec)
+        self._topology = topology_of(self._mesh)
+        super().__init__(pins(spec, observe, self._mesh.cores) | self._straps())
+        self._routers = [Router(spec) for _ in range(self._mesh.cores)]
+        self._cores = [Neurocore(spec) for _ in range(self._mesh.cores)]
         self._gateway = Gateway(spec)
-        self._topology = topology_of(spec)
-        self._links = _links(spec)
+        self._senders: list[LinkSender] = []
+        self._receivers: list[LinkReceiver] = []
+        if spec.links is not None:
+            shape, wires, depth = flit_struct(spec), spec.links.wires, spec.links.depth
+            self._senders = [LinkSender(shape, wires, depth) for _ in self._ends()]
+            self._receivers = [LinkReceiver(shape, wires, depth) for _ in self._ends()]
 
-    def _place(self, part: wiring.Component, module: str) -> wiring.Component | Instance:
-        """Return what becomes a submodule.
+    def _straps(self) -> dict[str, wiring.Member]:
+        """Return the members of a chip among others."""
+        if self._spec.links is None or not self._sides:
+            return {}
+        signature = LinkWires(self._spec.links.wires)
+        straps = {"x": self._spec.x_bits, "y": self._spec.y_bits, "joined": 4, "inlet": 1, "outlet": 1}
+        members: dict[str, wiring.Member] = {name: In(bits) for name, bits in straps.items()}
+        for side in self._sides:
+            length = self._mesh.width if side in (Port.N, Port.S) else self._mesh.height
+            for way, flow in (("o", Out), ("i", In)):
+                members[f"link_{side.name}_{way}"] = flow(signature).array(length)
+        return members
 
-        It is the part itself, or a reference to its module with the part's signals as ports.
-        """
-        if not self._instances:
-            return part
-        ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-        for path, member, value in part.signature.flatten(part):
-            direction = "i" if member.flow == In else "o"
-            ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(value)
-        return Instance(module, **ports)
+    def _ends(self) -> Iterator[tuple[int, Port, int]]:
+        """Yield the ends of links: the place of their port, its side, and their number there."""
+        for side in self._sides:
+            open_ports = self._topology.behind[side::PLACES], self._topology.before[side::PLACES]
+            at_border = (open_ports[0] < 0) & (open_ports[1] < 0)
+            for number, router in enumerate(at_border.nonzero()[0].tolist()):
+                yield PLACES * router + side, side, number
+
+    def _place(self, part: wiring.Component, module: str) -> object:
+        """Return what becomes a submodule: the part itself, or a reference to its module."""
+        return reference(part, module) if self._instances else part
 
     def elaborate(self, platform: object) -> Module:
-        """Place the tiles and join them with each other and with the gateway."""
+        """Place the tiles and join them with each other, with the gateway and with the links."""
         m = Module()
         for index, (router, core) in enumerate(zip(self._routers, self._cores, strict=True)):
-            x, y = index % self._spec.width, index // self._spec.width
+            y, x = divmod(index, self._mesh.width)
             m.submodules[f"router_{x}_{y}"] = self._place(router, "router")
             m.submodules[f"core_{x}_{y}"] = self._place(core, "neurocore")
+            place = (self.x + x, self.y + y) if self._sides else (x, y)
             m.d.comb += [
-                *(strap.eq(value) for part in (router, core) for strap, value in ((part.x, x), (part.y, y))),
+                *(
+                    strap.eq(v)
+                    for part in (router, core)
+                    for strap, v in zip((part.x, part.y), place, strict=True)
+                ),
                 core.hops.eq(router.hops),
                 core.token_hops.eq(router.token_hops),
                 core.router_errors.eq(router.errors),
@@ -98,7 +128,8 @@ class Chip(Component):
             wiring.connect(m, router.o[Port.L], core.i)
             wiring.connect(m, core.o, router.i[Port.L])
         self._join_neighbours(m)
-        self._join_gateway(m)
+        self._join_borders(m)
+        self._join_host(m)
         if self._observe:
             for name in observed_bits(self._spec):
                 packed = Cat(Value.cast(getattr(core.observe, name)) for core in self._cores)
@@ -110,30 +141,60 @@ class Chip(Component):
         stream: wiring.PureInterface = getattr(self._routers[place // PLACES], way)[place % PLACES]
         return stream
 
+    def _is_present(self, end: int, port: int, hosts: Value) -> Value:
+        """Return whether a port meets something, by what is at its place and by the straps."""
+        joined = self.joined[port] if port in self._sides else Const(0, 1)
+        return {NOTHING: joined, HOST: hosts | joined if self._sides else hosts}.get(end, Const(1, 1))
+
     def _join_neighbours(self, m: Module) -> None:
-        """Tell every router what it meets, and join what meets."""
-        south = self._topology.behind[Port.S :: PLACES]
+        """Tell every router what it meets, and join what meets on the chip."""
+        inlet, outlet = (self.inlet, self.outlet) if self._sides else (Const(1, 1), Const(1, 1))
+        before, behind = self._topology.before.tolist(), self._topology.behind.tolist()
         for index, router in enumerate(self._routers):
+            at = PLACES * index
             m.d.comb += [
-                router.present_in.eq(Const(int(self._topology.inputs[index]), len(Port))),
-                router.present_out.eq(Const(int(self._topology.outputs[index]), len(Port))),
-                router.outlet.eq(Const(int(south[index] == HOST), 1)),
+                router.present_in.eq(Cat(self._is_present(before[at + p], p, inlet) for p in Port)),
+                router.present_out.eq(Cat(self._is_present(behind[at + p], p, outlet) for p in Port)),
+                router.outlet.eq(outlet if behind[at + Port.S] == HOST else 0),
             ]
-        for place, taken_by in enumerate(self._topology.behind.tolist()):
-            if place in self._links:
-                link, port = self._links[place], Port(place % PLACES)
-                m.submodules[f"link_{place // PLACES}_{port.name}"] = link
-                wiring.connect(m, self._port("o", place), link.i)
-                wiring.connect(m, link.o, self._port("i", taken_by))
-            elif taken_by >= 0:
+        for place, taken_by in enumerate(behind):
+            if taken_by >= 0:
                 wiring.connect(m, self._port("o", place), self._port("i", taken_by))
 
-    def _join_gateway(self, m: Module) -> None:
-        """Join the gateway to the input and the output that meet the host."""
+    def _join_borders(self, m: Module) -> None:
+        """Join the border to the links, but where the straps tell that the host is."""
+        inlet, outlet = self._host_places()
+        for (place, side, number), sender, receiver in zip(
+            self._ends(), self._senders, self._receivers, strict=True
+        ):
+            m.submodules[f"sender_{side.name}_{number}"] = sender
+            m.submodules[f"receiver_{side.name}_{number}"] = receiver
+            wiring.connect(m, sender.link, wiring.flipped(getattr(self, f"link_{side.name}_o")[number]))
+            wiring.connect(m, wiring.flipped(getattr(self, f"link_{side.name}_i")[number]), receiver.link)
+            with self._if(m, "outlet", 0) if place == outlet else nullcontext():
+                wiring.connect(m, self._port("o", place), sender.i)
+            with self._if(m, "inlet", 0) if place == inlet else nullcontext():
+                wiring.connect(m, receiver.o, self._port("i", place))
+
+    def _if(self, m: Module, strap: str, value: int) -> AbstractContextManager[None]:
+        """Let what is joined be so if a strap has a value."""
+        condition: AbstractContextManager[None] = m.If(getattr(self, strap) == value)
+        return condition
+
+    def _host_places(self) -> tuple[int, int]:
+        """Return the places of the input and of the output that can meet the host."""
+        before, behind = self._topology.before.tolist(), self._topology.behind.tolist()
+        return before.index(HOST), behind.index(HOST)
+
+    def _join_host(self, m: Module) -> None:
+        """Join the gateway to the host's pins and to the mesh, but where the straps tell that a link is."""
         m.submodules.gateway = gateway = self._gateway
-        inlet, outlet = (ends.tolist().index(HOST) for ends in (self._topology.before, self._topology.behind))
-        wiring.connect(m, gateway.mesh_o, self._port("i", inlet))
-        wiring.connect(m, self._port("o", outlet), gateway.mesh_i)
+        inlet, outlet = self._host_places()
+        linked = {place for place, _, _ in self._ends()}
+        with self._if(m, "inlet", 1) if inlet in linked else nullcontext():
+            wiring.connect(m, gateway.mesh_o, self._port("i", inlet))
+        with self._if(m, "outlet", 1) if outlet in linked else nullcontext():
+            wiring.connect(m, self._port("o", outlet), gateway.mesh_i)
         wiring.connect(m, wiring.flipped(self.host_i), gateway.host_i)
         wiring.connect(m, gateway.host_o, wiring.flipped(self.host_o))
         m.d.comb += [self.stimulus.eq(gateway.stimulus), self.outputs.eq(gateway.outputs)]

@@ -3,9 +3,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from amaranth.hdl import ClockSignal, Instance, ResetSignal, Value
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
-__all__ = ["Component"]
+__all__ = ["Component", "reference"]
 
 
 class Component(wiring.Component):
@@ -28,3 +30,12 @@ class Component(wiring.Component):
 
         def __getattr__(self, name: str) -> Any:
             """Stand for the members of the signature."""
+
+
+def reference(part: wiring.Component, module: str) -> Instance:
+    """Return a reference to a module that is elaborated once, with the signals of a part as its ports."""
+    ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+    for path, member, value in part.signature.flatten(part):
+        direction = "i" if member.flow == In else "o"
+        ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(value)
+    return Instance(module, **ports)

@@ -21,6 +21,7 @@ from rtl.macros import MACRO_FILE, Macro, macro_verilog, macros_of
 from rtl.memory import Body
 from rtl.router import Router
 from rtl.start_values import without_start_values
+from rtl.system import System, top_name
 
 __all__ = ["SIDECAR", "VERILOG_FILES", "VerilogError", "chip_verilog", "describe", "write_verilog"]
 
@@ -30,7 +31,7 @@ class VerilogError(SpikeloomError, RuntimeError):
 
 
 VERILOG_FILES = ("neurocore.v", "router.v", "chip.v")
-"""Names of the files of a design, leaves first."""
+"""Names of the files of a chip, leaves first; beside several of them there is ``system.v``, the last one."""
 
 SIDECAR = "chip.json"
 """Name of the file that tells the sizes of a design; without it a folder holds none."""
@@ -94,6 +95,7 @@ def chip_verilog(spec: SystemSpec, memories: Body = Body.INFERRED) -> dict[str, 
         "neurocore.v": neurocore,
         "router.v": _convert(Router(spec), "router"),
         "chip.v": _convert(Chip(spec), "chip"),
+        **({"system.v": _convert(System(spec), "system")} if top_name(spec) == "system" else {}),
     }
 
 
@@ -104,7 +106,7 @@ def describe(
     memories = [s for s in sections_of(spec) if s in TABLES or s == Section.CROSSBAR]
     return {
         "spec": spec.to_dict(),
-        "top": "chip",
+        "top": top_name(spec),
         "files": list(files),
         "flit": {field.name: field.bits for field in flit_layout(spec)},
         "control_words": section_words(spec, Section.CONTROL),

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.component import Component
 from rtl.fifo import Fifo
 
-__all__ = ["Link", "LinkReceiver", "LinkSender", "LinkWires", "beats"]
+__all__ = ["Link", "LinkReceiver", "LinkSender", "LinkWay", "LinkWires", "beats"]
 
 
 LEAST = 2
@@ -121,28 +121,27 @@ class LinkReceiver(Component):
         return m
 
 
-class Link(Component):
-    """Both ends of a link, and the wires between them.
+class LinkWay(Component):
+    """What lies between the pins of two chips: registers for the latency that the ends do not take.
 
     Parameters
     ----------
-    shape : ShapeLike
-        Shape of a flit.
-    wires, depth
+    wires : int
         As an end's.
     latency : int
         At least `LEAST`: what the ends take; any more are registers on the wires.
 
     Members
     -------
-    i, o
-        Streams of flits, in and out.
+    i : In(LinkWires)
+        The pins of the sender.
+    o : Out(LinkWires)
+        The pins of the receiver.
     """
 
-    def __init__(self, shape: ShapeLike, wires: int, depth: int, latency: int) -> None:
+    def __init__(self, wires: int, latency: int) -> None:
         self._registers = latency - LEAST
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
-        self._sender, self._receiver = LinkSender(shape, wires, depth), LinkReceiver(shape, wires, depth)
+        super().__init__({"i": In(LinkWires(wires)), "o": Out(LinkWires(wires))})
 
     def _delayed(self, m: Module, signal: Signal, *, reset_less: bool = False) -> Signal:
         for place in range(self._registers):
@@ -152,14 +151,44 @@ class Link(Component):
         return signal
 
     def elaborate(self, platform: object) -> Module:
-        """Join the ends; what crosses with no strobe needs no reset."""
+        """Delay both directions; what crosses with no strobe needs no reset."""
+        m = Module()
+        m.d.comb += [
+            self.o.beat.eq(self._delayed(m, self.i.beat, reset_less=True)),
+            self.o.strobe.eq(self._delayed(m, self.i.strobe)),
+            self.i.credit.eq(self._delayed(m, self.o.credit)),
+        ]
+        return m
+
+
+class Link(Component):
+    """Both ends of a link and the way between them: a link alone, as it is tested and proven.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Shape of a flit.
+    wires, depth, latency
+        As of the ends and the way.
+
+    Members
+    -------
+    i, o
+        Streams of flits, in and out.
+    """
+
+    def __init__(self, shape: ShapeLike, wires: int, depth: int, latency: int) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        self._sender, self._receiver = LinkSender(shape, wires, depth), LinkReceiver(shape, wires, depth)
+        self._way = LinkWay(wires, latency)
+
+    def elaborate(self, platform: object) -> Module:
+        """Join the ends by the way."""
         m = Module()
         m.submodules.sender, m.submodules.receiver = sender, receiver = self._sender, self._receiver
+        m.submodules.way = way = self._way
         wiring.connect(m, wiring.flipped(self.i), sender.i)
         wiring.connect(m, receiver.o, wiring.flipped(self.o))
-        m.d.comb += [
-            receiver.link.beat.eq(self._delayed(m, sender.link.beat, reset_less=True)),
-            receiver.link.strobe.eq(self._delayed(m, sender.link.strobe)),
-            sender.link.credit.eq(self._delayed(m, receiver.link.credit)),
-        ]
+        wiring.connect(m, sender.link, way.i)
+        wiring.connect(m, way.o, receiver.link)
         return m

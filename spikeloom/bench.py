@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from emu.container import load_image
 from emu.errors import SpikeloomError, clause
-from emu.spec import SystemSpec, preset
+from emu.links import LinkSpec
+from emu.spec import CoreSpec, SystemSpec, preset
 from mapping.chip import open_chip
 from mapping.datasets.load import load_data
 from mapping.errors import MappingError
@@ -28,6 +29,9 @@ from spikeloom.first import PARENT
 __all__ = ["BenchEnvironmentError", "export_verilog", "verify_image", "verify_random"]
 
 BENCH_MODULE = "sim_tests.verify"
+LINKS = {"wires": 8}
+"""Sizes of links that nobody gives; the others are `emu.links.LinkSpec`'s."""
+
 GRACE_SECONDS = 10.0
 """Time that an interrupted program has to end its simulators and remove its files."""
 
@@ -109,14 +113,18 @@ def export_verilog(
     preset_name: str,
     mesh: tuple[int, int],
     changes: Mapping[str, Any],
+    chips: tuple[int, int] = (1, 1),
+    links: Mapping[str, int] | None = None,
     initial: bool = True,
     memories: Body = Body.INFERRED,
 ) -> list[Path]:
-    """Write a chip's Verilog and its bench; return the files.
+    """Write the Verilog of a chip or of several, and its bench; return the files.
 
     Parameters
     ----------
     image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
+    chips, links : chips across and down, each with this mesh, and sizes of their links that differ from
+        `LINKS`.
     initial : declare the registers' start values.
     memories : what stands for a memory.
 
@@ -129,7 +137,7 @@ def export_verilog(
     else:
         try:
             core = preset(preset_name).resized(**changes)
-            spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
+            spec = _system(core, mesh, chips, {**LINKS, **(links or {})})
         except ValueError as error:
             raise MappingError(f"The chip cannot be built: {clause(error)}.") from None
     with _stage(directory) as stage:
@@ -139,6 +147,15 @@ def export_verilog(
             raise BenchEnvironmentError(str(error)) from error
         _write_bench(stage, directory)
         return _publish(stage, directory)
+
+
+def _system(
+    core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int], links: Mapping[str, int]
+) -> SystemSpec:
+    """Return a system of chips of a mesh each, joined by links if there are several."""
+    width, height = (size * count for size, count in zip(mesh, chips, strict=True))
+    joins = LinkSpec(width=mesh[0], height=mesh[1], **links) if chips != (1, 1) else None
+    return SystemSpec(core=core, width=width, height=height, links=joins)
 
 
 def _write_bench(stage: Path, directory: Path) -> None:

@@ -76,9 +76,9 @@ def play(session: Session, waves: Path | None = None) -> None:
     from amaranth.hdl import ClockDomain, Module
     from amaranth.sim import Simulator
 
-    from rtl.chip import Chip
+    from rtl.system import top_of
 
-    chip, top = Chip(session.job.spec, observe=True, instances=False), Module()
+    chip, top = top_of(session.job.spec, observe=True, instances=False), Module()
     clock: Any = ClockDomain("sync")
     top.domains.sync = clock
     top.submodules.chip = chip

@@ -11,6 +11,7 @@ from emu.errors import clause
 from emu.spec import SystemSpec
 from rtl.export import SIDECAR
 from rtl.start_values import PATTERN
+from rtl.system import top_name
 from sim_tests.bench.engines import RANDOM_START
 from sim_tests.bench.job import save_result
 from sim_tests.bench.systems import System, VerifyError
@@ -65,14 +66,15 @@ include $(shell cocotb-config --makefiles)/Makefile.sim
 _README = """\
 # The bench of this design
 
-`{bench}` instantiates the chip of `../chip.v` and brings out what its cores do, by their instance names
-`core_<x>_<y>`. `job*.npz` are systems to load and run, `expected*.npz` is what each must do: every spike,
-potential, counter and cycle. Before each of them the chip runs another program and is reset in the middle.
+`{bench}` instantiates the module `{top}` and brings out what its cores do, by their instance names
+`core_<x>_<y>`, in a system of several chips below those of the chips, `chip_<x>_<y>`. `job*.npz` are systems
+to load and run, `expected*.npz` is what each must do: every spike, potential, counter and cycle. Before each
+of them the design runs another program and is reset in the middle.
 
     make                  # cocotb on Icarus Verilog; results.xml, and exit code 0 if all jobs are equal
     make SIM=verilator    # the same on Verilator
 
-After a change in `../neurocore.v`, `../router.v` or `../chip.v`, verify other programs as well:
+After a change in a file of the folder above, verify other programs as well:
 
     spikeloom verify IMAGE --verilog ..
     spikeloom verify --random 5 --verilog .. --sim verilator
@@ -168,7 +170,7 @@ def export_bench(folder: Path, systems: Sequence[System]) -> list[Path]:
             pattern=PATTERN,
             plusargs=" ".join(RANDOM_START),
         ),
-        "README.md": _README.format(bench=BENCH_FILE),
+        "README.md": _README.format(bench=BENCH_FILE, top=top_name(spec)),
     }
     for name, text in texts.items():
         (bench / name).write_text(text)

@@ -25,7 +25,11 @@ def geometry(spec: SystemSpec) -> str:
     >>> geometry(SystemSpec(core=PRESETS["tiny"], width=3, height=2))
     '3 x 2 cores of 32 x 32'
     """
-    return f"{spec.width} x {spec.height} cores of {spec.core.axons} x {spec.core.columns}"
+    cores = f"{spec.width} x {spec.height} cores of {spec.core.axons} x {spec.core.columns}"
+    if spec.links is None:
+        return cores
+    chip = spec.links
+    return f"{cores} on {spec.width // chip.width} x {spec.height // chip.height} chips"
 
 
 def verdict(outcomes: Sequence[Outcome], engine: str, complaint: str | None = None) -> str:

@@ -15,6 +15,7 @@ from emu.errors import SpikeloomError, clause
 from emu.image import ImageError, SystemImage
 from emu.machine import Machine
 from emu.spec import SystemSpec
+from emu.topology import sides_with_links
 from emu.trace import RunResult, Stimulus, compared, diff
 from mapping.datasets.npz import read_arrays
 from mapping.errors import MappingError
@@ -22,6 +23,7 @@ from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.generators.coverage import coverage, unreachable
+from sim_tests.generators.pool import SEVERAL
 from sim_tests.generators.systems import make_stimulus, random_system
 from sim_tests.oracle.machine import run_oracle
 
@@ -45,6 +47,12 @@ COVERED_FROM = 20
 """From so many random systems on, a batch must reach every corner of the contract."""
 
 _SPARE_SEEDS = 200
+
+_SEVERAL = "several chips"
+"""The share of systems whose chips are joined by links."""
+
+_EVERY = 5
+"""Of so many consecutive seeds, the last one is of a system of several chips."""
 
 _PHASES = 2
 """Phases in which a chip is reset before each random system; before an image it is reset in all of them."""
@@ -86,12 +94,13 @@ class System:
         return self.image.spec
 
     def coverage(self) -> dict[str, float]:
-        """Return the share of the run that was in each corner of the contract, of resets in each phase."""
+        """Return the share of the run that was in each corner: of the contract, several chips, resets."""
         phases = [phase for phase, _ in draw_resets(self.seed, self.phases)]
         resets = {
             f"resets in {p.name.lower().replace('_', ' ')}": phases.count(p) / len(phases) for p in Phase
         }
-        return coverage(self.image, self.stimulus, self.expected) | resets
+        joined = {_SEVERAL: float(len(sides_with_links(self.spec)) > 0)}
+        return coverage(self.image, self.stimulus, self.expected) | joined | resets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +124,14 @@ class Outcome:
 def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
     """Return a random system, expected by the emulator and compared with the oracle.
 
+    Without sizes a fifth of all seeds are of several chips, and the others of one of `POOL`.
+
     Raises
     ------
     VerifyError : the given sizes are too small for random programs.
     """
     try:
-        image, stimulus = random_system(seed, spec=spec)
+        image, stimulus = random_system(seed, spec=spec or _several(seed))
     except ImageError as error:
         raise VerifyError(
             f"The chip is too small for the random program of seed {seed} ({clause(error)}); "
@@ -141,6 +152,12 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
     )
 
 
+def _several(seed: int) -> SystemSpec | None:
+    """Return the system of several chips that a seed is of, if it is of one."""
+    turn, last = divmod(seed + 1, _EVERY)
+    return None if last else SEVERAL[turn % len(SEVERAL)]
+
+
 def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[System]:
     """Return systems of consecutive seeds.
 
@@ -149,7 +166,7 @@ def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[
     """
     systems = [seeded_system(seed + index, spec) for index in range(count)]
     shares = [system.coverage() for system in systems]
-    beyond = set() if spec is None else unreachable(spec.core)
+    beyond = _beyond(spec)
     for number in range(seed + count, seed + count + _SPARE_SEEDS):
         if count < COVERED_FROM or not (gaps := _gaps(shares, beyond)):
             break
@@ -162,13 +179,20 @@ def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[
     return systems
 
 
+def _beyond(spec: SystemSpec | None) -> set[str]:
+    """Return the corners that no system of the given sizes reaches."""
+    if spec is None:
+        return set()
+    return unreachable(spec.core) | (set() if sides_with_links(spec) else {_SEVERAL})
+
+
 def _gaps(shares: Sequence[Mapping[str, float]], beyond: AbstractSet[str]) -> list[str]:
     return [name for name in shares[0] if name not in beyond and not any(one[name] for one in shares)]
 
 
 def missed(systems: Sequence[System], spec: SystemSpec | None = None) -> list[str]:
     """Return the corners that no system of a batch reaches, though with sizes of this spec one could."""
-    beyond = set() if spec is None else unreachable(spec.core)
+    beyond = _beyond(spec)
     return _gaps([system.coverage() for system in systems], beyond)
 
 

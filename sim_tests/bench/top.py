@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Verilog module around a chip under test: what a bench reads in every cycle.
 
-It looks into the chip at the observe ports of its cores (``dut.core_<x>_<y>``), so the chip itself is the
-exported one. What is not valid reads as zero: an undefined bit that a bench sees is one of a valid field.
+It looks into the cores of the chips at their observe ports (``dut.core_<x>_<y>``, or
+``dut.chip_<x>_<y>.core_<x>_<y>`` in a system of several), so the design itself is the exported one. What is
+not valid reads as zero: an undefined bit that a bench sees is one of a valid field.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from emu.bits import Field, Layout, layout_bits, places
 from emu.spec import COUNTER_BITS, SystemSpec
 from emu.words import ACTIVITY_BITS, beat_layout, flit_layout
+from rtl.system import core_paths, top_name
 
 __all__ = ["BENCH_FILE", "Sample", "bench_control", "bench_verilog"]
 
@@ -64,7 +66,7 @@ class Sample:
 
 
 _TEXT = """\
-// What is observed of a chip in a cycle, in two vectors. Cores are found by their instance names in chip.v.
+// What is observed of a chip in a cycle, in two vectors. Cores are found by their instance names.
 module bench(clk, rst, host_i__valid, host_i__payload, host_o__ready, status, flit, beats, passed);
   input clk, rst, host_i__valid, host_o__ready;
   input [{flit}:0] host_i__payload;
@@ -75,7 +77,7 @@ module bench(clk, rst, host_i__valid, host_i__payload, host_o__ready, status, fl
   wire ready, valid;
   wire [{flit}:0] payload;
   reg stray = 0;
-  chip dut(.clk(clk), .rst(rst), .host_i__valid(host_i__valid), .host_i__payload(host_i__payload),
+  {top} dut(.clk(clk), .rst(rst), .host_i__valid(host_i__valid), .host_i__payload(host_i__payload),
     .host_i__ready(ready), .host_o__valid(valid), .host_o__payload(payload), .host_o__ready(host_o__ready),
     .stimulus(passed[{counter}:0]), .outputs(passed[{passed}:{counter} + 1]));
   assign flit = valid ? payload : {zero};
@@ -90,12 +92,13 @@ endmodule
 
 def bench_verilog(spec: SystemSpec) -> str:
     """Return the text of the module ``bench`` for a chip of these sizes."""
-    cores = [f"dut.core_{i % spec.width}_{i // spec.width}.observe__" for i in reversed(range(spec.cores))]
+    cores = [f"dut.{path}.observe__" for path in reversed(core_paths(spec))]
     names = [field.name for field in reversed(beat_layout(spec))]
     flit, beat = layout_bits(flit_layout(spec)), layout_bits(beat_layout(spec))
     groups = [f"{core}valid ? {{{', '.join(core + name for name in names)}}} : {beat}'d0" for core in cores]
     fields = ",\n    ".join(f"({group})" for group in groups)
     return _TEXT.format(
+        top=top_name(spec),
         flit=flit - 1,
         status=Sample(cores=spec.cores).bits - 1,
         beats=beat * spec.cores - 1,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.host import load_flits, run_flits
-from rtl.chip import Chip
+from rtl.system import top_of
 from sim_tests.diagrams.cores import core_at_work
 from sim_tests.diagrams.lanes import COLOURS, Box, Lane, clock, diagram, strip
 from sim_tests.diagrams.recorder import PORTS, record
@@ -94,7 +94,7 @@ def host() -> dict[str, Any]:
     begin, first, last = len(load) + 100, -at - 1, 31
     offers = [*enumerate(load), *((begin, int(word)) for word in words)]
     seen = listen(
-        Chip(image.spec, instances=False), {"host_i": offers}, cycles=begin + at + last, hears=["host_o"]
+        top_of(image.spec, instances=False), {"host_i": offers}, cycles=begin + at + last, hears=["host_o"]
     )[begin - 1 :]
     lanes = [
         clock(last - first),

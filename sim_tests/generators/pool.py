@@ -161,7 +161,8 @@ SEVERAL: tuple[SystemSpec, ...] = (
     SystemSpec(core=TINY, width=2, height=2, links=LinkSpec(width=1, height=1, wires=7, depth=1)),
     SystemSpec(core=LONG, width=1, height=2, links=LinkSpec(width=1, height=1, wires=1, latency=3, depth=2)),
     SystemSpec(
-        core=PLAIN, width=4, height=2, links=LinkSpec(width=2, height=2, wires=27, latency=5, depth=9)
+        core=PLAIN, width=4, height=4, links=LinkSpec(width=2, height=2, wires=29, latency=5, depth=9)
     ),
 )
-"""Systems of several chips: four of one core with links of the least depth, a single wire, full rate."""
+"""Systems of several chips: four of one core with links of the least depth, two joined by a single wire, four
+of four cores at full rate."""

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mapping.errors import MappingError
-from spikeloom.commands.options import MaybeImage, examples, mesh_size
+from spikeloom.commands.options import MaybeImage, chips_of, examples, mesh_size
+
+if TYPE_CHECKING:
+    from rtl.memory import Body
 
 __all__ = ["app", "verilog"]
 
@@ -27,6 +30,18 @@ Columns = Annotated[int | None, typer.Option("--columns", help="Crossbar columns
 Lanes = Annotated[
     int | None, typer.Option("--lanes", help="Columns read in a cycle instead of the preset's.")
 ]
+Chips = Annotated[
+    str | None, typer.Option("--chips", help="Chips of the system, XxY, each of the size of --mesh.")
+]
+Wires = Annotated[
+    int | None, typer.Option("--wires", help="Wires of a link between two chips, for a beat of a flit; 8.")
+]
+Latency = Annotated[
+    int | None, typer.Option("--latency", help="Cycles of a link beside the beats, 2 by default.")
+]
+Depth = Annotated[
+    int | None, typer.Option("--depth", help="Flits that the far end of a link holds, 4 by default.")
+]
 
 NoInitial = Annotated[
     bool, typer.Option("--no-initial", help="Leave out the registers' start values: silicon has none.")
@@ -41,10 +56,26 @@ Memories = Annotated[
 ]
 
 
+def _given(**sizes: int | None) -> dict[str, int]:
+    """Return the sizes that were given."""
+    return {name: value for name, value in sizes.items() if value is not None}
+
+
+def _body(memories: str) -> Body:
+    """Return what stands for a memory."""
+    from rtl.memory import Body
+
+    bodies = {"inferred": Body.INFERRED, "macro": Body.MACRO}
+    if memories not in bodies:
+        raise MappingError(f"Memories must be {' or '.join(bodies)}, not {memories!r}.")
+    return bodies[memories]
+
+
 @app.command(
     epilog=examples(
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
+        "spikeloom verilog --preset small --mesh 2x2 --chips 2x1 --wires 12 -o design/",
         "spikeloom verilog --preset small --no-initial -o design/",
         "spikeloom verilog --preset small --memories macro -o design/",
     )
@@ -58,30 +89,33 @@ def verilog(
     axons: Axons = None,
     columns: Columns = None,
     lanes: Lanes = None,
+    chips: Chips = None,
+    wires: Wires = None,
+    latency: Latency = None,
+    depth: Depth = None,
     no_initial: NoInitial = False,
     memories: Memories = "inferred",
 ) -> None:
-    """Write the Verilog of a chip, the same text for the same sizes, and the bench that verifies it."""
-    from rtl.memory import Body
+    """Write the Verilog of a chip, or of several, the same text for the same sizes, and its bench."""
     from spikeloom.bench import export_verilog
     from spikeloom.terminal import console
 
-    sizes = {"axons": axons, "columns": columns, "lanes": lanes}
-    changes = {name: value for name, value in sizes.items() if value is not None}
-    if image is not None and (preset or mesh or changes):
+    changes = _given(axons=axons, columns=columns, lanes=lanes)
+    links = _given(wires=wires, latency=latency, depth=depth)
+    if image is not None and (preset or mesh or changes or chips or links):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
-    bodies = {"inferred": Body.INFERRED, "macro": Body.MACRO}
-    if memories not in bodies:
-        raise MappingError(f"Memories must be {' or '.join(bodies)}, not {memories!r}.")
-    size = mesh_size(mesh) or (2, 2)
-    core = preset or "small"
+    size, several = mesh_size(mesh) or (2, 2), chips_of(chips or "1x1")
+    if links and several == (1, 1):
+        raise MappingError(f"Option --{next(iter(links))} needs several chips: add --chips, for example 2x1.")
     for path in export_verilog(
         output,
         image=image,
-        preset_name=core,
+        preset_name=preset or "small",
         mesh=size,
+        chips=several,
+        links=links,
         changes=changes,
         initial=not no_initial,
-        memories=bodies[memories],
+        memories=_body(memories),
     ):
         console.print(str(path))

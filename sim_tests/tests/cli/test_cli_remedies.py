@@ -85,6 +85,21 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "The chip cannot be built: width must be 1..64, not 0.",
         "verilog --preset tiny --mesh 1x1 -o design",
     ),
+    "form of chips": (
+        "verilog --preset tiny --chips two -o design",
+        "Chips must be XxY, for example 2x1",
+        "verilog --preset tiny --mesh 1x1 --chips 2x1 -o design",
+    ),
+    "links without chips": (
+        "verilog --preset tiny --wires 8 -o design",
+        "Option --wires needs several chips: add --chips, for example 2x1.",
+        "verilog --preset tiny --mesh 1x1 --wires 8 --chips 2x1 -o design",
+    ),
+    "wires of links": (
+        "verilog --preset tiny --mesh 1x1 --chips 2x1 --wires 99 -o design",
+        "The chip cannot be built: link wires must be 1..23, not 99.",
+        "verilog --preset tiny --mesh 1x1 --chips 2x1 --wires 23 -o design",
+    ),
     "value of an option": (
         "run made.spikeloom --data good.npz --samples 0",
         "'spikeloom run --help' lists what can be given",

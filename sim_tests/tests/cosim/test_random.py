@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random programs on every geometry of the pool and every simulator: hardware == emulator."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from emu.spec import SystemSpec
+from emu.topology import sides_with_links
 from emu.trace import compared
 from emu.words import COUNTERS
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
+from sim_tests.bench.program import verification
 from sim_tests.bench.reports import geometry
-from sim_tests.bench.systems import judge, seeded_system
+from sim_tests.bench.scoreboard import BenchError
+from sim_tests.bench.systems import judge, missed, random_batch, seeded_system
 from sim_tests.conftest import require_engine
 from sim_tests.generators.pool import PLAIN, POOL, SEVERAL
+from spikeloom.bench import export_verilog
 
 pytestmark = pytest.mark.cosim
 
@@ -66,3 +72,38 @@ def test_random_systems_with_wide_flits_equal_on_icarus(bits: int, seed: int) ->
     core = replace(POOL[1].core, gateway_axons=1 << bits)
     assert core.flit_axon_bits == bits
     demand_equal(replace(POOL[1], core=core), range(seed + 300, seed + 302), "icarus")
+
+
+def test_exported_system_of_several_chips_equals(tmp_path: Path) -> None:
+    """What is exported is one chip and a system of them, and the program verifies that folder."""
+    require_engine("verilator")
+    export_verilog(
+        tmp_path / "design",
+        image=None,
+        preset_name="tiny",
+        mesh=(2, 1),
+        chips=(1, 2),
+        links={"wires": 5, "depth": 1},
+        changes={},
+    )
+    options = ["--verilog", str(tmp_path / "design"), "--random", "2", "--sim", "verilator"]
+    assert verification(options) == 0
+
+
+def test_chip_in_the_wrong_place_differs(seed: int) -> None:
+    require_engine("icarus")
+    design = chip_verilog(SEVERAL[0])
+    wrong = re.sub(r"\.y\(2'h1\)", ".y(2'h0)", design["system.v"], count=1)
+    assert wrong != design["system.v"]
+    result = run_jobs({**design, "system.v": wrong}, [seeded_system(seed, SEVERAL[0]).job()], engine="icarus")
+    assert isinstance(result[0], BenchError)
+
+
+def test_a_fifth_of_all_seeds_is_of_several_chips() -> None:
+    batch = random_batch(15, 100)
+    joined = [system.spec for system in batch if sides_with_links(system.spec)]
+    assert len(joined) == 3
+    assert {geometry(spec) for spec in joined} == {geometry(spec) for spec in SEVERAL}
+    assert "several chips" in missed([s for s in batch if not sides_with_links(s.spec)])
+    assert "several chips" not in missed(batch)
+    assert "several chips" not in missed(batch[:1], batch[0].spec)

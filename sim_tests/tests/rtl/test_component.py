@@ -3,16 +3,19 @@
 
 import gc
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from amaranth.hdl import Elaboratable, Fragment, Module
 
+from emu.links import LinkSpec
 from emu.spec import SystemSpec, preset
 from rtl.chip import Chip
 from rtl.component import Component
 from rtl.gateway import Gateway
 from rtl.router import Router
+from rtl.system import System
 
 SPEC = SystemSpec(core=preset("tiny"), width=2, height=1)
 
@@ -53,7 +56,14 @@ class Forgetful(Component):
         return m
 
 
-@pytest.mark.parametrize("block", [lambda: Router(SPEC), lambda: Chip(SPEC, instances=False)])
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda: Router(SPEC),
+        lambda: Chip(SPEC, instances=False),
+        lambda: System(replace(SPEC, links=LinkSpec(width=1, height=1, wires=9)), instances=False),
+    ],
+)
 def test_elaboration_attaches_every_part(block: Any) -> None:
     component = block()
     assert len(unattached(component)) > 1

@@ -46,6 +46,7 @@ BLOCKS = {
             "link",
             "gateway",
             "chip",
+            "system",
             "export",
             "layouts",
             "macros",

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A system: equal chips, and the ways of the links between their pins."""
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module
+from amaranth.lib import wiring
+
+from emu.spec import SystemSpec
+from emu.topology import HOST, PLACES, Port, chip_of, on_chip, sides_with_links, topology_of
+from rtl.chip import Chip, pins
+from rtl.component import Component, reference
+from rtl.layouts import observed_bits
+from rtl.link import LinkWay
+
+__all__ = ["System", "core_paths", "top_name", "top_of"]
+
+
+class System(Component):
+    """Several chips, all instances of one module, told by straps where they are and what they meet.
+
+    Parameters
+    ----------
+    spec : SystemSpec
+        Sizes of the system, with links.
+    observe : bool
+        Bring every core's observe port out, packed; off in exports.
+    instances : bool
+        Chips are references to the module ``chip``, which is elaborated once and exported beside the system;
+        if False they are elaborated in place, all their parts too.
+
+    Members
+    -------
+    host_i, host_o
+        Streams from and to the host.
+    stimulus, outputs : Out(48)
+        Spike packets that entered and left.
+    observe_* : Out
+        The observed field of this name of every core of the system, core 0 lowest, if ``observe``.
+    """
+
+    def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
+        self._spec, self._observe, self._instances = spec, observe, instances
+        super().__init__(pins(spec, observe, spec.cores))
+        self._mesh, self._topology = chip_of(spec), topology_of(spec)
+        count = spec.cores // self._mesh.cores
+        self._chips = [Chip(spec, observe=observe, instances=instances) for _ in range(count)]
+        self._ways: list[LinkWay] = []
+        if spec.links is not None:
+            wires, latency = spec.links.wires, spec.links.latency
+            self._ways = [LinkWay(wires, latency) for _ in self._topology.links]
+
+    def elaborate(self, platform: object) -> Module:
+        """Place the chips, join their pins, and join the host."""
+        m = Module()
+        across = self._spec.width // self._mesh.width
+        for index, chip in enumerate(self._chips):
+            y, x = divmod(index, across)
+            m.submodules[f"chip_{x}_{y}"] = reference(chip, "chip") if self._instances else chip
+            m.d.comb += [chip.x.eq(x * self._mesh.width), chip.y.eq(y * self._mesh.height)]
+        self._join_links(m)
+        self._join_host(m)
+        if self._observe:
+            self._show(m)
+        return m
+
+    def _chip_at(self, place: int) -> tuple[Chip, int]:
+        """Return the chip of a place, and which place of it that is."""
+        chip, there = on_chip(self._spec, np.array([place]))
+        return self._chips[chip.item()], there.item()
+
+    def _pins(self, way: str, place: int) -> wiring.PureInterface:
+        """Return the pins of the link at a place, of the way out (``o``) or in (``i``)."""
+        chip, there = self._chip_at(place)
+        (y, x), side = divmod(there // PLACES, self._mesh.width), Port(there % PLACES)
+        number = x if side in (Port.N, Port.S) else y
+        found: wiring.PureInterface = getattr(chip, f"link_{side.name}_{way}")[number]
+        return found
+
+    def _join_links(self, m: Module) -> None:
+        """Join the pins that meet, and tell every chip which of its sides are joined."""
+        joined = dict.fromkeys(self._chips, 0)
+        for place, way in zip(self._topology.links.tolist(), self._ways, strict=True):
+            y, x = divmod(place // PLACES, self._spec.width)
+            side = Port(place % PLACES)
+            m.submodules[f"way_{x}_{y}_{side.name}"] = way
+            wiring.connect(m, self._pins("o", place), way.i)
+            wiring.connect(m, way.o, self._pins("i", int(self._topology.behind[place])))
+            joined[self._chip_at(place)[0]] |= 1 << side
+        m.d.comb += [chip.joined.eq(Const(sides, 4)) for chip, sides in joined.items()]
+
+    def _join_host(self, m: Module) -> None:
+        """Join the host to the chips that have the inlet and the outlet, and tell these so."""
+        ends = self._topology.before, self._topology.behind
+        inlet, outlet = (self._chip_at(end.tolist().index(HOST))[0] for end in ends)
+        wiring.connect(m, wiring.flipped(self.host_i), inlet.host_i)
+        wiring.connect(m, outlet.host_o, wiring.flipped(self.host_o))
+        m.d.comb += [
+            inlet.inlet.eq(1),
+            outlet.outlet.eq(1),
+            self.stimulus.eq(inlet.stimulus),
+            self.outputs.eq(outlet.outputs),
+        ]
+
+    def _show(self, m: Module) -> None:
+        """Bring out what the cores of all chips show, in the order of the system's cores."""
+        places = [self._chip_at(PLACES * core) for core in range(self._spec.cores)]
+        for name, bits in observed_bits(self._spec).items():
+            fields = [getattr(chip, f"observe_{name}").word_select(at // PLACES, bits) for chip, at in places]
+            m.d.comb += getattr(self, f"observe_{name}").eq(Cat(fields))
+
+
+def top_name(spec: SystemSpec) -> str:
+    """Return the name of the top module: ``system`` if several chips are joined, ``chip`` if there is one."""
+    return "system" if sides_with_links(spec) else "chip"
+
+
+def top_of(spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> Chip | System:
+    """Return the top of a system: `System`, or its `Chip` if it has but one."""
+    kind = System if top_name(spec) == "system" else Chip
+    return kind(spec, observe=observe, instances=instances)
+
+
+def core_paths(spec: SystemSpec) -> list[str]:
+    """Return the instance names that lead from the top module to each core, with a dot between them."""
+    mesh = chip_of(spec)
+    across, paths = spec.width // mesh.width, []
+    for chip, place in zip(*on_chip(spec, PLACES * np.arange(spec.cores)), strict=True):
+        (row, column), (y, x) = divmod(int(chip), across), divmod(int(place) // PLACES, mesh.width)
+        inside = f"chip_{column}_{row}." if top_name(spec) == "system" else ""
+        paths.append(f"{inside}core_{x}_{y}")
+    return paths

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several chips: one module for all, told by straps where each is, and links between their pins."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from emu.links import LinkSpec
+from emu.machine import Machine
+from emu.spec import SystemSpec
+from emu.topology import Port, sides_with_links
+from emu.trace import RunResult, diff
+from rtl.chip import Chip
+from rtl.export import chip_verilog, describe
+from rtl.system import System, core_paths, top_of
+from sim_tests.bench.amaranth_engine import run_pysim
+from sim_tests.bench.job import prepare
+from sim_tests.generators.pool import LEAST
+from sim_tests.generators.systems import make_core, make_stimulus, make_system
+
+FOUR = SystemSpec(core=LEAST, width=4, height=2, links=LinkSpec(width=2, height=1, wires=9, depth=1))
+"""2 x 2 chips of two cores."""
+
+
+def test_every_core_of_every_chip_hears_the_host_and_is_heard() -> None:
+    cores = [make_core([[1]], fanout=[[0, 0, 2, 2, i, True]]) for i in range(8)]
+    rows = [(i % 2, i % 4, i % 4, i // 4, i // 4, 0, 1) for i in (0, 2, 4, 6, 1, 3, 5, 7)]
+    image, stimulus = make_system(FOUR, *cores), make_stimulus(3, rows)
+    expected = Machine(image).run(stimulus, cycles=True, potentials=True)
+    result = run_pysim(prepare(image, stimulus, expected, phases=2))
+    assert isinstance(result, RunResult), result
+    assert diff(expected, result) is None
+    assert sorted(result.outputs[:, 1].tolist()) == list(range(8))
+
+
+def test_sides_without_a_chip_behind_have_no_links() -> None:
+    assert sides_with_links(FOUR) == (Port.N, Port.E, Port.S, Port.W)
+    row = replace(FOUR, height=1)
+    assert sides_with_links(row) == (Port.E, Port.W)
+    pins = {name for name in Chip(row).signature.members if name.startswith("link_")}
+    assert pins == {"link_E_o", "link_E_i", "link_W_o", "link_W_i"}
+
+
+@pytest.mark.parametrize("links", [None, LinkSpec(width=4, height=2, wires=9)])
+def test_system_of_one_chip_is_that_chip(links: LinkSpec | None) -> None:
+    top = top_of(replace(FOUR, links=links))
+    assert isinstance(top, Chip)
+    assert set(top.signature.members) == {"host_i", "host_o", "stimulus", "outputs"}
+
+
+def test_verilog_has_one_module_for_all_chips() -> None:
+    design = chip_verilog(FOUR)
+    assert list(design) == ["neurocore.v", "router.v", "chip.v", "system.v"]
+    assert (describe(FOUR, list(design))["top"], isinstance(top_of(FOUR), System)) == ("system", True)
+    assert len(re.findall(r"^  chip \S+ \(", design["system.v"], re.MULTILINE)) == 4
+    assert len(re.findall(r"^  neurocore \S+ \(", design["chip.v"], re.MULTILINE)) == 2
+    names = re.findall(r"^module (\S+?) ?\(", "\n".join(design.values()), re.MULTILINE)
+    assert len(names) == len(set(names))
+
+
+def test_path_of_a_core_names_its_chip() -> None:
+    assert core_paths(replace(FOUR, links=None))[5] == "core_1_1"
+    assert [core_paths(FOUR)[core] for core in (0, 3, 6)] == [
+        "chip_0_0.core_0_0",
+        "chip_1_0.core_1_0",
+        "chip_1_1.core_0_0",
+    ]
