@@ -27,7 +27,7 @@ from emu.spec import SystemSpec
 
 __all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]
 
-FORMAT = "spikeloom.image/2"
+FORMAT = "spikeloom.image/3"
 """Name and version of the file format."""
 
 LIMIT_BYTES = 2 << 30

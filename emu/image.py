@@ -45,6 +45,7 @@ FIELDS: dict[str, tuple[str, int]] = {
     "pooled": ("bool", 1),
     "extension": ("int32", 0),
     "shifts": (TABLES[Section.SHIFT][0].dtype, 1),
+    "lines": ("int32", 1),
     "crossbar": ("int8", 2),
 }
 """Field name -> dtype and number of dimensions of a core's arrays."""
@@ -76,7 +77,9 @@ class CoreImage:
     """The program of one core; arrays as listed in `docs/reference/image.md`, made read-only.
 
     An array of the neurons or rows that has a default is zero for each of them if it is not given. A core
-    compares with ladders if it has any, with lists of thresholds otherwise.
+    compares with ladders if it has any, with lists of thresholds otherwise. Cores whose crossbars differ in
+    the order of the axons alone share one ``crossbar``; ``lines`` has for each axon the line of it, -1 for
+    none. By default line i is axon i.
 
     Raises
     ------
@@ -103,12 +106,15 @@ class CoreImage:
     pooled: NDArray[np.bool_]
     extension: NDArray[np.int32] = field(default_factory=lambda: np.array(1, np.int32))
     shifts: NDArray[np.uint8] = _ZERO
+    lines: NDArray[np.int32] = _ZERO
 
     def __post_init__(self) -> None:
         extension = int(np.asarray(self.extension).reshape(-1)[0]) if np.size(self.extension) else 0
         if extension < 1:
             raise ImageError(f"extension must be at least 1, not {extension}.")
-        rows = -(-len(self.crossbar) // extension)
+        if self.lines is _ZERO:
+            object.__setattr__(self, "lines", np.arange(len(self.crossbar), dtype=np.int32))
+        rows = -(-len(self.lines) // extension)
         for name, (dtype, dimensions) in FIELDS.items():
             given = getattr(self, name)
             missing = np.zeros(rows if name == "shifts" else len(self.bias))
@@ -119,13 +125,18 @@ class CoreImage:
         self._check_lengths(rows)
 
     def _check_lengths(self, rows: int) -> None:
-        neurons, axons = len(self.bias), len(self.crossbar)
+        neurons, axons = len(self.bias), len(self.lines)
         counts = {**dict.fromkeys(_PER_NEURON, (neurons, "neurons"))}
         counts |= {"pooled": (axons, "axons"), "shifts": (rows, "rows")}
         for name, (wanted, noun) in counts.items():
             found = len(getattr(self, name))
             if found != wanted:
                 raise ImageError(f"{name} must have one entry for each of the {wanted} {noun}, not {found}.")
+        if len(self.crossbar) > axons:
+            raise ImageError(
+                f"crossbar must have at most a line for each of the {axons} axons, not {len(self.crossbar)}."
+            )
+        require_within("crossbar", "lines", self.lines, -1, len(self.crossbar) - 1)
         columns = neurons * len(self.strengths)
         if self.crossbar.shape[1] != columns:
             raise ImageError(
@@ -142,7 +153,17 @@ class CoreImage:
     @property
     def axons(self) -> int:
         """Axons in use, extended ones: rows times the extension, or less."""
-        return len(self.crossbar)
+        return len(self.lines)
+
+    @property
+    def cells(self) -> NDArray[np.int8]:
+        """The cells of every axon, int8 (axons, neurons x strengths): the crossbar in the axons' order."""
+        if np.array_equal(self.lines, np.arange(len(self.crossbar))):
+            return self.crossbar
+        cells = np.zeros((self.axons, self.crossbar.shape[1]), np.int8)
+        used = self.lines >= 0
+        cells[used] = self.crossbar[self.lines[used]]
+        return cells
 
     @property
     def neurons(self) -> int:
@@ -238,10 +259,10 @@ def _crossbar_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
     k, m, lanes = len(core.strengths), core.neurons_per_block(spec), spec.core.lanes
     extension, axons = int(core.extension), core.axons
     rows = -(-axons // extension)
-    cells = np.zeros((rows * extension, spec.core.columns // extension), np.uint8)
+    own, cells = core.cells, np.zeros((rows * extension, spec.core.columns // extension), np.uint8)
     neuron, digit = np.divmod(np.arange(core.neurons * k), k)
     column = neuron // m * lanes + neuron % m * k + digit
-    cells[:axons, column] = np.where(core.crossbar < 0, 3, core.crossbar)
+    cells[:axons, column] = np.where(own < 0, 3, own)
     bits = np.stack((cells & 1, cells >> 1), axis=-1).reshape(-1)
     return np.packbits(bits, bitorder="little").view("<u2")
 

@@ -155,9 +155,9 @@ def _check_sums(where: str, core: CoreImage, spec: CoreSpec) -> None:
     if not core.axons or not core.neurons:
         return
     most = np.zeros(core.crossbar.shape[1], np.int64)
-    rows = np.repeat(core.shifts, int(core.extension))[: core.axons]
+    own, rows = core.cells, np.repeat(core.shifts, int(core.extension))[: core.axons]
     for shift in np.unique(rows).tolist():
-        cells = core.crossbar if (rows == shift).all() else core.crossbar[rows == shift]
+        cells = own if (rows == shift).all() else own[rows == shift]
         most += np.count_nonzero(cells, axis=0) << (shift + spec.payload_bits - 1)
     if most.max(initial=0) > spec.sum_max:
         raise ImageError(

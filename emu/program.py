@@ -53,12 +53,13 @@ def _crossbars(cores: Sequence[CoreImage | None]) -> tuple[NDArray[np.int8], Int
     for index, core in enumerate(cores):
         if core is None:
             continue
-        key = (core.crossbar.shape, hashlib.sha256(core.crossbar.tobytes()).digest())
+        own = core.cells
+        key = (own.shape, hashlib.sha256(own.tobytes()).digest())
         if key not in known:
             known[key] = len(places)
             places.append((sum(map(len, cells)), sum(map(len, planes))))
-            cells.append(core.crossbar.reshape(-1))
-            planes.append(_planes(core.crossbar).reshape(-1))
+            cells.append(own.reshape(-1))
+            planes.append(_planes(own).reshape(-1))
         where[:, index] = places[known[key]]
     return np.concatenate(cells), where[0].copy(), np.concatenate(planes), where[1].copy()
 
@@ -120,7 +121,7 @@ def _folded(core: CoreImage | None, spec: SystemSpec) -> NDArray[np.int16] | Non
     """
     if core is None or len(core.strengths) == 1 or not core.neurons:
         return None
-    digits = core.crossbar.reshape(core.axons, core.neurons, -1).astype(np.int64)
+    digits = core.cells.reshape(core.axons, core.neurons, -1).astype(np.int64)
     weights = digits @ core.strengths.astype(np.int64)
     extreme = (1 << _shifts(core)) << (spec.core.payload_bits - 1)
     if (extreme @ np.abs(weights)).max(initial=0) > np.iinfo(np.int32).max:
@@ -199,7 +200,7 @@ def _per_neuron_fields(cores: Sequence[CoreImage], fanout_at: Sequence[int]) -> 
 
 def _places(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, Any]:
     """Return the sizes of every core, and where its part of each array begins."""
-    axons, neurons, digits = (_sizes(cores, name) for name in ("crossbar", "bias", "strengths"))
+    axons, neurons, digits = (_sizes(cores, name) for name in ("lines", "bias", "strengths"))
     fanouts, schedules = (_sizes(cores, name) for name in ("fanout", "schedule"))
     return {
         "enabled": _per_core(cores, lambda _: 1),
@@ -238,7 +239,7 @@ def _synapses(cores: Sequence[CoreImage | None], spec: SystemSpec) -> dict[str, 
         "weights": weights,
         "weight_at": weight_at,
         "strengths": strengths,
-        "row_cells": joined([np.count_nonzero(core.crossbar, axis=1) for core in used]),
+        "row_cells": joined([np.count_nonzero(core.cells, axis=1) for core in used]),
         "shift": joined([_shifts(core) for core in used]),
     }
 

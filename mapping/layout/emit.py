@@ -162,7 +162,7 @@ def _layer_cores(
         yield _core(
             part,
             layer,
-            crossbar=cells.of(part),
+            cells=cells.of(part),
             pooled=_of_axons(part, pooled),
             shifts=_of_rows(part, _of_axons(part, shift)),
             several=several,
@@ -173,25 +173,23 @@ def _layer_cores(
 
 
 class _Cells:
-    """The cells of the cores of a layer: digits are found once a crossbar, equal cells are one array."""
+    """The cells of the cores of a layer: digits are found once a crossbar."""
 
     def __init__(self, strengths: Sequence[int]) -> None:
         self._strengths = strengths
-        self._digits: dict[Crossbar, NDArray[np.int8]] = {}
-        self._known: dict[tuple[Crossbar, bytes], NDArray[np.int8]] = {}
+        self._known: dict[Crossbar, NDArray[np.int8]] = {}
 
-    def of(self, part: CorePart) -> NDArray[np.int8]:
-        """Return the cells of a part, int8 (axons, columns), read-only."""
-        key, columns = (part.crossbar, part.axon.tobytes()), len(part.outputs) * len(self._strengths)
-        if key not in self._known:
-            if part.crossbar not in self._digits:
-                digits = digits_of(part.crossbar.weights(), self._strengths)
-                self._digits[part.crossbar] = digits.reshape(len(part.inputs), columns)
-            cells = np.zeros((part.axons, columns), np.int8)
-            cells[part.axon] = self._digits[part.crossbar]
+    def of(self, part: CorePart) -> dict[str, NDArray[Any]]:
+        """Return the crossbar of a part, which equal parts share, and the line that each axon reads."""
+        if part.crossbar not in self._known:
+            digits = digits_of(part.crossbar.weights(), self._strengths)
+            columns = len(part.outputs) * len(self._strengths)
+            cells = np.array(digits.reshape(len(part.inputs), columns), np.int8)
             cells.flags.writeable = False
-            self._known[key] = cells
-        return self._known[key]
+            self._known[part.crossbar] = cells
+        lines = np.full(part.axons, -1, np.int32)
+        lines[part.axon] = np.arange(len(part.inputs))
+        return {"crossbar": self._known[part.crossbar], "lines": lines}
 
 
 def _of_axons(part: CorePart, values: NDArray[Any]) -> NDArray[Any]:
@@ -213,7 +211,7 @@ def _core(
     part: CorePart,
     layer: SpikingLayer,
     *,
-    crossbar: NDArray[np.int8],
+    cells: dict[str, NDArray[Any]],
     pooled: NDArray[np.bool_],
     shifts: NDArray[np.uint8],
     several: bool,
@@ -233,7 +231,6 @@ def _core(
         "signed": [int(layer.low < 0)],
     }
     return CoreImage(
-        crossbar=crossbar,
         strengths=np.array(layer.strengths, np.int16),
         bias=np.zeros_like(bias) if several else bias,
         v0=bias if several else np.zeros_like(bias),
@@ -242,6 +239,7 @@ def _core(
         pooled=pooled,
         extension=np.array(part.extension, np.int32),
         shifts=shifts,
+        **cells,
         **quantiser,
         **fanout,
     )

@@ -234,7 +234,8 @@ def interpret(image: SystemImage, stimulus: Stimulus) -> RunResult:
             if not entry["fire"]:
                 continue
             values = {axon: value for (at, axon), value in current.items() if at == index}
-            rows = (core.crossbar[axon].astype(np.int64) * value for axon, value in values.items())
+            cells = core.cells
+            rows = (cells[axon].astype(np.int64) * value for axon, value in values.items())
             sums = sum(rows, start=np.zeros(core.neurons, np.int64))
             for neuron in range(core.neurons):
                 base = core.threshold_base[neuron] + entry["threshold_first"]

@@ -92,8 +92,8 @@ def _effective(core: CoreImage) -> Cells:
     """Return the weight of each neuron at each axon: the digits times their strengths, shifted."""
     shift = core.shifts[np.arange(core.axons) // int(core.extension)].astype(np.int32)
     if core.strengths.tolist() == [1] and not shift.any():
-        return core.crossbar
-    digits = core.crossbar.reshape(core.axons, core.neurons, len(core.strengths))
+        return core.cells
+    digits = core.cells.reshape(core.axons, core.neurons, len(core.strengths))
     return np.asarray((digits @ core.strengths.astype(np.int32)) << shift[:, None], dtype=np.int32)
 
 

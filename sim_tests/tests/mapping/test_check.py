@@ -119,12 +119,11 @@ def _cell(old: int, new: int) -> Callable[[], SystemImage]:
 
 
 def _row_without_source() -> SystemImage:
-    def edit(crossbar: NDArray[Any]) -> None:
-        empty = np.flatnonzero(~crossbar.any(axis=1))[0]
-        crossbar[empty, 0] = 1
+    def edit(lines: NDArray[Any]) -> None:
+        lines[np.flatnonzero(lines < 0)[0]] = 0
 
-    index = next(i for i in _cores_of(0) + _cores_of(1) if not _core(i).crossbar.any(axis=1).all())
-    return _edited(index, "crossbar", edit)
+    index = next(i for i in _cores_of(0) + _cores_of(1) if (_core(i).lines < 0).any())
+    return _edited(index, "lines", edit)
 
 
 def _wrong_axon() -> SystemImage:
@@ -345,10 +344,8 @@ def test_check_finds_a_delivery_that_nobody_needs() -> None:
     core = image.cores[0]
     assert core is not None
     wide = dataclasses.replace(
-        core, crossbar=np.zeros((2, 2), np.int8), pooled=np.zeros(2, np.bool_), shifts=np.zeros(2, np.uint8)
+        core, lines=np.array([0, -1]), pooled=np.zeros(2, np.bool_), shifts=np.zeros(2, np.uint8)
     )
-    wide.crossbar.flags.writeable = True
-    wide.crossbar[:1] = core.crossbar
     extra = image.replace(
         cores=(wide,), input_element=[0, 1], input_packet=[[0, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
     )
@@ -365,7 +362,7 @@ def test_check_finds_an_input_on_two_axons() -> None:
     core = image.cores[0]
     assert core is not None
     wide = dataclasses.replace(
-        core, crossbar=core.crossbar[[0, 0, 1]], pooled=np.zeros(3, np.bool_), shifts=np.zeros(3, np.uint8)
+        core, lines=core.lines[[0, 0, 1]], pooled=np.zeros(3, np.bool_), shifts=np.zeros(3, np.uint8)
     )
     doubled = image.replace(cores=(wide,), input_element=[0, 0, 1], input_packet=packets)
     assert [v.kind for v in check(doubled, spiking)] == ["duplicate-connection"]

@@ -295,6 +295,13 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
         "(layer.levels - 1) * fire",
         "schedule",
     ),
+    "lines of a class one on": (
+        conv,
+        emit._Cells.of,
+        "np.arange(len(part.inputs))",
+        "np.roll(np.arange(len(part.inputs)), 1)",
+        "wrong-weight",
+    ),
     "entries in reverse": (
         conv,
         emit._layer_cores,

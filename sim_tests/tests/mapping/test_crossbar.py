@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Crossbars from kernels equal the matrix of the layer, and equal ones are one object."""
 
+from dataclasses import replace
+from pathlib import Path
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 
+from emu.container import load_image, save_image
 from emu.spec import preset
+from mapping.layout.check import check
 from mapping.layout.partition import Partition, partition
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingNetwork
@@ -50,6 +56,45 @@ def test_equal_crossbars_are_one_object() -> None:
     crossbars = [part.crossbar for part in parts.cores]
     assert crossbars[0] is crossbars[1]
     assert crossbars[1] is not crossbars[2]
+
+
+def test_rotated_cells_of_an_image_are_one_array_in_memory_and_file(tmp_path: Path) -> None:
+    draft = Draft(shape=(2, 12, 4), seed=2)
+    draft.conv(4, (3, 3))
+    spiking = draft.network()
+    image = compile_network(spiking, core_spec())
+    cores = [core for core in image.cores if core is not None]
+    classes = {id(core.crossbar): core.crossbar for core in cores}
+    assert len(classes) < len({core.cells.tobytes() for core in cores})
+    save_image(image, tmp_path / "a.spikeloom")
+    stored = [n for n in ZipFile(tmp_path / "a.spikeloom").namelist() if n.startswith("crossbar/")]
+    assert len(stored) == len({cells.tobytes() for cells in classes.values()})
+    again = load_image(tmp_path / "a.spikeloom")
+    for core, read in zip(image.cores, again.cores, strict=True):
+        assert (core is None) == (read is None)
+        assert core is None or read is None or np.array_equal(core.cells, read.cells)
+    assert again.digest == image.digest
+
+
+def test_wrong_cell_or_turn_of_one_core_of_a_class_is_found_there_alone() -> None:
+    draft = Draft(shape=(2, 12, 4), seed=2)
+    draft.conv(4, (3, 3))
+    spiking = draft.network()
+    image = compile_network(spiking, core_spec())
+    used = {index: core for index, core in enumerate(image.cores) if core is not None}
+    alike = {
+        index: sum(other.crossbar is core.crossbar for other in used.values()) for index, core in used.items()
+    }
+    index = max(alike, key=lambda at: alike[at])
+    assert alike[index] > 1
+    core = used[index]
+    cells = core.crossbar.copy()
+    cells[tuple(np.argwhere(cells)[0])] *= -1
+    for changed in (replace(core, crossbar=cells), replace(core, lines=np.roll(core.lines, 1))):
+        own = (*image.cores[:index], changed, *image.cores[index + 1 :])
+        found = check(image.replace(cores=own), spiking)
+        assert "wrong-weight" in {violation.kind for violation in found}
+        assert {violation.core for violation in found} == {index}
 
 
 def test_equal_cells_of_an_image_are_one_array() -> None:

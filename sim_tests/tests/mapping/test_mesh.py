@@ -111,9 +111,9 @@ def test_cores_are_those_of_the_image_and_at_work_for_a_part_of_the_time(
     for core in mesh["cores"]:
         image = chip.image.cores[core["y"] * spec.width + core["x"]]
         assert image is not None
-        held = np.count_nonzero(image.crossbar.any(axis=0))
+        held = np.count_nonzero(image.cells.any(axis=0))
         assert held <= core["columns"] <= mesh["columns"]
-        assert np.count_nonzero(image.crossbar.any(axis=1)) <= core["rows"] <= mesh["rows"]
+        assert np.count_nonzero(image.cells.any(axis=1)) <= core["rows"] <= mesh["rows"]
         assert 0 < core["busy_s"] < run_s
 
 
