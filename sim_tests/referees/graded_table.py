@@ -12,7 +12,7 @@ from emu.spec import preset
 from mapping.codes.choice import CODES, Request
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.calibration import calibration_data
-from mapping.datasets.load import Dataset, load_data, scaled
+from mapping.datasets.load import CALIBRATION, Dataset, load_data, scaled
 from mapping.errors import MappingError
 from mapping.model.load import load_network
 from mapping.model.network import Network
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--calibration", help="data to choose scales on; by default the training part of --data"
     )
+    parser.add_argument("--calibrate", type=int, help=f"how many of them, by default {CALIBRATION}")
     parser.add_argument("--core", default="reference", help="core preset")
     parser.add_argument("--samples", type=int, help="only the first samples")
     chosen = parser.parse_args(arguments)
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for model in chosen.models:
             network = load_network(model)
             data, how = scaled(load_data(chosen.data).first(chosen.samples), "auto", network)
-            given = calibration_data(chosen.calibration or chosen.data)
+            given = calibration_data(chosen.calibration or chosen.data, chosen.calibrate)
             calibration, _ = scaled(given, how, network)
             for bits, digits in CHOICES:
                 options = GradedOptions(bits=bits, digits=digits)
