@@ -8,6 +8,7 @@ With --quantise models are float ones, which onnxruntime quantises first, in eve
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,9 @@ from mapping.layout.host_tables import outputs_of
 from mapping.model.evaluate import needed_nodes, run
 from mapping.model.importers.onnx import load_onnx
 from mapping.model.network import Network
+from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
+from mapping.model.operations.elementwise import scalar
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.simulate import encode, simulate
 from sim_tests.generators.integer_models import FORMS, FURTHER, quantised
@@ -181,11 +184,12 @@ def compared(
     ends = _ends(chip.spiking, runtime)
     for start in range(0, len(x), _BATCH):
         part = x[start : start + _BATCH]
-        right = {name: runtime.counts(part, end.partition(_REAL)[0]) for name, end in ends.items()}
+        names = {name: chip.spiking.layer(name).activation.partition(_REAL)[0] for name in ends}
+        right = {name: runtime.counts(part, tensor) for name, tensor in names.items()}
         counts = _add(found, chip, part, right, ends)
         for layer in chip.spiking.layers:
-            end = ends.get(layer.name, _HELD)
-            if end.endswith(_HELD) or _pooled(chip.spiking.network, layer.activation, end):
+            end = ends.get(layer.name, "")
+            if not end.endswith(_REAL) or _pooled(chip.spiking.network, layer.activation, end):
                 right[layer.name] = counts[layer.name].astype(np.int64) - layer.zero
         if not emulated or start < emulated:
             few = part if not emulated else part[: emulated - start]
@@ -198,8 +202,6 @@ def compared(
 _BATCH = 500
 _REAL = ".real"
 """What follows the name of a tensor of integers in that of the values that they stand for."""
-_HELD = ".held"
-"""What follows that where the network has them in another order: they are compared as a collection."""
 
 
 def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
@@ -217,21 +219,40 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
         tensor = layer.activation.partition(_REAL)[0]
         if layer.name in spiking.rounded:
             continue
-        names = [tensor + _REAL, tensor + _REAL + _HELD, layer.activation]
-        end = next(name for name in names if name in spiking.network.shapes)
+        named, held = tensor + _REAL, _moved(spiking.network, layer.activation)
+        end = named if named in spiking.network.shapes else held
         if tensor in runtime and _only_moved(spiking.network, layer.activation, end):
             ends[layer.name] = end
         else:
             others.add(tensor)
-    missing = others - {end.partition(_REAL)[0] for end in ends.values()}
+    missing = others - {spiking.layer(name).activation.partition(_REAL)[0] for name in ends}
     if missing:
         raise ValueError(f"layers must have integers of the model, not {', '.join(sorted(missing))}")
     return ends
 
 
+def _moved(network: Network, tensor: str) -> str:
+    """Return the last tensor that holds the values of a tensor: in other places, pooled, or times a scale."""
+    readers = network.consumers(tensor)
+    while len(readers) == 1 and _moves(readers[0]):
+        tensor = readers[0].output
+        readers = network.consumers(tensor)
+    return tensor
+
+
 def _only_moved(network: Network, activation: str, end: str) -> bool:
     between = needed_nodes(network, [activation, network.input], [end])
-    return all(OPERATIONS[node.op].selects for node in between)
+    return all(map(_moves, between))
+
+
+def _moves(node: Node) -> bool:
+    return OPERATIONS[node.op].selects or (node.op == "Mul" and scalar(node) is not None)
+
+
+def _factor(network: Network, activation: str, end: str) -> float:
+    """Return by what the values of an activation are multiplied on the way to a tensor."""
+    between = needed_nodes(network, [activation, network.input], [end])
+    return math.prod(scalar(node) or 1.0 for node in between)
 
 
 def _pooled(network: Network, activation: str, end: str) -> bool:
@@ -253,12 +274,15 @@ def _add(
         layer = chip.spiking.layer(name)
         held = (counts[name] - layer.zero).reshape(len(x), *network.shapes[layer.activation])
         moved = run(network, {layer.activation: held}, [end])[end]
-        values = (
-            np.reshape(part, (len(x), -1)) for part in (moved, truth[end] / layer.scale, expected[name])
-        )
-        got, true, right = (np.sort(part) if end.endswith(_HELD) else part for part in values)
+        factor = _factor(network, layer.activation, end)
+        true = np.asarray(truth[end] / layer.scale)
+        if factor != 1.0:
+            moved, true = np.rint(moved / factor), np.rint(true / factor)
+        values = (np.reshape(part, (len(x), -1)) for part in (moved, true, expected[name]))
+        # a tensor of another name may have another order: then the integers are compared as a collection
+        got, exact, right = (part if end.endswith(_REAL) else np.sort(part) for part in values)
         found.activations += right.size
-        found.network += int(((got != right) | (true != right)).sum())
+        found.network += int(((got != right) | (exact != right)).sum())
     return counts
 
 

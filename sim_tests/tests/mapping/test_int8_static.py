@@ -128,6 +128,18 @@ def test_integers_in_another_order_are_compared(tmp_path: Path, monkeypatch: pyt
     assert compared(path, x.astype(np.float64), core="medium", optimised=False).network > 0
 
 
+def test_integers_that_the_host_pools_are_compared(tmp_path: Path) -> None:
+    """The host multiplies by the scale before it pools, the model quantises behind its pool."""
+    b = ModelBuilder((2, 6, 6))
+    y = b.conv("x", b.rng.normal(size=(4, 2, 3, 3)), b.rng.normal(size=4), name="one")
+    y = b.op("Relu", b.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2], name="pool"))
+    model = b.model(b.dense(b.op("Flatten", y), b.rng.normal(size=(5, 16)), name="vote"))
+    path = quantised(model, samples(swish), tmp_path / "model.onnx", U8, exclude=["vote"])
+    found = compared(path, samples(swish).astype(np.float64), core="medium")
+    assert found.activations > 24 * 16
+    assert (found.network, found.image) == (0, 0)
+
+
 def test_float_model_is_told_from_a_quantised_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx.save(plain(), tmp_path / "float.onnx")
     np.savez(tmp_path / "data.npz", x=samples(plain), y=np.zeros(24, np.int64))
