@@ -22,6 +22,8 @@ __all__ = ["INLET", "OUTLET", "Loads", "Traffic", "traffic_of"]
 
 Integers = NDArray[np.int64]
 
+_MOST_COVERS = 100_000
+
 INLET, OUTLET = -1, -1
 """Stand for the host: as a source, and as the set of readers of a flow."""
 
@@ -178,7 +180,7 @@ class Loads:
         uneven = np.flatnonzero((np.prod(high - low + 1, axis=1) != self.traffic.size[sets]) & ~out)
         if not len(uneven):
             return flows, boxes[which]
-        parts = [[box] for box in boxes.tolist()]
+        parts: list[tuple[Rectangle, ...]] = [((a, b, c, d),) for a, b, c, d in boxes.tolist()]
         for index in uneven.tolist():
             parts[index] = self._cover(cells[index, : self.traffic.size[sets[index]]])
         count = np.array([len(part) for part in parts], np.int64)
@@ -187,16 +189,14 @@ class Loads:
         within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
         return np.repeat(flows, each), table[np.repeat(begin, each) + within]
 
-    def _cover(self, cells: Integers) -> list[list[int]]:
-        """Return rectangles that hold exactly these cells, found once for every form."""
-        corner = cells.min(axis=0)
-        form = np.unique((cells - corner) @ np.array([1, self.mesh.width]))
-        key = form.tobytes()
+    def _cover(self, cells: Integers) -> tuple[Rectangle, ...]:
+        """Return rectangles that hold exactly these cells; most are asked for again soon."""
+        key = cells.tobytes()
         if key not in self._covers:
-            rows, columns = np.divmod(form, self.mesh.width)
-            self._covers[key] = cover(zip(columns.tolist(), rows.tolist(), strict=True))
-        x, y = corner.tolist()
-        return [[x + a, x + b, y + c, y + d] for a, b, c, d in self._covers[key]]
+            if len(self._covers) >= _MOST_COVERS:
+                self._covers.clear()
+            self._covers[key] = cover(cells.tolist())
+        return self._covers[key]
 
 
 def _along_rows(steps: Integers, start: Integers, rectangle: Integers, packets: Integers) -> None:

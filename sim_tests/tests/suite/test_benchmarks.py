@@ -13,13 +13,18 @@ from emu.machine import Machine
 from emu.words import Reset
 from mapping.datasets.load import load_data
 from mapping.flow import compile_network
+from mapping.layout.emit import emit
+from mapping.layout.host_tables import stimulus_for
+from mapping.layout.place import PLACERS
+from mapping.layout.route import fit
 from mapping.model.load import load_network
 from mapping.spiking.network import SpikingNetwork
 from sim_tests.benchmarks import __main__ as bench
 from sim_tests.benchmarks import chain, functional, lenet, mapping, peers, phases
+from sim_tests.benchmarks import placement as placement_rows
 from sim_tests.benchmarks.measure import Options, Row, best
 from sim_tests.generators.large_networks import residual
-from sim_tests.generators.mapping_networks import Draft
+from sim_tests.generators.mapping_networks import Draft, core_spec
 
 
 def test_best_runs_once_more_than_it_measures() -> None:
@@ -125,6 +130,30 @@ def test_peer_with_other_operations_is_no_result(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(peers.PEERS, "json", "def run(): pass\n")
     with pytest.raises(RuntimeError, match=r"json in .* failed: AssertionError: other synaptic operations"):
         peers.time_of_peer(Path(sys.executable), "json", np.ones((2, 2), np.int8))
+
+
+@pytest.mark.parametrize("neurons", [8, 27])
+def test_step_of_a_placement_is_that_of_the_emulator(neurons: int) -> None:
+    draft = Draft(shape=(20,))
+    draft.dense(neurons, density=1.0)
+    spiking, spec = draft.network(), core_spec()
+    parts, placement, routes = fit(spiking, spec)
+    image = emit(spiking, parts, placement, routes, name="n")
+    run = Machine(image).run(stimulus_for(image, np.ones((1, 20), np.int64)), cycles=True)
+    worked = sum(run.total(activity) for activity in ("integrate", "update"))
+    assert len(parts.cores) == 1
+    assert run.total("send_stall") == 0
+    assert worked == placement_rows.step_cycles(parts)
+
+
+def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = Draft(shape=(8,))
+    for _ in range(3):
+        draft.dense(64)
+    monkeypatch.setattr(placement_rows, "LARGE", {"chain": draft.network})
+    found = list(placement_rows.rows(Options(networks=("chain",))))
+    assert [row.name.rsplit(", ")[1].split(":")[0] for row in found] == ["step of the busiest core", *PLACERS]
+    assert all("hops" in row.value for row in found[1:])
 
 
 def test_section_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
