@@ -16,10 +16,10 @@ from emu.spec import PRESETS, CoreSpec
 from mapping.codes.convert import convert
 from mapping.errors import InfeasibleError, UnsupportedModelError
 from mapping.flow import compile_network
-from mapping.layout import capacity, place
+from mapping.layout import capacity
 from mapping.layout.capacity import misfit
 from mapping.layout.partition import partition
-from mapping.layout.place import smallest_mesh
+from mapping.layout.place import placement, smallest_mesh
 from mapping.layout.route import fit
 from mapping.layout.site import Site
 from mapping.model.network import Network
@@ -324,9 +324,9 @@ def test_mesh_that_is_named_holds_the_network() -> None:
 def test_network_larger_than_every_chip_fits_a_larger_core_or_with_fewer_layers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(place, "MAX_CORES", 2)
-    monkeypatch.setattr(place, "MAX_WIDTH", 2)
-    monkeypatch.setattr(place, "MAX_HEIGHT", 1)
+    monkeypatch.setattr(placement, "MAX_CORES", 2)
+    monkeypatch.setattr(placement, "MAX_WIDTH", 2)
+    monkeypatch.setattr(placement, "MAX_HEIGHT", 1)
 
     def build(last: Callable[[ModelBuilder], Weights]) -> Network:
         b = ModelBuilder((6,))
@@ -360,6 +360,8 @@ OTHER = {
     "use it with estimate, or compile for loom.",
     "let its sources be equally deep",  # of a potential, in test_graded.py
     "choose another one.",  # of a mesh: any smaller one
+    "give a model with such layers.",  # of one that computes nothing
+    "write cores = [[x, y], ...]",  # in test_site.py
 }
 
 
@@ -384,6 +386,7 @@ def test_every_remedy_of_conversion_and_layout_is_tried_here() -> None:
     files = [
         *(root / "codes").glob("*.py"),
         *(root / "layout").glob("*.py"),
+        *(root / "layout" / "place").glob("*.py"),
         root / "model" / "analysis.py",
         root / "flow.py",
     ]
