@@ -44,7 +44,7 @@ def anneal(
     orders : int, optional
         Orders of the layers that are tried; by default 30 for each layer, fewer where there are many cores.
     work : int, optional
-        Flows that are priced in the second stage; by default as the square of the cores, up to some million.
+        Flows that are priced in the second stage; by default up to some million, fewer where a flow takes long.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def anneal(
     price = _Price.against(traffic, mesh, greedy.in_order(partition.layers))
     cores = len(partition.cores)
     orders = min(400_000 // cores, 30 * len(partition.layers)) if orders is None else orders
-    work = min(40 * cores**2, 3_000_000) if work is None else work
+    work = min(60 * cores**2, 2_000_000_000 // cores) if work is None else work
     _try_orders(partition, greedy, price, orders, random)
     _exchange(traffic, mesh, price, work, random)
     return Placement(width=mesh.width, height=mesh.height, position=price.best)
