@@ -135,7 +135,7 @@ class Core:
             self.schedule = words(program.columns(Section.SCHEDULE))
             self.targets = words(program.columns(Section.FANOUT))
             self.profiles = words(program.columns(Section.PROFILE))
-        self.axons = len(self.p["crossbar"]) if self.enabled else 0  # register after reset: 0
+        self.axons = len(self.p["lines"]) if self.enabled else 0  # register after reset: 0
         self.neurons = len(self.p["bias"]) if self.enabled else 0
         self.k = len(self.p["strengths"]) if self.enabled else 1
         self.block = spec.lanes // self.k  # m, neurons of a block
@@ -185,8 +185,9 @@ class Core:
         self.counts["crossbar_words"] += len(self.current) * self.blocks
         for axon, value in self.current.items():
             shifted = value << self.p["shifts"][axon // self.p["extension"]]
+            line = self.p["lines"][axon]
             for column in range(len(self.sums)):
-                cell = self.p["crossbar"][axon][column]
+                cell = self.p["crossbar"][line][column] if line >= 0 else 0
                 self.sums[column] += shifted * cell
                 self.counts["synaptic_operations"] += cell != 0
         limit = self.spec.sum_max

@@ -44,7 +44,7 @@ def anneal(
     orders : int, optional
         Orders of the layers that are tried; by default 30 for each layer, fewer where there are many cores.
     work : int, optional
-        Flows that are priced in the second stage; by default up to some million, fewer where a flow takes long.
+        Flows that are priced in the second stage; by default up to some million, fewer for more cores.
 
     Raises
     ------

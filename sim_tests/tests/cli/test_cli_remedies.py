@@ -85,6 +85,11 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "The chip cannot be built: width must be 1..64, not 0.",
         "verilog --preset tiny --mesh 1x1 -o design",
     ),
+    "article to reproduce": (
+        "reproduce zou2020",
+        "System must be zou2021, not 'zou2020'.",
+        "reproduce zou2021",
+    ),
     "form of chips": (
         "verilog --preset tiny --chips two -o design",
         "Chips must be XxY, for example 2x1",

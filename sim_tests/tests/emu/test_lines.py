@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from emu.image import ImageError
+from emu.machine import Machine
 from emu.spec import SystemSpec, preset
-from sim_tests.generators.systems import make_core, make_system
+from emu.trace import diff
+from sim_tests.generators.systems import make_core, make_stimulus, make_system
+from sim_tests.oracle.machine import run_oracle
 
 
 def test_lines_order_the_crossbar_of_a_core() -> None:
@@ -22,6 +25,21 @@ def test_lines_order_the_crossbar_of_a_core() -> None:
     plain = make_core([[0, 1], [0, 0], [1, -1]], thresholds=[4])
     spec = SystemSpec(core=preset("tiny"), width=1, height=1)
     assert make_system(spec, core).digest == make_system(spec, plain).digest
+
+
+def test_oracle_reads_the_line_of_an_axon() -> None:
+    core = dataclasses.replace(
+        make_core([[1, -1], [0, 1]], thresholds=[4], fanout=[[0, 0, 1, 1, 7, True]]),
+        lines=np.array([1, -1, 0]),
+        pooled=np.zeros(3, np.bool_),
+        shifts=np.zeros(3, np.uint8),
+    )
+    system = make_system(SystemSpec(core=preset("tiny"), width=1, height=1), core)
+    packets = [(step, 0, 0, 0, 0, axon, 2 + axon) for step in range(2) for axon in range(3)]
+    stimulus = make_stimulus(3, packets)
+    expected = run_oracle(system, stimulus, cycles=True)
+    assert expected.total("synaptic_operations") == 2 * 3
+    assert diff(expected, Machine(system).run(stimulus, cycles=True, potentials=True)) is None
 
 
 @pytest.mark.parametrize("line", [-2, 2])

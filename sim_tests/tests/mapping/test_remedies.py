@@ -383,13 +383,9 @@ def literals(file: Path) -> set[str]:
 
 def test_every_remedy_of_conversion_and_layout_is_tried_here() -> None:
     root = Path(mapping.__file__).parent
-    files = [
-        *(root / "codes").glob("*.py"),
-        *(root / "layout").glob("*.py"),
-        *(root / "layout" / "place").glob("*.py"),
-        root / "model" / "analysis.py",
-        root / "flow.py",
-    ]
+    folders = (root / "codes", root / "layout", root / "layout" / "place")
+    files = [file for folder in folders for file in folder.glob("*.py")]
+    files += [root / "model" / "analysis.py", root / "flow.py"]
     said = set().union(*(literals(file) for file in files))
     tried = {*NETWORKS, *LAYERS, *OTHER} | {
         "let it have at most 8 inputs",
