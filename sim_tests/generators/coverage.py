@@ -128,6 +128,7 @@ def _of_options(image: SystemImage, result: RunResult) -> dict[str, Shares]:
         "several digits": [len(core.strengths) > 1 for core in programs],
         "digits that do not divide the lanes": [lanes % len(core.strengths) > 0 for core in programs],
         "several blocks": [core.blocks(image.spec) > 1 for core in neurons],
+        "axons on a common line": [len(core.crossbar) < core.axons for core in programs],
         "extended axons": [int(core.extension) > 1 for core in programs],
         "shifted axons": [bool(core.shifts.any()) for core in programs],
         "ladders": [core.is_ladder for core in programs],

@@ -72,7 +72,7 @@ def random_program(rng: Rng, spec: SystemSpec, axons: int, meeting: Rectangle | 
     fanout = _fanout(rng, spec, meeting)
     ends = int(np.flatnonzero(columns_of(Section.FANOUT, fanout)["last"])[-1])
     return dict(
-        crossbar=cells,
+        **_lines(cells),
         extension=extension,
         shifts=shifts,
         strengths=rng.integers(-(largest := int(rng.choice([5, 128, 2048]))), largest, k),
@@ -99,6 +99,16 @@ def _cells(rng: Rng, core: CoreSpec, *, k: int, axons: int, extension: int) -> t
     weight = np.repeat(1 << shifts, extension)[:axons] << (core.payload_bits - 1)
     reach = np.cumsum(weight[:, None] * (cells != 0), axis=0)
     return np.where(reach <= core.sum_max, cells, 0).astype(np.int8), shifts
+
+
+def _lines(cells: NDArray[np.int8]) -> dict[str, NDArray[Any]]:
+    """Return a crossbar with these cells by axon; of an odd number of them, equal ones share a line."""
+    if len(cells) % 2 == 0 or not cells.size:
+        return {"crossbar": cells}
+    lines, line = np.unique(cells, axis=0, return_inverse=True)
+    used = lines.any(axis=1)
+    number = np.where(used, np.cumsum(used) - 1, -1)
+    return {"crossbar": lines[used], "lines": number[line.reshape(-1)]}
 
 
 def _numbers(rng: Rng, core: CoreSpec, n: int) -> dict[str, Ints]:

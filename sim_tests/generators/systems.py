@@ -48,7 +48,7 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
 
     Parameters
     ----------
-    crossbar : rows of cells, (axons, neurons x strengths).
+    crossbar : rows of cells, (lines, neurons x strengths); without ``lines`` a row is an axon.
     fields : any field of `CoreImage` but the profiles; instead, any field of a profile. A field of the
         neurons or of their profiles may be one number for all of them. Fields that a row of the schedule
         leaves out at its end are 0.
@@ -64,15 +64,17 @@ def make_core(crossbar: Any, **fields: Any) -> CoreImage:
     each: dict[str, Any] = dict.fromkeys([*names, *_PROFILE], 0)
     each |= {"reset": Reset.SUBTRACT, "emission": Emission.UNARY, "connected": len(fanout) > 0}
     del each["profile"]
+    lines = np.asarray(fields.get("lines", np.arange(len(cells))))
     extension = int(fields.get("extension", 1))
     shared: dict[str, Any] = {
         "strengths": strengths,
         "thresholds": [] if len(fields.get("ladders", [])) else [1],
         "ladders": np.zeros((0, 4), np.int64),
         "schedule": [[1, 0, 1, 1, 1, 0, 1]],
-        "pooled": np.zeros(len(cells), bool),
+        "pooled": np.zeros(len(lines), bool),
         "extension": extension,
-        "shifts": np.zeros(-(-len(cells) // extension), np.uint8),
+        "shifts": np.zeros(-(-len(lines) // extension), np.uint8),
+        "lines": lines,
     }
     for name in set(fields) - set(each) - set(shared) - {"fanout"}:
         raise TypeError(f"a core has no field {name!r}; see docs/reference/image.md")

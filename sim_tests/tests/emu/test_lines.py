@@ -15,12 +15,7 @@ from sim_tests.oracle.machine import run_oracle
 
 
 def test_lines_order_the_crossbar_of_a_core() -> None:
-    core = dataclasses.replace(
-        make_core([[1, -1], [0, 1]], thresholds=[4]),
-        lines=np.array([1, -1, 0]),
-        pooled=np.zeros(3, np.bool_),
-        shifts=np.zeros(3, np.uint8),
-    )
+    core = make_core([[1, -1], [0, 1]], thresholds=[4], lines=[1, -1, 0])
     assert (core.axons, core.cells.tolist()) == (3, [[0, 1], [0, 0], [1, -1]])
     plain = make_core([[0, 1], [0, 0], [1, -1]], thresholds=[4])
     spec = SystemSpec(core=preset("tiny"), width=1, height=1)
@@ -28,12 +23,7 @@ def test_lines_order_the_crossbar_of_a_core() -> None:
 
 
 def test_oracle_reads_the_line_of_an_axon() -> None:
-    core = dataclasses.replace(
-        make_core([[1, -1], [0, 1]], thresholds=[4], fanout=[[0, 0, 1, 1, 7, True]]),
-        lines=np.array([1, -1, 0]),
-        pooled=np.zeros(3, np.bool_),
-        shifts=np.zeros(3, np.uint8),
-    )
+    core = make_core([[1, -1], [0, 1]], thresholds=[4], fanout=[[0, 0, 1, 1, 7, True]], lines=[1, -1, 0])
     system = make_system(SystemSpec(core=preset("tiny"), width=1, height=1), core)
     packets = [(step, 0, 0, 0, 0, axon, 2 + axon) for step in range(2) for axon in range(3)]
     stimulus = make_stimulus(3, packets)
