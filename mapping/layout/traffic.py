@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mapping.layout.cover import Rectangle, cover
-from mapping.layout.cut import deliveries
+from mapping.layout.cut import arriving
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import Partition
 from mapping.spiking.network import INPUT
@@ -134,7 +134,7 @@ def _readings(partition: Partition, name: str) -> Integers:
     tables = [np.zeros((3, 0), np.int64)]
     for layer in partition.layers:
         for index in [at for at, source in enumerate(layer.sources) if source == name]:
-            table = np.stack(deliveries(partition.spiking.layer(layer.name), index, partition.of(layer)))
+            table = np.stack(arriving(partition.spiking.layer(layer.name), index, partition.of(layer)))
             tables.append(table + np.array([[0], [layer.first], [0]]))
     return np.concatenate(tables, axis=1)
 

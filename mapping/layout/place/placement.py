@@ -58,7 +58,7 @@ class TooManyCoresError(InfeasibleError):
         Name of a layer -> its cores.
     """
 
-    def __init__(self, partition: Partition, allowed: int) -> None:
+    def __init__(self, partition: Partition, allowed: int, *, excluded: int = 0) -> None:
         self.cores = {layer.name: layer.cores for layer in partition.layers}
         layer = next(layer for layer in partition.layers if layer.first + layer.cores > allowed)
         super().__init__(
@@ -66,28 +66,30 @@ class TooManyCoresError(InfeasibleError):
             limit="cores with the layers before it",
             demand=layer.first + layer.cores,
             allowed=allowed,
-            remedy=_more_cores(partition),
+            remedy=_more_cores(partition, excluded),
         )
 
 
-def _more_cores(partition: Partition) -> str:
+def _more_cores(partition: Partition, excluded: int) -> str:
     """Return what would let a partition fit that does not."""
-    if len(partition.cores) <= MAX_CORES:
-        width, height = smallest_mesh(partition)
-        return f"choose the mesh {width}x{height}, or leave its size out"
+    if len(partition.cores) + excluded <= MAX_CORES:
+        width, height = smallest_mesh(partition, spare=excluded)
+        return f"choose the mesh {width}x{height}" + (", or leave its size out" if not excluded else "")
     remedy = preset_for(lambda spec: _cores_on(partition.spiking, spec) <= MAX_CORES)
     return remedy or f"let the layers need at most {MAX_CORES} cores"
 
 
-def smallest_mesh(partition: Partition) -> tuple[int, int]:
+def smallest_mesh(partition: Partition, *, spare: int = 0) -> tuple[int, int]:
     """Return width and height of the smallest single chip for a partition, at most twice as wide as high.
+
+    It has ``spare`` cores more than the partition needs, or some beyond.
 
     Raises
     ------
     InfeasibleError
         If the partition needs more cores than the largest chip has.
     """
-    count = len(partition.cores)
+    count = len(partition.cores) + spare
     sizes = [
         (width * height, width - height, width, height)
         for height in range(1, MAX_HEIGHT + 1)
@@ -108,7 +110,7 @@ def require_room(partition: Partition, mesh: Mesh) -> None:
         If there are fewer.
     """
     if mesh.cores < len(partition.cores):
-        raise TooManyCoresError(partition, mesh.cores)
+        raise TooManyCoresError(partition, mesh.cores, excluded=len(mesh.excluded))
 
 
 def _cores_on(spiking: SpikingNetwork, spec: CoreSpec) -> int:
