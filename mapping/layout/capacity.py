@@ -12,7 +12,8 @@ from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec
 from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
-from mapping.layout.cut import CorePart, Limits, arriving, cut_layer, fits_as_patch
+from mapping.layout.cut import CorePart, Limits, cut_layer, fits_as_patch
+from mapping.layout.delivery import arriving
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork

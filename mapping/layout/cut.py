@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mapping.layout.crossbar import Crossbar, Kernels
-from mapping.spiking.matrices import layer_matrix, pool_matrix
+from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import Mixed
 
-__all__ = ["CorePart", "Limits", "arriving", "cut_layer", "deliveries", "fits_as_patch", "ranges"]
+__all__ = ["CorePart", "Limits", "cores_of", "cut_layer", "fits_as_patch"]
 
 Integers = NDArray[np.int64]
 
@@ -124,6 +124,20 @@ def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CoreP
     ]
     parts = min(choices, key=len)
     return parts, (1, 1, len(parts))
+
+
+def cores_of(layer: SpikingLayer, limits: Sequence[Limits]) -> int:
+    """Return into how many parts `cut_layer` cuts a layer."""
+    if not isinstance(layer.quantiser, Mixed):
+        patch = _best_patch(layer, limits)
+        if patch is not None:
+            _, height, width = layer.output_shape
+            blocks = len(_channel_blocks(layer, patch.channels))
+            return -(-height // patch.height) * -(-width // patch.width) * blocks
+        block = _best_blocks(layer, limits)
+        if block is not None:
+            return block[0]
+    return len(cut_layer(layer, limits)[0])
 
 
 def _of_one_kind(layer: SpikingLayer, blocks: Sequence[Integers]) -> list[Integers]:
@@ -344,48 +358,6 @@ def _greedy_blocks(layer: SpikingLayer, matrix: sparse.csr_array, limits: Limits
         block.append(neuron)
         seen |= support
     yield np.array(block)
-
-
-def deliveries(
-    layer: SpikingLayer, index: int, parts: Sequence[CorePart]
-) -> tuple[Integers, Integers, Integers]:
-    """Return source element, index into ``parts`` and axon of every delivery from one source, sorted.
-
-    ``index`` is that of the source among those of the layer.
-    """
-    element, core, axon = arriving(layer, index, parts)
-    axons = int(axon.max(initial=0)) + 1
-    key = np.sort((element * len(parts) + core) * axons + axon)
-    place, axon = np.divmod(key, axons)
-    element, core = np.divmod(place, len(parts))
-    return element, core, axon
-
-
-def arriving(
-    layer: SpikingLayer, index: int, parts: Sequence[CorePart]
-) -> tuple[Integers, Integers, Integers]:
-    """Return what `deliveries` does, in the order of the parts and their inputs."""
-    source, pools = layer.sources[index], pool_matrix(layer.sources[index])
-    low = sum(other.inputs for other in layer.sources[:index])
-    inputs = np.concatenate([part.inputs for part in parts]) - low
-    own = (inputs >= 0) & (inputs < source.inputs)
-    core = np.repeat(np.arange(len(parts)), [len(part.inputs) for part in parts])[own]
-    axon, inputs = np.concatenate([part.axon for part in parts])[own], inputs[own]
-    begin = pools.indptr.astype(np.int64)
-    sizes = np.diff(begin)[inputs]
-    member = pools.indices[ranges(begin[inputs], sizes)].astype(np.int64)
-    return member, np.repeat(core, sizes), np.repeat(axon, sizes)
-
-
-def ranges(begin: Integers, size: Integers) -> Integers:
-    """Return begin, begin + 1, ... of every range, one after the other.
-
-    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
-    before = np.cumsum(size) - size
-    result: Integers = np.arange(int(size.sum())) + np.repeat(begin - before, size)
-    return result
 
 
 def fits_as_patch(layer: SpikingLayer, limits: Sequence[Limits]) -> bool:

@@ -18,7 +18,8 @@ from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
 from mapping.layout.crossbar import Crossbar
-from mapping.layout.cut import CorePart, ranges
+from mapping.layout.cut import CorePart
+from mapping.layout.delivery import ranges
 from mapping.layout.partition import Partition, arrivals, depths
 from mapping.layout.place import Placement
 from mapping.layout.route import Entries, Routes

@@ -15,7 +15,7 @@ from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.cover import cover
-from mapping.layout.cut import arriving, ranges
+from mapping.layout.delivery import arriving, ranges
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement
 from mapping.layout.site import Site

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mapping.layout.cover import Rectangle, cover
-from mapping.layout.cut import arriving
+from mapping.layout.delivery import arriving
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import Partition
 from mapping.spiking.network import INPUT

@@ -25,6 +25,7 @@ from mapping.flow import compile_network
 from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
+from mapping.report.carried import carried_by
 from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.events import by_layer, layer_events, means_of
 from mapping.report.keys import (
@@ -36,8 +37,10 @@ from mapping.report.keys import (
     ordered,
     size_keys,
 )
+from mapping.report.limits import limits_by_layer
 from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
+from mapping.report.rate import rate_of
 from mapping.report.result import Report
 from mapping.report.timeline import timeline_of
 from mapping.spiking.network import SpikingNetwork
@@ -105,13 +108,23 @@ def report_machine(
                 "loading": loading(chip, target, table),
                 "layers": layer_rows(chip.spiking, activity, physical),
                 "timeline": timeline,
-                "mesh": mesh_of(chip, totals, timed, target.clock_hz),
+                **_carried(chip, totals, timed, target.clock_hz),
             },
             "counters": means,
             "image_digest": chip.image.digest,
             "neurobench": neurobench(chip.spiking, activity, footprint(chip)),
         }
     )
+
+
+def _carried(chip: Chip, totals: RunTotals, timed: RunTotals, clock_hz: float) -> dict[str, Any]:
+    """Return the parts of the breakdown that depend on what the links carried."""
+    carried = carried_by(chip.image, totals)
+    return {
+        "mesh": mesh_of(chip, carried, timed, clock_hz),
+        "rate": rate_of(chip, carried, int(totals.fed.sum()), timed),
+        "limits": limits_by_layer(chip, carried, timed),
+    }
 
 
 def _require_equal(totals: RunTotals, activity: Activity) -> None:

@@ -135,6 +135,9 @@ ROWS = tuple(
 """What is compared between targets, per inference."""
 
 
+_PARTS = {"core": "core", "wire": "the wire of router", "link": "the link of router"}
+
+
 def notes(report: Mapping[str, Any]) -> list[str]:
     """Return what is said below the table of a report: doubt, refusals, rounding, energy."""
     single, targets = report["float32"], report["targets"]
@@ -148,6 +151,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     return [
         *([report["doubt"]] if report.get("doubt") else []),
         *_timed(targets),
+        *_rates(targets),
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),
@@ -168,6 +172,29 @@ def _rounded(targets: Sequence[Mapping[str, Any]]) -> list[str]:
         return [f"{line}."]
     same = round(rounded["agreement"] * rounded["samples"])
     return [f"{line}; the answer is the same on {number(same)} of {number(rounded['samples'])} samples."]
+
+
+def _rates(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what limits the rate of each target that is emulated cycle by cycle."""
+    for target in targets:
+        rate = (target["breakdown"] or {}).get("rate")
+        if rate is not None:
+            first, second = rate["bounds"][:2]
+            yield (
+                f"An inference on {target['target']} takes {number(rate['cycles'])} cycles. Busiest are "
+                f"{_part(first)} with {number(first['cycles'])} of them, then {_part(second)} with "
+                f"{number(second['cycles'])}: no schedule gives more than {rate['speedup']:.2f} times "
+                "the rate."
+            )
+
+
+def _part(bound: Mapping[str, Any]) -> str:
+    """Return the part of the chip that a bound of the rate is about."""
+    if bound["x"] is None:
+        return f"the {bound['of']}"
+    side = "" if bound["port"] is None else f" to the {bound['port']}"
+    layer = "" if bound["layer"] is None else f" of {bound['layer']}"
+    return f"{_PARTS[bound['of']]} ({bound['x']}, {bound['y']}){side}{layer}"
 
 
 def _timed(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:

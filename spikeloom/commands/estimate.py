@@ -59,6 +59,14 @@ Explore = Annotated[
         "settings that no other one beats are marked.",
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Also tell what limits every layer: how full its cores are, what they hold twice, and what a "
+        "larger core would save.",
+    ),
+]
 
 
 @app.command(
@@ -69,6 +77,7 @@ Explore = Annotated[
         "spikeloom estimate net.onnx --data mnist:DIR --bits 4 --digits 3",
         "spikeloom estimate net.onnx --data mnist:DIR --digits auto --tolerance 0.5",
         "spikeloom estimate net.onnx --data mnist:DIR --explore --json report.json",
+        "spikeloom estimate net.onnx --data mnist:DIR --explain",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
@@ -89,6 +98,7 @@ def estimate(
     seed: Seed = 0,
     strict: Strict = False,
     explore: Explore = False,
+    explain: Explain = False,
     json: Json = None,
     html: Html = None,
     debug: Debug = False,
@@ -102,16 +112,12 @@ def estimate(
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common: dict[str, Any] = {
-            "core": core,
-            "seed": seed,
-            "how": scale or "auto",
-            "strict": strict,
-            "code": code,
-        }
-        common |= {"calibration": calibration, "options": options, "progress": say}
+        common: dict[str, Any] = {"core": core, "seed": seed, "how": scale or "auto", "strict": strict}
+        common |= {"code": code, "calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
-    _tell(report, chosen, scale, json, html)
+    _write(report, json, html)
+    _show(report, chosen, scale, explained=explain)
+    _say_where(json, html)
 
 
 def _report(
@@ -147,26 +153,30 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _tell(report: Report, data: Dataset, asked: str | None, json: Path | None, html: Path | None) -> None:
-    """Write the report where it is asked for, print it, and say where it was written."""
+def _write(report: Report, json: Path | None, html: Path | None) -> None:
+    """Write the report where it is asked for."""
     from spikeloom.files import write_text
-    from spikeloom.terminal import console
 
     if json is not None:
         write_text(json, report.to_json())
     if html is not None:
         write_text(html, report.to_html())
-    _show(report, data, asked)
+
+
+def _say_where(json: Path | None, html: Path | None) -> None:
+    """Say where the report was written."""
+    from spikeloom.terminal import console
+
     for path in filter(None, (json, html)):
         console.print(f"Report: {path}")
 
 
-def _show(report: Report, data: Dataset, asked: str | None) -> None:
+def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) -> None:
     """Print the report."""
     from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
     from spikeloom.exploration import exploration_notes, exploration_table
-    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
+    from spikeloom.terminal import console, host_line, layer_table, limit_table, report_notes, report_table
 
     console.print(f"Input: {scale_text(data, report.input, asked)}")
     console.print(report_table(report))
@@ -174,6 +184,8 @@ def _show(report: Report, data: Dataset, asked: str | None) -> None:
         console.print(note)
     for part in report.accepted:
         console.print(layer_table(part))
+        if explained and part["breakdown"].get("limits"):
+            console.print(limit_table(part))
     if report.exploration is not None:
         console.print(exploration_table(report))
         for note in exploration_notes(report.exploration):

@@ -15,8 +15,9 @@ from mapping.flow import compile_network
 from mapping.layout.packet_path import GATEWAY, PORTS
 from mapping.model.load import load_network
 from mapping.report.activity import RunTotals, observe, total_of_runs
+from mapping.report.carried import carried_by
 from mapping.report.machine import report_machine
-from mapping.report.mesh import link_loads, mesh_of
+from mapping.report.mesh import mesh_of
 from mapping.targets.files import load_target
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.oracle.rules import E, L, N, S, W, wanted
@@ -93,7 +94,7 @@ def test_loads_that_are_not_the_hops_are_refused(chip: Chip, totals: RunTotals) 
         MappingError,
         match=r"The links of router \(\d, \d\) carry \d+ packets and it counted \d+ hops: please report it\.",
     ):
-        link_loads(chip.image, wrong)
+        carried_by(chip.image, wrong)
 
 
 def test_cores_are_those_of_the_image_and_at_work_for_a_part_of_the_time(
@@ -122,7 +123,8 @@ def test_extended_axons_take_the_cells_of_fewer_rows_and_more_columns() -> None:
     y = b.quantise(b.dense(b.quantise("x", 0, 3.0), b.ternary(20, 700), name="fc"), 0, 3.0)
     chip = compile_network(b.network(y), core="medium")
     data = Dataset(name="x", x=np.random.default_rng(1).uniform(0, 3, (2, 700)), y=None)
-    mesh = mesh_of(chip, runs := total_of_runs(chip, data, cycles=True), runs, 1.0)
+    runs = total_of_runs(chip, data, cycles=True)
+    mesh = mesh_of(chip, carried_by(chip.image, runs), runs, 1.0)
     (image,), (core,) = chip.image.cores, mesh["cores"]
     assert image is not None
     assert (image.axons, int(image.extension)) == (700, 2)

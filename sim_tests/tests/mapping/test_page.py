@@ -172,6 +172,8 @@ def test_bars_are_to_scale(report: Report) -> None:
         expected += [(0, core[side] / mesh[side], None, None) for side in ("rows", "columns")]
     most = max(link["packets"] for link in mesh["links"])
     expected += [(0, link["packets"] / most, None, None) for link in mesh["links"]]
+    rate = breakdown["rate"]
+    expected += [(0, bound["cycles"] / rate["cycles"], None, None) for bound in rate["bounds"]]
     flat = [-1.0 if value is None else value for row in got for value in row]
     wanted = [-1.0 if value is None else 100 * value for row in expected for value in row]
     assert flat == pytest.approx(wanted, abs=6e-4)

@@ -7,7 +7,7 @@ import pytest
 from emu.spec import preset
 from mapping.errors import InfeasibleError
 from mapping.layout.cover import cover
-from mapping.layout.cut import deliveries
+from mapping.layout.delivery import deliveries
 from mapping.layout.mesh import Mesh
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import Placement, place

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What limits the rate of inferences: how long each inference occupies the busiest part of every kind."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.image import SystemImage
+from mapping.chip import Chip
+from mapping.layout.packet_path import PORTS
+from mapping.report.activity import RunTotals
+from mapping.report.carried import Carried
+from mapping.report.mesh import core_layers
+
+__all__ = ["WORK", "link_cycles", "rate_of", "work_of"]
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+WORK = ("integrate", "update")
+"""Activities in which a core computes; a stall and a wait are caused by others."""
+
+
+def rate_of(chip: Chip, carried: Carried, fed: int, timed: RunTotals) -> dict[str, Any]:
+    """Return what limits the rate of inferences, as plain data.
+
+    A part of the chip serves one flit, or one neuron, at a time. So no schedule gives an inference less time
+    than it occupies the busiest core, wire, link between chips, inlet or outlet: each is a bound.
+
+    Parameters
+    ----------
+    carried : Carried
+        What the links of ``chip`` carried.
+    fed : int
+        Packets that the host fed in the same runs.
+    timed : RunTotals
+        Of ``chip`` in cycle mode: its cycles.
+    """
+    bounds = [
+        _busiest_core(chip, timed),
+        *_busiest_links(chip.image, carried.loads() / carried.samples),
+        _bound("inlet", fed / carried.samples),
+    ]
+    bounds.sort(key=lambda bound: -bound["cycles"])
+    cycles = _elapsed(timed) / timed.samples
+    first, second = bounds[0]["cycles"], bounds[1]["cycles"]
+    return {
+        "cycles": cycles,
+        "limit": bounds[0]["of"],
+        "ahead": first / second if second else None,
+        "speedup": cycles / first,
+        "bounds": bounds,
+    }
+
+
+def work_of(timed: RunTotals) -> Floats:
+    """Return the cycles that each core computes for an inference, float64 (cores,)."""
+    work = np.sum([timed.counters[name] for name in WORK], axis=0, dtype=np.int64)
+    return np.asarray(work / timed.samples, np.float64)
+
+
+def link_cycles(image: SystemImage) -> Integers:
+    """Return the cycles that a packet occupies each link, int64 (cores, 4): 1 on a wire within a chip.
+
+    By router and output (`mapping.layout.packet_path.PORTS`).
+    """
+    spec = image.spec
+    cycles = np.ones((spec.cores, len(PORTS)), np.int64)
+    if spec.links is not None:
+        cycles[_between_chips(image)] = spec.links.beats(spec.flit_bits)
+    return cycles
+
+
+def _between_chips(image: SystemImage) -> NDArray[np.bool_]:
+    """Return which outputs lead to another chip, bool (cores, 4)."""
+    spec = image.spec
+    if spec.links is None:
+        return np.zeros((spec.cores, len(PORTS)), np.bool_)
+    y, x = np.divmod(np.arange(spec.cores), spec.width)
+    across, down = spec.links.width, spec.links.height
+    north, west = (y % down == 0) & (y > 0), (x % across == 0) & (x > 0)
+    south = ((y + 1) % down == 0) & (y + 1 < spec.height)
+    east = ((x + 1) % across == 0) & (x + 1 < spec.width)
+    return np.column_stack((north, east, south, west))
+
+
+def _elapsed(timed: RunTotals) -> int:
+    if timed.elapsed is None:
+        raise ValueError("timed must be the totals of runs in cycle mode")
+    return timed.elapsed
+
+
+def _busiest_core(chip: Chip, timed: RunTotals) -> dict[str, Any]:
+    work = work_of(timed)
+    core = int(work.argmax())
+    names = [layer.name for layer in chip.spiking.layers]
+    y, x = divmod(core, chip.image.spec.width)
+    return _bound("core", float(work[core]), x=x, y=y, layer=names[core_layers(chip.image)[core]])
+
+
+def _busiest_links(image: SystemImage, packets: Floats) -> list[dict[str, Any]]:
+    """Return the bounds of wires and outlet, and of links between chips if there are any."""
+    width, height = image.spec.width, image.spec.height
+    outlet = np.zeros_like(packets, np.bool_)
+    outlet[(height - 1) * width, PORTS.index("south")] = True
+    between, load = _between_chips(image), packets * link_cycles(image)
+    found = [_bound("outlet", float(load[outlet].sum()))]
+    for of, own in (("wire", ~between & ~outlet), ("link", between)):
+        if own.any():
+            router, port = divmod(int(np.where(own, load, -1).argmax()), len(PORTS))
+            y, x = divmod(router, width)
+            found.append(_bound(of, float(load[router, port]), x=x, y=y, port=PORTS[port]))
+    return found
+
+
+def _bound(
+    of: str,
+    cycles: float,
+    *,
+    x: int | None = None,
+    y: int | None = None,
+    port: str | None = None,
+    layer: str | None = None,
+) -> dict[str, Any]:
+    return {"of": of, "cycles": cycles, "x": x, "y": y, "port": port, "layer": layer}
