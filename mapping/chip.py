@@ -24,7 +24,7 @@ from mapping.datasets.load import Dataset, accuracy, batches, scaled
 from mapping.errors import MappingError
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
-from mapping.layout.host_tables import outputs_of, stimulus_for
+from mapping.layout.host_tables import interval_of, outputs_of, stimulus_for
 from mapping.model.archive import network_from_arrays
 from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
@@ -151,11 +151,11 @@ class Chip:
         cycles, progress
             As of `run`.
         """
-        before, steps = 0, len(data.x) * self.period
+        before, steps = 0, len(data.x) * interval_of(self.image)
         for part in batches(data, batch):
             tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
             yield part, self.run(part.x, cycles=cycles, progress=tell)
-            before += len(part.x) * self.period
+            before += len(part.x) * interval_of(self.image)
 
     def save(self, path: str | Path) -> None:
         """Write the image file, whole or not at all."""

@@ -15,6 +15,7 @@ from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.scale import check_scale
 from mapping.errors import MappingError
 from mapping.given import model_and_samples
+from mapping.layout import pipeline
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.emit import emit
@@ -38,6 +39,7 @@ def compile_network(
     core: str | None = None,
     mesh: tuple[int, int] | None = None,
     chips: tuple[int, int] = (1, 1),
+    pipelined: bool = False,
     placer: str = "greedy",
     excluded: Iterable[tuple[int, int]] = (),
     seed: int = 0,
@@ -65,6 +67,8 @@ def compile_network(
         Size of a chip; by default the smallest that fits. Layers that find no room run on the host.
     chips : (across, down)
         Chips of this size side by side, joined by links of a quarter of a flit (`docs/reference/links.md`).
+    pipelined : bool
+        Take a new sample in every step, see `mapping.layout.pipeline`.
     placer : str
         Who places the cores, a name in `mapping.layout.place.PLACERS`.
     excluded : iterable of (x, y)
@@ -106,6 +110,7 @@ def compile_network(
     with stage("emit"):
         told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
         image = emit(spiking, *cast("Layout", fitting.layout), chips=chips, **told)
+        image = pipeline.pipelined(image, spiking) if pipelined else image
     with stage("check"):
         require(image, spiking)
     return Chip(image=image, spiking=spiking)

@@ -11,13 +11,13 @@ from emu.trace import RunResult, Stimulus
 from mapping.errors import MappingError
 from mapping.layout.emit import PLACED
 
-__all__ = ["counts_of", "outputs_of", "stimulus_for"]
+__all__ = ["counts_of", "interval_of", "outputs_of", "steps_of", "stimulus_for"]
 
 Counts = NDArray[np.int64]
 
 
 def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
-    """Return the packets of samples presented one after the other, each for one period.
+    """Return the packets of samples that enter one after the other, an interval apart.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     ValueError
         If ``counts`` are not integers of that number and range, or there is no sample.
     """
-    period, levels = image.meta["period"], image.meta["input"]["levels"]
+    levels = image.meta["input"]["levels"]
     low = image.meta["input"].get("low", 0)
     elements = math.prod(image.meta["input"]["shape"])
     if counts.dtype.kind not in "iu" or counts.ndim < 2 or math.prod(counts.shape[1:]) != elements:
@@ -46,7 +46,17 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     payload = flat[:, image.input_element]
     sample, packet = np.nonzero(payload)
     rows = np.column_stack((image.input_packet[packet], payload[sample, packet])).astype(np.int64)
-    return Stimulus(steps=len(flat) * period, step=sample * period, packet=rows)
+    return Stimulus(steps=steps_of(image, len(flat)), step=sample * interval_of(image), packet=rows)
+
+
+def interval_of(image: SystemImage) -> int:
+    """Return the steps from one sample to the next: those of one sample, or 1 where samples are pipelined."""
+    return int(image.meta.get("interval", image.meta["period"]))
+
+
+def steps_of(image: SystemImage, samples: int) -> int:
+    """Return the steps of so many samples, 1 or more, until the last one has left."""
+    return (samples - 1) * interval_of(image) + int(image.meta["period"])
 
 
 def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, Counts]:
@@ -60,14 +70,16 @@ def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str,
         If a packet came at a step or with an axon at which no layer sends, or twice: the image is damaged.
     """
     _check_steps(image, result, samples)
-    period = image.meta["period"]
     step, axon, payload = result.outputs.T
     taken = np.zeros(len(step), np.bool_)
     counts = {}
     for output in image.meta["outputs"]:
         low = output["offset"]
-        own = (axon >= low) & (axon < low + output["elements"]) & (step % period == output["step"])
-        place = step[own] // period * output["elements"] + axon[own] - low
+        sample, whole = _samples_at(image, step - output["step"])
+        own = (axon >= low) & (axon < low + output["elements"]) & whole
+        taken |= own & ((sample < 0) | (sample >= samples))  # before the first sample, or behind the last
+        own &= (sample >= 0) & (sample < samples)
+        place = sample[own] * output["elements"] + axon[own] - low
         taken[own] = np.bincount(place, minlength=1)[place] == 1
         flat = np.zeros(samples * output["elements"], np.int64)
         flat[place] = payload[own]
@@ -90,7 +102,7 @@ def counts_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, 
         If the run is not that of so many samples.
     """
     _check_steps(image, result, samples)
-    period, cores = image.meta["period"], image.spec.cores
+    cores = image.spec.cores
     order, element, core, neuron = image.attachments[PLACED].astype(np.int64).T
     most = int(neuron.max()) + 1
     lookup = np.full((2, cores * most), -1, np.int64)
@@ -99,15 +111,25 @@ def counts_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, 
     layer_of, element_of = lookup[:, at * most + fired]
     counts = {}
     for index, layer in enumerate(image.meta["layers"]):
-        own = (layer_of == index) & (step % period == layer["depth"])
+        sample, whole = _samples_at(image, step - layer["depth"])
+        own = (layer_of == index) & whole & (sample >= 0) & (sample < samples)
         values = np.zeros((samples, math.prod(layer["shape"])), np.int64)
-        values[step[own] // period, element_of[own]] = count[own]
+        values[sample[own], element_of[own]] = count[own]
         counts[layer["name"]] = values.reshape(samples, *layer["shape"])
     return counts
 
 
+def _samples_at(image: SystemImage, begin: Counts) -> tuple[Counts, NDArray[np.bool_]]:
+    """Return the sample that entered in each step, and whether one may enter there.
+
+    A pipeline that fills has waves before the first sample, one that empties behind the last.
+    """
+    sample, rest = np.divmod(begin, interval_of(image))
+    return sample, rest == 0
+
+
 def _check_steps(image: SystemImage, result: RunResult, samples: int) -> None:
-    wanted = samples * image.meta["period"]
+    wanted = steps_of(image, samples)
     if result.steps != wanted:
         raise ValueError(
             f"samples must be such that the run has {wanted} steps for {samples}, not {result.steps}"

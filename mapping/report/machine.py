@@ -40,6 +40,7 @@ from mapping.report.keys import (
 from mapping.report.limits import limits_by_layer
 from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
+from mapping.report.pipelining import pipelining
 from mapping.report.rate import rate_of
 from mapping.report.result import Report
 from mapping.report.timeline import timeline_of
@@ -78,18 +79,12 @@ def report_machine(
     MappingError
         If the chip fired other spikes than the network, or was right on other samples.
     """
-    timed = totals or total_of_runs(chip, data.at(spread_rows(TIMED_SAMPLES)(len(data.x))), cycles=True)
-    if timed.elapsed is None:
-        raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
-    totals = timed if timed.samples == len(data.x) else total_of_runs(chip, data)
+    totals, timed, cycles = _runs(chip, data, totals)
     _require_equal(totals, activity)
-    seconds = timed.elapsed / timed.samples / target.clock_hz
-    table = _table(chip, target)
-    means = means_of(totals, timed)
-    events = {name: means[name] for name in table if name in means}
-    events["core_cycles"] = chip.image.spec.cores * timed.elapsed / timed.samples
-    layers, physical = layer_events(chip, totals, table), by_layer(chip, totals, "synaptic_operations")
-    energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=layers)
+    seconds, table, means = cycles / target.clock_hz, _table(chip, target), means_of(totals, timed)
+    cores, physical = chip.image.spec.cores, by_layer(chip, totals, "synaptic_operations")
+    events = {name: means[name] for name in table if name in means} | {"core_cycles": cores * cycles}
+    energy = estimate_energy(events, seconds, cores, table, layers=layer_events(chip, totals, table))
     timeline = timeline_of(chip, data, target.clock_hz)
     return ordered(
         {
@@ -103,6 +98,7 @@ def report_machine(
             "synaptic_operations": means["synaptic_operations"],
             "pipelined": False,
             **energy_keys(energy, timeline[-1]["end_s"], 1 / seconds),
+            **pipelining(chip, data, target, table),
             "breakdown": {
                 **energy_parts(energy, layers=True),
                 "loading": loading(chip, target, table),
@@ -115,6 +111,15 @@ def report_machine(
             "neurobench": neurobench(chip.spiking, activity, footprint(chip)),
         }
     )
+
+
+def _runs(chip: Chip, data: Dataset, totals: RunTotals | None) -> tuple[RunTotals, RunTotals, float]:
+    """Return the runs on all samples, those in cycle mode, and the cycles of an inference."""
+    timed = totals or total_of_runs(chip, data.at(spread_rows(TIMED_SAMPLES)(len(data.x))), cycles=True)
+    if timed.elapsed is None:
+        raise ValueError("totals must be those of runs in cycle mode, not of functional ones")
+    totals = timed if timed.samples == len(data.x) else total_of_runs(chip, data)
+    return totals, timed, timed.elapsed / timed.samples
 
 
 def _carried(chip: Chip, totals: RunTotals, timed: RunTotals, clock_hz: float) -> dict[str, Any]:

@@ -44,6 +44,10 @@ Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by defa
 Chips = Annotated[
     str, typer.Option("--chips", help="Chips XxY of this size, joined by links of a quarter of a flit.")
 ]
+Pipelined = Annotated[
+    bool,
+    typer.Option("--pipelined", help="Take a sample in every step, where no layer skips another."),
+]
 Placer = Annotated[
     str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
 ]
@@ -68,6 +72,7 @@ DataOfScale = Annotated[
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --digits auto --tolerance 0.5 --debug",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
     ),
 )
 def compile_(
@@ -78,6 +83,7 @@ def compile_(
     core: Core = None,
     mesh: Mesh = None,
     chips: Chips = "1x1",
+    pipelined: Pipelined = False,
     placer: Placer = "greedy",
     exclude: Exclude = None,
     seed: Seed = 0,
@@ -99,6 +105,7 @@ def compile_(
     _check_file(output)
     graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
+    sizes["pipelined"] = pipelined
     sizes |= {"excluded": excluded_cores(exclude)} if exclude else {}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:
@@ -174,10 +181,17 @@ def _cut(chip: Chip) -> str:
     return "" if across * down == 1 else f" on {across} x {down} chips"
 
 
+def _pace(chip: Chip) -> str:
+    """Return that samples are pipelined, nothing if they are not."""
+    from mapping.layout.host_tables import interval_of
+
+    return "" if interval_of(chip.image) == chip.period else ", a new one every step"
+
+
 def _summary(chip: Chip) -> str:
     spec = chip.image.spec
     used = sum(part is not None for part in chip.image.cores)
     return (
-        f"{used} of {spec.width} x {spec.height} cores{_cut(chip)}, {chip.period} timesteps an inference, "
-        f"digest {chip.image.digest}"
+        f"{used} of {spec.width} x {spec.height} cores{_cut(chip)}, {chip.period} timesteps an inference"
+        f"{_pace(chip)}, digest {chip.image.digest}"
     )

@@ -35,7 +35,7 @@ def check(image: SystemImage, spiking: SpikingNetwork) -> list[Violation]:
     spiking : SpikingNetwork
         The network it must compute.
     """
-    frame = Frame.of(spiking)
+    frame = Frame.of(spiking, pipelined="interval" in image.meta)
     return list(table_violations(image, frame)) or list(_violations(image, frame))
 
 

@@ -33,6 +33,8 @@ class Frame:
         The step of a sample in which each name fires; -1 for the input.
     period : int
         Steps of one sample.
+    interval : int
+        Steps from one sample to the next: ``period``, or 1 where samples are pipelined.
     outputs : int64 (n,)
         The source that leaves by each gateway axon.
     """
@@ -42,11 +44,12 @@ class Frame:
     first: Integers
     depth: dict[str, int]
     period: int
+    interval: int
     outputs: Integers
 
     @classmethod
-    def of(cls, spiking: SpikingNetwork) -> "Frame":
-        """Return the frame of a network."""
+    def of(cls, spiking: SpikingNetwork, *, pipelined: bool = False) -> "Frame":
+        """Return the frame of a network whose samples follow each other, or are pipelined."""
         names = (INPUT, *(layer.name for layer in spiking.layers))
         sizes = [math.prod(spiking.shape(name)) for name in names]
         first = np.cumsum([0, *sizes])
@@ -54,12 +57,14 @@ class Frame:
         for layer in spiking.layers:
             depth[layer.name] = 1 + max(depth[source.name] for source in layer.sources)
         ranges = [np.arange(first[at], first[at + 1]) for at in map(names.index, spiking.outputs)]
+        period = max(depth.values()) + 1
         return cls(
             spiking=spiking,
             names=names,
             first=first,
             depth=depth,
-            period=max(depth.values()) + 1,
+            period=period,
+            interval=1 if pipelined else period,
             outputs=np.concatenate([np.zeros(0, np.int64), *ranges]),
         )
 

@@ -120,13 +120,15 @@ def _schedule(frame: Frame, placed: Placed, layer: SpikingLayer) -> Iterator[Vio
     """Demand that the core works in the steps in which something arrives, and rests in all others."""
     steps, entry = frame.arrivals(layer), placed.core.columns(Section.SCHEDULE)
     flags = np.repeat(np.stack([entry[name] for name in _FLAGS], axis=1), entry["repeat"], axis=0)
-    wanted = np.zeros((frame.period, len(_FLAGS)), np.int32)
-    wanted[list(steps), 1:3] = 1
-    wanted[steps[-1], 3] = 1
-    wanted[steps[0], 0] = len(steps) > 1
+    within = [step % frame.interval for step in steps]
+    wanted = np.zeros((frame.interval, len(_FLAGS)), np.int32)
+    wanted[within, 1:3] = 1
+    wanted[within[-1], 3] = 1
+    wanted[within[0], 0] = len(steps) > 1
     fires = entry["fire"] != 0
     window = entry["threshold_first"][fires].tolist(), entry["threshold_count"][fires].tolist()
-    if not np.array_equal(flags, wanted) or window != ([-layer.low], [layer.levels]):
-        shown = ", ".join(map(str, steps))
-        message = f"it must work in step {shown} of {frame.period} only, with {layer.levels} thresholds"
+    apart = len(set(within)) == len(steps)
+    if not apart or not np.array_equal(flags, wanted) or window != ([-layer.low], [layer.levels]):
+        shown = ", ".join(map(str, within))
+        message = f"it must work in step {shown} of {frame.interval} only, with {layer.levels} thresholds"
         yield Violation(kind="schedule", message=message, core=placed.index)

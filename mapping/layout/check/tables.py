@@ -119,6 +119,8 @@ def _metadata(image: SystemImage, frame: Frame) -> str | None:
     if _picked(meta.get("layers"), layers) != layers or meta.get("period") != frame.period:
         shown = ", ".join(layer.name for layer in spiking.layers)
         return f"the layers must be {shown} with their depths and shapes, and the period {frame.period}"
+    if meta.get("interval", frame.interval) != frame.interval or type(meta.get("interval", 1)) is not int:
+        return f"samples must be {frame.interval} steps apart, not {meta.get('interval')}"
     shape = list(spiking.shape(INPUT))
     source = {"shape": shape, "low": spiking.input_low, "levels": spiking.input_levels}
     if _picked([meta.get("input")], [source]) != [source]:

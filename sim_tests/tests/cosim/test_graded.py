@@ -13,6 +13,7 @@ from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting
 from mapping.layout.host_tables import counts_of, stimulus_for
+from mapping.layout.pipeline import pipelined
 from mapping.layout.site import Site
 from mapping.model.network import Network
 from mapping.spiking.simulate import encode, simulate
@@ -32,8 +33,11 @@ NETWORKS: dict[str, Callable[[], Network]] = {
 MESH = (4, 2)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_ordinary_network_is_equal_on_oracle_emulator_and_hardware(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "pipeline"),
+    [("three matrices", False), ("skips and an average", False), ("three matrices", True)],
+)
+def test_ordinary_network_is_equal_on_oracle_emulator_and_hardware(name: str, pipeline: bool) -> None:
     require_engine("verilator")
     network, spec = NETWORKS[name](), preset("tiny")
     fitting = Fitting(spec=spec, site=Site(mesh=MESH))
@@ -42,6 +46,7 @@ def test_ordinary_network_is_equal_on_oracle_emulator_and_hardware(name: str) ->
     assert spiking.host == ()
     assert fitting.layout is not None
     image = emit(spiking, *fitting.layout, name="n")
+    image = pipelined(image, spiking) if pipeline else image
     counts = encode(spiking, calibration(network, n=4, seed=8))
     stimulus = stimulus_for(image, counts)
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
