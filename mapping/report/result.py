@@ -38,6 +38,8 @@ class Report:
         What was compared with the hardware, and on which simulator.
     exploration : sequence of mapping, optional
         Bits and digits against each other, see `mapping.report.exploration.explore`.
+    published : sequence of mapping, optional
+        What others published of systems on the same data, see `mapping.report.published.published`.
     doubt : str, optional
         Why the input may not be that of the training, see `mapping.diagnosis.input_tried.doubt_of`.
     """
@@ -50,6 +52,7 @@ class Report:
     float32: SingleDifferences
     verification: Mapping[str, Any] | None = None
     exploration: Sequence[Mapping[str, Any]] | None = None
+    published: Sequence[Mapping[str, Any]] | None = None
     doubt: str | None = None
     version: str = field(default_factory=lambda: version("spikeloom"))
 
@@ -70,9 +73,12 @@ class Report:
             "float32": asdict(self.float32),
         }
         verification = None if self.verification is None else dict(self.verification)
-        explored = None if self.exploration is None else [dict(row) for row in self.exploration]
+        explored, beside = (
+            None if rows is None else [dict(row) for row in rows]
+            for rows in (self.exploration, self.published)
+        )
         targets = [dict(target) for target in self.targets]
-        rest = {"targets": targets, "exploration": explored, "doubt": self.doubt}
+        rest = {"targets": targets, "exploration": explored, "published": beside, "doubt": self.doubt}
         return {**head, "verification": verification, **rest}
 
     def __repr__(self) -> str:

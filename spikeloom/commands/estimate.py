@@ -59,6 +59,13 @@ Explore = Annotated[
         "settings that no other one beats are marked.",
     ),
 ]
+Beside = Annotated[
+    str | None,
+    typer.Option(
+        "--beside",
+        help="Also show what others published of systems on the same data: mnist, cifar10 or nmnist.",
+    ),
+]
 Explain = Annotated[
     bool,
     typer.Option(
@@ -78,6 +85,7 @@ Explain = Annotated[
         "spikeloom estimate net.onnx --data mnist:DIR --digits auto --tolerance 0.5",
         "spikeloom estimate net.onnx --data mnist:DIR --explore --json report.json",
         "spikeloom estimate net.onnx --data mnist:DIR --explain",
+        "spikeloom estimate net.onnx --data mnist:DIR --beside mnist",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
@@ -99,22 +107,26 @@ def estimate(
     strict: Strict = False,
     explore: Explore = False,
     explain: Explain = False,
+    beside: Beside = None,
     json: Json = None,
     html: Html = None,
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
+    from mapping.report.published import published
     from spikeloom.files import check_places
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     check_places(json, html)
+    rows = None if beside is None else published(beside)
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
         common: dict[str, Any] = {"core": core, "seed": seed, "how": scale or "auto", "strict": strict}
         common |= {"code": code, "calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
+    report = replace(report, published=rows)
     _write(report, json, html)
     _show(report, chosen, scale, explained=explain)
     _say_where(json, html)
@@ -175,6 +187,7 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
     """Print the report."""
     from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
+    from spikeloom.beside import beside_table
     from spikeloom.exploration import exploration_notes, exploration_table
     from spikeloom.terminal import console, host_line, layer_table, limit_table, report_notes, report_table
 
@@ -186,6 +199,8 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
         console.print(layer_table(part))
         if explained and part["breakdown"].get("limits"):
             console.print(limit_table(part))
+    if report.published is not None:
+        console.print(beside_table(report))
     if report.exploration is not None:
         console.print(exploration_table(report))
         for note in exploration_notes(report.exploration):
