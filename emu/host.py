@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import Layout, limits, pack, places
 from emu.image import CoreImage, SystemImage, core_chunks
-from emu.spec import CHUNK_BITS, SystemSpec
+from emu.loading import Burst, load_bursts, pointer_bursts, write_bursts
+from emu.rectangles import Place
+from emu.spec import SystemSpec
 from emu.trace import Stimulus
 from emu.words import (
-    POINTER,
     RECTANGLE,
     TOKEN,
     Control,
@@ -40,9 +41,6 @@ __all__ = [
 Flits = NDArray[np.uint64]
 """Flits as integers, in sending order."""
 
-Place = tuple[int, int, int, int]
-"""A rectangle: x0, x1, y0, y1."""
-
 
 def _words(layout: Layout, fields: Mapping[str, NDArray[np.integer]]) -> Flits:
     """Return one word per row of fields; a field that is not named is zero. All values must fit."""
@@ -62,24 +60,20 @@ def flits(spec: SystemSpec, kind: Kind, place: Place, data: NDArray[np.integer])
     return _words(flit_layout(spec), fields | {"data": np.asarray(data)})
 
 
+def _sent(spec: SystemSpec, bursts: Iterable[Burst]) -> list[Flits]:
+    return [flits(spec, burst.kind, burst.place, burst.data) for burst in bursts]
+
+
 def pointer_flits(spec: SystemSpec, place: Place, section: int, address: int) -> list[Flits]:
     """Return the packets that set the chunk pointer of the cores of a rectangle."""
-    pointer = pack(POINTER, {"section": section, "address": address})
-    return [
-        flits(spec, Kind.POINTER_HIGH, place, np.array([pointer >> CHUNK_BITS])),
-        flits(spec, Kind.POINTER_LOW, place, np.array([pointer & (1 << CHUNK_BITS) - 1])),
-    ]
+    return _sent(spec, pointer_bursts(place, section, address))
 
 
 def write_flits(
     spec: SystemSpec, place: Place, section: int, chunks: NDArray[np.uint16], address: int = 0
 ) -> list[Flits]:
     """Return the packets that write chunks from an address on, none if there is no chunk."""
-    return (
-        [*pointer_flits(spec, place, section, address), flits(spec, Kind.WRITE, place, chunks)]
-        if len(chunks)
-        else []
-    )
+    return _sent(spec, write_bursts(place, section, chunks, address))
 
 
 def core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flits]:
@@ -91,18 +85,7 @@ def core_flits(spec: SystemSpec, place: Place, core: CoreImage) -> Iterator[Flit
 
 def load_flits(image: SystemImage) -> Flits:
     """Return the control packets that load an image into a chip after reset and clear its counters."""
-    spec = image.spec
-    parts: list[Flits] = []
-    for index, core in enumerate(image.cores):
-        x, y = index % spec.width, index // spec.width
-        if core is not None:
-            parts += core_flits(spec, (x, x, y, y), core)
-    everywhere = (0, spec.width - 1, 0, spec.height - 1)
-    zero = np.zeros(1, np.uint16)
-    parts += write_flits(spec, everywhere, Section.STATUS, zero) + write_flits(
-        spec, everywhere, Section.COUNTER, zero
-    )
-    return np.concatenate(parts)
+    return np.concatenate(_sent(image.spec, load_bursts(image)))
 
 
 def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.container import load_image, save_image
-from emu.host import load_flits
 from emu.image import SystemImage
+from emu.loading import LoadTotals, load_totals
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
@@ -86,9 +86,9 @@ class Chip:
         return sum(core.crossbar.shape[1] * int(core.extension) for core in cores)
 
     @cached_property
-    def program_flits(self) -> int:
-        """Control packets that load the chip, one a cycle."""
-        return len(load_flits(self.image))
+    def load(self) -> LoadTotals:
+        """What loading the chip takes."""
+        return load_totals(self.image)
 
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.

@@ -13,11 +13,21 @@ __all__ = ["footprint", "loading"]
 
 def loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
     """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
-    flits = chip.program_flits
-    seconds = flits / target.clock_hz
-    events = {"program_flits": flits, "core_cycles": flits * chip.image.spec.cores}
-    energy = estimate_energy(events, seconds, chip.image.spec.cores, table)
-    return {"flits": flits, "seconds": seconds, "energy_j": energy.total_j}
+    load, cores = chip.load, chip.image.spec.cores
+    seconds = load.cycles / target.clock_hz
+    events = {"program_flits": load.arrivals, "hops": load.hops, "core_cycles": load.cycles * cores}
+    energy = estimate_energy(events, seconds, cores, table)
+    return {
+        "flits": load.flits,
+        "flits_one_by_one": load.one_by_one,
+        "arrivals": load.arrivals,
+        "hops": load.hops,
+        "cycles": load.cycles,
+        "seconds": seconds,
+        "energy_j": energy.total_j,
+        "energy_j_low": energy.low_j,
+        "energy_j_high": energy.high_j,
+    }
 
 
 def footprint(chip: Chip) -> int:

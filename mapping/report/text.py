@@ -159,6 +159,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),
+        *_loaded(targets),
         f"Joules are {MODELLED}, not measured: counts times the table of 'spikeloom targets show NAME'.",
     ]
 
@@ -209,6 +210,19 @@ def _timed(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield (
                 f"Cycles on {target['target']} are those of {number(timed)} of the {number(samples)} "
                 "samples, at equal distances; its events are those of all."
+            )
+
+
+def _loaded(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what loading each image once takes."""
+    for target in targets:
+        load = target["refusal"] is None and target["breakdown"]["loading"]
+        if load:
+            yield (
+                f"Loading {target['target']} once, outside every figure: {number(load['flits'])} flits "
+                f"({number(load['flits_one_by_one'])} core by core), {quantity(load['seconds'], 's')}, "
+                f"{quantity(load['energy_j'], 'J')} ({quantity(load['energy_j_low'], 'J')} .. "
+                f"{quantity(load['energy_j_high'], 'J')})."
             )
 
 

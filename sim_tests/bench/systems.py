@@ -13,10 +13,13 @@ import numpy as np
 from emu.container import load_image
 from emu.errors import SpikeloomError, clause
 from emu.image import ImageError, SystemImage
+from emu.loading import load_bursts
 from emu.machine import Machine
+from emu.rectangles import area
 from emu.spec import SystemSpec
 from emu.topology import sides_with_links
 from emu.trace import RunResult, Stimulus, compared, diff
+from emu.words import Kind, Section
 from mapping.datasets.npz import read_arrays
 from mapping.errors import MappingError
 from sim_tests.bench.job import BenchJob, prepare
@@ -50,6 +53,9 @@ _SPARE_SEEDS = 200
 
 _SEVERAL = "several chips"
 """The share of systems whose chips are joined by links."""
+
+_SHARED = "crossbars loaded by rectangle"
+"""The share of systems in which several cores get rows of crossbars by the same packets."""
 
 _EVERY = 5
 """Of so many consecutive seeds, the last one is of a system of several chips."""
@@ -100,7 +106,19 @@ class System:
             f"resets in {p.name.lower().replace('_', ' ')}": phases.count(p) / len(phases) for p in Phase
         }
         joined = {_SEVERAL: float(len(sides_with_links(self.spec)) > 0)}
-        return coverage(self.image, self.stimulus, self.expected) | joined | resets
+        shared = {_SHARED: float(_loads_by_rectangle(self.image))}
+        return coverage(self.image, self.stimulus, self.expected) | joined | shared | resets
+
+
+def _loads_by_rectangle(image: SystemImage) -> bool:
+    """Return whether several cores get rows of crossbars by the same packets."""
+    section = -1
+    for place, kind, data in load_bursts(image):
+        if kind == Kind.POINTER_HIGH and int(data[0]) >> 12 != Section.COUNTER:
+            section = int(data[0]) >> 12
+        if kind == Kind.WRITE and section == Section.CROSSBAR and area(place) > 1:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +201,8 @@ def _beyond(spec: SystemSpec | None) -> set[str]:
     """Return the corners that no system of the given sizes reaches."""
     if spec is None:
         return set()
-    return unreachable(spec.core) | (set() if sides_with_links(spec) else {_SEVERAL})
+    one = {_SHARED} if spec.cores == 1 else set()
+    return unreachable(spec.core) | one | (set() if sides_with_links(spec) else {_SEVERAL})
 
 
 def _gaps(shares: Sequence[Mapping[str, float]], beyond: AbstractSet[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emu.loading import load_totals
 from emu.spec import preset
 from mapping.errors import InfeasibleError
 from mapping.layout.check import require
@@ -30,7 +31,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def _mapped(spiking: SpikingNetwork) -> str:
-    """Map a network; return the cores that it takes, or the sentence that refuses it."""
+    """Map a network; return the cores that it takes and its load, or the sentence that refuses it."""
     try:
         parts, placement, routes = fit(spiking, preset("reference"))
     except InfeasibleError as error:
@@ -39,7 +40,11 @@ def _mapped(spiking: SpikingNetwork) -> str:
         image = emit(spiking, parts, placement, routes, name=spiking.name)
     with stage("check"):
         require(image, spiking)
-    return f"{len(parts.cores)} cores of {placement.width} x {placement.height}"
+    load = load_totals(image)
+    return (
+        f"{len(parts.cores)} cores of {placement.width} x {placement.height}; loaded by {load.flits:,} flits, "
+        f"core by core by {load.one_by_one:,}"
+    )
 
 
 def _total(stages: list[Stage]) -> Stage:

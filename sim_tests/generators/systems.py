@@ -6,6 +6,7 @@ All choices come from one NumPy generator: the same seed gives the same image an
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -164,8 +165,25 @@ def random_system(
     cores = [
         make_core(**random_program(rng, spec, a, meeting)) if rng.random() < 0.9 else None for a in axons
     ]
+    cores = _with_twins(np.random.default_rng([seed, 0x7713]), cores)
     count = int(rng.integers(6, 21)) if steps is None else steps
     return make_system(spec, *cores), _stimulus(rng, spec, count, min(axons))
+
+
+def _with_twins(rng: Rng, cores: Sequence[CoreImage | None]) -> list[CoreImage | None]:
+    """Let cores of most systems hold the same as the largest one, now and then in another order."""
+    enabled = [at for at, core in enumerate(cores) if core is not None]
+    found = list(cores)
+    if len(enabled) < 2 or rng.random() < 0.1:
+        return found
+    first = max((core for core in cores if core is not None), key=lambda core: core.cells.size)
+    movable = int(first.extension) == 1 and not first.shifts.any()
+    others = rng.permutation([at for at in enabled if cores[at] is not first])
+    for at in others[: int(rng.integers(1, len(enabled)))].tolist():
+        moved = movable and rng.random() < 0.7
+        order = rng.permutation(first.axons) if moved else np.arange(first.axons)
+        found[at] = dataclasses.replace(first, lines=first.lines[order])
+    return found
 
 
 def full_system(seed: int, spec: SystemSpec, strengths: int) -> tuple[SystemImage, Stimulus]:

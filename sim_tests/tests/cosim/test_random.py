@@ -6,20 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from emu.host import flits
+from emu.loading import load_bursts
+from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.topology import sides_with_links
-from emu.trace import compared
+from emu.trace import RunResult, compared
 from emu.words import COUNTERS
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
+from sim_tests.bench.job import prepare
 from sim_tests.bench.program import verification
 from sim_tests.bench.reports import geometry
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.systems import judge, missed, random_batch, seeded_system
 from sim_tests.conftest import require_engine
 from sim_tests.generators.pool import PLAIN, POOL, SEVERAL
+from sim_tests.generators.systems import make_core, make_stimulus, make_system
 from spikeloom.bench import export_verilog
 
 pytestmark = pytest.mark.cosim
@@ -99,6 +105,11 @@ def test_chip_in_the_wrong_place_differs(seed: int) -> None:
     assert isinstance(result[0], BenchError)
 
 
+def test_half_of_all_seeds_load_rows_of_several_cores_by_one_packet() -> None:
+    shares = [system.coverage()["crossbars loaded by rectangle"] for system in random_batch(300, 100)]
+    assert sum(shares) >= len(shares) / 2
+
+
 def test_a_fifth_of_all_seeds_is_of_several_chips() -> None:
     batch = random_batch(15, 100)
     joined = [system.spec for system in batch if sides_with_links(system.spec)]
@@ -107,3 +118,22 @@ def test_a_fifth_of_all_seeds_is_of_several_chips() -> None:
     assert "several chips" in missed([s for s in batch if not sides_with_links(s.spec)])
     assert "several chips" not in missed(batch)
     assert "several chips" not in missed(batch[:1], batch[0].spec)
+
+
+def test_load_one_core_too_wide_differs() -> None:
+    """The rows of two cores that come to a third one as well are seen when its memories are read back."""
+    require_engine("icarus")
+    spec = next(spec for spec in POOL if spec.width == 2 and spec.height == 2)
+    rng = np.random.default_rng(0)
+    cells = rng.integers(-1, 2, (2, spec.core.axons, 4))
+    other, core = (make_core(own, thresholds=[3]) for own in cells)
+    image = make_system(spec, other, other, core, replace(core, lines=np.roll(core.lines, 3)))
+    stimulus = make_stimulus(2)
+    job = prepare(image, stimulus, Machine(image).run(stimulus, cycles=True, potentials=True))
+    wide = [
+        flits(spec, kind, (*place[:2], 0, place[3]) if place[2] == 1 else place, data)
+        for place, kind, data in load_bursts(image)
+    ]
+    results = run_jobs(chip_verilog(spec), [job, replace(job, load=np.concatenate(wide))], engine="icarus")
+    assert isinstance(results[0], RunResult)
+    assert re.fullmatch(r"chunk \d+ of crossbar of core 0 reads 0x\w+, not 0x\w+", str(results[1]))

@@ -54,7 +54,18 @@ BLOCKS = {
     ),
     *(
         f"emu/{name}.py"
-        for name in ("bits", "words", "topology", "image", "container", "trace", "host", "machine")
+        for name in (
+            "bits",
+            "words",
+            "topology",
+            "image",
+            "container",
+            "trace",
+            "host",
+            "loading",
+            "rectangles",
+            "machine",
+        )
     ),
     *(f"emu/{name}.py" for name in ("functional", "program", "tape")),
     *(
