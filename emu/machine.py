@@ -15,9 +15,9 @@ from emu.kernels import cycle, inject, injectors, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
 from emu.tape import Piece, Tape, frozen, spike_table, table
-from emu.topology import Port, topology_of
+from emu.topology import PLACES, Port, topology_of
 from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
-from emu.words import COUNTERS, STATE_FIELDS
+from emu.words import COUNTERS, STATE_FIELDS, counters_of
 
 __all__ = ["Machine"]
 
@@ -40,8 +40,10 @@ class Machine:
         self.image = image
         self._source = Source(image, balance)
         self._program = self._source.program
-        ways = topology_of(image.spec).outputs & ~(1 << Port.L)
-        self._links = np.bitwise_count(ways).astype(np.int64)
+        topology = topology_of(image.spec)
+        ways = topology.outputs & ~(1 << Port.L)
+        self._ways = np.bitwise_count(ways).astype(np.int64)
+        self._links = np.bincount(topology.links // PLACES, minlength=image.spec.cores)
 
     @cached_property
     def _reset(self) -> tuple[mesh.Mesh, injectors.Timing]:
@@ -113,7 +115,9 @@ class Machine:
         state, pieces = run_functional(job, threads=threads, progress=progress)
         if job.stimulus is not stimulus:
             sink_strays(self._program, state, stimulus)
-        state.counters[arrays.TOKEN_HOPS] = self._links * (stimulus.steps + 1)
+        tokens = stimulus.steps + 1
+        state.counters[arrays.TOKEN_HOPS] = self._ways * tokens
+        state.counters[arrays.CROSSINGS] += self._links * tokens
         return self._result("functional", stimulus.steps, state, pieces, visits=job.visits, threads=threads)
 
     def _run_cycles(self, stimulus: Stimulus, *, potentials: bool, progress: Progress | None) -> RunResult:
@@ -144,8 +148,8 @@ class Machine:
         _check_end(timing, stimulus.steps, int(network.clock[mesh.NOW]))
         return self._result("cycle", stimulus.steps, state, tape.pieces, visits=potentials, timing=timing)
 
-    @staticmethod
     def _result(
+        self,
         mode: str,
         steps: int,
         state: State,
@@ -163,7 +167,8 @@ class Machine:
             state.counters[arrays.PAUSED] = paused
             finish, gateway = frozen(timing.finish - zero), frozen(timing.gateway - zero)
         counters = frozen(state.counters.copy())
-        names = [name for name in COUNTERS if timing is not None or name not in ACTIVITY_COUNTERS]
+        own = counters_of(self.image.spec)
+        names = [name for name in own if timing is not None or name not in ACTIVITY_COUNTERS]
         return RunResult(
             mode=mode,
             steps=steps,

@@ -175,7 +175,9 @@ def _ways(spec: SystemSpec) -> dict[str, Any]:
     """Return where packets enter, and where each output of a router leads."""
     topology = topology_of(spec)
     inlet = int(np.flatnonzero(topology.before == HOST)[0])
-    return {"inlet": inlet, "behind": topology.behind.copy()}
+    links = np.zeros_like(topology.behind)
+    links[topology.links] = 1
+    return {"inlet": inlet, "behind": topology.behind.copy(), "links": links}
 
 
 def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], int]) -> Ints:

@@ -56,10 +56,8 @@ class CoreSpec:
         Crossbar rows, 2..4096, and columns, 8..4096, a power of two times ``lanes``.
     lanes : int
         Columns read in one cycle, a power of two, 8..128.
-    payload_bits : int
-        Width of a packet's signed payload, 2..9.
-    potential_bits : int
-        Width of membrane potential and synaptic current, 8..32.
+    payload_bits, potential_bits : int
+        Width of a packet's signed payload, 2..9, and of membrane potential and synaptic current, 8..32.
     strengths : int
         Most columns that one neuron may join (k), 1..8.
     thresholds : int
@@ -74,14 +72,10 @@ class CoreSpec:
         Option; most extended axons of a crossbar row, a power of two up to ``columns / lanes``.
     axon_shifts : bool
         Option; a row's values may be shifted left by 0..7 bits.
-    ladder : bool
-        Option; thresholds of one step width, found without a list.
-    signed_ladder : bool
-        Option; ladders that count below zero. Needs ``ladder``.
-    synaptic_current : bool
-        Option; a neuron has a second state variable U.
-    decay : bool
-        Option; V loses a share of itself in every update.
+    ladder, signed_ladder : bool
+        Options; thresholds of one step width, found without a list, and such that count below zero.
+    synaptic_current, decay : bool
+        Options; a neuron has a second state variable U, and V loses a share of itself in every update.
     refractory_bits : int
         Option; width of the refractory counter, 2..8; 0 leaves it out.
 
@@ -290,6 +284,11 @@ class SystemSpec:
     def slowest_hop(self) -> int:
         """Cycles after which one flit may follow another by the slowest wire: 1, or a link's round trip."""
         return 1 if self.links is None else self.links.round_trip(self.flit_bits)
+
+    @property
+    def chips(self) -> tuple[int, int]:
+        """Chips that the mesh is cut into, across and down."""
+        return (1, 1) if self.links is None else self.links.chips(self.width, self.height)
 
     @property
     def gateway(self) -> tuple[int, int]:

@@ -15,14 +15,7 @@ from functools import cache
 
 from emu.bits import Field, Layout, chunks_for, layout_bits
 from emu.sizes import bits_for
-from emu.spec import (
-    CHUNK_BITS,
-    COUNTER_BITS,
-    DELTA_BITS,
-    KIND_BITS,
-    THRESHOLDS_A_WORD,
-    SystemSpec,
-)
+from emu.spec import CHUNK_BITS, COUNTER_BITS, DELTA_BITS, KIND_BITS, THRESHOLDS_A_WORD, SystemSpec
 
 __all__ = [
     "ACTIVITY_BITS",
@@ -49,6 +42,7 @@ __all__ = [
     "Section",
     "Status",
     "beat_layout",
+    "counters_of",
     "flit_layout",
     "ladder_layout",
     "section_chunks",
@@ -186,8 +180,9 @@ COUNTERS: tuple[str, ...] = (
     "hops",
     "token_hops",
     "router_errors",
+    "crossings",
 )
-"""Counter names in the order of their words in `Section.COUNTER`."""
+"""Counter names in the order of their words in `Section.COUNTER`; see `counters_of`."""
 
 ACTIVITY_BITS = bits_for(len(Activity))
 """Bits of an activity."""
@@ -367,6 +362,11 @@ def ladder_layout(spec: SystemSpec) -> Layout:
     return tuple(column.field(spec) for column in LADDER)
 
 
+def counters_of(spec: SystemSpec) -> tuple[str, ...]:
+    """Return the counters that a core has: only among several chips it counts link crossings."""
+    return COUNTERS if spec.chips != (1, 1) else COUNTERS[:-1]
+
+
 def sections_of(spec: SystemSpec) -> tuple[Section, ...]:
     """Return the sections that a core has: one whose words have no bits is absent."""
     return tuple(section for section in Section if section_layout(spec, section))
@@ -383,7 +383,7 @@ def section_words(spec: SystemSpec, section: Section) -> int:
         Section.THRESHOLD: core.thresholds // THRESHOLDS_A_WORD,
         Section.FANOUT: core.fanouts,
         Section.STATE: core.columns,
-        Section.COUNTER: len(COUNTERS),
+        Section.COUNTER: len(counters_of(spec)),
         Section.STATUS: len(Status),
         Section.PROFILE: core.profiles,
         Section.IDENTITY: 16,

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from emu.spec import COUNTER_BITS, SystemSpec
 from emu.topology import HOST, NOTHING, PLACES, Port, chip_of, sides_with_links, topology_of
+from emu.words import Kind
 from rtl.component import Component, reference
 from rtl.core import Neurocore
 from rtl.gateway import Gateway
@@ -129,6 +130,8 @@ class Chip(Component):
             wiring.connect(m, core.o, router.i[Port.L])
         self._join_neighbours(m)
         self._join_borders(m)
+        if self._sides:
+            self._count_crossings(m)
         self._join_host(m)
         if self._observe:
             for name in observed_bits(self._spec):
@@ -175,6 +178,17 @@ class Chip(Component):
                 wiring.connect(m, self._port("o", place), sender.i)
             with self._if(m, "inlet", 0) if place == inlet else nullcontext():
                 wiring.connect(m, receiver.o, self._port("i", place))
+
+    def _count_crossings(self, m: Module) -> None:
+        """Tell every core what leaves its router over links: spikes and tokens."""
+        crossings: list[list[Value]] = [[] for _ in self._cores]
+        for (place, _, _), sender in zip(self._ends(), self._senders, strict=True):
+            kind = sender.i.payload.kind
+            counts = (kind == Kind.SPIKE) | (kind == Kind.TOKEN)
+            crossings[place // PLACES].append(sender.i.valid & sender.i.ready & counts)
+        m.d.comb += [
+            c.crossings.eq(sum(leave, Const(0))) for c, leave in zip(self._cores, crossings, strict=True)
+        ]
 
     def _if(self, m: Module, strap: str, value: int) -> AbstractContextManager[None]:
         """Let what is joined be so if a strap has a value."""

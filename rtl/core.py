@@ -6,7 +6,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import CHUNK_BITS, SystemSpec
-from emu.words import RECTANGLE, Activity, ErrorCause, Kind, Section, Status
+from emu.words import RECTANGLE, Activity, ErrorCause, Kind, Section, Status, counters_of
 from rtl.blocks import Blocks
 from rtl.component import Component
 from rtl.control import ControlRegisters, identity
@@ -35,6 +35,8 @@ class Neurocore(Component):
         Streams, from and to the router; ``i`` is always ready.
     hops, token_hops, router_errors : In
         Events of the core's router, counted here.
+    crossings : In(3)
+        Flits that leave the router over links in this cycle, if there are several chips.
     observe : Out
         What a bench sees.
     """
@@ -51,6 +53,7 @@ class Neurocore(Component):
                 "token_hops": In(3),
                 "router_errors": In(4),
                 "observe": Out(ObserveSignature(spec)),
+                **({"crossings": In(3)} if "crossings" in counters_of(spec) else {}),
             }
         )
         self._programmer, self._control = Programmer(spec), ControlRegisters(spec)
@@ -255,6 +258,8 @@ class Neurocore(Component):
             meter.router_errors.eq(self.router_errors),
             *(getattr(meter, a.name.lower()).eq(self.observe.activity == a) for a in Activity),
         ]
+        if "crossings" in counters_of(self._spec):
+            m.d.comb += meter.crossings.eq(self.crossings)
         late = {"deliveries": events.delivered, "merges": events.merged, "errors": self._cause.strobe}
         for name, event in late.items():
             counted = Signal(name=f"counted_{name}", reset_less=True)

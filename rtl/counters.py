@@ -49,9 +49,9 @@ class CounterFile(Component):
                 "awake": Out(1),
             }
         )
-        self._words = DualPort(depth=len(COUNTERS), bits=COUNTER_BITS)
+        self._words = DualPort(depth=len(self._increments), bits=COUNTER_BITS)
         self._phase = Signal(2, name="phase", reset_less=True)
-        self._slot = Signal(range(len(COUNTERS)), name="slot", reset_less=True)
+        self._slot = Signal(range(len(self._increments)), name="slot", reset_less=True)
         self._around = Signal(name="around", reset_less=True)
 
     def elaborate(self, platform: object) -> Module:
@@ -95,7 +95,7 @@ class CounterFile(Component):
                 m.d.sync += phase.eq(_WRITE)
             with m.Case(_WRITE):
                 m.d.sync += [phase.eq(_READ), slot.eq(slot + 1)]
-                with m.If(slot == len(COUNTERS) - 1):
+                with m.If(slot == len(self._increments) - 1):
                     m.d.sync += [slot.eq(0), self._around.eq(1)]
         with m.If(self.clear):
             m.d.sync += [phase.eq(_READ), slot.eq(0), self._around.eq(0)]

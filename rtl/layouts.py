@@ -10,12 +10,12 @@ from emu.spec import CHUNK_BITS, SystemSpec
 from emu.words import (
     ACTIVITY_BITS,
     COUNT_BITS,
-    COUNTERS,
     CROSSED_BITS,
     POINTER,
     TOKEN,
     Section,
     beat_layout,
+    counters_of,
     flit_layout,
     ladder_layout,
     section_layout,
@@ -154,8 +154,9 @@ def meter_bits(spec: SystemSpec) -> dict[str, int]:
         "hops": 3,
         "token_hops": 3,
         "router_errors": 4,
+        "crossings": 3,
     }
-    return {name: wide.get(name, 1) for name in COUNTERS}
+    return {name: wide.get(name, 1) for name in counters_of(spec)}
 
 
 class MeterSignature(wiring.Signature):

@@ -69,7 +69,7 @@ def _hand_on(state: State, mesh: Mesh, timing: Timing, target: int, flit: int) -
     """Give a flit to a neighbour, by a wire or by a link; return whether the output is not ready then."""
     if target >= 0:
         return offer(state, mesh, target, flit)
-    return send_over(mesh, timing, TO_LINK - target, flit)
+    return send_over(state, mesh, timing, TO_LINK - target, flit)
 
 
 @njit

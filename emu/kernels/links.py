@@ -23,11 +23,12 @@ from emu.kernels.mesh import (
     LINK_RINGS,
     NOW,
     OPEN_AT,
+    STRAY,
     Mesh,
     offer,
     tell,
 )
-from emu.kernels.state import Ints, State
+from emu.kernels.state import CROSSINGS, Ints, State
 
 __all__ = ["open_output", "receive", "send_over"]
 
@@ -51,9 +52,10 @@ def _open_later(mesh: Mesh, timing: Timing, link: int, now: int) -> bool:
 
 
 @njit
-def send_over(mesh: Mesh, timing: Timing, link: int, flit: int) -> bool:
+def send_over(state: State, mesh: Mesh, timing: Timing, link: int, flit: int) -> bool:
     """Let a flit leave by an output with a link (rules 2 and 3); return whether the output is closed then."""
     now, row = mesh.clock[NOW], mesh.links[link]
+    state.counters[CROSSINGS, row[LINK_OUTPUT] >> 3] += flit & STRAY == 0
     last, due = row[LINK_HELD_AT] + row[LINK_HELD], now + row[LINK_BEATS] + row[LINK_LATENCY] - 1
     row[_ring(row, 1, last)], row[_ring(row, 2, last)] = flit, due
     row[LINK_HELD] += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from emu.jit import inner, njit
 from emu.kernels.state import (
+    CROSSINGS,
     DELIVERIES,
     ERRORS,
     HOPS,
@@ -34,7 +35,9 @@ NORTH, EAST, SOUTH, WEST = map(int, list(Port)[:4])
 @inner
 def _go(program: Program, state: State, router: int, port: int, copies: int) -> int:
     """Send packets out of a router; return the router that they come to, -1 if they go out or are sunk."""
-    place = program.behind[PLACES * router + port]
+    output = PLACES * router + port
+    place = program.behind[output]
+    state.counters[CROSSINGS, router] += copies * program.links[output]
     state.counters[ROUTER_ERRORS if place == NOTHING else HOPS, router] += copies
     return place >> 3  # type: ignore[no-any-return]
 

@@ -53,6 +53,7 @@ PAUSED = COUNTERS.index("paused")
 HOPS = COUNTERS.index("hops")
 TOKEN_HOPS = COUNTERS.index("token_hops")
 ROUTER_ERRORS = COUNTERS.index("router_errors")
+CROSSINGS = COUNTERS.index("crossings")
 
 # Columns of Program.schedule.
 ENTRY_REPEAT = column(Section.SCHEDULE, "repeat")
@@ -122,6 +123,7 @@ class Program(NamedTuple):
     integrate_fill: int  # FI
     walk_fill: int  # FW
     behind: Ints  # (8 C,) what an output leads to (`emu.topology`), output p of router r at 8 r + p
+    links: Ints  # (8 C,) 1 where an output leads to another chip
     enabled: Ints  # (C,) 0 or 1
     axons: Ints  # (C,) the axons register
     neurons: Ints  # (C,)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from emu.trace import ACTIVITY_COUNTERS
-from emu.words import COUNTERS
 from mapping.chip import Chip
 from mapping.report.activity import RunTotals
 from mapping.targets.files import Quantity
@@ -26,7 +25,7 @@ _OF_A_CORE = (
 
 def means_of(totals: RunTotals, timed: RunTotals) -> dict[str, float]:
     """Return every counter's mean per inference: events of all samples, activities of those in cycle mode."""
-    runs = {name: timed if name in ACTIVITY_COUNTERS else totals for name in COUNTERS}
+    runs = {name: timed if name in ACTIVITY_COUNTERS else totals for name in timed.counters}
     return {name: run.total(name) / run.samples for name, run in runs.items()}
 
 

@@ -9,7 +9,7 @@ from emu.bits import pack
 from emu.host import load_flits
 from emu.image import CoreImage
 from emu.spec import CHUNK_BITS, SystemSpec, preset
-from emu.words import COUNTERS, CROSSED_BITS, POINTER, Activity, Kind, Section
+from emu.words import CROSSED_BITS, POINTER, Activity, Kind, Section, counters_of
 from rtl.core import Neurocore
 from sim_tests.bench.block_player import Bench, Row, flit, parse
 from sim_tests.generators.systems import make_core, make_system
@@ -127,9 +127,10 @@ def replies(program: CoreImage | None, rows: Sequence[Row], spec: SystemSpec = S
 
 def counters(program: CoreImage | None, rows: Sequence[Row]) -> dict[str, int]:
     """Return the counters after the rows, which begin with one cleared, and a while."""
-    size = 4 * len(COUNTERS)
+    names = counters_of(SPEC)
+    size = 4 * len(names)
     chunks = replies(program, [*rows, *[{}] * 60, *read(Section.COUNTER, 0, size), *[{}] * 3 * size])[-size:]
-    return {name: sum(chunks[4 * i + p] << 16 * p for p in range(4)) for i, name in enumerate(COUNTERS)}
+    return {name: sum(chunks[4 * i + p] << 16 * p for p in range(4)) for i, name in enumerate(names)}
 
 
 def two(**fields: object) -> CoreImage:

@@ -17,7 +17,7 @@ from emu.host import load_flits, read_request, run_flits
 from emu.image import SystemImage
 from emu.spec import SystemSpec
 from emu.trace import VISIT, RunResult, Stimulus
-from emu.words import COUNTERS, Section
+from emu.words import Section, counters_of
 from sim_tests.bench.memories import Held, expected_memories
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.status import expected_status
@@ -77,11 +77,9 @@ class BenchJob:
 
     def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
         """Return (core, section, request flits, chunks): all counters, and the state of enabled cores."""
-        out = []
+        out, counters = [], len(counters_of(self.spec))
         for core, neurons in enumerate(self.neurons):
-            out.append(
-                (core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, len(COUNTERS)))
-            )
+            out.append((core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, counters)))
             if neurons > 0:
                 out.append((core, Section.STATE, *read_request(self.spec, core, Section.STATE, int(neurons))))
         return out

@@ -30,6 +30,7 @@ from emu.words import (
     Kind,
     Reset,
     Section,
+    counters_of,
     sections_of,
 )
 from sim_tests.generators.systems import make_core
@@ -172,7 +173,7 @@ def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
         axons = rng.permutation([0, 1] * (PACKETS // 2))
         run.append(flits(spec, Kind.SPIKE, place, spike_data(spec, axons, np.full(PACKETS, 1))))
         run.append(flits(spec, Kind.TOKEN, place, np.array([pause])))
-    read, _ = read_request(spec, int(rng.integers(spec.cores)), Section.COUNTER, len(COUNTERS))
+    read, _ = read_request(spec, int(rng.integers(spec.cores)), Section.COUNTER, len(counters_of(spec)))
     load, zero = [*core_flits(spec, place, _foreign_core(rng, spec))], np.zeros(1, np.uint16)
     for section in (Section.STATUS, Section.COUNTER):  # as every host does: reset leaves them
         load += write_flits(spec, place, section, zero)
@@ -233,7 +234,7 @@ class _Knock:
         """Return the writes that clear counters and causes of all cores, at any address of theirs."""
         zero, place = np.zeros(1, np.uint16), _everywhere(self._spec)
         parts = []
-        for section, words in ((Section.COUNTER, 4 * len(COUNTERS)), (Section.STATUS, 4)):
+        for section, words in ((Section.COUNTER, 4 * len(counters_of(self._spec))), (Section.STATUS, 4)):
             parts += write_flits(self._spec, place, section, zero, int(self._rng.integers(words)))
         out: list[int] = np.concatenate(parts).tolist()
         return out

@@ -19,13 +19,13 @@ from emu.bits import layout_bits, reader, unpack, words_of
 from emu.spec import CHUNK_BITS, COUNTER_BITS, SystemSpec
 from emu.trace import VISIT, HostPace, RunResult
 from emu.words import (
-    COUNTERS,
     STATE_FIELDS,
     TOKEN,
     Activity,
     Kind,
     Section,
     beat_layout,
+    counters_of,
     flit_layout,
     section_layout,
     spike_layout,
@@ -354,8 +354,9 @@ class Session:
             raise BenchError(f"the chip counted {counted} spikes in and out since reset, not {expected}")
 
     def _counters(self) -> dict[str, list[int]]:
-        read = [self._words(core, Section.COUNTER) for core in range(self.job.spec.cores)]
-        return {name: [words[at]["count"] for words in read] for at, name in enumerate(COUNTERS)}
+        spec = self.job.spec
+        read = [self._words(core, Section.COUNTER) for core in range(spec.cores)]
+        return {name: [words[at]["count"] for words in read] for at, name in enumerate(counters_of(spec))}
 
     def _state(self) -> dict[str, list[int]]:
         words = [w for core in range(self.job.spec.cores) for w in self._words(core, Section.STATE)]

@@ -314,6 +314,7 @@ class Chip:
             beyond = self.mesh.neighbour(at, o)
             if (at, o) in self.links:
                 self.links[at, o].send(self.clock, flit)
+                self.cores[at].counts["crossings"] += not flit.stray
             elif beyond is not None:
                 pushes.append((beyond, OPPOSITE[o], flit))
             elif flit.is_token:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
-from emu.words import COUNTERS, STATE_FIELDS, Kind
+from emu.words import STATE_FIELDS, Kind, counters_of
 from sim_tests.oracle.cycles import Chip
 from sim_tests.oracle.rules import OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
 
@@ -51,7 +51,8 @@ def run_oracle(
     else:
         outputs = run_functional(mesh, cores, stimulus, shuffle)
     state = {n: np.array([v for core in cores for v in core.state[n]], np.int64) for n in STATE_FIELDS}
-    names = [name for name in COUNTERS if cycles or name not in ACTIVITY_COUNTERS]
+    own = counters_of(image.spec)
+    names = [name for name in own if cycles or name not in ACTIVITY_COUNTERS]
     return RunResult(
         mode="cycle" if cycles else "functional",
         steps=stimulus.steps,
@@ -96,6 +97,7 @@ def deliver(mesh: Mesh, cores: list[Core], flight: tuple[int, int, Flit], output
             cores[at].receive(flit)
         else:
             counts["hops"] += not flit.stray
+            counts["crossings"] += mesh.is_link(at, o) and not flit.stray
             beyond = mesh.neighbour(at, o)
             if beyond is None:
                 outputs.append((flit.due - 1, flit.axon, flit.payload))
@@ -118,6 +120,9 @@ def run_functional(mesh: Mesh, cores: list[Core], stimulus: Stimulus, shuffle: i
     for core in cores:  # every output passes one token per token of the gateway: its steps and the pause
         ways = sum(mesh.has_output(core.index, o) for o in (N, E, S, W))
         core.counts["token_hops"] = ways * (stimulus.steps + 1)
+        core.counts["crossings"] += sum(mesh.is_link(core.index, o) for o in (N, E, S, W)) * (
+            stimulus.steps + 1
+        )
     return outputs
 
 

@@ -12,12 +12,12 @@ from emu.image import SystemImage, core_chunks
 from emu.spec import SystemSpec
 from emu.words import (
     CONTROL_STRENGTHS,
-    COUNTERS,
     POINTER,
     WRITABLE,
     Control,
     Kind,
     Section,
+    counters_of,
     flit_layout,
     section_chunks,
     section_layout,
@@ -119,7 +119,7 @@ def test_registers_of_ladders_and_extension() -> None:
 @pytest.mark.parametrize("section", Section)
 def test_a_read_asks_for_whole_words_of_one_core(section: Section) -> None:
     spec = SystemSpec(core=POOL[0].core, width=2, height=2)
-    words = len(COUNTERS) if section == Section.COUNTER else 3
+    words = len(counters_of(spec)) if section == Section.COUNTER else 3
     request, chunks = read_request(spec, 3, section, words)
     high, low, read = (unpack(flit_layout(spec), word) for word in request.tolist())
     assert [flit["kind"] for flit in (high, low, read)] == [Kind.POINTER_HIGH, Kind.POINTER_LOW, Kind.READ]

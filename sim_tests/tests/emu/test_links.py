@@ -13,7 +13,7 @@ from emu.machine import Machine
 from emu.spec import KIND_BITS, SpecError, SystemSpec, preset
 from emu.topology import PLACES, Port, topology_of
 from emu.trace import RunResult, compared, diff
-from emu.words import Kind, flit_layout
+from emu.words import Kind, counters_of, flit_layout
 from sim_tests.generators.pool import SEVERAL
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
@@ -65,11 +65,11 @@ def test_wires_between_chips_are_links() -> None:
     assert not len(topology_of(mesh(4, 2)).links)
 
 
-def unicast(spec: SystemSpec) -> RunResult:
+def unicast(spec: SystemSpec, *, cycles: bool = True) -> RunResult:
     """Run one packet from core 0 to core 1, which tells the host."""
     to_1, to_host = [1, 1, 0, 0, 0, True], [0, 0, 1, 1, 7, True]
     cores = [make_core([[1]], fanout=[to_1]), make_core([[1]], fanout=[to_host])]
-    return Machine(make_system(spec, *cores)).run(make_stimulus(3, [(0, 0, 0, 0, 0, 0, 1)]), cycles=True)
+    return Machine(make_system(spec, *cores)).run(make_stimulus(3, [(0, 0, 0, 0, 0, 0, 1)]), cycles=cycles)
 
 
 @pytest.mark.parametrize(("wires", "latency"), [(23, 2), (9, 2), (1, 5)])
@@ -82,6 +82,28 @@ def test_hop_of_a_link_takes_its_beats_and_its_latency(wires: int, latency: int)
     longer = -(-23 // wires) + latency - 1
     assert linked.finish[0, 1] - plain.finish[0, 1] == longer
     assert linked.outputs.tolist() == plain.outputs.tolist() == [[1, 7, 1]]
+
+
+def test_spikes_and_tokens_cross_links() -> None:
+    """One packet either way, three step tokens and a pause token; a chip alone has no such counter."""
+    spec = mesh(2, 1, wires=5)
+    assert unicast(spec).counters["crossings"].tolist() == [5, 5]
+    assert unicast(spec, cycles=False).counters["crossings"].tolist() == [5, 5]
+    alone = [mesh(2, 1), mesh(2, 1, width=2)]
+    assert all("crossings" not in unicast(one).counters for one in alone)
+    assert [len(counters_of(one)) for one in (spec, *alone)] == [19, 18, 18]
+
+
+def test_packet_at_the_wrong_time_is_no_crossing() -> None:
+    """A stray crosses like a packet and counts as an error of the core it comes to."""
+    cut = mesh(2, 1, wires=5)
+    stimulus = make_stimulus(2, [(1, 1, 1, 0, 0, 0, 1)])
+    stray = replace(stimulus, kind=np.array([Kind.WRITE], stimulus.kind.dtype))
+    image = make_system(cut, make_core([[1]]), make_core([[1]]))
+    for cycles in (False, True):
+        runs = [Machine(image).run(given, cycles=cycles) for given in (stimulus, stray)]
+        assert [run.counters["crossings"].tolist() for run in runs] == [[4, 3], [3, 3]]
+        assert [run.total("errors") for run in runs] == [0, 1]
 
 
 def drawn(seed: int) -> SystemSpec:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from emu.words import COUNTERS
+from emu.words import counters_of
 from rtl.core import Neurocore
 from sim_tests.bench.block_player import Bench
 from sim_tests.bench.core_player import (
@@ -103,7 +103,7 @@ def test_crossbar_and_scan_sleep_while_the_core_walks(cycles: list[dict[str, int
 
 def test_sweep_writes_only_what_was_counted(cycles: list[dict[str, int]]) -> None:
     """While a core waits, one counter grows: all three cycles of its turn are used, one of the others'."""
-    rounds, turns = 2, len(COUNTERS)
+    rounds, turns = 2, len(counters_of(SPEC))
     idle = settled(cycles, WAIT)[-rounds * 3 * turns :]
     assert high(idle, "sweep") == rounds * (turns + 2)
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from emu.words import COUNTERS, Control, Kind, Section
+from emu.words import Control, Kind, Section, counters_of
 from sim_tests.bench.block_player import Row, parse
 from sim_tests.bench.core_player import (
     INTEGRATE,
@@ -197,7 +197,7 @@ def test_counters_of_a_step() -> None:
             PAUSE,
         ],
     )
-    assert got | {"paused": 0, "token_wait": 0} == dict.fromkeys(COUNTERS, 0) | {
+    assert got | {"paused": 0, "token_wait": 0} == dict.fromkeys(counters_of(SPEC), 0) | {
         "spikes": 4, "packets": 2, "deliveries": 5, "merges": 2, "crossbar_words": 3,
         "synaptic_operations": 5, "thresholds": 4,
         "neuron_updates": 2,

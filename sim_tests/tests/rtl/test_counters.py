@@ -8,14 +8,15 @@ import pytest
 
 import rtl.counters
 from emu.spec import SystemSpec, preset
-from emu.words import COUNTERS, Section
+from emu.words import Section, counters_of
 from rtl.counters import SWEEP, CounterFile, StickyCause
 from rtl.layouts import MeterSignature, meter_bits
 from sim_tests.bench.block_player import Row, play, widths
 
 SPEC = SystemSpec(core=preset("reference"), width=1, height=1)
+NAMES = counters_of(SPEC)
 MOST = {name: (1 << bits) - 1 for name, bits in meter_bits(SPEC).items()}
-NONE = dict.fromkeys(COUNTERS, 0)
+NONE = dict.fromkeys(NAMES, 0)
 
 
 def ask(address: int, section: int = Section.COUNTER) -> Row:
@@ -28,14 +29,14 @@ def meter(values: dict[str, int]) -> Row:
 
 def read(rows: Sequence[Row]) -> dict[str, int]:
     """Play the rows and read every counter, all four chunk addresses of each, one in three cycles."""
-    looks = [row for at in range(4 * len(COUNTERS)) for row in (ask(at), {}, {})]
+    looks = [row for at in range(4 * len(NAMES)) for row in (ask(at), {}, {})]
     cycles = play(CounterFile(SPEC), [*rows, *looks], ["inspect.chunk"])[len(rows) :]
     chunks = [cycle["inspect.chunk"] for cycle in cycles[1::3]]
     words = [sum(chunks[at + part] << 16 * part for part in range(4)) for at in range(0, len(chunks), 4)]
-    return dict(zip(COUNTERS, words, strict=True))
+    return dict(zip(NAMES, words, strict=True))
 
 
-@pytest.mark.parametrize("name", COUNTERS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("cycles", [1, 3, 4 * SWEEP])
 def test_counter_adds_its_increment_and_no_other_does(name: str, cycles: int) -> None:
     rows = [meter({name: MOST[name]}), {}, *[meter({name: MOST[name]})] * cycles]
@@ -49,7 +50,7 @@ def test_counters_count_in_the_same_cycle(cycles: int) -> None:
 
 def test_counter_that_stands_still_is_read_at_any_time() -> None:
     """The sweep makes no sum for it: what it made for another one must not be shown."""
-    other, asked = meter({COUNTERS[-1]: 1}), ask(4 * COUNTERS.index("spikes"))
+    other, asked = meter({NAMES[-1]: 1}), ask(4 * NAMES.index("spikes"))
     rows: list[Row] = [{"clear": 1}, meter({"spikes": 2}), *[other] * (3 * SWEEP)]
     for _ in range(SWEEP):  # a step of four cycles meets every phase of every turn
         rows += [{**other, **asked}, *[other] * 3]
@@ -81,13 +82,13 @@ def test_chunks_tell_what_was_counted_when_they_were_asked_for() -> None:
     for cycle in range(4000):
         counted = {name: draw.choice([0, draw.randint(0, most), most]) for name, most in MOST.items()}
         row = dict(meter(counted))
-        total = {name: total[name] + counted[name] for name in COUNTERS}
+        total = {name: total[name] + counted[name] for name in NAMES}
         if draw.random() < 0.003:
             total, row["clear"] = dict(NONE), 1
         elif cycle - last > 2 and draw.random() < 0.7:
-            address, last = draw.randrange(4 * len(COUNTERS)), cycle
+            address, last = draw.randrange(4 * len(NAMES)), cycle
             row |= ask(address)
-            expected.append((cycle + 1, total[COUNTERS[address // 4]] >> 16 * (address % 4) & 0xFFFF))
+            expected.append((cycle + 1, total[NAMES[address // 4]] >> 16 * (address % 4) & 0xFFFF))
         rows.append(row)
     cycles = play(CounterFile(SPEC), [*rows, {}], ["inspect.chunk"])
     assert [cycles[at]["inspect.chunk"] for at, _ in expected] == [chunk for _, chunk in expected]
@@ -118,9 +119,9 @@ def test_meter_widths_hold_the_largest_increment_of_a_cycle() -> None:
     largest = {"spikes": 256, "synaptic_operations": 128, "thresholds": 256, "saturations": 3}
     wide = {name: most.bit_length() for name, most in largest.items()}
     wide |= {"errors": 2, "hops": 3, "token_hops": 3, "router_errors": 4}
-    assert meter_bits(SPEC) == {name: wide.get(name, 1) for name in COUNTERS}
+    assert meter_bits(SPEC) == {name: wide.get(name, 1) for name in NAMES}
     assert widths(CounterFile(SPEC), "inspect.address", "inspect.chunk") == [28, 16]
-    assert list(MeterSignature(SPEC).members) == list(COUNTERS)
+    assert list(MeterSignature(SPEC).members) == list(NAMES)
 
 
 def causes(rows: Sequence[Row]) -> list[int]:

@@ -4,12 +4,13 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from emu.links import LinkSpec
 from emu.machine import Machine
 from emu.spec import SystemSpec
-from emu.topology import Port, sides_with_links
+from emu.topology import PLACES, Port, sides_with_links, topology_of
 from emu.trace import RunResult, diff
 from rtl.chip import Chip
 from rtl.export import chip_verilog, describe
@@ -32,6 +33,8 @@ def test_every_core_of_every_chip_hears_the_host_and_is_heard() -> None:
     assert isinstance(result, RunResult), result
     assert diff(expected, result) is None
     assert sorted(result.outputs[:, 1].tolist()) == list(range(8))
+    links = np.bincount(topology_of(FOUR).links // PLACES)
+    assert (result.counters["crossings"] - 4 * links).tolist() == [5, 5, 3, 1, 0, 0, 2, 0]  # beside 4 tokens
 
 
 def test_sides_without_a_chip_behind_have_no_links() -> None:
