@@ -27,6 +27,10 @@ _FURTHEST = 1 << next(part.bits for part in POINTER if part.name == "address")
 """Chunk addresses of a section."""
 
 
+_REST = Section.COUNTER, 0
+"""Where a pointer rests: a write there clears the counters, as the end of a load does anyway."""
+
+
 class Burst(NamedTuple):
     """Packets of one kind to one rectangle, one for each chunk."""
 
@@ -76,7 +80,7 @@ def write_bursts(place: Place, section: int, chunks: Chunks, address: int = 0) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shared:
-    """Rows of chunks that several cores hold, each core in an order of its own.
+    """Rows of chunks that several cores hold, each core in places of its own.
 
     Parameters
     ----------
@@ -85,7 +89,7 @@ class _Shared:
     rows : uint16 (r, chunks of a row)
         In the order in which they are sent.
     at : dict
-        Of each core (x, y), where it holds each of them: int64 (r,).
+        Of each core (x, y), where it holds each of them, -1 where it does not: int64 (r,).
     """
 
     section: Section
@@ -93,13 +97,14 @@ class _Shared:
     at: dict[Cell, Ints] = field(default_factory=dict)
 
     def write(self, place: Place, members: Sequence[Cell]) -> Iterator[Burst]:
-        """Yield what writes the rows in some cores, the only ones of a rectangle whose pointer does not rest.
+        """Yield what writes the rows in some cores, the only ones of a rectangle whose pointer may not rest.
 
-        The pointer of a core is set anew wherever its next row is not the one behind the row before.
+        The pointer of a core is set anew wherever its next row is not the one behind the row before, and
+        rests while it does not hold a row.
         """
         at = np.stack([self.at[cell] for cell in members])
         jumps = np.ones(at.shape, bool)
-        jumps[:, 1:] = np.diff(at, axis=1) != 1
+        jumps[:, 1:] = at[:, 1:] != np.where(at[:, :-1] < 0, -1, at[:, :-1] + 1)
         begins = np.flatnonzero(jumps.any(axis=0)).tolist()
         for begin, end in zip(begins, [*begins[1:], len(self.rows)], strict=True):
             targets: dict[int, list[Cell]] = defaultdict(list)
@@ -107,18 +112,33 @@ class _Shared:
                 targets[int(at[member, begin])].append(members[member])
             for row, cells in targets.items():
                 for strip in strips(cells):
-                    yield from pointer_bursts(strip, self.section, row * self.rows.shape[1])
+                    yield from self._point(strip, row)
             yield Burst(place, Kind.WRITE, self.rows[begin:end].reshape(-1))
 
+    def _point(self, place: Place, row: int) -> list[Burst]:
+        """Return what sets the pointers of the cores of a rectangle to a row, or to rest."""
+        if row < 0:
+            return pointer_bursts(place, *_REST)
+        return pointer_bursts(place, self.section, row * self.rows.shape[1])
+
+    def least(self, members: Sequence[Cell]) -> int:
+        """Return the packets that `write_apart` takes at least."""
+        places = {self.at[cell].tobytes(): self.at[cell] for cell in members}
+        held = (int(np.count_nonzero(at >= 0)) for at in places.values())
+        return sum(held) * int(self.rows.shape[1])
+
     def write_apart(self, members: Sequence[Cell]) -> Iterator[Burst]:
-        """Yield what writes the rows in some cores, by rectangles of those with the same order alone."""
-        orders: dict[bytes, list[Cell]] = defaultdict(list)
+        """Yield what writes the rows in some cores, by rectangles of those with the same places alone."""
+        places: dict[bytes, list[Cell]] = defaultdict(list)
         for cell in members:
-            orders[self.at[cell].tobytes()].append(cell)
-        for cells in orders.values():
-            order = np.argsort(self.at[cells[0]])
-            for strip in strips(cells):
-                yield from write_bursts(strip, self.section, self.rows[order].reshape(-1))
+            places[self.at[cell].tobytes()].append(cell)
+        for cells in places.values():
+            at = self.at[cells[0]]
+            order = np.argsort(at)[np.count_nonzero(at < 0) :]
+            for run in np.split(order, np.flatnonzero(np.diff(at[order]) != 1) + 1):
+                for strip in strips(cells):
+                    yield from self._point(strip, int(at[run[0]]))
+                    yield Burst(strip, Kind.WRITE, self.rows[run].reshape(-1))
 
 
 class _Loader:
@@ -128,8 +148,7 @@ class _Loader:
     packet may go to a rectangle that holds enabled cores of other programs: they rest.
     """
 
-    def __init__(self, spec: SystemSpec, enabled: Iterable[Cell]) -> None:
-        self._spec = spec
+    def __init__(self, enabled: Iterable[Cell]) -> None:
         self._parts = strips(enabled)
         self._resting: set[Cell] = set()
         self._sent = 0
@@ -148,14 +167,13 @@ class _Loader:
             self._resting, self._sent = set(), 0
         self._sent += size
         others = set(cells_of(place)) - set(members) - self._resting
-        rest = [b for strip in strips(others) for b in pointer_bursts(strip, Section.COUNTER, 0)]
+        rest = [b for strip in strips(others) for b in pointer_bursts(strip, *_REST)]
         together = [*rest, *shared.write(place, members)]
-        apart = list(shared.write_apart(members))
-        if _length(together) < _length(apart):
+        apart = None if shared.least(members) >= _length(together) else list(shared.write_apart(members))
+        if apart is None or _length(together) < _length(apart):
             self._resting |= others
-            yield from together
-        else:
-            yield from apart
+            apart = together
+        yield from apart
         self._resting -= set(members)
 
 
@@ -168,10 +186,32 @@ def _row_chunks(spec: SystemSpec, section: Section, chunks: Chunks) -> int:
     return spec.core.words * section_chunks(spec, section) if section == Section.CROSSBAR else len(chunks)
 
 
-def _shared(image: SystemImage) -> dict[Section, list[_Shared]]:
-    """Return the memories of all enabled cores by section, equal ones once."""
-    known: dict[tuple[object, ...], tuple[_Shared, Ints]] = {}
-    found: dict[Section, list[_Shared]] = defaultdict(list)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Class:
+    """Cores that hold the same rows in a section, each in an order of its own.
+
+    Parameters
+    ----------
+    rows : uint16 (r, chunks of a row)
+    keys : int64 (r,)
+        The number of each row among all of its section; a row that a core holds twice has two.
+    at : dict
+        Of each core (x, y), where it holds each row: int64 (r,).
+    left : set of int
+        Places of the rows that are still to be sent.
+    """
+
+    rows: Chunks
+    keys: Ints
+    at: dict[Cell, Ints]
+    left: set[int]
+
+
+def _classes(image: SystemImage) -> dict[Section, list[_Class]]:
+    """Return the memories of all enabled cores by section, those with the same rows as one."""
+    known: dict[tuple[object, ...], tuple[_Class, Ints]] = {}
+    found: dict[Section, list[_Class]] = defaultdict(list)
+    numbers: dict[tuple[Section, bytes, int], int] = {}
     for index, core in enumerate(image.cores):
         if core is None:
             continue
@@ -183,13 +223,60 @@ def _shared(image: SystemImage) -> dict[Section, list[_Shared]]:
             order = _order(rows)
             key = section, rows.shape, hashlib.sha256(rows[order].tobytes()).digest()
             if key not in known:
-                known[key] = _Shared(section=section, rows=rows), order
+                keys = np.array(_numbered(numbers, section, rows), np.int64)
+                known[key] = _Class(rows=rows, keys=keys, at={}, left=set(range(len(rows)))), order
                 found[section].append(known[key][0])
             shared, first = known[key]
             at = np.empty(len(rows), np.int64)
             at[first] = order
             shared.at[cell] = at
     return found
+
+
+def _numbered(numbers: dict[tuple[Section, bytes, int], int], section: Section, rows: Chunks) -> list[int]:
+    """Return the number of each row of a memory: equal rows have equal ones, but not in the same memory."""
+    seen, found = defaultdict[bytes, int](int), []
+    for row in rows:
+        content = row.tobytes()
+        found.append(numbers.setdefault((section, content, seen[content]), len(numbers)))
+        seen[content] += 1
+    return found
+
+
+def _together(section: Section, classes: Sequence[_Class]) -> Iterator[_Shared]:
+    """Yield the rows of every class once, with those cores of later classes that hold many of them too."""
+    holders: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for number, one in enumerate(classes):
+        for place, key in enumerate(one.keys.tolist()):
+            holders[key].append((number, place))
+    for number, one in enumerate(classes):
+        sent = sorted(one.left)
+        if not sent:
+            continue
+        shared = _Shared(section=section, rows=one.rows[sent])
+        shared.at.update({cell: at[sent] for cell, at in one.at.items()})
+        common: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for row, place in enumerate(sent):
+            for other, there in holders[int(one.keys[place])]:
+                if other > number and there in classes[other].left:
+                    common[other].append((row, there))
+        for other, pairs in common.items():
+            _join(shared, classes[other], np.array(pairs))
+        yield shared
+
+
+def _join(shared: _Shared, other: _Class, pairs: Ints) -> None:
+    """Let the cores of another class take the rows that they hold too, (row, place there), if that pays."""
+    taken = {}
+    for cell, at in other.at.items():
+        taken[cell] = np.full(len(shared.rows), -1, np.int64)
+        taken[cell][pairs[:, 0]] = at[pairs[:, 1]]
+    places = np.stack(list(taken.values()))
+    turns = np.count_nonzero(places[:, 1:] != np.where(places[:, :-1] < 0, -1, places[:, :-1] + 1))
+    pointers = 4 * (turns + 2 * len(taken))
+    if pointers < len(pairs) * shared.rows.shape[1]:
+        shared.at.update(taken)
+        other.left.difference_update(pairs[:, 1].tolist())
 
 
 def _order(rows: Chunks) -> Ints:
@@ -200,11 +287,16 @@ def _order(rows: Chunks) -> Ints:
 
 def load_bursts(image: SystemImage) -> Iterator[Burst]:
     """Yield the packets that load an image into a chip after reset and clear its counters."""
-    spec, memories = image.spec, _shared(image)
+    yield from _bursts(image, _classes(image))
+
+
+def _bursts(image: SystemImage, memories: dict[Section, list[_Class]]) -> Iterator[Burst]:
+    """Yield the packets of a load, of which nothing is sent yet."""
+    spec, one = image.spec, np.ones(1, np.uint16)
     enabled = [(i % spec.width, i // spec.width) for i, core in enumerate(image.cores) if core is not None]
-    loader, one = _Loader(spec, enabled), np.ones(1, np.uint16)
+    loader = _Loader(enabled)
     for section in sorted(memories):
-        for shared in memories[section]:
+        for shared in _together(section, memories[section]):
             yield from loader.send(shared)
     for place in strips(enabled):
         yield from write_bursts(place, Section.CONTROL, one, Control.ENABLE)
@@ -215,28 +307,27 @@ def load_bursts(image: SystemImage) -> Iterator[Burst]:
 
 def load_totals(image: SystemImage) -> LoadTotals:
     """Return what loading an image takes."""
+    memories = _classes(image)
+    one_by_one = _one_by_one(image, memories)
     spec, flits, arrivals, hops = image.spec, 0, 0, 0
-    for (x0, x1, y0, y1), _, data in load_bursts(image):
+    for (x0, x1, y0, y1), _, data in _bursts(image, memories):
         flits += len(data)
         arrivals += len(data) * area((x0, x1, y0, y1))
         hops += len(data) * (x1 + (x1 - x0 + 1) * y1)
     return LoadTotals(
         flits=flits,
-        one_by_one=_one_by_one(image),
+        one_by_one=one_by_one,
         arrivals=arrivals,
         hops=hops,
         cycles=(flits - 1) * spec.slowest_hop + _way(spec) + 1,
     )
 
 
-def _one_by_one(image: SystemImage) -> int:
-    """Return the packets of a load of each core by itself."""
-    pointer, cleared, flits = 2, 2, 0
-    for core in image.cores:
-        if core is not None:
-            sizes = [len(chunks) for chunks in core_chunks(core, image.spec).values() if len(chunks)]
-            flits += sum(pointer + size for size in sizes) + pointer + 1
-    return flits + cleared * (pointer + 1)
+def _one_by_one(image: SystemImage, memories: dict[Section, list[_Class]]) -> int:
+    """Return the packets of a load of each core by itself: two of a pointer, then the chunks."""
+    classes = [one for section in memories.values() for one in section]
+    enabled = sum(core is not None for core in image.cores)
+    return sum(len(one.at) * (2 + one.rows.size) for one in classes) + 3 * (enabled + 2)
 
 
 def _way(spec: SystemSpec) -> int:

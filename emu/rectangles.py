@@ -39,6 +39,8 @@ def strips(cells: Iterable[Cell]) -> list[Place]:
     [(0, 1, 0, 1), (2, 2, 1, 1)]
     """
     given = set(cells)
+    if len(given) == 1:
+        return [bounds(given)]
     along_x = _runs(given)
     along_y = [(x0, x1, y0, y1) for y0, y1, x0, x1 in _runs({(y, x) for x, y in given})]
     return min(along_x, along_y, key=len)

@@ -42,8 +42,8 @@ def _mapped(spiking: SpikingNetwork) -> str:
         require(image, spiking)
     load = load_totals(image)
     return (
-        f"{len(parts.cores)} cores of {placement.width} x {placement.height}; loaded by "
-        f"{load.flits:,} flits, core by core by {load.one_by_one:,}"
+        f"{len(parts.cores)} cores of {placement.width} x {placement.height}; "
+        f"loaded by {load.flits:,} flits, core by core by {load.one_by_one:,}"
     )
 
 
