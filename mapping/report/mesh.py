@@ -67,7 +67,7 @@ def busy_cycles(totals: RunTotals) -> Integers:
 
 def _cores(chip: Chip, busy_s: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
     """Yield every core in use: its place, its layer, the rows and columns it uses, and its time at work."""
-    image, names = chip.image, [layer.name for layer in chip.spiking.layers]
+    image, names = chip.image, [layer["name"] for layer in chip.image.meta["layers"]]
     order = dict(image.attachments[PLACED][:, [2, 0]].tolist())
     for index, core in enumerate(image.cores):
         if core is not None:
