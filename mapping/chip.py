@@ -29,8 +29,9 @@ from mapping.model.archive import network_from_arrays
 from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
+from mapping.spiking.unary import unary
 
-__all__ = ["Chip", "Inference", "carried_network", "open_chip"]
+__all__ = ["Chip", "Inference", "carried_network", "laid_out", "open_chip"]
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +45,8 @@ class Chip:
     image : SystemImage
         What is loaded into silicon, with the float network attached.
     spiking : SpikingNetwork
-        What the image computes, and the encoder and decoder on the host.
+        What the image computes, and the encoder and decoder on the host. On a chip of unary packets it is
+        the network whose counts the image's groups of neurons add up to, see `mapping.spiking.unary`.
     """
 
     image: SystemImage
@@ -201,8 +203,13 @@ def open_chip(path: str | Path) -> Chip:
     """
     image = load_image(path)
     spiking = carried_network(image, path)
-    require(image, spiking)
+    require(image, laid_out(image, spiking))
     return Chip(image=image, spiking=spiking)
+
+
+def laid_out(image: SystemImage, spiking: SpikingNetwork) -> SpikingNetwork:
+    """Return the network whose neurons an image has: perhaps `unary` of the one it carries."""
+    return unary(spiking) if image.meta.get("unary") else spiking
 
 
 def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
@@ -227,7 +234,7 @@ def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:
 
 def _fits(image: SystemImage) -> Fits:
     """Return the chip of an image as conversion sees it, without the layers it was too small for."""
-    core, left = fits(image.spec.core), image.meta.get("left", {})
+    core, left = fits(image.spec.core, unary=bool(image.meta.get("unary"))), image.meta.get("left", {})
 
     def obstacle(layer: SpikingLayer) -> Obstacle | None:
         if layer.name not in left:

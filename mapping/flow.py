@@ -25,10 +25,14 @@ from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.unary import unary
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target
 
 __all__ = ["compile_network"]
+
+_UNARY = "scatter-and-gather"
+"""The code whose counts can be groups of neurons of one threshold each."""
 
 
 def compile_network(
@@ -60,7 +64,8 @@ def compile_network(
         `mapping.datasets.load.CALIBRATION`, and a module of PyTorch is exported with them; both need them.
         Some hundred real ones are wanted, see `mapping.given.model_and_samples`.
     target : Target or str
-        A cycle-exact target.
+        A target. For a closed-form one, a chip of unary packets and on/off cells, the image has its core and
+        a mesh of as many as all layers need side by side.
     core : str, optional
         Core preset instead of the target's.
     mesh : (width, height), optional
@@ -92,27 +97,31 @@ def compile_network(
     UnsupportedModelError
         If no layer fits the chip, or with ``strict`` not all.
     MappingError
-        If the target has no core to compile for, or the check finds a fault.
+        If the code is not that of the target, or the check finds a fault.
     """
     network, given, scaling = model_and_samples(model, samples, scaling, seed)
-    target = _cycle_exact(target)
+    target, laid_out = _target(target)
+    expanded = laid_out is unary
     name = _known(core or target.preset)
-    spec, chosen = preset(name), code_of(network, code)
+    spec, chosen = preset(name), code_of(network, _unary_code(code, target) if expanded else code)
     size = _buildable(spec, mesh or _mesh(target), chips)
     site = site_for(placer, mesh=size, chips=chips, excluded=frozenset(excluded), seed=seed)
     fitting = Fitting(spec=spec, site=site)
     asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
-    request = Request(spec=spec, fits=fits(spec), holds=fitting.holds, say=progress or _quiet, **asked)
+    asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
+    request = Request(spec=spec, holds=lambda found: fitting.holds(laid_out(found)), **asked)
     with stage("convert"):
         spiking = chosen.convert(network, request)
+        on_chip = laid_out(spiking)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking), **site.facts}
+    facts |= {"unary": True} if expanded else {}
     with stage("emit"):
         told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
-        image = emit(spiking, *cast("Layout", fitting.layout), chips=chips, **told)
-        image = pipeline.pipelined(image, spiking) if pipelined else image
+        image = emit(on_chip, *cast("Layout", fitting.layout), chips=chips, **told)
+        image = pipeline.pipelined(image, on_chip) if pipelined else image
     with stage("check"):
-        require(image, spiking)
+        require(image, on_chip)
     return Chip(image=image, spiking=spiking)
 
 
@@ -133,15 +142,25 @@ def _left(spiking: SpikingNetwork) -> dict[str, Any]:
     return {"left": left} if left else {}
 
 
-def _cycle_exact(target: Target | str) -> Target:
-    """Return a target with a machine to compile for."""
+def _target(target: Target | str) -> tuple[Target, Callable[[SpikingNetwork], SpikingNetwork]]:
+    """Return a target, and how its chip runs a network."""
     target = load_target(target) if isinstance(target, str) else target
-    if target.kind != "cycle-exact":
+    return target, unary if target.kind == "closed-form" else _as_it_is
+
+
+def _unary_code(code: str, target: Target) -> str:
+    """Return the code of a chip of unary packets if it is the one asked for, or any will do."""
+    if code not in (AUTO, _UNARY):
         raise MappingError(
-            f"Target {target.name} is a closed form without a machine: "
-            "use it with estimate, or compile for loom."
+            f"Code {code} does not run on {target.name}, whose packets have no payload: choose {_UNARY}, or "
+            "the target loom."
         )
-    return target
+    return _UNARY
+
+
+def _as_it_is(spiking: SpikingNetwork) -> SpikingNetwork:
+    """Return a network as a chip of counts runs it."""
+    return spiking
 
 
 def _carried(network: Network, spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
@@ -152,7 +171,7 @@ def _carried(network: Network, spiking: SpikingNetwork) -> dict[str, NDArray[Any
 
 
 def _mesh(target: Target) -> tuple[int, int] | None:
-    if target.mesh == "auto":
+    if target.mesh in ("auto", ""):
         return None
     width, height = target.mesh.split("x")
     return int(width), int(height)

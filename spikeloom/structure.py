@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from emu.container import load_image
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from mapping.chip import Chip, carried_network
+from mapping.chip import Chip, carried_network, laid_out
 from mapping.diagnosis.findings import TABLE_KINDS
 from mapping.layout.check import Violation, check
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
@@ -43,7 +43,7 @@ def open_image(source: str) -> Subject:
     """Read an image, which may differ from its network."""
     image = load_image(source)
     spiking = carried_network(image, source)
-    found = tuple(check(image, spiking))
+    found = tuple(check(image, laid_out(image, spiking)))
     return Subject(spiking=spiking, chip=Chip(image=image, spiking=spiking), violations=found)
 
 
@@ -116,7 +116,7 @@ def core_table(chip: Chip) -> Table:
     return Table(
         title="cores by layer: the fullest core, used / available",
         columns=["layer", "cores", "axons", "columns", "thresholds", "fan-out"],
-        rows=[_core_row(chip, order, layer.name) for order, layer in enumerate(chip.spiking.layers)],
+        rows=[_core_row(chip, order, layer["name"]) for order, layer in enumerate(chip.image.meta["layers"])],
     )
 
 

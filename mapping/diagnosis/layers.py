@@ -287,6 +287,8 @@ class _Study:
         placed = image.attachments[PLACED]
         self.errors += result.total("errors") + result.total("router_errors")
         for order, (name, got) in enumerate(counts_of(image, result, len(logits)).items()):
+            if name not in self.tallies:
+                continue  # a max-pool that is a layer of the image alone: who reads it is compared
             tally, cores = self.tallies[name], np.unique(placed[placed[:, 0] == order, 2])
             tally.image = tally.image.plus(difference(name, counts[name], got, start=start))
             tally.physical += int(result.counters["synaptic_operations"][cores].sum())

@@ -116,6 +116,7 @@ def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: s
             "low": spiking.input_low,
             "levels": spiking.input_levels,
             "scale": spiking.input_scale,
+            **_group(spiking.input_group),
         },
         "code": spiking.code,
         "layers": [
@@ -126,24 +127,36 @@ def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: s
                 "cores": by_name[layer.name].cores,
                 "shape": list(layer.output_shape),
                 "levels": layer.levels,
+                **_group(layer.group),
             }
             for layer in spiking.layers
         ],
         "outputs": [
-            {
-                "name": output,
-                "step": by_name[output].depth,
-                "offset": offset,
-                "elements": math.prod(spiking.shape(output)),
-                "shape": list(spiking.shape(output)),
-                "low": spiking.layer(output).low,
-                "levels": spiking.layer(output).levels,
-                "scale": spiking.layer(output).scale,
-            }
+            _read(spiking.layer(output), offset=offset, step=by_name[output].depth)
             for output, offset in routes.outputs.items()
         ],
         "host_layers": list(spiking.host_layers),
     }
+
+
+def _read(layer: SpikingLayer, *, offset: int, step: int) -> dict[str, Any]:
+    """Return what the decoder needs of a layer that it reads."""
+    return {
+        "name": layer.name,
+        "step": step,
+        "offset": offset,
+        "elements": layer.neurons,
+        "shape": list(layer.output_shape),
+        "low": layer.low,
+        "levels": layer.levels,
+        "scale": layer.scale,
+        **_group(layer.group),
+    }
+
+
+def _group(rows: int) -> dict[str, int]:
+    """Return how many rows stand for one count, if it is not each one."""
+    return {} if rows == 1 else {"group": rows}
 
 
 def _layer_cores(

@@ -2,6 +2,8 @@
 """Between counts and the packets of an image: what the host feeds, and what comes back."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from emu.trace import RunResult, Stimulus
 from mapping.errors import MappingError
 from mapping.layout.emit import PLACED
 
-__all__ = ["counts_of", "interval_of", "outputs_of", "steps_of", "stimulus_for"]
+__all__ = ["counts_of", "interval_of", "outputs_of", "payloads_of", "steps_of", "stimulus_for"]
 
 Counts = NDArray[np.int64]
 
@@ -24,16 +26,18 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     image : SystemImage
         An image made by `mapping.layout.emit.emit`.
     counts : integer array (samples, ...)
-        What enters the chip, in low..levels of the input; any shape with one count per input element.
+        What enters the chip, in low..levels of the input; any shape with one count per input element, or
+        per group of them.
 
     Raises
     ------
     ValueError
         If ``counts`` are not integers of that number and range, or there is no sample.
     """
-    levels = image.meta["input"]["levels"]
-    low = image.meta["input"].get("low", 0)
-    elements = math.prod(image.meta["input"]["shape"])
+    given = image.meta["input"]
+    group = given.get("group", 1)
+    low, levels = given.get("low", 0), given["levels"] * group
+    elements = math.prod(given["shape"]) // group
     if counts.dtype.kind not in "iu" or counts.ndim < 2 or math.prod(counts.shape[1:]) != elements:
         raise ValueError(
             f"counts must be integers of shape (samples, {elements}), not {counts.dtype} {counts.shape}"
@@ -43,7 +47,7 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     flat = counts.reshape(len(counts), -1).astype(np.int64)
     if not low <= flat.min() <= flat.max() <= levels:
         raise ValueError(f"counts must be in {low}..{levels}, not {flat.min()}..{flat.max()}")
-    payload = flat[:, image.input_element]
+    payload = payloads_of(image, flat)
     sample, packet = np.nonzero(payload)
     rows = np.column_stack((image.input_packet[packet], payload[sample, packet])).astype(np.int64)
     return Stimulus(steps=steps_of(image, len(flat)), step=sample * interval_of(image), packet=rows)
@@ -57,6 +61,21 @@ def interval_of(image: SystemImage) -> int:
 def steps_of(image: SystemImage, samples: int) -> int:
     """Return the steps of so many samples, 1 or more, until the last one has left."""
     return (samples - 1) * interval_of(image) + int(image.meta["period"])
+
+
+def payloads_of(image: SystemImage, counts: NDArray[np.integer]) -> Counts:
+    """Return the payload of every packet of the input, int64 (samples, packets), 0 if it is not sent.
+
+    The elements of a group carry as many ones as its count, the first ones first. ``counts`` are as of
+    `stimulus_for`.
+    """
+    given = image.meta["input"]
+    group = given.get("group", 1)
+    flat = counts.reshape(len(counts), -1).astype(np.int64)
+    if group > 1:
+        each = flat.reshape(len(flat), given["shape"][0] // group, 1, -1)
+        flat = (each > np.arange(group)[:, None]).reshape(len(flat), -1).astype(np.int64)
+    return flat[:, image.input_element]
 
 
 def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, Counts]:
@@ -83,7 +102,7 @@ def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str,
         taken[own] = np.bincount(place, minlength=1)[place] == 1
         flat = np.zeros(samples * output["elements"], np.int64)
         flat[place] = payload[own]
-        counts[output["name"]] = flat.reshape(samples, *output["shape"])
+        counts[output["name"]] = _summed(flat, samples, output)
     if not taken.all():
         first = int(np.flatnonzero(~taken)[0])
         raise MappingError(
@@ -115,8 +134,15 @@ def counts_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, 
         own = (layer_of == index) & whole & (sample >= 0) & (sample < samples)
         values = np.zeros((samples, math.prod(layer["shape"])), np.int64)
         values[sample[own], element_of[own]] = count[own]
-        counts[layer["name"]] = values.reshape(samples, *layer["shape"])
+        counts[layer["name"]] = _summed(values, samples, layer)
     return counts
+
+
+def _summed(counts: Counts, samples: int, layer: Mapping[str, Any]) -> Counts:
+    """Return the counts of a layer in its shape, those of a group added up."""
+    first, *rest = layer["shape"]
+    group = layer.get("group", 1)
+    return np.asarray(counts.reshape(samples, first // group, group, *rest).sum(axis=2))
 
 
 def _samples_at(image: SystemImage, begin: Counts) -> tuple[Counts, NDArray[np.bool_]]:

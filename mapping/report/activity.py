@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.chip import Chip, Inference
 from mapping.datasets.load import Dataset, batches, classes, correct, largest
+from mapping.layout.host_tables import payloads_of
 from mapping.model.evaluate import infer, run_single
 from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
@@ -82,8 +83,8 @@ class RunTotals:
         most = max(core.neurons for core in chip.image.cores if core is not None)
         neuron = result.spikes[:, 1] * most + result.spikes[:, 2]
         self.fired = self.fired + np.bincount(neuron, minlength=most * chip.image.spec.cores)
-        fed = np.count_nonzero(inference.input_counts.reshape(len(data.x), -1), axis=0)
-        self.fed = self.fed + fed[chip.image.input_element]
+        fed = np.count_nonzero(payloads_of(chip.image, inference.input_counts), axis=0)
+        self.fed = self.fed + fed
 
     @property
     def accuracy(self) -> float | None:

@@ -59,13 +59,13 @@ def busy_cycles(totals: RunTotals) -> Integers:
 
 
 def core_layers(image: SystemImage) -> dict[int, int]:
-    """Return for each core in use its layer, an index into those of the network."""
+    """Return for each core in use its layer, an index into those of the image."""
     return dict(image.attachments[PLACED][:, [2, 0]].tolist())
 
 
 def _cores(chip: Chip, busy_s: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
     """Yield every core in use: its place, its layer, the rows and columns it uses, and its time at work."""
-    image, names = chip.image, [layer.name for layer in chip.spiking.layers]
+    image, names = chip.image, [layer["name"] for layer in chip.image.meta["layers"]]
     order = core_layers(image)
     for index, core in enumerate(image.cores):
         if core is not None:

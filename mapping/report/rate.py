@@ -94,7 +94,7 @@ def _elapsed(timed: RunTotals) -> int:
 def _busiest_core(chip: Chip, timed: RunTotals) -> dict[str, Any]:
     work = work_of(timed)
     core = int(work.argmax())
-    names = [layer.name for layer in chip.spiking.layers]
+    names = [layer["name"] for layer in chip.image.meta["layers"]]
     y, x = divmod(core, chip.image.spec.width)
     return _bound("core", float(work[core]), x=x, y=y, layer=names[core_layers(chip.image)[core]])
 

@@ -121,6 +121,8 @@ class SpikingLayer:
         Whether the thresholds were compared with the float network on every reachable sum, and on how many.
     order_dependent : int
         How many of these may have another count where products are summed one by one in float64.
+    group : int
+        Rows that together stand for one count, which is their sum; see `mapping.spiking.unary`.
     """
 
     name: str
@@ -138,6 +140,7 @@ class SpikingLayer:
     exhaustive: bool = False
     sums_checked: int = 0
     order_dependent: int = 0
+    group: int = 1
 
     @property
     def kind(self) -> str:
@@ -265,6 +268,8 @@ class SpikingNetwork:
         How activations are coded as spikes, a name in `mapping.codes`.
     rounded : tuple of str
         Layers of an exact code whose activation is real, and leaves the chip as the nearest count.
+    input_group : int
+        Channels or features of the chip's input that together stand for one of the encoder's output.
     """
 
     name: str
@@ -281,6 +286,7 @@ class SpikingNetwork:
     input_low: int = 0
     code: str = "scatter-and-gather"
     rounded: tuple[str, ...] = ()
+    input_group: int = 1
 
     @property
     def exact(self) -> bool:
@@ -331,4 +337,7 @@ class SpikingNetwork:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of `INPUT` or of a layer's output."""
-        return self.network.shapes[self.encoder_output] if name == INPUT else self.layer(name).output_shape
+        if name != INPUT:
+            return self.layer(name).output_shape
+        first, *rest = self.network.shapes[self.encoder_output]
+        return first * self.input_group, *rest

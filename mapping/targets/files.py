@@ -75,10 +75,9 @@ _SCHEMA: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "closed-form": {
-        "geometry": dict.fromkeys(
-            ("axons", "columns", "max_extension", "weight_columns", "cores_per_chip", "chips_x", "chips_y"),
-            "count",
-        ),
+        "geometry": {"preset": "preset"}
+        | dict.fromkeys(("axons", "columns", "max_extension", "weight_columns"), "count")
+        | dict.fromkeys(("cores_per_chip", "chips_x", "chips_y"), "count"),
         "timing": {"clock_hz": "frequency", "cycles_per_step": "cycles"},
         "energy": {
             "synaptic_operations_dense": "energy",
@@ -159,7 +158,7 @@ class Target:
     kind : str
         ``cycle-exact`` (time comes from the emulator) or ``closed-form`` (time comes from a formula).
     preset, mesh : str
-        Core preset and mesh size (``auto`` or ``WxH``) of a cycle-exact target, empty otherwise.
+        Core preset, and mesh size (``auto`` or ``WxH``) of a cycle-exact target, empty otherwise.
     geometry, timing, energy : Mapping[str, Quantity]
         The numbers of the three sections, read-only.
     origin : str

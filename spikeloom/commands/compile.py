@@ -39,7 +39,9 @@ __all__ = ["app", "compile_"]
 app = typer.Typer()
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")]
-Target = Annotated[str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")]
+Target = Annotated[
+    str, typer.Option("--target", help="Target: a name or a TOML file; kuang2021 has unary packets.")
+]
 Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")]
 Chips = Annotated[
     str, typer.Option("--chips", help="Chips XxY of this size, joined by links of a quarter of a flit.")
@@ -69,6 +71,7 @@ DataOfScale = Annotated[
     epilog=examples(
         "spikeloom compile digits -o digits.spikeloom --core small",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz",
+        "spikeloom compile digits -o seed.spikeloom --target kuang2021",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --digits auto --tolerance 0.5 --debug",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",

@@ -192,10 +192,23 @@ class Synapses:
         held, wanted = cells[axon], self._wanted(element)
         if not np.array_equal(held, wanted):
             yield from self._cells(axon, element, held, wanted)
+        if min(self.layer.strengths) < 0:
+            yield from self._on_off()
         useless = np.flatnonzero(~np.append(self.block.needed, False)[at] | ~there)
         for row in useless[~held[useless].any(axis=1)].tolist():
             message = f"input {element[row]} has no weight on this core"
             yield self._at("extra-delivery", int(axon[row]), message)
+
+    def _on_off(self) -> Iterator[Violation]:
+        """Demand cells that are on or off where strengths have the signs: such a chip has no others."""
+        for axon, column in np.argwhere(self.core.cells < 0).tolist():
+            yield Violation(
+                kind="wrong-weight",
+                message="a cell is -1 and must be on or off, 1 or 0",
+                core=self.index,
+                neuron=column // len(self.layer.strengths),
+                axon=axon,
+            )
 
     def _cells(self, axon: Integers, element: Integers, held: Cells, wanted: Cells) -> Iterator[Violation]:
         """Name every cell that differs."""

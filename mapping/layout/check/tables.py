@@ -129,7 +129,18 @@ def _metadata(image: SystemImage, frame: Frame) -> str | None:
     foreign = image.input_element[(image.input_element < 0) | (image.input_element >= elements)]
     if len(foreign):
         return f"the packets of the input must carry its elements 0..{elements - 1}, not {foreign[0]}"
-    return _outputs(image, frame)
+    return _outputs(image, frame) or _groups(image, frame)
+
+
+def _groups(image: SystemImage, frame: Frame) -> str | None:
+    """Return what is wrong with the numbers of rows that stand for one count; 1 is not told."""
+    spiking, meta = frame.spiking, image.meta
+    wanted = [spiking.input_group, *(layer.group for layer in spiking.layers)]
+    wanted += [spiking.layer(name).group for name in spiking.outputs]
+    told = [entry.get("group", 1) for entry in (meta["input"], *meta["layers"], *meta["outputs"])]
+    if told != wanted:
+        return f"the groups of input, layers and outputs must be {wanted}, not {told}"
+    return None
 
 
 def _outputs(image: SystemImage, frame: Frame) -> str | None:

@@ -60,7 +60,7 @@ def test_loom_geometry() -> None:
 
 def test_kuang_numbers() -> None:
     target = load_target("kuang2021")
-    assert (target.kind, target.preset, target.mesh) == ("closed-form", "", "")
+    assert (target.kind, target.preset, target.mesh) == ("closed-form", "article", "")
     counts = {key: target.count(key) for key in target.geometry}
     assert counts == {
         "axons": 1152,
