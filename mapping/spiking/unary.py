@@ -22,7 +22,9 @@ __all__ = ["unary", "unary_layer"]
 Shape = tuple[int, ...]
 
 
-def unary(spiking: SpikingNetwork) -> SpikingNetwork:
+def unary(
+    spiking: SpikingNetwork, *, strengths: tuple[int, ...] = ON_OFF, pool_layers: bool = True
+) -> SpikingNetwork:
     """Return the network of neurons of one threshold that computes the same counts.
 
     Channel or feature c of k levels becomes k of them, k c .. k c + k - 1, of which the first k' fire for a
@@ -32,6 +34,10 @@ def unary(spiking: SpikingNetwork) -> SpikingNetwork:
     ----------
     spiking : SpikingNetwork
         A network of the code scatter-and-gather.
+    strengths : tuple of int
+        `ON_OFF`, or `TERNARY` of a chip whose cells are -1, 0 and 1.
+    pool_layers : bool
+        Whether a max-pool becomes a layer; otherwise the axons of its reader merge what arrives.
 
     Raises
     ------
@@ -50,15 +56,17 @@ def unary(spiking: SpikingNetwork) -> SpikingNetwork:
         for source in layer.sources:
             _require_shape(layer, source, spiking.shape(source.name))
             last = None
-            for number in range(len(source.pools)):
+            for number in range(len(source.pools) if pool_layers else 0):
                 key = (source.name, source.pools[: number + 1])
                 if key not in pooled:
-                    pooled[key] = _pool(f"{layer.name}.pool{number}", source, number, last)
+                    pooled[key] = _pool(f"{layer.name}.pool{number}", source, number, last, strengths)
                     layers.append(pooled[key])
                 last = pooled[key]
             read = _source(source, spiking.shape(source.name)[0], layer.levels)
+            pools = () if pool_layers else source.pools
+            read = replace(read, pools=pools, shape=_grown(source.shape, source.high))
             sources.append(read if last is None else replace(read, name=last.name, shape=last.output_shape))
-        layers.append(_layer(layer, sources))
+        layers.append(_layer(layer, sources, strengths))
     return replace(spiking, layers=tuple(layers), input_levels=1, input_group=spiking.input_levels)
 
 
@@ -71,7 +79,7 @@ def unary_layer(layer: SpikingLayer) -> SpikingLayer:
         If it is of another code.
     """
     sources = [_source(source, source.shape[0], layer.levels) for source in layer.sources]
-    return _layer(layer, sources)
+    return _layer(layer, sources, ON_OFF)
 
 
 def _require_shape(layer: SpikingLayer, source: Source, shape: Shape) -> None:
@@ -92,22 +100,20 @@ def _source(source: Source, channels: int, levels: int) -> Source:
     times = source.high
     if source.kind == "conv":
         weight = source.weight.repeat(levels, axis=0).repeat(times, axis=1)
-        shape = source.input_shape
     else:
         maps = source.weight.reshape(len(source.weight), channels, -1)
         weight = maps.repeat(times, axis=1).reshape(len(maps), -1).repeat(levels, axis=0)
-        shape = source.shape
     return replace(
         source,
         pools=(),
-        shape=_grown(shape, times),
+        shape=_grown(source.input_shape, times),
         input_shape=_grown(source.input_shape, times),
         weight=weight,
         high=1,
     )
 
 
-def _layer(layer: SpikingLayer, sources: Sequence[Source]) -> SpikingLayer:
+def _layer(layer: SpikingLayer, sources: Sequence[Source], strengths: tuple[int, ...]) -> SpikingLayer:
     """Return a layer with a neuron for each of its thresholds."""
     if layer.strengths != TERNARY or not isinstance(layer.quantiser, Lists):
         raise MappingError(
@@ -120,14 +126,16 @@ def _layer(layer: SpikingLayer, sources: Sequence[Source]) -> SpikingLayer:
         sources=tuple(sources),
         output_shape=_grown(layer.output_shape, layer.levels),
         quantiser=Lists(thresholds=layer.edges.reshape(-1, 1)),
-        strengths=ON_OFF,
+        strengths=strengths,
         bias=bias.reshape(-1),
         levels=1,
         group=layer.levels,
     )
 
 
-def _pool(name: str, source: Source, number: int, before: SpikingLayer | None) -> SpikingLayer:
+def _pool(
+    name: str, source: Source, number: int, before: SpikingLayer | None, strengths: tuple[int, ...]
+) -> SpikingLayer:
     """Return one max-pool of a source as a layer: a maximum of counts is one of each of their neurons."""
     pool, times = source.pools[number], source.high
     shape = _grown(source.shape, times) if before is None else before.output_shape
@@ -148,7 +156,7 @@ def _pool(name: str, source: Source, number: int, before: SpikingLayer | None) -
         sources=(read,),
         output_shape=after,
         quantiser=Lists(thresholds=np.ones((shape[0], 1), np.int64)),
-        strengths=ON_OFF,
+        strengths=strengths,
         levels=1,
         activation=name,
         scale=1.0,

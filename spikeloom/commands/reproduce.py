@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mapping.errors import MappingError
 from spikeloom.commands.options import Json, Samples, Seed, examples
 from spikeloom.ending import EXIT_DIFFERENCE
 
@@ -37,6 +39,15 @@ Noise = Annotated[
     ),
 ]
 
+Better = Annotated[
+    str | None,
+    typer.Option(
+        "--better",
+        help="Print instead what this network of ternary weights takes on the seed chip and on better ones, "
+        "emulated on --data.",
+    ),
+]
+
 
 @app.command(
     epilog=examples(
@@ -44,6 +55,7 @@ Noise = Annotated[
         "spikeloom reproduce zou2021 --json tables.json",
         "spikeloom reproduce zou2021 --model lenet1.onnx --model lenet4.onnx --data mnist:DIR",
         "spikeloom reproduce zou2021 --model lenet4.onnx --data mnist:DIR --noise --seed 1",
+        "spikeloom reproduce zou2021 --better digits --data digits --samples 20",
     )
 )
 def reproduce(
@@ -53,6 +65,7 @@ def reproduce(
     data: MaybeData = None,
     samples: Samples = None,
     noise: Noise = False,
+    better: Better = None,
     seed: Seed = 0,
     json: Json = None,
 ) -> None:
@@ -69,6 +82,9 @@ def reproduce(
 
     check_places(json)
     published = load_published(system)
+    if better is not None:
+        _show_better(better, data, samples, json, others=bool(model) or noise)
+        return
     with status("measuring the networks"):
         measured = measure_all(model or [], data, samples, noise=NOISE if noise else (), seed=seed)
     found = compare_tables(published, compute_tables(measured=measured))
@@ -77,3 +93,23 @@ def reproduce(
     for line in found.lines():
         console.print(line)
     raise typer.Exit(EXIT_DIFFERENCE if found.differing else 0)
+
+
+def _show_better(
+    model: str, data: str | None, samples: int | None, json: Path | None, *, others: bool
+) -> None:
+    """Print what a network takes on the seed chip and on better ones."""
+    from mapping.reproduce.better import better_chips
+    from spikeloom.better import better_json, better_table
+    from spikeloom.files import write_text
+    from spikeloom.terminal import console, status
+
+    if others:
+        raise MappingError("Option --better prints a table of its own: leave --model and --noise out.")
+    if data is None:
+        raise MappingError("Option --better emulates a network on samples: add --data, for example digits.")
+    with status("emulating the chips"):
+        chips = better_chips(model, data, samples)
+    if json is not None:
+        write_text(json, better_json(model, chips))
+    console.print(better_table(model, data, chips))

@@ -17,7 +17,7 @@ from mapping.flow import compile_network as compile_whole
 from mapping.layout.check import check
 from mapping.layout.host_tables import counts_of, outputs_of, payloads_of, stimulus_for
 from mapping.reproduce.networks import layers as article_layers
-from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.network import INPUT, TERNARY, SpikingNetwork
 from mapping.spiking.simulate import simulate
 from mapping.spiking.unary import unary
 from mapping.targets.patches import map_layer
@@ -74,6 +74,19 @@ def test_image_of_unary_packets_equals_the_network(seed: int) -> None:
         assert fired[layer.name].any(), layer.name
     for name in spiking.outputs:
         assert np.array_equal(left[name], expected[name]), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_image_of_ternary_cells_and_pooled_axons_equals_the_network(seed: int) -> None:
+    spiking = random_network(seed)
+    each, counts = unary(spiking, strengths=TERNARY, pool_layers=False), _counts(spiking, 4, seed)
+    assert [layer.name for layer in each.layers] == [layer.name for layer in spiking.layers]
+    image = compile_network(each, SPEC)
+    assert check(image, each) == []
+    result = Machine(image).run(stimulus_for(image, counts))
+    expected = simulate(spiking, counts)
+    for name, values in counts_of(image, result, len(counts)).items():
+        assert np.array_equal(values, expected[name]), name
 
 
 def test_input_count_is_as_many_packets() -> None:
