@@ -84,8 +84,6 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         return
     reals = {key: graph.finite(key, value) for key, value in constants.items() if value.dtype.kind == "f"}
     others = {key: value for key, value in constants.items() if value.dtype.kind != "f"}
-    if operator.op == "ConvTranspose" and "c1" in reals:
-        proto, reals = _in_one_group(proto, operator, reals)
     model = _model(proto, graph, inputs, read, others)
     try:
         shapes = output_shapes(model, reals)
@@ -185,28 +183,6 @@ def _append(graph: Graph, node: Node, *, shape: Shape, kind: str) -> None:
         graph.whole.add(output)
     if kind != "real":
         graph.kinds[output] = kind
-
-
-def _in_one_group(
-    proto: onnx.NodeProto, operator: Operator, reals: dict[str, NDArray[np.float64]]
-) -> tuple[onnx.NodeProto, dict[str, NDArray[np.float64]]]:
-    """Return a transposed convolution with its groups side by side in one, with zeros between them.
-
-    The evaluator knows no groups. Products with zero change no sum.
-    """
-    weight, groups = reals["c1"], operator.integer("group", 1)
-    if groups <= 1 or weight.shape[0] % groups:
-        return proto, reals
-    rows, columns = weight.shape[0] // groups, weight.shape[1]
-    full = np.zeros((weight.shape[0], groups * columns, *weight.shape[2:]))
-    for g in range(groups):
-        block = slice(g * rows, (g + 1) * rows)
-        full[block, g * columns : (g + 1) * columns] = weight[block]
-    single = onnx.NodeProto()
-    single.CopyFrom(proto)
-    del single.attribute[:]
-    single.attribute.extend(part for part in proto.attribute if part.name != "group")
-    return single, {**reals, "c1": full}
 
 
 def _work(operator: Operator, shapes: Sequence[Shape], constants: Constants) -> int | None:

@@ -20,6 +20,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mapping.errors import MappingError, UnsupportedModelError
+from mapping.model.importers.onnx_transposed import ConvTranspose
 from mapping.model.node import MAX_ELEMENTS, Node, Shape
 
 __all__ = ["KINDS", "apply_foreign", "constant_outputs", "obstacle", "output_shapes", "pack"]
@@ -136,7 +137,7 @@ def _evaluator(text: str) -> Any:
     node, opset = model.graph.node, model.opset_import
     if len(node) != 1 or len(opset) != 1 or model.functions or obstacle(node[0], opset[0].version):
         raise MappingError("An operator of the host is damaged; compile the model again.")
-    return ReferenceEvaluator(model)
+    return ReferenceEvaluator(model, new_ops=[ConvTranspose])
 
 
 def apply_foreign(node: Node, inputs: Sequence[NDArray[Any]], shape: Shape) -> NDArray[Any]:

@@ -115,12 +115,11 @@ def test_constant_nodes_are_read_like_initializers() -> None:
 def test_constants_are_what_onnx_makes_of_them() -> None:
     """As PyTorch's older exporter writes shapes, with `Mod`, and as positions and masks are put together."""
     b = ModelBuilder((3, 4), opset=17)
-    number = lambda *values: b.constant(values, np.int64)  # noqa: E731
-    scalar = lambda value: b.constant(np.array(value), np.int64)  # noqa: E731
-    places = b.op("Range", scalar(0), scalar(4), scalar(1))
-    waves = b.op("Sin", b.op("Cast", b.op("Less", places, scalar(2)), to=TensorProto.FLOAT))
-    factor = b.op("Where", b.op("Equal", places, scalar(3)), b.constant(5.0), waves)
-    most = b.op("ReduceMax", b.op("Mod", number(-4, 5), number(3, 3)), keepdims=0)
+    none, one, two, three, four = (b.constant(np.array(n), np.int64) for n in range(5))
+    places = b.op("Range", none, four, one)
+    waves = b.op("Sin", b.op("Cast", b.op("Less", places, two), to=TensorProto.FLOAT))
+    factor = b.op("Where", b.op("Equal", places, three), b.constant(5.0), waves)
+    most = b.op("ReduceMax", b.op("Mod", b.constant([-4, 5], np.int64), three), keepdims=0)
     y = b.op("Add", b.op("Mul", "x", factor), b.op("Cast", most, to=TensorProto.FLOAT))
     y = b.op("Add", y, b.op("Max", b.op("Floor", b.constant(2.5)), b.constant(1.0)))
     network = b.network(b.op("Flatten", y))
