@@ -23,7 +23,7 @@ from mapping.model.importers.onnx_foreign import import_foreign
 from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_integer_sums import DYNAMIC, SUMS
-from mapping.model.importers.onnx_nodes import QONNX, QONNX_DOMAINS, SUPPORTED, emit
+from mapping.model.importers.onnx_nodes import FOLDING, QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
 from mapping.model.importers.onnx_tidy import tidied
 from mapping.model.network import Network, build_network
@@ -147,6 +147,10 @@ def _read(model: onnx.ModelProto, name: str) -> Network:
 def _take(node: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
     """Append an operator; one that nothing here knows is left to the host as it is."""
     condition(operator, graph)
+    if _of_constants(operator, graph):
+        with suppress(UnsupportedModelError):  # then its own rule says why
+            import_foreign(node, operator, graph)
+            return
     if operator.op not in SUPPORTED and operator.op not in QONNX:
         import_foreign(node, operator, graph)
         return
@@ -159,6 +163,12 @@ def _take(node: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
             import_foreign(node, operator, graph)
         except UnsupportedModelError:
             raise error from None
+
+
+def _of_constants(operator: Operator, graph: Graph) -> bool:
+    """Tell whether an operator reads constants alone, no rule of its own folds them, and ONNX knows it."""
+    known = all(name in graph.constants or not name for name in operator.inputs)
+    return bool(operator.inputs) and known and operator.op not in {*FOLDING, *QONNX, *MICROSOFT}
 
 
 def _reorder_input(proto: onnx.GraphProto, graph: Graph) -> None:

@@ -13,7 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx_constants import of_one
 from mapping.model.importers.onnx_graph import Graph, Operator
-from mapping.model.importers.onnx_reference import apply_foreign, obstacle, output_shapes, pack
+from mapping.model.importers.onnx_reference import (
+    apply_foreign,
+    constant_outputs,
+    obstacle,
+    output_shapes,
+    pack,
+)
 from mapping.model.importers.onnx_windows import pads_of
 from mapping.model.network import make_node
 from mapping.model.node import Attribute, Node, Shape
@@ -62,6 +68,7 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
     """Append an operator that the host evaluates as it is, a node for each of its outputs.
 
     A sample is evaluated as a batch of one. An output whose first axis is then no longer one is kept whole.
+    What an operator writes that reads constants alone is a constant.
 
     Raises
     ------
@@ -73,11 +80,10 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         raise operator.bad(f"{why}; export the model without it")
     read, inputs, constants = _inputs(operator, graph)
     if not read:
-        raise operator.bad("is supported only on activations; export the model with constants folded")
+        _evaluate(proto, operator, graph, inputs, constants)
+        return
     reals = {key: graph.finite(key, value) for key, value in constants.items() if value.dtype.kind == "f"}
     others = {key: value for key, value in constants.items() if value.dtype.kind != "f"}
-    if operator.op == "ConvTranspose" and "c1" in reals:
-        proto, reals = _in_one_group(proto, operator, reals)
     model = _model(proto, graph, inputs, read, others)
     try:
         shapes = output_shapes(model, reals)
@@ -103,6 +109,21 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
             constants=reals,
         )
         _append(graph, node, shape=shape, kind=kind)
+
+
+def _evaluate(
+    proto: onnx.NodeProto, operator: Operator, graph: Graph, inputs: Sequence[str], constants: Constants
+) -> None:
+    """Define what an operator writes that reads constants alone, real numbers in float64."""
+    reals = {key: value.astype(np.float64) for key, value in constants.items() if value.dtype.kind == "f"}
+    others = {key: value for key, value in constants.items() if value.dtype.kind != "f"}
+    try:
+        values = constant_outputs(_model(proto, graph, inputs, [], others), reals)
+    except ValueError as error:
+        raise operator.bad(str(error)) from None
+    named = [output for output in operator.outputs if output]
+    for output, value in zip(named, values, strict=True):
+        graph.constants[graph.fresh(operator, output)] = value
 
 
 def _inputs(operator: Operator, graph: Graph) -> tuple[list[str], list[str], Constants]:
@@ -139,7 +160,7 @@ def _model(
         for index, tensor in enumerate(read)
     ]
     results = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-    initial = [numpy_helper.from_array(np.ascontiguousarray(value), key) for key, value in others.items()]
+    initial = [numpy_helper.from_array(np.array(value, order="C"), key) for key, value in others.items()]
     part = helper.make_graph([node], "operator", activations, results, initial)
     return helper.make_model(part, opset_imports=[helper.make_opsetid("", graph.opset)], ir_version=10)
 
@@ -162,28 +183,6 @@ def _append(graph: Graph, node: Node, *, shape: Shape, kind: str) -> None:
         graph.whole.add(output)
     if kind != "real":
         graph.kinds[output] = kind
-
-
-def _in_one_group(
-    proto: onnx.NodeProto, operator: Operator, reals: dict[str, NDArray[np.float64]]
-) -> tuple[onnx.NodeProto, dict[str, NDArray[np.float64]]]:
-    """Return a transposed convolution with its groups side by side in one, with zeros between them.
-
-    The evaluator knows no groups. Products with zero change no sum.
-    """
-    weight, groups = reals["c1"], operator.integer("group", 1)
-    if groups <= 1 or weight.shape[0] % groups:
-        return proto, reals
-    rows, columns = weight.shape[0] // groups, weight.shape[1]
-    full = np.zeros((weight.shape[0], groups * columns, *weight.shape[2:]))
-    for g in range(groups):
-        block = slice(g * rows, (g + 1) * rows)
-        full[block, g * columns : (g + 1) * columns] = weight[block]
-    single = onnx.NodeProto()
-    single.CopyFrom(proto)
-    del single.attribute[:]
-    single.attribute.extend(part for part in proto.attribute if part.name != "group")
-    return single, {**reals, "c1": full}
 
 
 def _work(operator: Operator, shapes: Sequence[Shape], constants: Constants) -> int | None:

@@ -42,12 +42,15 @@ from mapping.model.importers.onnx_windows import (
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
-__all__ = ["QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
+__all__ = ["FOLDING", "QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
 
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Domains under which exporters write the operators of QONNX."""
 
-_FOLDED = ("DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear")  # on constants too
+_QUANTISERS = frozenset({"DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear"})
+
+FOLDING = _QUANTISERS | {"Clip"}
+"""Operators on activations whose rules take constants too."""
 
 _PASSING = frozenset(
     {"Clip", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
@@ -317,7 +320,7 @@ def emit(operator: Operator, graph: Graph) -> None:
         raise operator.bad("is supported only on constants")
     if not operator.outputs:
         raise operator.bad("has no output")
-    if operator.op in _FOLDED and operator.inputs and operator.inputs[0] in graph.constants:
+    if operator.op in _QUANTISERS and operator.inputs and operator.inputs[0] in graph.constants:
         fold(operator, graph)
         return
     if operator.op == "Clip" and operator.inputs and operator.inputs[0] in graph.constants:

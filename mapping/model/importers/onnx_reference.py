@@ -20,9 +20,10 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mapping.errors import MappingError, UnsupportedModelError
+from mapping.model.importers.onnx_transposed import ConvTranspose
 from mapping.model.node import MAX_ELEMENTS, Node, Shape
 
-__all__ = ["KINDS", "apply_foreign", "obstacle", "output_shapes", "pack"]
+__all__ = ["KINDS", "apply_foreign", "constant_outputs", "obstacle", "output_shapes", "pack"]
 
 KINDS: Mapping[str, type[np.generic]] = {"real": np.float64, "integer": np.int64, "truth": np.bool_}
 """Types of numbers that such operators read; the network holds them all as real numbers."""
@@ -106,6 +107,27 @@ def output_shapes(
     return shapes
 
 
+def constant_outputs(
+    model: onnx.ModelProto, constants: Mapping[str, NDArray[np.generic]]
+) -> list[NDArray[np.generic]]:
+    """Return what a model of one node writes that reads constants alone.
+
+    Raises
+    ------
+    ValueError
+        As of `output_shapes`, or if the evaluator fails.
+    """
+    output_shapes(model, constants)
+    try:
+        with np.errstate(all="ignore"):
+            return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, dict(constants))]
+    except _FAILURES as error:
+        raise ValueError(
+            f"cannot be evaluated by ONNX's reference evaluator ({_first_line(error)}); "
+            "export the model without it"
+        ) from error
+
+
 @lru_cache(maxsize=64)
 def _evaluator(text: str) -> Any:
     try:
@@ -115,7 +137,7 @@ def _evaluator(text: str) -> Any:
     node, opset = model.graph.node, model.opset_import
     if len(node) != 1 or len(opset) != 1 or model.functions or obstacle(node[0], opset[0].version):
         raise MappingError("An operator of the host is damaged; compile the model again.")
-    return ReferenceEvaluator(model)
+    return ReferenceEvaluator(model, new_ops=[ConvTranspose])
 
 
 def apply_foreign(node: Node, inputs: Sequence[NDArray[Any]], shape: Shape) -> NDArray[Any]:

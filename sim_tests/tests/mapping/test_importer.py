@@ -112,6 +112,28 @@ def test_constant_nodes_are_read_like_initializers() -> None:
     assert_same(b.model(y), (4,))
 
 
+def test_constants_are_what_onnx_makes_of_them() -> None:
+    """As PyTorch's older exporter writes shapes, with `Mod`, and as positions and masks are put together."""
+    b = ModelBuilder((3, 4), opset=17)
+    none, one, two, three, four = (b.constant(np.array(n), np.int64) for n in range(5))
+    places = b.op("Range", none, four, one)
+    waves = b.op("Sin", b.op("Cast", b.op("Less", places, two), to=TensorProto.FLOAT))
+    factor = b.op("Where", b.op("Equal", places, three), b.constant(5.0), waves)
+    most = b.op("ReduceMax", b.op("Mod", b.constant([-4, 5], np.int64), three), keepdims=0)
+    y = b.op("Add", b.op("Mul", "x", factor), b.op("Cast", most, to=TensorProto.FLOAT))
+    y = b.op("Add", y, b.op("Max", b.op("Floor", b.constant(2.5)), b.constant(1.0)))
+    network = b.network(b.op("Flatten", y))
+    assert "Foreign" not in {node.op for node in network.nodes}
+    assert_same(b.model(b.op("Flatten", y)), (3, 4))
+
+
+def test_constant_that_onnx_cannot_make_is_named() -> None:
+    b = ModelBuilder((4,))
+    y = b.op("Add", "x", b.op("Mod", b.constant([1.0, 2.0]), b.constant([1.0, 2.0, 3.0]), name="rest"))
+    with pytest.raises(UnsupportedModelError, match=r"^Node 'rest' \(Mod\) does not fit its inputs: "):
+        b.network(y)
+
+
 def test_constants_take_the_type_of_an_activation() -> None:
     """As PyTorch's exporter writes them when it is told not to optimise."""
     b = ModelBuilder((4, 5, 5), opset=18)

@@ -163,11 +163,6 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         network(lambda b: b.op("DynamicQuantizeLinear", "x")),
         network(qdq),
     ),
-    "constants": (
-        "export the model with constants folded",
-        network(lambda b: b.op("Mul", "x", b.op("Sin", b.constant(1.0)))),
-        network(lambda b: b.op("Mul", "x", b.constant(np.sin(1.0)))),
-    ),
     "random numbers": (WITHOUT, network(lambda b: b.op("RandomNormalLike", "x")), network(plain)),
     "no size": (WITHOUT, network(lambda b: b.op("NonZero", "x")), network(plain)),
     "too large": (
