@@ -17,7 +17,7 @@ from mapping.layout.delivery import arriving
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
-from mapping.spiking.quantisers import Ladders, Lists
+from mapping.spiking.quantisers import Ladders, Lists, least_count
 from mapping.spiking.unary import unary_layer
 
 __all__ = [
@@ -88,7 +88,7 @@ def _limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
     yield "spikes per input value", most, spec.payload_max, f"quantise its input {levels}"
     yield "spikes per negative input value", -least, -spec.payload_min, f"quantise its input {levels}"
     yield "spikes per neuron", layer.levels, spec.payload_max, f"quantise its output {levels}"
-    yield "spikes per neuron below zero", -layer.low, -spec.payload_min, f"quantise its output {levels}"
+    yield "spikes per neuron below zero", -layer.low, -least_count(spec), f"quantise its output {levels}"
     yield from _quantiser_limits(layer, spec)
     digits = len(layer.strengths)
     yield "digits of a weight", digits, min(spec.strengths, spec.lanes), "use fewer digits"

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.spec import CoreSpec
+from emu.words import COUNT_BITS
+
 __all__ = [
     "ALWAYS",
     "LADDER_FIELDS",
@@ -17,6 +20,7 @@ __all__ = [
     "Mixed",
     "OfOneKind",
     "Quantiser",
+    "least_count",
     "of_rows",
 ]
 
@@ -76,6 +80,11 @@ class Lists:
 
 _FEW = 16
 """Thresholds up to which comparing with each is faster than searching."""
+
+
+def least_count(spec: CoreSpec) -> int:
+    """Return the least count of a signed ladder: a payload of which ``threshold_first`` holds the size."""
+    return max(spec.payload_min, 1 - (1 << COUNT_BITS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

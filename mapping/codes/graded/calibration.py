@@ -32,9 +32,6 @@ __all__ = ["Calibration", "Grids", "Made"]
 
 Counts = NDArray[np.int32]
 
-OUTPUT_BITS = 8
-"""Bits of what leaves the chip and of what enters it, whatever the options say."""
-
 _POSITIVE = frozenset({"Exp", "Relu", "Sigmoid", "Softplus"})
 _KEEPING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Pow", "Round", "Sign", "Sqrt", "Tanh"})
 """Functions that write nothing below zero where they read nothing below it, a clip while its ends are not."""
@@ -280,12 +277,11 @@ class Calibration:
         below_zero = self._spec.ladder and self._spec.signed_ladder and _cuts(point) and not point.pooled
         signed = not self._never_negative(point)
         if point.tensor == self._network.output and signed:
-            bits = min(OUTPUT_BITS, self._spec.payload_bits - (not below_zero))
-            return output_grid(values, bits=bits, below_zero=below_zero)
+            return output_grid(values, self._spec, below_zero=below_zero)
         last = point.tensor == self._network.output
         return best_grid(
             values,
-            bits=min(OUTPUT_BITS, self._spec.payload_bits - 1) if last else self._grids.bits,
+            bits=self._spec.payload_bits - 1 if last else self._grids.bits,
             signed=signed,
             offset=signed and not below_zero,
             seed=self._grids.seed,

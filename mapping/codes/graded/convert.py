@@ -45,7 +45,8 @@ class GradedOptions:
     Parameters
     ----------
     bits : int
-        Bits of an activation, 2..8. What enters and leaves the chip has 8, or what a payload holds.
+        Bits of an activation, 2..8. What enters the chip has 8 or what a payload holds, what
+        leaves it all of a payload.
     digits : int, tuple of int or "auto"
         Digits of a weight, 1..7, of strengths 1, 3, 9 and so on: of all layers, of each layer on the chip in
         its order, or the fewest of each that the tolerance allows.

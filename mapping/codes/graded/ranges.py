@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.spec import CoreSpec
+from mapping.spiking.quantisers import least_count
+
 __all__ = ["Grid", "best_grid", "input_grid", "output_grid"]
 
 Reals = NDArray[np.floating]
@@ -96,16 +99,16 @@ def _grid(least: float, most: float, levels: int, *, signed: bool, offset: bool)
     return Grid(scale=scale, low=-half, high=half - 1)
 
 
-def output_grid(values: Reals, *, bits: int, below_zero: bool) -> Grid:
+def output_grid(values: Reals, spec: CoreSpec, *, below_zero: bool) -> Grid:
     """Return the grid of what leaves the chip: it holds all values and some room around them.
 
-    Counts are negative only with ``below_zero``; the one that stands for zero may be any.
+    It has all counts of the core, the negative ones only with ``below_zero``; that of zero may be any.
     """
     least, most = float(values.min()), float(values.max())
     room = _ROOM * (most - least)
-    low = -(1 << (bits - 1)) if below_zero else 0
-    scale = _step(most - least + 2 * room, (1 << bits) - 1)
-    return Grid(scale=scale, low=low, high=low + (1 << bits) - 1, zero=low - round((least - room) / scale))
+    low, high = least_count(spec) if below_zero else 0, spec.payload_max
+    scale = _step(most - least + 2 * room, high - low)
+    return Grid(scale=scale, low=low, high=high, zero=low - round((least - room) / scale))
 
 
 _ROOM = 0.04

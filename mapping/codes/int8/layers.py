@@ -83,7 +83,7 @@ def is_real(point: Point) -> bool:
 def output_counts(values: NDArray[np.floating], spec: CoreSpec) -> Grid:
     """Return the grid of an output that is not quantised, for the values that it had on samples."""
     below_zero = spec.ladder and spec.signed_ladder
-    return output_grid(values, bits=min(8, spec.payload_bits - (not below_zero)), below_zero=below_zero)
+    return output_grid(values, spec, below_zero=below_zero)
 
 
 def layer_of(

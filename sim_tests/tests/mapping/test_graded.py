@@ -16,6 +16,7 @@ from mapping.codes.graded.forms import Form, Matrix
 from mapping.codes.graded.structure import structure_of
 from mapping.errors import MappingError, UnsupportedModelError
 from mapping.flow import compile_network
+from mapping.layout.capacity import fits
 from mapping.layout.emit import emit
 from mapping.layout.host_tables import counts_of, outputs_of, stimulus_for
 from mapping.layout.route import fit
@@ -51,6 +52,28 @@ def test_whole_network_is_on_the_chip_and_near(kind: str, seed: int) -> None:
     spiking = graded(network)
     assert (spiking.host, spiking.host_share) == ((), 0.0)
     assert error(spiking, network) < 0.05
+
+
+@pytest.mark.parametrize(("core", "counts"), [("small", (-32, 31)), ("medium", (-255, 255))])
+@pytest.mark.parametrize("bits", [2, 5])
+def test_output_leaves_with_all_counts_of_a_core(core: str, counts: tuple[int, int], bits: int) -> None:
+    """They hold what the samples give and 4 % around it, whatever the bits of other activations are."""
+    network = mlp(3)
+    layer = graded(network, preset(core), bits=bits, digits=3).layers[-1]
+    truth = infer(network, calibration(network))
+    assert (layer.low, layer.levels) == counts
+    assert layer.scale == pytest.approx(1.08 * np.ptp(truth) / (counts[1] - counts[0]), rel=1e-6)
+    ends = layer.values(np.array([[counts[0]], [counts[1]]]))
+    beyond = truth.min() - ends[0], ends[1] - truth.max()
+    assert np.allclose(beyond, 0.04 * np.ptp(truth), atol=layer.scale)
+
+
+def test_counts_below_those_of_a_core_do_not_fit() -> None:
+    spiking = graded(mlp(3))
+    assert fits(MEDIUM)(spiking.layers[-1]) is None
+    obstacle = fits(MEDIUM)(replace(spiking.layers[-1], low=-256))
+    assert obstacle is not None
+    assert obstacle.reason == "it needs 256 spikes per neuron below zero but 255 are allowed"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -294,8 +317,6 @@ def test_layer_that_fits_no_core_is_the_hosts() -> None:
     y = b.op("Relu", b.dense("x", b.rng.normal(size=(300, 40))))
     network = b.network(b.dense(y, b.rng.normal(size=(3, 300))))
     spec = MEDIUM.resized(axons=64, max_extension=1)
-    from mapping.layout.capacity import fits
-
     spiking = convert_graded(network, calibration(network), spec, fits=fits(spec))
     assert len(spiking.layers) == 1
     assert "axons for the inputs of one neuron" in spiking.host[0].reason

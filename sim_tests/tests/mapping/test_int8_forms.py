@@ -106,8 +106,8 @@ def test_output_without_a_quantiser_leaves_as_the_nearest_counts() -> None:
     counts = simulate(spiking, encode(spiking, X))["vote"]
     nearest = np.rint(truth / layer.scale).astype(int) + layer.zero
     np.testing.assert_array_equal(counts, np.clip(nearest, layer.low, layer.levels))
-    assert (layer.low, layer.levels) == (-128, 127)
-    assert np.ptp(counts) > 220
+    assert (layer.low, layer.levels) == (-255, 255)
+    assert np.ptp(counts) > 440
     assert isinstance(layer.quantiser, Ladders)
     logits = decode(spiking, {"vote": counts, **simulate(spiking, encode(spiking, X))}, X)
     assert np.abs(logits - truth).max() <= layer.scale / 2 * (1 + 1e-9)
@@ -147,7 +147,7 @@ def test_report_says_that_the_output_is_rounded() -> None:
     same = round(target["agreement"] * len(X))
     assert (target["rounded"], target["host_share"]) == (["vote"], 0.0)
     line = (
-        "The model does not quantise the output of vote: it leaves the chip rounded to 8-bit counts, every "
+        "The model does not quantise the output of vote: it leaves the chip rounded to whole counts, every "
         f"other activation is the model's own integer; the answer is the same on {same} of 24 samples."
     )
     assert line in notes(report)
