@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.container import load_image, save_image
-from emu.host import load_flits
+from emu.host import Flits, load_flits
 from emu.image import SystemImage
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
@@ -71,8 +71,7 @@ class Chip:
     @property
     def chips(self) -> tuple[int, int]:
         """Chips that its mesh is cut into, across and down."""
-        spec = self.image.spec
-        return (1, 1) if spec.links is None else spec.links.chips(spec.width, spec.height)
+        return self.image.spec.chips
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -86,9 +85,14 @@ class Chip:
         return sum(core.crossbar.shape[1] * int(core.extension) for core in cores)
 
     @cached_property
+    def load_flits(self) -> Flits:
+        """Control packets that load the chip."""
+        return load_flits(self.image)
+
+    @property
     def program_flits(self) -> int:
-        """Control packets that load the chip, one a cycle."""
-        return len(load_flits(self.image))
+        """Number of control packets that load the chip."""
+        return len(self.load_flits)
 
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.errors import clause
-from emu.spec import preset
+from emu.spec import SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
@@ -25,6 +25,7 @@ from mapping.flow import compile_network
 from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
+from mapping.report.chips import chips_of
 from mapping.report.closed_form import fits_closed_form, report_closed_form
 from mapping.report.events import by_layer, layer_events, means_of
 from mapping.report.keys import (
@@ -83,8 +84,7 @@ def report_machine(
     seconds = timed.elapsed / timed.samples / target.clock_hz
     table = _table(chip, target)
     means = means_of(totals, timed)
-    events = {name: means[name] for name in table if name in means}
-    events["core_cycles"] = chip.image.spec.cores * timed.elapsed / timed.samples
+    events = _events(chip.image.spec, means, timed, table)
     layers, physical = layer_events(chip, totals, table), by_layer(chip, totals, "synaptic_operations")
     energy = estimate_energy(events, seconds, chip.image.spec.cores, table, layers=layers)
     timeline = timeline_of(chip, data, target.clock_hz)
@@ -105,6 +105,7 @@ def report_machine(
                 "loading": loading(chip, target, table),
                 "layers": layer_rows(chip.spiking, activity, physical),
                 "timeline": timeline,
+                "chips": chips_of(chip.image.spec, means, target.clock_hz),
                 "mesh": mesh_of(chip, totals, timed, target.clock_hz),
             },
             "counters": means,
@@ -129,6 +130,15 @@ def _require_equal(totals: RunTotals, activity: Activity) -> None:
         raise MappingError("The emulated chip and its network differ in their answers: please report it.")
 
 
+def _events(
+    spec: SystemSpec, means: Mapping[str, float], timed: RunTotals, table: Mapping[str, Quantity]
+) -> dict[str, float]:
+    """Return the events of an energy table: what was counted, bits over links, and clocks of cores."""
+    events = {name: means[name] for name in table if name in means}
+    links = {"link_bits": means["crossings"] * spec.flit_bits} if "crossings" in means else {}
+    return events | links | {"core_cycles": spec.cores * (timed.elapsed or 0) / timed.samples}
+
+
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
     """Return the energy table for this chip's core size."""
     return resized(target.energy, preset(target.preset), chip.image.spec.core)
@@ -143,6 +153,7 @@ def estimate(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
+    chips: tuple[int, int] = (1, 1),
     patches: str | None = None,
     code: str = AUTO,
     calibration: object = None,
@@ -170,6 +181,8 @@ def estimate(
         How pixels are scaled, see `mapping.datasets.load.scaled`.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
+    chips : (across, down)
+        Equal chips, joined by links, on which cycle-exact targets have the network.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
@@ -200,6 +213,7 @@ def estimate(
         core=core,
         seed=seed,
         strict=strict,
+        chips=chips,
         patches=chooser,
         code=code_of(network, code),
         samples=scaled(samples, chosen, network)[0].x,
@@ -233,6 +247,7 @@ class _Estimation:
     core: str | None
     seed: int
     strict: bool
+    chips: tuple[int, int]
     patches: Patches
     code: Code
     samples: NDArray[np.float64]
@@ -280,6 +295,7 @@ class _Estimation:
             seed=self.seed,
             scaling=self.scaling,
             strict=self.strict,
+            chips=self.chips,
             code=self.code.name,
             samples=self.samples,
             options=self.options,

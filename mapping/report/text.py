@@ -148,6 +148,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     return [
         *([report["doubt"]] if report.get("doubt") else []),
         *_timed(targets),
+        *_links(targets),
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),
@@ -178,6 +179,22 @@ def _timed(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield (
                 f"Cycles on {target['target']} are those of {number(timed)} of the {number(samples)} "
                 "samples, at equal distances; its events are those of all."
+            )
+
+
+def _links(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what lies between several chips, by target."""
+    for target in targets:
+        chips = target["breakdown"] and target["breakdown"]["chips"]
+        if chips:
+            units = ("units", "units_low", "units_high")
+            value, *ends = (target["breakdown"][unit]["links"] for unit in units)
+            yield (
+                f"{target['target']}: {chips['across']} x {chips['down']} chips of {number(chips['pins'])} "
+                f"pins, {number(chips['pins_links'])} of them for {number(chips['links'])} links either way, "
+                f"{number(round(chips['chip_bits_per_s']))} bit/s out of a chip; flits cross a link "
+                f"{number(chips['crossings'])} times an inference, {quantity(value, 'J')} "
+                f"({quantity(ends[0], 'J')} .. {quantity(ends[1], 'J')})."
             )
 
 

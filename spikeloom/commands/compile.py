@@ -12,6 +12,7 @@ from mapping.errors import MappingError
 from spikeloom.commands.options import (
     Bits,
     Calibrate,
+    Chips,
     CodeName,
     Core,
     Debug,
@@ -41,9 +42,6 @@ app = typer.Typer()
 Output = Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")]
 Target = Annotated[str, typer.Option("--target", help="Cycle-exact target: a name or a TOML file.")]
 Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")]
-Chips = Annotated[
-    str, typer.Option("--chips", help="Chips XxY of this size, joined by links of a quarter of a flit.")
-]
 Placer = Annotated[
     str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
 ]

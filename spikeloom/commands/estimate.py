@@ -11,6 +11,7 @@ import typer
 from spikeloom.commands.options import (
     Bits,
     Calibrate,
+    Chips,
     CodeName,
     Core,
     Data,
@@ -24,6 +25,7 @@ from spikeloom.commands.options import (
     Seed,
     Strict,
     Tolerance,
+    chips_of,
     examples,
     graded_options,
 )
@@ -78,6 +80,7 @@ def estimate(
     *,
     target: Targets = None,
     core: Core = None,
+    chips: Chips = "1x1",
     patches: Patches = None,
     code: CodeName = "auto",
     bits: Bits = 8,
@@ -102,13 +105,8 @@ def estimate(
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common: dict[str, Any] = {
-            "core": core,
-            "seed": seed,
-            "how": scale or "auto",
-            "strict": strict,
-            "code": code,
-        }
+        common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
+        common |= {"how": scale or "auto", "code": code}
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(report, chosen, scale, json, html)
