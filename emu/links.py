@@ -73,6 +73,14 @@ class LinkSpec:
         """Return the cycles from a flit's departure to the use of its credit by another, if nobody waits."""
         return self.beats(flit_bits) + 2 * self.latency - 1
 
+    def pace(self, flit_bits: int) -> float:
+        """Return the cycles from one flit to the next, in the mean, of a link that never rests.
+
+        >>> LinkSpec(width=1, height=1, wires=12, latency=2, depth=1).pace(38)
+        7.0
+        """
+        return max(self.beats(flit_bits), self.round_trip(flit_bits) / self.depth)
+
     def size(self, flit_bits: int) -> tuple[int, int, int]:
         """Return beats, latency and depth."""
         return self.beats(flit_bits), self.latency, self.depth

@@ -5,6 +5,7 @@ The only module of `mapping` that runs the machine.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from emu.container import load_image, save_image
 from emu.image import SystemImage
-from emu.loading import LoadTotals, load_totals
+from emu.loading import LoadTotals, load_bursts, load_totals
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
@@ -73,8 +74,7 @@ class Chip:
     @property
     def chips(self) -> tuple[int, int]:
         """Chips that its mesh is cut into, across and down."""
-        spec = self.image.spec
-        return (1, 1) if spec.links is None else spec.links.chips(spec.width, spec.height)
+        return self.image.spec.chips
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -91,6 +91,13 @@ class Chip:
     def load(self) -> LoadTotals:
         """What loading the chip takes."""
         return load_totals(self.image)
+
+    def load_packets(self) -> Counter[tuple[int, int, int, int]]:
+        """Return how many packets load each rectangle x0, x1, y0, y1 of cores."""
+        sent = Counter[tuple[int, int, int, int]]()
+        for burst in load_bursts(self.image):
+            sent[burst.place] += len(burst.data)
+        return sent
 
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.

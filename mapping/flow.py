@@ -8,6 +8,7 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from emu.errors import clause
+from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Request, code_of
@@ -116,13 +117,20 @@ def compile_network(
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
     facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking), **site.facts}
     facts |= {"unary": True} if expanded else {}
+    told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
+    layout = cast("Layout", fitting.layout)
+    image = _checked(on_chip, layout, pipelined=pipelined, chips=chips, **told)
+    return Chip(image=image, spiking=spiking)
+
+
+def _checked(on_chip: SpikingNetwork, layout: Layout, *, pipelined: bool, **told: Any) -> SystemImage:
+    """Return the checked image of a network, that of pipelined samples if asked for."""
     with stage("emit"):
-        told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
-        image = emit(on_chip, *cast("Layout", fitting.layout), chips=chips, **told)
+        image = emit(on_chip, *layout, **told)
         image = pipeline.pipelined(image, on_chip) if pipelined else image
     with stage("check"):
         require(image, on_chip)
-    return Chip(image=image, spiking=spiking)
+    return image
 
 
 def _known(core: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def run_json(image: Path, chip: Chip, data: str, scale: str, totals: RunTotals) 
                 "samples": totals.samples,
                 "runs": totals.runs,
                 "mode": totals.mode,
+                "chips": math.prod(chip.chips),
                 "timesteps": totals.steps,
                 "elapsed_cycles": totals.elapsed,
                 "accuracy": totals.accuracy,

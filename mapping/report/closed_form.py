@@ -122,6 +122,7 @@ def report_closed_form(
             "breakdown": {
                 **energy_parts(form.energy, layers=False),
                 "loading": None,
+                "chips": None,
                 "layers": layer_rows(spiking, activity, None),
                 "timeline": _timeline(form),
                 "mesh": None,

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from emu.spec import SystemSpec
 from emu.trace import ACTIVITY_COUNTERS
 from mapping.chip import Chip
 from mapping.report.activity import RunTotals
 from mapping.targets.files import Quantity
 
-__all__ = ["by_layer", "layer_events", "means_of"]
+__all__ = ["by_layer", "charged", "layer_events", "means_of"]
 
 _OF_A_CORE = (
     "crossbar_words",
@@ -27,6 +28,15 @@ def means_of(totals: RunTotals, timed: RunTotals) -> dict[str, float]:
     """Return every counter's mean per inference: events of all samples, activities of those in cycle mode."""
     runs = {name: timed if name in ACTIVITY_COUNTERS else totals for name in timed.counters}
     return {name: run.total(name) / run.samples for name, run in runs.items()}
+
+
+def charged(
+    spec: SystemSpec, counted: Mapping[str, float], cycles: float, table: Mapping[str, Quantity]
+) -> dict[str, float]:
+    """Return the events of an energy table: what was counted, bits over links, and clocks of cores."""
+    events = {name: counted[name] for name in table if name in counted}
+    links = {"link_bits": counted["crossings"] * spec.flit_bits} if "crossings" in counted else {}
+    return events | links | {"core_cycles": spec.cores * cycles}
 
 
 def by_layer(chip: Chip, totals: RunTotals, counter: str) -> dict[str, float]:

@@ -74,6 +74,7 @@ def explore(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
+    chips: tuple[int, int] = (1, 1),
     code: str = AUTO,
     calibration: Dataset | None = None,
     options: GradedOptions | None = None,
@@ -85,7 +86,7 @@ def explore(
     ----------
     options : GradedOptions, optional
         Seed and tolerance of all settings.
-    network, data, target, core, seed, how, strict, code, calibration, progress
+    network, data, target, core, seed, how, strict, chips, code, calibration, progress
         As of `mapping.report.machine.estimate`, for one cycle-exact target.
 
     Raises
@@ -109,6 +110,7 @@ def explore(
         core=core,
         seed=seed,
         strict=strict,
+        chips=chips,
         say=say,
     )
     return _marked(list(exploration.rows(options or GradedOptions())))
@@ -164,6 +166,7 @@ class Exploration:
     core: str | None
     seed: int
     strict: bool
+    chips: tuple[int, int]
     say: Callable[[str], None]
 
     def rows(self, options: GradedOptions) -> Iterator[dict[str, Any]]:
@@ -195,6 +198,7 @@ class Exploration:
             core=self.core,
             seed=self.seed,
             strict=self.strict,
+            chips=self.chips,
             code="graded",
             samples=self.samples,
             options=options,

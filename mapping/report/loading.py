@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from emu.image import core_chunks
 from mapping.chip import Chip
+from mapping.report.chips import loading_crossings
 from mapping.targets.energy import estimate_energy
 from mapping.targets.files import Quantity, Target
 
@@ -13,15 +14,19 @@ __all__ = ["footprint", "loading"]
 
 def loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[str, float]:
     """Return packets, time and energy of loading the image once, which no figure of an inference includes."""
-    load, cores = chip.load, chip.image.spec.cores
+    load, spec = chip.load, chip.image.spec
     seconds = load.cycles / target.clock_hz
-    events = {"program_flits": load.arrivals, "hops": load.hops, "core_cycles": load.cycles * cores}
-    energy = estimate_energy(events, seconds, cores, table)
+    events = {"program_flits": load.arrivals, "hops": load.hops, "core_cycles": load.cycles * spec.cores}
+    crossings = loading_crossings(chip)
+    if crossings:
+        events["link_bits"] = crossings * spec.flit_bits
+    energy = estimate_energy(events, seconds, spec.cores, table)
     return {
         "flits": load.flits,
         "flits_one_by_one": load.one_by_one,
         "arrivals": load.arrivals,
         "hops": load.hops,
+        "crossings": crossings,
         "cycles": load.cycles,
         "seconds": seconds,
         "energy_j": energy.total_j,

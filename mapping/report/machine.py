@@ -26,8 +26,9 @@ from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.carried import carried_by
+from mapping.report.chips import chips_of
 from mapping.report.closed_form import fits_closed_form, report_closed_form
-from mapping.report.events import by_layer, layer_events, means_of
+from mapping.report.events import by_layer, charged, layer_events, means_of
 from mapping.report.keys import (
     common,
     energy_keys,
@@ -83,7 +84,7 @@ def report_machine(
     _require_equal(totals, activity)
     seconds, table, means = cycles / target.clock_hz, _table(chip, target), means_of(totals, timed)
     cores, physical = chip.image.spec.cores, by_layer(chip, totals, "synaptic_operations")
-    events = {name: means[name] for name in table if name in means} | {"core_cycles": cores * cycles}
+    events = charged(chip.image.spec, means, cycles, table)
     energy = estimate_energy(events, seconds, cores, table, layers=layer_events(chip, totals, table))
     timeline = timeline_of(chip, data, target.clock_hz)
     return ordered(
@@ -104,6 +105,7 @@ def report_machine(
                 "loading": loading(chip, target, table),
                 "layers": layer_rows(chip.spiking, activity, physical),
                 "timeline": timeline,
+                "chips": chips_of(chip.image.spec, means, target.clock_hz),
                 **_carried(chip, totals, timed, target.clock_hz),
             },
             "counters": means,
@@ -161,6 +163,7 @@ def estimate(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
+    chips: tuple[int, int] = (1, 1),
     patches: str | None = None,
     code: str = AUTO,
     calibration: object = None,
@@ -188,6 +191,8 @@ def estimate(
         How pixels are scaled, see `mapping.datasets.load.scaled`.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
+    chips : (across, down)
+        Equal chips, joined by links, on which cycle-exact targets have the network.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
@@ -218,6 +223,7 @@ def estimate(
         core=core,
         seed=seed,
         strict=strict,
+        chips=chips,
         patches=chooser,
         code=code_of(network, code),
         samples=scaled(samples, chosen, network)[0].x,
@@ -251,6 +257,7 @@ class _Estimation:
     core: str | None
     seed: int
     strict: bool
+    chips: tuple[int, int]
     patches: Patches
     code: Code
     samples: NDArray[np.float64]
@@ -298,6 +305,7 @@ class _Estimation:
             seed=self.seed,
             scaling=self.scaling,
             strict=self.strict,
+            chips=self.chips,
             code=self.code.name,
             samples=self.samples,
             options=self.options,

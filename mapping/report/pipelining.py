@@ -14,6 +14,7 @@ from mapping.datasets.load import Dataset
 from mapping.errors import MappingError
 from mapping.layout.host_tables import outputs_of
 from mapping.layout.pipeline import UnpipelinedError, pipelined
+from mapping.report.events import charged
 from mapping.targets.energy import estimate_energy
 from mapping.targets.files import Quantity, Target
 
@@ -46,7 +47,7 @@ def pipelining(chip: Chip, data: Dataset, target: Target, table: Mapping[str, Qu
     cycles = (_cycles(many) - _cycles(one)) / (len(x) - 1)
     seconds, cores = cycles / target.clock_hz, image.spec.cores
     counted = {name: (many.total(name) - one.total(name)) / (len(x) - 1) for name in many.counters}
-    events = {name: counted[name] for name in table if name in counted} | {"core_cycles": cores * cycles}
+    events = charged(image.spec, counted, cycles, table)
     energy = estimate_energy(events, seconds, cores, table)
     return {
         "throughput_pipelined_per_s": 1 / seconds,

@@ -156,10 +156,11 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         *_timed(targets),
         *_rates(targets),
         *(f"Not pipelined on {t['target']}: {t['pipelining']}" for t in targets if t["pipelining"]),
+        *_links(targets),
+        *_loaded(targets),
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),
-        *_loaded(targets),
         f"Joules are {MODELLED}, not measured: counts times the table of 'spikeloom targets show NAME'.",
     ]
 
@@ -223,6 +224,22 @@ def _loaded(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"({number(load['flits_one_by_one'])} core by core), {quantity(load['seconds'], 's')}, "
                 f"{quantity(load['energy_j'], 'J')} ({quantity(load['energy_j_low'], 'J')} .. "
                 f"{quantity(load['energy_j_high'], 'J')})."
+            )
+
+
+def _links(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what lies between several chips, by target."""
+    for target in targets:
+        chips = target["breakdown"] and target["breakdown"]["chips"]
+        if chips:
+            units = ("units", "units_low", "units_high")
+            value, *ends = (target["breakdown"][unit]["links"] for unit in units)
+            yield (
+                f"{target['target']}: {chips['across']} x {chips['down']} chips of {number(chips['pins'])} "
+                f"pins, {number(chips['pins_links'])} of them for {number(chips['links'])} links either way, "
+                f"{number(round(chips['chip_bits_per_s']))} bit/s out of a chip; flits cross a link "
+                f"{number(chips['crossings'])} times an inference, {quantity(value, 'J')} "
+                f"({quantity(ends[0], 'J')} .. {quantity(ends[1], 'J')})."
             )
 
 

@@ -30,6 +30,7 @@ UNIT_OF_EVENT: Mapping[str, str] = MappingProxyType(
         "packets": "network",
         "hops": "network",
         "token_hops": "network",
+        "link_bits": "links",
         "program_flits": "loading",
         "core_cycles": "clock",
         "leakage": "static",

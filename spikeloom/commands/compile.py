@@ -12,6 +12,7 @@ from mapping.errors import MappingError
 from spikeloom.commands.options import (
     Bits,
     Calibrate,
+    Chips,
     CodeName,
     Core,
     Debug,
@@ -43,9 +44,6 @@ Target = Annotated[
     str, typer.Option("--target", help="Target: a name or a TOML file; kuang2021 has unary packets.")
 ]
 Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; by default the smallest that fits.")]
-Chips = Annotated[
-    str, typer.Option("--chips", help="Chips XxY of this size, joined by links of a quarter of a flit.")
-]
 Pipelined = Annotated[
     bool,
     typer.Option("--pipelined", help="Take a sample in every step, where no layer skips another."),

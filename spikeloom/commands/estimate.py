@@ -11,6 +11,7 @@ import typer
 from spikeloom.commands.options import (
     Bits,
     Calibrate,
+    Chips,
     CodeName,
     Core,
     Data,
@@ -24,6 +25,7 @@ from spikeloom.commands.options import (
     Seed,
     Strict,
     Tolerance,
+    chips_of,
     examples,
     graded_options,
 )
@@ -95,6 +97,7 @@ def estimate(
     *,
     target: Targets = None,
     core: Core = None,
+    chips: Chips = "1x1",
     patches: Patches = None,
     code: CodeName = "auto",
     bits: Bits = 8,
@@ -123,13 +126,11 @@ def estimate(
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common: dict[str, Any] = {"core": core, "seed": seed, "how": scale or "auto", "strict": strict}
-        common |= {"code": code, "calibration": calibration, "options": options, "progress": say}
+        common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
+        common |= {"how": scale or "auto", "code": code}
+        common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
-    report = replace(report, published=rows)
-    _write(report, json, html)
-    _show(report, chosen, scale, explained=explain)
-    _say_where(json, html)
+    _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
 
 
 def _report(
@@ -165,20 +166,18 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _write(report: Report, json: Path | None, html: Path | None) -> None:
-    """Write the report where it is asked for."""
+def _tell(
+    report: Report, data: Dataset, asked: str | None, json: Path | None, html: Path | None, *, explained: bool
+) -> None:
+    """Write the report where it is asked for, print it, and say where it was written."""
     from spikeloom.files import write_text
+    from spikeloom.terminal import console
 
     if json is not None:
         write_text(json, report.to_json())
     if html is not None:
         write_text(html, report.to_html())
-
-
-def _say_where(json: Path | None, html: Path | None) -> None:
-    """Say where the report was written."""
-    from spikeloom.terminal import console
-
+    _show(report, data, asked, explained=explained)
     for path in filter(None, (json, html)):
         console.print(f"Report: {path}")
 

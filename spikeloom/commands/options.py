@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bits",
     "Calibrate",
+    "Chips",
     "CodeName",
     "Core",
     "Data",
@@ -100,6 +101,10 @@ Core = Annotated[
     typer.Option(
         "--core", help="Core size instead of the target's: tiny, small, medium, reference, article."
     ),
+]
+Chips = Annotated[
+    str,
+    typer.Option("--chips", help="Equal chips XxY, joined by links of a quarter of a flit."),
 ]
 CodeName = Annotated[
     str,

@@ -69,6 +69,7 @@ def test_units_of_a_full_run() -> None:
         "crossbar": 509.73,
         "neurons": 73.7,
         "network": 13.6,
+        "links": 10.0,
         "loading": 10.0,
         "clock": 19.0,
         "static": 6.9,
@@ -77,7 +78,7 @@ def test_units_of_a_full_run() -> None:
 
 def test_loom_events_are_counters_of_the_hardware() -> None:
     table = set(load_target("loom").energy)
-    assert table - set(COUNTERS) == {"program_flits", "core_cycles", "leakage"}
+    assert table - set(COUNTERS) == {"program_flits", "core_cycles", "leakage", "link_bits"}
 
 
 def test_a_number_grows_with_the_sizes_that_it_names() -> None:

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several chips have beside their cores: pins, the bandwidth of links, and what crosses them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from emu.spec import COUNTER_BITS, SystemSpec
+from mapping.chip import Chip
+from mapping.layout.packet_path import GATEWAY, crossings
+
+__all__ = ["chips_of", "loading_crossings", "pins_of"]
+
+
+_STEPS = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
+"""By port: what a hop adds to y and to x; no packet that loads goes to the host."""
+
+
+def pins_of(spec: SystemSpec) -> dict[str, int]:
+    """Return the pins of one chip by what they are for; all chips of a system are one module.
+
+    The ends of a link out and a link in, each of its wires, a strobe and a credit, are at every core of a
+    side by which some chip is joined to another.
+    """
+    pins = {"clock": 2, "host": 2 * (spec.flit_bits + 2), "spikes": 2 * COUNTER_BITS}
+    if spec.links is None or spec.chips == (1, 1):
+        return pins
+    pins["straps"] = spec.x_bits + spec.y_bits + 6  # four sides, inlet, outlet
+    return pins | {"links": 2 * _links_of_a_chip(spec) * (spec.links.wires + 2)}
+
+
+def _links_of_a_chip(spec: SystemSpec) -> int:
+    """Return how many links lead out of a chip that is joined at all sides at which some chip is."""
+    across, down = spec.chips
+    width, height = spec.width // across, spec.height // down
+    return 2 * height * (across > 1) + 2 * width * (down > 1)
+
+
+def chips_of(spec: SystemSpec, means: Mapping[str, float], clock_hz: float) -> dict[str, Any] | None:
+    """Return a system of several chips as plain data, None for a chip alone.
+
+    Parameters
+    ----------
+    means : Mapping[str, float]
+        Counters, means per inference.
+    clock_hz : float
+        Clock of the target in Hz.
+    """
+    if spec.links is None or spec.chips == (1, 1):
+        return None
+    (across, down), links, pins = spec.chips, spec.links, pins_of(spec)
+    rate = spec.flit_bits * clock_hz / links.pace(spec.flit_bits)
+    return {
+        "across": across,
+        "down": down,
+        "pins": sum(pins.values()),
+        "pins_links": pins["links"],
+        "links": _links_of_a_chip(spec),
+        "wires": links.wires,
+        "beats": links.beats(spec.flit_bits),
+        "link_bits_per_s": rate,
+        "chip_bits_per_s": rate * _links_of_a_chip(spec),
+        "crossings": means["crossings"],
+        "bits": means["crossings"] * spec.flit_bits,
+    }
+
+
+def loading_crossings(chip: Chip) -> int:
+    """Return how often packets that load an image cross links between chips."""
+    spec = chip.image.spec
+    if spec.links is None or spec.chips == (1, 1):
+        return 0
+    sent = chip.load_packets()
+    rectangles, count = np.array(list(sent)), np.array(list(sent.values()))
+    start = np.full(len(rectangles), GATEWAY, np.int64)
+    packet, router, port = crossings(spec.width, spec.height, start, rectangles).T
+    (y, x), (down, right) = np.divmod(router, spec.width), _STEPS[port].T
+    column, row = x // spec.links.width, y // spec.links.height
+    over = ((x + right) // spec.links.width != column) | ((y + down) // spec.links.height != row)
+    return int(count[packet[over]].sum())
