@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.scale import channel_axis
+from mapping.stages import stage
 
 __all__ = [
     "PUBLISHED",
@@ -140,6 +141,7 @@ def most_right(
     return min(near, key=lambda candidate: candidate.distance, default=None)
 
 
+@stage("scale")
 def best_way(
     normal: Sequence[Candidate],
     y: NDArray[np.int64],

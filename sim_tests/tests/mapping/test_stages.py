@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mapping import stages
+from mapping.datasets.normalisation import best_way
 from mapping.stages import recorded, stage
 
 
@@ -39,6 +40,18 @@ def test_a_stage_within_another_pauses_it(clock: Clock) -> None:
         with stage("place"):
             clock.now += 5
     assert {name: found.seconds for name, found in record.stages.items()} == {"convert": 3.0, "place": 15.0}
+
+
+def test_looking_for_the_scale_of_pixels_is_a_stage(clock: Clock) -> None:
+    rows = np.arange(4)
+
+    def right(_how: str, asked: np.ndarray) -> np.ndarray:
+        clock.now += 1
+        return np.ones(len(asked), np.bool_)
+
+    with recorded() as record:
+        assert best_way([], rows, right, (rows, rows)) == "unit"
+    assert {name: found.seconds for name, found in record.stages.items()} == {"scale": 2.0}
 
 
 def failing(clock: Clock) -> None:
