@@ -115,6 +115,16 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "'spikeloom train lenet --help' lists what can be given",
         "train lenet --help",
     ),
+    "a table of better chips with another": (
+        "reproduce zou2021 --better digits --data digits --samples 1 --noise",
+        "Option --better prints a table of its own: leave --model and --noise out.",
+        "reproduce zou2021 --better digits --data digits --samples 1",
+    ),
+    "better chips without data": (
+        "reproduce zou2021 --better digits",
+        "Option --better emulates a network on samples: add --data, for example digits.",
+        "reproduce zou2021 --better digits --data digits --samples 1",
+    ),
     "name of a command": ("nosuch", "'spikeloom --help' lists what can be given", "--help"),
 }
 """What is refused, the sentence, and the command that does what the sentence says."""
