@@ -93,7 +93,7 @@ class Source:
     @cached_property
     def slots(self) -> Ints:
         """Where the host of this image sends, in order."""
-        return slots_of(self.image.input_packet, self.program.across, self.program.down)
+        return slots_of(self.program, self.image.input_packet)
 
     @cached_property
     def records(self) -> tuple[int, int]:
@@ -116,20 +116,12 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
     How many may leave by the gateway at once, the largest payload of either sign, and the packets as keys
     (`emu.kernels.feed`), with one more number, if stretches of the run may be executed side by side.
     """
-    spec, program = source.image.spec, source.program
+    spec = source.image.spec
     packets, looks = stimulus.packet, []
     keys = np.full(len(packets) + 1 if source.abreast else 0, -1, np.int64)
 
     def look(first: int, last: int) -> None:
-        found = look_over(
-            packets[first:last],
-            source.least,
-            source.most,
-            np.array(spec.gateway),
-            program.across,
-            program.down,
-            keys[first:last],
-        )
+        found = look_over(source.program, packets[first:last], source.least, source.most, keys[first:last])
         looks.append((first, *found))
 
     share(look, len(packets), threads)

@@ -49,11 +49,11 @@ class Machine:
     def _reset(self) -> tuple[mesh.Mesh, injectors.Timing]:
         """Mesh and injectors after reset, when the tokens of the cores wait for that of the host."""
         program = self._program
-        targets = np.zeros(len(program.fanout), np.int64)
-        injectors.pack_targets(program.fanout, targets)
         spec = self.image.spec
         sizes = () if spec.links is None else (spec.links.size(spec.flit_bits),)
-        network = mesh.make_mesh(topology_of(spec), program.width, *sizes)
+        network = mesh.make_mesh(topology_of(spec), program, *sizes)
+        targets = np.zeros(len(program.fanout), np.int64)
+        injectors.pack_targets(network.shifts, program.fanout, targets)
         timing = injectors.make_timing(targets, spec.cores, len(program.bias), len(network.links))
         state = arrays.make_state(program, self._source.state)
         record = Tape(rows=len(program.bias), outputs=1, visits=False).record

@@ -165,6 +165,7 @@ def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage], rows_per_plane: int)
         "low": spec.core.potential_min,
         "high": spec.core.potential_max,
         "payload_bits": spec.core.payload_bits,
+        "axon_bits": spec.core.flit_axon_bits,
         "forever": spec.core.refractory_max,
         "integrate_fill": spec.core.integrate_fill,
         "walk_fill": spec.core.walk_fill,

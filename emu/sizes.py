@@ -14,6 +14,7 @@ __all__ = [
     "OPTIONS",
     "SpecError",
     "bits_for",
+    "check_flit",
     "check_options",
     "check_sizes",
     "require",
@@ -125,3 +126,8 @@ def signed_bits(magnitude: int) -> int:
     (8, 9)
     """
     return magnitude.bit_length() + 1
+
+
+def check_flit(bits: int, most: int) -> None:
+    """Refuse a flit that is wider than a word of the emulator."""
+    require(bits <= most, "flit_bits", f"at most {most} (a smaller mesh or fewer gateway_axons)", bits)

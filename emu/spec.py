@@ -12,6 +12,7 @@ from emu.sizes import (
     OPTIONS,
     SpecError,
     bits_for,
+    check_flit,
     check_options,
     check_sizes,
     require,
@@ -40,10 +41,9 @@ COUNTER_BITS = 48
 FIFO_DEPTH = 2
 """Flits that one router input holds; two sustain one flit a cycle."""
 
-KIND_BITS = 3
-STRENGTH_BITS = 12
-DELTA_BITS = 13
+KIND_BITS, STRENGTH_BITS, DELTA_BITS = 3, 12, 13
 PRESENCE_WORD, THRESHOLDS_A_WORD = 64, 4
+MOST_ACROSS, MOST_FLIT_BITS, MOST_STEPS = 512, 64, 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +255,9 @@ class SystemSpec:
 
     def __post_init__(self) -> None:
         require_integers(width=self.width, height=self.height)
-        require(1 <= self.width <= 64, "width", "1..64", self.width)
-        require(1 <= self.height <= 63, "height", "1..63", self.height)
+        for name, size in (("width", self.width), ("height", self.height)):
+            require(1 <= size <= MOST_ACROSS, name, f"1..{MOST_ACROSS}", size)
+        check_flit(self.flit_bits, MOST_FLIT_BITS)
         if self.links is not None:
             self.links.check(self.width, self.height, self.flit_bits)
 

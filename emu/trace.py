@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.spec import MOST_STEPS
 from emu.words import COUNTERS, PACKET, STATE_FIELDS, Kind
 
 __all__ = [
@@ -102,8 +103,8 @@ class Stimulus:
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", _frozen(self.step, 1))
         object.__setattr__(self, "packet", _frozen(self.packet, 2).reshape(-1, len(PACKET)))
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}.")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps must be 1..{MOST_STEPS}, not {self.steps}.")
         if len(self.step) != len(self.packet):
             raise ValueError(
                 f"packet must have one row for each of the {len(self.step)} steps, not {len(self.packet)}."

@@ -49,6 +49,7 @@ from emu.kernels.state import (
     Record,
     State,
 )
+from emu.spec import MOST_ACROSS
 
 __all__ = ["FULL", "QUIET", "STOPPED", "run_cycles"]
 
@@ -60,7 +61,7 @@ STOPPED = 2
 """As many tokens have left by the gateway as the caller asked for."""
 
 
-ROUTERS = (1 << 12) - 1
+ROUTERS = MOST_ACROSS**2 - 1
 """A mask of routers: it tells the compiler that no index is negative, so that it need not ask each time."""
 
 
@@ -89,7 +90,7 @@ def _send(
     if target >= 0 or target <= TO_LINK:
         state.counters[HOPS, router] += stray == 0
         return _hand_on(state, mesh, timing, target, flit)
-    axon, payload = unpack_flit(flit)
+    axon, payload = unpack_flit(mesh.shifts, flit)
     if stray:
         state.counters[ERRORS, router] += 1
     elif target == TO_CORE:

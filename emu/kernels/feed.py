@@ -25,23 +25,19 @@ __all__ = ["CHUNK", "feed", "look_over", "slots_of"]
 CHUNK = 16
 """Packets of a lane that are fed before those of the next one."""
 
-AXON_BITS, PAYLOAD_BITS = 24, 16
-"""Widths in a key, as wide as any packet needs (`emu.spec`): rectangle, axon, then payload."""
-
 
 @inner
-def _rectangle(packet: Ints, across: int, down: int) -> int:
+def _rectangle(program: Program, packet: Ints) -> int:
     """Return the place of a packet's rectangle among all, its index in ``state.fed``."""
+    across, down = program.across, program.down
     return ((packet[X0] * across + packet[X1]) * down + packet[Y0]) * down + packet[Y1]  # type: ignore[no-any-return]
 
 
 @njit
-def look_over(
-    packets: Ints, low: Ints, high: Ints, outlet: Ints, across: int, down: int, keys: Ints
-) -> tuple[int, int, int]:
+def look_over(program: Program, packets: Ints, low: Ints, high: Ints, keys: Ints) -> tuple[int, int, int]:
     """Look at packets of a stimulus; write each into one number of ``keys`` unless that is empty.
 
-    ``outlet`` are the coordinates at which the host takes packets.
+    A key has a packet's rectangle, axon and payload, as wide as in a flit; the payload is made positive.
 
     Returns
     -------
@@ -49,36 +45,38 @@ def look_over(
     payload of either sign.
     """
     leaving = loudest = 0
+    bits, bias = program.payload_bits, 1 << program.payload_bits - 1
     for i in range(len(packets)):
         packet, wrong = packets[i], False
         for j in range(len(PACKET)):  # a constant, and no branch within
             wrong |= (packet[j] < low[j]) | (packet[j] > high[j])
         if wrong:
             return i, leaving, loudest
-        leaving += (packet[X0] <= outlet[0]) & (outlet[0] <= packet[X1]) & (packet[Y1] >= outlet[1])
+        leaving += comes_out(program, packet)
         loudest = max(loudest, abs(packet[PAYLOAD]))
         if len(keys):
-            place = _rectangle(packet, across, down) << AXON_BITS | packet[AXON]
-            keys[i] = place << PAYLOAD_BITS | packet[PAYLOAD] & ((1 << PAYLOAD_BITS) - 1)
+            place = _rectangle(program, packet) << program.axon_bits | packet[AXON]
+            keys[i] = (place << bits) + packet[PAYLOAD] + bias
     return -1, leaving, loudest
 
 
-def slots_of(packets: NDArray[np.integer], across: int, down: int) -> Ints:
+def slots_of(program: Program, packets: NDArray[np.integer]) -> Ints:
     """Return the slots of an image's packets (p, 5): rectangle, axon and key of each, int64 (p, 6)."""
     x0, x1, y0, y1, axon = packets.astype(np.int64).T
-    key = (((x0 * across + x1) * down + y0) * down + y1) << AXON_BITS | axon
+    across, down = program.across, program.down
+    key = (((x0 * across + x1) * down + y0) * down + y1) << program.axon_bits | axon
     return np.column_stack((x0, x1, y0, y1, axon, key))
 
 
 @inner
-def _take(lanes: Lanes, keys: Ints, key: int) -> int:
+def _take(program: Program, lanes: Lanes, keys: Ints, key: int) -> int:
     """Take the next packet of every lane if it is for a slot, into ``lanes.sent``; return how many were."""
-    packets = 0
+    packets, bits, bias = 0, program.payload_bits, 1 << program.payload_bits - 1
     for i in range(LANES):
         at = lanes.next[i]
         entry = keys[at]
-        here = (at < lanes.end[i]) & (entry >> PAYLOAD_BITS == key)
-        lanes.sent[i] = np.int16(entry) if here else ABSENT
+        here = (at < lanes.end[i]) & (entry >> bits == key)
+        lanes.sent[i] = np.int16((entry & 2 * bias - 1) - bias) if here else ABSENT
         lanes.next[i] = at + here
         packets += here
     return packets
@@ -99,11 +97,11 @@ def _sweep(
     """Feed all lanes along the slots, as far as their packets are in this order."""
     for i in range(len(slots)):
         slot = slots[i]
-        packets = _take(lanes, keys, slot[PAYLOAD])
+        packets = _take(program, lanes, keys, slot[PAYLOAD])
         if packets == 0:
             continue
         if len(state.fed):
-            state.fed[slot[PAYLOAD] >> AXON_BITS] += packets
+            state.fed[slot[PAYLOAD] >> program.axon_bits] += packets
         for y in range(slot[Y0], min(slot[Y1], program.height - 1) + 1):
             for x in range(slot[X0], min(slot[X1], program.width - 1) + 1):
                 accept_row(program, state, lanes, y * program.width + x, half, slot[AXON], packets)
@@ -126,7 +124,7 @@ def _feed_one(
 ) -> None:
     """Deliver a packet of one lane; it counts as sent in the step before."""
     if len(state.fed):
-        state.fed[_rectangle(packet, program.across, program.down)] += 1
+        state.fed[_rectangle(program, packet)] += 1
     for y in range(packet[Y0], min(packet[Y1], program.height - 1) + 1):
         for x in range(packet[X0], min(packet[X1], program.width - 1) + 1):
             core = y * program.width + x

@@ -20,13 +20,10 @@ from emu.kernels.injectors import (
 )
 from emu.kernels.links import open_output, receive
 from emu.kernels.mesh import (
-    AXON_SHIFT,
     LINK_INPUT,
     LOCAL,
     NOW,
     PAUSE,
-    PAYLOAD_BIAS,
-    PAYLOAD_SHIFT,
     STRAY,
     TOKEN,
     Mesh,
@@ -62,12 +59,13 @@ NEURON_MASK = (1 << NEURON_BITS) - 1
 
 
 @njit
-def _next_of_host(timing: Timing) -> None:
+def _next_of_host(mesh: Mesh, timing: Timing) -> None:
     """Choose the host's next flit: the packets of its step, then the token."""
     packet = timing.host[HOST_PACKET]
     if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
         p = timing.stimulus[packet]
-        timing.flit[len(timing.halted)] = pack_flit(p, p[AXON], p[PAYLOAD]) | STRAY * p[STRAY_AT]
+        payload = p[PAYLOAD] + (1 << mesh.shifts[AXON] - 1)
+        timing.flit[len(timing.halted)] = pack_flit(mesh.shifts, p, payload) | STRAY * p[STRAY_AT]
     elif timing.host[HOST_STEP] == len(timing.finish):
         timing.flit[len(timing.halted)] = TOKEN | PAUSE
     else:
@@ -75,7 +73,7 @@ def _next_of_host(timing: Timing) -> None:
 
 
 @njit
-def _host_sent(timing: Timing, now: int) -> None:
+def _host_sent(mesh: Mesh, timing: Timing, now: int) -> None:
     """Go on to the host's next flit after one has entered the mesh."""
     if timing.flit[len(timing.halted)] & TOKEN:
         if timing.host[HOST_RELEASE] < 0:
@@ -84,7 +82,7 @@ def _host_sent(timing: Timing, now: int) -> None:
     else:
         timing.host[HOST_PACKET] += 1
     if timing.host[HOST_STEP] <= len(timing.finish):
-        _next_of_host(timing)
+        _next_of_host(mesh, timing)
         push_due(timing, now, now + 1, len(timing.halted))
 
 
@@ -93,7 +91,7 @@ def start_host(mesh: Mesh, timing: Timing) -> None:
     """Let the host offer its first flit in the cycle after a quiet mesh; its pace counts from there."""
     mesh.clock[NOW] += 1
     timing.host[HOST_BEGIN] = mesh.clock[NOW]
-    _next_of_host(timing)
+    _next_of_host(mesh, timing)
     push_due(timing, mesh.clock[NOW], mesh.clock[NOW], len(timing.halted))
 
 
@@ -166,7 +164,8 @@ def _offer_packet(program: Program, state: State, timing: Timing, core: int, now
         payload = 1
     elif program.emission[neuron] == CONSTANT:
         payload = timing.emit[core] if payload > 0 else -timing.emit[core]
-    timing.flit[core] = target + (timing.copy[core] << AXON_SHIFT) + (payload + PAYLOAD_BIAS << PAYLOAD_SHIFT)
+    bits = program.payload_bits
+    timing.flit[core] = target + (timing.copy[core] << bits) + payload + (1 << bits - 1)
     push_due(timing, now, begin, core)
 
 
@@ -269,6 +268,6 @@ def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector:
         return
     offer(state, mesh, fifo, timing.flit[injector])
     if injector == host:
-        _host_sent(timing, now)
+        _host_sent(mesh, timing, now)
     else:
         _core_sent(program, state, timing, injector, now)

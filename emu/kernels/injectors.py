@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emu.jit import njit
-from emu.kernels.mesh import PAYLOAD_BIAS, STRAY, TOKEN, pack_flit
-from emu.kernels.state import AXON, LAST, Ints
+from emu.kernels.mesh import STRAY, TOKEN, pack_flit
+from emu.kernels.state import LAST, Ints
 from emu.words import PACKET
 
 __all__ = [
@@ -33,7 +33,7 @@ STRAY_AT = len(PACKET)
 WHEEL = 512
 """Cycles of the time wheel, a power of two; an injector that is due later is put back when it is met."""
 
-LAST_PACKET = STRAY << 1
+LAST_PACKET = STRAY
 """Of a packed target: the neuron sends no more."""
 
 
@@ -126,11 +126,10 @@ def feed(
 
 
 @njit
-def pack_targets(fanout: Ints, targets: Ints) -> None:
+def pack_targets(shifts: Ints, fanout: Ints, targets: Ints) -> None:
     """Write fan-out entries as flits without a payload, and whether they are a neuron's last."""
     for entry in range(len(fanout)):
-        p = fanout[entry]
-        targets[entry] = pack_flit(p, p[AXON], -PAYLOAD_BIAS) | LAST_PACKET * p[LAST]
+        targets[entry] = pack_flit(shifts, fanout[entry], 0) | LAST_PACKET * fanout[entry, LAST]
 
 
 @njit

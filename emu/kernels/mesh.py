@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from emu.jit import njit, popcount
-from emu.kernels.state import ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, State
+from emu.kernels.state import AXON, ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, Program, State
+from emu.spec import KIND_BITS, MOST_FLIT_BITS
 from emu.topology import CORE, HOST, PLACES, Port, Topology
 
 __all__ = [
     "TOKEN",
     "Mesh",
+    "flit_shifts",
     "inputs_of",
     "make_mesh",
     "offer",
@@ -37,14 +39,11 @@ TO_LINK = -4
 LINK_OUTPUT, LINK_INPUT, LINK_BEATS, LINK_LATENCY, LINK_DEPTH = range(5)
 LINK_FREE, LINK_CREDITS, LINK_CREDIT_AT, LINK_HELD, LINK_HELD_AT, LINK_RINGS = range(5, 11)
 
-# A flit in one integer: four coordinates, axon, payload, token, pause, each in its greatest width (emu.spec).
-PLACE_BITS, AXON_BITS, PAYLOAD_BITS = 6, 24, 9
-X1_SHIFT, Y0_SHIFT, Y1_SHIFT, AXON_SHIFT = (PLACE_BITS * i for i in range(1, 5))
-PAYLOAD_SHIFT = AXON_SHIFT + AXON_BITS
-PAYLOAD_BIAS = 1 << PAYLOAD_BITS - 1
-TOKEN = 1 << PAYLOAD_SHIFT + PAYLOAD_BITS
-PAUSE = TOKEN << 1
-STRAY = TOKEN << 2  # a control packet at a time at which it is an error
+# A flit in one integer: from bit 0 on its payload, which is made positive, axon and rectangle, as wide as the
+# flit's own fields (`Mesh.shifts`); then what it is, in the two highest bits that are no sign.
+TOKEN = 1 << MOST_FLIT_BITS - KIND_BITS
+PAUSE = TOKEN << 1  # of a token
+STRAY = TOKEN << 1  # of a packet: a control packet at a time at which it is an error
 
 # FEEDS[i]: outputs that input i can reach under x-then-y routing.
 FEEDS = np.array([0b10100, 0b11101, 0b10001, 0b10111, 0b11111], np.int64)
@@ -88,6 +87,7 @@ class Mesh(NamedTuple):
     awake: Ints  # (2 R + 2,) routers to visit in an even or odd cycle, alternating
     clock: Ints  # (3,)
     links: Ints  # (L, 11 + 3 D), see `LINK_OUTPUT` and the others
+    shifts: Ints  # (5,) the bit at which x0, x1, y0, y1 and the axon begin in a flit, see `flit_shifts`
 
 
 def _empty_links(topology: Topology, size: tuple[int, int, int]) -> Ints:
@@ -100,8 +100,16 @@ def _empty_links(topology: Topology, size: tuple[int, int, int]) -> Ints:
     return links
 
 
-def make_mesh(topology: Topology, width: int, link_size: tuple[int, int, int] = (1, 2, 1)) -> Mesh:
-    """Return the empty routers of a mesh that is ``width`` routers wide.
+def flit_shifts(program: Program) -> Ints:
+    """Return where the fields of a flit begin, in the order of columns of a packet."""
+    x_bits, y_bits = program.across.bit_length() - 1, program.down.bit_length() - 1
+    x0 = program.payload_bits + program.axon_bits
+    y0 = x0 + 2 * x_bits
+    return np.array([x0, x0 + x_bits, y0, y0 + y_bits, program.payload_bits], np.int64)
+
+
+def make_mesh(topology: Topology, program: Program, link_size: tuple[int, int, int] = (1, 2, 1)) -> Mesh:
+    """Return the empty routers of the mesh of a program.
 
     Injector R is the host; the receiving ends of all links follow, then what opens their outputs.
     ``link_size`` is the beats of a flit, latency and depth of every link.
@@ -137,39 +145,44 @@ def make_mesh(topology: Topology, width: int, link_size: tuple[int, int, int] = 
         need=np.array(need, np.int64),
         outs=outs,
         pauses=zeros(routers),
-        x=at % width,
-        y=at // width,
+        x=at % program.width,
+        y=at // program.width,
         awake=zeros(2 * routers + 2),
         clock=zeros(3),
         links=_empty_links(topology, link_size),
+        shifts=flit_shifts(program),
     )
 
 
 @njit
-def pack_flit(packet: Ints, axon: int, payload: int) -> int:
-    """Return a spike packet as one integer; ``packet`` has the rectangle."""
-    place = packet[X0] | packet[X1] << X1_SHIFT | packet[Y0] << Y0_SHIFT | packet[Y1] << Y1_SHIFT
-    return place | axon << AXON_SHIFT | (payload + PAYLOAD_BIAS) << PAYLOAD_SHIFT  # type: ignore[no-any-return]
+def pack_flit(shifts: Ints, packet: Ints, payload: int) -> int:
+    """Return a spike packet as one integer, its payload made positive."""
+    flit = payload
+    for field in range(AXON + 1):
+        flit |= packet[field] << shifts[field]
+    return flit
 
 
 @njit
-def unpack_place(flit: int) -> tuple[int, int, int, int]:
+def unpack_place(shifts: Ints, flit: int) -> tuple[int, int, int, int]:
     """Return the rectangle (x0, x1, y0, y1) of a flit."""
-    mask = (1 << PLACE_BITS) - 1
-    return flit & mask, flit >> X1_SHIFT & mask, flit >> Y0_SHIFT & mask, flit >> Y1_SHIFT & mask
+    across = (1 << shifts[X1] - shifts[X0]) - 1
+    down = (1 << shifts[Y1] - shifts[Y0]) - 1
+    x0, x1 = flit >> shifts[X0] & across, flit >> shifts[X1] & across
+    return x0, x1, flit >> shifts[Y0] & down, flit >> shifts[Y1] & down
 
 
 @njit
-def unpack_flit(flit: int) -> tuple[int, int]:
+def unpack_flit(shifts: Ints, flit: int) -> tuple[int, int]:
     """Return axon and payload of a spike packet."""
-    axon = flit >> AXON_SHIFT & (1 << AXON_BITS) - 1
-    return axon, (flit >> PAYLOAD_SHIFT & (1 << PAYLOAD_BITS) - 1) - PAYLOAD_BIAS
+    axon = (flit & (1 << shifts[X0]) - 1) >> shifts[AXON]
+    return axon, (flit & (1 << shifts[AXON]) - 1) - (1 << shifts[AXON] - 1)
 
 
 @njit
-def route(port: int, x: int, y: int, flit: int) -> int:
+def route(shifts: Ints, port: int, x: int, y: int, flit: int) -> int:
     """Return the outputs that a packet from ``port`` requests (network.md, "Ports and routes")."""
-    x0, x1, y0, y1 = unpack_place(flit)
+    x0, x1, y0, y1 = unpack_place(shifts, flit)
     across = (x1 > x) << EAST | (x0 < x) << WEST
     turns = (x0 <= x) & (x <= x1) | (port == NORTH) | (port == SOUTH)
     down = (y1 > y) << SOUTH | (y0 < y) << NORTH | ((y0 <= y) & (y <= y1)) << LOCAL
@@ -207,7 +220,7 @@ def place(state: State, mesh: Mesh, fifo: int, flit: int) -> None:
     mesh.front[fifo] = flit
     asked = 1 << ASKS_INTAKE
     if not flit & TOKEN:
-        want = route(port, mesh.x[router], mesh.y[router], flit)
+        want = route(mesh.shifts, port, mesh.x[router], mesh.y[router], flit)
         asked = want & mesh.outs[router]
         if want != asked or want == 0:
             errors = popcount(want & ~mesh.outs[router]) if want else 1

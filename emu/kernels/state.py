@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.jit import njit
+from emu.spec import MOST_ACROSS
 from emu.tables import column
 from emu.words import COUNTERS, CROSSED_BITS, PACKET, RECTANGLE, STATE_FIELDS, Section
 
@@ -97,7 +98,7 @@ GROUPS = 8
 """Groups of events with equal payloads; a power of two."""
 
 # A spike in one number: the step above, then core, neuron and count, each in its greatest width (emu.spec).
-CORE_BITS, NEURON_BITS = 12, 12
+CORE_BITS, NEURON_BITS = (MOST_ACROSS**2 - 1).bit_length(), 12
 SPIKE_NEURON = CROSSED_BITS
 SPIKE_CORE = SPIKE_NEURON + NEURON_BITS
 SPIKE_STEP = SPIKE_CORE + CORE_BITS
@@ -117,6 +118,7 @@ class Program(NamedTuple):
     low: int
     high: int
     payload_bits: int
+    axon_bits: int  # of an axon in a flit
     forever: int  # largest refractory count
     apart: int  # N, or 0 if no neuron keeps anything from step to step
     rows_per_plane: int  # rows that are added in the time in which one word of a bit plane is counted

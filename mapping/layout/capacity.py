@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.sizes import bits_for
-from emu.spec import PRESETS, THRESHOLDS_A_WORD, CoreSpec
+from emu.spec import MOST_ACROSS, PRESETS, THRESHOLDS_A_WORD, CoreSpec
 from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
@@ -41,8 +41,8 @@ Limit = tuple[str, int, int, str]
 
 _MOST_SHIFT = (1 << SHIFT_BITS) - 1
 
-MAX_WIDTH, MAX_HEIGHT = 64, 63
-"""Largest mesh of one chip."""
+MAX_WIDTH = MAX_HEIGHT = MOST_ACROSS
+"""Largest mesh."""
 
 MAX_CORES = MAX_WIDTH * MAX_HEIGHT
 """Cores of the largest mesh."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emu.bits import limits
+from emu.functional import Source
 from emu.image import SystemImage
 from emu.kernels import cycle, inject, injectors, mesh
 from emu.machine import Machine
@@ -40,22 +41,51 @@ def exact(image: SystemImage, stimulus: Stimulus) -> RunResult:
     return run
 
 
-@pytest.mark.parametrize("payload_bits", [2, 9])
-def test_flit_of_the_largest_system_holds_every_field_at_its_limits(payload_bits: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "height", "payload_bits", "axons"),
+    [(64, 63, 2, 1 << 24), (64, 63, 9, 1 << 24), (1, 1, 9, 0), (512, 512, 9, 1 << 14), (512, 3, 2, 1 << 24)],
+)
+def test_flit_holds_every_field_at_its_limits(width: int, height: int, payload_bits: int, axons: int) -> None:
     plain = replace(TINY, ladder=False, signed_ladder=False)
-    core = replace(plain, payload_bits=payload_bits, gateway_axons=1 << 24)
-    spec = SystemSpec(core=core, width=64, height=63)
+    core = replace(plain, payload_bits=payload_bits, gateway_axons=axons)
+    spec = SystemSpec(core=core, width=width, height=height)
+    shifts = mesh.flit_shifts(Source(make_system(spec, *[None] * spec.cores)).program)
     fields = {field.name: limits(field) for field in (*flit_layout(spec), *spike_layout(spec))}
     for side in range(2):
         for odd in PACKET:
             packet = np.array([fields[name][side ^ (name == odd)] for name in PACKET])
-            flit = mesh.pack_flit(packet, int(packet[4]), int(packet[5]))
-            assert [*mesh.unpack_place(flit), *mesh.unpack_flit(flit)] == packet.tolist()
+            flit = mesh.pack_flit(shifts, packet, int(packet[5]) + (1 << payload_bits - 1))
+            assert [*mesh.unpack_place(shifts, flit), *mesh.unpack_flit(shifts, flit)] == packet.tolist()
             assert 0 <= flit < mesh.TOKEN
 
 
+@pytest.mark.parametrize(("width", "height"), [(67, 1), (1, 67)])
+def test_mesh_that_is_longer_than_64_equals_the_oracle(width: int, height: int) -> None:
+    x, y = width - 1, height - 1
+    places = [(0, x, 0, y), (x, x, y, y), (x // 2, x, y // 2, y), (0, 0, height, height)]
+    cores = [sender(*places) if core % 33 == 0 else None for core in range(width * height)]
+    stimulus = make_stimulus(2, [(0, 0, x, 0, height, 0, 1), (1, x, x, y, y, 0, 3)])
+    run = exact(system(width, height, *cores), stimulus)
+    assert run.total("router_errors") == width - 1  # copies that leave the mesh beside the gateway
+
+
+def test_mesh_that_is_larger_than_64_both_ways_equals_the_oracle() -> None:
+    spec = SystemSpec(core=TINY, width=66, height=65)
+    places = [(63, 65, 62, 64), (0, 65, 64, 64), (65, 65, 0, 64), (0, 0, 65, 65)]
+    senders = {0, 63, 63 * 66 + 64, 64 * 66 + 65}
+    cores = [sender(*places) if core in senders else None for core in range(spec.cores)]
+    image = make_system(spec, *cores)
+    stimulus = make_stimulus(2, [(0, 63, 65, 63, 65, 0, 1), (1, 0, 0, 64, 65, 0, 3)])
+    expected, got = run_oracle(image, stimulus, cycles=False), Machine(image).run(stimulus, potentials=True)
+    assert diff(expected, got) is None
+    assert compared(expected, got) > 0
+    timed = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert diff(got, timed) is None
+    assert timed.total("deliveries") == 2 + 2 * len(senders) * 4
+
+
 def test_injectors_of_the_largest_chip_come_when_they_are_due(seed: int) -> None:
-    cores = 64 * 63
+    cores = 70 * 66
     timing = injectors.make_timing(np.zeros(0, np.int64), cores, 0)
     first = sorted(injectors.pop_due(timing, 0) for _ in range(cores))
     assert np.array_equal(first, np.arange(cores))  # a list's difference takes minutes to print

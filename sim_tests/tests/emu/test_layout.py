@@ -12,7 +12,7 @@ from emu.host import load_flits, read_request, run_flits, spike_data, write_flit
 from emu.image import core_chunks
 from emu.kernels import state as arrays
 from emu.machine import Machine
-from emu.spec import SystemSpec, preset
+from emu.spec import MOST_ACROSS, MOST_STEPS, SystemSpec, preset
 from emu.trace import RunResult, diff
 from emu.words import (
     STATE_FIELDS,
@@ -301,7 +301,7 @@ def test_state_is_a_copy() -> None:
 
 
 def test_spike_of_the_largest_chip_fits_one_number() -> None:
-    largest = (1 << 29, 64 * 63 - 1, 4095, 255)
+    largest = (MOST_STEPS - 1, MOST_ACROSS**2 - 1, 4095, 255)
     rows = np.array([[high if i == j else 0 for j, high in enumerate(largest)] for i in range(4)] + [largest])
     places = (arrays.SPIKE_STEP, arrays.SPIKE_CORE, arrays.SPIKE_NEURON, 0)
     spikes = sum(rows[:, i] << place for i, place in enumerate(places))

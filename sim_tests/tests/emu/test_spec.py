@@ -78,11 +78,11 @@ def test_lanes_are_a_power_of_two(lanes: int) -> None:
 
 
 def test_system_spec_at_its_limits() -> None:
-    for width, height in ((1, 1), (64, 63)):
+    for width, height in ((1, 1), (512, 512)):
         assert SystemSpec(core=PRESETS["tiny"], width=width, height=height).cores == width * height
 
 
-@pytest.mark.parametrize("size", [*range(1, 10), 15, 16, 17, 31, 32, 33, 62, 63])
+@pytest.mark.parametrize("size", [*range(1, 10), 15, 16, 17, 31, 32, 33, 63, 64, 65, 511, 512])
 def test_coordinates_of_the_last_core_and_of_the_gateway_fit(size: int) -> None:
     spec = SystemSpec(core=PRESETS["tiny"], width=size, height=size)
     assert spec.x_bits == max(1, (size - 1).bit_length())
@@ -105,12 +105,23 @@ def test_system_spec_not_integer(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "message"),
-    [(0, 1, "width must be 1..64, not 0."), (1, 64, "height must be 1..63, not 64.")],
+    [(0, 1, "width must be 1..512, not 0."), (1, 513, "height must be 1..512, not 513.")],
 )
 def test_system_spec_outside_limit(width: int, height: int, message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         SystemSpec(core=PRESETS["tiny"], width=width, height=height)
     assert str(caught.value) == message
+
+
+def test_flit_is_as_wide_as_a_word_at_most() -> None:
+    core = replace(PRESETS["reference"], gateway_axons=1 << 14)
+    assert SystemSpec(core=core, width=512, height=512).flit_bits == 64  # chips of 8 x 8, 64 x 64 of them
+    with pytest.raises(ValueError, match="flit_bits") as caught:
+        SystemSpec(core=replace(core, gateway_axons=1 << 15), width=512, height=512)
+    assert str(caught.value) == (
+        "flit_bits must be at most 64 (a smaller mesh or fewer gateway_axons), not 65."
+    )
+    assert SystemSpec(core=replace(core, gateway_axons=1 << 15), width=512, height=511).flit_bits == 63
 
 
 def test_system_spec_round_trip() -> None:

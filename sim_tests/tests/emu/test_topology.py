@@ -10,7 +10,7 @@ from emu.spec import SystemSpec, preset
 from emu.topology import CORE, HOST, NOTHING, PLACES, Port, comes_out, topology_of
 from sim_tests.oracle.rules import OPPOSITE, Mesh, S, W
 
-SIZES = [*itertools.product(range(1, 5), repeat=2), (64, 1), (1, 63), (7, 9)]
+SIZES = [*itertools.product(range(1, 5), repeat=2), (64, 1), (1, 63), (7, 9), (70, 66)]
 
 
 def chip(width: int, height: int) -> SystemSpec:

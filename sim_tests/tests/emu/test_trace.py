@@ -154,7 +154,8 @@ def test_divergence_sentence() -> None:
 @pytest.mark.parametrize(
     ("steps", "step", "message"),
     [
-        (0, [], "steps must be at least 1, not 0."),
+        (0, [], "steps must be 1..16777216, not 0."),
+        ((1 << 24) + 1, [], "steps must be 1..16777216, not 16777217."),
         (2, [0, 0], "packet must have one row for each of the 2 steps, not 1."),
         (2, [2], "step must be non-decreasing within 0..1."),
         (2, [-1], "step must be non-decreasing within 0..1."),

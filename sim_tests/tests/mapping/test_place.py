@@ -149,7 +149,17 @@ def test_hilbert_visits_every_cell_from_neighbour_to_neighbour() -> None:
 
 @pytest.mark.parametrize(
     ("count", "mesh"),
-    [(1, (1, 1)), (2, (2, 1)), (3, (2, 2)), (5, (3, 2)), (7, (4, 2)), (13, (5, 3)), (4032, (64, 63))],
+    [
+        (1, (1, 1)),
+        (2, (2, 1)),
+        (3, (2, 2)),
+        (5, (3, 2)),
+        (7, (4, 2)),
+        (13, (5, 3)),
+        (4032, (64, 63)),
+        (26683, (192, 139)),
+        (512 * 512, (512, 512)),
+    ],
 )
 def test_smallest_mesh_is_nearly_square(count: int, mesh: tuple[int, int]) -> None:
     assert smallest_mesh(cast("Partition", SimpleNamespace(cores=range(count)))) == mesh

@@ -2,6 +2,7 @@
 """The router: every route against the table of the contract, one cycle a hop, and the barrier of tokens."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -89,6 +90,23 @@ def test_route_depends_on_the_own_place(x: int, y: int) -> None:
     cycles = run([*(send(L=spike(r)) for r in rectangles), {}], x=x, y=y)[1:]
     got = [{o for o in range(5) if cycle[f"o.{o}.valid"]} for cycle in cycles]
     assert got == [routes(L, x, y, r) for r in rectangles]
+
+
+@pytest.mark.parametrize("port", "NESWL")
+def test_route_in_a_mesh_of_512_by_512_compares_all_bits(port: str) -> None:
+    spec = SystemSpec(core=preset("tiny"), width=512, height=512)
+    lows, x, y = [0, 1, 255, 256, 383, 384, 385, 510, 511], 384, 385
+    rectangles = [(a, b, c, d) for a, b in pairwise(lows) for c, d in pairwise([*lows, 512])]
+    rectangles += [(a, a, c, c) for a in (128, x, 511) for c in (129, y, 512)]
+    rows: list[Row] = []
+    for rectangle in rectangles:
+        places = dict(zip(("x0", "x1", "y0", "y1"), rectangle, strict=True))
+        rows.append(send(**{port: flit(spec, kind=Kind.SPIKE, **places)}))
+    straps = {"x": x, "y": y, "present_in": ALL, "present_out": ALL}
+    cycles = play(Router(spec), [*rows, {}], WATCH, hold=READY | straps)[1:]
+    for rectangle, cycle in zip(rectangles, cycles, strict=True):
+        wanted = routes("NESWL".index(port), x, y, rectangle)
+        assert {o for o in range(5) if cycle[f"o.{o}.valid"]} == wanted, rectangle
 
 
 def test_fed_by_is_the_table_of_the_contract() -> None:
