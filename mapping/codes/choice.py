@@ -12,7 +12,7 @@ from emu.spec import CoreSpec
 from mapping.codes.candidates import Candidate, find_candidates
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions, convert_graded
-from mapping.codes.int8.convert import convert_int8, is_integer
+from mapping.codes.int8.convert import convert_int8, is_integer, why_inexact
 from mapping.codes.obstacles import Fits, Holds, anything_fits, anything_holds
 from mapping.errors import MappingError
 from mapping.model.network import Network
@@ -141,8 +141,8 @@ CODES: dict[str, Code] = {code.name: code for code in (ScatterAndGather(), Grade
 def code_of(network: Network, name: str = AUTO) -> Code:
     """Return a code by name.
 
-    ``auto`` is scatter-and-gather if a layer is made for it, else int8 if the network is quantised, else
-    graded. In a quantised network half of the layers with weights must be made for scatter-and-gather.
+    ``auto`` is scatter-and-gather if a layer is made for it, else int8 if the network is quantised to 8 bits,
+    else graded. In a quantised network half of the layers with weights must be made for scatter-and-gather.
 
     Raises
     ------
@@ -151,10 +151,10 @@ def code_of(network: Network, name: str = AUTO) -> Code:
     """
     if name == AUTO:
         candidates, obstacles = find_candidates(prepare(network))
-        integer = is_integer(network)
-        if not obstacles or (candidates and not (integer and _few(candidates, network))):
+        integer, inexact = is_integer(network), why_inexact(network) is not None
+        if not obstacles or (candidates and not ((integer or inexact) and _few(candidates, network))):
             return CODES["scatter-and-gather"]
-        return CODES["int8" if integer else "graded"]
+        return CODES["int8" if integer and not inexact else "graded"]
     if name not in CODES:
         *others, last = AUTO, *CODES
         raise MappingError(f"Code must be {', '.join(others)} or {last}, not {name!r}.")

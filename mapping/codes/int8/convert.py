@@ -27,7 +27,7 @@ from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
-__all__ = ["convert_int8", "is_integer"]
+__all__ = ["convert_int8", "is_integer", "why_inexact"]
 
 _ENTRIES = frozenset({"Quantise", "ToInteger"})
 
@@ -48,6 +48,25 @@ def is_integer(network: Network) -> bool:
     weights = [node.constants["weight"] for node in network.nodes if node.op in ("Conv", "Dense")]
     quantisers = sum(node.op == "Quantise" for node in network.nodes)
     return 0 < len(weights) <= quantisers and all(map(is_whole, weights))
+
+
+def why_inexact(network: Network) -> str | None:
+    """Return why a quantised network has integers that the chip has not, None if it has none of these.
+
+    So it is if half or more of its quantisers give more than a byte, or if all activations are quantised but
+    some weights are not, to 8 bits.
+    """
+    ends = [(node.number("low"), node.number("high")) for node in network.nodes if node.op in QUANTISERS]
+    wide = [int(high - low) for low, high in ends if high - low >= _BYTE]
+    linear = [node for node in network.nodes if node.op in ("Conv", "Dense")]
+    if not linear or len(ends) < len(linear):
+        return None
+    if 2 * len(wide) >= len(ends):
+        return f"it has activations of {max(wide).bit_length()} bits and the integers of the chip have 8"
+    real = next((node.name for node in linear if not is_whole(node.constants["weight"])), None)
+    if real is None:
+        return None
+    return f"the weights of {real!r} are no integers of 8 bits times one number in each channel"
 
 
 def convert_int8(

@@ -327,7 +327,8 @@ def _pair_layer(
         )
     rows = len(_effective(terms[0], 1.0))
     gains = [np.rint(_effective(term, 1.0)).astype(np.int64) for term in terms]
-    weights = [gain * size for gain, size in zip(gains, (found.first, found.second), strict=True)]
+    sizes = found.first, found.second * _sign(node)
+    weights = [gain * size for gain, size in zip(gains, sizes, strict=True)]
     strengths = INT8
     sources = [
         source
@@ -343,14 +344,20 @@ def _pair_layer(
 
 
 def _weigh(point: Point, node: Node, grids: Sequence[Grid], grid: Grid) -> Weighted | None:
-    ratio = Fraction(float(node.constants["first"])) / Fraction(float(node.constants["second"]))
+    scales = [Fraction(float(node.constants[key])) for key in ("first", "second")]
     ranges = [np.arange(g.low - g.zero, g.high - g.zero + 1) for g in grids]
 
     def count(first: Ints, second: Ints) -> Ints:
-        inputs = [first[None].astype(np.float64), second[None].astype(np.float64)]
+        inputs = [first[None].astype(np.float64), _sign(node) * second[None].astype(np.float64)]
         values = OPERATIONS[node.op].apply(node, inputs, first.shape, None)
         for after in point.functions[1:]:
             values = apply_elementwise(after, values[0], axis=0)[None]
         return np.asarray(np.clip(values[0].astype(np.int64) + grid.zero, grid.low, grid.high))
 
-    return weigh(ratio, (ranges[0], ranges[1]), count, low=grid.low, high=grid.high)
+    inputs = ranges[0], np.sort(_sign(node) * ranges[1])
+    return weigh(scales[0] / abs(scales[1]), inputs, count, low=grid.low, high=grid.high)
+
+
+def _sign(node: Node) -> int:
+    """Return -1 if the second input of a sum is subtracted, else 1."""
+    return int(np.sign(node.constants["second"]))

@@ -8,15 +8,17 @@ the integer arithmetic of that operator (`docs/reference/truth.md`, "Integer net
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from mapping.model.importers.onnx_fusible import Ints, near, ternary, whole_windows
+
 __all__ = ["fused"]
 
+_OUTPUT_TYPES = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 _MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _NAMES = {
     "Add": "QLinearAdd",
@@ -25,21 +27,12 @@ _NAMES = {
     "Gemm": "QGemm",
     "GlobalAveragePool": "QLinearGlobalAveragePool",
     "MatMul": "QLinearMatMul",
+    "Sub": "QLinearSub",
+    "Sum": "QLinearAdd",
 }
+_PAIRS = ("Add", "Sub", "Sum")
 _BYTES = ("int8", "uint8")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ints:
-    """A tensor of integers with the names of its scale and zero point."""
-
-    tensor: str
-    scale: str
-    zero: str
-
-    @property
-    def names(self) -> list[str]:
-        return [self.tensor, self.scale, self.zero]
+_WEIGHTS = (*_BYTES, "int4", "uint4")
 
 
 def fused(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -80,11 +73,11 @@ class _Fusion:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self._used = Counter(value.name for value in graph.output)
-        self._moved: dict[str, _Ints] = {}
+        self._moved: dict[str, Ints] = {}
         self._before: list[onnx.NodeProto] = []
         self.layers: list[bool] = []
         self.added: list[onnx.TensorProto] = []
-        self._left_out = ""
+        self._noughts: dict[str, str] = {}
 
     def nodes(self) -> list[onnx.NodeProto]:
         """Return the nodes of the graph, fused where they can be."""
@@ -165,17 +158,26 @@ class _Fusion:
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
     def _zero(self, node: onnx.NodeProto) -> str:
-        """Return the name of a zero point, which is 0 of uint8 where it is left out."""
+        """Return the name of a zero point, which is 0 where it is left out, of the type that is written."""
         if len(node.input) > 2 and node.input[2]:
             return str(node.input[2])
-        if not self._left_out:
-            self._left_out = "zero_point_left_out"
-            while self._left_out in self._constants or self._left_out in self._producers:
-                self._left_out += "_"
-            self._add(self._left_out, np.array(0, np.uint8))
-        return self._left_out
+        before = self._producers.get(node.input[0])
+        if node.op_type == "DequantizeLinear" and before is not None and before.op_type == "QuantizeLinear":
+            return self._zero(before)
+        code = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
+        return self._nought(np.dtype(_OUTPUT_TYPES.get(code, "uint8")))
 
-    def _integers(self, name: str) -> _Ints | None:
+    def _nought(self, kind: np.dtype[np.generic]) -> str:
+        """Return the name of a zero of some type."""
+        if kind.name not in self._noughts:
+            name = f"zero_point_of_{kind.name}"
+            while name in self._constants or name in self._producers:
+                name += "_"
+            self._add(name, np.zeros((), kind))
+            self._noughts[kind.name] = name
+        return self._noughts[kind.name]
+
+    def _integers(self, name: str) -> Ints | None:
         """Return the integers that a real tensor stands for, moved as it is."""
         if name in self._moved:
             return self._moved[name]
@@ -185,7 +187,7 @@ class _Fusion:
         if node.op_type == "DequantizeLinear" and len(node.input) > 1:
             if node.input[0] in self._constants or not self._one_byte(node):
                 return None
-            found = _Ints(node.input[0], node.input[1], self._zero(node))
+            found = Ints(node.input[0], node.input[1], self._zero(node))
         elif node.op_type in _MOVES and len(node.output) == 1:
             source = self._integers(node.input[0])
             if source is None:
@@ -194,7 +196,7 @@ class _Fusion:
             copy.CopyFrom(node)
             copy.input[0], copy.output[0] = source.tensor, f"{name}.integers"
             self._before.append(copy)
-            found = _Ints(copy.output[0], source.scale, source.zero)
+            found = Ints(copy.output[0], source.scale, source.zero)
         else:
             return None
         self._moved[name] = found
@@ -256,25 +258,44 @@ class _Fusion:
     def _inputs(self, layer: onnx.NodeProto, to: list[str]) -> list[str] | None:
         """Return the inputs of the operator on integers, or None if not all are integers."""
         first = self._integers(layer.input[0])
-        if layer.op_type == "Add":
-            second = self._integers(layer.input[1])
-            return None if first is None or second is None else [*first.names, *second.names, *to]
+        if layer.op_type in _PAIRS:
+            return self._pair(layer, to)
         if first is None:
             return None
         if layer.op_type.endswith("AveragePool"):
-            return [*first.names, *to] if _whole_windows(layer) else None
+            return [*first.names, *to] if whole_windows(layer) else None
         weight = self._dequantised(layer.input[1]) if len(layer.input) > 1 else None
         held = None if weight is None else self._weights(weight.input[0])
         array = self._array(held or "")
-        if weight is None or held is None or array is None or array.dtype.name not in _BYTES:
+        if weight is None or held is None or array is None or array.dtype.name not in _WEIGHTS:
             return None
         zero = self._weight_zero(weight, array)
         bias = self._bias(layer, first, weight.input[1])
-        if bias is None or zero is None or not self._along(layer, weight, array):
+        if bias is None or not self._along(layer, weight, array):
             return None
-        self.layers.append(_ternary(array, self._array(zero), self._axis(layer)))
+        self.layers.append(ternary(array, self._array(zero), self._axis(layer)))
         weighed = [*first.names, held, weight.input[1], zero]
         return [*weighed, *bias, *to] if layer.op_type == "Gemm" else [*weighed, *to, *bias]
+
+    def _pair(self, layer: onnx.NodeProto, to: list[str]) -> list[str] | None:
+        """Return the inputs of a sum or difference of two tensors of integers, one may be constant."""
+        if len(layer.input) != 2:
+            return None
+        first, second = (self._integers(name) for name in layer.input)
+        if second is None:
+            second = self._stored(layer.input[1])
+        elif first is None and layer.op_type != "Sub":
+            first, second = second, self._stored(layer.input[0])
+        return None if first is None or second is None else [*first.names, *second.names, *to]
+
+    def _stored(self, name: str) -> Ints | None:
+        """Return the integers that a real constant stands for."""
+        node = self._dequantised(name)
+        held = None if node is None or not self._one_byte(node) else self._weights(node.input[0])
+        array = self._array(held or "")
+        if node is None or held is None or array is None or array.dtype.name not in _BYTES:
+            return None
+        return Ints(held, node.input[1], self._zero(node))
 
     @staticmethod
     def _axis(layer: onnx.NodeProto) -> int:
@@ -292,12 +313,13 @@ class _Fusion:
         given = next((a.i for a in weight.attribute if a.name == "axis"), 1)
         return given % max(1, array.ndim) == self._axis(layer)
 
-    def _weight_zero(self, weight: onnx.NodeProto, array: NDArray[np.generic]) -> str | None:
+    def _weight_zero(self, weight: onnx.NodeProto, array: NDArray[np.generic]) -> str:
+        """Return the name of the zero point of weights, which is 0 of their type where it is left out."""
         if len(weight.input) > 2 and weight.input[2]:
             return str(weight.input[2])
-        return self._zero(weight) if array.dtype == np.uint8 else None
+        return self._nought(array.dtype)
 
-    def _bias(self, layer: onnx.NodeProto, first: _Ints, scale: str) -> list[str] | None:
+    def _bias(self, layer: onnx.NodeProto, first: Ints, scale: str) -> list[str] | None:
         """Return the bias of a layer as integers of the unit of its sums; None if it has another."""
         plain = not any(a.name in ("alpha", "beta") and a.f != 1.0 for a in layer.attribute)
         if layer.op_type == "Gemm" and not plain:
@@ -314,7 +336,7 @@ class _Fusion:
             return None
         product = np.asarray(scales[0]).reshape(()) * np.asarray(scales[1]).reshape(-1)
         fits = value.dtype == np.int32 and (zero is None or not np.any(zero))
-        return [node.input[0]] if fits and _near(np.asarray(unit).reshape(-1), product) else None
+        return [node.input[0]] if fits and near(np.asarray(unit).reshape(-1), product) else None
 
     def _written(
         self,
@@ -366,30 +388,3 @@ class _Fusion:
             self.added.append(numpy_helper.from_array(np.array(end, np.float64), name))
             cut.input.append(name)
         return True
-
-
-def _whole_windows(layer: onnx.NodeProto) -> bool:
-    """Tell whether every window of an average has the same number of elements."""
-    given = {attribute.name: attribute for attribute in layer.attribute}
-    padded = "pads" in given and any(given["pads"].ints)
-    ceiled = "ceil_mode" in given and given["ceil_mode"].i != 0
-    named = "auto_pad" in given and given["auto_pad"].s not in (b"NOTSET", b"VALID")
-    return not (padded or ceiled or named or "dilations" in given)
-
-
-def _near(unit: NDArray[np.generic], product: NDArray[np.generic]) -> bool:
-    """Tell whether the scale of a bias is the product of both others, but for its rounding."""
-    if unit.size not in (1, product.size) or unit.dtype != np.float32:
-        return False
-    wide = unit.astype(np.float64), product.astype(np.float64)
-    return bool((np.abs(wide[0] - wide[1]) <= 2.0**-22 * np.abs(wide[1])).all())
-
-
-def _ternary(array: NDArray[np.generic], zero: NDArray[np.generic] | None, axis: int) -> bool:
-    """Tell whether every output channel has weights of one magnitude, or zero."""
-    offset = np.zeros(1, np.int64) if zero is None else zero.astype(np.int64).reshape(-1)
-    shifted = np.moveaxis(array.astype(np.int64), axis, 0).reshape(array.shape[axis], -1)
-    if offset.size not in (1, len(shifted)):
-        return False
-    rows = np.abs(shifted - offset[:, None])
-    return bool(((rows == 0) | (rows == rows.max(axis=1, keepdims=True, initial=0))).all())

@@ -22,11 +22,12 @@ __all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "dense_sums", "offer_integ
 
 MICROSOFT = frozenset(
     {"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearGlobalAveragePool"}
-    | {"QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax"}
+    | {"QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax", "QLinearSub"}
 )
-"""Operators on integers in the domain ``com.microsoft``."""
+"""Operators on integers in the domain ``com.microsoft``; ``QLinearSub`` is a ``Sub`` between quantisers."""
 
 _BYTES: Mapping[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
+_WEIGHTS = (*_BYTES, "int4", "uint4")
 
 Single = NDArray[np.float32]
 
@@ -98,7 +99,7 @@ def _weight(
     weight = graph.optional(operator, index)
     if weight is None or weight.ndim != ndim or not weight.size:
         raise operator.bad(f"needs a constant with {ndim} dimensions as input {index}")
-    if weight.dtype.name not in _BYTES:
+    if weight.dtype.name not in _WEIGHTS:
         raise operator.bad(f"has weights of type {weight.dtype.name}, supported are int8 and uint8")
     scale, zero = _scales(operator, graph, index + 1, "weights"), graph.optional(operator, index + 2)
     if zero is None:
@@ -214,23 +215,28 @@ def _gemm(operator: Operator, graph: Graph) -> None:
 
 
 def _add(operator: Operator, graph: Graph) -> None:
-    """Translate ``QLinearAdd``: a, scale, zero; b, scale, zero; scale and zero of y."""
+    """Translate ``QLinearAdd`` or its difference: a, scale, zero; b, scale, zero; scale and zero of y."""
     operator.allow()
     first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
     to, real = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.real"
+    factor = -second.scale if operator.op == "QLinearSub" else second.scale
     if operator.inputs[3] in graph.constants:
-        value = graph.constants[operator.inputs[3]].astype(np.float64) - second.zero
-        name = _constant(operator, graph, "addend", value * float(second.scale))
+        value = graph.constants[operator.inputs[3]].astype(np.float32) - np.float32(second.zero)
+        name = _constant(operator, graph, "addend", (value * factor).astype(np.float64))
         tensor = counts_of_input(operator, graph, 0, first.zero)
         view = graph.view(replace(operator, inputs=(tensor,)), 0)
-        addend = {"value": graph.per_element(operator, name, view)}
-        _quantise(operator, graph, tensor, [_scaled(first), ("", "Add", {}, addend)], to)
+        addend = graph.per_element(operator, name, view)
+        if addend.ndim > 1:
+            _quantise(operator, graph, tensor, [_scaled(first), ("", "Add", {}, {"value": addend})], to)
+        else:
+            shift = {"factor": np.array(float(first.scale)), "value": addend}
+            _quantise(operator, graph, tensor, [], to, **shift)
         return
     inputs = [
         counts_of_input(operator, graph, 0, first.zero),
         counts_of_input(operator, graph, 3, second.zero),
     ]
-    constants = {"first": first.scale, "second": second.scale, "scale": to.scale}
+    constants = {"first": first.scale, "second": factor, "scale": to.scale}
     graph.add(
         make_node(
             operator.name,
@@ -297,11 +303,18 @@ def _average(operator: Operator, graph: Graph) -> None:
     _requantise(operator, graph, sums, np.asarray(factor), to)
 
 
-def _quantise(operator: Operator, graph: Graph, tensor: str, before: list[Step], to: _Grid) -> None:
+def _quantise(
+    operator: Operator,
+    graph: Graph,
+    tensor: str,
+    before: list[Step],
+    to: _Grid,
+    **shift: NDArray[np.float64],
+) -> None:
     """Turn real values, after some steps, into the integers that an operator writes."""
     real = f"{operator.outputs[0]}.real"
     attributes: dict[str, Attribute] = {"low": to.low, "high": to.high}
-    last: Step = (".quantise", "ToInteger", attributes, {"scale": np.array(float(to.scale))})
+    last: Step = (".quantise", "ToInteger", attributes, {"scale": np.array(float(to.scale)), **shift})
     graph.elementwise(replace(operator, inputs=(tensor,), outputs=(real,)), [*before, last])
     scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))
@@ -362,5 +375,6 @@ QLINEAR: Mapping[str, Callable[[Operator, Graph], None]] = {
     "QLinearMul": _mul,
     "QLinearSigmoid": _function,
     "QLinearSoftmax": _softmax,
+    "QLinearSub": _add,
 }
 """Rules of operators on integers, by name."""

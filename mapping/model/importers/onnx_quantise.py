@@ -164,6 +164,11 @@ def _fold_quantise(operator: Operator, graph: Graph, value: Constant) -> Constan
 
 
 def _fold_dequantise(operator: Operator, graph: Graph, value: Constant) -> Constant:
+    if value.dtype.kind == "f":
+        raise operator.bad(
+            "reads numbers of 8 bits with a floating point, and the chip has integers; quantise the float "
+            "model to int8"
+        )
     if value.dtype.name not in _RANGES:
         raise operator.bad(f"reads a constant of type {value.dtype.name}, which is no integer it knows")
     scale, zero_point = _constant_parameters(operator, graph, value.shape)
@@ -207,7 +212,11 @@ def _scale(operator: Operator, graph: Graph) -> NDArray[np.float64]:
 def _linear_parameters(operator: Operator, graph: Graph) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return scale and zero point, each () or (n,)."""
     operator.allow("axis", "block_size", "output_dtype", "saturate")
-    operator.require("block_size", 0)
+    if block := operator.integer("block_size", 0):
+        raise operator.bad(
+            f"has a scale for every {block} numbers, and a neuron has one for all its weights; "
+            "quantise the float model with one scale for each tensor or output channel"
+        )
     if not 2 <= len(operator.inputs) <= 3:
         raise operator.bad(f"must have two or three inputs, not {len(operator.inputs)}")
     scale = _scale(operator, graph)

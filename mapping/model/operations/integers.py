@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mapping.model.node import Node, Shape
-from mapping.model.operations.elementwise import each_of, one_shape
+from mapping.model.operations.elementwise import each_of, joined_shape, one_shape
 from mapping.model.operations.operation import (
     Each,
     Operation,
@@ -35,7 +35,10 @@ def _saturated(node: Node, values: Reals) -> Reals:
 
 
 def _divided(node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
-    return _saturated(node, _single(values) / _single(constants["scale"]))
+    shifted = _single(values)
+    if "factor" in constants:
+        shifted = shifted * _single(constants["factor"]) + _single(constants["value"])
+    return _saturated(node, shifted / _single(constants["scale"]))
 
 
 def _multiplied(node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
@@ -53,8 +56,10 @@ def _check(node: Node) -> None:
     low, high = node.number("low"), node.number("high")
     if not (low < high and low.is_integer() and high.is_integer()):
         raise misfit(node, f"has the range {low:g}..{high:g}, which are not two ascending integers")
-    for value in node.constants.values():
-        single = _single(value)
+    for key, value in node.constants.items():
+        single = np.abs(_single(value)) if key == "second" else _single(value)
+        if key == "value":
+            continue
         if not (np.isfinite(single) & (single > 0)).all():
             raise misfit(node, f"has the scale {float(value.min()):g}, which is no float32 above zero")
 
@@ -66,20 +71,18 @@ def _scaled_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 def _added_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     _check(node)
-    if len(shapes) != 2 or shapes[0] != shapes[1]:
-        raise misfit(node, f"joins tensors of different shapes {' and '.join(map(str, shapes))}")
-    return shapes[0]
+    return joined_shape(node, shapes)
 
 
 def _interval(node: Node, _ranges: Sequence[Range]) -> Range:
     return node.number("low"), node.number("high")
 
 
-def _scaling(name: str, each: Each, chip: str, meaning: str) -> Operation:
+def _scaling(name: str, each: Each, chip: str, meaning: str, **more: str) -> Operation:
     return Operation(
         name=name,
         attributes=_RANGE,
-        constants={"scale": f"() or (C,), float32 above zero; {meaning}"},
+        constants={"scale": f"() or (C,), float32 above zero; {meaning}", **more},
         shape=_scaled_shape,
         apply=each_of(each),
         interval=_interval,
@@ -96,7 +99,7 @@ INTEGERS = (
         attributes=_RANGE,
         constants={
             "first": "(), float32: scale of the first input",
-            "second": "(), float32: scale of the second input",
+            "second": "(), float32: scale of the second input, below zero if it is subtracted",
             "scale": "(), float32: of the output; the value is "
             "clip(round((a first + b second) / scale), low, high) in float32",
         },
@@ -119,6 +122,8 @@ INTEGERS = (
         _divided,
         "The encoder's, or the ladder of the layer before it.",
         "the value is clip(round(x / scale), low, high) in float32",
+        factor="() or (C,), optional, float32 above zero; with it the value is that of x factor + value",
+        value="() or (C,), with a factor, float32",
     ),
 )
 """Records of integer arithmetic."""

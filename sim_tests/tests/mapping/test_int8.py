@@ -40,7 +40,7 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
 }
 NAMES = [f"{form}-{'us'[signed]}8-{('tensor', 'channel')[per]}" for form, signed, per in FORMS]
 ACTIVATIONS = {"plain": 4 * 64 + 4 * 16 + 12 + 5, "residual": 4 * 144 + 4 + 5}
-ACTIVATIONS |= {"inception": 2 * 5 * 36 + 64 + 5, "leaky": 2 * 64 + 2 * 16 + 2 * 5}
+ACTIVATIONS |= {"inception": 2 * 5 * 36 + 64 + 5, "leaky": 2 * 64 + 2 * 16 + 5}
 
 
 def samples(shape: tuple[int, ...], n: int = 24) -> np.ndarray:
