@@ -24,6 +24,7 @@ from emu.kernels.mesh import (
     NOW,
     OPEN_AT,
     STRAY,
+    TOKEN,
     Mesh,
     offer,
     tell,
@@ -55,7 +56,7 @@ def _open_later(mesh: Mesh, timing: Timing, link: int, now: int) -> bool:
 def send_over(state: State, mesh: Mesh, timing: Timing, link: int, flit: int) -> bool:
     """Let a flit leave by an output with a link (rules 2 and 3); return whether the output is closed then."""
     now, row = mesh.clock[NOW], mesh.links[link]
-    state.counters[CROSSINGS, row[LINK_OUTPUT] >> 3] += flit & STRAY == 0
+    state.counters[CROSSINGS, row[LINK_OUTPUT] >> 3] += flit & (TOKEN | STRAY) != STRAY
     last, due = row[LINK_HELD_AT] + row[LINK_HELD], now + row[LINK_BEATS] + row[LINK_LATENCY] - 1
     row[_ring(row, 1, last)], row[_ring(row, 2, last)] = flit, due
     row[LINK_HELD] += 1

@@ -27,7 +27,7 @@ _NAMES = {
     "Gemm": "QGemm",
     "GlobalAveragePool": "QLinearGlobalAveragePool",
     "MatMul": "QLinearMatMul",
-    "Sub": "QLinearSub",
+    "Sub": "QLinearAdd",
     "Sum": "QLinearAdd",
 }
 _PAIRS = ("Add", "Sub", "Sum")
@@ -354,6 +354,8 @@ class _Fusion:
         attributes = [a for a in layer.attribute if a.name != "beta"]
         made = onnx.helper.make_node(kind, inputs, [target], name=layer.name, domain=domain)
         made.attribute.extend(attributes)
+        if layer.op_type == "Sub":
+            made.attribute.append(onnx.helper.make_attribute("minus", 1))
         if not cuts:
             return [made]
         cut = onnx.NodeProto()

@@ -22,9 +22,9 @@ __all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "dense_sums", "offer_integ
 
 MICROSOFT = frozenset(
     {"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearGlobalAveragePool"}
-    | {"QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax", "QLinearSub"}
+    | {"QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax"}
 )
-"""Operators on integers in the domain ``com.microsoft``; ``QLinearSub`` is a ``Sub`` between quantisers."""
+"""Operators on integers in the domain ``com.microsoft``."""
 
 _BYTES: Mapping[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
 _WEIGHTS = (*_BYTES, "int4", "uint4")
@@ -215,11 +215,11 @@ def _gemm(operator: Operator, graph: Graph) -> None:
 
 
 def _add(operator: Operator, graph: Graph) -> None:
-    """Translate ``QLinearAdd`` or its difference: a, scale, zero; b, scale, zero; scale and zero of y."""
-    operator.allow()
+    """Translate ``QLinearAdd``, a difference if ``minus``: a, scale, zero; b, scale, zero; those of y."""
+    operator.allow("minus")
     first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
     to, real = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.real"
-    factor = -second.scale if operator.op == "QLinearSub" else second.scale
+    factor = -second.scale if operator.integer("minus", 0) else second.scale
     if operator.inputs[3] in graph.constants:
         value = graph.constants[operator.inputs[3]].astype(np.float32) - np.float32(second.zero)
         name = _constant(operator, graph, "addend", (value * factor).astype(np.float64))
@@ -375,6 +375,5 @@ QLINEAR: Mapping[str, Callable[[Operator, Graph], None]] = {
     "QLinearMul": _mul,
     "QLinearSigmoid": _function,
     "QLinearSoftmax": _softmax,
-    "QLinearSub": _add,
 }
 """Rules of operators on integers, by name."""

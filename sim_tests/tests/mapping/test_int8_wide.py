@@ -137,9 +137,10 @@ def typed(path: Path, activation: type, weight: type, bits: int) -> Network:
     return load_onnx(path)
 
 
+WAY = "quantise activations and weights to 8 bits for equal ones."
 COARSE = (
     "The model is quantised, but {}: the graded code rounds it anew, and its activations are near those of "
-    "the model but not equal; quantise activations and weights to 8 bits for equal ones."
+    f"the model but not equal; {WAY}"
 )
 ACTIVATIONS = "it has activations of 16 bits and the integers of the chip have 8"
 TIMES = "are no integers of 8 bits times one number in each channel"

@@ -27,6 +27,7 @@ from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.sound_files import idx_files
 from sim_tests.robustness.mutations import npz_of
 from sim_tests.robustness.ways_out import assert_goes, clauses
+from sim_tests.tests.mapping.test_int8_wide import WAY
 
 Way = tuple[Callable[[Path], object], Callable[[Path], object]]
 """What is refused in a folder, and what does what the sentence says."""
@@ -317,6 +318,7 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "create it or name another.",
         "use it with estimate, or compile for loom.",
         "add kuang2021 or leave it out.",
+        WAY,  # in test_int8_wide.py
         "download it again.",
         "download both again.",
         "name the folder with the four files of MNIST.",
