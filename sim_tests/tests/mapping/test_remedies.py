@@ -357,7 +357,6 @@ OTHER = {
     "use a network of at most ",  # 4096 layers in a row: by its number alone
     "train with ternary weights and quantised activations before and after them.",  # of a model without any
     "write it as QuantizeLinear and DequantizeLinear",  # in test_floors.py
-    "use it with estimate, or compile for loom.",
     "let its sources be equally deep",  # of a potential, in test_graded.py
     "choose another one.",  # of a mesh: any smaller one
     "give a model with such layers.",  # of one that computes nothing
