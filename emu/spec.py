@@ -243,9 +243,8 @@ class CoreSpec:
 class SystemSpec:
     """A mesh of ``width`` x ``height`` equal cores, a router each, one gateway; cut into chips by ``links``.
 
-    Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The gateway feeds the west
-    port of router (0, 0) and takes output from the south port of router (0, height - 1), where it has the
-    coordinates (0, height).
+    Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The gateway feeds the west port
+    of router (0, 0) and takes output, at coordinates (0, height), from the south of router (0, height - 1).
     """
 
     core: CoreSpec
