@@ -193,6 +193,7 @@ class _Class:
     Parameters
     ----------
     rows : uint16 (r, chunks of a row)
+        As the first of the cores holds them.
     keys : int64 (r,)
         The number of each row among all of its section; a row that a core holds twice has two.
     at : dict
