@@ -36,7 +36,7 @@ def strips(cells: Iterable[Cell]) -> list[Place]:
     """Return rectangles that hold exactly the given cores: runs along x, or along y if these are fewer.
 
     >>> strips([(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)])
-    [(0, 1, 0, 1), (2, 2, 1, 1)]
+    [(0, 1, 0, 0), (0, 2, 1, 1)]
     """
     given = set(cells)
     if len(given) == 1:

@@ -106,7 +106,7 @@ def test_rows_of_a_core_with_fewer_of_them_are_sent_once_too() -> None:
     cells = np.random.default_rng(0).integers(-1, 2, (40, 100))
     core = make_core(cells, thresholds=[3])
     border = make_core(np.delete(cells, [3, 4, 20, 39], axis=0), thresholds=[3])
-    image = make_system(spec, border, core, turned(core, 7), core)
+    image = make_system(spec, core, border, turned(core, 7), core)
     assert sum(count for _, count in crossbar_writes(load_bursts(image))) == 40 * 128 * 2 // 16
     assert held_after(load_bursts(image), spec) == held_after(one_by_one(image), spec)
 
