@@ -53,8 +53,8 @@ def is_integer(network: Network) -> bool:
 def why_inexact(network: Network) -> str | None:
     """Return why a quantised network has integers that the chip has not, None if it has none of these.
 
-    So it is if half or more of its quantisers give more than a byte, or if all activations are quantised but
-    some weights are not, to 8 bits.
+    So it is if half or more of its quantisers give more than a byte, or if all activations are quantised,
+    some weights are not, to 8 bits, and no layer is one of integers.
     """
     ends = [(node.number("low"), node.number("high")) for node in network.nodes if node.op in QUANTISERS]
     wide = [int(high - low) for low, high in ends if high - low >= _BYTE]
@@ -64,8 +64,8 @@ def why_inexact(network: Network) -> str | None:
     if 2 * len(wide) >= len(ends):
         return f"it has activations of {max(wide).bit_length()} bits and the integers of the chip have 8"
     real = next((node.name for node in linear if not is_whole(node.constants["weight"])), None)
-    if real is None:
-        return None
+    if real is None or is_integer(network):
+        return None  # what is quantised of a network with layers of integers is exact, the rest is the host's
     return f"the weights of {real!r} are no integers of 8 bits times one number in each channel"
 
 
