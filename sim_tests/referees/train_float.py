@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train an ordinary float network for the table of the graded code, and write it as ONNX (needs PyTorch).
 
-A CNN on Fashion-MNIST, a ResNet-8 and a MobileNet on 3000 images of CIFAR-10, whose next 1000 are held back:
-both parts are written beside the model, as bytes. The pixels that a network takes are 0..1. The last weights
-are kept, so nothing is chosen by looking at a result; the same seed on the same machine writes the same file.
+A CNN on Fashion-MNIST, a ResNet-8 and two MobileNets on 3000 images of CIFAR-10, whose next 1000 are held
+back: both parts are written beside the model, as bytes. The pixels that a network takes are 0..1. The last
+weights are kept, so none are chosen by looking at a result; the same seed on the same machine writes the same
+file.
 
 python -m sim_tests.referees.train_float mobilenet --data DIR -o mobilenet.onnx
 """
@@ -69,13 +70,21 @@ def _resnet8(nn: Any) -> list[Any]:
     return [*_normal(nn, (3, 16), 3), nn.ReLU(), *blocks, *_closing(nn, 64)]
 
 
-def _mobilenet(nn: Any) -> list[Any]:
-    """Return the start of MobileNet (Howard et al. 2017, arXiv 1704.04861) at full width, with ReLU6."""
-    layers = [*_normal(nn, (3, 32), 3, 2), nn.ReLU6()]
-    for inputs, outputs, stride in ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)):
-        layers += [*_normal(nn, (inputs, inputs), 3, stride, inputs), nn.ReLU6()]
+def _mobilenet(nn: Any, stride: int = 2) -> list[Any]:
+    """Return the start of MobileNet (Howard et al. 2017, arXiv 1704.04861) at full width, with ReLU6.
+
+    Its first convolution has the stride.
+    """
+    layers = [*_normal(nn, (3, 32), 3, stride), nn.ReLU6()]
+    for inputs, outputs, apart in ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)):
+        layers += [*_normal(nn, (inputs, inputs), 3, apart, inputs), nn.ReLU6()]
         layers += [*_normal(nn, (inputs, outputs), 1), nn.ReLU6()]
     return [*layers, *_closing(nn, 256)]
+
+
+def _mobilenet32(nn: Any) -> list[Any]:
+    """Return the same for images of 32 x 32 pixels, none of which it leaves out."""
+    return _mobilenet(nn, stride=1)
 
 
 def _closing(nn: Any, channels: int) -> list[Any]:
@@ -99,6 +108,7 @@ RECIPES = {
     "fashion": Recipe(layers=_fashion, epochs=4, moved=False),
     "resnet8": Recipe(layers=_resnet8, epochs=25),
     "mobilenet": Recipe(layers=_mobilenet, epochs=60, decay=0.05, smoothing=0.1),
+    "mobilenet32": Recipe(layers=_mobilenet32, epochs=25),
 }
 """By name of the network."""
 

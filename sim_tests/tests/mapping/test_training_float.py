@@ -66,10 +66,12 @@ def test_float_training_is_seeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert written[0] == written[1] != written[2]
 
 
-def test_mobilenet_convolves_each_channel_alone_or_each_pixel_alone() -> None:
+@pytest.mark.parametrize(("name", "stride"), [("mobilenet", 2), ("mobilenet32", 1)])
+def test_mobilenet_convolves_each_channel_alone_or_each_pixel_alone(name: str, stride: int) -> None:
     torch = _torch()
-    layers = RECIPES["mobilenet"].layers(torch.nn)
-    _, *others = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)]
+    layers = RECIPES[name].layers(torch.nn)
+    first, *others = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)]
+    assert first.stride == (stride, stride)
     assert len(others) == 10
     for deep, narrow in zip(others[::2], others[1::2], strict=True):
         assert deep.groups == deep.in_channels == deep.out_channels == narrow.in_channels
