@@ -166,8 +166,7 @@ def _fold_quantise(operator: Operator, graph: Graph, value: Constant) -> Constan
 def _fold_dequantise(operator: Operator, graph: Graph, value: Constant) -> Constant:
     if value.dtype.kind == "f":
         raise operator.bad(
-            "reads numbers of 8 bits with a floating point, and the chip has integers; quantise the float "
-            "model to int8"
+            "reads numbers with a floating point, and the chip has integers; quantise the float model to int8"
         )
     if value.dtype.name not in _RANGES:
         raise operator.bad(f"reads a constant of type {value.dtype.name}, which is no integer it knows")

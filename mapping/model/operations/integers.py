@@ -122,8 +122,8 @@ INTEGERS = (
         _divided,
         "The encoder's, or the ladder of the layer before it.",
         "the value is clip(round(x / scale), low, high) in float32",
-        factor="() or (C,), optional, float32 above zero; with it the value is that of x factor + value",
-        value="() or (C,), with a factor, float32",
+        factor="if the value is that of x factor + value: () or (C,), float32 above zero",
+        value="if there is a factor: () or (C,), float32",
     ),
 )
 """Records of integer arithmetic."""

@@ -189,12 +189,12 @@ BAD: tuple[tuple[list[str], str], ...] = (
     (["inspect", "net.nir"], "a file ending in .onnx, not 'net.nir'"),
     (["inspect", "."], "a file ending in .onnx, not '.'"),
     (["run", ".", "--data", "digits"], "it is a folder, name a file in it"),
-    (["compile", "digits", "-o", "x.spikeloom", "--mesh", "0x0"], "width must be 1..64, not 0"),
+    (["compile", "digits", "-o", "x.spikeloom", "--mesh", "0x0"], "width must be 1..512, not 0"),
     (
         ["compile", "digits", "-o", "x.spikeloom", "--mesh", "\N{SUPERSCRIPT TWO}x1"],
         "Mesh must be WxH, for example 4x3, not '\N{SUPERSCRIPT TWO}x1'",
     ),
-    (["verilog", "-o", "x", "--mesh", "0x0"], "width must be 1..64, not 0"),
+    (["verilog", "-o", "x", "--mesh", "0x0"], "width must be 1..512, not 0"),
     (["verilog", "-o", "x", "--memories", "sram"], "Memories must be inferred or macro, not 'sram'."),
     (
         ["estimate", "digits", "--data", "digits", "--samples", "0"],

@@ -82,7 +82,7 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
     ),
     "range of a mesh": (
         "verilog --preset tiny --mesh 0x1 -o design",
-        "The chip cannot be built: width must be 1..64, not 0.",
+        "The chip cannot be built: width must be 1..512, not 0.",
         "verilog --preset tiny --mesh 1x1 -o design",
     ),
     "article to reproduce": (

@@ -107,9 +107,9 @@ def test_mesh_of_a_target_that_no_chip_has_is_refused(
 ) -> None:
     assert main(["targets", "show", "loom"]) == 0
     own = tmp_path / "own.toml"
-    own.write_text(capsys.readouterr().out.replace('mesh = "auto"', 'mesh = "100x4"'), encoding="utf-8")
+    own.write_text(capsys.readouterr().out.replace('mesh = "auto"', 'mesh = "600x4"'), encoding="utf-8")
     assert estimate(*wide(), tmp_path, "--target", str(own)) == 2
-    expected = "spikeloom: A mesh of 100x4 cores cannot be built: width must be 1..64, not 100.\n"
+    expected = "spikeloom: A mesh of 600x4 cores cannot be built: width must be 1..512, not 600.\n"
     assert capsys.readouterr() == ("", expected)
 
 

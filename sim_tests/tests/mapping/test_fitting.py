@@ -180,5 +180,5 @@ def test_image_on_chips_is_opened_as_it_was_made(tmp_path: Path) -> None:
 
 def test_chips_beyond_the_largest_mesh_are_refused() -> None:
     with pytest.raises(MappingError) as refused:
-        compile_network(chain(8, 32), core="tiny", mesh=(8, 8), chips=(9, 1))
-    assert str(refused.value) == ("A mesh of 72x8 cores cannot be built: width must be 1..64, not 72.")
+        compile_network(chain(8, 32), core="tiny", mesh=(8, 8), chips=(65, 1))
+    assert str(refused.value) == ("A mesh of 520x8 cores cannot be built: width must be 1..512, not 520.")

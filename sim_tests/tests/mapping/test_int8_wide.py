@@ -191,7 +191,7 @@ def test_weights_of_four_bits_are_those_of_eight(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "Node 'dequantizelinear2' (DequantizeLinear) reads numbers of 8 bits with a floating point, and the chip "
+    "Node 'dequantizelinear2' (DequantizeLinear) reads numbers with a floating point, and the chip "
     "has integers; quantise the float model to int8.": stored_as(onnx.TensorProto.FLOAT8E4M3FN),
     "Node 'dequantizelinear2' (DequantizeLinear) has a scale for every 4 numbers, and a neuron has one for "
     "all its weights; quantise the float model with one scale for each tensor or output channel.": stored_as(

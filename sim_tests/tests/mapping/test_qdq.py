@@ -226,7 +226,10 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: q(b, "x", scaled(b, 1.0), block_size=4),
-        f"{QN} has block_size = 4, supported is 0.",
+        (
+            f"{QN} has a scale for every 4 numbers, and a neuron has one for all its weights; quantise the float "
+            "model with one scale for each tensor or output channel."
+        ),
     ),
     (
         lambda b: dq(b, "x", scaled(b, 1.0)),
@@ -243,7 +246,10 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: dq(b, b.constant([1.0]), scaled(b, 1.0)),
-        f"{DN} reads a constant of type float32, which is no integer it knows.",
+        (
+            f"{DN} reads numbers with a floating point, and the chip has integers; quantise the float model to "
+            "int8."
+        ),
     ),
     (
         lambda b: dq(b, b.constant([[1, 2]], np.int8), scaled(b, [1.0, 2.0, 3.0])),

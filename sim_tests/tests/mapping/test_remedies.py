@@ -23,8 +23,8 @@ from mapping.layout.place import placement, smallest_mesh
 from mapping.layout.route import fit
 from mapping.layout.site import Site
 from mapping.model.network import Network
-from mapping.spiking.network import INPUT, Source, SpikingLayer
-from mapping.spiking.quantisers import Ladders, Lists
+from mapping.spiking.network import SpikingLayer
+from mapping.spiking.quantisers import Ladders
 from sim_tests.generators.mapping_networks import Draft, core_spec
 from sim_tests.generators.model_builder import ModelBuilder
 
@@ -182,18 +182,6 @@ def layer(
     return draft.layers[-1]
 
 
-def pointwise(channels: int) -> SpikingLayer:
-    """A convolution of one point that writes so many channels of 512 x 512."""
-    shape = (1, 512, 512)
-    weight = np.ones((channels, 1, 1, 1), np.int16)
-    return replace(
-        layer(),
-        sources=(Source(name=INPUT, shape=shape, input_shape=shape, weight=weight, high=3),),
-        output_shape=(channels, 512, 512),
-        quantiser=Lists(thresholds=np.ones((channels, 3), np.int64)),
-    )
-
-
 def shifted(bits: int) -> SpikingLayer:
     """A layer whose counts are shifted by so many bits."""
     plain = layer()
@@ -258,7 +246,6 @@ LAYERS: dict[str, tuple[SpikingLayer, CoreSpec, Callable[[], tuple[SpikingLayer,
         lambda: (ladders(7, low=-1), LADDERS.resized(signed_ladder=True)),
     ),
     "convert the network for this core": (ladders(7), LARGEST, lambda: (ladders(9), LARGEST)),
-    "let it have at most 4128768 neurons": (pointwise(16), LARGEST, lambda: (pointwise(15), LARGEST)),
 }
 
 

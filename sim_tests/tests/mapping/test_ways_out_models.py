@@ -20,6 +20,7 @@ from mapping.model.load import load_network
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.sound_files import small_chip
 from sim_tests.robustness.ways_out import assert_goes, clauses
+from sim_tests.tests.mapping.test_int8_wide import stored_as
 
 Build = Callable[[ModelBuilder], str]
 Edit = Callable[[onnx.ModelProto], object]
@@ -123,8 +124,25 @@ def turned(batch: int) -> Callable[[], object]:
 
 
 WITHOUT = "export the model without it"
+
+
+def stored(kind: int, **block: int) -> Callable[[], object]:
+    """Return what imports a dense layer whose weights are of some type, or have a scale for every block."""
+    return lambda: network_from_onnx(stored_as(kind, **block), name="test")
+
+
 MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "a name": ("export it again.", network(plain, edit=no_text), network(plain)),
+    "float8": (
+        "quantise the float model to int8",
+        stored(onnx.TensorProto.FLOAT8E4M3FN),
+        stored(onnx.TensorProto.INT8),
+    ),
+    "blocks": (
+        "quantise the float model with one scale for each tensor or output channel",
+        stored(onnx.TensorProto.INT8, axis=1, block_size=4),
+        stored(onnx.TensorProto.INT8),
+    ),
     "operator set": ("export it with opset 17.", network(plain, opset=99), network(plain, opset=17)),
     "bias": ("give each output one", network(biased(5)), network(biased(6))),
     "batch": ("export the model for a batch of 1", turned(10), turned(1)),
