@@ -227,8 +227,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: q(b, "x", scaled(b, 1.0), block_size=4),
         (
-            f"{QN} has a scale for every 4 numbers, and a neuron has one for all its weights; quantise the float "
-            "model with one scale for each tensor or output channel."
+            f"{QN} has a scale for every 4 numbers, and a neuron has one for all its weights; quantise the "
+            "float model with one scale for each tensor or output channel."
         ),
     ),
     (
@@ -247,8 +247,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: dq(b, b.constant([1.0]), scaled(b, 1.0)),
         (
-            f"{DN} reads numbers with a floating point, and the chip has integers; quantise the float model to "
-            "int8."
+            f"{DN} reads numbers with a floating point, and the chip has integers; quantise the float model "
+            "to int8."
         ),
     ),
     (
