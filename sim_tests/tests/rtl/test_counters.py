@@ -48,14 +48,18 @@ def test_counters_count_in_the_same_cycle(cycles: int) -> None:
     assert read([meter(MOST)] * cycles) == {name: most * cycles for name, most in MOST.items()}
 
 
-def test_counter_that_stands_still_is_read_at_any_time() -> None:
-    """The sweep makes no sum for it: what it made for another one must not be shown."""
+@pytest.mark.parametrize("apart", [3, 4, 5, 6])
+def test_counter_that_stands_still_is_read_at_any_time(apart: int) -> None:
+    """The sweep makes no sum for it: what it made for another one must not be shown.
+
+    Reads so many cycles apart meet the sweep in other phases and turns.
+    """
     other, asked = meter({NAMES[-1]: 1}), ask(4 * NAMES.index("spikes"))
     rows: list[Row] = [{"clear": 1}, meter({"spikes": 2}), *[other] * (3 * SWEEP)]
-    for _ in range(SWEEP):  # a step of four cycles meets every phase of every turn
-        rows += [{**other, **asked}, *[other] * 3]
+    for _ in range(SWEEP):
+        rows += [{**other, **asked}, *[other] * (apart - 1)]
     shown = [cycle["inspect.chunk"] for cycle in play(CounterFile(SPEC), rows, ["inspect.chunk"])]
-    assert shown[2 + 3 * SWEEP + 1 :: 4] == [2] * SWEEP
+    assert shown[2 + 3 * SWEEP + 1 :: apart] == [2] * SWEEP
 
 
 def test_nothing_is_lost_while_reads_delay_the_sweep() -> None:
