@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.spec import SystemSpec
+
 __all__ = ["EAST", "NORTH", "SOUTH", "WEST", "Mesh"]
 
 NORTH, EAST, SOUTH, WEST = range(4)
@@ -34,6 +36,15 @@ class Mesh:
     chip: tuple[int, int] | None = None
     beats: int = 1
 
+    @classmethod
+    def of(cls, spec: SystemSpec) -> "Mesh":
+        """Return the mesh of a system, with its links."""
+        links = spec.links
+        if links is None:
+            return cls(width=spec.width, height=spec.height)
+        beats = links.beats(spec.flit_bits)
+        return cls(width=spec.width, height=spec.height, chip=(links.width, links.height), beats=beats)
+
     @property
     def cores(self) -> int:
         """Cores that something may be placed on.
@@ -59,7 +70,11 @@ class Mesh:
         >>> Mesh(width=2, height=1, chip=(1, 1), beats=4).cycles()[EAST].tolist()
         [[4, 1]]
         """
-        cycles = np.ones((4, self.height, self.width), np.int64)
+        return np.where(self.between_chips(), self.beats, 1)
+
+    def between_chips(self) -> NDArray[np.bool_]:
+        """Return which outputs lead to another chip, bool (4, height, width)."""
+        links = np.zeros((4, self.height, self.width), np.bool_)
         if self.chip is not None:
             x, y = np.arange(self.width), np.arange(self.height)[:, None]
             across, down = self.chip
@@ -70,8 +85,8 @@ class Mesh:
                 WEST: x % across == 0,
             }
             for port, border in borders.items():
-                cycles[port] = np.where(border & self._inside(port), self.beats, 1)
-        return cycles
+                links[port] = border & self._inside(port)
+        return links
 
     def _inside(self, port: int) -> NDArray[np.bool_]:
         """Return which outputs lead to another core, bool (height, width)."""

@@ -8,13 +8,10 @@ import numpy as np
 
 from emu.spec import COUNTER_BITS, SystemSpec
 from mapping.chip import Chip
+from mapping.layout.mesh import Mesh
 from mapping.layout.packet_path import GATEWAY, crossings
 
 __all__ = ["chips_of", "loading_crossings", "pins_of"]
-
-
-_STEPS = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
-"""By port: what a hop adds to y and to x; no packet that loads goes to the host."""
 
 
 def pins_of(spec: SystemSpec) -> dict[str, int]:
@@ -75,7 +72,5 @@ def loading_crossings(chip: Chip) -> int:
     rectangles, count = np.array(list(sent)), np.array(list(sent.values()))
     start = np.full(len(rectangles), GATEWAY, np.int64)
     packet, router, port = crossings(spec.width, spec.height, start, rectangles).T
-    (y, x), (down, right) = np.divmod(router, spec.width), _STEPS[port].T
-    column, row = x // spec.links.width, y // spec.links.height
-    over = ((x + right) // spec.links.width != column) | ((y + down) // spec.links.height != row)
+    over = Mesh.of(spec).between_chips().reshape(4, -1)[port, router]
     return int(count[packet[over]].sum())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from emu.image import SystemImage
 from mapping.chip import Chip
+from mapping.layout.mesh import Mesh
 from mapping.layout.packet_path import PORTS
 from mapping.report.activity import RunTotals
 from mapping.report.carried import Carried
@@ -65,24 +66,7 @@ def link_cycles(image: SystemImage) -> Integers:
 
     By router and output (`mapping.layout.packet_path.PORTS`).
     """
-    spec = image.spec
-    cycles = np.ones((spec.cores, len(PORTS)), np.int64)
-    if spec.links is not None:
-        cycles[_between_chips(image)] = spec.links.beats(spec.flit_bits)
-    return cycles
-
-
-def _between_chips(image: SystemImage) -> NDArray[np.bool_]:
-    """Return which outputs lead to another chip, bool (cores, 4)."""
-    spec = image.spec
-    if spec.links is None:
-        return np.zeros((spec.cores, len(PORTS)), np.bool_)
-    y, x = np.divmod(np.arange(spec.cores), spec.width)
-    across, down = spec.links.width, spec.links.height
-    north, west = (y % down == 0) & (y > 0), (x % across == 0) & (x > 0)
-    south = ((y + 1) % down == 0) & (y + 1 < spec.height)
-    east = ((x + 1) % across == 0) & (x + 1 < spec.width)
-    return np.column_stack((north, east, south, west))
+    return Mesh.of(image.spec).cycles().reshape(len(PORTS), -1).T
 
 
 def _elapsed(timed: RunTotals) -> int:
@@ -104,7 +88,8 @@ def _busiest_links(image: SystemImage, packets: Floats) -> list[dict[str, Any]]:
     width, height = image.spec.width, image.spec.height
     outlet = np.zeros_like(packets, np.bool_)
     outlet[(height - 1) * width, PORTS.index("south")] = True
-    between, load = _between_chips(image), packets * link_cycles(image)
+    between = Mesh.of(image.spec).between_chips().reshape(len(PORTS), -1).T
+    load = packets * link_cycles(image)
     found = [_bound("outlet", float(load[outlet].sum()))]
     for of, own in (("wire", ~between & ~outlet), ("link", between)):
         if own.any():
