@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,14 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
+@lru_cache(maxsize=4096)
+def _zeros(count: int, dtype: str) -> NDArray[Any]:
+    """Return zeros that all cores share."""
+    zeros = np.zeros(count, dtype)
+    zeros.flags.writeable = False
+    return zeros
+
+
 _INPUT = (*RECTANGLE, "axon")
 
 _ZERO: Any = object()
@@ -117,8 +125,9 @@ class CoreImage:
         rows = -(-len(self.lines) // extension)
         for name, (dtype, dimensions) in FIELDS.items():
             given = getattr(self, name)
-            missing = np.zeros(rows if name == "shifts" else len(self.bias))
-            array = np.asarray(missing if given is _ZERO else given, dtype, order="C")
+            missing = given is _ZERO
+            array = _zeros(rows if name == "shifts" else len(self.bias), dtype) if missing else given
+            array = np.asarray(array, dtype, order="C")
             if array.ndim != dimensions:
                 raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}.")
             object.__setattr__(self, name, _frozen(array))
@@ -316,13 +325,15 @@ class SystemImage:
         shape = (len(self.input_element), len(_INPUT))
         if self.input_packet.shape != shape:
             raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}.")
-        bits = {field.name: limits(field) for field in spike_layout(self.spec)} | narrow_limits(self.spec)
+        bits = {field.name: limits(field) for field in spike_layout(self.spec)}
+        bits |= narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])
+        crossbars: dict[int, NDArray[np.int64]] = {}
         for index, core in enumerate(self.cores):
             if core is not None:
                 where = f"core {index} ({index % self.spec.width}, {index // self.spec.width})"
-                check_core(where, core, self.spec)
+                check_core(where, core, self.spec, crossbars)
 
     @cached_property
     def digest(self) -> str:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageError", "check_core", "narrow_limits", "require_within"]
 
+Ints = NDArray[np.int64]
+
 _MOST_DECAY = 1 << 12
 
 
@@ -34,15 +39,16 @@ class ImageError(SpikeloomError, ValueError):
 
 def require_within(where: str, name: str, values: NDArray[Any], low: int, high: int) -> None:
     """Refuse values outside ``low`` .. ``high``; the sentence shows the first."""
-    wrong = values[(values < low) | (values > high)]
-    if wrong.size:
+    if values.size and (values.min() < low or values.max() > high):
+        wrong = values[(values < low) | (values > high)]
         raise ImageError(f"{where}: {name} must be {low}..{high}, not {wrong.reshape(-1)[0]}.")
 
 
-def narrow_limits(system: SystemSpec) -> dict[str, tuple[int, int]]:
+@cache
+def narrow_limits(system: SystemSpec) -> Mapping[str, tuple[int, int]]:
     """Return the limits of the fields that must not use all of their bits, by name."""
     core = system.core
-    return {
+    found = {
         **{c.name: (core.always, core.never) for c in TABLES[Section.THRESHOLD]},
         "reset": (0, len(Reset) - 1),
         "emission": (0, len(Emission) - 1),
@@ -56,12 +62,13 @@ def narrow_limits(system: SystemSpec) -> dict[str, tuple[int, int]]:
         "y0": (0, system.height),
         "y1": (0, system.height),
     }
+    return MappingProxyType(found)
 
 
 _NOUNS = {Section.FANOUT: "fan-out ", Section.SCHEDULE: "schedule ", Section.PROFILE: "profile "}
 
 
-def check_core(where: str, core: CoreImage, system: SystemSpec) -> None:
+def check_core(where: str, core: CoreImage, system: SystemSpec, crossbars: dict[int, Ints]) -> None:
     """Refuse a program that breaks a limit of the core.
 
     Parameters
@@ -70,6 +77,9 @@ def check_core(where: str, core: CoreImage, system: SystemSpec) -> None:
         The core, as the sentence names it.
     core, system
         The program and the sizes.
+    crossbars : dict
+        By the identity of every crossbar that was looked at its cells that are not zero, int64 (columns,):
+        one that cores share is looked at once. The caller keeps the cores.
 
     Raises
     ------
@@ -78,8 +88,11 @@ def check_core(where: str, core: CoreImage, system: SystemSpec) -> None:
     """
     spec = system.core
     _check_sizes(where, core, system)
+    if id(core.crossbar) not in crossbars:
+        require_within(where, "crossbar", core.crossbar, -1, 1)
+        crossbars[id(core.crossbar)] = np.count_nonzero(core.crossbar, axis=0)
     _check_values(where, core, system)
-    _check_sums(where, core, spec)
+    _check_sums(where, core, spec, crossbars[id(core.crossbar)])
     _check_schedule(where, core, spec)
     if core.is_ladder:
         _check_ladders(where, core, spec)
@@ -126,20 +139,23 @@ def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:
 def _check_layout(
     where: str, noun: str, layout: Layout, columns: dict[str, NDArray[Any]], system: SystemSpec
 ) -> None:
-    narrow = narrow_limits(system)
-    present = {field.name for field in layout}
-    for field in layout:
-        low, high = narrow.get(field.name, limits(field))
-        require_within(where, f"{noun}{field.name}", columns[field.name], low, high)
-    for name in columns.keys() - present:
+    for name, (low, high) in _limits_of(layout, system).items():
+        require_within(where, f"{noun}{name}", columns[name], low, high)
+    for name in columns.keys() - {field.name for field in layout}:
         if columns[name].any():
             raise ImageError(
                 f"{where}: {noun}{name} must be 0, not {columns[name].max()}: the core leaves the option out."
             )
 
 
+@cache
+def _limits_of(layout: Layout, system: SystemSpec) -> Mapping[str, tuple[int, int]]:
+    """Return the least and the greatest value of every field of a word."""
+    narrow = narrow_limits(system)
+    return MappingProxyType({field.name: narrow.get(field.name, limits(field)) for field in layout})
+
+
 def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
-    require_within(where, "crossbar", core.crossbar, -1, 1)
     require_within(where, "strengths", core.strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
     for section in TABLES:
         if not (section == Section.THRESHOLD and core.is_ladder):
@@ -150,15 +166,16 @@ def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
     require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
 
 
-def _check_sums(where: str, core: CoreImage, spec: CoreSpec) -> None:
-    """No column sum may overflow, whatever payloads come."""
-    if not core.axons or not core.neurons:
+def _check_sums(where: str, core: CoreImage, spec: CoreSpec, cells: Ints) -> None:
+    """No column sum may overflow, whatever payloads come; ``cells`` counts those of a column but zeros."""
+    if not core.crossbar.size:
         return
-    most = np.zeros(core.crossbar.shape[1], np.int64)
-    own, rows = core.cells, np.repeat(core.shifts, int(core.extension))[: core.axons]
-    for shift in np.unique(rows).tolist():
-        cells = own if (rows == shift).all() else own[rows == shift]
-        most += np.count_nonzero(cells, axis=0) << (shift + spec.payload_bits - 1)
+    used = core.lines >= 0
+    rows = np.repeat(core.shifts, int(core.extension))[: core.axons]
+    factor = np.zeros(len(core.crossbar), np.int64)
+    np.add.at(factor, core.lines[used], 1 << rows[used].astype(np.int64))
+    most = factor[0] * cells if (factor == factor[:1]).all() else factor @ (core.crossbar != 0)
+    most = most << (spec.payload_bits - 1)
     if most.max(initial=0) > spec.sum_max:
         raise ImageError(
             f"{where}: column {int(most.argmax())} may sum to {int(most.max())}, "

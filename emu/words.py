@@ -328,6 +328,7 @@ def spike_layout(spec: SystemSpec) -> Layout:
     return (Field("axon", spec.core.flit_axon_bits), Field("payload", spec.core.payload_bits, signed=True))
 
 
+@cache
 def section_layout(spec: SystemSpec, section: Section) -> Layout:
     """Return the fields of one word of a section, lowest bit first."""
     if section == Section.CROSSBAR:

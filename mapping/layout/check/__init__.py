@@ -13,14 +13,15 @@ import numpy as np
 from emu.image import SystemImage
 from mapping.errors import MappingError
 from mapping.layout.check.arrivals import arrivals_of, list_violations, output_violations, packets_of
+from mapping.layout.check.cells import Crossbars
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import LayerRule
 from mapping.layout.check.neurons import neuron_violations
-from mapping.layout.check.synapses import Synapses, feeds_of
-from mapping.layout.check.tables import excluded_violations, placed_cores, table_violations
+from mapping.layout.check.synapses import Feeds, Synapses, feeds_of
+from mapping.layout.check.tables import Placed, excluded_violations, placed_cores, table_violations
 from mapping.layout.check.violation import KINDS, Violation
 from mapping.layout.packet_path import GATEWAY
-from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.network import SpikingLayer, SpikingNetwork
 
 __all__ = ["KINDS", "Violation", "check", "require"]
 
@@ -66,11 +67,29 @@ def _violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
     for order, layer in enumerate(frame.spiking.layers):
         own = [core for core in cores if core.layer == order]
         feeds = feeds_of(frame, layer, arrivals.of(np.array([core.index for core in own])))
-        rule = LayerRule(layer)
-        for core in own:
-            block = rule.block(core.elements)
-            synapses = Synapses(
-                layer=layer, index=core.index, core=core.core, block=block, feeds=feeds.of(core.index)
-            )
-            yield from synapses.violations(frame)
-            yield from neuron_violations(frame, core, block, image.spec.core)
+        yield from _layer_violations(image, frame, layer, own, feeds)
+
+
+def _layer_violations(
+    image: SystemImage, frame: Frame, layer: SpikingLayer, cores: list[Placed], feeds: Feeds
+) -> Iterator[Violation]:
+    """Compare the cores of one layer: those that share a crossbar after each other, told in their order."""
+    rule, crossbars = LayerRule(layer), Crossbars()
+    classes = {id(core.core.crossbar): order for order, core in reversed([*enumerate(cores)])}
+    found: dict[int, list[Violation]] = {}
+    for core in sorted(cores, key=lambda core: classes[id(core.core.crossbar)]):
+        block = rule.block(core.elements)
+        synapses = Synapses(
+            layer=layer,
+            index=core.index,
+            core=core.core,
+            block=block,
+            feeds=feeds.of(core.index),
+            crossbars=crossbars,
+        )
+        found[core.index] = [
+            *synapses.violations(frame),
+            *neuron_violations(frame, core, block, image.spec.core),
+        ]
+    for core in cores:
+        yield from found[core.index]

@@ -50,6 +50,12 @@ class Block:
     rows: Integers
     bias: Integers
 
+    def of(self, at: Integers) -> Weights:
+        """Return the weights of the inputs at some places of ``inputs``, int32 (n, outputs); zeros for -1."""
+        weights = self.weights[at]
+        weights[at < 0] = 0
+        return weights
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Weights:
@@ -77,30 +83,46 @@ class LayerRule:
         self._layer = layer
         self._rules = [_SourceRule(source, layer.output_shape) for source in layer.sources]
         self._first = np.cumsum([0, *(math.prod(source.input_shape) for source in layer.sources)])
+        self._last: tuple[list[_Weights], Weights, Flags] | None = None
 
     def block(self, outputs: Integers) -> Block:
-        """Return the weights of some output elements."""
+        """Return the weights of some output elements.
+
+        Blocks with equal weights that follow each other have one array of them.
+        """
         layer = self._layer
         rows = outputs // math.prod(layer.output_shape[1:])
         bias = np.zeros(len(outputs), np.int64) if layer.bias is None else layer.bias[outputs]
-        low, high, inputs, weights, needed = bias, bias, [], [], []
+        low, high, inputs, parts = bias, bias, [], []
         for first, rule, source in zip(self._first.tolist(), self._rules, layer.sources, strict=False):
             own, known = rule.block(outputs)
             inputs.append(own + first)
-            weights.append(known.weights << source.shift)
-            needed.append(known.needed)
+            parts.append(known)
             up, down = known.positive << source.shift, known.negative << source.shift
             low = low + up * source.low + down * source.high
             high = high + up * source.high + down * source.low
+        weights, needed = self._joined(parts)
         return Block(
             inputs=np.concatenate(inputs),
-            weights=np.concatenate(weights),
-            needed=np.concatenate(needed),
+            weights=weights,
+            needed=needed,
             low=low,
             high=high,
             rows=rows,
             bias=bias,
         )
+
+    def _joined(self, parts: list[_Weights]) -> tuple[Weights, Flags]:
+        """Return the weights of all sources, shifted, and which are needed."""
+        last = self._last
+        if last is None or any(one is not other for one, other in zip(last[0], parts, strict=True)):
+            shifted = [
+                part.weights << source.shift if source.shift else part.weights
+                for part, source in zip(parts, self._layer.sources, strict=True)
+            ]
+            weights = shifted[0] if len(shifted) == 1 else np.concatenate(shifted)
+            self._last = last = parts, weights, np.concatenate([part.needed for part in parts])
+        return last[1:]
 
 
 class _SourceRule:
@@ -115,20 +137,20 @@ class _SourceRule:
         self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
         self._down = _taps(source, 0, inputs[0], outputs[0], height)
         self._across = _taps(source, 1, inputs[1], outputs[1], width)
-        self._known: dict[tuple[bytes, ...], _Weights] = {}
+        self._last: tuple[tuple[bytes, ...], _Weights] | None = None
 
     def block(self, outputs: Integers) -> tuple[Integers, _Weights]:
-        """Return the inputs and weights of some output elements; equal weights are computed once."""
+        """Return the inputs and weights of some output elements; equal ones in a row are computed once."""
         channel, pixel = np.divmod(outputs, self._pixels_out)
         pixel, at = np.unique(pixel, return_inverse=True)
         taps = self._pixel_taps(pixel)
         seen = np.flatnonzero((taps >= 0).any(axis=1))
         taps = taps[seen]
         key = tuple(array.tobytes() for array in (channel, at, taps))
-        if key not in self._known:
-            self._known[key] = self._weights(channel, at, taps)
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._weights(channel, at, taps)
         inputs = (self._channels(channel)[:, None] * self._pixels_in + seen).reshape(-1)
-        return inputs, self._known[key]
+        return inputs, self._last[1]
 
     def _pixel_taps(self, pixel: Integers) -> Integers:
         """Return the tap that joins every input pixel to some output pixels, -1 where none does."""

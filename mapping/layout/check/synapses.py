@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage
 from mapping.layout.check.arrivals import Arrivals
+from mapping.layout.check.cells import Crossbar, Crossbars, Lines, Shifts
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import Block, pooled_sources
 from mapping.layout.check.violation import Violation, ViolationKind
@@ -17,7 +18,6 @@ from mapping.spiking.network import SpikingLayer
 __all__ = ["Feeds", "Synapses", "feeds_of"]
 
 Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 Cells = NDArray[np.integer]
 
 _NONE = -1
@@ -88,39 +88,33 @@ def _labels(starts: Integers, sizes: Integers, member: Integers, *, most: int) -
     return label
 
 
-def _effective(core: CoreImage) -> Cells:
-    """Return the weight of each neuron at each axon: the digits times their strengths, shifted."""
-    shift = core.shifts[np.arange(core.axons) // int(core.extension)].astype(np.int32)
-    if core.strengths.tolist() == [1] and not shift.any():
-        return core.cells
-    digits = core.cells.reshape(core.axons, core.neurons, len(core.strengths))
-    return np.asarray((digits @ core.strengths.astype(np.int32)) << shift[:, None], dtype=np.int32)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Synapses:
-    """The axons of one core, ``feeds``, against the weights of its outputs, ``block``."""
+    """The axons of one core, ``feeds``, against the weights of its outputs, ``block``.
+
+    ``crossbars`` has what is known of the cells of the layer's cores.
+    """
 
     layer: SpikingLayer
     index: int
     core: CoreImage
     block: Block
     feeds: Feeds
+    crossbars: Crossbars
 
     def violations(self, frame: Frame) -> Iterator[Violation]:
         """Look at arrivals, then at the inputs that they stand for, then at every cell."""
-        cells = _effective(self.core)
+        crossbar = self.crossbars.of(self.core)
         yield from self._meetings()
         yield from self._strangers(frame)
-        unfed = np.ones(len(cells), np.bool_)
+        unfed = crossbar.loud[self.core.lines]
         unfed[self.feeds.arrivals.axon] = False
-        silent = np.flatnonzero(unfed)
-        for axon in silent[cells[silent].any(axis=1)].tolist():
-            yield self._at("unfed-axon", axon, "it has synapses and no source")
-        axon, element = self._carried(cells)
+        for silent in np.flatnonzero(unfed).tolist():
+            yield self._at("unfed-axon", silent, "it has synapses and no source")
+        axon, element = self._carried(crossbar)
         _, first = np.unique(element, return_index=True)
         yield from self._repeats(axon, element, first)
-        yield from self._weights(cells, axon[first], element[first])
+        yield from self._weights(crossbar, axon[first], element[first])
 
     def _meetings(self) -> Iterator[Violation]:
         """Demand that each source sends once, and that several meet on pooled axons only."""
@@ -142,19 +136,19 @@ class Synapses:
             message = f"no input of {self.layer.name} is made of {text}"
             yield self._at("extra-connection", int(arrivals.axon[row]), message)
 
-    def _carried(self, cells: Cells) -> tuple[Integers, Integers]:
+    def _carried(self, crossbar: Crossbar) -> tuple[Integers, Integers]:
         """Return the axons whose sources are those of an input, and that input."""
         feeds = self.feeds
         known = feeds.family != _NONE
         axon, family = feeds.arrivals.axon[known], feeds.family[known]
         element = feeds.member[feeds.begin[family]]
-        several = np.flatnonzero(np.diff(feeds.begin)[family] > 1)
+        several = np.flatnonzero(feeds.begin[family + 1] - feeds.begin[family] > 1)
         taken: set[int] = set()
         for row in several.tolist():
             members = feeds.member[feeds.begin[family[row]] : feeds.begin[family[row] + 1]].tolist()
             free = [member for member in members if member not in taken] or members
-            wanted = self._wanted(np.array(free))
-            same = np.flatnonzero((wanted == cells[axon[row]]).all(axis=1))
+            wanted = self.block.of(self._place(np.array(free)))
+            same = np.flatnonzero((wanted == self._held(crossbar, axon[row : row + 1])).all(axis=1))
             element[row] = free[int(same[0]) if len(same) else 0]
             taken.add(int(element[row]))
         return axon, element
@@ -168,34 +162,34 @@ class Synapses:
             message = f"axon {other} carries input {element[row]} too"
             yield self._at("duplicate-connection", int(axon[row]), message)
 
-    def _place(self, element: Integers) -> tuple[Integers, Flags]:
-        """Return where in the block some inputs stand, and whether they stand there at all."""
+    def _place(self, element: Integers) -> Integers:
+        """Return where in the block some inputs stand, -1 for those that do not."""
         inputs = np.append(self.block.inputs, _NONE)
         at = np.searchsorted(self.block.inputs, element)
-        return at, inputs[at] == element
+        return np.where(inputs[at] == element, at, _NONE)
 
-    def _wanted(self, element: Integers) -> NDArray[np.int32]:
-        """Return the weights of some inputs, (inputs, neurons)."""
-        at, there = self._place(element)
-        wanted = np.zeros((len(element), self.core.neurons), np.int32)
-        wanted[there] = self.block.weights[at[there]]
-        return wanted
+    def _lines(self, axon: Integers) -> tuple[Lines, Shifts]:
+        """Return the line that each axon reads, -1 for none, and its shift."""
+        return self.core.lines[axon], self.core.shifts[axon // int(self.core.extension)]
 
-    def _weights(self, cells: Cells, axon: Integers, element: Integers) -> Iterator[Violation]:
+    def _held(self, crossbar: Crossbar, axon: Integers) -> Cells:
+        """Return the weights at some axons, (axons, neurons)."""
+        return crossbar.held(*self._lines(axon))
+
+    def _weights(self, crossbar: Crossbar, axon: Integers, element: Integers) -> Iterator[Violation]:
         """Compare every cell, given the inputs that the axons carry, each one once."""
-        at, there = self._place(element)
+        at, (lines, shift) = self._place(element), self._lines(axon)
         missing = self.block.needed.copy()
-        missing[at[there]] = False
+        missing[at[at >= 0]] = False
         for absent in self.block.inputs[missing].tolist():
             message = f"no axon joins input {absent} of {self.layer.name} to it"
             yield Violation(kind="missing-connection", message=message, core=self.index)
-        held, wanted = cells[axon], self._wanted(element)
-        if not np.array_equal(held, wanted):
-            yield from self._cells(axon, element, held, wanted)
-        if min(self.layer.strengths) < 0:
+        if not self.crossbars.equal(crossbar, lines, shift, self.block, at):
+            yield from self._cells(axon, element, crossbar.held(lines, shift), self.block.of(at))
+        if min(self.layer.strengths) < 0 and crossbar.negative:
             yield from self._on_off()
-        useless = np.flatnonzero(~np.append(self.block.needed, False)[at] | ~there)
-        for row in useless[~held[useless].any(axis=1)].tolist():
+        useless = ~np.append(self.block.needed, False)[at] & ~crossbar.loud[lines]
+        for row in np.flatnonzero(useless).tolist():
             message = f"input {element[row]} has no weight on this core"
             yield self._at("extra-delivery", int(axon[row]), message)
 
