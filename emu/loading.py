@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -71,11 +72,23 @@ class LoadTotals:
 
 def pointer_bursts(place: Place, section: int, address: int) -> list[Burst]:
     """Return the packets that set the chunk pointer of the cores of a rectangle."""
-    high, low = divmod(pack(POINTER, {"section": section, "address": address}), 1 << CHUNK_BITS)
-    return [
-        Burst(place, Kind.POINTER_HIGH, np.array([high], np.uint16)),
-        Burst(place, Kind.POINTER_LOW, np.array([low], np.uint16)),
-    ]
+    high, low = _pointer(section, address)
+    return [Burst(place, Kind.POINTER_HIGH, high), Burst(place, Kind.POINTER_LOW, low)]
+
+
+@lru_cache(maxsize=1 << 14)
+def _pointer(section: int, address: int) -> tuple[Chunks, Chunks]:
+    """Return the chunks of a pointer, read-only."""
+    parts = divmod(pack(POINTER, {"section": section, "address": address}), 1 << CHUNK_BITS)
+    high, low = (np.array([part], np.uint16) for part in parts)
+    high.flags.writeable = low.flags.writeable = False
+    return high, low
+
+
+@lru_cache(maxsize=1 << 14)
+def _strips(cells: tuple[Cell, ...]) -> tuple[Place, ...]:
+    """Return the `strips` of cores: the same ones jump together again and again."""
+    return tuple(strips(cells))
 
 
 def write_bursts(place: Place, section: int, chunks: Chunks, address: int = 0) -> list[Burst]:
@@ -101,24 +114,26 @@ class _Shared:
     rows: Chunks
     at: dict[Cell, Ints] = field(default_factory=dict)
 
-    def write(self, place: Place, members: Sequence[Cell]) -> Iterator[Burst]:
-        """Yield what writes the rows in some cores, the only ones of a rectangle whose pointer may not rest.
+    def write(self, place: Place, members: Sequence[Cell]) -> list[Burst]:
+        """Return what writes the rows in some cores, the only ones of a rectangle whose pointer may not rest.
 
         The pointer of a core is set anew wherever its next row is not the one behind the row before, and
         rests while it does not hold a row.
         """
-        at = np.stack([self.at[cell] for cell in members])
+        at = np.stack([self.at[cell] for cell in members], axis=1)
         jumps = np.ones(at.shape, bool)
-        jumps[:, 1:] = at[:, 1:] != np.where(at[:, :-1] < 0, -1, at[:, :-1] + 1)
-        begins = np.flatnonzero(jumps.any(axis=0)).tolist()
-        for begin, end in zip(begins, [*begins[1:], len(self.rows)], strict=True):
-            targets: dict[int, list[Cell]] = defaultdict(list)
-            for member in np.flatnonzero(jumps[:, begin]).tolist():
-                targets[int(at[member, begin])].append(members[member])
-            for row, cells in targets.items():
-                for strip in strips(cells):
-                    yield from self._point(strip, row)
-            yield Burst(place, Kind.WRITE, self.rows[begin:end].reshape(-1))
+        jumps[1:] = at[1:] != np.where(at[:-1] < 0, -1, at[:-1] + 1)
+        sent, member = np.nonzero(jumps)
+        targets: dict[int, dict[int, list[Cell]]] = {}
+        for row, place_of, number in zip(sent.tolist(), at[jumps].tolist(), member.tolist(), strict=True):
+            targets.setdefault(row, {}).setdefault(place_of, []).append(members[number])
+        found: list[Burst] = []
+        for (begin, groups), end in zip(targets.items(), [*targets, len(self.rows)][1:], strict=True):
+            for row, cells in groups.items():
+                for strip in _strips(tuple(cells)):
+                    found += self._point(strip, row)
+            found.append(Burst(place, Kind.WRITE, self.rows[begin:end].reshape(-1)))
+        return found
 
     def _point(self, place: Place, row: int) -> list[Burst]:
         """Return what sets the pointers of the cores of a rectangle to a row, or to rest."""
@@ -165,21 +180,23 @@ class _Loader:
             if members:
                 yield from self._to(shared, members)
 
-    def _to(self, shared: _Shared, members: list[Cell]) -> Iterator[Burst]:
-        """Yield what writes rows in some cores of a full rectangle: together, or apart if that is shorter."""
+    def _to(self, shared: _Shared, members: list[Cell]) -> list[Burst]:
+        """Return what writes rows in some cores of a full rectangle: together, or apart if shorter."""
         place, size = bounds(members), shared.rows.size
         if self._sent + size >= _FURTHEST:
             self._resting, self._sent = set(), 0
         self._sent += size
         others = set(cells_of(place)) - set(members) - self._resting
         rest = [b for strip in strips(others) for b in pointer_bursts(strip, *_REST)]
-        together = [*rest, *shared.write(place, members)]
-        apart = None if shared.least(members) >= _length(together) else list(shared.write_apart(members))
-        if apart is None or _length(together) < _length(apart):
+        sent = [*rest, *shared.write(place, members)]
+        length = _length(sent)
+        apart = list(shared.write_apart(members)) if shared.least(members) < length else None
+        if apart is not None and _length(apart) <= length:
+            sent = apart
+        else:
             self._resting |= others
-            apart = together
-        yield from apart
         self._resting -= set(members)
+        return sent
 
 
 def _length(bursts: Iterable[Burst]) -> int:

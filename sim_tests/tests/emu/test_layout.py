@@ -151,8 +151,9 @@ def test_a_shared_crossbar_is_packed_once_and_right_for_every_core(
     spec = SystemSpec(core=replace(TINY, max_extension=4), width=4, height=1)
     first = make_core(rng.integers(-1, 2, (9, 32 // extension)), extension=extension)
     lines = [np.arange(9), rng.permutation(9), rng.integers(-1, 9, 9), np.full(9, -1)]
-    cores = [replace(first, lines=own) for own in lines]
-    naive = [core_chunks(replace(core, crossbar=core.cells, lines=np.arange(9)), spec) for core in cores]
+    cores = [replace(first, lines=np.array(line, np.int32)) for line in lines]
+    own = np.arange(9, dtype=np.int32)
+    naive = [core_chunks(replace(core, crossbar=core.cells, lines=own), spec) for core in cores]
     pack_cells = Mock(wraps=emu.image._packed)
     monkeypatch.setattr(emu.image, "_packed", pack_cells)
     packer = Packer(spec)
