@@ -5,7 +5,6 @@ The only module of `mapping` that runs the machine.
 """
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from emu.container import load_image, save_image
 from emu.image import SystemImage
-from emu.loading import LoadTotals, load_bursts, load_totals
+from emu.loading import LoadTotals, load_totals
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
@@ -91,13 +90,6 @@ class Chip:
     def load(self) -> LoadTotals:
         """What loading the chip takes."""
         return load_totals(self.image)
-
-    def load_packets(self) -> Counter[tuple[int, int, int, int]]:
-        """Return how many packets load each rectangle x0, x1, y0, y1 of cores."""
-        sent = Counter[tuple[int, int, int, int]]()
-        for burst in load_bursts(self.image):
-            sent[burst.place] += len(burst.data)
-        return sent
 
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.
