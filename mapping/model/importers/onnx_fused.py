@@ -281,12 +281,10 @@ class _Fusion:
         """Return the inputs of a sum or difference of two tensors of integers, one may be constant."""
         if len(layer.input) != 2:
             return None
-        first, second = (self._integers(name) for name in layer.input)
-        if second is None:
-            second = self._stored(layer.input[1])
-        elif first is None and layer.op_type != "Sub":
-            first, second = second, self._stored(layer.input[0])
-        return None if first is None or second is None else [*first.names, *second.names, *to]
+        first, second = (self._integers(name) or self._stored(name) for name in layer.input)
+        if first is None or second is None or {first.tensor, second.tensor} <= self._constants.keys():
+            return None
+        return [*first.names, *second.names, *to]
 
     def _stored(self, name: str) -> Ints | None:
         """Return the integers that a real constant stands for."""

@@ -220,17 +220,11 @@ def _add(operator: Operator, graph: Graph) -> None:
     first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
     to, real = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.real"
     factor = -second.scale if operator.integer("minus", 0) else second.scale
-    if operator.inputs[3] in graph.constants:
-        value = graph.constants[operator.inputs[3]].astype(np.float32) - np.float32(second.zero)
-        name = _constant(operator, graph, "addend", (value * factor).astype(np.float64))
-        tensor = counts_of_input(operator, graph, 0, first.zero)
-        view = graph.view(replace(operator, inputs=(tensor,)), 0)
-        addend = graph.per_element(operator, name, view)
-        if addend.ndim > 1:
-            _quantise(operator, graph, tensor, [_scaled(first), ("", "Add", {}, {"value": addend})], to)
-        else:
-            shift = {"factor": np.array(float(first.scale)), "value": addend}
-            _quantise(operator, graph, tensor, [], to, **shift)
+    stored = [index for index in (0, 3) if operator.inputs[index] in graph.constants]
+    if stored:
+        terms = [(0, first, first.scale), (3, second, factor)]
+        held = terms.pop(stored[0] // 3)
+        _add_stored(operator, graph, held, terms[0], to)
         return
     inputs = [
         counts_of_input(operator, graph, 0, first.zero),
@@ -249,6 +243,24 @@ def _add(operator: Operator, graph: Graph) -> None:
     )
     scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))
+
+
+def _add_stored(
+    operator: Operator,
+    graph: Graph,
+    stored: tuple[int, _Grid, np.float32],
+    read: tuple[int, _Grid, np.float32],
+    to: _Grid,
+) -> None:
+    """Translate the sum of a constant and an activation: of each its input, its grid and its factor."""
+    index, grid, factor = stored
+    value = graph.constants[operator.inputs[index]].astype(np.float32) - np.float32(grid.zero)
+    name = _constant(operator, graph, "addend", (value * factor).astype(np.float64))
+    index, grid, factor = read
+    tensor = counts_of_input(operator, graph, index, grid.zero)
+    addend = graph.per_element(operator, name, graph.view(replace(operator, inputs=(tensor,)), 0))
+    turned: list[Step] = [(".minus", "Mul", {}, {"value": np.array(-1.0)})] if factor < 0 else []
+    _quantise(operator, graph, tensor, turned, to, factor=np.array(float(abs(factor))), value=addend)
 
 
 def _mul(operator: Operator, graph: Graph) -> None:
