@@ -94,7 +94,7 @@ CONSTANTS: dict[str, Join] = {
 def test_constant_on_a_step_is_added_in_float32(name: str, tmp_path: Path) -> None:
     """With these scales many sums lie on a step, and the roundings of float32 decide."""
     path = joined(CONSTANTS[name], tmp_path / "m.onnx", (0.11, 0.07, 0.2))
-    found = compared(path, X, core="medium", optimised=False)
+    found = compared(path, X, core="medium")
     assert found.activations >= len(X) * (144 + 5)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
 
