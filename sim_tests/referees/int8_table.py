@@ -68,7 +68,7 @@ class Runtime:
 
     Each tensor of integers is seen at the end of a model of its own, the part of the whole up to there.
     Further outputs would keep onnxruntime from joining the layers on either side of a quantiser, and it would
-    sum real numbers there.
+    sum real numbers there. What several layers read is seen twice.
 
     Parameters
     ----------
@@ -114,6 +114,13 @@ class Runtime:
         )
         return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
 
+    def _shared(self, tensor: str) -> bool:
+        """Tell whether several layers of the whole model read a tensor: onnxruntime may join fewer then."""
+        readers = [node for node in self._model.graph.node if tensor in node.input]
+        values = [node.output[0] for node in readers if node.op_type == "DequantizeLinear"]
+        again = sum(name in values for node in self._model.graph.node for name in node.input)
+        return len(readers) > 1 or again > 1
+
     def _session(self, tensor: str) -> Any:
         import onnxruntime  # an extra of the tests
 
@@ -124,13 +131,16 @@ class Runtime:
             if wanted & set(node.output):
                 wanted |= set(node.input)
                 kept.append(node)
-        seen = onnx.helper.make_node("DequantizeLinear", [tensor, *self._ends[tensor]], ["seen"])
-        nodes = [*reversed(kept), seen]
-        output = onnx.helper.make_tensor_value_info("seen", onnx.TensorProto.FLOAT, None)
+        names = ["seen", "seen.again"][: 1 + self._shared(tensor)]
+        nodes = [*reversed(kept)]
+        nodes += [
+            onnx.helper.make_node("DequantizeLinear", [tensor, *self._ends[tensor]], [name]) for name in names
+        ]
+        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names]
         wanted |= set(self._ends[tensor])
         constants = [kept for kept in self._model.graph.initializer if kept.name in wanted]
         inputs = [value for value in self._model.graph.input if value.name == self._input]
-        graph = onnx.helper.make_graph(nodes, "part", inputs, [output], constants)
+        graph = onnx.helper.make_graph(nodes, "part", inputs, outputs, constants)
         part.graph.CopyFrom(graph)
         options = onnxruntime.SessionOptions()
         if not self._optimised:

@@ -247,6 +247,8 @@ def _itself(form: Form) -> bool:
 
 def _add(walk: Walk, node: Node) -> str | None:
     """Note a sum of two activations as one of its own."""
+    if len(node.inputs) == 1:
+        return RULES["Relu"](walk, node)
     forms = [walk.forms[tensor] for tensor in node.inputs]
     if not all(_itself(form) for form in forms):
         return "it adds what are no activations"

@@ -96,7 +96,7 @@ def layer_of(
     grid = _output(point, spec) if rounded is None else rounded
     if isinstance(grid, Obstacle):
         return grid
-    if point.functions and point.functions[0].op == "AddIntegers":
+    if point.functions and len(point.functions[0].inputs) > 1:
         return _pair_layer(point, sent, grid, spec)
     terms = _terms(point)
     effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]
