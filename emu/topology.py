@@ -95,15 +95,15 @@ def topology_of(spec: SystemSpec) -> Topology:
     behind = np.full(PLACES * spec.cores, NOTHING, np.int64)
     before = behind.copy()
     behind[Port.L :: PLACES] = before[Port.L :: PLACES] = CORE
-    for router in range(spec.cores):
-        x, y = router % spec.width, router // spec.width
-        for port, (dx, dy) in STEPS.items():
-            if 0 <= x + dx < spec.width and 0 <= y + dy < spec.height:
-                other = router + dx + dy * spec.width
-                output, taken_by = PLACES * router + port, PLACES * other + OPPOSITE[port]
-                behind[output], before[taken_by] = taken_by, output
-    x, y = spec.gateway
-    behind[PLACES * ((y - 1) * spec.width + x) + Port.S] = HOST
+    routers = np.arange(spec.cores)
+    y, x = np.divmod(routers, spec.width)
+    for port, (dx, dy) in STEPS.items():
+        beyond = (x + dx >= 0) & (x + dx < spec.width) & (y + dy >= 0) & (y + dy < spec.height)
+        outputs = PLACES * routers[beyond] + port
+        taken_by = PLACES * (routers[beyond] + dx + dy * spec.width) + OPPOSITE[port]
+        behind[outputs], before[taken_by] = taken_by, outputs
+    column, row = spec.gateway
+    behind[PLACES * ((row - 1) * spec.width + column) + Port.S] = HOST
     before[Port.W] = HOST
     leads = np.flatnonzero(behind >= 0)
     links = leads[on_chip(spec, leads)[0] != on_chip(spec, behind[leads])[0]]
