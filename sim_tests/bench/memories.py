@@ -28,7 +28,7 @@ MOST_CHUNKS = (1 << CHUNK_BITS) - 1
 Held = tuple[int, Section, NDArray[np.uint16]]
 """A core, one of its sections, and what its chunks hold from address 0 on."""
 
-_MAGIC, _CONTRACT = 0x5350, 2
+_MAGIC, _CONTRACT = 0x5350, 3
 
 
 def identity_chunks(spec: SystemSpec, index: int) -> NDArray[np.uint16]:
@@ -39,7 +39,7 @@ def identity_chunks(spec: SystemSpec, index: int) -> NDArray[np.uint16]:
     told += [core.sum_bits, core.strengths, core.thresholds // 4, core.fanouts - 1, core.schedule]
     told += [core.profiles, core.max_extension]
     told += [sum(1 << bit for bit, present in enumerate(options) if present) + 256 * core.refractory_bits]
-    told += [index % spec.width + 256 * (index // spec.width)]
+    told += [index % spec.width, index // spec.width]
     return np.array(told, np.uint16)
 
 
