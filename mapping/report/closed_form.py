@@ -11,11 +11,12 @@ from mapping.errors import InfeasibleError
 from mapping.report.activity import Activity
 from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
 from mapping.spiking.network import TERNARY, SpikingLayer, SpikingNetwork
+from mapping.targets.energy import estimate_energy
 from mapping.targets.files import Target
 from mapping.targets.kuang import ClosedForm, estimate_kuang
 from mapping.targets.patches import LayerShape, Patches, map_layer
 
-__all__ = ["fits_closed_form", "layer_shapes", "report_closed_form"]
+__all__ = ["fits_closed_form", "layer_shapes", "loading_closed_form", "report_closed_form"]
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -121,7 +122,7 @@ def report_closed_form(
             **energy_keys(form.energy, form.latency_s, form.throughput_per_s),
             "breakdown": {
                 **energy_parts(form.energy, layers=False),
-                "loading": None,
+                "loading": loading_closed_form(form, target),
                 "chips": None,
                 "layers": layer_rows(spiking, activity, None),
                 "timeline": _timeline(form),
@@ -132,6 +133,29 @@ def report_closed_form(
             "neurobench": neurobench(spiking, activity, None),
         }
     )
+
+
+def loading_closed_form(form: ClosedForm, target: Target) -> dict[str, Any]:
+    """Return what loading the crossbars of every pass once takes, which no other figure includes.
+
+    What else a core holds comes on top: Zou et al. 2021 do not tell how many bits that is.
+    """
+    a_core = target.count("axons") * target.count("columns")
+    array = math.prod(target.count(key) for key in ("chips_x", "chips_y", "cores_per_chip"))
+    bits = form.cores * a_core
+    energy = estimate_energy({"program_bits": bits}, 0.0, array, target.energy)
+    fullest = min(array, max(form.cores_per_layer)) * a_core
+    return {
+        "passes": form.steps,
+        "bits_a_core": a_core,
+        "bits": bits,
+        "bits_pass": fullest,
+        "bits_per_s": fullest / form.step_s,
+        "energy_j": energy.total_j,
+        "energy_j_low": energy.low_j,
+        "energy_j_high": energy.high_j,
+        "energy_share": energy.total_j / form.energy.total_j if form.energy.total_j else None,
+    }
 
 
 def _timeline(form: ClosedForm) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ UNIT_OF_EVENT: Mapping[str, str] = MappingProxyType(
         "token_hops": "network",
         "link_bits": "links",
         "program_flits": "loading",
+        "program_bits": "loading",
         "core_cycles": "clock",
         "leakage": "static",
     }

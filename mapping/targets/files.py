@@ -76,6 +76,7 @@ _SCHEMA: dict[str, dict[str, dict[str, str]]] = {
         "energy": {
             "synaptic_operations_dense": "energy",
             "headline_synaptic_operation": "energy",
+            "program_bits": "energy",
             "leakage": "power",
         },
     },
