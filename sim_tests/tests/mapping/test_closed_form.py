@@ -9,12 +9,12 @@ import pytest
 from mapping.datasets.load import Dataset
 from mapping.errors import MappingError
 from mapping.model.importers.onnx import network_from_onnx
-from mapping.report.closed_form import layer_shapes, loading_closed_form
+from mapping.report.closed_form import layer_shapes
 from mapping.report.machine import estimate
 from mapping.reproduce.networks import layers
 from mapping.spiking.network import Pool
 from mapping.targets.files import load_target
-from mapping.targets.kuang import estimate_kuang
+from mapping.targets.kuang import estimate_kuang, loading_closed_form
 from mapping.targets.patches import LayerShape
 from sim_tests.generators.mapping_networks import Draft, random_network
 from sim_tests.generators.model_builder import ModelBuilder
