@@ -12,23 +12,17 @@ from spikeloom.table import Table
 
 __all__ = ["beside_table"]
 
+_COLUMNS = ["system", "what it is", "accuracy", "cores", "latency", "rate", "energy", "low .. high"]
+
 
 def beside_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the rows of `mapping.report.side_by_side.side_by_side` as a table."""
+    cited = any(row["source"] for row in rows)
+    theirs = "; what is published is as printed there: other networks, other technologies"
     return Table(
-        title="Side by side; what is published is as printed there: other networks, other technologies",
-        columns=[
-            "system",
-            "what it is",
-            "accuracy",
-            "cores",
-            "latency",
-            "rate",
-            "energy",
-            "low .. high",
-            "source",
-        ],
-        rows=[_row(row) for row in rows],
+        title=f"Side by side{theirs if cited else ''}",
+        columns=[*_COLUMNS, "source"] if cited else _COLUMNS,
+        rows=[[*_row(row), row["source"] or ""] if cited else _row(row) for row in rows],
         text=["what it is", "source"],
     )
 
@@ -43,5 +37,4 @@ def _row(row: Mapping[str, Any]) -> list[str]:
         FORMATS["rate"](row["throughput_per_s"]),
         quantity(row["energy_j"], "J"),
         FORMATS["J range"](row["energy_j_low"], row["energy_j_high"]),
-        row["source"] or "",
     ]

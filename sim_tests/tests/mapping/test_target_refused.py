@@ -3,6 +3,7 @@
 
 import pytest
 
+from mapping.datasets.load import load_data
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.report.machine import estimate
@@ -93,12 +94,15 @@ def test_output_that_too_many_cores_of_loihi_read_is_refused() -> None:
 
 
 def test_graded_code_is_refused_where_a_packet_has_no_payload() -> None:
+    data = load_data("digits").first(3)
     with pytest.raises(UnsupportedModelError) as caught:
-        estimate("digits", "digits", ("truenorth",), code="graded")
+        estimate("digits", data, ("truenorth",), code="graded")
     assert str(caught.value) == (
         "Code graded does not run on truenorth, whose packets have no payload: choose scatter-and-gather, or "
         "the target loom."
     )
+    for target, code in (("kuang2021", "scatter-and-gather"), ("loom", "graded")):
+        assert estimate("digits", data, (target,), code=code, core="reference").accepted
 
 
 def test_image_of_a_formula_is_refused() -> None:
@@ -107,3 +111,4 @@ def test_image_of_a_formula_is_refused() -> None:
     assert str(caught.value) == (
         "Target truenorth is a formula that describes no core to build; choose loom or kuang2021."
     )
+    assert all(compile_network("digits", target=target) for target in ("loom", "kuang2021"))
