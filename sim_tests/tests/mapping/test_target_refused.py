@@ -18,7 +18,7 @@ REFUSED = [
         dense("wide", 129, 4, INPUT, output=True),
         (
             "Layer 'wide' needs 258 axons for one output but 256 are allowed: let its neurons have fewer "
-            "inputs (groups of channels, a smaller kernel) or quantise its input to fewer levels."
+            "inputs (groups, a smaller kernel) or quantise its input to fewer levels."
         ),
         dense("wide", 128, 4, INPUT, output=True),
     ),
