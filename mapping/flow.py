@@ -14,7 +14,7 @@ from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.scale import check_scale
-from mapping.errors import MappingError
+from mapping.errors import MappingError, UnsupportedModelError
 from mapping.given import model_and_samples
 from mapping.layout import pipeline
 from mapping.layout.capacity import fits
@@ -29,8 +29,9 @@ from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.unary import unary
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target
+from mapping.targets.models import model_of
 
-__all__ = ["compile_network"]
+__all__ = ["compile_network", "core_of", "unary_code"]
 
 _UNARY = "scatter-and-gather"
 """The code whose counts can be groups of neurons of one threshold each."""
@@ -103,8 +104,8 @@ def compile_network(
     network, given, scaling = model_and_samples(model, samples, scaling, seed)
     target, laid_out = _target(target)
     expanded = laid_out is unary
-    name = _known(core or target.preset)
-    spec, chosen = preset(name), code_of(network, _unary_code(code, target) if expanded else code)
+    name, spec = core_of(target, core)
+    chosen = code_of(network, unary_code(code, target) if expanded else code)
     size = _buildable(spec, mesh or _mesh(target), chips)
     site = site_for(placer, mesh=size, chips=chips, excluded=frozenset(excluded), seed=seed)
     fitting = Fitting(spec=spec, site=site)
@@ -133,11 +134,23 @@ def _checked(on_chip: SpikingNetwork, layout: Layout, *, pipelined: bool, **told
     return image
 
 
-def _known(core: str) -> str:
-    """Return the name of a core preset if it is one."""
+def core_of(target: Target, core: str | None) -> tuple[str, CoreSpec]:
+    """Return the core of a target's images, or the preset that is asked for, with its name.
+
+    Raises
+    ------
+    MappingError
+        If there is no such preset, or no images for the target.
+    """
+    if target.core is None:
+        raise MappingError(
+            f"Target {target.name} is a formula that describes no core to build; choose loom or kuang2021."
+        )
+    if core is None:
+        return target.preset or target.name, target.core
     if core not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {core!r}.")
-    return core
+    return core, preset(core)
 
 
 def _quiet(_: str) -> None:
@@ -153,13 +166,19 @@ def _left(spiking: SpikingNetwork) -> dict[str, Any]:
 def _target(target: Target | str) -> tuple[Target, Callable[[SpikingNetwork], SpikingNetwork]]:
     """Return a target, and how its chip runs a network."""
     target = load_target(target) if isinstance(target, str) else target
-    return target, unary if target.kind == "closed-form" else _as_it_is
+    return target, unary if model_of(target).unary else _as_it_is
 
 
-def _unary_code(code: str, target: Target) -> str:
-    """Return the code of a chip of unary packets if it is the one asked for, or any will do."""
+def unary_code(code: str, target: Target) -> str:
+    """Return the code of a chip of unary packets if it is the one asked for, or any will do.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If another code is asked for.
+    """
     if code not in (AUTO, _UNARY):
-        raise MappingError(
+        raise UnsupportedModelError(
             f"Code {code} does not run on {target.name}, whose packets have no payload: choose {_UNARY}, or "
             "the target loom."
         )

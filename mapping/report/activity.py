@@ -163,9 +163,11 @@ class SingleDifferences:
 class LayerActivity:
     """What the neurons of one layer did.
 
-    ``silent`` of its activations were zero, ``largest`` is the largest count that it read.
+    It ``read`` so many spikes, after its pools, and fired ``spikes``; ``silent`` of its activations were
+    zero, ``largest`` is the largest count that it read.
     """
 
+    read: int = 0
     spikes: int = 0
     logical: int = 0
     effective: int = 0
@@ -219,6 +221,7 @@ class Activity:
         self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
+            layer.read += int(operations.input_spikes.sum())
             layer.spikes += int(operations.spikes.sum())
             layer.effective += int(operations.effective.sum())
             layer.logical += int(operations.logical.sum())

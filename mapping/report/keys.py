@@ -29,6 +29,7 @@ __all__ = [
 
 TARGET_KEYS = (
     "target",
+    "kind",
     "refusal",
     "code",
     "rounded",
@@ -48,9 +49,11 @@ TARGET_KEYS = (
     "samples",
     "samples_timed",
     "timesteps",
+    "step_s",
     "columns",
     "cores",
     "chips",
+    "area_mm2",
     "neurons",
     "synapses",
     "spikes",

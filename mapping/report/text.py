@@ -218,7 +218,14 @@ def _loaded(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what loading each image once takes."""
     for target in targets:
         load = target["refusal"] is None and target["breakdown"]["loading"]
-        if load:
+        if load and "passes" in load:
+            yield (
+                f"Loading the crossbars of the {number(load['passes'])} passes of {target['target']} once, "
+                f"outside every figure: {number(load['bits'])} bits, {quantity(load['energy_j'], 'J')} "
+                f"({quantity(load['energy_j_low'], 'J')} .. {quantity(load['energy_j_high'], 'J')}). "
+                f"To hide it behind a step takes {number(round(load['bits_per_s']))} bit/s."
+            )
+        elif load:
             yield (
                 f"Loading {target['target']} once, outside every figure: {number(load['flits'])} flits "
                 f"({number(load['flits_one_by_one'])} core by core), {quantity(load['seconds'], 's')}, "

@@ -28,8 +28,9 @@ from mapping.report.activity import RunTotals
 from mapping.report.timeline import timeline_of
 from mapping.spiking.network import TERNARY, SpikingNetwork
 from mapping.spiking.unary import unary
-from mapping.targets.energy import estimate_energy, resized
+from mapping.targets.energy import estimate_energy
 from mapping.targets.files import load_target
+from mapping.targets.loom import energy_table
 
 __all__ = ["WAYS", "BetterChip", "better_chips"]
 
@@ -132,7 +133,7 @@ def _measured(
     target = load_target("loom")
     means = {event: totals.total(event) / totals.samples for event in totals.counters}
     elapsed = (totals.elapsed or 0) / totals.samples
-    table = resized(target.energy, preset(target.preset), spec)
+    table = energy_table(target, spec)
     events = {event: means[event] for event in table if event in means}
     events["core_cycles"] = image.spec.cores * elapsed
     energy = estimate_energy(events, elapsed / target.clock_hz, image.spec.cores, table)

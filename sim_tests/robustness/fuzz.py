@@ -42,7 +42,7 @@ from mapping.model.load import load_network
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, observe, total_of_runs
 from mapping.report.closed_form import report_closed_form
-from mapping.report.machine import report_machine
+from mapping.report.emulated import report_machine
 from mapping.report.result import Report
 from mapping.spiking.simulate import compare
 from mapping.targets.files import TargetError, load_target

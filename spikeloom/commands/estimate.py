@@ -65,7 +65,8 @@ Beside = Annotated[
     str | None,
     typer.Option(
         "--beside",
-        help="Also show what others published of systems on the same data: mnist, cifar10 or nmnist.",
+        help="Also show, side by side, what others published of systems on the same data: mnist, cifar10 or "
+        "nmnist.",
     ),
 ]
 Explain = Annotated[
@@ -88,6 +89,7 @@ Explain = Annotated[
         "spikeloom estimate net.onnx --data mnist:DIR --explore --json report.json",
         "spikeloom estimate net.onnx --data mnist:DIR --explain",
         "spikeloom estimate net.onnx --data mnist:DIR --beside mnist",
+        "spikeloom estimate net.onnx --data mnist:DIR --target loom --target truenorth --target loihi",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
@@ -198,8 +200,8 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
         console.print(layer_table(part))
         if explained and part["breakdown"].get("limits"):
             console.print(limit_table(part))
-    if report.published is not None:
-        console.print(beside_table(report))
+    if report.side_by_side is not None:
+        console.print(beside_table(report.side_by_side))
     if report.exploration is not None:
         console.print(exploration_table(report))
         for note in exploration_notes(report.exploration):
