@@ -78,7 +78,11 @@ def _decoder(network: Network, structure: Structure) -> tuple[Node, ...]:
 
 
 def least_host(
-    network: Network, cuts: Iterable[Structure], refused: Mapping[str, Obstacle], *, otherwise: str
+    network: Network,
+    cuts: Iterable[Structure],
+    refused: Mapping[str, Obstacle],
+    *,
+    otherwise: Callable[[Mapping[str, str]], str],
 ) -> Structure:
     """Return the cut that leaves the least work to the host; the earliest of equal ones.
 
@@ -90,8 +94,9 @@ def least_host(
         What may run on the chip; no further one is asked for when nothing is left to the host.
     refused : mapping
         Tensor -> why it must not be computed on the chip.
-    otherwise : str
-        Why there is no activation at all, where nothing was refused.
+    otherwise : callable
+        Given why operations are the host's, by their names: why there is no activation at all, where no
+        tensor was refused.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def least_host(
             break
     if best is None:
         told = next(iter(refused.values()), None)
-        what = otherwise if told is None else f"{told.reason}; {told.remedy}"
+        what = otherwise(reasons) if told is None else f"{told.reason}; {told.remedy}"
         raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
     return replace(best[1], refused={**reasons, **best[1].refused})
 

@@ -104,7 +104,7 @@ def convert_int8(
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
         cuts = _cuts(prepared, spec, refused)
-        structure = least_host(prepared, cuts, refused, otherwise=_FLOAT)
+        structure = least_host(prepared, cuts, refused, otherwise=lambda _: _FLOAT)
         layers, obstacles = _layers(prepared, structure, output, fits)
         return obstacles or _around(prepared, structure, layers, refused)
 

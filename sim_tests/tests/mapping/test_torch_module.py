@@ -17,11 +17,17 @@ from mapping.errors import MappingError, UnsupportedModelError
 from mapping.model.evaluate import infer
 from mapping.model.importers.torch_module import is_module
 from mapping.model.load import load_network
+from mapping.spiking.simulate import decode, encode, simulate
 from sim_tests.generators.fake_torch import FakeTensor, fake_torch
 from sim_tests.generators.model_builder import ModelBuilder
 
 X = np.random.default_rng(0).uniform(-1, 1, (40, 6))
 Y = np.arange(40) % 4
+
+
+def decode_of(chip: spikeloom.Chip, x: Any) -> Any:
+    """Return the outputs of the network that a chip runs, without the chip."""
+    return decode(chip.spiking, simulate(chip.spiking, encode(chip.spiking, x)), x)
 
 
 def mlp(end: str = "") -> onnx.ModelProto:
@@ -214,6 +220,20 @@ def test_older_exporter_follows_where_the_newer_fails(monkeypatch: pytest.Monkey
     assert len(tried) == 2
 
 
+def test_module_that_mixes_two_samples_is_exported_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recurrent layers and attention reshape the batch too: a file for two samples cannot be read."""
+
+    def export(module: Any, file: Path) -> None:
+        b = ModelBuilder((6,), seed=1)
+        b.op("Reshape", "x", b.constant([12], np.int64))
+        onnx.save(module.model if module.batches[-1] == 1 else b.model("t0"), file)
+
+    with fake_torch(monkeypatch, export) as module:
+        mixing = module(mlp())
+        assert load_network(mixing, X).shapes["x"] == (6,)
+    assert (mixing.batches[0], mixing.batches[-1]) == (2, 1)
+
+
 def test_question_of_a_layer_of_pytorch_is_no_branch(monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(module: Any, file: Path) -> None:
         text = "Converting a tensor to a Python boolean might cause the trace to be wrong"
@@ -269,6 +289,20 @@ def test_modules_of_pytorch_load(kind: str) -> None:
     assert module.training
     report = spikeloom.compile_network(network, x)
     assert report.spiking.host_share == 0
+
+
+@pytest.mark.skipif(
+    find_spec("torch") is None, reason="PyTorch is not installed: pip install 'spikeloom[train]'"
+)
+@pytest.mark.parametrize("kind", ["recurrent", "attention"])
+def test_modules_that_mix_samples_load_and_tell_their_share(kind: str) -> None:
+    from sim_tests.generators.torch_modules import module_of
+
+    module, shape = module_of(kind)
+    x = np.random.default_rng(1).normal(size=(30, *shape))
+    chip = spikeloom.compile_network(module, x)
+    assert 0 < (chip.spiking.host_share or 0) < 1
+    assert (chip.run(x[:3]).logits == decode_of(chip, x[:3])).all()
 
 
 @pytest.mark.skipif(
