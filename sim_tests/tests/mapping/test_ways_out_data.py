@@ -305,7 +305,7 @@ UNTRIED = {
     **dict.fromkeys(
         (
             "choose loom or kuang2021.",
-            "let its neurons have fewer inputs (groups, a smaller kernel) or quantise its input to fewer levels",
+            "give its neurons fewer inputs, by groups or smaller kernels, or quantise its input to fewer levels",
             "let its neurons have fewer inputs, or quantise its input to fewer levels",
             "let the layers that read it have fewer outputs or fewer levels",
             "quantise its output to fewer levels",
