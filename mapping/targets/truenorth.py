@@ -87,7 +87,7 @@ def _cut(shape: LayerShape, target: Target) -> PatchMapping:
             limit="axons for one output",
             demand=each * math.prod(shape.taps) * shape.fan_in * shape.source_levels,
             allowed=target.count("axons"),
-            remedy="let its neurons have fewer inputs (groups, a smaller kernel) or quantise its input to "
+            remedy="give its neurons fewer inputs, by groups or smaller kernels, or quantise its input to "
             "fewer levels",
         )
     return cut

@@ -17,8 +17,8 @@ REFUSED = [
         "truenorth",
         dense("wide", 129, 4, INPUT, output=True),
         (
-            "Layer 'wide' needs 258 axons for one output but 256 are allowed: let its neurons have fewer "
-            "inputs (groups, a smaller kernel) or quantise its input to fewer levels."
+            "Layer 'wide' needs 258 axons for one output but 256 are allowed: give its neurons fewer inputs, "
+            "by groups or smaller kernels, or quantise its input to fewer levels."
         ),
         dense("wide", 128, 4, INPUT, output=True),
     ),

@@ -290,6 +290,7 @@ def test_packages_that_a_sentence_names_are_an_extra() -> None:
     assert any(package.startswith("lz4") for package in extras["events"])
 
 
+FEWER = "give its neurons fewer inputs, by groups or smaller kernels, or quantise its input to fewer levels"
 UNTRIED = {
     "run pip install 'spikeloom[events]'.": "installs; that the extra holds lz4 is tried",
     "run 'pip install torch'.": "installs",
@@ -305,7 +306,7 @@ UNTRIED = {
     **dict.fromkeys(
         (
             "choose loom or kuang2021.",
-            "let its neurons have fewer inputs (groups, a smaller kernel) or quantise its input to fewer levels",
+            FEWER,
             "let its neurons have fewer inputs, or quantise its input to fewer levels",
             "let the layers that read it have fewer outputs or fewer levels",
             "quantise its output to fewer levels",
