@@ -29,9 +29,10 @@ from mapping.model.archive import network_from_arrays
 from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
+from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 
-__all__ = ["Chip", "Inference", "carried_network", "laid_out", "open_chip"]
+__all__ = ["Chip", "Inference", "carried_network", "open_chip"]
 
 Progress = Callable[[int, int], None]
 
@@ -45,8 +46,8 @@ class Chip:
     image : SystemImage
         What is loaded into silicon, with the float network attached.
     spiking : SpikingNetwork
-        What the image computes, and the encoder and decoder on the host. On a chip of unary packets it is
-        the network whose counts the image's groups of neurons add up to, see `mapping.spiking.unary`.
+        What the image computes, and the encoder and decoder on the host. The counts of the image's groups of
+        neurons add up to its counts, see `on_chip`.
     """
 
     image: SystemImage
@@ -64,6 +65,11 @@ class Chip:
     def machine(self) -> Machine:
         """The emulator of this chip."""
         return Machine(self.image)
+
+    @cached_property
+    def on_chip(self) -> SpikingNetwork:
+        """The network whose neurons the image has: `unary` or `spread` of the one it carries."""
+        return unary(self.spiking) if self.image.meta.get("unary") else spread(self.spiking)
 
     @property
     def period(self) -> int:
@@ -202,13 +208,9 @@ def open_chip(path: str | Path) -> Chip:
     """
     image = load_image(path)
     spiking = carried_network(image, path)
-    require(image, laid_out(image, spiking))
-    return Chip(image=image, spiking=spiking)
-
-
-def laid_out(image: SystemImage, spiking: SpikingNetwork) -> SpikingNetwork:
-    """Return the network whose neurons an image has: perhaps `unary` of the one it carries."""
-    return unary(spiking) if image.meta.get("unary") else spiking
+    chip = Chip(image=image, spiking=spiking)
+    require(image, chip.on_chip)
+    return chip
 
 
 def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:

@@ -26,6 +26,7 @@ from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target
@@ -166,7 +167,7 @@ def _left(spiking: SpikingNetwork) -> dict[str, Any]:
 def _target(target: Target | str) -> tuple[Target, Callable[[SpikingNetwork], SpikingNetwork]]:
     """Return a target, and how its chip runs a network."""
     target = load_target(target) if isinstance(target, str) else target
-    return target, unary if model_of(target).unary else _as_it_is
+    return target, unary if model_of(target).unary else spread
 
 
 def unary_code(code: str, target: Target) -> str:
@@ -183,11 +184,6 @@ def unary_code(code: str, target: Target) -> str:
             "the target loom."
         )
     return _UNARY
-
-
-def _as_it_is(spiking: SpikingNetwork) -> SpikingNetwork:
-    """Return a network as a chip of counts runs it."""
-    return spiking
 
 
 def _carried(network: Network, spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:

@@ -10,12 +10,25 @@ from numpy.typing import NDArray
 
 from mapping.model.network import Network
 from mapping.model.work import multiply_adds
-from mapping.spiking.quantisers import Quantiser
+from mapping.spiking.quantisers import Ladders, Quantiser
 
-__all__ = ["INPUT", "TERNARY", "HostLayer", "Pool", "Source", "SpikingLayer", "SpikingNetwork", "sources_of"]
+__all__ = [
+    "INPUT",
+    "MOST_PARTS",
+    "TERNARY",
+    "HostLayer",
+    "Pool",
+    "Source",
+    "SpikingLayer",
+    "SpikingNetwork",
+    "sources_of",
+]
 
 INPUT = "input"
 """Name of the encoder's output as the source of a layer."""
+
+MOST_PARTS = 4
+"""Neurons of which each may send a part of a count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +134,9 @@ class SpikingLayer:
         Whether the thresholds were compared with the float network on every reachable sum, and on how many.
     order_dependent : int
         How many of these may have another count where products are summed one by one in float64.
+    parts : int
+        Neurons that each send a part of a count of this layer, which is their sum and may be as many times a
+        payload; only the host reads it. See `mapping.spiking.spread`.
     group : int
         Rows that together stand for one count, which is their sum; see `mapping.spiking.unary`.
     """
@@ -140,7 +156,22 @@ class SpikingLayer:
     exhaustive: bool = False
     sums_checked: int = 0
     order_dependent: int = 0
+    parts: int = 1
     group: int = 1
+
+    def __post_init__(self) -> None:
+        if self.parts != 1 and not self._parted():
+            raise ValueError(
+                f"parts must be 1..{MOST_PARTS} that divide {self.low} and {self.levels}, of ladders without "
+                f"ties, not {self.parts}"
+            )
+
+    def _parted(self) -> bool:
+        """Tell whether ladders of parts add up to those of the layer."""
+        ladders, parts = self.quantiser, self.parts
+        if not 1 <= parts <= MOST_PARTS or self.low % parts or self.levels % parts:
+            return False
+        return isinstance(ladders, Ladders) and not ladders.words[:, 3].any()
 
     @property
     def kind(self) -> str:

@@ -39,7 +39,7 @@ def test_auto_tells_the_digits_of_every_layer(
         assert main(["estimate", *files, *options]) == 0
         part = json.loads(out.read_text(encoding="utf-8"))["targets"][0]
         digits = [layer["digits"] for layer in part["breakdown"]["layers"]]
-        assert part["columns"] == 12 * digits[0] + 4 * digits[1]
+        assert part["columns"] == 12 * digits[0] + 4 * 4 * digits[1]
         shown = re.findall(r"│ dense, (\d) digits │", capsys.readouterr().out)
         assert [int(number) for number in shown] == digits
         taken.append(part["columns"])

@@ -93,6 +93,9 @@ NORMAL = tuple(Candidate(name=how, how=how, distance=distance) for how, distance
     ("wrong", "chosen", "looked"),
     [
         ({"raw": (500, 0), "unit": (4, 4)}, "unit", "raw unit"),  # nothing could be clearly better
+        ({"raw": (5, 10), "unit": (5, 14)}, "raw", "raw unit raw unit"),  # equal on the first samples
+        ({"raw": (4, 14), "unit": (5, 10)}, "unit", "raw unit raw unit"),
+        ({"raw": (5, 14), "unit": (5, 14)}, "unit", "raw unit raw unit"),
         ({"raw": (18, 0), "unit": (20, 0)}, "raw", "raw unit a b raw unit"),
         ({"raw": (18, 80), "unit": (20, 0)}, "unit", "raw unit a b raw unit"),  # chance on the first samples
         ({"raw": (44, 150), "unit": (99, 400), "a": (36, 100), "b": (99, 400)}, "a", "raw unit a b a raw"),
