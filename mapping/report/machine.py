@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from emu.errors import clause
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
+from mapping.codes.doubts import doubt_about
 from mapping.codes.graded.convert import GradedOptions
-from mapping.codes.int8.convert import why_inexact
 from mapping.datasets.load import Dataset, scaled
 from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
@@ -124,7 +124,10 @@ def estimate(
 def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Dataset, how: str) -> Report:
     """Return the report of some parts, with a doubt about the ``source`` if there is one."""
     accuracy = next(part["ann_accuracy"] for part in parts if part["refusal"] is None)
-    doubts = _coarser(run), doubt_of(run.network, source, run.scaling, how, accuracy)
+    doubts = (
+        doubt_about(run.network, run.code.name),
+        doubt_of(run.network, source, run.scaling, how, accuracy),
+    )
     return Report(
         model=run.network.name,
         data=run.data.name,
@@ -133,18 +136,6 @@ def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Data
         targets=parts,
         float32=run.single,
         doubt=" ".join(filter(None, doubts)) or None,
-    )
-
-
-def _coarser(run: "_Estimation") -> str | None:
-    """Return a sentence if a quantised network runs in a code that does not have its integers."""
-    why = None if run.code.exact else why_inexact(run.network)
-    if why is None:
-        return None
-    return (
-        f"The model is quantised, but {why}: the {run.code.name} code rounds it anew, and its "
-        "activations are near those of the model but not equal; quantise activations and weights to 8 bits "
-        "for equal ones."
     )
 
 

@@ -143,6 +143,7 @@ def _check_file(output: Path) -> None:
 
 def _show(output: Path, chip: Chip, told: str | None) -> None:
     """Print what was written, which layers are the host's and why, and the scale of pixels."""
+    from mapping.codes.doubts import doubt_about
     from spikeloom.terminal import console, host_line
 
     console.print(f"{output}: {_summary(chip)}")
@@ -152,6 +153,9 @@ def _show(output: Path, chip: Chip, told: str | None) -> None:
         console.print(layer.sentence)
     if told is not None:
         console.print(f"Input: {told}")
+    doubt = doubt_about(spiking.network, spiking.code)
+    if doubt is not None:
+        console.print(doubt)
 
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.rules_places import AT_ROOT
 from mapping.codes.graded.structure import Structure
 from mapping.codes.obstacles import OUTSIDE, Holds, Obstacle
 from mapping.errors import UnsupportedModelError
@@ -119,7 +120,9 @@ def least_host(
         told = next(iter(refused.values()), None)
         what = otherwise(reasons) if told is None else f"{told.reason}; {told.remedy}"
         raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
-    return replace(best[1], refused={**reasons, **best[1].refused})
+    before = {node.name for node in needed_nodes(network, [network.input], [best[1].root])}
+    told_of = {name: why for name, why in reasons.items() if why != AT_ROOT or name in before}
+    return replace(best[1], refused={**told_of, **best[1].refused})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from mapping.codes.graded.forms import Convolved, Matrix, Picked
 from mapping.codes.graded.layers import whole_sums
 from mapping.codes.graded.ranges import Grid, output_grid
 from mapping.codes.graded.walk import Point
-from mapping.codes.int8.pairs import Weighted, weigh
+from mapping.codes.int8.pairs import MOST, Weighted, near_half, weigh
 from mapping.codes.int8.rising import FALLS, falls_behind, falls_somewhere
 from mapping.codes.int8.units import Units, units_of
 from mapping.codes.ladders import find_ladder_between
@@ -319,12 +319,10 @@ def _pair_layer(
     """Return the layer of a sum of two activations of unlike scale."""
     node, terms = point.functions[0], _terms(point)
     grids = [sent[term.read.tensor].grid for term in terms]
-    found = _weigh(point, node, grids, grid)
+    same = terms[0].read == terms[1].read and _sign(node) > 0
+    found = _weigh(point, node, grids, grid, same=same)
     if found is None:
-        return Obstacle(
-            reason="no whole weights give every pair of its inputs its count",
-            remedy="quantise both inputs of the sum with one scale",
-        )
+        return _unweighed(node, grids)
     rows = len(_effective(terms[0], 1.0))
     gains = [np.rint(_effective(term, 1.0)).astype(np.int64) for term in terms]
     sizes = found.first, found.second * _sign(node)
@@ -343,7 +341,24 @@ def _pair_layer(
     return _layer(point, weighed, grid, spec)
 
 
-def _weigh(point: Point, node: Node, grids: Sequence[Grid], grid: Grid) -> Weighted | None:
+def _unweighed(node: Node, grids: Sequence[Grid]) -> Obstacle:
+    """Return what keeps a sum of two activations off the chip that no weights give."""
+    first, second, step = scales = tuple(float(node.constants[key]) for key in ("first", "second", "scale"))
+    ranges = [np.arange(g.low - g.zero, g.high - g.zero + 1) for g in grids]
+    shown = f"at the scales {first:g} and {abs(second):g} in steps of {step:g}"
+    held = 1 / MOST < first / abs(second) < MOST
+    if held and near_half((scales[0], scales[1], scales[2]), (ranges[0], ranges[1])):
+        return Obstacle(
+            reason=f"{shown} some of its sums lie half-way, and float32 rounds some of these up, others down",
+            remedy="quantise it with scales in no simple ratio, as of calibration, or all powers of two",
+        )
+    return Obstacle(
+        reason=f"{shown} no whole weights give every pair of its inputs its count",
+        remedy="quantise both inputs of the sum with one scale",
+    )
+
+
+def _weigh(point: Point, node: Node, grids: Sequence[Grid], grid: Grid, *, same: bool) -> Weighted | None:
     scales = [Fraction(float(node.constants[key])) for key in ("first", "second")]
     ranges = [np.arange(g.low - g.zero, g.high - g.zero + 1) for g in grids]
 
@@ -355,7 +370,8 @@ def _weigh(point: Point, node: Node, grids: Sequence[Grid], grid: Grid) -> Weigh
         return np.asarray(np.clip(values[0].astype(np.int64) + grid.zero, grid.low, grid.high))
 
     inputs = ranges[0], np.sort(_sign(node) * ranges[1])
-    return weigh(scales[0] / abs(scales[1]), inputs, count, low=grid.low, high=grid.high)
+    ratio = scales[0] / abs(scales[1])
+    return weigh(ratio, inputs, count, low=grid.low, high=grid.high, same=same)
 
 
 def _sign(node: Node) -> int:

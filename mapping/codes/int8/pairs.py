@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST", "Weighted", "weigh"]
+__all__ = ["MOST", "Weighted", "near_half", "weigh"]
 
 Ints = NDArray[np.int64]
 
@@ -41,6 +41,7 @@ def weigh(
     *,
     low: int,
     high: int,
+    same: bool = False,
 ) -> Weighted | None:
     """Return whole weights and thresholds that give every pair its count, or None if none are found.
 
@@ -54,14 +55,26 @@ def weigh(
         Gives the counts of pairs, arrays of one shape.
     low, high : int
         Range of the counts.
+    same : bool
+        Whether both inputs are one, so that only pairs of equal integers occur.
     """
-    a, b = (grid.reshape(-1) for grid in np.meshgrid(*inputs, indexing="ij"))
+    a, b = (inputs[0], inputs[0]) if same else (g.reshape(-1) for g in np.meshgrid(*inputs, indexing="ij"))
     counts = count(a, b)
     for p, q in _ratios(ratio):
         found = _bounds(p * a + q * b, counts, low, high)
         if found is not None:
             return Weighted(first=p, second=q, least=found[0], most=found[1])
     return None
+
+
+def near_half(scales: tuple[float, float, float], inputs: tuple[Ints, Ints]) -> bool:
+    """Tell whether some sum a s_a + b s_b lies so near half-way between steps s that float32 decides."""
+    first, second, step = scales
+    sums = (inputs[0][:, None] * first + inputs[1][None] * second) / step
+    return bool((np.abs(sums - np.floor(sums) - 0.5) < _NEAR * (1 + np.abs(sums))).any())
+
+
+_NEAR = 2.0**-22
 
 
 def _bounds(sums: Ints, counts: Ints, low: int, high: int) -> tuple[Ints, Ints] | None:

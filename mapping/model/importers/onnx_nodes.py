@@ -47,7 +47,7 @@ __all__ = ["FOLDING", "QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Domains under which exporters write the operators of QONNX."""
 
-_QUANTISERS = frozenset({"DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear"})
+_QUANTISERS = frozenset({"BipolarQuant", "DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear"})
 
 FOLDING = _QUANTISERS | {"Clip"}
 """Operators on activations whose rules take constants too."""

@@ -21,7 +21,7 @@ from mapping.model.operations.operation import (
     no_work,
 )
 
-__all__ = ["INTEGERS", "fused_sum"]
+__all__ = ["INTEGERS", "before_rounding", "fused_sum"]
 
 _RANGE = {"low": "smallest integer", "high": "largest integer"}
 
@@ -35,26 +35,38 @@ def _saturated(node: Node, values: Reals) -> Reals:
 
 
 def _divided(node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
-    return _saturated(node, _single(values) / _single(constants["scale"]))
+    return _saturated(node, _quotient(node, values, constants))
+
+
+def _quotient(_node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
+    return _single(values) / _single(constants["scale"])
 
 
 def _multiplied(node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
-    return _saturated(node, _single(values) * _single(constants["scale"]))
+    return _saturated(node, _product(node, values, constants))
+
+
+def _product(_node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
+    return _single(values) * _single(constants["scale"])
 
 
 def _added(node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
+    zero = _single(node.constants.get("zero", np.zeros(())))
+    return _saturated(node, np.rint(_sum(node, values, constants)) - zero)
+
+
+def _sum(node: Node, values: Reals, constants: Mapping[str, Reals]) -> Reals:
     """Return (a s_a + b s_b) / s, every step rounded to float32, or what one operator on integers gives."""
     given, scales = node.constants, [_single(node.constants[key]) for key in ("first", "second", "scale")]
     pair = values, constants["value"]
     if "zero" not in given:
-        return _saturated(node, (_single(pair[0]) * scales[0] + _single(pair[1]) * scales[1]) / scales[2])
+        return np.asarray((_single(pair[0]) * scales[0] + _single(pair[1]) * scales[1]) / scales[2])
     last = int(node.number("last"))
     (z_l, r_l), (z_o, r_o) = (
         (given[("first_zero", "second_zero")[i]], scales[i] / scales[2]) for i in (last, 1 - last)
     )
     rest = _single(given["zero"]) - fused_sum(z_l, r_l, _single(z_o) * r_o)
-    total = fused_sum(pair[last] + z_l, r_l, fused_sum(pair[1 - last] + z_o, r_o, rest))
-    return _saturated(node, np.rint(total) - _single(given["zero"]))
+    return fused_sum(pair[last] + z_l, r_l, fused_sum(pair[1 - last] + z_o, r_o, rest))
 
 
 def fused_sum(integer: Reals, factor: Reals, addend: Reals) -> Reals:
@@ -156,3 +168,18 @@ INTEGERS = (
     ),
 )
 """Records of integer arithmetic."""
+
+_REALS: Mapping[str, Each] = {"AddIntegers": _sum, "Requantise": _product, "ToInteger": _quotient}
+
+
+def before_rounding(node: Node, inputs: Sequence[Reals]) -> Reals:
+    """Return the real values that a step of integer arithmetic rounds.
+
+    Parameters
+    ----------
+    node : Node
+        One of `INTEGERS`.
+    inputs : sequence of arrays (N, shape)
+        What it reads.
+    """
+    return np.asarray(each_of(_REALS[node.op])(node, inputs, (), None))
