@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import chunks_of, layout_bits, limits
-from emu.legal import ImageError, check_core, narrow_limits, require_within
+from emu.legal import ImageError, check_cores, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
 from emu.tables import columns_of
 from emu.words import (
@@ -127,9 +127,10 @@ class CoreImage:
         rows = -(-len(self.lines) // extension)
         for name, (dtype, dimensions) in FIELDS.items():
             given = getattr(self, name)
-            missing = given is _ZERO
-            array = _zeros(rows if name == "shifts" else len(self.bias), dtype) if missing else given
-            array = np.asarray(array, dtype, order="C")
+            if given is _ZERO:
+                object.__setattr__(self, name, _zeros(rows if name == "shifts" else len(self.bias), dtype))
+                continue
+            array = np.asarray(given, dtype, order="C")
             if array.ndim != dimensions:
                 raise ImageError(f"{name} must have {dimensions} dimensions, not {array.ndim}.")
             object.__setattr__(self, name, _frozen(array))
@@ -370,11 +371,7 @@ class SystemImage:
         bits |= narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])
-        crossbars: dict[int, NDArray[np.int64]] = {}
-        for index, core in enumerate(self.cores):
-            if core is not None:
-                where = f"core {index} ({index % self.spec.width}, {index // self.spec.width})"
-                check_core(where, core, self.spec, crossbars)
+        check_cores(self.cores, self.spec)
 
     @cached_property
     def digest(self) -> str:

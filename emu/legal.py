@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,14 @@ from emu.words import (
 if TYPE_CHECKING:
     from emu.image import CoreImage
 
-__all__ = ["ImageError", "check_core", "narrow_limits", "require_within"]
+__all__ = ["ImageError", "check_cores", "narrow_limits", "require_within"]
 
 Ints = NDArray[np.int64]
 
 _MOST_DECAY = 1 << 12
+
+_TOGETHER = 512
+"""Cores whose values are looked at together."""
 
 
 class ImageError(SpikeloomError, ValueError):
@@ -68,32 +72,81 @@ def narrow_limits(system: SystemSpec) -> Mapping[str, tuple[int, int]]:
 _NOUNS = {Section.FANOUT: "fan-out ", Section.SCHEDULE: "schedule ", Section.PROFILE: "profile "}
 
 
-def check_core(where: str, core: CoreImage, system: SystemSpec, crossbars: dict[int, Ints]) -> None:
-    """Refuse a program that breaks a limit of the core.
+def check_cores(cores: Sequence[CoreImage | None], system: SystemSpec) -> None:
+    """Refuse programs of which one breaks a limit of the core, and name the first limit that it breaks.
+
+    Values are looked at for many cores together; the core that has a wrong one is looked for only then. A
+    crossbar or a schedule that cores share is looked at once.
 
     Parameters
     ----------
-    where : str
-        The core, as the sentence names it.
-    core, system
-        The program and the sizes.
-    crossbars : dict
-        By the identity of every crossbar that was looked at its cells that are not zero, int64 (columns,):
-        one that cores share is looked at once. The caller keeps the cores.
+    cores, system
+        The programs by index, None for a core without one, and the sizes.
 
     Raises
     ------
     ImageError
-        If the first limit that it breaks.
+        If a core breaks a limit.
     """
+    known = _Known()
+    programs = [(index, core) for index, core in enumerate(cores) if core is not None]
+    for first in range(0, len(programs), _TOGETHER):
+        some = programs[first : first + _TOGETHER]
+        within = _values_are_within([core for _, core in some], system)
+        for index, core in some:
+            where = f"core {index} ({index % system.width}, {index // system.width})"
+            _check_core(where, core, system, known, within=within)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What was looked at, by the identity of arrays of cores that are there as long as this.
+
+    ``crossbars`` has for each legal crossbar its cells that are not zero, int64 (columns,).
+    """
+
+    crossbars: dict[int, Ints] = field(default_factory=dict)
+    schedules: set[tuple[object, ...]] = field(default_factory=set)
+
+    def cells(self, where: str, crossbar: NDArray[np.int8]) -> Ints:
+        """Return the cells of each column that are not zero, or refuse the crossbar."""
+        if id(crossbar) not in self.crossbars:
+            require_within(where, "crossbar", crossbar, -1, 1)
+            self.crossbars[id(crossbar)] = np.count_nonzero(crossbar, axis=0)
+        return self.crossbars[id(crossbar)]
+
+    def is_new(self, core: CoreImage) -> bool:
+        """Tell whether no core had the schedule and the profiles of this one before."""
+        arrays = (core.schedule, core.profiles, core.profile)
+        key = (*map(id, arrays), core.is_ladder, core.neurons > 0)
+        new = key not in self.schedules
+        self.schedules.add(key)
+        return new
+
+
+def _values_are_within(cores: Sequence[CoreImage], system: SystemSpec) -> bool:
+    """Tell whether the words of some cores are such that each of them is legal by itself."""
+    try:
+        for ladder in (False, True):
+            own = [core for core in cores if core.is_ladder is ladder]
+            if own:
+                _check_words("", own, system, ladder=ladder)
+    except ImageError:
+        return False
+    return True
+
+
+def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, *, within: bool) -> None:
+    """Refuse a program that breaks a limit; ``within`` tells that its words are known to break none."""
     spec = system.core
     _check_sizes(where, core, system)
-    if id(core.crossbar) not in crossbars:
-        require_within(where, "crossbar", core.crossbar, -1, 1)
-        crossbars[id(core.crossbar)] = np.count_nonzero(core.crossbar, axis=0)
-    _check_values(where, core, system)
-    _check_sums(where, core, spec, crossbars[id(core.crossbar)])
-    _check_schedule(where, core, spec)
+    cells = known.cells(where, core.crossbar)
+    if not within:
+        _check_words(where, [core], system, ladder=core.is_ladder)
+    require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
+    _check_sums(where, core, spec, cells)
+    if known.is_new(core):
+        _check_schedule(where, core, spec)
     if core.is_ladder:
         _check_ladders(where, core, spec)
     else:
@@ -141,7 +194,7 @@ def _check_layout(
 ) -> None:
     for name, (low, high) in _limits_of(layout, system).items():
         require_within(where, f"{noun}{name}", columns[name], low, high)
-    for name in columns.keys() - {field.name for field in layout}:
+    for name in columns.keys() - {part.name for part in layout}:
         if columns[name].any():
             raise ImageError(
                 f"{where}: {noun}{name} must be 0, not {columns[name].max()}: the core leaves the option out."
@@ -155,15 +208,23 @@ def _limits_of(layout: Layout, system: SystemSpec) -> Mapping[str, tuple[int, in
     return MappingProxyType({field.name: narrow.get(field.name, limits(field)) for field in layout})
 
 
-def _check_values(where: str, core: CoreImage, system: SystemSpec) -> None:
-    require_within(where, "strengths", core.strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
+def _check_words(where: str, cores: Sequence[CoreImage], system: SystemSpec, *, ladder: bool) -> None:
+    """Refuse words of some cores, all with ladders or all with lists, that hold what they cannot."""
+    strengths = np.concatenate([core.strengths for core in cores])
+    require_within(where, "strengths", strengths, *limits(Field("", STRENGTH_BITS, signed=True)))
     for section in TABLES:
-        if not (section == Section.THRESHOLD and core.is_ladder):
+        if not (section == Section.THRESHOLD and ladder):
             noun = _NOUNS.get(section, "")
-            _check_layout(where, noun, section_layout(system, section), core.columns(section), system)
-    if core.is_ladder:
-        _check_layout(where, "ladder ", ladder_layout(system), core.columns(Section.THRESHOLD), system)
-    require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
+            _check_layout(where, noun, section_layout(system, section), _columns(cores, section), system)
+    if ladder:
+        columns = _columns(cores, Section.THRESHOLD)
+        _check_layout(where, "ladder ", ladder_layout(system), columns, system)
+
+
+def _columns(cores: Sequence[CoreImage], section: Section) -> dict[str, NDArray[Any]]:
+    """Return the words of a memory of some cores by field name, one core after the other."""
+    found = [core.columns(section) for core in cores]
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def _check_sums(where: str, core: CoreImage, spec: CoreSpec, cells: Ints) -> None:

@@ -2,6 +2,7 @@
 """Which core, on which axon, receives what a layer reads (`docs/reference/mapping.md`)."""
 
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,12 @@ from mapping.layout.cut import CorePart
 from mapping.spiking.matrices import pool_matrix
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["arriving", "deliveries", "ranges"]
+__all__ = ["arriving", "deliveries", "numbered", "ranges"]
 
 Integers = NDArray[np.int64]
+
+_FACTOR, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
+"""Odd, with its bits spread: a product carries every bit upwards, a shift brings it back down."""
 
 
 def deliveries(
@@ -55,3 +59,49 @@ def ranges(begin: Integers, size: Integers) -> Integers:
     before = np.cumsum(size) - size
     result: Integers = np.arange(int(size.sum())) + np.repeat(begin - before, size)
     return result
+
+
+def numbered(begin: Integers, table: NDArray[np.integer]) -> tuple[Integers, Integers]:
+    """Return a number for each list of rows, equal for equal lists, and where each number is first met.
+
+    Numbers are given in the order in which their lists are met. List i is
+    ``table[begin[i] : begin[i + 1]]``; lists are told apart by a sum of their rows, and compared.
+
+    >>> rows = np.array([[1], [2], [1], [2], [2], [1]])
+    >>> [found.tolist() for found in numbered(np.array([0, 2, 4, 4, 6]), rows)]
+    [[0, 0, 1, 2], [0, 2, 3]]
+    """
+    size = np.diff(begin)
+    within = np.arange(len(table)) - np.repeat(begin[:-1], size)
+    for salt in count(1):
+        sums = _sums(begin, _mixed(within, table, salt)) + size.astype(np.uint64)
+        _, first, number = np.unique(sums, return_index=True, return_inverse=True)
+        like = first[number]
+        if np.array_equal(size[like], size):
+            other = np.repeat(begin[like], size) + within
+            if all(np.array_equal(column[other], column) for column in table.T):
+                break
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[number], first[order]
+
+
+def _mixed(within: Integers, table: NDArray[np.integer], salt: int) -> NDArray[np.uint64]:
+    """Return for each row a number that depends on all its values and on its place in its list."""
+    mixed = within.astype(np.uint64) + np.uint64(salt)
+    for column in table.T:
+        mixed = mixed * _FACTOR + column.astype(np.uint64)
+        mixed ^= mixed >> _HALF
+    mixed *= _FACTOR
+    mixed ^= mixed >> _HALF
+    return mixed * _FACTOR
+
+
+def _sums(begin: Integers, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the sum of each run of values, with what overflows left out."""
+    sums = np.zeros(len(begin) - 1, np.uint64)
+    some = begin[1:] > begin[:-1]
+    if some.any():
+        sums[some] = np.add.reduceat(values, begin[:-1][some])
+    return sums

@@ -165,24 +165,31 @@ def _layer_cores(
     partition: Partition,
     entries: Entries,
 ) -> Iterator[CoreImage]:
-    """Yield the program of each core of one layer."""
-    cells = _Cells(layer.strengths)
+    """Yield the program of each core of one layer.
+
+    A bias that every update adds would count more than once where inputs arrive in several steps: neurons
+    begin such a sample with it.
+    """
     pooled = np.concatenate([np.diff(pool_matrix(source).indptr) > 1 for source in layer.sources])
     shift = np.concatenate([np.full(source.inputs, source.shift, np.uint8) for source in layer.sources])
     steps = arrivals(layer, depths(partition.spiking))
     schedule, several = _schedule(steps, partition.period, layer), len(steps) > 1
-    lists = entries.lists()
+    lists, sizes, bias = entries.lists(), entries.sizes, layer.biases()
+    shared = _shared(layer, schedule, several=several)
+    cells, quantiser = _Cells(layer.strengths), _Quantiser(layer, partition.spec)
     for part in parts:
-        yield _core(
-            part,
-            layer,
-            cells=cells.of(part),
+        own: dict[str, NDArray[Any]] = {"bias": bias[part.outputs]}
+        if several:
+            own = {"bias": np.zeros_like(own["bias"]), "v0": own["bias"]}
+        yield CoreImage(
+            **own,
             pooled=_of_axons(part, pooled),
+            extension=np.array(part.extension, np.int32),
             shifts=_of_rows(part, _of_axons(part, shift)),
-            several=several,
-            schedule=schedule,
-            quantiser=_quantiser(layer, part.outputs, partition.spec),
-            fanout=_fanout(entries, lists, part.outputs),
+            **shared,
+            **cells.of(part),
+            **quantiser.of(part.outputs),
+            **_fanout(entries, lists, sizes, part.outputs),
         )
 
 
@@ -221,52 +228,34 @@ def _of_rows(part: CorePart, values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(padded.reshape(rows, part.extension).max(axis=1))
 
 
-def _core(
-    part: CorePart,
-    layer: SpikingLayer,
-    *,
-    cells: dict[str, NDArray[Any]],
-    pooled: NDArray[np.bool_],
-    shifts: NDArray[np.uint8],
-    several: bool,
-    schedule: NDArray[np.int32],
-    quantiser: dict[str, NDArray[Any]],
-    fanout: dict[str, NDArray[Any]],
-) -> CoreImage:
-    """Return the program of a core.
+def _shared(layer: SpikingLayer, schedule: NDArray[np.int32], *, several: bool) -> dict[str, NDArray[Any]]:
+    """Return the arrays that all cores of a layer share.
 
-    Neurons are stateless, but those whose inputs arrive in ``several`` steps: they begin a sample with their
-    bias and keep what came until they fire.
+    Neurons are stateless, but those whose inputs arrive in ``several`` steps keep what came until they fire.
     """
-    bias = layer.biases()[part.outputs]
     profile: dict[str, list[int]] = {
         "reset": [Reset.ZERO if several else Reset.CLEAR],
         "emission": [Emission.COUNT],
         "signed": [int(layer.low < 0)],
     }
-    return CoreImage(
-        strengths=np.array(layer.strengths, np.int16),
-        bias=np.zeros_like(bias) if several else bias,
-        v0=bias if several else np.zeros_like(bias),
-        profiles=table_of(Section.PROFILE, profile),
-        schedule=schedule,
-        pooled=pooled,
-        extension=np.array(part.extension, np.int32),
-        shifts=shifts,
-        **cells,
-        **quantiser,
-        **fanout,
-    )
+    shared: dict[str, NDArray[Any]] = {
+        "strengths": np.array(layer.strengths, np.int16),
+        "profiles": table_of(Section.PROFILE, profile),
+        "schedule": schedule,
+    }
+    for array in shared.values():
+        array.flags.writeable = False
+    return shared
 
 
-def _fanout(entries: Entries, lists: Integers, outputs: Integers) -> dict[str, NDArray[Any]]:
+def _fanout(entries: Entries, lists: Integers, sizes: Integers, outputs: Integers) -> dict[str, NDArray[Any]]:
     """Return the fan-out memory of a core and the place of every neuron in it; equal lists are stored once.
 
-    ``lists`` has a number for each element, see `Entries.lists`.
+    ``lists`` has a number for each element, see `Entries.lists`, and ``sizes`` how long its list is.
     """
     _, first, own = np.unique(lists[outputs], return_index=True, return_inverse=True)
     order = np.argsort(first)
-    size = entries.sizes[outputs[first]]
+    size = sizes[outputs[first]]
     begin = np.zeros(len(first), np.int64)
     begin[order] = np.cumsum(size[order]) - size[order]
     rows = entries.table[ranges(entries.begin[outputs[first[order]]], size[order])]
@@ -281,21 +270,38 @@ def _fanout(entries: Entries, lists: Integers, outputs: Integers) -> dict[str, N
     }
 
 
-def _quantiser(layer: SpikingLayer, outputs: Integers, spec: CoreSpec) -> dict[str, NDArray[Any]]:
-    """Return the threshold memory of a core and the place of every neuron in it."""
-    row = outputs // (layer.neurons // layer.rows)
-    own = of_rows(layer.quantiser, row)
-    if isinstance(own, Ladders):
-        words, at = np.unique(own.words, axis=0, return_inverse=True)
-        base = THRESHOLDS_A_WORD * at.reshape(-1)
-        return {
-            "thresholds": np.zeros(0, np.int64),
-            "ladders": words,
-            "threshold_base": base.astype(np.int32),
-        }
-    lists = [tuple(steps) for steps in clamped_thresholds(layer, spec)[row].tolist()]
-    thresholds, begin = _windows(lists)
-    return {"thresholds": np.array(thresholds, np.int64), "threshold_base": np.array(begin, np.int32)}
+class _Quantiser:
+    """The threshold memories of the cores of a layer."""
+
+    def __init__(self, layer: SpikingLayer, spec: CoreSpec) -> None:
+        self._layer = layer
+        self._spec = spec
+        self._clamped: Integers | None = None
+
+    def _lists(self) -> Integers:
+        if self._clamped is None:
+            self._clamped = clamped_thresholds(self._layer, self._spec)
+        return self._clamped
+
+    def of(self, outputs: Integers) -> dict[str, NDArray[Any]]:
+        """Return the threshold memory of a core and the place of every neuron in it."""
+        layer = self._layer
+        row = outputs // (layer.neurons // layer.rows)
+        rows, first, of_row = np.unique(row, return_index=True, return_inverse=True)
+        own = of_rows(layer.quantiser, rows)
+        if isinstance(own, Ladders):
+            words, at = np.unique(own.words, axis=0, return_inverse=True)
+            base = THRESHOLDS_A_WORD * at.reshape(-1)[of_row]
+            return {
+                "thresholds": np.zeros(0, np.int64),
+                "ladders": words,
+                "threshold_base": base.astype(np.int32),
+            }
+        order = np.argsort(first)
+        thresholds, begins = _windows([tuple(steps) for steps in self._lists()[rows[order]].tolist()])
+        begin = np.zeros(len(rows), np.int32)
+        begin[order] = begins
+        return {"thresholds": np.array(thresholds, np.int64), "threshold_base": begin[of_row]}
 
 
 def _windows(lists: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:

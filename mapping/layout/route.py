@@ -4,7 +4,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import overload
 
@@ -15,7 +14,7 @@ from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.cover import cover
-from mapping.layout.delivery import arriving, ranges
+from mapping.layout.delivery import numbered, ranges
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement
 from mapping.layout.site import Site
@@ -65,10 +64,7 @@ class Entries(Sequence[tuple[Entry, ...]]):
 
     def lists(self) -> Integers:
         """Return a number for each element, int64 (elements,), equal for equal lists of entries."""
-        known: dict[bytes, int] = {}
-        data, row = self.table.tobytes(), self.table.itemsize * self.table.shape[1]
-        bounds = pairwise((self.begin * row).tolist())
-        return np.array([known.setdefault(data[low:high], len(known)) for low, high in bounds], np.int64)
+        return numbered(self.begin, self.table)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,15 +127,13 @@ def _output_offsets(partition: Partition) -> dict[str, int]:
 def _entries(partition: Partition, placement: Placement, name: str) -> Entries:
     """Return the entries that reach the readers of every element: by axon, then by size of the rectangle."""
     elements = math.prod(partition.spiking.shape(name))
-    element, axon, core = _readers(partition, name)
+    element, axon, core = partition.readings(name)
     first = np.ones(len(core), np.bool_)
     first[1:] = (element[1:] != element[:-1]) | (axon[1:] != axon[:-1])
     begin = np.append(np.flatnonzero(first), len(core))
-    known: dict[bytes, int] = {}
-    data = core.tobytes()
-    bounds = pairwise((begin * core.itemsize).tolist())
-    group = np.array([known.setdefault(data[low:high], len(known)) for low, high in bounds], np.int64)
-    covers = [cover(placement.position[np.frombuffer(cores, core.dtype)].tolist()) for cores in known]
+    group, met = numbered(begin, core[:, None])
+    bounds = zip(begin[met].tolist(), begin[met + 1].tolist(), strict=True)
+    covers = [cover(placement.position[core[low:high]].tolist()) for low, high in bounds]
     counts = np.array([len(one) for one in covers], np.int64)
     rectangles = np.array([rectangle for one in covers for rectangle in one], np.int64).reshape(-1, 4)
     sizes = counts[group]
@@ -147,20 +141,6 @@ def _entries(partition: Partition, placement: Placement, name: str) -> Entries:
     table = np.column_stack((rows, np.repeat(axon[first], sizes)))
     of_element = np.bincount(element[first], weights=sizes, minlength=elements).astype(np.int64)
     return Entries(np.append(0, np.cumsum(of_element)), table.astype(np.int32))
-
-
-def _readers(partition: Partition, name: str) -> tuple[Integers, Integers, Integers]:
-    """Return element, axon and core of every delivery of an activation, sorted in this order."""
-    found = [np.zeros((3, 0), np.int64)]
-    for layer in partition.layers:
-        for index in [at for at, source in enumerate(layer.sources) if source == name]:
-            element, core, axon = arriving(partition.spiking.layer(layer.name), index, partition.of(layer))
-            found.append(np.stack((element, axon, core + layer.first)))
-    element, axon, core = np.concatenate(found, axis=1)
-    axons, cores = int(axon.max(initial=0)) + 1, len(partition.cores)
-    place, core = np.divmod(np.sort((element * axons + axon) * cores + core), cores)
-    element, axon = np.divmod(place, axons)
-    return element, axon, core
 
 
 def _check_memory(partition: Partition, layer: LayerPart, entries: Entries) -> None:

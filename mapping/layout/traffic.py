@@ -5,7 +5,6 @@ Placers compare placements by it. Routes, emission and check do not use it: what
 counted from the image.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mapping.layout.cover import Rectangle, cover
-from mapping.layout.delivery import arriving
+from mapping.layout.delivery import numbered
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import Partition
 from mapping.spiking.network import INPUT
@@ -90,12 +89,14 @@ class Traffic:
 
 def traffic_of(partition: Partition) -> Traffic:
     """Return the flows of a partition; those that differ in the axon alone are one."""
-    flows: dict[tuple[int, int], int] = {}
     sets: dict[bytes, int] = {}
-    for source, group, packets in _groups(partition):
-        reader = OUTLET if group is None else sets.setdefault(group.tobytes(), len(sets))
-        flows[source, reader] = flows.get((source, reader), 0) + packets
-    table = np.array([(*key, packets) for key, packets in flows.items()], np.int64).reshape(-1, 3)
+    names = (INPUT, *(layer.name for layer in partition.layers))
+    flows = [np.zeros((3, 0), np.int64), *(_flows(partition, name, sets) for name in names)]
+    for layer in partition.layers:
+        if layer.name in partition.spiking.outputs:
+            sent = [len(part.outputs) for part in partition.of(layer)]
+            flows.append(np.stack((layer.first + np.arange(len(sent)), np.full(len(sent), OUTLET), sent)))
+    source, readers, packets = np.concatenate(flows, axis=1)
     groups = [np.frombuffer(key, np.int64) for key in sets]
     size = np.array([len(group) for group in groups], np.int64)
     members = np.zeros((len(groups), int(size.max(initial=0))), np.int64)
@@ -104,39 +105,34 @@ def traffic_of(partition: Partition) -> Traffic:
         row[: len(group)] = group
     return Traffic(
         cores=len(partition.cores),
-        source=table[:, 0],
-        readers=table[:, 1],
-        packets=table[:, 2],
+        source=source,
+        readers=readers,
+        packets=packets,
         members=members,
         size=size,
     )
 
 
-def _groups(partition: Partition) -> Iterator[tuple[int, Integers | None, int]]:
-    """Yield source core, cores that read, ascending, and packets; None for the host."""
-    for name in (INPUT, *(layer.name for layer in partition.layers)):
-        element, core, axon = _readings(partition, name)
-        order = np.lexsort((core, axon, element))
-        element, core, axon = element[order], core[order], axon[order]
-        new = np.flatnonzero(np.diff(element) | np.diff(axon)) + 1
-        first = element[np.append(0, new)] if len(element) else element
-        senders = np.full(len(first), INLET) if name == INPUT else partition.home(name)[0][first]
-        for sender, group in zip(senders.tolist(), np.split(core, new), strict=bool(len(element))):
-            yield sender, group, 1
-    for layer in partition.layers:
-        if layer.name in partition.spiking.outputs:
-            for index, part in enumerate(partition.of(layer), layer.first):
-                yield index, None, len(part.outputs)
+def _flows(partition: Partition, name: str, sets: dict[bytes, int]) -> Integers:
+    """Return who sends an activation, the set of cores that read it on one axon, and the packets: (3, flows).
 
-
-def _readings(partition: Partition, name: str) -> Integers:
-    """Return element, core and axon of all readings of an activation, int64 (3, readings)."""
-    tables = [np.zeros((3, 0), np.int64)]
-    for layer in partition.layers:
-        for index in [at for at, source in enumerate(layer.sources) if source == name]:
-            table = np.stack(arriving(partition.spiking.layer(layer.name), index, partition.of(layer)))
-            tables.append(table + np.array([[0], [layer.first], [0]]))
-    return np.concatenate(tables, axis=1)
+    In the order in which sender and set meet first, by element and axon. ``sets`` has the number of every
+    set of readers that was met before, and gets the others.
+    """
+    element, axon, core = partition.readings(name)
+    if not len(element):
+        return np.zeros((3, 0), np.int64)
+    new = (np.diff(element) != 0) | (np.diff(axon) != 0)
+    begin = np.concatenate(([0], np.flatnonzero(new) + 1, [len(core)]))
+    group, met = numbered(begin, core[:, None])
+    bounds = zip(begin[met].tolist(), begin[met + 1].tolist(), strict=True)
+    known = np.array([sets.setdefault(core[low:high].tobytes(), len(sets)) for low, high in bounds])
+    first = element[begin[:-1]]
+    sender = np.full(len(first), INLET) if name == INPUT else partition.home(name)[0][first]
+    _, at, packets = np.unique(sender * len(met) + group, return_index=True, return_counts=True)
+    order = np.argsort(at)
+    at = at[order]
+    return np.stack((sender[at], known[group[at]], packets[order]))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -52,7 +52,7 @@ PLANTED: dict[str, Planted] = {
     "strengths in the reverse order": (
         mlp,
         MEDIUM,
-        emit._core,
+        emit._shared,
         "np.array(layer.strengths, np.int16)",
         "np.array(layer.strengths[::-1], np.int16)",
         "neuron-settings",
@@ -68,9 +68,9 @@ PLANTED: dict[str, Planted] = {
     "the ladder of the row before": (
         residual,
         MEDIUM,
-        emit._quantiser,
-        "of_rows(layer.quantiser, row)",
-        "of_rows(layer.quantiser, row - 1)",
+        emit._Quantiser.of,
+        "of_rows(layer.quantiser, rows)",
+        "of_rows(layer.quantiser, rows - 1)",
         "thresholds",
     ),
     "a sample that begins with the rest of the one before": (
@@ -84,7 +84,7 @@ PLANTED: dict[str, Planted] = {
     "a potential that is cleared before the layer fires": (
         residual,
         MEDIUM,
-        emit._core,
+        emit._shared,
         "Reset.ZERO if several else Reset.CLEAR",
         "Reset.CLEAR",
         "neuron-settings",
@@ -108,9 +108,9 @@ PLANTED: dict[str, Planted] = {
     "a bias forgotten": (
         pooled,
         MEDIUM,
-        emit._core,
-        "layer.biases()[part.outputs]",
-        "0 * layer.biases()[part.outputs]",
+        emit._layer_cores,
+        "bias[part.outputs]",
+        "0 * bias[part.outputs]",
         "neuron-settings",
     ),
 }
