@@ -20,7 +20,7 @@ from emu.image import SystemImage
 from mapping.chip import Chip
 from mapping.flow import compile_network
 from mapping.model.importers.onnx import network_from_onnx
-from mapping.targets.files import target_text
+from mapping.targets.files import list_targets, target_text
 from rtl.export import describe
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import Notation, qdq, qonnx
@@ -147,5 +147,8 @@ def stimuli() -> tuple[tuple[SystemImage, bytes], ...]:
 
 @cache
 def targets() -> tuple[bytes, ...]:
-    """Return the shipped target files."""
-    return tuple(target_text(name).encode() for name in ("loom", "kuang2021"))
+    """Return the shipped target files, and one whose core has sizes of its own."""
+    shipped = tuple(target_text(name) for name in list_targets())
+    core = "\n[geometry.core]\naxons = 300\nladder = false\nsigned_ladder = false\n"
+    own = target_text("loom").replace('mesh = "auto"\n', f'mesh = "2x2"\n{core}')
+    return tuple(text.encode() for text in (*shipped, own))

@@ -146,3 +146,23 @@ def test_image_and_estimate_have_the_core_of_the_file(tmp_path: Path) -> None:
     )
     mean = part["counters"]["crossbar_words"] * load_target("loom").energy["crossbar_words"].si
     assert part["breakdown"]["events"]["crossbar_words"] == pytest.approx(mean, rel=1e-12)
+
+
+AXONS = '[geometry.axons]\nvalue = 4096\nunit = "1"\nlow = 4096\nhigh = 4096\n'
+
+
+def test_numbers_of_a_closed_form_may_be_those_of_another_chip(tmp_path: Path) -> None:
+    text = target_text("truenorth")
+    path = tmp_path / "mine.toml"
+    for old, new in (
+        ('value = 1\nunit = "ms"\nlow = 1\nhigh = 1\n', 'value = 20\nunit = "us"\nlow = 10\nhigh = 40\n'),
+        ('[geometry.axons]\nvalue = 256\nunit = "1"\nlow = 256\nhigh = 256\n', AXONS),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    data, target = spikeloom.load_data("digits").first(3), load_target(path)
+    part = spikeloom.estimate("digits", data, target).to_dict()["targets"][0]
+    assert (part["kind"], part["step_s"]) == ("closed-form", pytest.approx(20e-6))
+    assert part["latency_s"] == pytest.approx(part["timesteps"] * 20e-6)
+    assert target.count("axons") == 4096
