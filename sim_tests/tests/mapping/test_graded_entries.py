@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mapping.codes.choice import code_of
+from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
 from mapping.model.network import Network
 from mapping.spiking.network import SpikingNetwork
@@ -91,3 +93,13 @@ def test_network_without_a_layer_for_the_chip_names_what_stands_in_its_place() -
 def test_network_that_is_as_the_sentence_says_is_converted(mended: Callable[[], Network]) -> None:
     way = "put convolutions or dense layers in its place or behind it"
     assert_goes(way, lambda: converted(network(recurrent)), lambda: converted(mended()))
+
+
+def test_exact_code_names_what_stands_in_place_of_layers() -> None:
+    with pytest.raises(UnsupportedModelError) as error:
+        convert(network(recurrent))
+    assert str(error.value) == (
+        "The model has no convolution and no dense layer, so nothing can run on the chip: no neuron computes "
+        "node 'cells' (LSTM); put convolutions or dense layers in its place or behind it."
+    )
+    assert code_of(network(recurrent, head=CELLS)).name == "graded"
