@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from emu.spec import preset
 from mapping.codes.choice import Request, code_of
+from mapping.codes.int8.layers import QUANTISERS
 from mapping.model.evaluate import run
 from mapping.model.importers.onnx import load_onnx
 from mapping.model.network import Network
@@ -112,11 +113,12 @@ def farthest(path: Path, network: Network, x: NDArray[np.float64], *, optimised:
     runtime, clean, most = Runtime(path, optimised=optimised), np.ones(len(x), bool), 0.0
     for node in network.nodes:
         tensor = node.output.removesuffix(".real")
-        if node.output != f"{tensor}.real" or tensor not in runtime:
+        if node.output != f"{tensor}.real" or tensor not in runtime or node.op not in QUANTISERS:
             continue
         right = runtime.counts(x, tensor).reshape(len(x), -1)
         values = run(network, {network.input: x}, [*node.inputs, node.output])
-        differ = values[node.output].reshape(len(x), -1) != right
+        steps = node.constants["scale"] if node.op == "Quantise" else 1.0
+        differ = np.rint(values[node.output] / steps).reshape(len(x), -1) != right
         if (differ[clean]).any():
             most = max(most, float(_from_half(node, values)[differ & clean[:, None]].max()))
         clean &= ~differ.any(axis=1)
@@ -124,7 +126,8 @@ def farthest(path: Path, network: Network, x: NDArray[np.float64], *, optimised:
 
 
 def _from_half(node: Node, values: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
-    real = before_rounding(node, [np.asarray(values[tensor]) for tensor in node.inputs])
+    read = [np.asarray(values[tensor]) for tensor in node.inputs]
+    real = read[0] / node.constants["scale"] if node.op == "Quantise" else before_rounding(node, read)
     flat = real.reshape(len(real), -1)
     return np.asarray(np.abs(flat - np.floor(flat) - 0.5), np.float64)
 
