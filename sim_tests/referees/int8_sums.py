@@ -64,13 +64,14 @@ def _part(b: ModelBuilder, which: int, last: int = 256) -> str:
     return b.op("Slice", "x", *ends)
 
 
-def _layer(b: ModelBuilder) -> str:
+def _layer(b: ModelBuilder, *, real: bool) -> str:
     """Return a layer beside the sum: only a network that has one is a network of integers."""
     ends = [b.constant(0.5), b.constant(0, np.int8)]
     weight = b.op("DequantizeLinear", b.constant([[[[3]], [[-2]]]], np.int8), *ends)
     ends = [b.constant(0.3), b.constant(7, np.uint8)]
     x = b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *ends), *ends)
-    y = b.op("QuantizeLinear", b.op("Conv", x, weight), *ends)
+    bias = [b.constant([0.77])] if real else []
+    y = b.op("QuantizeLinear", b.op("Conv", x, weight, *bias), *ends)
     return b.op("DequantizeLinear", y, *ends)
 
 
@@ -118,6 +119,7 @@ FORMS: Mapping[str, tuple[type, Build]] = {
     "`Add` of a constant, uint8": (np.uint8, _constant("Add", first=False)),
     "`Add` to a constant, uint8": (np.uint8, _constant("Add", first=True)),
     "`Add` of a constant, int8": (np.int8, _constant("Add", first=False)),
+    "`Add` beside a layer with a real bias, as written, uint8": (np.uint8, _joined("Add")),
     "`Add` and a `Relu` that cuts, uint8": (np.uint8, _joined("Add", cut=True)),
     "`Sub`, uint8": (np.uint8, _joined("Sub")),
     "`Sub` of a constant, uint8": (np.uint8, _constant("Sub", first=False)),
@@ -156,14 +158,17 @@ def _compared(build: Build, grids: _Grids, form: str) -> NDArray[np.int64]:
     """Return the pairs of one choice, how many differ, and how many would one by one."""
     import onnxruntime  # an extra of the tests
 
-    b = ModelBuilder((2, 256, 256))
-    model = b.model(b.op("Concat", build(b, grids), _layer(b), axis=1))
+    b, real = ModelBuilder((2, 256, 256)), "real bias" in form
+    model = b.model(b.op("Concat", build(b, grids), _layer(b, real=real), axis=1))
     integers = np.stack(np.meshgrid(_BYTES, _BYTES, indexing="ij")) + int(np.iinfo(grids.kind).min)
     shifted = integers - np.array(grids.zeros[:2])[:, None, None]
     if "of one value" in form:
         shifted = shifted.transpose(0, 2, 1)
     x = (shifted * np.array(grids.scales[:2], np.float32)[:, None, None]).astype(np.float32)[None]
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    how = onnxruntime.SessionOptions()
+    if real:  # which onnxruntime would round
+        how.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), how, providers=["CPUExecutionProvider"])
     right = np.rint(session.run(None, {"x": x})[0][:, :1] / np.float32(grids.scales[2]))
     got = np.rint(infer(network_from_onnx(model, name="sums"), x)[:, :1] / grids.scales[2])
     return np.array([right.size, (got != right).sum(), (_one_by_one(form, grids, x) != right).sum()])

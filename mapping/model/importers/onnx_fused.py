@@ -7,7 +7,6 @@ the integer arithmetic of that operator (`docs/reference/truth.md`, "Integer net
 """
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -17,6 +16,7 @@ from onnx import numpy_helper
 from mapping.model.importers.onnx_fusible import (
     Ints,
     ends_of,
+    equal,
     near,
     never_cuts,
     rows_of,
@@ -67,7 +67,7 @@ def fused(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Fusion:
     """The graph that is read, and what has been found in it.
 
-    ``layers`` tells of every layer that is fused whether its weights are ternary, ``added`` are constants.
+    ``layers`` tells of every layer with integer weights whether they are ternary, ``added`` are constants.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -85,6 +85,8 @@ class _Fusion:
         self._moved: dict[str, Ints] = {}
         self._before: list[onnx.NodeProto] = []
         self.layers: list[bool] = []
+        self._sums: list[onnx.NodeProto] = []
+        self._real = False
         self.added: list[onnx.TensorProto] = []
         self._noughts: dict[str, str] = {}
 
@@ -96,6 +98,8 @@ class _Fusion:
             result += self._before
             self._before = []
             result += made if made is not None else [node]
+        for node in self._sums if self._real else ():  # with a real bias all is as it is written
+            node.attribute.append(onnx.helper.make_attribute("written", 1))
         return self._without(result)
 
     def _without(self, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
@@ -211,14 +215,6 @@ class _Fusion:
             and zero.dtype.name in _BYTES
         )
 
-    def _same(self, first: Iterable[str], second: Iterable[str]) -> bool:
-        """Tell whether constants are equal, in type too."""
-        pairs = [(self._array(a), self._array(b)) for a, b in zip(first, second, strict=True)]
-        return all(
-            a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a.ravel(), b.ravel())
-            for a, b in pairs
-        )
-
     def _quantised(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """Return what stands for a quantiser and the layer before it, or None."""
         if len(node.input) < 2 or not self._one_byte(node):
@@ -226,7 +222,7 @@ class _Fusion:
         to = [node.input[1], self._zero(node)]
         source = self._integers(node.input[0])
         if source is not None:
-            if not self._same([source.scale, source.zero], to):
+            if not equal(map(self._array, [source.scale, source.zero]), map(self._array, to)):
                 return None
             copy = onnx.helper.make_node("Identity", [source.tensor], list(node.output), name=node.name)
             return [copy]
@@ -269,9 +265,12 @@ class _Fusion:
             return None
         zero = self._weight_zero(weight, array)
         bias = self._bias(layer, first, weight.input[1])
-        if bias is None or not self._along(layer, weight, array):
+        along = self._along(layer, weight, array)
+        if along:
+            self.layers.append(ternary(array, self._array(zero), rows_of(layer)))
+            self._real |= bias is None
+        if bias is None or not along:
             return None
-        self.layers.append(ternary(array, self._array(zero), rows_of(layer)))
         weighed = [*first.names, held, weight.input[1], zero]
         return [*weighed, *bias, *to] if layer.op_type == "Gemm" else [*weighed, *to, *bias]
 
@@ -346,6 +345,7 @@ class _Fusion:
         made.attribute.extend(attributes)
         if layer.op_type in _PAIRS:
             made.attribute.extend(self._order(node, layer, inputs, cuts))
+            self._sums += [made] if all(a.name != "written" for a in made.attribute) else []
         if not cuts:
             return [made]
         cut = onnx.NodeProto()

@@ -2,14 +2,14 @@
 """What tells whether a layer between quantisers is an operator on integers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-__all__ = ["Ints", "ends_of", "near", "never_cuts", "rows_of", "stepped", "ternary", "whole_windows"]
+__all__ = ["Ints", "ends_of", "equal", "near", "never_cuts", "rows_of", "stepped", "ternary", "whole_windows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ def whole_windows(layer: onnx.NodeProto) -> bool:
     ceiled = "ceil_mode" in given and given["ceil_mode"].i != 0
     named = "auto_pad" in given and given["auto_pad"].s not in (b"NOTSET", b"VALID")
     return not (padded or ceiled or named or "dilations" in given)
+
+
+def equal(first: Iterable[NDArray[np.generic] | None], second: Iterable[NDArray[np.generic] | None]) -> bool:
+    """Tell whether constants are known and equal, in type too."""
+    return all(
+        a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a.ravel(), b.ravel())
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def near(unit: NDArray[np.generic], product: NDArray[np.generic]) -> bool:
