@@ -8,11 +8,9 @@ A contract of the import linter keeps it so.
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from emu.image import SystemImage
 from mapping.errors import MappingError
-from mapping.layout.check.arrivals import arrivals_of, list_violations, output_violations, packets_of
+from mapping.layout.check.arrivals import deliveries_of, list_violations, output_violations
 from mapping.layout.check.cells import Crossbars
 from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import LayerRule
@@ -20,7 +18,6 @@ from mapping.layout.check.neurons import neuron_violations
 from mapping.layout.check.synapses import Feeds, Synapses, feeds_of
 from mapping.layout.check.tables import Placed, excluded_violations, placed_cores, table_violations
 from mapping.layout.check.violation import KINDS, Violation
-from mapping.layout.packet_path import GATEWAY
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
 
 __all__ = ["KINDS", "Violation", "check", "require"]
@@ -61,12 +58,12 @@ def _violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
     cores = placed_cores(image)
     yield from excluded_violations(image, cores)
     yield from list_violations(cores)
-    arrivals, lost = arrivals_of(image, frame, packets_of(image, frame, cores))
+    deliveries, lost = deliveries_of(image, frame, cores)
     yield from lost
-    yield from output_violations(frame, arrivals.of(np.array([GATEWAY])))
+    yield from output_violations(frame, deliveries.take(len(frame.spiking.layers)))
     for order, layer in enumerate(frame.spiking.layers):
         own = [core for core in cores if core.layer == order]
-        feeds = feeds_of(frame, layer, arrivals.of(np.array([core.index for core in own])))
+        feeds = feeds_of(frame, layer, deliveries.take(order))
         yield from _layer_violations(image, frame, layer, own, feeds)
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follow every packet of an image and note whose packets arrive where."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from mapping.layout.check.tables import Placed
 from mapping.layout.check.violation import Violation
 from mapping.layout.packet_path import GATEWAY, Paths, follow
 
-__all__ = ["Arrivals", "Packets", "arrivals_of", "list_violations", "output_violations", "packets_of"]
+__all__ = ["Arrivals", "Deliveries", "Packets", "deliveries_of", "list_violations", "output_violations"]
 
 Integers = NDArray[np.int64]
 
@@ -28,7 +29,7 @@ _DISABLED = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Packets:
-    """Every packet that an image can send: its source, the core that sends it, its rectangle and axon.
+    """Every packet that the host or a layer can send: source, sending core, rectangle and axon.
 
     ``source``, ``start`` and ``axon`` are int64 (packets,), ``rectangle`` is int64 (packets, 4); ``start``
     is `GATEWAY` for those of the host.
@@ -71,18 +72,37 @@ class Arrivals:
             times=self.times[first:last],
         )
 
-    def of(self, cores: Integers) -> "Arrivals":
-        """Return the axons of some cores."""
-        rows = np.flatnonzero(np.isin(self.core, cores))
-        size = np.diff(self.begin)[rows]
-        at = _ranges(self.begin[rows], size)
-        return Arrivals(
-            core=self.core[rows],
-            axon=self.axon[rows],
-            begin=np.concatenate(([0], np.cumsum(size))),
-            source=self.source[at],
-            times=self.times[at],
-        )
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Deliveries:
+    """Where packets arrive, by the layer of the core; sorted when a layer is asked for.
+
+    Parameters
+    ----------
+    layer : int64 (cores + 1,)
+        The layer of core i in place i + 1, -1 for one that computes nothing; the gateway, in place 0, has
+        the number after the last layer.
+    axons, sources : int
+        Bounds of an axon and of a source.
+    """
+
+    layer: Integers
+    axons: int
+    sources: int
+    _keys: dict[int, list[Integers]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, core: Integers, axon: Integers, source: Integers) -> None:
+        """Note packets; a delivery is one number, which sorts by core, axon and source."""
+        key = ((core - GATEWAY) * self.axons + axon) * self.sources + source
+        layer = self.layer[core - GATEWAY]
+        for one in np.unique(layer[layer >= 0]).tolist():
+            self._keys[one].append(key[layer == one])
+
+    def take(self, layer: int) -> Arrivals:
+        """Return what arrives at the cores of a layer, and forget it."""
+        keys = np.sort(np.concatenate([np.zeros(0, np.int64), *self._keys.pop(layer, [])]))
+        place, source = np.divmod(keys, self.sources)
+        return _gathered(place, self.axons, source)
 
 
 def _ranges(begin: Integers, size: Integers) -> Integers:
@@ -104,20 +124,29 @@ def _lists(core: CoreImage) -> tuple[Integers, Integers, Integers]:
     return neurons, begin, last[np.searchsorted(last, begin)] - begin + 1
 
 
-def packets_of(image: SystemImage, frame: Frame, cores: Sequence[Placed]) -> Packets:
-    """Return the packets of the host and of every connected neuron."""
-    rows = [image.input_packet]
-    sources = [image.input_element.astype(np.int64)]
-    starts = [np.full(len(image.input_element), GATEWAY)]
-    for placed in cores:
-        neurons, begin, size = _lists(placed.core)
-        rows.append(placed.core.fanout[_ranges(begin, size)][:, _TARGET])
-        sources.append(np.repeat(frame.first[placed.layer + 1] + placed.elements[neurons], size))
-        starts.append(np.full(len(rows[-1]), placed.index))
+def _packets_of(image: SystemImage, frame: Frame, cores: Sequence[Placed]) -> Iterator[Packets]:
+    """Yield the packets of the host, then those of the connected neurons of each layer."""
+    every = [(image.input_packet, image.input_element.astype(np.int64), np.int64(GATEWAY))]
+    yield _packets(every)
+    for order in range(len(frame.spiking.layers)):
+        every = []
+        for placed in cores:
+            if placed.layer == order:
+                neurons, begin, size = _lists(placed.core)
+                rows = placed.core.fanout[_ranges(begin, size)][:, _TARGET]
+                source = np.repeat(frame.first[order + 1] + placed.elements[neurons], size)
+                every.append((rows, source, np.int64(placed.index)))
+        if every:
+            yield _packets(every)
+
+
+def _packets(tables: Sequence[tuple[NDArray[np.int32], Integers, np.int64]]) -> Packets:
+    """Return packets by rows of rectangle and axon, their sources, and where all of a table start."""
+    rows, sources, starts = zip(*tables, strict=True)
     table = np.concatenate(rows).astype(np.int64)
     return Packets(
         source=np.concatenate(sources),
-        start=np.concatenate(starts),
+        start=np.repeat(np.array(starts), [len(part) for part in rows]),
         rectangle=table[:, :-1],
         axon=table[:, -1],
     )
@@ -144,27 +173,35 @@ def _paths(image: SystemImage, packets: Packets) -> tuple[Paths, Integers]:
     return follow(width, height, packets.start[one], packets.rectangle[one]), path
 
 
-def arrivals_of(image: SystemImage, frame: Frame, packets: Packets) -> tuple[Arrivals, list[Violation]]:
+def deliveries_of(
+    image: SystemImage, frame: Frame, cores: Sequence[Placed]
+) -> tuple[Deliveries, list[Violation]]:
     """Follow all packets; return what arrives, and a violation for each that arrives nowhere in use."""
-    paths, path = _paths(image, packets)
-    copies = np.bincount(paths.packet, minlength=len(paths.sunk))
-    lost = ((paths.sunk > 0) | (copies == 0))[path]
-    packet = np.repeat(np.arange(len(path)), copies[path])
-    core = paths.core[_ranges((np.cumsum(copies) - copies)[path], copies[path])]
     used = np.array([_DISABLED if program is None else program.axons for program in image.cores])
-    axon = packets.axon[packet]
-    sound = (core == GATEWAY) | (axon < used[core])
-    found = [
-        *_lost(frame, packets, np.flatnonzero(lost)),
-        *_refused(frame, packets, packet[~sound], core[~sound], used),
-    ]
-    return _gathered(core[sound], axon[sound], packets.source[packet[sound]]), found
+    layer = np.full(image.spec.cores + 1, -1)
+    layer[0] = len(frame.spiking.layers)
+    layer[[core.index + 1 for core in cores]] = [core.layer for core in cores]
+    entries = [core.core.fanout[:, _TARGET[-1]] for core in cores]
+    axons = 1 + max(int(axon.max(initial=0)) for axon in (image.input_packet[:, -1], *entries))
+    found = Deliveries(layer=layer, axons=axons, sources=int(frame.first[-1]))
+    lost: list[Violation] = []
+    refused: list[Violation] = []
+    for packets in _packets_of(image, frame, cores):
+        paths, path = _paths(image, packets)
+        copies = np.bincount(paths.packet, minlength=len(paths.sunk))
+        astray = ((paths.sunk > 0) | (copies == 0))[path]
+        packet = np.repeat(np.arange(len(path)), copies[path])
+        core = paths.core[_ranges((np.cumsum(copies) - copies)[path], copies[path])]
+        axon = packets.axon[packet]
+        sound = (core == GATEWAY) | (axon < used[core])
+        lost += _lost(frame, packets, np.flatnonzero(astray))
+        refused += _refused(frame, packets, packet[~sound], core[~sound], used)
+        found.add(core[sound], axon[sound], packets.source[packet[sound]])
+    return found, lost + refused
 
 
-def _gathered(core: Integers, axon: Integers, source: Integers) -> Arrivals:
-    """Sort deliveries by core, axon and source."""
-    axons, sources = int(axon.max(initial=0)) + 1, int(source.max(initial=0)) + 1
-    place, source = np.divmod(np.sort(((core - GATEWAY) * axons + axon) * sources + source), sources)
+def _gathered(place: Integers, axons: int, source: Integers) -> Arrivals:
+    """Return deliveries to places ``(core - GATEWAY) * axons + axon``, sorted by both, by axon."""
     core, axon = np.divmod(place, axons)
     core += GATEWAY
     fresh = np.ones(len(core), np.bool_)
