@@ -16,6 +16,7 @@ __all__ = [
     "Cost",
     "Counted",
     "Emulation",
+    "KnownWork",
     "LayerCost",
     "LayerWork",
     "Limits",
