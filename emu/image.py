@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import chunks_of, layout_bits, limits
-from emu.legal import ImageError, check_core, narrow_limits, require_within
+from emu.legal import ImageError, check_alive, check_core, check_ways, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
 from emu.tables import columns_of
 from emu.words import (
@@ -319,10 +319,15 @@ class SystemImage:
         bits = {field.name: limits(field) for field in spike_layout(self.spec)} | narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])
+        check_ways("inputs", (0, 0), self.input_packet[:, :-1], self.spec)
         for index, core in enumerate(self.cores):
             if core is not None:
-                where = f"core {index} ({index % self.spec.width}, {index // self.spec.width})"
+                y, x = divmod(index, self.spec.width)
+                where = f"core {index} ({x}, {y})"
                 check_core(where, core, self.spec)
+                if self.spec.dead is not None:
+                    check_alive(where, (x, y), self.spec)
+                    check_ways(where, (x, y), core.fanout[:, : len(RECTANGLE)], self.spec)
 
     @cached_property
     def digest(self) -> str:

@@ -16,9 +16,10 @@ from emu.bits import pack
 from emu.image import SystemImage, core_chunks
 from emu.rectangles import Cell, Place, area, bounds, cells_of, strips
 from emu.spec import CHUNK_BITS, SystemSpec
+from emu.topology import alive
 from emu.words import POINTER, Control, Kind, Section, section_chunks
 
-__all__ = ["Burst", "LoadTotals", "load_bursts", "load_totals", "pointer_bursts", "write_bursts"]
+__all__ = ["Burst", "LoadTotals", "all_cores", "load_bursts", "load_totals", "pointer_bursts", "write_bursts"]
 
 Chunks = NDArray[np.uint16]
 Ints = NDArray[np.int64]
@@ -301,9 +302,15 @@ def _bursts(image: SystemImage, memories: dict[Section, list[_Class]]) -> Iterat
             yield from loader.send(shared)
     for place in strips(enabled):
         yield from write_bursts(place, Section.CONTROL, one, Control.ENABLE)
-    everywhere = (0, spec.width - 1, 0, spec.height - 1)
     for section in (Section.STATUS, Section.COUNTER):
-        yield from write_bursts(everywhere, section, np.zeros(1, np.uint16))
+        for place in all_cores(spec):
+            yield from write_bursts(place, section, np.zeros(1, np.uint16))
+
+
+def all_cores(spec: SystemSpec) -> list[Place]:
+    """Return rectangles that hold all cores but the dead ones and those that are cut off."""
+    y, x = np.nonzero(alive(spec))
+    return strips(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def load_totals(image: SystemImage) -> LoadTotals:
@@ -328,7 +335,9 @@ def _one_by_one(image: SystemImage, memories: dict[Section, list[_Class]]) -> in
     """Return the packets of a load of each core by itself: two of a pointer, then the chunks."""
     classes = [one for section in memories.values() for one in section]
     enabled = sum(core is not None for core in image.cores)
-    return sum(len(one.at) * (2 + one.rows.size) for one in classes) + 3 * (enabled + 2)
+    return sum(len(one.at) * (2 + one.rows.size) for one in classes) + 3 * (
+        enabled + 2 * len(all_cores(image.spec))
+    )
 
 
 def _way(spec: SystemSpec) -> int:
