@@ -13,6 +13,8 @@ from emu.sizes import require
 
 __all__ = ["DeadSpec"]
 
+_SIDES = ("N", "E", "S", "W")
+
 _NAMED_BY = {"W": (-1, 0, "E"), "N": (0, -1, "S")}
 """A way is told once: by the port E or S at its western or northern end."""
 
@@ -47,7 +49,7 @@ class DeadSpec:
         for core in self.cores:
             require(_is_place(core, 2), "dead core", "[x, y]", core)
         for port in self.ports:
-            known = _is_place(port, 3) and port[2] in {"N", "E", "S", "W"}
+            known = _is_place(port, 3) and port[2] in _SIDES
             require(known, "dead port", "[x, y, side] with a side N, E, S or W", port)
         ways = ((*_NAMED_BY.get(side, (0, 0, side)), x, y) for x, y, side in self.ports)
         told = {(x + dx, y + dy, side) for dx, dy, side, x, y in ways}
