@@ -59,3 +59,21 @@ def test_parts_that_cannot_be_excluded_are_a_sentence(
     options = ["-o", str(tmp_path / "x.spikeloom"), *mesh, "--exclude", str(file)]
     assert main(["compile", "digits", *options]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_verilog_has_the_straps_of_dead_parts(tmp_path: Path) -> None:
+    (tmp_path / "faults.toml").write_text("cores = [[1, 0]]")
+    design = tmp_path / "design"
+    options = ["--axons", "8", "--columns", "8", "--mesh", "2x1", "--exclude", str(tmp_path / "faults.toml")]
+    assert main(["verilog", "--preset", "tiny", *options, "-o", str(design)]) == 0
+    text = (design / "system.v").read_text()
+    assert ".absent_i(10'h202)" in text  # L of (1, 0), and E of (0, 0), which hears nobody any more
+    assert ".absent_o(10'h300)" in text
+
+
+def test_verilog_of_an_image_has_its_dead_parts_and_no_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--exclude", "faults.toml", "-o", str(tmp_path / "x")]
+    assert main(["verilog", "a.spikeloom", *options]) == 2
+    assert "Give either an image or sizes for the Verilog, not both." in capsys.readouterr().err
