@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import chunks_of, layout_bits, limits
-from emu.legal import ImageError, check_cores, narrow_limits, require_within
+from emu.legal import ImageError, check_cores, check_ways, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
 from emu.tables import columns_of
 from emu.words import (
@@ -371,6 +371,7 @@ class SystemImage:
         bits |= narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])
+        check_ways("inputs", (0, 0), self.input_packet[:, :-1], self.spec)
         check_cores(self.cores, self.spec)
 
     @cached_property

@@ -16,9 +16,10 @@ from emu.bits import pack
 from emu.image import Packer, SystemImage
 from emu.rectangles import Cell, Place, area, bounds, cells_of, strips
 from emu.spec import CHUNK_BITS, SystemSpec
+from emu.topology import alive
 from emu.words import POINTER, Control, Kind, Section, section_chunks
 
-__all__ = ["Burst", "LoadTotals", "load_bursts", "load_totals", "pointer_bursts", "write_bursts"]
+__all__ = ["Burst", "LoadTotals", "all_cores", "load_bursts", "load_totals", "pointer_bursts", "write_bursts"]
 
 Chunks = NDArray[np.uint16]
 Ints = NDArray[np.int64]
@@ -328,9 +329,15 @@ def _bursts(image: SystemImage, memories: dict[Section, list[_Class]]) -> Iterat
             yield from loader.send(shared)
     for place in strips(enabled):
         yield from write_bursts(place, Section.CONTROL, one, Control.ENABLE)
-    everywhere = (0, spec.width - 1, 0, spec.height - 1)
     for section in (Section.STATUS, Section.COUNTER):
-        yield from write_bursts(everywhere, section, np.zeros(1, np.uint16))
+        for place in all_cores(spec):
+            yield from write_bursts(place, section, np.zeros(1, np.uint16))
+
+
+def all_cores(spec: SystemSpec) -> list[Place]:
+    """Return rectangles that hold all cores but the dead ones and those that are cut off."""
+    y, x = np.nonzero(alive(spec))
+    return strips(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def load_totals(image: SystemImage) -> LoadTotals:
@@ -346,7 +353,7 @@ def load_totals(image: SystemImage) -> LoadTotals:
     flits = packets.total()
     return LoadTotals(
         flits=flits,
-        one_by_one=pointers + chunks + 3 * (enabled + 2),
+        one_by_one=pointers + chunks + 3 * (enabled + 2 * len(all_cores(image.spec))),
         arrivals=sum(count * area(place) for place, count in packets.items()),
         hops=sum(count * (x1 + (x1 - x0 + 1) * y1) for (x0, x1, _, y1), count in packets.items()),
         cycles=(flits - 1) * image.spec.slowest_hop + _way(image.spec) + 1,

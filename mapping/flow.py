@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole chain in one call: a float network becomes a checked chip."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, cast
 
 from numpy.typing import NDArray
 
+from emu.dead import DeadSpec
 from emu.errors import clause
 from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
@@ -48,7 +49,7 @@ def compile_network(
     chips: tuple[int, int] = (1, 1),
     pipelined: bool = False,
     placer: str = "greedy",
-    excluded: Iterable[tuple[int, int]] = (),
+    dead: DeadSpec | None = None,
     seed: int = 0,
     scaling: str | None = None,
     strict: bool = False,
@@ -79,8 +80,9 @@ def compile_network(
         Take a new sample in every step, see `mapping.layout.pipeline`.
     placer : str
         Who places the cores, a name in `mapping.layout.place.PLACERS`.
-    excluded : iterable of (x, y)
-        Cores of the mesh of all chips that nothing is placed on; they need ``mesh``.
+    dead : DeadSpec, optional
+        Cores and ports of the mesh of all chips that do not work (`docs/reference/mapping.md`); they need
+        ``mesh``.
     seed : int
         Seed of the placer; equal arguments give an equal image.
     scaling : str, optional
@@ -108,7 +110,7 @@ def compile_network(
     name, spec = core_of(target, core)
     chosen = code_of(network, unary_code(code, target) if expanded else code)
     size = _buildable(spec, mesh or _mesh(target), chips)
-    site = site_for(placer, mesh=size, chips=chips, excluded=frozenset(excluded), seed=seed)
+    site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed)
     fitting = Fitting(spec=spec, site=site)
     asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
     asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
@@ -117,11 +119,11 @@ def compile_network(
         spiking = chosen.convert(network, request)
         on_chip = laid_out(spiking)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
-    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking), **site.facts}
+    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
     facts |= {"unary": True} if expanded else {}
     told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
     layout = cast("Layout", fitting.layout)
-    image = _checked(on_chip, layout, pipelined=pipelined, chips=chips, **told)
+    image = _checked(on_chip, layout, pipelined=pipelined, chips=chips, dead=dead, **told)
     return Chip(image=image, spiking=spiking)
 
 

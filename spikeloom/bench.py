@@ -10,10 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from emu.container import load_image
+from emu.dead import DeadSpec
 from emu.errors import SpikeloomError, clause
 from emu.links import LinkSpec
 from emu.spec import CoreSpec, SystemSpec, preset
@@ -115,6 +117,7 @@ def export_verilog(
     changes: Mapping[str, Any],
     chips: tuple[int, int] = (1, 1),
     links: Mapping[str, int] | None = None,
+    dead: DeadSpec | None = None,
     initial: bool = True,
     memories: Body = Body.INFERRED,
 ) -> list[Path]:
@@ -125,6 +128,7 @@ def export_verilog(
     image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
     chips, links : chips across and down, each with this mesh, and sizes of their links that differ from
         `LINKS`.
+    dead : what does not work; with it the chip has straps for that, even if there is nothing.
     initial : declare the registers' start values.
     memories : what stands for a memory.
 
@@ -137,7 +141,7 @@ def export_verilog(
     else:
         try:
             core = preset(preset_name).resized(**changes)
-            spec = _system(core, mesh, chips, {**LINKS, **(links or {})})
+            spec = replace(_system(core, mesh, chips, {**LINKS, **(links or {})}), dead=dead)
         except ValueError as error:
             raise MappingError(f"The chip cannot be built: {clause(error)}.") from None
     with _stage(directory) as stage:

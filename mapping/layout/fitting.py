@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chip of a given mesh, as conversion sees it: which layers it holds together, and how they lie there."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emu.spec import CoreSpec
 from mapping.codes.obstacles import Obstacle
 from mapping.errors import InfeasibleError
-from mapping.layout.capacity import MAX_CORES
 from mapping.layout.partition import Partition
 from mapping.layout.place import Placement, TooManyCoresError
 from mapping.layout.route import Routes, fit
@@ -61,7 +59,7 @@ class Fitting:
 
     @property
     def _cores(self) -> int:
-        return MAX_CORES if self.site.mesh is None else math.prod(self.site.mesh) - len(self.site.excluded)
+        return self.site.cores
 
 
 def _crowded(error: TooManyCoresError) -> dict[str, Obstacle]:

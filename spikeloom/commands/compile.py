@@ -53,7 +53,7 @@ Placer = Annotated[
 ]
 Exclude = Annotated[
     Path | None,
-    typer.Option("--exclude", help="TOML file with cores = [[x, y], ...] that nothing is placed on."),
+    typer.Option("--exclude", help='TOML file of dead cores = [[x, y], ...], ports = [[x, y, "E"], ...].'),
 ]
 DataOfScale = Annotated[
     str | None,
@@ -99,7 +99,7 @@ def compile_(
     debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.layout.site import excluded_cores
+    from mapping.layout.site import dead_parts
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
@@ -107,7 +107,7 @@ def compile_(
     graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
     sizes["pipelined"] = pipelined
-    sizes |= {"excluded": excluded_cores(exclude)} if exclude else {}
+    sizes |= {"dead": dead_parts(exclude)} if exclude else {}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:
         chip, told = _compiled(model, data, scale, calibrate, options=graded, progress=say, **sizes)

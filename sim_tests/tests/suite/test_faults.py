@@ -58,6 +58,7 @@ BLOCKS = {
             "bits",
             "words",
             "topology",
+            "dead",
             "image",
             "container",
             "trace",
