@@ -99,6 +99,11 @@ class Chip:
             sent[burst.place] += len(burst.data)
         return sent
 
+    @property
+    def scaling(self) -> str | None:
+        """How pixels are scaled for it, None if that is left to the data."""
+        return self.image.meta.get("scaling") or None
+
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.
 
@@ -107,7 +112,7 @@ class Chip:
         MappingError
             If the data do not fit; see `mapping.datasets.load.scaled`.
         """
-        return scaled(data, how or self.image.meta.get("scaling") or "auto", self.spiking.network)
+        return scaled(data, how or self.scaling or "auto", self.spiking.network)
 
     def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return what the encoder on the host feeds: counts (samples, input shape)."""
@@ -130,16 +135,22 @@ class Chip:
             Called with (steps done, all steps) now and then.
         """
         counts = self.counts(x)
-        result = self.machine.run(
+        result = self.emulated(counts, cycles=cycles, progress=progress)
+        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
+        if self.spiking.decoder_reads_input:
+            outputs[INPUT] = counts
+        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
+
+    def emulated(
+        self, counts: NDArray[np.integer], *, cycles: bool = False, progress: Progress | None = None
+    ) -> RunResult:
+        """Emulate the image on what enters the chip, counts (n, input shape); see `run`."""
+        return self.machine.run(
             stimulus_for(self.image, counts),
             cycles=cycles,
             threads=os.cpu_count() or 1,
             progress=progress,
         )
-        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
-        if self.spiking.decoder_reads_input:
-            outputs[INPUT] = counts
-        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
 
     def runs(
         self,

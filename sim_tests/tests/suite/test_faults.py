@@ -63,6 +63,7 @@ BLOCKS = {
             "trace",
             "host",
             "loading",
+            "passes",
             "rectangles",
             "machine",
         )
