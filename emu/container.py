@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -25,10 +25,26 @@ from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.spec import SystemSpec
 
-__all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]
+__all__ = [
+    "FORMAT",
+    "LIMIT_BYTES",
+    "PASSES_FORMAT",
+    "Reader",
+    "load_image",
+    "meta_of",
+    "opened",
+    "read_image",
+    "replaced",
+    "save_image",
+    "write_image",
+    "write_member",
+]
 
 FORMAT = "spikeloom.image/3"
 """Name and version of the file format."""
+
+PASSES_FORMAT = "spikeloom.passes/1"
+"""Name and version of a file of several images, see `emu.passes`."""
 
 LIMIT_BYTES = 2 << 30
 """Most bytes that the members of a file may hold together, unpacked."""
@@ -138,19 +154,42 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
     OSError
         If the folder cannot be written.
     """
-    target = Path(path)
+    with replaced(Path(path)) as stream:
+        write_image(image, stream)
+
+
+def write_image(image: SystemImage, stream: IO[bytes]) -> None:
+    """Write the file of an image to a stream."""
     digests, crossbars = _crossbars(image)
     members = dict(sorted({**crossbars, **dict(_members(image))}.items()))
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, data in {_META: _meta(image, members, digests), **members}.items():
+            write_member(archive, name, data, zipfile.ZIP_DEFLATED)
+
+
+def write_member(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:
+    """Write a member so that equal data give equal bytes."""
+    info = zipfile.ZipInfo(name, _TIME)
+    info.compress_type = method
+    info.external_attr = 0o644 << 16
+    info.create_system = 3
+    archive.writestr(info, data)
+
+
+@contextlib.contextmanager
+def replaced(target: Path) -> Iterator[IO[bytes]]:
+    """Give a stream whose bytes become a file when all have been written, and else nothing.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for name, data in {_META: _meta(image, members, digests), **members}.items():
-                info = zipfile.ZipInfo(name, _TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = 0o644 << 16
-                info.create_system = 3
-                archive.writestr(info, data)
+        with temporary.open("w+b") as stream:
+            yield stream
         temporary.replace(target)
     except OSError as error:
         if error.errno is None:
@@ -161,10 +200,10 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-class _Reader:
+class Reader:
     """The members of one file, each read at most once, checked against its digest."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile, limit: int | None = None) -> None:
         self.path = path
         self.archive = archive
         self.sizes: dict[str, int] = {}
@@ -172,10 +211,11 @@ class _Reader:
             if info.filename in self.sizes:
                 raise self.error(f"member {info.filename} is there twice{_WAY_OUT}")
             self.sizes[info.filename] = info.file_size
-        total = sum(self.sizes.values())
-        if total > LIMIT_BYTES:
+        self.total = sum(self.sizes.values())
+        limit = LIMIT_BYTES if limit is None else limit
+        if self.total > limit:
             raise self.error(
-                f"members must not hold more than {LIMIT_BYTES} bytes, not {total}; it is no image"
+                f"members must not hold more than {limit} bytes, not {self.total}; it is no image"
             )
         self.digests: dict[str, str] = {}
 
@@ -227,7 +267,8 @@ class _Reader:
         return np.frombuffer(data, found, offset=buffer.tell()).reshape(shape, order="F" if fortran else "C")
 
 
-def _read_meta(reader: _Reader) -> dict[str, Any]:
+def meta_of(reader: Reader, wanted: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return the metadata of a file of a format, whose values are of these kinds."""
     if reader.sizes.get(_META, 0) > _META_LIMIT:
         raise reader.error(
             f"{_META} must have at most {_META_LIMIT} bytes, not {reader.sizes[_META]}; it is no image"
@@ -241,11 +282,12 @@ def _read_meta(reader: _Reader) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise reader.error(f"{_META} must be JSON ({clause(error)}){_WAY_OUT}") from error
     found = meta.get("format") if isinstance(meta, dict) else None
-    if found != FORMAT:
+    if found == PASSES_FORMAT != wanted:
+        raise reader.error("it holds the passes of a network and not one image; use run, verify or verilog")
+    if found != wanted:
         raise reader.error(
-            f"format must be {FORMAT!r}, not {found!r}; use the version of spikeloom that wrote it"
+            f"format must be {wanted!r}, not {found!r}; use the version of spikeloom that wrote it"
         )
-    kinds = {"spec": dict, "meta": dict, "cores": list, "image_digest": str, "members": dict}
     for name, kind in kinds.items():
         if not isinstance(meta.get(name), kind):
             raise reader.error(
@@ -254,7 +296,7 @@ def _read_meta(reader: _Reader) -> dict[str, Any]:
     return dict(meta)
 
 
-def _core(reader: _Reader, index: int, digest: object, crossbars: dict[str, Array]) -> CoreImage | None:
+def _core(reader: Reader, index: int, digest: object, crossbars: dict[str, Array]) -> CoreImage | None:
     """Return the program of a core; equal crossbars share one array."""
     if digest is None:
         return None
@@ -266,8 +308,10 @@ def _core(reader: _Reader, index: int, digest: object, crossbars: dict[str, Arra
     return CoreImage(crossbar=crossbars[digest], **fields)
 
 
-def _image(reader: _Reader) -> SystemImage:
-    meta = _read_meta(reader)
+def read_image(reader: Reader) -> SystemImage:
+    """Return the image that the members of a file are."""
+    kinds = {"spec": dict, "meta": dict, "cores": list, "image_digest": str, "members": dict}
+    meta = meta_of(reader, FORMAT, kinds)
     reader.digests = meta["members"]
     foreign = sorted(set(reader.sizes) - set(reader.digests) - {_META})
     if foreign:
@@ -321,16 +365,27 @@ def load_image(path: str | os.PathLike[str]) -> SystemImage:
         If there is no such file.
     """
     source = Path(path)
-    with source.open("rb") as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                return _image(_Reader(source, archive))
-        except zlib.error as error:
-            raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}.") from error
-        except _ZIP_ERRORS as error:
-            raise ImageError(
-                f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}."
-            ) from error
+    with source.open("rb") as stream, opened(stream, source) as archive:
+        return read_image(Reader(source, archive))
+
+
+@contextlib.contextmanager
+def opened(stream: IO[bytes], source: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file that may be damaged; errors name ``source``.
+
+    A file that is cut within may end as a zip of its own that was a member: that does not begin with it.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            if min((info.header_offset for info in archive.infolist()), default=0):
+                raise zipfile.BadZipFile("it does not begin with its first member")
+            yield archive
+    except zlib.error as error:
+        raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}.") from error
+    except _ZIP_ERRORS as error:
+        raise ImageError(
+            f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}."
+        ) from error
 
 
 def _short(error: Exception) -> str:

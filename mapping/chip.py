@@ -32,7 +32,7 @@ from mapping.spiking.simulate import decode, encode
 from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 
-__all__ = ["Chip", "Inference", "carried_network", "open_chip"]
+__all__ = ["Chip", "Inference", "carried_network", "laid_out", "open_chip"]
 
 Progress = Callable[[int, int], None]
 
@@ -69,7 +69,7 @@ class Chip:
     @cached_property
     def on_chip(self) -> SpikingNetwork:
         """The network whose neurons the image has: `unary` or `spread` of the one it carries."""
-        return unary(self.spiking) if self.image.meta.get("unary") else spread(self.spiking)
+        return laid_out(self.image, self.spiking)
 
     @property
     def period(self) -> int:
@@ -97,6 +97,11 @@ class Chip:
         """What loading the chip takes."""
         return load_totals(self.image)
 
+    @property
+    def scaling(self) -> str | None:
+        """How pixels are scaled for it, None if that is left to the data."""
+        return self.image.meta.get("scaling") or None
+
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.
 
@@ -105,7 +110,7 @@ class Chip:
         MappingError
             If the data do not fit; see `mapping.datasets.load.scaled`.
         """
-        return scaled(data, how or self.image.meta.get("scaling") or "auto", self.spiking.network)
+        return scaled(data, how or self.scaling or "auto", self.spiking.network)
 
     def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return what the encoder on the host feeds: counts (samples, input shape)."""
@@ -128,16 +133,22 @@ class Chip:
             Called with (steps done, all steps) now and then.
         """
         counts = self.counts(x)
-        result = self.machine.run(
+        result = self.emulated(counts, cycles=cycles, progress=progress)
+        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
+        if self.spiking.decoder_reads_input:
+            outputs[INPUT] = counts
+        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
+
+    def emulated(
+        self, counts: NDArray[np.integer], *, cycles: bool = False, progress: Progress | None = None
+    ) -> RunResult:
+        """Emulate the image on what enters the chip, counts (n, input shape); see `run`."""
+        return self.machine.run(
             stimulus_for(self.image, counts),
             cycles=cycles,
             threads=os.cpu_count() or 1,
             progress=progress,
         )
-        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
-        if self.spiking.decoder_reads_input:
-            outputs[INPUT] = counts
-        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
 
     def runs(
         self,
@@ -211,6 +222,11 @@ def open_chip(path: str | Path) -> Chip:
     chip = Chip(image=image, spiking=spiking)
     require(image, chip.on_chip)
     return chip
+
+
+def laid_out(image: SystemImage, spiking: SpikingNetwork) -> SpikingNetwork:
+    """Return the network whose neurons an image has: `unary` or `spread` of the one it carries."""
+    return unary(spiking) if image.meta.get("unary") else spread(spiking)
 
 
 def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:

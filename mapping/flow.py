@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole chain in one call: a float network becomes a checked chip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, cast
 
 from numpy.typing import NDArray
@@ -12,19 +14,23 @@ from emu.errors import clause
 from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
-from mapping.codes.choice import AUTO, Request, code_of
+from mapping.codes.choice import AUTO, Code, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
+from mapping.codes.obstacles import Holds
 from mapping.datasets.scale import check_scale
 from mapping.errors import MappingError, UnsupportedModelError
 from mapping.given import model_and_samples
 from mapping.layout import pipeline
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
+from mapping.layout.check.passes import require_passes
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
-from mapping.layout.site import site_for
+from mapping.layout.schedule import Schedule, Scheduling
+from mapping.layout.site import Site, site_for
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
+from mapping.passes import Passes, passes_meta
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.spread import spread
@@ -33,7 +39,7 @@ from mapping.stages import stage
 from mapping.targets.files import Target, load_target
 from mapping.targets.models import model_of
 
-__all__ = ["compile_network", "core_of", "unary_code"]
+__all__ = ["compile_network", "compile_passes", "core_of", "unary_code"]
 
 _UNARY = "scatter-and-gather"
 """The code whose counts can be groups of neurons of one threshold each."""
@@ -104,37 +110,136 @@ def compile_network(
     MappingError
         If the code is not that of the target, or the check finds a fault.
     """
-    network, given, scaling = model_and_samples(model, samples, scaling, seed)
-    target, laid_out = _target(target)
-    expanded = laid_out is unary
-    name, spec = core_of(target, core)
-    chosen = code_of(network, unary_code(code, target) if expanded else code)
-    size = _buildable(spec, mesh or _mesh(target), chips)
-    site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed)
-    fitting = Fitting(spec=spec, site=site)
-    asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
-    asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
-    request = Request(spec=spec, holds=lambda found: fitting.holds(laid_out(found)), **asked)
-    with stage("convert"):
-        spiking = chosen.convert(network, request)
-        on_chip = laid_out(spiking)
-    facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
-    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
-    facts |= {"unary": True} if expanded else {}
-    told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
-    layout = cast("Layout", fitting.layout)
-    image = _checked(on_chip, layout, pipelined=pipelined, chips=chips, dead=dead, **told)
+    asked: dict[str, Any] = {"target": target, "core": core, "mesh": mesh, "chips": chips, "placer": placer}
+    asked |= {"dead": dead, "seed": seed, "scaling": scaling, "strict": strict, "code": code}
+    asked |= {"options": options, "progress": progress}
+    run = _Compilation.of(model, samples, **asked)
+    fitting = Fitting(spec=run.request.spec, site=run.site)
+    spiking, on_chip = run.converted(fitting.holds)
+    image = run.checked(on_chip, cast("Layout", fitting.layout), pipelined=pipelined, whole=spiking)
     return Chip(image=image, spiking=spiking)
 
 
-def _checked(on_chip: SpikingNetwork, layout: Layout, *, pipelined: bool, **told: Any) -> SystemImage:
-    """Return the checked image of a network, that of pipelined samples if asked for."""
-    with stage("emit"):
-        image = emit(on_chip, *layout, **told)
-        image = pipeline.pipelined(image, on_chip) if pipelined else image
+def compile_passes(
+    model: object,
+    samples: object = None,
+    *,
+    target: Target | str = "loom",
+    mesh: tuple[int, int] | None = None,
+    **asked: Any,
+) -> Passes:
+    """Compile a network into passes over a mesh that need not hold it (`docs/reference/passes.md`).
+
+    Parameters
+    ----------
+    model, samples, target
+        As of `compile_network`.
+    mesh : (width, height), optional
+        Size of a chip; by default the target's, if it has one.
+    asked
+        Other options of `compile_network`, without ``pipelined``.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If no layer fits the chip even in passes, or with ``strict`` not all.
+    MappingError
+        If there is no mesh, the code is not that of the target, or the check finds a fault.
+    """
+    target = load_target(target) if isinstance(target, str) else target
+    mesh = mesh or _mesh(target) or _array(target)
+    if mesh is None:
+        raise MappingError("Passes need a mesh that a pass fits: add --mesh WxH, for example 4x4.")
+    run = _Compilation.of(model, samples, target=target, mesh=mesh, **asked)
+    scheduling = Scheduling(spec=run.request.spec, site=run.site)
+    spiking, on_chip = run.converted(scheduling.holds)
+    found = cast("Schedule", scheduling.found)
     with stage("check"):
-        require(image, on_chip)
-    return image
+        require_passes(on_chip, found.passes)
+    images = []
+    for number, (one, layout) in enumerate(zip(found.passes, found.layouts, strict=True)):
+        whole, told = None if number else spiking, passes_meta(number, one.rows)
+        images.append(run.checked(one.network, layout, whole=whole, facts=told))
+    return Passes(images=tuple(images), passes=found.passes, spiking=spiking, on_chip=on_chip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Compilation:
+    """What a network is compiled for: the code, what it asks of the chip, and where the layers may lie."""
+
+    network: Network
+    code: Code
+    request: Request
+    site: Site
+    laid_out: Callable[[SpikingNetwork], SpikingNetwork]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        model: object,
+        samples: object = None,
+        *,
+        target: Target | str = "loom",
+        core: str | None = None,
+        mesh: tuple[int, int] | None = None,
+        chips: tuple[int, int] = (1, 1),
+        placer: str = "greedy",
+        dead: DeadSpec | None = None,
+        seed: int = 0,
+        scaling: str | None = None,
+        strict: bool = False,
+        code: str = AUTO,
+        options: GradedOptions | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> "_Compilation":
+        """Return it for the arguments of `compile_network`."""
+        network, given, scaling = model_and_samples(model, samples, scaling, seed)
+        target, laid_out = _target(target)
+        expanded = laid_out is unary
+        name, spec = core_of(target, core)
+        chosen = code_of(network, unary_code(code, target) if expanded else code)
+        size = _buildable(spec, mesh or _mesh(target), chips)
+        site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed)
+        asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
+        asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
+        facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
+        facts |= {"scaling": None if scaling is None else check_scale(scaling)}
+        return cls(
+            network=network,
+            code=chosen,
+            request=Request(spec=spec, **asked),
+            site=site,
+            laid_out=laid_out,
+            facts=facts | ({"unary": True} if expanded else {}),
+        )
+
+    def converted(self, holds: Holds) -> tuple[SpikingNetwork, SpikingNetwork]:
+        """Return the integer network that a chip takes, and how it runs it."""
+        request = replace(self.request, holds=lambda found: holds(self.laid_out(found)))
+        with stage("convert"):
+            spiking = self.code.convert(self.network, request)
+            return spiking, self.laid_out(spiking)
+
+    def checked(
+        self,
+        on_chip: SpikingNetwork,
+        layout: Layout,
+        *,
+        whole: SpikingNetwork | None,
+        pipelined: bool = False,
+        facts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> SystemImage:
+        """Return the checked image of a network; it carries the ``whole`` one, if it is given."""
+        facts = {**self.facts, **facts, **({} if whole is None else _left(whole))}
+        carried = {} if whole is None else _carried(self.network, whole)
+        with stage("emit"):
+            told: dict[str, Any] = {"name": self.network.name, "facts": facts, "carried": carried}
+            image = emit(on_chip, *layout, chips=self.site.chips, dead=self.site.dead, **told)
+            image = pipeline.pipelined(image, on_chip) if pipelined else image
+        with stage("check"):
+            require(image, on_chip)
+        return image
 
 
 def core_of(target: Target, core: str | None) -> tuple[str, CoreSpec]:
@@ -200,6 +305,13 @@ def _mesh(target: Target) -> tuple[int, int] | None:
         return None
     width, height = target.mesh.split("x")
     return int(width), int(height)
+
+
+def _array(target: Target) -> tuple[int, int] | None:
+    """Return the cores of the array that a closed form describes."""
+    if target.kind != "closed-form":
+        return None
+    return target.count("chips_x") * target.count("cores_per_chip"), target.count("chips_y")
 
 
 def _buildable(

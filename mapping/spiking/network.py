@@ -57,6 +57,8 @@ class Source:
     shape, input_shape : tuple of int
         (C, H, W) or (F,). ``shape`` has the elements of the source in the same order, ``input_shape`` is that
         after the pools, flattened for a dense matrix.
+    first : int
+        The element of ``name`` that is the first of ``shape``: others that it has are not read.
     weight : int16 array
         (Cout, Cin / groups, kh, kw) or (out, in). A row with negative slope is stored negated.
     stride, pads, dilation, groups
@@ -71,6 +73,7 @@ class Source:
     pools: tuple[Pool, ...] = ()
     shape: tuple[int, ...]
     input_shape: tuple[int, ...]
+    first: int = 0
     weight: NDArray[np.int16]
     stride: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -301,6 +304,8 @@ class SpikingNetwork:
         Layers of an exact code whose activation is real, and leaves the chip as the nearest count.
     input_group : int
         Channels or features of the chip's input that together stand for one of the encoder's output.
+    input_shape : tuple of int, optional
+        Of what enters the chip, where that is not ``encoder_output``.
     """
 
     name: str
@@ -318,6 +323,7 @@ class SpikingNetwork:
     code: str = "scatter-and-gather"
     rounded: tuple[str, ...] = ()
     input_group: int = 1
+    input_shape: tuple[int, ...] | None = None
 
     @property
     def exact(self) -> bool:
@@ -370,5 +376,5 @@ class SpikingNetwork:
         """Return the shape of `INPUT` or of a layer's output."""
         if name != INPUT:
             return self.layer(name).output_shape
-        first, *rest = self.network.shapes[self.encoder_output]
+        first, *rest = self.input_shape or self.network.shapes[self.encoder_output]
         return first * self.input_group, *rest

@@ -58,7 +58,7 @@ def feeds_of(frame: Frame, layer: SpikingLayer, arrivals: Arrivals) -> Feeds:
     for read in layer.sources:
         own, elements = pooled_sources(read)
         begin = np.append(begin, begin[-1] + own[1:])
-        source = np.append(source, elements + frame.source(read.name).start)
+        source = np.append(source, elements + (frame.source(read.name).start + read.first))
     inputs = len(begin) - 1
     member = np.concatenate((source, arrivals.source))
     starts = np.concatenate((begin[:-1], arrivals.begin[:-1] + len(source)))

@@ -58,7 +58,7 @@ def test_placer_refuses_a_mesh_that_is_too_small(placer: Placer) -> None:
         placer(_of_cores(5), Mesh(width=2, height=2))
     assert str(error.value) == (
         "Layer 'dense0' needs 5 cores with the layers before it but 4 are allowed: "
-        "choose the mesh 3x2, or leave its size out."
+        "choose the mesh 3x2, leave its size out, or add --passes."
     )
 
 

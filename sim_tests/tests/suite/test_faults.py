@@ -64,6 +64,7 @@ BLOCKS = {
             "trace",
             "host",
             "loading",
+            "passes",
             "rectangles",
             "machine",
         )
