@@ -25,8 +25,10 @@ from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take, spread_rows
 from mapping.datasets.scale import check_labels, check_scale, normalised
 from mapping.errors import MappingError
+from mapping.model.analysis import analyse
 from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
+from mapping.threads import one_thread
 
 __all__ = [
     "AUTO_SAMPLES",
@@ -201,8 +203,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         of raw and unit on `AUTO_SAMPLES` samples at equal distances, and unit where it makes no difference; a
         common normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
     network : Network
-        The network to evaluate, in float64. Where it has a single output, a value and no class, labels are
-        dropped.
+        The network to evaluate, with its counts in float64 if it has some, else in float32. Where it has a
+        single output, a value and no class, labels are dropped.
 
     Raises
     ------
@@ -246,19 +248,20 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
 
 
 def _best_scale(data: Dataset, network: Network) -> str:
-    y = data.y
+    y, quantised = data.y, bool(analyse(network).counts)
     if y is None or not data.pixels:
         return "unit"
 
     def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         x = _scale(data.at(rows), how)
-        if how in {"raw", "unit"}:
+        if quantised and how in {"raw", "unit"}:
             return np.asarray(largest(infer(network, x)) == y[rows])
         return named_rightly(network, x, y[rows])
 
     few, more = (spread_rows(samples)(len(y)) for samples in (AUTO_SAMPLES, MORE_SAMPLES))
     normal = candidates(data.x[few], data.x.shape[1:], pixels=True)[2:]
-    return best_way(normal, y, right, (few, more))
+    with one_thread():
+        return best_way(normal, y, right, (few, more))
 
 
 def named_rightly(network: Network, x: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -328,9 +331,8 @@ def _digits(source: str, part: str) -> Dataset:
         raise MappingError(f"Part of the digits must be test, train or all, not {part!r}.")
     bunch = load_digits()
     chosen = slices[part]
-    return Dataset(
-        name=source, x=bunch.images[chosen].astype(np.float64), y=bunch.target[chosen].astype(np.int64)
-    )
+    x, y = bunch.images[chosen].astype(np.float64), bunch.target[chosen].astype(np.int64)
+    return Dataset(name=source, x=x, y=y)
 
 
 def _npz(source: str, path: Path, options: str) -> Dataset:
@@ -378,10 +380,8 @@ def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) 
         raise MappingError(
             f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
         )
-    pixels = x.dtype == np.uint8
-    if y is None:
-        return Dataset(name=source, x=values, y=None, pixels=pixels)
-    return Dataset(name=source, x=values, y=_labels(source, "y", y, len(x)), pixels=pixels)
+    labels = None if y is None else _labels(source, "y", y, len(x))
+    return Dataset(name=source, x=values, y=labels, pixels=x.dtype == np.uint8)
 
 
 def _labels(source: str, name: str, y: NDArray[np.generic], count: int) -> NDArray[np.int64]:
