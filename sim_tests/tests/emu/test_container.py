@@ -101,7 +101,7 @@ def test_loaded_arrays_are_read_only(path: Path) -> None:
 def test_save_that_fails_keeps_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", broken)
