@@ -300,8 +300,10 @@ class SystemSpec:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
         """Build a spec from `to_dict`'s data; unknown or missing keys raise ``TypeError``."""
-        kinds = {"core": CoreSpec, "links": LinkSpec, "dead": DeadSpec}
-        return cls(**{key: kinds[key](**value) if key in kinds else value for key, value in data.items()})
+        kinds = {"links": LinkSpec, "dead": DeadSpec}
+        parts = {key: kind(**data[key]) for key, kind in kinds.items() if key in data}
+        rest = {key: value for key, value in data.items() if key not in {"core", *kinds}}
+        return cls(core=CoreSpec(**data["core"]), **parts, **rest)
 
 
 _EVERY_OPTION: dict[str, Any] = dict.fromkeys(OPTIONS, True)

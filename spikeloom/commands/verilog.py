@@ -66,6 +66,12 @@ def _given(**sizes: int | None) -> dict[str, int]:
     return {name: value for name, value in sizes.items() if value is not None}
 
 
+def _check_links(chips: tuple[int, int], links: dict[str, int]) -> None:
+    """Refuse sizes of links where there are none."""
+    if links and chips == (1, 1):
+        raise MappingError(f"Option --{next(iter(links))} needs several chips: add --chips, for example 2x1.")
+
+
 def _body(memories: str) -> Body:
     """Return what stands for a memory."""
     from rtl.memory import Body
@@ -113,8 +119,7 @@ def verilog(
     if image is not None and (preset or mesh or changes or chips or links or exclude):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
     size, several = mesh_size(mesh) or (2, 2), chips_of(chips or "1x1")
-    if links and several == (1, 1):
-        raise MappingError(f"Option --{next(iter(links))} needs several chips: add --chips, for example 2x1.")
+    _check_links(several, links)
     for path in export_verilog(
         output,
         image=image,
