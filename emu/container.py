@@ -13,7 +13,6 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from emu.archive import npy_bytes, replaced, write_member
 from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.spec import SystemSpec
@@ -35,10 +35,8 @@ __all__ = [
     "meta_of",
     "opened",
     "read_image",
-    "replaced",
     "save_image",
     "write_image",
-    "write_member",
 ]
 
 FORMAT = "spikeloom.image/3"
@@ -52,9 +50,6 @@ LIMIT_BYTES = 2 << 30
 
 _META = "meta.json"
 _META_LIMIT = 16 << 20
-_LEVEL = 1
-"""Of compression: cells take a fifth more than at level 6, in a tenth of the time."""
-_TIME = (1980, 1, 1, 0, 0, 0)
 _TABLES = {
     "inputs/element": "input_element",
     "inputs/packet": "input_packet",
@@ -84,26 +79,8 @@ that it does not know a ``RuntimeError``."""
 Array = NDArray[Any]
 
 
-def _npy_bytes(array: Array) -> bytes:
-    """Return an array as an npy file, little-endian and in C order, so that equal arrays give equal bytes."""
-    if array.dtype.kind not in "biufSU":
-        raise ImageError(
-            f"An array of an image must hold plain numbers or text, not {array.dtype}; convert it first."
-        )
-    plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-    return _npy_header(plain.dtype.str, plain.shape) + plain.tobytes()
-
-
-@lru_cache(maxsize=4096)
-def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
-    """Return how an npy file of such an array begins."""
-    buffer = io.BytesIO()
-    npy.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
-    return buffer.getvalue()
-
-
 def _sha(array: Array) -> str:
-    return hashlib.sha256(_npy_bytes(array)).hexdigest()
+    return hashlib.sha256(npy_bytes(array)).hexdigest()
 
 
 def _crossbars(image: SystemImage) -> tuple[list[str | None], dict[str, Array]]:
@@ -177,40 +154,7 @@ def write_image(image: SystemImage, stream: IO[bytes]) -> None:
     with zipfile.ZipFile(stream, "w") as archive:
         write_member(archive, _META, _meta(image, members, digests), zipfile.ZIP_DEFLATED)
         for name, array in members.items():
-            write_member(archive, name, _npy_bytes(array), zipfile.ZIP_DEFLATED)
-
-
-def write_member(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:
-    """Write a member so that equal data give equal bytes."""
-    info = zipfile.ZipInfo(name, _TIME)
-    info.compress_type = method
-    info.external_attr = 0o644 << 16
-    info.create_system = 3
-    archive.writestr(info, data, compresslevel=_LEVEL)
-
-
-@contextlib.contextmanager
-def replaced(target: Path) -> Iterator[IO[bytes]]:
-    """Give a stream whose bytes become a file when all have been written, and else nothing.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w+b") as stream:
-            yield stream
-        temporary.replace(target)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise type(error)(error.errno, error.strerror, str(target)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            write_member(archive, name, npy_bytes(array), zipfile.ZIP_DEFLATED)
 
 
 class Reader:

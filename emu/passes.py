@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from emu.archive import replaced, write_member
 from emu.container import (
     LIMIT_BYTES,
     PASSES_FORMAT,
@@ -21,9 +22,7 @@ from emu.container import (
     meta_of,
     opened,
     read_image,
-    replaced,
     write_image,
-    write_member,
 )
 from emu.image import ImageError, SystemImage
 

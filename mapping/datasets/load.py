@@ -24,7 +24,7 @@ from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take, spread_rows
 from mapping.datasets.scale import check_labels, check_scale, normalised
-from mapping.errors import MappingError
+from mapping.errors import MappingError, UnsupportedModelError
 from mapping.model.analysis import analyse
 from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
@@ -179,8 +179,7 @@ def classes(logits: NDArray[np.float64]) -> NDArray[np.int64] | None:
 
 def largest(logits: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the index of the largest output of every sample, the lowest on ties."""
-    answers: NDArray[np.int64] = np.argmax(logits.reshape(len(logits), -1), axis=1)
-    return answers
+    return np.asarray(np.argmax(logits.reshape(len(logits), -1), axis=1), np.int64)
 
 
 def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
@@ -242,9 +241,7 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
             raise MappingError(f"Input 3sigma is for counts of events, which data {data.name} are not.")
         return three_sigma(data.x)
     unit = data.x / 255.0 if data.pixels else data.x
-    if how == "unit":
-        return unit
-    return normalised(unit, how)
+    return unit if how == "unit" else normalised(unit, how)
 
 
 def _best_scale(data: Dataset, network: Network) -> str:
@@ -253,10 +250,8 @@ def _best_scale(data: Dataset, network: Network) -> str:
         return "unit"
 
     def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        x = _scale(data.at(rows), how)
-        if quantised and how in {"raw", "unit"}:
-            return np.asarray(largest(infer(network, x)) == y[rows])
-        return named_rightly(network, x, y[rows])
+        double = quantised and how in {"raw", "unit"}
+        return named_rightly(network, _scale(data.at(rows), how), y[rows], double=double)
 
     few, more = (spread_rows(samples)(len(y)) for samples in (AUTO_SAMPLES, MORE_SAMPLES))
     normal = candidates(data.x[few], data.x.shape[1:], pixels=True)[2:]
@@ -264,9 +259,14 @@ def _best_scale(data: Dataset, network: Network) -> str:
         return best_way(normal, y, right, (few, more))
 
 
-def named_rightly(network: Network, x: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return of which samples the network's largest output in float32 is the label."""
-    outputs = run_single(network, x, [network.output])[network.output]
+def named_rightly(
+    network: Network, x: NDArray[np.float64], y: NDArray[np.int64], *, double: bool = False
+) -> NDArray[np.bool_]:
+    """Return of which samples the largest output is the label; of none if it has no value for one."""
+    try:
+        outputs = infer(network, x) if double else run_single(network, x, [network.output])[network.output]
+    except UnsupportedModelError:  # as of an embedding that has no row of this number
+        return np.zeros(len(y), np.bool_)
     return np.asarray(largest(np.asarray(outputs, np.float64)) == y)
 
 

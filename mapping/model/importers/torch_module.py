@@ -6,6 +6,7 @@ PyTorch is never imported here. Whoever has a module has imported it, and it is 
 
 import io
 import logging
+import os
 import sys
 import tempfile
 import warnings
@@ -135,7 +136,7 @@ def _run(torch: Any, module: Any, samples: NDArray[Any]) -> tuple[Any, Any]:
         if not hasattr(output, "detach") or output.ndim < 2 or len(output) != len(given):
             raise UnsupportedModelError(
                 f"Module {name} gives {_kind(output)} for {len(given)} samples instead of one tensor with "
-                "the batch as first axis; wrap it in a module that gives its logits."
+                "the batch as first axis and outputs behind it; wrap it in a module that gives its logits."
             )
         return given, output
     raise UnsupportedModelError(
@@ -193,11 +194,31 @@ def _quiet() -> Iterator[None]:
     level, said = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+        with _silent(1), _silent(2), warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
+
+
+@contextmanager
+def _silent(descriptor: int) -> Iterator[None]:
+    """Lead an output of the process to nowhere: PyTorch's own library prints whole graphs there."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    try:
+        kept = os.dup(descriptor)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _told(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modules of PyTorch, read through its exporter: with a stand-in for PyTorch, and with itself if there."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -187,8 +188,8 @@ def test_what_is_no_tensor_of_the_batch_is_refused(module_class: Any, given: obj
             return given
 
     assert refused(Odd(mlp())) == (
-        f"Module Odd gives {words} for 16 samples instead of one tensor with the batch as first axis; wrap "
-        "it in a module that gives its logits."
+        f"Module Odd gives {words} for 16 samples instead of one tensor with the batch as first axis and "
+        "outputs behind it; wrap it in a module that gives its logits."
     )
 
 
@@ -203,6 +204,23 @@ def test_failing_export_tells_its_cause(monkeypatch: pytest.MonkeyPatch) -> None
             "export it with torch.onnx.export and give the file; pip install onnxscript gives PyTorch a "
             "better exporter."
         )
+
+
+def test_graphs_that_a_library_prints_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch's library writes to the process, not to Python's streams."""
+
+    def export(module: Any, file: Path) -> None:
+        for descriptor in (1, 2):
+            os.write(descriptor, b"Torch IR graph at exception: graph(%input.1")
+        onnx.save(module.model, file)
+
+    print("mine")
+    with fake_torch(monkeypatch, export) as module:
+        load_network(module(mlp()), X)
+    os.write(1, b"again mine")
+    assert capfd.readouterr() == ("mine\nagain mine", "")
 
 
 def test_older_exporter_follows_where_the_newer_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,10 @@ PYTHON: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         lambda: map_layer(shape(input=(1, 1, 900), source_levels=900)),
         lambda: map_layer(shape(input=(1, 1, 900), source_levels=9)),
     ),
+    "put them into one array": (
+        lambda: as_data([((np.zeros((3, 3)), np.ones((3, 1))), np.arange(3))]),
+        lambda: as_data([(np.zeros((3, 4)), np.arange(3))]),
+    ),
     "give one class a sample, as y": (
         lambda: as_data([(np.zeros((2, 3)), np.eye(2))]),
         lambda: as_data([(np.zeros((2, 3)), np.eye(2, dtype=int).argmax(1))]),
