@@ -22,10 +22,17 @@ from mapping.datasets.load import Dataset, scaled
 from mapping.datasets.rows import spread_rows
 from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
-from mapping.flow import compile_network
+from mapping.flow import compile_network, compile_passes
 from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
-from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
+from mapping.report.activity import (
+    Activity,
+    RunTotals,
+    SingleDifferences,
+    observe,
+    require_equal,
+    total_of_runs,
+)
 from mapping.report.carried import carried_by
 from mapping.report.chips import chips_of
 from mapping.report.closed_form import fits_closed_form, report_closed_form
@@ -42,6 +49,7 @@ from mapping.report.keys import (
 from mapping.report.limits import limits_by_layer
 from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
+from mapping.report.passes import report_passes
 from mapping.report.pipelining import pipelining
 from mapping.report.rate import rate_of
 from mapping.report.result import Report
@@ -82,7 +90,7 @@ def report_machine(
         If the chip fired other spikes than the network, or was right on other samples.
     """
     totals, timed, cycles = _runs(chip, data, totals)
-    _require_equal(totals, activity)
+    require_equal(totals.total("spikes"), totals, activity)
     seconds, table, means = cycles / target.clock_hz, _table(chip, target), means_of(totals, timed)
     cores, physical = chip.image.spec.cores, by_layer(chip, totals, "synaptic_operations")
     events = charged(chip.image.spec, means, cycles, table)
@@ -135,21 +143,6 @@ def _carried(chip: Chip, totals: RunTotals, timed: RunTotals, clock_hz: float) -
     }
 
 
-def _require_equal(totals: RunTotals, activity: Activity) -> None:
-    """Refuse a report whose image and network disagree: its counts would be of two different things."""
-    spikes = sum(layer.spikes for layer in activity.layers.values())
-    for what, chip, network in (
-        ("spikes", totals.total("spikes"), spikes),
-        ("correct answers", totals.correct, activity.correct),
-    ):
-        if chip != network:
-            raise MappingError(
-                f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
-            )
-    if totals.answers != activity.answers:
-        raise MappingError("The emulated chip and its network differ in their answers: please report it.")
-
-
 def _table(chip: Chip, target: Target) -> Mapping[str, Quantity]:
     """Return the energy table for this chip's core size."""
     return resized(target.energy, preset(target.preset), chip.image.spec.core)
@@ -165,6 +158,7 @@ def estimate(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    passes: tuple[int, int] | None = None,
     patches: str | None = None,
     code: str = AUTO,
     calibration: object = None,
@@ -194,6 +188,8 @@ def estimate(
         Refuse a network with convolutions or dense layers on the host.
     chips : (across, down)
         Equal chips, joined by links, on which cycle-exact targets have the network.
+    passes : (width, height), optional
+        Mesh of a chip over which cycle-exact targets run the network in passes.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
@@ -225,6 +221,7 @@ def estimate(
         seed=seed,
         strict=strict,
         chips=chips,
+        passes=passes,
         patches=chooser,
         code=code_of(network, code),
         samples=scaled(samples, chosen, network)[0].x,
@@ -272,6 +269,7 @@ class _Estimation:
     seed: int
     strict: bool
     chips: tuple[int, int]
+    passes: tuple[int, int] | None
     patches: Patches
     code: Code
     samples: NDArray[np.float64]
@@ -310,32 +308,27 @@ class _Estimation:
         if target.kind != "cycle-exact":
             self.say(f"{target.name}: closed form")
             spiking = convert(self.network, fits_closed_form(target, self.patches), strict=self.strict)
-            return report_closed_form(spiking, self._observed(spiking), target, patches=self.patches)
+            return report_closed_form(spiking, self._observed(spiking, target), target, patches=self.patches)
         self.say(f"{target.name}: compiling")
-        chip = compile_network(
-            self.network,
-            target=target,
-            core=self.core,
-            seed=self.seed,
-            scaling=self.scaling,
-            strict=self.strict,
-            chips=self.chips,
-            code=self.code.name,
-            samples=self.samples,
-            options=self.options,
-            progress=self.say,
-        )
+        asked: dict[str, Any] = {"target": target, "core": self.core, "seed": self.seed, "chips": self.chips}
+        asked |= {"scaling": self.scaling, "strict": self.strict, "code": self.code.name}
+        asked |= {"samples": self.samples, "options": self.options, "progress": self.say}
+        if self.passes is None:
+            chip = compile_network(self.network, **asked)
+            with stage("run"):
+                return report_machine(chip, self.data, target, self._observed(chip.spiking, target))
+        passes = compile_passes(self.network, mesh=self.passes, **asked)
         with stage("run"):
-            activity = self._observed(chip.spiking)
-            self.say(f"{target.name}: emulating {len(self.data.x)} samples")
-            return report_machine(chip, self.data, target, activity)
+            activity = self._observed(passes.spiking, target)
+            return report_passes(passes, self.data, target, activity, timed_samples=TIMED_SAMPLES)
 
-    def _observed(self, spiking: SpikingNetwork) -> Activity:
+    def _observed(self, spiking: SpikingNetwork, target: Target) -> Activity:
         """Run the network once for all targets that take the same layers."""
         layers = (spiking.encoder_output, *(layer.name for layer in spiking.layers))
         if layers not in self.seen:
             self.say(f"running the network on {len(self.data.x)} samples")
             self.seen[layers] = observe(spiking, self.data)
+        self.say(f"{target.name}: {len(self.data.x)} samples")
         return self.seen[layers]
 
     @property
