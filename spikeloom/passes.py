@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emu.passes import holds_passes
 from mapping.chip import Chip, Inference, open_chip
 from mapping.datasets.load import Dataset
 from mapping.passes import Passes, open_passes
 from spikeloom.table import Table
-from spikeloom.terminal import number
+from spikeloom.terminal import number, quantity
 
-__all__ = ["inferences", "open_any", "pass_table", "passes_line"]
+__all__ = ["inferences", "open_any", "pass_cost_table", "pass_table", "passes_line"]
 
 Done = Sequence[tuple[Chip, Inference]]
 """What became of a batch, a pass after the other: the chip as it was loaded, and its run."""
@@ -68,3 +69,28 @@ def _rows(passes: Passes, layer: str, begin: int, end: int) -> str:
     """Return a layer, with its rows if a pass has not all of them."""
     whole = passes.on_chip.layer(layer).rows
     return layer if (begin, end) == (0, whole) else f"{layer}[{begin}:{end}]"
+
+
+def pass_cost_table(target: Mapping[str, Any]) -> Table:
+    """Return what every pass of a target of a report takes: of an inference, and to load it once."""
+    rows = []
+    for at, row in enumerate(target["breakdown"]["passes"]):
+        load = row["loading"]
+        rows.append(
+            [
+                str(at),
+                ", ".join(dict.fromkeys(name for name, _, _ in row["layers"])),
+                number(row["cores"]),
+                number(row["timesteps"]),
+                number(row["cycles"]),
+                quantity(row["energy_j"], "J"),
+                number(row["load_bits"]),
+                number(load["cycles"]),
+                quantity(load["energy_j"], "J"),
+                number(row["kept_bits"]),
+            ]
+        )
+    columns = ["pass", "layers", "cores", "timesteps", "cycles", "energy"]
+    columns += ["bits to load", "cycles to load", "energy to load", "bits kept"]
+    title = f"Passes ({target['target']}), per inference, and to load once"
+    return Table(title=title, columns=columns, rows=rows, text=["layers"])

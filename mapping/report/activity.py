@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.chip import Chip, Inference
 from mapping.datasets.load import Dataset, batches, classes, correct, largest
+from mapping.errors import MappingError
 from mapping.layout.host_tables import payloads_of
 from mapping.model.evaluate import infer, run_single
 from mapping.report.intervals import Z95
@@ -24,6 +25,7 @@ __all__ = [
     "RunTotals",
     "SingleDifferences",
     "observe",
+    "require_equal",
     "total_of_runs",
 ]
 
@@ -306,3 +308,26 @@ def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = 
         if progress is not None:
             progress(activity.samples, len(data.x))
     return activity
+
+
+def require_equal(spikes: int, totals: RunTotals, activity: Activity) -> None:
+    """Refuse a report whose image and network disagree: its counts would be of two different things.
+
+    ``spikes`` are those of the image, of all passes together; ``totals`` tell its answers.
+
+    Raises
+    ------
+    MappingError
+        If they differ.
+    """
+    fired = sum(layer.spikes for layer in activity.layers.values())
+    for what, chip, network in (
+        ("spikes", spikes, fired),
+        ("correct answers", totals.correct, activity.correct),
+    ):
+        if chip != network:
+            raise MappingError(
+                f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
+            )
+    if totals.answers != activity.answers:
+        raise MappingError("The emulated chip and its network differ in their answers: please report it.")

@@ -11,8 +11,7 @@ from typing import Any
 from mapping.chip import Chip
 from mapping.datasets.load import Dataset
 from mapping.datasets.rows import spread_rows
-from mapping.errors import MappingError
-from mapping.report.activity import Activity, RunTotals, total_of_runs
+from mapping.report.activity import Activity, RunTotals, require_equal, total_of_runs
 from mapping.report.carried import carried_by
 from mapping.report.chips import chips_of
 from mapping.report.events import by_layer, charged, layer_events, means_of
@@ -146,7 +145,7 @@ def emulated(
 ) -> Emulated:
     """Emulate an image, and refuse it if it did other things than its network."""
     totals, timed, cycles = _runs(chip, data, totals)
-    _require_equal(totals, activity)
+    require_equal(totals.total("spikes"), totals, activity)
     return Emulated(
         chip=chip,
         data=data,
@@ -176,18 +175,3 @@ def _carried(chip: Chip, totals: RunTotals, timed: RunTotals, clock_hz: float) -
         "rate": rate_of(chip, carried, int(totals.fed.sum()), timed),
         "limits": limits_by_layer(chip, carried, timed),
     }
-
-
-def _require_equal(totals: RunTotals, activity: Activity) -> None:
-    """Refuse a report whose image and network disagree: its counts would be of two different things."""
-    spikes = sum(layer.spikes for layer in activity.layers.values())
-    for what, chip, network in (
-        ("spikes", totals.total("spikes"), spikes),
-        ("correct answers", totals.correct, activity.correct),
-    ):
-        if chip != network:
-            raise MappingError(
-                f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
-            )
-    if totals.answers != activity.answers:
-        raise MappingError("The emulated chip and its network differ in their answers: please report it.")

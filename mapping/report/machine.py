@@ -20,15 +20,16 @@ from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import Dataset, scaled
 from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
-from mapping.flow import compile_network, unary_code
+from mapping.flow import compile_network, compile_passes, unary_code
 from mapping.given import calibration_of, model_and_data
 from mapping.model.network import Network
 from mapping.report.activity import Activity, SingleDifferences, observe
 from mapping.report.closed_form import closed_form_part, counted_layers, fits_closed_form
-from mapping.report.emulated import emulated
+from mapping.report.emulated import Emulated, emulated
 from mapping.report.keys import (
     ordered,
 )
+from mapping.report.passes import InPasses, in_passes
 from mapping.report.result import Report
 from mapping.spiking.network import SpikingNetwork
 from mapping.stages import stage
@@ -51,6 +52,7 @@ def estimate(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    passes: tuple[int, int] | None = None,
     patches: str | None = None,
     code: str = AUTO,
     calibration: object = None,
@@ -80,6 +82,8 @@ def estimate(
         Refuse a network with convolutions or dense layers on the host.
     chips : (across, down)
         Equal chips, joined by links, on which cycle-exact targets have the network.
+    passes : (width, height), optional
+        Mesh of a chip over which cycle-exact targets run the network in passes.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
@@ -111,6 +115,7 @@ def estimate(
         seed=seed,
         strict=strict,
         chips=chips,
+        passes=passes,
         patches=chooser,
         code=code_of(network, code),
         asked=code,
@@ -150,6 +155,7 @@ class _Estimation:
     seed: int
     strict: bool
     chips: tuple[int, int]
+    passes: tuple[int, int] | None
     patches: Patches
     code: Code
     asked: str
@@ -231,23 +237,23 @@ class _Work:
         """Compile an image, and run it and its network."""
         run, target = self.run, self.target
         run.say(f"{target.name}: compiling")
-        chip = compile_network(
-            run.network,
-            target=target,
-            core=run.core,
-            seed=run.seed,
-            scaling=run.scaling,
-            strict=run.strict,
-            chips=run.chips,
-            code=run.code.name,
-            samples=run.samples,
-            options=run.options,
-            progress=run.say,
-        )
-        with stage("run"):
-            activity = run.observed(chip.spiking)
-            run.say(f"{target.name}: emulating {len(run.data.x)} samples")
-            image = emulated(chip, run.data, target, activity)
+        asked: dict[str, Any] = {"target": target, "core": run.core, "seed": run.seed, "chips": run.chips}
+        asked |= {"scaling": run.scaling, "strict": run.strict, "code": run.code.name}
+        asked |= {"samples": run.samples, "options": run.options, "progress": run.say}
+        told = f"{target.name}: emulating {len(run.data.x)} samples"
+        image: Emulated | InPasses
+        if run.passes is None:
+            chip = compile_network(run.network, **asked)
+            with stage("run"):
+                activity = run.observed(chip.spiking)
+                run.say(told)
+                image = emulated(chip, run.data, target, activity)
+        else:
+            passes = compile_passes(run.network, mesh=run.passes, **asked)
+            with stage("run"):
+                activity = run.observed(passes.spiking)
+                run.say(told)
+                image = in_passes(passes, run.data, target, activity)
         self.part = image.part
         return image.emulation
 

@@ -100,6 +100,7 @@ def test_verify_feeds_each_pass_what_the_ones_before_give(
         name, fed, place = asked[number]
         wanted = stimulus_for(chip.image, run.input_counts)
         assert name == f"digits, pass {number}.spikeloom"
+        assert sorted(fed) == ["packet", "step", "steps"]
         assert place == told.with_name(f"v.{number}.json")
         assert np.array_equal(fed["packet"], wanted.packet)
         assert np.array_equal(fed["step"], wanted.step)

@@ -269,8 +269,12 @@ def swapped(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
 def shifted(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
     *before, last = passes
     *reads, read = last.reads
-    moved = replace(read, begin=read.begin - 1, end=read.end - 1)
+    moved = replace(read, begin=read.begin - 16, end=read.end - 16)
     return *before, replace(last, reads=(*reads, moved))
+
+
+def too_early(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    return passes[0], passes[-1], *passes[1:-1]
 
 
 def other_weights(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
@@ -293,12 +297,13 @@ def unkept(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
     ("fault", "told"),
     [
         (swapped, "pass 0 reads what no pass before it gives"),
-        (shifted, "pass 2, layer conv1 reads other elements than those of conv0"),
+        (too_early, "pass 1 reads what no pass before it gives"),
+        (shifted, "pass 3, layer conv1 reads other elements than those of conv0"),
         (other_weights, "pass 0, layer conv0 has other weights than its rows 0..2"),
         (other_bias, "pass 0, layer conv0 has other neurons than its rows 0..2"),
         (unkept, "the decoder reads elements of conv1 that the host does not keep"),
-        (lambda passes: passes[:-1], "24 elements of conv1 are not computed once"),
-        (lambda passes: (*passes, passes[-1]), "24 elements of conv1 are not computed once"),
+        (lambda passes: passes[:-1], "16 elements of conv1 are not computed once"),
+        (lambda passes: (*passes, passes[-1]), "16 elements of conv1 are not computed once"),
     ],
 )
 def test_planted_fault_of_a_pass_is_named(
@@ -309,8 +314,8 @@ def test_planted_fault_of_a_pass_is_named(
     draft.conv(6, (3, 3), source="conv0", groups=3)
     spiking = draft.network()
     plan = [Rows(layer="conv0", begin=0, end=3), Rows(layer="conv0", begin=3, end=6)]
-    last = Rows(layer="conv1", begin=0, end=6)
-    passes = passes_of(spiking, tuple((rows,) for rows in (*plan, last)))
+    plan += [Rows(layer="conv1", begin=0, end=2), Rows(layer="conv1", begin=2, end=6)]
+    passes = passes_of(spiking, tuple((rows,) for rows in plan))
     assert list(pass_faults(spiking, passes)) == []
     assert told in list(pass_faults(spiking, fault(passes)))
     with pytest.raises(MappingError, match=r"^The passes do not compute their network: .*; compile the "):
