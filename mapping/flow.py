@@ -147,7 +147,8 @@ def compile_passes(
         If there is no mesh, the code is not that of the target, or the check finds a fault.
     """
     target = load_target(target) if isinstance(target, str) else target
-    mesh = mesh or _mesh(target) or _array(target)
+    core_of(target, asked.get("core"))
+    mesh = mesh or _mesh(target) or model_of(target).array(target)
     if mesh is None:
         raise MappingError("Passes need a mesh that a pass fits: add --mesh WxH, for example 4x4.")
     run = _Compilation.of(model, samples, target=target, mesh=mesh, **asked)
@@ -305,13 +306,6 @@ def _mesh(target: Target) -> tuple[int, int] | None:
         return None
     width, height = target.mesh.split("x")
     return int(width), int(height)
-
-
-def _array(target: Target) -> tuple[int, int] | None:
-    """Return the cores of the array that a closed form describes."""
-    if target.kind != "closed-form":
-        return None
-    return target.count("chips_x") * target.count("cores_per_chip"), target.count("chips_y")
 
 
 def _buildable(
