@@ -147,6 +147,7 @@ def compile_passes(
         If there is no mesh, the code is not that of the target, or the check finds a fault.
     """
     target = load_target(target) if isinstance(target, str) else target
+    core_of(target, asked.get("core"))
     mesh = mesh or _mesh(target) or model_of(target).array(target)
     if mesh is None:
         raise MappingError("Passes need a mesh that a pass fits: add --mesh WxH, for example 4x4.")

@@ -138,6 +138,10 @@ class Kuang:
     unary = True
     patched = True
 
+    def array(self, target: Target) -> tuple[int, int]:
+        """Return the cores of all chips, across and down."""
+        return target.count("chips_x") * target.count("cores_per_chip"), target.count("chips_y")
+
     def cost(self, target: Target, work: Work) -> Cost:
         """Return what one inference costs; a max-pool is a layer of its own, and pools do no operations."""
 

@@ -63,6 +63,9 @@ class Loihi:
     unary = True
     patched = False
 
+    def array(self, _: Target) -> None:
+        """Return None: all layers are on cores of their own."""
+
     def cost(self, target: Target, work: Work) -> Cost:
         """Return what one inference costs; cores in use leak, and the x86 cores are not in it."""
 

@@ -19,6 +19,9 @@ class Loom:
     unary = False
     patched = False
 
+    def array(self, _: Target) -> None:
+        """Return None: a mesh is as large as the network needs."""
+
     def cost(self, target: Target, work: Work) -> Cost:
         """Return what one inference costs: every core of the mesh is clocked and leaks, used or not."""
         run = work.emulated()

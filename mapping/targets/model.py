@@ -257,6 +257,10 @@ class TargetModel(Protocol):
     unary: bool
     patched: bool
 
+    def array(self, target: Target) -> tuple[int, int] | None:
+        """Return the cores across and down that layers share in passes, None if there is no such array."""
+        ...
+
     def cost(self, target: Target, work: Work) -> Cost:
         """Return what one inference costs on a target of this model.
 

@@ -35,6 +35,9 @@ class TrueNorth:
     unary = True
     patched = False
 
+    def array(self, _: Target) -> None:
+        """Return None: all layers are on cores of their own."""
+
     def cost(self, target: Target, work: Work) -> Cost:
         """Return what one inference costs; cores in use draw their power, others none."""
 

@@ -153,6 +153,8 @@ def test_every_model_of_a_file_stands_behind_one_interface() -> None:
     for model in MODELS.values():
         assert isinstance(model.unary, bool)
         assert isinstance(model.patched, bool)
+    arrays = {name: model_of(load_target(name)).array(load_target(name)) for name in list_targets()}
+    assert arrays == {"kuang2021": (8, 8), "loihi": None, "loom": None, "truenorth": None}
 
 
 def test_work_that_was_not_done_is_no_work() -> None:

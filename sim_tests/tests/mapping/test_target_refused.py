@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the chips of others cannot hold, a sentence each, and the way out of it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from mapping.datasets.load import load_data
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
-from mapping.flow import compile_network
+from mapping.flow import compile_network, compile_passes
 from mapping.report.machine import estimate
 from mapping.spiking.network import INPUT
 from mapping.targets.model import LayerWork
@@ -105,9 +107,10 @@ def test_graded_code_is_refused_where_a_packet_has_no_payload() -> None:
         assert estimate("digits", data, (target,), code=code, core="reference").accepted
 
 
-def test_image_of_a_formula_is_refused() -> None:
+@pytest.mark.parametrize("compiler", [compile_network, compile_passes])
+def test_image_of_a_formula_is_refused(compiler: Callable[..., object]) -> None:
     with pytest.raises(MappingError) as caught:
-        compile_network("digits", target="truenorth")
+        compiler("digits", target="truenorth")
     assert str(caught.value) == (
         "Target truenorth is a formula that describes no core to build; choose loom or kuang2021."
     )

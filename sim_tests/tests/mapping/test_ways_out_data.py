@@ -317,6 +317,7 @@ UNTRIED = {
         ),
         "test_target_refused.py takes it",
     ),
+    "add --mesh WxH, for example 4x4.": "test_passes.py takes it",
 }
 
 
