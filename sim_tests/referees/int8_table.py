@@ -224,7 +224,7 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
             f"Network {spiking.name!r} runs in the {spiking.code} code, which has its own integers; "
             "quantise it with --quantise."
         )
-    ends, others = dict[str, str](), set[str]()
+    ends, others, whole = dict[str, str](), set[str](), dict[str, str]()
     for layer in spiking.layers:
         tensor = layer.activation.partition(_REAL)[0]
         if layer.name in spiking.rounded:
@@ -232,6 +232,11 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
         named, held = tensor + _REAL, _moved(spiking.network, layer.activation)
         end = named if named in spiking.network.shapes else held
         if tensor in runtime and _only_moved(spiking.network, layer.activation, end):
+            if end == held and tensor in whole:  # that was a part of this one
+                others.add(tensor)
+                del ends[whole[tensor]]
+            if end == held:
+                whole[tensor] = layer.name
             ends[layer.name] = end
         else:
             others.add(tensor)

@@ -132,7 +132,7 @@ def test_tensor_added_to_itself_is_on_the_chip_at_any_scale(tmp_path: Path) -> N
 
 
 TIED = (
-    "at the scales 0.11 and 0.07 in steps of 0.2 some of its sums lie half-way, and float32 rounds some of "
+    "at the scales 0.11 and 0.07 in steps of 0.2 some of its sums lie half-way, and rounding takes some of "
     "these up, others down; quantise it with scales in no simple ratio, as of calibration, or all powers of "
     "two"
 )
