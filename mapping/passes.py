@@ -23,8 +23,8 @@ from mapping.errors import MappingError
 from mapping.layout.check import require
 from mapping.layout.check.passes import require_passes
 from mapping.layout.host_tables import outputs_of, spread, summed
-from mapping.layout.passes import passes_of, rows_a_unit
-from mapping.layout.plan import Pass, Plan, Rows
+from mapping.layout.passes import banded, passes_of, rows_a_unit
+from mapping.layout.plan import Pass, Plan, Rows, height_of
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
@@ -139,7 +139,7 @@ class Passes:
             fed = _fed(one, kept)
             tell = None if progress is None else lambda at, _, on=before: progress(on + at, steps)
             result = chip.emulated(fed, cycles=cycles, progress=tell)
-            _keep(kept, one, outputs_of(chip.image, result, len(counts)))
+            _keep(kept, one, outputs_of(chip.image, result, len(counts)), self.on_chip)
             before += chip.period * len(counts)
             done.append((fed, result))
         return done, self._outputs(kept, counts)
@@ -216,18 +216,20 @@ class Passes:
 
 def _fed(one: Pass, kept: Mapping[str, Counts]) -> NDArray[np.int32]:
     """Return what a pass is fed, (samples, elements)."""
-    parts = [kept[read.name][:, read.begin : read.end] for read in one.reads]
+    parts = [kept[read.name][:, read.elements] for read in one.reads]
     return np.concatenate(parts, axis=1).astype(np.int32)
 
 
-def _keep(kept: Mapping[str, Counts], one: Pass, outputs: Mapping[str, Counts]) -> None:
+def _keep(
+    kept: Mapping[str, Counts], one: Pass, outputs: Mapping[str, Counts], on_chip: SpikingNetwork
+) -> None:
     """Keep what left the chip in a pass, where its rows belong."""
     for rows in one.rows:
         if rows.layer in outputs:
-            values = outputs[rows.layer]
-            pixels = int(np.prod(values.shape[2:]))
-            own = slice(rows.begin * pixels, rows.end * pixels)
-            kept[rows.layer][:, own] = values.reshape(len(values), -1)
+            layer, values = on_chip.layer(rows.layer), outputs[rows.layer]
+            place = kept[rows.layer].reshape(len(values), layer.rows, height_of(layer), -1)
+            part = values.reshape(len(values), rows.end - rows.begin, -1, place.shape[3])
+            place[:, rows.begin : rows.end, rows.band(layer)] = part
 
 
 def _bits(elements: int, low: int, high: int) -> int:
@@ -236,7 +238,8 @@ def _bits(elements: int, low: int, high: int) -> int:
 
 def passes_meta(number: int, rows: Sequence[Rows]) -> dict[str, Any]:
     """Return what the image of a pass says of it, as JSON data."""
-    return {"pass": number, "rows": [[part.layer, part.begin, part.end] for part in rows]}
+    told = [[part.layer, part.begin, part.end, part.top, part.bottom] for part in rows]
+    return {"pass": number, "rows": [part if part[4] is not None else part[:3] for part in told]}
 
 
 def open_passes(path: str | Path) -> Passes:
@@ -277,14 +280,20 @@ def _plan(images: Sequence[SystemImage], on_chip: SpikingNetwork, path: str | Pa
 
 def _rows(part: object, on_chip: SpikingNetwork) -> Rows | None:
     """Return the rows of a layer that an image tells; None if a pass cannot have them."""
-    if not isinstance(part, list) or len(part) != 3:
+    if not isinstance(part, list) or len(part) not in (3, 5) or not all(type(at) is int for at in part[1:]):
         return None
-    name, begin, end = part
+    name, begin, end, *band = part
     layer = next((layer for layer in on_chip.layers if layer.name == name), None)
-    if layer is None or type(begin) is not int or type(end) is not int or not 0 <= begin < end <= layer.rows:
+    if layer is None or not 0 <= begin < end <= layer.rows:
         return None
     unit = rows_a_unit(layer)
-    return None if begin % unit or end % unit else Rows(layer=layer.name, begin=begin, end=end)
+    if begin % unit or end % unit:
+        return None
+    if not band:
+        return Rows(layer=layer.name, begin=begin, end=end)
+    if not banded(layer) or not 0 <= band[0] < band[1] <= height_of(layer):
+        return None
+    return Rows(layer=layer.name, begin=begin, end=end, top=band[0], bottom=band[1])
 
 
 def _damaged(path: str | Path, number: int) -> MappingError:

@@ -10,6 +10,7 @@ from typing import Any
 from emu.passes import holds_passes
 from mapping.chip import Chip, Inference, open_chip
 from mapping.datasets.load import Dataset
+from mapping.layout.plan import Rows
 from mapping.passes import Passes, open_passes
 from spikeloom.table import Table
 from spikeloom.terminal import number, quantity
@@ -58,17 +59,19 @@ def pass_table(passes: Passes) -> Table:
     rows = []
     for at, (chip, one, kept) in enumerate(zip(passes.loaded, passes.passes, passes.kept(), strict=True)):
         cores = sum(core is not None for core in chip.image.cores)
-        layers = ", ".join(_rows(passes, part.layer, part.begin, part.end) for part in one.rows)
+        layers = ", ".join(_part(passes, part) for part in one.rows)
         sizes = (cores, chip.period, chip.load.flits, chip.load.cycles, kept)
         rows.append([str(at), layers, *map(number, sizes)])
     columns = ["pass", "layers", "cores", "timesteps", "flits to load", "cycles to load", "bits kept"]
     return Table(columns=columns, rows=rows, text=["layers"])
 
 
-def _rows(passes: Passes, layer: str, begin: int, end: int) -> str:
-    """Return a layer, with its rows if a pass has not all of them."""
-    whole = passes.on_chip.layer(layer).rows
-    return layer if (begin, end) == (0, whole) else f"{layer}[{begin}:{end}]"
+def _part(passes: Passes, part: Rows) -> str:
+    """Return a layer, with its rows or the band of its map if a pass has not all of them."""
+    if part.bottom is not None:
+        return f"{part.layer}[:, {part.top}:{part.bottom}]"
+    rows = passes.on_chip.layer(part.layer).rows
+    return part.layer if (part.begin, part.end) == (0, rows) else f"{part.layer}[{part.begin}:{part.end}]"
 
 
 def pass_cost_table(target: Mapping[str, Any]) -> Table:
@@ -79,7 +82,7 @@ def pass_cost_table(target: Mapping[str, Any]) -> Table:
         rows.append(
             [
                 str(at),
-                ", ".join(dict.fromkeys(name for name, _, _ in row["layers"])),
+                ", ".join(dict.fromkeys(name for name, *_ in row["layers"])),
                 number(row["cores"]),
                 number(row["timesteps"]),
                 number(row["cycles"]),

@@ -3,36 +3,47 @@
 
 from dataclasses import dataclass
 
-from mapping.spiking.network import SpikingNetwork
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Pass", "Plan", "Reading", "Rows"]
+from mapping.spiking.network import SpikingLayer, SpikingNetwork
+
+__all__ = ["Pass", "Plan", "Reading", "Rows", "height_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows ``begin`` .. ``end`` - 1 of a layer: output channels or features."""
+    """The rows ``begin`` .. ``end`` - 1 of a layer, output channels or features, or a band of its map.
+
+    ``top`` .. ``bottom`` - 1 are the rows of the map that are computed, by default all of them.
+    """
 
     layer: str
     begin: int
     end: int
+    top: int = 0
+    bottom: int | None = None
+
+    def band(self, layer: SpikingLayer) -> slice:
+        """Return the rows of the map of its layer."""
+        return slice(self.top, height_of(layer) if self.bottom is None else self.bottom)
+
+
+def height_of(layer: SpikingLayer) -> int:
+    """Return the rows of the map of a layer, 1 of a layer without one."""
+    return layer.output_shape[1] if len(layer.output_shape) == 3 else 1
 
 
 Plan = tuple[tuple[Rows, ...], ...]
 """What every pass computes, in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """The elements ``begin`` .. ``end`` - 1 of what the host keeps of `INPUT` or of a layer."""
+    """Elements, int64 (n,), of what the host keeps of `INPUT` or of a layer."""
 
     name: str
-    begin: int
-    end: int
-
-    @property
-    def elements(self) -> int:
-        """How many they are."""
-        return self.end - self.begin
+    elements: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

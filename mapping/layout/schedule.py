@@ -12,9 +12,9 @@ from mapping.errors import InfeasibleError
 from mapping.layout.capacity import limits_of, misfit, with_gateway
 from mapping.layout.cut import cores_of
 from mapping.layout.fitting import Layout
-from mapping.layout.passes import passes_of, rows_a_unit, whole
+from mapping.layout.passes import banded, passes_of, rows_a_unit, whole
 from mapping.layout.place import TooManyCoresError
-from mapping.layout.plan import Pass, Plan, Rows
+from mapping.layout.plan import Pass, Plan, Rows, height_of
 from mapping.layout.route import fit
 from mapping.layout.site import Site
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
@@ -64,7 +64,7 @@ class Scheduling:
 def schedule(spiking: SpikingNetwork, spec: CoreSpec, site: Site) -> Schedule:
     """Return the fewest passes whose cores fit a mesh, and of these those that move the fewest elements.
 
-    A pass has consecutive layers, or some rows of one layer that does not fit as a whole.
+    A pass has consecutive layers, or a slice of one layer that does not fit as a whole.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def schedule(spiking: SpikingNetwork, spec: CoreSpec, site: Site) -> Schedule:
     Raises
     ------
     InfeasibleError
-        If a layer breaks a limit of the core, or not even one of its units of rows fits the mesh.
+        If a layer breaks a limit of the core, or not even its smallest slice fits the mesh.
     """
     search = _Search(spiking=spiking, spec=spec, site=site)
     plan = search.plan()
@@ -97,7 +97,7 @@ def schedule(spiking: SpikingNetwork, spec: CoreSpec, site: Site) -> Schedule:
 class _Search:
     """A search for passes that lays out only what a best plan would have.
 
-    ``failed`` are groups that were found not to fit, ``slices`` the rows of layers that do not fit alone.
+    ``failed`` are groups that were found not to fit, ``slices`` those of layers that do not fit alone.
     """
 
     spiking: SpikingNetwork
@@ -106,6 +106,7 @@ class _Search:
     failed: set[Group] = field(default_factory=set)
     slices: dict[int, Plan] = field(default_factory=dict)
     known: dict[tuple[Rows, ...], Layout] = field(default_factory=dict)
+    bounds: dict[tuple[Rows, ...], int] = field(default_factory=dict)
     least: list[int] = field(default_factory=list)
 
     def plan(self) -> Plan:
@@ -149,7 +150,7 @@ class _Search:
                 passes, moved, groups = best[begin]
                 group = begin, end
                 more = len(self.slices.get(begin, (0,))) if end == begin + 1 else 1
-                ways.append((passes + more, moved + self._moved(group, more), [*groups, group]))
+                ways.append((passes + more, moved + self._moved(group), [*groups, group]))
             best.append(min(ways))
         return best[-1][2]
 
@@ -164,15 +165,15 @@ class _Search:
             if (begin, end) not in self.failed and begin not in self.slices and end - 1 not in self.slices:
                 yield begin
 
-    def _moved(self, group: Group, times: int) -> int:
-        """Return how many elements a group is fed, so many times, and gives to the host."""
+    def _moved(self, group: Group) -> int:
+        """Return how many elements a group is fed and gives to the host."""
         layers = self.spiking.layers[slice(*group)]
         here = {layer.name for layer in layers}
         outside = [layer for layer in self.spiking.layers if layer.name not in here]
         wanted = {*self.spiking.outputs, *(source.name for layer in outside for source in layer.sources)}
-        fed = {source.name for layer in layers for source in layer.sources} - here
         given = sum(layer.neurons for layer in layers if layer.name in wanted)
-        return times * sum(math.prod(self.spiking.shape(name)) for name in fed) + given
+        passes = passes_of(self.spiking, self._rows(group))
+        return given + sum(len(read.elements) for one in passes for read in one.reads)
 
     def _rows(self, group: Group) -> Plan:
         """Return the passes of a group: one, or as many as the layer has slices."""
@@ -196,28 +197,59 @@ class _Search:
         return True
 
     def _cut(self, layer: SpikingLayer, error: TooManyCoresError) -> Plan:
-        """Return the fewest slices of a layer of which each fits: as many units of rows in each as can be."""
-        unit = rows_a_unit(layer)
-        units = layer.rows // unit
-        for slices in range(max(2, -(-error.cores[layer.name] // self._cores)), units + 1):
-            ends = [units * at // slices * unit for at in range(slices + 1)]
-            plan = tuple((Rows(layer=layer.name, begin=begin, end=end),) for begin, end in pairwise(ends))
-            try:
-                for rows in sorted(plan, key=lambda rows: rows[0].begin - rows[0].end):
-                    self.laid_out(rows)
-            except TooManyCoresError:
-                continue
-            return plan
+        """Return the fewest slices of a layer of which each fits: bands of its map, or rows."""
+        most = max(map(len, _smallest(layer)))
+        for slices in range(max(2, -(-error.cores[layer.name] // self._cores)), most + 1):
+            for plan in _slices(layer, slices):
+                if self._holds(plan):
+                    return plan
+        demand = min(max(map(self._alone, plan)) for plan in _smallest(layer))
         raise InfeasibleError(
             layer=layer.name,
-            limit="cores for one of its rows" if unit == 1 else f"cores for {unit} of its rows",
-            demand=self._alone(layer, unit),
+            limit="cores for its smallest slice",
+            demand=demand,
             allowed=self._cores,
-            remedy=f"choose a mesh of at least {self._alone(layer, unit)} cores",
+            remedy=f"choose a mesh of at least {demand} cores",
         )
 
-    def _alone(self, layer: SpikingLayer, unit: int) -> int:
-        """Return the cores of the first unit of rows of a layer."""
-        (one,) = passes_of(self.spiking, ((Rows(layer=layer.name, begin=0, end=unit),),))
+    def _holds(self, plan: Plan) -> bool:
+        """Tell whether each slice of a layer fits, the largest first."""
+        try:
+            for rows in sorted(plan, key=lambda rows: -self._bound(rows)):
+                if self._bound(rows) > self._cores:
+                    return False
+                self.laid_out(rows)
+        except TooManyCoresError:
+            return False
+        return True
+
+    def _bound(self, rows: tuple[Rows, ...]) -> int:
+        """Return the fewest cores that a slice may take."""
+        if rows not in self.bounds:
+            (one,) = passes_of(self.spiking, (rows,))
+            self.bounds[rows] = self._least(one.network.layers[0])
+        return self.bounds[rows]
+
+    def _alone(self, rows: tuple[Rows, ...]) -> int:
+        """Return the cores of a slice."""
+        (one,) = passes_of(self.spiking, (rows,))
         parts, _, _ = fit(one.network, with_gateway(self.spec, one.network))
         return len(parts.cores)
+
+
+def _slices(layer: SpikingLayer, slices: int) -> Iterator[Plan]:
+    """Yield the ways to cut a layer into so many slices, as equal as can be: bands of its map, and rows."""
+    every = whole(layer)
+    height, unit = height_of(layer), rows_a_unit(layer)
+    if banded(layer) and slices <= height:
+        ends = [height * at // slices for at in range(slices + 1)]
+        yield tuple((replace(every, top=top, bottom=bottom),) for top, bottom in pairwise(ends))
+    if slices <= layer.rows // unit:
+        ends = [layer.rows // unit * at // slices * unit for at in range(slices + 1)]
+        yield tuple((replace(every, begin=begin, end=end),) for begin, end in pairwise(ends))
+
+
+def _smallest(layer: SpikingLayer) -> list[Plan]:
+    """Return the ways to cut a layer into as many slices as there can be."""
+    most = {height_of(layer) if banded(layer) else 1, layer.rows // rows_a_unit(layer)}
+    return [plan for slices in most for plan in _slices(layer, slices) if len(plan) == slices]

@@ -16,7 +16,7 @@ from mapping.chip import Chip
 from mapping.datasets.load import Dataset
 from mapping.datasets.rows import spread_rows
 from mapping.layout.host_tables import stimulus_for
-from mapping.passes import Passes
+from mapping.passes import Passes, passes_meta
 from mapping.report.activity import Activity, RunTotals, require_equal
 from mapping.report.chips import chips_of
 from mapping.report.emulated import TIMED_SAMPLES
@@ -201,7 +201,7 @@ def _row(
     energy = estimate_energy(charged(spec, means_of(total, timed), cycles, table), seconds, spec.cores, table)
     load = loading(chip, target, table)
     return {
-        "layers": [[part.layer, part.begin, part.end] for part in run.passes.passes[number].rows],
+        "layers": passes_meta(number, run.passes.passes[number].rows)["rows"],
         "cores": sum(core is not None for core in chip.image.cores),
         "timesteps": chip.period,
         "cycles": cycles,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emu.container import save_image
 from emu.image import SystemImage
 from mapping.chip import Chip
-from mapping.flow import compile_network
+from mapping.flow import compile_network, compile_passes
 from mapping.model.importers.onnx import network_from_onnx
 from mapping.targets.files import list_targets, target_text
 from rtl.export import describe
@@ -32,6 +32,7 @@ __all__ = [
     "design_file",
     "idx_files",
     "images",
+    "passes_files",
     "small_chip",
     "small_models",
     "stimuli",
@@ -94,6 +95,16 @@ def images() -> tuple[bytes, ...]:
             save_image(image, path)
             files.append(path.read_bytes())
         return tuple(files)
+
+
+@cache
+def passes_files() -> tuple[bytes, ...]:
+    """Return files of passes: of a small network, a layer of it in slices."""
+    network = network_from_onnx(onnx.ModelProto.FromString(small_models()[0]), name="small")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x"
+        compile_passes(network, core="small", mesh=(1, 1)).save(path)
+        return (path.read_bytes(),)
 
 
 @cache

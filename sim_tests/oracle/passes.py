@@ -3,37 +3,55 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.network import Source, SpikingNetwork
 
 __all__ = ["elements_fed", "groupings"]
 
-Part = tuple[str, int, int]
-"""Layer, and its rows begin .. end - 1."""
+Part = Sequence[Any]
+"""Layer, and its rows begin .. end - 1; perhaps the rows top .. bottom - 1 of its map too."""
 
 
 def elements_fed(spiking: SpikingNetwork, parts: Sequence[Part]) -> list[tuple[str, int]]:
     """Return name and element of everything that a pass is fed, in the order of its stimulus."""
-    here = {name for name, _, _ in parts}
-    needed: dict[str, list[int]] = {}
-    for name, begin, end in parts:
+    here = {part[0] for part in parts}
+    blocks: list[tuple[str, list[int]]] = []
+    for name, begin, end, *band in parts:
         layer = spiking.layer(name)
         for source in layer.sources:
             if source.name in here:
                 continue
             channels, pixels = source.shape[0], math.prod(source.shape[1:])
+            read = set(range(channels))
             if source.groups > 1:
                 rows_a_group, of_group = layer.rows // source.groups, channels // source.groups
                 groups = {row // rows_a_group for row in range(begin, end)}
-                read = [c for c in range(channels) if c // of_group in groups]
+                read = {c for c in range(channels) if c // of_group in groups}
+            if band:
+                width = source.shape[2]
+                own = {row * width + x for row in _map_rows(source, *band) for x in range(width)}
             else:
-                read = list(range(channels))
-            needed.setdefault(source.name, []).extend(c * pixels + p for c in read for p in range(pixels))
-    return [
-        (name, element)
-        for name, elements in needed.items()
-        for element in range(min(elements), max(elements) + 1)
-    ]
+                own = set(range(pixels))
+            block = source.name, [c * pixels + p for c in sorted(read) for p in sorted(own)]
+            blocks += [block] if block not in blocks else []
+    return [(name, element) for name, elements in blocks for element in elements]
+
+
+def _map_rows(source: Source, top: int, bottom: int) -> list[int]:
+    """Return the rows of a source's own map that the windows of some output rows span."""
+    sizes = [source.shape[1]]
+    for pool in source.pools:
+        padded = sizes[-1] + pool.pads[0] + pool.pads[2]
+        sizes.append((padded - pool.kernel[0]) // pool.stride[0] + 1)
+    steps = [(pool.stride[0], pool.pads[0], pool.kernel[0]) for pool in source.pools]
+    steps.append((source.stride[0], source.pads[0], (source.weight.shape[2] - 1) * source.dilation[0] + 1))
+    rows = set(range(top, bottom))
+    for (stride, before, span), size in zip(reversed(steps), reversed(sizes), strict=True):
+        seen = {row * stride - before + at for row in rows for at in range(span)}
+        rows = {row for row in seen if 0 <= row < size}
+        rows = set(range(min(rows), max(rows) + 1))
+    return sorted(rows)
 
 
 def groupings(

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import MappingError
-from mapping.layout.plan import Pass, Rows
+from mapping.layout.check.layers import pooled_sources
+from mapping.layout.check.synapses import labels_of
+from mapping.layout.plan import Pass, Rows, height_of
 from mapping.spiking.network import INPUT, Source, SpikingLayer, SpikingNetwork
 
 __all__ = ["pass_faults", "require_passes"]
@@ -48,14 +50,13 @@ def pass_faults(spiking: SpikingNetwork, passes: Sequence[Pass]) -> Iterator[str
     kept, times = np.zeros(ends[-1], np.bool_), np.zeros(ends[-1], np.int64)
     kept[ids[INPUT]], times[ids[INPUT]] = True, 1
     for number, one in enumerate(passes):
-        fed = np.concatenate([ids[read.name][read.begin : read.end] for read in one.reads])
+        fed = np.concatenate([ids[read.name][read.elements] for read in one.reads])
         if not kept[fed].all():
             yield f"pass {number} reads what no pass before it gives"
         here = {INPUT: fed}
         for layer, rows in zip(one.network.layers, one.rows, strict=True):
             yield from (f"pass {number}, {fault}" for fault in _layer(spiking, ids, here, layer, rows))
-            pixels = math.prod(layer.output_shape[1:])
-            here[layer.name] = ids[rows.layer][rows.begin * pixels : rows.end * pixels]
+            here[layer.name] = _of_rows(ids[rows.layer], spiking.layer(rows.layer), rows)
             times[here[layer.name]] += 1
         for name in one.network.outputs:
             kept[here[name]] = True
@@ -75,12 +76,12 @@ def _layer(
 ) -> Iterator[str]:
     """Compare a layer of a pass with the rows of the network that it stands for."""
     wanted, own = spiking.layer(rows.layer), slice(rows.begin, rows.end)
-    pixels = math.prod(wanted.output_shape[1:])
-    if layer.output_shape != (rows.end - rows.begin, *wanted.output_shape[1:]):
+    size = len(_of_rows(ids[rows.layer], wanted, rows))
+    if math.prod(layer.output_shape) != size or layer.output_shape[2:] != wanted.output_shape[2:]:
         yield f"layer {rows.layer} has the shape {layer.output_shape}"
         return
     settings = [(a.strengths, a.low, a.levels) for a in (layer, wanted)]
-    bias = wanted.biases()[rows.begin * pixels : rows.end * pixels]
+    bias = _of_rows(wanted.biases(), wanted, rows)
     equal = np.array_equal(layer.biases(), bias) and np.array_equal(layer.edges, wanted.edges[own])
     if not equal or settings[0] != settings[1] or len(layer.sources) != len(wanted.sources):
         yield f"layer {rows.layer} has other neurons than its rows {rows.begin}..{rows.end - 1}"
@@ -88,36 +89,67 @@ def _layer(
     for got, source in zip(layer.sources, wanted.sources, strict=True):
         if _settings(got) != _settings(source) or not np.array_equal(got.weight, source.weight[own]):
             yield f"layer {rows.layer} has other weights than its rows {rows.begin}..{rows.end - 1}"
-            continue
-        groups = got.groups, source.groups, wanted.rows
-        own_ids, its_ids = _channels(here[got.name], got), _channels(ids[source.name], source)
-        if not _same_elements(own_ids, its_ids, rows, groups):
+        elif not _same_elements((here[got.name], got), (ids[source.name], source), rows, wanted):
             yield f"layer {rows.layer} reads other elements than those of {source.name}"
 
 
+def _of_rows(values: Integers, layer: SpikingLayer, rows: Rows) -> Integers:
+    """Return what belongs to the rows, or the band, of a layer that a pass has, of one value a neuron."""
+    maps = values.reshape(layer.rows, height_of(layer), -1)
+    return maps[rows.begin : rows.end, rows.band(layer)].reshape(-1)
+
+
 def _settings(source: Source) -> tuple[object, ...]:
-    """Return what does not depend on the channels."""
-    geometry = source.pools, source.stride, source.pads, source.dilation, source.shape[1:]
-    return *geometry, source.input_shape[1:], source.low, source.high, source.shift, source.kind
+    """Return what depends neither on the channels nor on the rows of a map."""
+    pools = [(pool.kernel, pool.stride, pool.pads[1::2]) for pool in source.pools]
+    geometry = source.stride, source.pads[1::2], source.dilation, source.shape[2:], source.input_shape[2:]
+    return pools, *geometry, source.low, source.high, source.shift, source.kind
 
 
 def _same_elements(
-    own: Integers | None, whole: Integers | None, rows: Rows, groups: tuple[int, int, int]
+    here: tuple[Integers, Source], there: tuple[Integers, Source], rows: Rows, layer: SpikingLayer
 ) -> bool:
-    """Tell whether every row reads, channel by channel, the elements that it reads in the network.
-
-    ``groups`` are those of the pass, those of the network, and the rows of the layer.
-    """
-    here, there, of = groups
-    if own is None or whole is None or rows.end > of:
+    """Tell whether every neuron reads, tap by tap and channel by channel, what it reads in the network."""
+    (_, got), (_, wanted) = here, there
+    if any(len(ids) < source.first + math.prod(source.shape) for ids, source in (here, there)):
+        return False
+    own, whole = _inputs(here, there)
+    if got.kind == "dense":
+        return np.array_equal(own.reshape(-1), whole.reshape(-1))
+    taps = _tap_rows(got, wanted, rows.band(layer))
+    if taps is None:
         return False
     row = np.arange(rows.end - rows.begin)
-    pairs = np.stack((row // (len(row) // here), (row + rows.begin) // (of // there)), axis=1)
-    parts, all_parts = np.split(own, here), np.split(whole, there)
-    return all(np.array_equal(parts[a], all_parts[b]) for a, b in np.unique(pairs, axis=0).tolist())
+    mine, its = row // (len(row) // got.groups), (row + rows.begin) // (layer.rows // wanted.groups)
+    parts, all_parts = np.split(own[:, taps[0]], got.groups), np.split(whole[:, taps[1]], wanted.groups)
+    pairs = np.unique(np.stack((mine, its), axis=1), axis=0).tolist()
+    return all(np.array_equal(parts[a], all_parts[b]) for a, b in pairs)
 
 
-def _channels(elements: Integers, source: Source) -> Integers | None:
-    """Return the elements that a source reads, a row a channel; None if there are too few."""
-    own = elements[source.first : source.first + math.prod(source.shape)]
-    return own.reshape(source.shape[0], -1) if len(own) == math.prod(source.shape) else None
+def _inputs(*read: tuple[Integers, Source]) -> list[Integers]:
+    """Return a number for each input after the pools, in its shape: equal ones for equal sources."""
+    begins, members = [], []
+    for ids, source in read:
+        begin, element = pooled_sources(source)
+        begins.append(begin)
+        members.append(ids[source.first + element])
+    starts = np.concatenate([begins[0][:-1], begins[1][:-1] + len(members[0])])
+    sizes = np.concatenate([np.diff(begin) for begin in begins])
+    labels = labels_of(starts, sizes, np.concatenate(members), most=int(sizes.max()))
+    cut = len(begins[0]) - 1
+    parts = zip((labels[:cut], labels[cut:]), read, strict=True)
+    return [label.reshape(source.input_shape) for label, (_, source) in parts]
+
+
+def _tap_rows(got: Source, wanted: Source, band: slice) -> tuple[Integers, Integers] | None:
+    """Return which row of the pass's map, and which of the network's, each tap of each row of a band reads.
+
+    None if one of the two is padding where the other is not.
+    """
+    rows, taps = np.arange(band.start, band.stop)[:, None], np.arange(wanted.weight.shape[2])
+    there = (rows * wanted.stride[0] - wanted.pads[0] + taps * wanted.dilation[0]).reshape(-1)
+    here = ((rows - band.start) * got.stride[0] - got.pads[0] + taps * got.dilation[0]).reshape(-1)
+    inside = (there >= 0) & (there < wanted.input_shape[1])
+    if not np.array_equal(inside, (here >= 0) & (here < got.input_shape[1])):
+        return None
+    return here[inside], there[inside]
