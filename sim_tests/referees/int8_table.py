@@ -68,7 +68,7 @@ class Runtime:
 
     Each tensor of integers is seen at the end of a model of its own, the part of the whole up to there.
     Further outputs would keep onnxruntime from joining the layers on either side of a quantiser, and it would
-    sum real numbers there. What several layers read is seen twice.
+    sum real numbers there. What several layers of the whole read is read more than once in every part.
 
     Parameters
     ----------
@@ -114,12 +114,12 @@ class Runtime:
         )
         return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
 
-    def _shared(self, tensor: str) -> bool:
-        """Tell whether several layers of the whole model read a tensor: onnxruntime may join fewer then."""
-        readers = [node for node in self._model.graph.node if tensor in node.input]
+    @staticmethod
+    def _readers(tensor: str, nodes: Sequence[onnx.NodeProto]) -> int:
+        """Return how many layers read a tensor; of several onnxruntime may join fewer to their quantisers."""
+        readers = [node for node in nodes if tensor in node.input]
         values = [node.output[0] for node in readers if node.op_type == "DequantizeLinear"]
-        again = sum(name in values for node in self._model.graph.node for name in node.input)
-        return len(readers) > 1 or again > 1
+        return max(len(readers), sum(name in values for node in nodes for name in node.input))
 
     def _session(self, tensor: str) -> Any:
         import onnxruntime  # an extra of the tests
@@ -131,13 +131,13 @@ class Runtime:
             if wanted & set(node.output):
                 wanted |= set(node.input)
                 kept.append(node)
-        names = ["seen", "seen.again"][: 1 + self._shared(tensor)]
-        nodes = [*reversed(kept)]
-        nodes += [
-            onnx.helper.make_node("DequantizeLinear", [tensor, *self._ends[tensor]], [name]) for name in names
-        ]
-        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names]
-        wanted |= set(self._ends[tensor])
+        made, whole = {name for node in kept for name in node.output}, self._model.graph.node
+        lost = [t for t in self._ends if t in made and self._readers(t, kept) < 2 <= self._readers(t, whole)]
+        seen, nodes = {"seen": tensor, **{f"again.{name}": name for name in lost}}, kept[::-1]
+        for name, integers in seen.items():
+            wanted |= set(self._ends[integers])
+            nodes.append(onnx.helper.make_node("DequantizeLinear", [integers, *self._ends[integers]], [name]))
+        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in seen]
         constants = [kept for kept in self._model.graph.initializer if kept.name in wanted]
         inputs = [value for value in self._model.graph.input if value.name == self._input]
         graph = onnx.helper.make_graph(nodes, "part", inputs, outputs, constants)
