@@ -325,7 +325,7 @@ class _Estimation:
             options=self.options,
             progress=self.say,
         )
-        with stage("run"):
+        with stage("report"):
             activity = self._observed(chip.spiking)
             self.say(f"{target.name}: emulating {len(self.data.x)} samples")
             return report_machine(chip, self.data, target, activity)
