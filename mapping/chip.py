@@ -31,6 +31,7 @@ from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
+from mapping.stages import stage
 
 __all__ = ["Chip", "Inference", "carried_network", "laid_out", "open_chip"]
 
@@ -175,6 +176,7 @@ class Chip:
             yield part, self.run(part.x, cycles=cycles, progress=tell)
             before += len(part.x) * interval_of(self.image)
 
+    @stage("save")
     def save(self, path: str | Path) -> None:
         """Write the image file, whole or not at all."""
         save_image(self.image, path)

@@ -28,6 +28,7 @@ from mapping.errors import MappingError, UnsupportedModelError
 from mapping.model.analysis import analyse
 from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
+from mapping.stages import stage
 from mapping.threads import one_thread
 
 __all__ = [
@@ -270,6 +271,7 @@ def named_rightly(
     return np.asarray(largest(np.asarray(outputs, np.float64)) == y)
 
 
+@stage("data")
 def load_data(source: str, take: Take | None = None) -> Dataset:
     """Load data by name.
 
@@ -329,8 +331,7 @@ def _digits(source: str, part: str) -> Dataset:
     slices = {"test": slice(DIGITS_TEST, None), "train": slice(DIGITS_TEST), "all": slice(None)}
     if part not in slices:
         raise MappingError(f"Part of the digits must be test, train or all, not {part!r}.")
-    bunch = load_digits()
-    chosen = slices[part]
+    bunch, chosen = load_digits(), slices[part]
     x, y = bunch.images[chosen].astype(np.float64), bunch.target[chosen].astype(np.int64)
     return Dataset(name=source, x=x, y=y)
 
@@ -355,9 +356,8 @@ def _aedat4(source: str, path: Path, options: str) -> Dataset:
 def _frames(
     source: str, recordings: Recordings, options: Options, labels: NDArray[np.generic] | None
 ) -> Dataset:
-    kept = None
-    if labels is not None:
-        kept = _labels(recordings.source, "labels", labels, len(recordings.offsets) - 1)
+    count = len(recordings.offsets) - 1
+    kept = None if labels is None else _labels(recordings.source, "labels", labels, count)
     x, recording = frames(recordings, options)
     return Dataset(name=source, x=x, y=None if kept is None else kept[recording], events=True)
 

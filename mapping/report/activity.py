@@ -17,6 +17,7 @@ from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
+from mapping.stages import stage
 from mapping.threads import one_thread
 
 __all__ = [
@@ -113,8 +114,9 @@ def total_of_runs(
         As of `mapping.chip.Chip.run`.
     """
     totals = RunTotals()
-    for part, inference in chip.runs(data, cycles=cycles, progress=progress):
-        totals.add(chip, part, inference)
+    with stage("cycles" if cycles else "run"):
+        for part, inference in chip.runs(data, cycles=cycles, progress=progress):
+            totals.add(chip, part, inference)
     return totals
 
 
@@ -299,6 +301,7 @@ class Activity:
         return sum(int(getattr(layer, what)) for layer in self.layers.values()) / self.samples
 
 
+@stage("observe")
 def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = None) -> Activity:
     """Return the activity of a network on data; ``progress`` is called with (samples done, all samples)."""
     activity = Activity()

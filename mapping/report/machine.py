@@ -244,13 +244,13 @@ class _Work:
         image: Emulated | InPasses
         if run.passes is None:
             chip = compile_network(run.network, **asked)
-            with stage("run"):
+            with stage("report"):
                 activity = run.observed(chip.spiking)
                 run.say(told)
                 image = emulated(chip, run.data, target, activity)
         else:
             passes = compile_passes(run.network, mesh=run.passes, **asked)
-            with stage("run"):
+            with stage("report"):
                 activity = run.observed(passes.spiking)
                 run.say(told)
                 image = in_passes(passes, run.data, target, activity)
