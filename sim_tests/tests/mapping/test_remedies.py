@@ -21,6 +21,7 @@ from mapping.layout.capacity import misfit
 from mapping.layout.partition import partition
 from mapping.layout.place import placement, smallest_mesh
 from mapping.layout.route import fit
+from mapping.layout.schedule import schedule
 from mapping.layout.site import Site
 from mapping.model.network import Network
 from mapping.spiking.network import SpikingLayer
@@ -304,8 +305,9 @@ def test_mesh_that_is_named_holds_the_network() -> None:
     assert words[:3] == ["choose", "the", "mesh"]
     width, height = map(int, words[3].rstrip(",").split("x"))
     fit(draft.network(), core_spec(), Site(mesh=(width, height)))
-    assert error.value.remedy.endswith("or leave its size out")
+    assert error.value.remedy.endswith(", leave its size out, or add --passes")
     fit(draft.network(), core_spec())
+    assert len(schedule(draft.network(), core_spec(), Site(mesh=(1, 1))).plan) == 3
 
 
 def test_network_larger_than_every_chip_fits_a_larger_core_or_with_fewer_layers(
@@ -377,6 +379,7 @@ def test_every_remedy_of_conversion_and_layout_is_tried_here() -> None:
         "let it have at most 8 inputs",
         "let fewer layers, or layers of fewer inputs, read it",
         "choose the mesh 4x3",
+        "choose a mesh of at least 7 cores",
         "let the layers need at most ",
         "leave strict out",
     }
