@@ -21,7 +21,7 @@ from mapping.model.importers.onnx_layout import (
     unsqueeze,
 )
 from mapping.model.importers.onnx_pads import pad
-from mapping.model.importers.onnx_products import gemm, matmul
+from mapping.model.importers.onnx_products import einsum, gemm, matmul
 from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.importers.onnx_quantise import (
     bipolar,
@@ -269,6 +269,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "DequantizeLinear": dequantise,
     "Div": _div,
     "Dropout": _dropout,
+    "Einsum": einsum,
     "Flatten": flatten,
     "Floor": _plain,
     "Gemm": gemm,

@@ -9,6 +9,7 @@ import pytest
 from mapping.codes.choice import code_of
 from mapping.codes.convert import convert
 from mapping.errors import UnsupportedModelError
+from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.spiking.network import SpikingNetwork
 from sim_tests.generators.model_builder import ModelBuilder
@@ -103,3 +104,43 @@ def test_exact_code_names_what_stands_in_place_of_layers() -> None:
         "node 'cells' (LSTM); put convolutions or dense layers in its place or behind it."
     )
     assert code_of(network(recurrent, head=CELLS)).name == "graded"
+
+
+@pytest.mark.parametrize(
+    ("equation", "sizes", "matrix", "layer"),
+    [
+        ("bi,oi->bo", (5,), (3, 5), "Dense"),
+        ("bi,io->bo", (5,), (5, 3), "Dense"),
+        ("btd,de->bte", (4, 5), (5, 3), "Conv"),
+        ("bct,oc->bot", (4, 5), (3, 4), "Conv"),
+        ("bchw,wk->bchk", (4, 2, 3), (3, 6), "Conv"),
+        ("bti,oi->bot", (4, 5), (3, 5), "Foreign"),
+        ("bhqd,hkd->bhqk", (2, 3, 4), (2, 5, 4), "Foreign"),
+        ("bii,oi->bo", (4, 4), (3, 4), "Foreign"),
+    ],
+)
+def test_einsum_with_a_matrix_is_a_layer(
+    equation: str, sizes: tuple[int, ...], matrix: tuple[int, ...], layer: str
+) -> None:
+    b = ModelBuilder(sizes)
+    weight = b.rng.normal(size=matrix).astype(np.float32)
+    x = b.rng.normal(size=(4, *sizes))
+    network = b.network(b.op("Einsum", "x", b.constant(weight), equation=equation))
+    assert layer in {node.op for node in network.nodes}
+    wanted = np.einsum(equation, x, weight.astype(np.float64))
+    assert np.allclose(infer(network, x).reshape(wanted.shape), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_einsum_may_read_its_matrix_first() -> None:
+    b = ModelBuilder((5,))
+    weight, x = b.rng.normal(size=(3, 5)).astype(np.float32), b.rng.normal(size=(4, 5))
+    network = b.network(b.op("Einsum", b.constant(weight), "x", equation="oi,bi->bo"))
+    assert [node.op for node in network.nodes] == ["Dense"]
+    assert np.allclose(infer(network, x), x @ weight.T.astype(np.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_einsum_with_more_axes_than_letters_is_refused() -> None:
+    b = ModelBuilder((4, 5))
+    y = b.op("Einsum", "x", b.constant(np.ones((3, 5))), equation="bi,oi->bo", name="n")
+    with pytest.raises(UnsupportedModelError, match=r"^Node 'n' \(Einsum\) does not fit its inputs: "):
+        b.network(y)
