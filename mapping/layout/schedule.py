@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cut a network into the fewest passes over a chip (`docs/reference/passes.md`)."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise

@@ -73,7 +73,7 @@ def test_value_that_does_not_fit(field: Field, value: int, message: str) -> None
 
 def test_section_words_of_tiny() -> None:
     assert [section_words(SPEC, section) for section in Section] == [
-        *(20, 8, 128, 32, 32, 64, 32, 18, 4, 8, 32, 16),
+        *(20, 8, 128, 32, 32, 64, 32, 18, 4, 8, 32, 17),
     ]
     assert [section_chunks(SPEC, section) for section in Section] == [1, 4, 1, 4, 4, 2, 2, 4, 1, 4, 1, 1]
 

@@ -349,7 +349,11 @@ OTHER = {
     "let its sources be equally deep",  # of a potential, in test_graded.py
     "choose another one.",  # of a mesh: any smaller one
     "give a model with such layers.",  # of one that computes nothing
-    "write cores = [[x, y], ...]",  # in test_site.py
+    'write cores = [[x, y], ...] and ports = [[x, y, "E"], ...], or one of them',  # in test_site.py
+    "quantise activations and weights to 8 bits for equal ones.",  # in test_int8_wide.py
+    "quantise biases to int32 for equal ones.",  # in test_int8_doubts.py
+    "put convolutions or dense layers in its place or behind it.",  # in test_graded_entries.py
+    "choose loom or kuang2021.",  # in test_target_refused.py
 }
 
 
