@@ -48,6 +48,7 @@ def compile_network(
     placer: str = "greedy",
     excluded: Iterable[tuple[int, int]] = (),
     seed: int = 0,
+    objective: str = "cores",
     scaling: str | None = None,
     strict: bool = False,
     code: str = AUTO,
@@ -81,6 +82,8 @@ def compile_network(
         Cores of the mesh of all chips that nothing is placed on; they need ``mesh``.
     seed : int
         Seed of the placer; equal arguments give an equal image.
+    objective : str
+        What cores beyond the fewest are for, a name in `mapping.layout.objective.OBJECTIVES`.
     scaling : str, optional
         How `scaled` scales pixels for this network, kept for whoever runs the image; of loaded data it is by
         default what ``auto`` finds.
@@ -106,8 +109,8 @@ def compile_network(
     name = _known(core or target.preset)
     spec, chosen = preset(name), code_of(network, _unary_code(code, target) if expanded else code)
     size = _buildable(spec, mesh or _mesh(target), chips)
-    site = site_for(placer, mesh=size, chips=chips, excluded=frozenset(excluded), seed=seed)
-    fitting = Fitting(spec=spec, site=site)
+    where: dict[str, Any] = {"mesh": size, "chips": chips, "seed": seed, "objective": objective}
+    fitting = Fitting(spec=spec, site=site_for(placer, excluded=frozenset(excluded), **where))
     asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
     asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
     request = Request(spec=spec, holds=lambda found: fitting.holds(laid_out(found)), **asked)
@@ -115,11 +118,10 @@ def compile_network(
         spiking = chosen.convert(network, request)
         on_chip = laid_out(spiking)
     facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
-    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking), **site.facts}
-    facts |= {"unary": True} if expanded else {}
+    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
+    facts |= {**fitting.site.facts, **({"unary": True} if expanded else {})}
     told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
-    layout = cast("Layout", fitting.layout)
-    image = _checked(on_chip, layout, pipelined=pipelined, chips=chips, **told)
+    image = _checked(on_chip, cast("Layout", fitting.layout), pipelined=pipelined, chips=chips, **told)
     return Chip(image=image, spiking=spiking)
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chip of a given mesh, as conversion sees it: which layers it holds together, and how they lie there."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -61,7 +60,7 @@ class Fitting:
 
     @property
     def _cores(self) -> int:
-        return MAX_CORES if self.site.mesh is None else math.prod(self.site.mesh) - len(self.site.excluded)
+        return MAX_CORES if self.site.cores is None else self.site.cores
 
 
 def _crowded(error: TooManyCoresError) -> dict[str, Obstacle]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a network is laid out: the cores that it may have and who places it on them."""
 
+import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from emu.links import LinkSpec
 from emu.spec import SystemSpec
 from mapping.errors import MappingError
 from mapping.layout.mesh import Mesh
+from mapping.layout.objective import OBJECTIVES, check_objective
 from mapping.layout.partition import Partition
 from mapping.layout.place import PLACERS, Placement, Placer, place, smallest_mesh
 
@@ -24,7 +26,7 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What placing depends on beside the partition.
+    """What the cores of a network are, and who places its parts on them.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ class Site:
         Columns of the default mesh beyond the smallest.
     seed : int
         Seed of the placer.
+    objective : str
+        What cores beyond the fewest are for, one of `mapping.layout.objective.OBJECTIVES`.
     """
 
     mesh: tuple[int, int] | None = None
@@ -49,8 +53,10 @@ class Site:
     placer: Placer = place
     slack: int = 0
     seed: int = 0
+    objective: str = "cores"
 
     def __post_init__(self) -> None:
+        check_objective(self.objective)
         if self.excluded and self.mesh is None:
             raise MappingError("Cores are excluded from a mesh of a given size only: add --mesh WxH.")
         for x, y in sorted(self.excluded):
@@ -63,8 +69,14 @@ class Site:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What an image says of its site: ``excluded``, if anything is."""
-        return {"excluded": sorted(map(list, self.excluded))} if self.excluded else {}
+        """What an image says of its site: what is ``excluded``, and an ``objective`` but the default."""
+        facts: dict[str, Any] = {"excluded": sorted(map(list, self.excluded))} if self.excluded else {}
+        return facts | ({} if self.objective == OBJECTIVES[0] else {"objective": self.objective})
+
+    @property
+    def cores(self) -> int | None:
+        """Cores that parts may be placed on; None where the mesh is as large as they need."""
+        return None if self.mesh is None else math.prod(self.mesh) - len(self.excluded)
 
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.

@@ -24,6 +24,7 @@ from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.given import calibration_of, model_and_data
+from mapping.layout.objective import check_objective
 from mapping.model.network import Network
 from mapping.report.activity import Activity, RunTotals, SingleDifferences, observe, total_of_runs
 from mapping.report.carried import carried_by
@@ -165,6 +166,7 @@ def estimate(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    objective: str = "cores",
     patches: str | None = None,
     code: str = AUTO,
     calibration: object = None,
@@ -194,6 +196,8 @@ def estimate(
         Refuse a network with convolutions or dense layers on the host.
     chips : (across, down)
         Equal chips, joined by links, on which cycle-exact targets have the network.
+    objective : str
+        What cores beyond the fewest are for on them, see `mapping.layout.objective.OBJECTIVES`.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
@@ -225,6 +229,7 @@ def estimate(
         seed=seed,
         strict=strict,
         chips=chips,
+        objective=check_objective(objective),
         patches=chooser,
         code=code_of(network, code),
         samples=scaled(samples, chosen, network)[0].x,
@@ -272,6 +277,7 @@ class _Estimation:
     seed: int
     strict: bool
     chips: tuple[int, int]
+    objective: str
     patches: Patches
     code: Code
     samples: NDArray[np.float64]
@@ -320,6 +326,7 @@ class _Estimation:
             scaling=self.scaling,
             strict=self.strict,
             chips=self.chips,
+            objective=self.objective,
             code=self.code.name,
             samples=self.samples,
             options=self.options,

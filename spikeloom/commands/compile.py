@@ -19,6 +19,7 @@ from spikeloom.commands.options import (
     Digits,
     Input,
     Model,
+    Objective,
     Seed,
     Strict,
     Tolerance,
@@ -74,6 +75,7 @@ DataOfScale = Annotated[
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --objective latency",
     ),
 )
 def compile_(
@@ -86,6 +88,7 @@ def compile_(
     chips: Chips = "1x1",
     pipelined: Pipelined = False,
     placer: Placer = "greedy",
+    objective: Objective = "cores",
     exclude: Exclude = None,
     seed: Seed = 0,
     strict: Strict = False,
@@ -106,7 +109,7 @@ def compile_(
     _check_file(output)
     graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
-    sizes["pipelined"] = pipelined
+    sizes |= {"pipelined": pipelined, "objective": objective}
     sizes |= {"excluded": excluded_cores(exclude)} if exclude else {}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:

@@ -21,6 +21,7 @@ from spikeloom.commands.options import (
     Input,
     Json,
     Model,
+    Objective,
     Samples,
     Seed,
     Strict,
@@ -98,6 +99,7 @@ def estimate(
     target: Targets = None,
     core: Core = None,
     chips: Chips = "1x1",
+    objective: Objective = "cores",
     patches: Patches = None,
     code: CodeName = "auto",
     bits: Bits = 8,
@@ -127,7 +129,7 @@ def estimate(
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
         common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
-        common |= {"how": scale or "auto", "code": code}
+        common |= {"how": scale or "auto", "code": code, "objective": objective}
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
