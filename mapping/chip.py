@@ -31,6 +31,7 @@ from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 from mapping.spiking.unary import unary
+from mapping.stages import stage
 
 __all__ = ["Chip", "Inference", "carried_network", "laid_out", "open_chip"]
 
@@ -168,7 +169,8 @@ class Chip:
 
     def save(self, path: str | Path) -> None:
         """Write the image file, whole or not at all."""
-        save_image(self.image, path)
+        with stage("save"):
+            save_image(self.image, path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 __all__ = ["STAGES", "Record", "Stage", "recorded", "stage"]
 
-STAGES = ("import", "scale", "convert", "partition", "place", "route", "emit", "check", "run")
+STAGES = ("import", "scale", "convert", "partition", "place", "route", "emit", "check", "save", "run")
 """Names of the stages, in the order of a compilation."""
 
 _MIB = 1 << 20

@@ -123,7 +123,7 @@ def test_debug_tells_the_stages_on_standard_error(
     monkeypatch.setenv("SPIKELOOM_DEBUG", "")
     command = ["compile", *files, "-o", str(tmp_path / "m.spikeloom")]
     assert main(["--debug", *command] if before else [*command, "--debug"]) == 0
-    assert told(capsys.readouterr().err) == [*STAGES, "all"]
+    assert told(capsys.readouterr().err) == [*STAGES, "save", "all"]
     assert main(["estimate", *files, *([] if before else ["--debug"])]) == 0
     assert told(capsys.readouterr().err) == [*STAGES, "run", "all"]
 
