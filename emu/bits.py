@@ -151,22 +151,24 @@ def chunks_of(
     """
     words = len(next(iter(rows.values())))
     chunks = chunks_for(layout_bits(layout) if width is None else width)
-    out = np.zeros((words, chunks * CHUNK_BITS), np.uint8)
+    out = np.zeros((words, -(-chunks * CHUNK_BITS // _LIMB)), "<u8")
     shift = 0
     for field in layout:
         values = np.asarray(rows[field.name], np.int64)
         low, high = limits(field)
-        wrong = values[(values < low) | (values > high)]
-        if wrong.size:
-            raise _misfit(field, wrong[0])
-        for bit in range(field.bits):
-            out[:, shift + bit] = (values >> bit) & 1
+        if words and not low <= values.min() <= values.max() <= high:
+            raise _misfit(field, values[(values < low) | (values > high)][0])
+        part = values.astype(np.uint64) & np.uint64((1 << field.bits) - 1)
+        limb, at = divmod(shift, _LIMB)
+        out[:, limb] |= part << np.uint64(at)
+        if at + field.bits > _LIMB:
+            out[:, limb + 1] |= part >> np.uint64(_LIMB - at)
         shift += field.bits
-    return (
-        np.packbits(out.reshape(words * chunks, CHUNK_BITS), axis=1, bitorder="little")
-        .view("<u2")
-        .reshape(-1)
-    )
+    return out.view("<u2")[:, :chunks].reshape(-1)
+
+
+_LIMB = 64
+"""Bits of a word that are put together at once."""
 
 
 def words_of(layout: Layout, chunks: Sequence[int]) -> list[dict[str, int]]:

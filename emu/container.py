@@ -13,32 +13,43 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from emu.archive import npy_bytes, replaced, write_member
 from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.spec import SystemSpec
 
-__all__ = ["FORMAT", "LIMIT_BYTES", "load_image", "save_image"]
+__all__ = [
+    "FORMAT",
+    "LIMIT_BYTES",
+    "PASSES_FORMAT",
+    "Reader",
+    "load_image",
+    "meta_of",
+    "opened",
+    "read_image",
+    "save_image",
+    "write_image",
+]
 
 FORMAT = "spikeloom.image/3"
 """Name and version of the file format."""
+
+PASSES_FORMAT = "spikeloom.passes/1"
+"""Name and version of a file of several images, see `emu.passes`."""
 
 LIMIT_BYTES = 2 << 30
 """Most bytes that the members of a file may hold together, unpacked."""
 
 _META = "meta.json"
 _META_LIMIT = 16 << 20
-_LEVEL = 1
-"""Of compression: cells take a fifth more than at level 6, in a tenth of the time."""
-_TIME = (1980, 1, 1, 0, 0, 0)
 _TABLES = {
     "inputs/element": "input_element",
     "inputs/packet": "input_packet",
@@ -68,26 +79,8 @@ that it does not know a ``RuntimeError``."""
 Array = NDArray[Any]
 
 
-def _npy_bytes(array: Array) -> bytes:
-    """Return an array as an npy file, little-endian and in C order, so that equal arrays give equal bytes."""
-    if array.dtype.kind not in "biufSU":
-        raise ImageError(
-            f"An array of an image must hold plain numbers or text, not {array.dtype}; convert it first."
-        )
-    plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-    return _npy_header(plain.dtype.str, plain.shape) + plain.tobytes()
-
-
-@lru_cache(maxsize=4096)
-def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
-    """Return how an npy file of such an array begins."""
-    buffer = io.BytesIO()
-    npy.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
-    return buffer.getvalue()
-
-
 def _sha(array: Array) -> str:
-    return hashlib.sha256(_npy_bytes(array)).hexdigest()
+    return hashlib.sha256(npy_bytes(array)).hexdigest()
 
 
 def _crossbars(image: SystemImage) -> tuple[list[str | None], dict[str, Array]]:
@@ -150,38 +143,24 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
     OSError
         If the folder cannot be written.
     """
-    target = Path(path)
+    with replaced(Path(path)) as stream:
+        write_image(image, stream)
+
+
+def write_image(image: SystemImage, stream: IO[bytes]) -> None:
+    """Write the file of an image to a stream."""
     digests, crossbars = _crossbars(image)
     members = dict(sorted({**crossbars, **dict(_members(image))}.items()))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w") as archive:
-            _write(archive, _META, _meta(image, members, digests))
-            for name, array in members.items():
-                _write(archive, name, _npy_bytes(array))
-        temporary.replace(target)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise type(error)(error.errno, error.strerror, str(target)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with zipfile.ZipFile(stream, "w") as archive:
+        write_member(archive, _META, _meta(image, members, digests), zipfile.ZIP_DEFLATED)
+        for name, array in members.items():
+            write_member(archive, name, npy_bytes(array), zipfile.ZIP_DEFLATED)
 
 
-def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    info = zipfile.ZipInfo(name, _TIME)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.external_attr = 0o644 << 16
-    info.create_system = 3
-    archive.writestr(info, data, compresslevel=_LEVEL)
-
-
-class _Reader:
+class Reader:
     """The members of one file, each read at most once, checked against its digest."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile, limit: int | None = None) -> None:
         self.path = path
         self.archive = archive
         self.sizes: dict[str, int] = {}
@@ -189,10 +168,11 @@ class _Reader:
             if info.filename in self.sizes:
                 raise self.error(f"member {info.filename} is there twice{_WAY_OUT}")
             self.sizes[info.filename] = info.file_size
-        total = sum(self.sizes.values())
-        if total > LIMIT_BYTES:
+        self.total = sum(self.sizes.values())
+        limit = LIMIT_BYTES if limit is None else limit
+        if self.total > limit:
             raise self.error(
-                f"members must not hold more than {LIMIT_BYTES} bytes, not {total}; it is no image"
+                f"members must not hold more than {limit} bytes, not {self.total}; it is no image"
             )
         self.digests: dict[str, str] = {}
 
@@ -244,7 +224,8 @@ class _Reader:
         return np.frombuffer(data, found, offset=buffer.tell()).reshape(shape, order="F" if fortran else "C")
 
 
-def _read_meta(reader: _Reader) -> dict[str, Any]:
+def meta_of(reader: Reader, wanted: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return the metadata of a file of a format, whose values are of these kinds."""
     if reader.sizes.get(_META, 0) > _META_LIMIT:
         raise reader.error(
             f"{_META} must have at most {_META_LIMIT} bytes, not {reader.sizes[_META]}; it is no image"
@@ -258,11 +239,12 @@ def _read_meta(reader: _Reader) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise reader.error(f"{_META} must be JSON ({clause(error)}){_WAY_OUT}") from error
     found = meta.get("format") if isinstance(meta, dict) else None
-    if found != FORMAT:
+    if found == PASSES_FORMAT != wanted:
+        raise reader.error("it holds the passes of a network and not one image; use run, verify or verilog")
+    if found != wanted:
         raise reader.error(
-            f"format must be {FORMAT!r}, not {found!r}; use the version of spikeloom that wrote it"
+            f"format must be {wanted!r}, not {found!r}; use the version of spikeloom that wrote it"
         )
-    kinds = {"spec": dict, "meta": dict, "cores": list, "image_digest": str, "members": dict}
     for name, kind in kinds.items():
         if not isinstance(meta.get(name), kind):
             raise reader.error(
@@ -271,7 +253,7 @@ def _read_meta(reader: _Reader) -> dict[str, Any]:
     return dict(meta)
 
 
-def _core(reader: _Reader, index: int, digest: object, crossbars: dict[str, Array]) -> CoreImage | None:
+def _core(reader: Reader, index: int, digest: object, crossbars: dict[str, Array]) -> CoreImage | None:
     """Return the program of a core; equal crossbars share one array."""
     if digest is None:
         return None
@@ -283,8 +265,10 @@ def _core(reader: _Reader, index: int, digest: object, crossbars: dict[str, Arra
     return CoreImage(crossbar=crossbars[digest], **fields)
 
 
-def _image(reader: _Reader) -> SystemImage:
-    meta = _read_meta(reader)
+def read_image(reader: Reader) -> SystemImage:
+    """Return the image that the members of a file are."""
+    kinds = {"spec": dict, "meta": dict, "cores": list, "image_digest": str, "members": dict}
+    meta = meta_of(reader, FORMAT, kinds)
     reader.digests = meta["members"]
     foreign = sorted(set(reader.sizes) - set(reader.digests) - {_META})
     if foreign:
@@ -338,16 +322,27 @@ def load_image(path: str | os.PathLike[str]) -> SystemImage:
         If there is no such file.
     """
     source = Path(path)
-    with source.open("rb") as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                return _image(_Reader(source, archive))
-        except zlib.error as error:
-            raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}.") from error
-        except _ZIP_ERRORS as error:
-            raise ImageError(
-                f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}."
-            ) from error
+    with source.open("rb") as stream, opened(stream, source) as archive:
+        return read_image(Reader(source, archive))
+
+
+@contextlib.contextmanager
+def opened(stream: IO[bytes], source: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file that may be damaged; errors name ``source``.
+
+    A file that is cut within may end as a zip of its own that was a member: that does not begin with it.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            if min((info.header_offset for info in archive.infolist()), default=0):
+                raise zipfile.BadZipFile("it does not begin with its first member")
+            yield archive
+    except zlib.error as error:
+        raise ImageError(f"{source}: damaged data ({error}){_WAY_OUT}.") from error
+    except _ZIP_ERRORS as error:
+        raise ImageError(
+            f"{source}: not a whole zip file ({_short(error)}), so no image can be read{_WAY_OUT}."
+        ) from error
 
 
 def _short(error: Exception) -> str:

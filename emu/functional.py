@@ -24,10 +24,11 @@ from emu.kernels.beside import SMALL, Groups, make_lanes
 from emu.kernels.feed import look_over, slots_of
 from emu.kernels.state import Program, State
 from emu.kernels.vectors import LANES
+from emu.legal import dead_sentence
 from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, share
-from emu.topology import comes_out
+from emu.topology import comes_out, meets_dead
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
@@ -109,7 +110,7 @@ def _packet_limits(spec: SystemSpec) -> tuple[Ints, Ints]:
 
 
 def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tuple[int, int, Ints]:
-    """Refuse packets that do not fit a flit.
+    """Refuse packets that do not fit a flit, or go over dead parts.
 
     Returns
     -------
@@ -138,6 +139,9 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
     out = strays[comes_out(spec, x0, x1, y1)]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
+    if len(met := np.flatnonzero(meets_dead(spec, np.zeros(2, np.int64), packets[:, : len(RECTANGLE)]))):
+        place = packets[met[0], : len(RECTANGLE)].tolist()
+        raise ValueError(f"Stimulus packet {met[0]}: {dead_sentence(place)}.")
     return sum(look[2] for look in looks), max(look[3] for look in looks), keys
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import chunks_of, layout_bits, limits
-from emu.legal import ImageError, check_cores, narrow_limits, require_within
+from emu.legal import ImageError, check_cores, check_ways, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
 from emu.tables import columns_of
 from emu.words import (
@@ -31,7 +31,9 @@ from emu.words import (
     spike_layout,
 )
 
-__all__ = ["FIELDS", "CoreImage", "ImageError", "SystemImage", "core_chunks"]
+__all__ = ["FIELDS", "CoreImage", "ImageError", "Packer", "SystemImage", "core_chunks"]
+
+Chunks = NDArray[np.uint16]
 
 _PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.STATE) for c in TABLES[section]}
 _LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule", Section.PROFILE: "profiles"}
@@ -230,16 +232,53 @@ class CoreImage:
                 return
 
 
-def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, NDArray[np.uint16]]:
+def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, Chunks]:
     """Return every section of a core as the chunks that the loader sends (all but ``enable``)."""
-    out = {Section.CONTROL: _control_chunks(core, spec), Section.CROSSBAR: _crossbar_chunks(core, spec)}
-    for section in sections_of(spec):
-        layout = section_layout(spec, section)
-        if section == Section.THRESHOLD and core.is_ladder:
-            out[section] = chunks_of(ladder_layout(spec), core.columns(section), layout_bits(layout))
-        elif section in TABLES:
-            out[section] = chunks_of(layout, core.columns(section))
-    return dict(sorted(out.items()))
+    return Packer(spec).chunks(core)
+
+
+class Packer:
+    """Cores as chunks: a crossbar that several of them share is packed once.
+
+    Parameters
+    ----------
+    spec : SystemSpec
+        Sizes of the chip.
+    """
+
+    def __init__(self, spec: SystemSpec) -> None:
+        self._spec = spec
+        self._layouts = {s: section_layout(spec, s) for s in sections_of(spec) if s in TABLES}
+        self._lines: dict[tuple[int, int, int], tuple[CoreImage, Chunks]] = {}
+
+    def chunks(self, core: CoreImage) -> dict[Section, Chunks]:
+        """Return what `core_chunks` does."""
+        out = {Section.CONTROL: _control_chunks(core, self._spec), Section.CROSSBAR: self._crossbar(core)}
+        for section, layout in self._layouts.items():
+            words = core.columns(section)
+            if section == Section.THRESHOLD and core.is_ladder:
+                out[section] = chunks_of(ladder_layout(self._spec), words, layout_bits(layout))
+            else:
+                out[section] = chunks_of(layout, words)
+        return dict(sorted(out.items()))
+
+    def _crossbar(self, core: CoreImage) -> Chunks:
+        """Return whole rows of cells, unused columns zero, so that chunk addresses are consecutive.
+
+        A row holds the cells of ``extension`` axons, those of a whole word or more each.
+        """
+        extension = int(core.extension)
+        at = np.full(-(-core.axons // extension) * extension, -1, np.int64)
+        at[: core.axons] = core.lines
+        return self._packed_lines(core)[at].reshape(-1)
+
+    def _packed_lines(self, core: CoreImage) -> Chunks:
+        """Return the lines of a core's crossbar, and one of zeros behind them: (lines + 1, chunks)."""
+        key = id(core.crossbar), len(core.strengths), int(core.extension)
+        if key not in self._lines:
+            cells = np.pad(_placed(core, core.crossbar, self._spec), ((0, 1), (0, 0)))
+            self._lines[key] = core, _packed(cells).reshape(len(cells), -1)  # who is held keeps its id
+        return self._lines[key][1]
 
 
 def _control_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
@@ -261,18 +300,20 @@ def _control_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
     return control
 
 
-def _crossbar_chunks(core: CoreImage, spec: SystemSpec) -> NDArray[np.uint16]:
-    """Return whole rows of cells, unused columns zero, so that chunk addresses are consecutive.
+def _placed(core: CoreImage, cells: NDArray[np.int8], spec: SystemSpec) -> NDArray[np.uint8]:
+    """Return lines of a crossbar as wide as they are in memory, the cells as their codes.
 
-    Neuron i of block b = i div m lies in columns b L + (i mod m) k + d; a row holds `extension` axons.
+    Neuron i of block b = i div m lies in columns b L + (i mod m) k + d.
     """
     k, m, lanes = len(core.strengths), core.neurons_per_block(spec), spec.core.lanes
-    extension, axons = int(core.extension), core.axons
-    rows = -(-axons // extension)
-    own, cells = core.cells, np.zeros((rows * extension, spec.core.columns // extension), np.uint8)
+    placed = np.zeros((len(cells), spec.core.columns // int(core.extension)), np.uint8)
     neuron, digit = np.divmod(np.arange(core.neurons * k), k)
-    column = neuron // m * lanes + neuron % m * k + digit
-    cells[:axons, column] = np.where(own < 0, 3, own)
+    placed[:, neuron // m * lanes + neuron % m * k + digit] = np.where(cells < 0, 3, cells)
+    return placed
+
+
+def _packed(cells: NDArray[np.uint8]) -> Chunks:
+    """Return codes of cells, two bits each, as chunks."""
     bits = np.stack((cells & 1, cells >> 1), axis=-1).reshape(-1)
     return np.packbits(bits, bitorder="little").view("<u2")
 
@@ -330,15 +371,16 @@ class SystemImage:
         bits |= narrow_limits(self.spec)
         for name, values in zip(_INPUT, self.input_packet.T, strict=True):
             require_within("inputs", name, values, *bits[name])
+        check_ways("inputs", (0, 0), self.input_packet[:, :-1], self.spec)
         check_cores(self.cores, self.spec)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the sizes and the chip bytes, hexadecimal."""
-        sha = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
+        sha, packer = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode()), Packer(self.spec)
         for core in self.cores:
             sha.update(b"\1" if core is not None else b"\0")
-            for chunks in core_chunks(core, self.spec).values() if core is not None else ():
+            for chunks in packer.chunks(core).values() if core is not None else ():
                 sha.update(len(chunks).to_bytes(8, "little") + chunks.astype("<u2").tobytes())
         return sha.hexdigest()
 

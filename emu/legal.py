@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from emu.bits import Field, Layout, limits
 from emu.errors import SpikeloomError
 from emu.spec import STRENGTH_BITS, THRESHOLDS_A_WORD, CoreSpec, SystemSpec
+from emu.topology import alive, meets_dead
 from emu.words import (
+    RECTANGLE,
     TABLES,
     Emission,
     Reset,
@@ -27,7 +29,14 @@ from emu.words import (
 if TYPE_CHECKING:
     from emu.image import CoreImage
 
-__all__ = ["ImageError", "check_cores", "narrow_limits", "require_within"]
+__all__ = [
+    "ImageError",
+    "check_cores",
+    "check_ways",
+    "dead_sentence",
+    "narrow_limits",
+    "require_within",
+]
 
 Ints = NDArray[np.int64]
 
@@ -96,6 +105,10 @@ def check_cores(cores: Sequence[CoreImage | None], system: SystemSpec) -> None:
         for index, core in some:
             where = f"core {index} ({index % system.width}, {index // system.width})"
             _check_core(where, core, system, known, within=within)
+            if system.dead is not None:
+                y, x = divmod(index, system.width)
+                _check_alive(where, (x, y), system)
+                check_ways(where, (x, y), core.fanout[:, : len(RECTANGLE)], system)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,6 +165,44 @@ def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, 
     else:
         _check_thresholds(where, core)
     _check_fanout(where, core, spec)
+
+
+def dead_sentence(place: Sequence[int]) -> str:
+    """Return what is wrong with a packet to a rectangle that goes over a dead part, and the way out."""
+    x0, x1, y0, y1 = place
+    return (
+        f"x {x0}..{x1}, y {y0}..{y1} lies on or beyond a dead part of the system; "
+        "map the network around it with 'spikeloom compile --exclude FILE'"
+    )
+
+
+def check_ways(where: str, start: tuple[int, int], rectangles: NDArray[Any], system: SystemSpec) -> None:
+    """Refuse packets that would go over a dead way, or to a core that is dead or cut off (dead.md).
+
+    Parameters
+    ----------
+    where : str
+        What sends them, as the sentence names it.
+    start : (x, y)
+        The router by which they enter.
+    rectangles : (packets, 4)
+        x0, x1, y0, y1.
+    system : SystemSpec
+        The sizes, and the dead parts.
+    """
+    met = np.flatnonzero(meets_dead(system, np.array(start), rectangles))
+    if len(met):
+        raise ImageError(f"{where}: {dead_sentence(rectangles[met[0]].tolist())}.")
+
+
+def _check_alive(where: str, place: tuple[int, int], system: SystemSpec) -> None:
+    """Refuse a program for a core that is dead or cut off."""
+    x, y = place
+    if not alive(system)[y, x]:
+        raise ImageError(
+            f"{where}: a core that is dead, or cut off from the host, holds no program; "
+            "map the network around it with 'spikeloom compile --exclude FILE'."
+        )
 
 
 def _check_sizes(where: str, core: CoreImage, system: SystemSpec) -> None:

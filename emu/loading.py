@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import pack
-from emu.image import SystemImage, core_chunks
+from emu.image import Packer, SystemImage
 from emu.rectangles import Cell, Place, area, bounds, cells_of, strips
 from emu.spec import CHUNK_BITS, SystemSpec
+from emu.topology import alive
 from emu.words import POINTER, Control, Kind, Section, section_chunks
 
-__all__ = ["Burst", "LoadTotals", "load_bursts", "load_totals", "pointer_bursts", "write_bursts"]
+__all__ = ["Burst", "LoadTotals", "all_cores", "load_bursts", "load_totals", "pointer_bursts", "write_bursts"]
 
 Chunks = NDArray[np.uint16]
 Ints = NDArray[np.int64]
@@ -55,6 +56,10 @@ class LoadTotals:
         Packets that leave a router for a neighbour.
     cycles : int
         From the offer of the first packet until a core has taken the last, at the pace of the slowest wire.
+    chunks : int
+        What the cores hold afterwards, but that they are enabled.
+    packets : mapping of Place to int
+        Packets that go to each rectangle of cores.
     """
 
     flits: int
@@ -62,15 +67,29 @@ class LoadTotals:
     arrivals: int
     hops: int
     cycles: int
+    chunks: int
+    packets: Mapping[Place, int] = field(repr=False)
 
 
 def pointer_bursts(place: Place, section: int, address: int) -> list[Burst]:
     """Return the packets that set the chunk pointer of the cores of a rectangle."""
-    high, low = divmod(pack(POINTER, {"section": section, "address": address}), 1 << CHUNK_BITS)
-    return [
-        Burst(place, Kind.POINTER_HIGH, np.array([high], np.uint16)),
-        Burst(place, Kind.POINTER_LOW, np.array([low], np.uint16)),
-    ]
+    high, low = _pointer(section, address)
+    return [Burst(place, Kind.POINTER_HIGH, high), Burst(place, Kind.POINTER_LOW, low)]
+
+
+@lru_cache(maxsize=1 << 14)
+def _pointer(section: int, address: int) -> tuple[Chunks, Chunks]:
+    """Return the chunks of a pointer, read-only."""
+    parts = divmod(pack(POINTER, {"section": section, "address": address}), 1 << CHUNK_BITS)
+    high, low = (np.array([part], np.uint16) for part in parts)
+    high.flags.writeable = low.flags.writeable = False
+    return high, low
+
+
+@lru_cache(maxsize=1 << 14)
+def _strips(cells: tuple[Cell, ...]) -> tuple[Place, ...]:
+    """Return the `strips` of cores: the same ones jump together again and again."""
+    return tuple(strips(cells))
 
 
 def write_bursts(place: Place, section: int, chunks: Chunks, address: int = 0) -> list[Burst]:
@@ -96,24 +115,26 @@ class _Shared:
     rows: Chunks
     at: dict[Cell, Ints] = field(default_factory=dict)
 
-    def write(self, place: Place, members: Sequence[Cell]) -> Iterator[Burst]:
-        """Yield what writes the rows in some cores, the only ones of a rectangle whose pointer may not rest.
+    def write(self, place: Place, members: Sequence[Cell]) -> list[Burst]:
+        """Return what writes the rows in some cores, the only ones of a rectangle whose pointer may not rest.
 
         The pointer of a core is set anew wherever its next row is not the one behind the row before, and
         rests while it does not hold a row.
         """
-        at = np.stack([self.at[cell] for cell in members])
+        at = np.stack([self.at[cell] for cell in members], axis=1)
         jumps = np.ones(at.shape, bool)
-        jumps[:, 1:] = at[:, 1:] != np.where(at[:, :-1] < 0, -1, at[:, :-1] + 1)
-        begins = np.flatnonzero(jumps.any(axis=0)).tolist()
-        for begin, end in zip(begins, [*begins[1:], len(self.rows)], strict=True):
-            targets: dict[int, list[Cell]] = defaultdict(list)
-            for member in np.flatnonzero(jumps[:, begin]).tolist():
-                targets[int(at[member, begin])].append(members[member])
-            for row, cells in targets.items():
-                for strip in strips(cells):
-                    yield from self._point(strip, row)
-            yield Burst(place, Kind.WRITE, self.rows[begin:end].reshape(-1))
+        jumps[1:] = at[1:] != np.where(at[:-1] < 0, -1, at[:-1] + 1)
+        sent, member = np.nonzero(jumps)
+        targets: dict[int, dict[int, list[Cell]]] = {}
+        for row, place_of, number in zip(sent.tolist(), at[jumps].tolist(), member.tolist(), strict=True):
+            targets.setdefault(row, {}).setdefault(place_of, []).append(members[number])
+        found: list[Burst] = []
+        for (begin, groups), end in zip(targets.items(), [*targets, len(self.rows)][1:], strict=True):
+            for row, cells in groups.items():
+                for strip in _strips(tuple(cells)):
+                    found += self._point(strip, row)
+            found.append(Burst(place, Kind.WRITE, self.rows[begin:end].reshape(-1)))
+        return found
 
     def _point(self, place: Place, row: int) -> list[Burst]:
         """Return what sets the pointers of the cores of a rectangle to a row, or to rest."""
@@ -160,21 +181,23 @@ class _Loader:
             if members:
                 yield from self._to(shared, members)
 
-    def _to(self, shared: _Shared, members: list[Cell]) -> Iterator[Burst]:
-        """Yield what writes rows in some cores of a full rectangle: together, or apart if that is shorter."""
+    def _to(self, shared: _Shared, members: list[Cell]) -> list[Burst]:
+        """Return what writes rows in some cores of a full rectangle: together, or apart if shorter."""
         place, size = bounds(members), shared.rows.size
         if self._sent + size >= _FURTHEST:
             self._resting, self._sent = set(), 0
         self._sent += size
         others = set(cells_of(place)) - set(members) - self._resting
         rest = [b for strip in strips(others) for b in pointer_bursts(strip, *_REST)]
-        together = [*rest, *shared.write(place, members)]
-        apart = None if shared.least(members) >= _length(together) else list(shared.write_apart(members))
-        if apart is None or _length(together) < _length(apart):
+        sent = [*rest, *shared.write(place, members)]
+        length = _length(sent)
+        apart = list(shared.write_apart(members)) if shared.least(members) < length else None
+        if apart is not None and _length(apart) <= length:
+            sent = apart
+        else:
             self._resting |= others
-            apart = together
-        yield from apart
         self._resting -= set(members)
+        return sent
 
 
 def _length(bursts: Iterable[Burst]) -> int:
@@ -208,39 +231,50 @@ class _Class:
     left: set[int]
 
 
+class _Contents:
+    """Numbers of what rows hold: equal rows of a section have equal ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, int] = {}
+        self._places: dict[tuple[int, int], int] = {}
+
+    def of(self, rows: Chunks) -> Ints:
+        """Return the number of what each row holds."""
+        return np.array([self._known.setdefault(row.tobytes(), len(self._known)) for row in rows], np.int64)
+
+    def keys(self, contents: Ints) -> Ints:
+        """Return a number of each row of a memory: equal rows have equal ones, but not in the same memory."""
+        seen, found = Counter[int](), []
+        for content in contents.tolist():
+            found.append(self._places.setdefault((content, seen[content]), len(self._places)))
+            seen[content] += 1
+        return np.array(found, np.int64)
+
+
 def _classes(image: SystemImage) -> dict[Section, list[_Class]]:
     """Return the memories of all enabled cores by section, those with the same rows as one."""
     known: dict[tuple[object, ...], tuple[_Class, Ints]] = {}
     found: dict[Section, list[_Class]] = defaultdict(list)
-    numbers: dict[tuple[Section, bytes, int], int] = {}
+    contents, packer = defaultdict[Section, _Contents](_Contents), Packer(image.spec)
     for index, core in enumerate(image.cores):
         if core is None:
             continue
         cell = index % image.spec.width, index // image.spec.width
-        for section, chunks in core_chunks(core, image.spec).items():
+        for section, chunks in packer.chunks(core).items():
             if not len(chunks):
                 continue
             rows = chunks.reshape(-1, _row_chunks(image.spec, section, chunks))
-            order = _order(rows)
-            key = section, rows.shape, hashlib.sha256(rows[order].tobytes()).digest()
+            held = contents[section].of(rows)
+            order = np.argsort(held, kind="stable")
+            key = section, held[order].tobytes()
             if key not in known:
-                keys = np.array(_numbered(numbers, section, rows), np.int64)
+                keys = contents[section].keys(held)
                 known[key] = _Class(rows=rows, keys=keys, at={}, left=set(range(len(rows)))), order
                 found[section].append(known[key][0])
             shared, first = known[key]
             at = np.empty(len(rows), np.int64)
             at[first] = order
             shared.at[cell] = at
-    return found
-
-
-def _numbered(numbers: dict[tuple[Section, bytes, int], int], section: Section, rows: Chunks) -> list[int]:
-    """Return the number of each row of a memory: equal rows have equal ones, but not in the same memory."""
-    seen, found = defaultdict[bytes, int](int), []
-    for row in rows:
-        content = row.tobytes()
-        found.append(numbers.setdefault((section, content, seen[content]), len(numbers)))
-        seen[content] += 1
     return found
 
 
@@ -280,12 +314,6 @@ def _join(shared: _Shared, other: _Class, pairs: Ints) -> None:
         other.left.difference_update(pairs[:, 1].tolist())
 
 
-def _order(rows: Chunks) -> Ints:
-    """Return rows in an order that depends on what they hold alone; equal ones as they come."""
-    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).reshape(-1)
-    return np.argsort(whole, kind="stable")
-
-
 def load_bursts(image: SystemImage) -> Iterator[Burst]:
     """Yield the packets that load an image into a chip after reset and clear its counters."""
     yield from _bursts(image, _classes(image))
@@ -301,34 +329,37 @@ def _bursts(image: SystemImage, memories: dict[Section, list[_Class]]) -> Iterat
             yield from loader.send(shared)
     for place in strips(enabled):
         yield from write_bursts(place, Section.CONTROL, one, Control.ENABLE)
-    everywhere = (0, spec.width - 1, 0, spec.height - 1)
     for section in (Section.STATUS, Section.COUNTER):
-        yield from write_bursts(everywhere, section, np.zeros(1, np.uint16))
+        for place in all_cores(spec):
+            yield from write_bursts(place, section, np.zeros(1, np.uint16))
+
+
+def all_cores(spec: SystemSpec) -> list[Place]:
+    """Return rectangles that hold all cores but the dead ones and those that are cut off."""
+    y, x = np.nonzero(alive(spec))
+    return strips(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def load_totals(image: SystemImage) -> LoadTotals:
     """Return what loading an image takes."""
     memories = _classes(image)
-    one_by_one = _one_by_one(image, memories)
-    spec, flits, arrivals, hops = image.spec, 0, 0, 0
-    for (x0, x1, y0, y1), _, data in _bursts(image, memories):
-        flits += len(data)
-        arrivals += len(data) * area((x0, x1, y0, y1))
-        hops += len(data) * (x1 + (x1 - x0 + 1) * y1)
+    classes = [one for section in memories.values() for one in section]
+    chunks = sum(len(one.at) * one.rows.size for one in classes)
+    pointers = 2 * sum(len(one.at) for one in classes)
+    enabled = sum(core is not None for core in image.cores)
+    packets = Counter[Place]()
+    for place, _, data in _bursts(image, memories):
+        packets[place] += len(data)
+    flits = packets.total()
     return LoadTotals(
         flits=flits,
-        one_by_one=one_by_one,
-        arrivals=arrivals,
-        hops=hops,
-        cycles=(flits - 1) * spec.slowest_hop + _way(spec) + 1,
+        one_by_one=pointers + chunks + 3 * (enabled + 2 * len(all_cores(image.spec))),
+        arrivals=sum(count * area(place) for place, count in packets.items()),
+        hops=sum(count * (x1 + (x1 - x0 + 1) * y1) for (x0, x1, _, y1), count in packets.items()),
+        cycles=(flits - 1) * image.spec.slowest_hop + _way(image.spec) + 1,
+        chunks=chunks,
+        packets=packets,
     )
-
-
-def _one_by_one(image: SystemImage, memories: dict[Section, list[_Class]]) -> int:
-    """Return the packets of a load of each core by itself: two of a pointer, then the chunks."""
-    classes = [one for section in memories.values() for one in section]
-    enabled = sum(core is not None for core in image.cores)
-    return sum(len(one.at) * (2 + one.rows.size) for one in classes) + 3 * (enabled + 2)
 
 
 def _way(spec: SystemSpec) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.balance import Balance
 from emu.functional import Job, Progress, Source, check_stimulus, run_functional, sink_strays
@@ -15,7 +16,7 @@ from emu.kernels import cycle, inject, injectors, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
 from emu.tape import Piece, Tape, frozen, spike_table, table
-from emu.topology import PLACES, Port, topology_of
+from emu.topology import PLACES, Port, alive, topology_of
 from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
 from emu.words import COUNTERS, STATE_FIELDS, counters_of
 
@@ -41,6 +42,7 @@ class Machine:
         self._source = Source(image, balance)
         self._program = self._source.program
         topology = topology_of(image.spec)
+        self._alive = alive(image.spec).reshape(-1)
         ways = topology.outputs & ~(1 << Port.L)
         self._ways = np.bitwise_count(ways).astype(np.int64)
         self._links = np.bincount(topology.links // PLACES, minlength=image.spec.cores)
@@ -54,7 +56,7 @@ class Machine:
         network = mesh.make_mesh(topology_of(spec), program, *sizes)
         targets = np.zeros(len(program.fanout), np.int64)
         injectors.pack_targets(network.shifts, program.fanout, targets)
-        timing = injectors.make_timing(targets, spec.cores, len(program.bias), len(network.links))
+        timing = injectors.make_timing(targets, self._alive, len(program.bias), len(network.links))
         state = arrays.make_state(program, self._source.state)
         record = Tape(rows=len(program.bias), outputs=1, visits=False).record
         cycle.run_cycles(program, state, record, network, timing, 1)
@@ -145,7 +147,7 @@ class Machine:
             tape.take()
             if progress is not None:
                 progress(min(int(timing.host[injectors.HOST_TOKENS]), stimulus.steps), stimulus.steps)
-        _check_end(timing, stimulus.steps, int(network.clock[mesh.NOW]))
+        _check_end(timing, self._alive, stimulus.steps, int(network.clock[mesh.NOW]))
         return self._result("cycle", stimulus.steps, state, tape.pieces, visits=potentials, timing=timing)
 
     def _result(
@@ -164,8 +166,9 @@ class Machine:
             zero = int(timing.host[injectors.HOST_RELEASE])
             elapsed = int(timing.pause_seen.max()) - zero + 1
             paused = (timing.first_seen - zero + 1) + (elapsed - 1 - (timing.pause_seen - zero))
-            state.counters[arrays.PAUSED] = paused
-            finish, gateway = frozen(timing.finish - zero), frozen(timing.gateway - zero)
+            state.counters[arrays.PAUSED] = np.where(self._alive, paused, 0)
+            finish = frozen(np.where(self._alive, timing.finish - zero, -1))
+            gateway = frozen(timing.gateway - zero)
         counters = frozen(state.counters.copy())
         own = counters_of(self.image.spec)
         names = [name for name in own if timing is not None or name not in ACTIVITY_COUNTERS]
@@ -183,9 +186,9 @@ class Machine:
         )
 
 
-def _check_end(timing: injectors.Timing, steps: int, now: int) -> None:
+def _check_end(timing: injectors.Timing, present: NDArray[np.bool_], steps: int, now: int) -> None:
     """Refuse a run in which something still waits although nothing can move."""
-    waiting = np.flatnonzero(timing.pause_seen < 0)
+    waiting = np.flatnonzero(present & (timing.pause_seen < 0))
     tokens = int(timing.host[injectors.HOST_TOKENS])
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1

@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from emu.dead import DeadSpec
 from emu.links import LinkSpec
 from emu.sizes import (
     OPTIONS,
@@ -21,16 +22,8 @@ from emu.sizes import (
     signed_bits,
 )
 
-__all__ = [
-    "CHUNK_BITS",
-    "COUNTER_BITS",
-    "FIFO_DEPTH",
-    "PRESETS",
-    "CoreSpec",
-    "SpecError",
-    "SystemSpec",
-    "preset",
-]
+__all__ = ["CHUNK_BITS", "COUNTER_BITS", "FIFO_DEPTH", "PRESETS"]
+__all__ += ["CoreSpec", "SpecError", "SystemSpec", "preset"]
 
 CHUNK_BITS = 16
 """Bits of memory that one programming packet carries."""
@@ -243,6 +236,8 @@ class CoreSpec:
 class SystemSpec:
     """A mesh of ``width`` x ``height`` equal cores, a router each, one gateway; cut into chips by ``links``.
 
+    With ``dead`` (dead.md) it has straps for parts that do not work, and these parts; with None neither.
+
     Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The gateway feeds the west port
     of router (0, 0) and takes output, at coordinates (0, height), from the south of router (0, height - 1).
     """
@@ -251,6 +246,7 @@ class SystemSpec:
     width: int
     height: int
     links: LinkSpec | None = None
+    dead: DeadSpec | None = None
 
     def __post_init__(self) -> None:
         require_integers(width=self.width, height=self.height)
@@ -259,6 +255,8 @@ class SystemSpec:
         check_flit(self.flit_bits, MOST_FLIT_BITS)
         if self.links is not None:
             self.links.check(self.width, self.height, self.flit_bits)
+        if self.dead is not None:
+            self.dead.check(self.width, self.height)
 
     @property
     def cores(self) -> int:
@@ -296,15 +294,16 @@ class SystemSpec:
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data, links if there are any; `from_dict` reads them back."""
+        """Return the sizes as plain data, links and dead parts if there are any; see `from_dict`."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
         """Build a spec from `to_dict`'s data; unknown or missing keys raise ``TypeError``."""
-        rest = {key: value for key, value in data.items() if key not in {"core", "links"}}
-        links = LinkSpec(**data["links"]) if "links" in data else None
-        return cls(core=CoreSpec(**data["core"]), links=links, **rest)
+        kinds = {"links": LinkSpec, "dead": DeadSpec}
+        parts = {key: kind(**data[key]) for key, kind in kinds.items() if key in data}
+        rest = {key: value for key, value in data.items() if key not in {"core", *kinds}}
+        return cls(core=CoreSpec(**data["core"]), **parts, **rest)
 
 
 _EVERY_OPTION: dict[str, Any] = dict.fromkeys(OPTIONS, True)

@@ -21,11 +21,14 @@ __all__ = [
     "STEPS",
     "Port",
     "Topology",
+    "alive",
     "chip_of",
     "comes_out",
+    "meets_dead",
     "on_chip",
     "sides_with_links",
     "topology_of",
+    "whole",
 ]
 
 Ints = NDArray[np.int64]
@@ -45,6 +48,9 @@ OPPOSITE = {Port.N: Port.S, Port.E: Port.W, Port.S: Port.N, Port.W: Port.E}
 
 PLACES = 8
 """Port p of router r is place ``PLACES * r + p``."""
+
+FED_BY = (0b11110, 0b11000, 0b11011, 0b10010, 0b11111)
+"""By output: the inputs that feed it, bit p for port p."""
 
 HOST, CORE, NOTHING = -1, -2, -3
 """Stand for a place where a port meets the host, its own core or nothing."""
@@ -87,6 +93,8 @@ def _mask(ends: Ints) -> Ints:
 def topology_of(spec: SystemSpec) -> Topology:
     """Return the topology of a system: a mesh, an inlet in its north-west corner, the outlet at the gateway.
 
+    What is dead, cut off or fed by nobody is absent (dead.md).
+
     >>> from emu.spec import preset
     >>> topology = topology_of(SystemSpec(core=preset("tiny"), width=2, height=1))
     >>> topology.behind.reshape(2, 8)[:, :5].tolist()  # N, E, S, W, L of both routers
@@ -106,6 +114,8 @@ def topology_of(spec: SystemSpec) -> Topology:
     column, below = spec.gateway
     behind[PLACES * ((below - 1) * spec.width + column) + Port.S] = HOST
     before[Port.W] = HOST
+    if spec.dead is not None:
+        _take_out(spec, behind, before)
     leads = np.flatnonzero(behind >= 0)
     links = leads[on_chip(spec, leads)[0] != on_chip(spec, behind[leads])[0]]
     for ends in (behind, before, links):
@@ -113,11 +123,90 @@ def topology_of(spec: SystemSpec) -> Topology:
     return Topology(behind=behind, before=before, links=links)
 
 
+def _take_out(spec: SystemSpec, behind: Ints, before: Ints) -> None:
+    """Make absent what is dead or cut off, and what nobody feeds then (dead.md, "What is absent")."""
+    for x, y, side in spec.dead.ports if spec.dead is not None else ():
+        place = PLACES * (y * spec.width + x) + Port[side]
+        for end in (place, int(behind[place])):
+            behind[end] = before[end] = NOTHING
+    for ends in (behind, before):
+        ends[Port.L :: PLACES][~alive(spec).reshape(-1)] = NOTHING
+    while True:
+        fed = [(_mask(before) & FED_BY[port]) != 0 for port in STEPS]
+        unfed = np.concatenate(
+            [PLACES * np.flatnonzero(~some) + port for port, some in zip(STEPS, fed, strict=True)]
+        )
+        unfed = unfed[behind[unfed] != NOTHING]
+        if not len(unfed):
+            return
+        before[behind[unfed]] = NOTHING
+        behind[unfed] = NOTHING
+
+
+@cache
+def alive(spec: SystemSpec) -> NDArray[np.bool_]:
+    """Return which cores of a system are neither dead nor cut off, bool (height, width), read-only."""
+    cores = np.ones((spec.height, spec.width), np.bool_)
+    if spec.dead is not None:
+        cores = spec.dead.alive(spec.width, spec.height)
+    cores.setflags(write=False)
+    return cores
+
+
+def meets_dead(spec: SystemSpec, start: Ints, rectangles: Ints) -> NDArray[np.bool_]:
+    """Return which packets go over a dead way or to a core that is dead or cut off, bool (packets,).
+
+    Parameters
+    ----------
+    spec : SystemSpec
+        A system with dead parts.
+    start : int64 (packets, 2) or (2,)
+        x and y of the routers by which the packets enter: that of the core which sends, (0, 0) for the host.
+    rectangles : int64 (packets, 4)
+        x0, x1, y0, y1.
+    """
+    if spec.dead is None or not len(rectangles):
+        return np.zeros(len(rectangles), np.bool_)
+    x, y = np.broadcast_to(start, (len(rectangles), 2)).T
+    x0, x1, y0, y1 = np.asarray(rectangles, np.int64).T
+    x1, y1 = np.minimum(x1, spec.width - 1), np.minimum(y1, spec.height - 1)
+    left, right = np.minimum(x, x0), np.maximum(x, x1)
+    top, bottom = np.minimum(y, y0), np.maximum(y, y1)
+    east, south, gone = _dead_sums(spec)
+    return np.asarray(
+        (_within(east, left, right, y, y + 1) > 0)
+        | (_within(south, x0, x1 + 1, top, bottom) > 0)
+        | (_within(gone, x0, x1 + 1, y0, y1 + 1) > 0)
+    )
+
+
+@cache
+def _dead_sums(spec: SystemSpec) -> tuple[Ints, ...]:
+    """Return how many dead outputs E, outputs S and cores are above and left of each corner of the mesh.
+
+    Shape (height + 1, width + 1); a core that is cut off counts as dead.
+    """
+    ways = [spec.dead.ways(side, spec.width, spec.height) for side in "ES"] if spec.dead is not None else []
+    return tuple(np.pad(part.cumsum(0).cumsum(1), ((1, 0), (1, 0))) for part in (*ways, ~alive(spec)))
+
+
+def _within(summed: Ints, x0: Ints, x1: Ints, y0: Ints, y1: Ints) -> Ints:
+    """Return how many marked cells lie in rectangles whose right and lower bounds are not in them."""
+    filled = (x0 < x1) & (y0 < y1)
+    x0, x1, y0, y1 = (np.where(filled, bound, 0) for bound in (x0, x1, y0, y1))
+    return np.asarray(summed[y1, x1] - summed[y0, x1] - summed[y1, x0] + summed[y0, x0])
+
+
+def whole(spec: SystemSpec) -> SystemSpec:
+    """Return a system without its dead parts."""
+    return replace(spec, dead=None)
+
+
 def chip_of(spec: SystemSpec) -> SystemSpec:
     """Return one chip of a system as a system of its own: its mesh, and where the host can join it."""
     if spec.links is None:
-        return spec
-    return replace(spec, width=spec.links.width, height=spec.links.height, links=None)
+        return whole(spec)
+    return replace(spec, width=spec.links.width, height=spec.links.height, links=None, dead=None)
 
 
 def on_chip(spec: SystemSpec, places: Ints) -> tuple[Ints, Ints]:
@@ -136,7 +225,7 @@ def on_chip(spec: SystemSpec, places: Ints) -> tuple[Ints, Ints]:
 
 def sides_with_links(spec: SystemSpec) -> tuple[Port, ...]:
     """Return the sides by which some chip of a system is joined to another; none for a system of one."""
-    return tuple(Port(port) for port in np.unique(topology_of(spec).links % PLACES).tolist())
+    return tuple(Port(port) for port in np.unique(topology_of(whole(spec)).links % PLACES).tolist())
 
 
 def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> NDArray[np.bool_]:

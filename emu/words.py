@@ -387,7 +387,7 @@ def section_words(spec: SystemSpec, section: Section) -> int:
         Section.COUNTER: len(counters_of(spec)),
         Section.STATUS: len(Status),
         Section.PROFILE: core.profiles,
-        Section.IDENTITY: 16,
+        Section.IDENTITY: 17,
         Section.SHIFT: core.axons if core.axon_shifts else 0,
     }[section]
 

@@ -5,7 +5,6 @@ The only module of `mapping` that runs the machine.
 """
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from emu.container import load_image, save_image
 from emu.image import SystemImage
-from emu.loading import LoadTotals, load_bursts, load_totals
+from emu.loading import LoadTotals, load_totals
 from emu.machine import Machine
 from emu.trace import RunResult, Stimulus
 from mapping.codes.convert import convert
@@ -30,6 +29,7 @@ from mapping.model.archive import network_from_arrays
 from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
+from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 from mapping.stages import stage
 
@@ -47,8 +47,8 @@ class Chip:
     image : SystemImage
         What is loaded into silicon, with the float network attached.
     spiking : SpikingNetwork
-        What the image computes, and the encoder and decoder on the host. On a chip of unary packets it is
-        the network whose counts the image's groups of neurons add up to, see `mapping.spiking.unary`.
+        What the image computes, and the encoder and decoder on the host. The counts of the image's groups of
+        neurons add up to its counts, see `on_chip`.
     """
 
     image: SystemImage
@@ -66,6 +66,11 @@ class Chip:
     def machine(self) -> Machine:
         """The emulator of this chip."""
         return Machine(self.image)
+
+    @cached_property
+    def on_chip(self) -> SpikingNetwork:
+        """The network whose neurons the image has: `unary` or `spread` of the one it carries."""
+        return laid_out(self.image, self.spiking)
 
     @property
     def period(self) -> int:
@@ -93,12 +98,10 @@ class Chip:
         """What loading the chip takes."""
         return load_totals(self.image)
 
-    def load_packets(self) -> Counter[tuple[int, int, int, int]]:
-        """Return how many packets load each rectangle x0, x1, y0, y1 of cores."""
-        sent = Counter[tuple[int, int, int, int]]()
-        for burst in load_bursts(self.image):
-            sent[burst.place] += len(burst.data)
-        return sent
+    @property
+    def scaling(self) -> str | None:
+        """How pixels are scaled for it, None if that is left to the data."""
+        return self.image.meta.get("scaling") or None
 
     def prepare(self, data: Dataset, how: str | None = None) -> tuple[Dataset, str]:
         """Return data as this chip's input and how it was scaled: as given, as compiled, or ``auto``.
@@ -108,7 +111,7 @@ class Chip:
         MappingError
             If the data do not fit; see `mapping.datasets.load.scaled`.
         """
-        return scaled(data, how or self.image.meta.get("scaling") or "auto", self.spiking.network)
+        return scaled(data, how or self.scaling or "auto", self.spiking.network)
 
     def counts(self, x: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return what the encoder on the host feeds: counts (samples, input shape)."""
@@ -131,16 +134,22 @@ class Chip:
             Called with (steps done, all steps) now and then.
         """
         counts = self.counts(x)
-        result = self.machine.run(
+        result = self.emulated(counts, cycles=cycles, progress=progress)
+        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
+        if self.spiking.decoder_reads_input:
+            outputs[INPUT] = counts
+        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
+
+    def emulated(
+        self, counts: NDArray[np.integer], *, cycles: bool = False, progress: Progress | None = None
+    ) -> RunResult:
+        """Emulate the image on what enters the chip, counts (n, input shape); see `run`."""
+        return self.machine.run(
             stimulus_for(self.image, counts),
             cycles=cycles,
             threads=os.cpu_count() or 1,
             progress=progress,
         )
-        outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))
-        if self.spiking.decoder_reads_input:
-            outputs[INPUT] = counts
-        return Inference(input_counts=counts, result=result, logits=decode(self.spiking, outputs, x))
 
     def runs(
         self,
@@ -167,10 +176,10 @@ class Chip:
             yield part, self.run(part.x, cycles=cycles, progress=tell)
             before += len(part.x) * interval_of(self.image)
 
+    @stage("save")
     def save(self, path: str | Path) -> None:
         """Write the image file, whole or not at all."""
-        with stage("save"):
-            save_image(self.image, path)
+        save_image(self.image, path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -212,13 +221,14 @@ def open_chip(path: str | Path) -> Chip:
     """
     image = load_image(path)
     spiking = carried_network(image, path)
-    require(image, laid_out(image, spiking))
-    return Chip(image=image, spiking=spiking)
+    chip = Chip(image=image, spiking=spiking)
+    require(image, chip.on_chip)
+    return chip
 
 
 def laid_out(image: SystemImage, spiking: SpikingNetwork) -> SpikingNetwork:
-    """Return the network whose neurons an image has: perhaps `unary` of the one it carries."""
-    return unary(spiking) if image.meta.get("unary") else spiking
+    """Return the network whose neurons an image has: `unary` or `spread` of the one it carries."""
+    return unary(spiking) if image.meta.get("unary") else spread(spiking)
 
 
 def carried_network(image: SystemImage, path: str | Path) -> SpikingNetwork:

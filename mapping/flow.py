@@ -1,36 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole chain in one call: a float network becomes a checked chip."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, cast
 
 from numpy.typing import NDArray
 
+from emu.dead import DeadSpec
 from emu.errors import clause
 from emu.image import SystemImage
 from emu.spec import PRESETS, CoreSpec, SpecError, SystemSpec, preset
 from mapping.chip import Chip
-from mapping.codes.choice import AUTO, Request, code_of
+from mapping.codes.choice import AUTO, Code, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
+from mapping.codes.obstacles import Holds
 from mapping.datasets.scale import check_scale
-from mapping.errors import MappingError
+from mapping.errors import MappingError, UnsupportedModelError
 from mapping.given import model_and_samples
 from mapping.layout import pipeline
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
+from mapping.layout.check.passes import require_passes
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
-from mapping.layout.site import site_for
+from mapping.layout.objective import OBJECTIVES
+from mapping.layout.schedule import Schedule, Scheduling
+from mapping.layout.site import Site, site_for
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
+from mapping.passes import Passes, passes_meta
 from mapping.spiking.archive import CARRIED, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target
+from mapping.targets.models import model_of
 
-__all__ = ["compile_network"]
+__all__ = ["compile_network", "compile_passes", "core_of", "unary_code"]
 
 _UNARY = "scatter-and-gather"
 """The code whose counts can be groups of neurons of one threshold each."""
@@ -46,7 +56,7 @@ def compile_network(
     chips: tuple[int, int] = (1, 1),
     pipelined: bool = False,
     placer: str = "greedy",
-    excluded: Iterable[tuple[int, int]] = (),
+    dead: DeadSpec | None = None,
     seed: int = 0,
     objective: str = "cores",
     scaling: str | None = None,
@@ -78,8 +88,9 @@ def compile_network(
         Take a new sample in every step, see `mapping.layout.pipeline`.
     placer : str
         Who places the cores, a name in `mapping.layout.place.PLACERS`.
-    excluded : iterable of (x, y)
-        Cores of the mesh of all chips that nothing is placed on; they need ``mesh``.
+    dead : DeadSpec, optional
+        Cores and ports of the mesh of all chips that do not work (`docs/reference/mapping.md`); they need
+        ``mesh``.
     seed : int
         Seed of the placer; equal arguments give an equal image.
     objective : str
@@ -103,43 +114,158 @@ def compile_network(
     MappingError
         If the code is not that of the target, or the check finds a fault.
     """
-    network, given, scaling = model_and_samples(model, samples, scaling, seed)
-    target, laid_out = _target(target)
-    expanded = laid_out is unary
-    name = _known(core or target.preset)
-    spec, chosen = preset(name), code_of(network, _unary_code(code, target) if expanded else code)
-    size = _buildable(spec, mesh or _mesh(target), chips)
-    where: dict[str, Any] = {"mesh": size, "chips": chips, "seed": seed, "objective": objective}
-    fitting = Fitting(spec=spec, site=site_for(placer, excluded=frozenset(excluded), **where))
-    asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
-    asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
-    request = Request(spec=spec, holds=lambda found: fitting.holds(laid_out(found)), **asked)
-    with stage("convert"):
-        spiking = chosen.convert(network, request)
-        on_chip = laid_out(spiking)
-    facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
-    facts |= {"scaling": None if scaling is None else check_scale(scaling), **_left(spiking)}
-    facts |= {**fitting.site.facts, **({"unary": True} if expanded else {})}
-    told: dict[str, Any] = {"name": network.name, "facts": facts, "carried": _carried(network, spiking)}
-    image = _checked(on_chip, cast("Layout", fitting.layout), pipelined=pipelined, chips=chips, **told)
+    asked: dict[str, Any] = {"target": target, "core": core, "mesh": mesh, "chips": chips, "placer": placer}
+    asked |= {"dead": dead, "seed": seed, "scaling": scaling, "strict": strict, "code": code}
+    asked |= {"options": options, "progress": progress, "objective": objective}
+    run = _Compilation.of(model, samples, **asked)
+    fitting = Fitting(spec=run.request.spec, site=run.site)
+    spiking, on_chip = run.converted(fitting.holds)
+    image = run.checked(on_chip, cast("Layout", fitting.layout), pipelined=pipelined, whole=spiking)
     return Chip(image=image, spiking=spiking)
 
 
-def _checked(on_chip: SpikingNetwork, layout: Layout, *, pipelined: bool, **told: Any) -> SystemImage:
-    """Return the checked image of a network, that of pipelined samples if asked for."""
-    with stage("emit"):
-        image = emit(on_chip, *layout, **told)
-        image = pipeline.pipelined(image, on_chip) if pipelined else image
+def compile_passes(
+    model: object,
+    samples: object = None,
+    *,
+    target: Target | str = "loom",
+    mesh: tuple[int, int] | None = None,
+    **asked: Any,
+) -> Passes:
+    """Compile a network into passes over a mesh that need not hold it (`docs/reference/passes.md`).
+
+    Parameters
+    ----------
+    model, samples, target
+        As of `compile_network`.
+    mesh : (width, height), optional
+        Size of a chip; by default the target's, if it has one.
+    asked
+        Other options of `compile_network`, without ``pipelined``.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If no layer fits the chip even in passes, or with ``strict`` not all.
+    MappingError
+        If there is no mesh, the code is not that of the target, or the check finds a fault.
+    """
+    target = load_target(target) if isinstance(target, str) else target
+    core_of(target, asked.get("core"))
+    mesh = mesh or _mesh(target) or model_of(target).array(target)
+    if mesh is None:
+        raise MappingError("Passes need a mesh that a pass fits: add --mesh WxH, for example 4x4.")
+    run = _Compilation.of(model, samples, target=target, mesh=mesh, **asked)
+    scheduling = Scheduling(spec=run.request.spec, site=run.site)
+    spiking, on_chip = run.converted(scheduling.holds)
+    found = cast("Schedule", scheduling.found)
     with stage("check"):
-        require(image, on_chip)
-    return image
+        require_passes(on_chip, found.passes)
+    images = []
+    for number, (one, layout) in enumerate(zip(found.passes, found.layouts, strict=True)):
+        whole, told = None if number else spiking, passes_meta(number, one.rows)
+        images.append(run.checked(one.network, layout, whole=whole, facts=told))
+    return Passes(images=tuple(images), passes=found.passes, spiking=spiking, on_chip=on_chip)
 
 
-def _known(core: str) -> str:
-    """Return the name of a core preset if it is one."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Compilation:
+    """What a network is compiled for: the code, what it asks of the chip, and where the layers may lie."""
+
+    network: Network
+    code: Code
+    request: Request
+    site: Site
+    laid_out: Callable[[SpikingNetwork], SpikingNetwork]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        model: object,
+        samples: object = None,
+        *,
+        target: Target | str = "loom",
+        core: str | None = None,
+        mesh: tuple[int, int] | None = None,
+        chips: tuple[int, int] = (1, 1),
+        placer: str = "greedy",
+        dead: DeadSpec | None = None,
+        seed: int = 0,
+        objective: str = "cores",
+        scaling: str | None = None,
+        strict: bool = False,
+        code: str = AUTO,
+        options: GradedOptions | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> "_Compilation":
+        """Return it for the arguments of `compile_network`."""
+        network, given, scaling = model_and_samples(model, samples, scaling, seed)
+        target, laid_out = _target(target)
+        expanded = laid_out is unary
+        name, spec = core_of(target, core)
+        chosen = code_of(network, unary_code(code, target) if expanded else code)
+        size = _buildable(spec, mesh or _mesh(target), chips)
+        site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed, objective=objective)
+        asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
+        asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
+        facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
+        facts |= {"scaling": None if scaling is None else check_scale(scaling)}
+        facts |= {} if objective == OBJECTIVES[0] else {"objective": objective}
+        return cls(
+            network=network,
+            code=chosen,
+            request=Request(spec=spec, **asked),
+            site=site,
+            laid_out=laid_out,
+            facts=facts | ({"unary": True} if expanded else {}),
+        )
+
+    def converted(self, holds: Holds) -> tuple[SpikingNetwork, SpikingNetwork]:
+        """Return the integer network that a chip takes, and how it runs it."""
+        request = replace(self.request, holds=lambda found: holds(self.laid_out(found)))
+        with stage("convert"):
+            spiking = self.code.convert(self.network, request)
+            return spiking, self.laid_out(spiking)
+
+    def checked(
+        self,
+        on_chip: SpikingNetwork,
+        layout: Layout,
+        *,
+        whole: SpikingNetwork | None,
+        pipelined: bool = False,
+        facts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> SystemImage:
+        """Return the checked image of a network; it carries the ``whole`` one, if it is given."""
+        facts = {**self.facts, **facts, **({} if whole is None else _left(whole))}
+        carried = {} if whole is None else _carried(self.network, whole)
+        with stage("emit"):
+            told: dict[str, Any] = {"name": self.network.name, "facts": facts, "carried": carried}
+            image = emit(on_chip, *layout, chips=self.site.chips, dead=self.site.dead, **told)
+            image = pipeline.pipelined(image, on_chip) if pipelined else image
+        with stage("check"):
+            require(image, on_chip)
+        return image
+
+
+def core_of(target: Target, core: str | None) -> tuple[str, CoreSpec]:
+    """Return the core of a target's images, or the preset that is asked for, with its name.
+
+    Raises
+    ------
+    MappingError
+        If there is no such preset, or no images for the target.
+    """
+    if target.core is None:
+        raise MappingError(
+            f"Target {target.name} is a formula that describes no core to build; choose loom or kuang2021."
+        )
+    if core is None:
+        return target.preset or target.name, target.core
     if core not in PRESETS:
         raise MappingError(f"Core must be one of {', '.join(PRESETS)}, not {core!r}.")
-    return core
+    return core, preset(core)
 
 
 def _quiet(_: str) -> None:
@@ -155,22 +281,23 @@ def _left(spiking: SpikingNetwork) -> dict[str, Any]:
 def _target(target: Target | str) -> tuple[Target, Callable[[SpikingNetwork], SpikingNetwork]]:
     """Return a target, and how its chip runs a network."""
     target = load_target(target) if isinstance(target, str) else target
-    return target, unary if target.kind == "closed-form" else _as_it_is
+    return target, unary if model_of(target).unary else spread
 
 
-def _unary_code(code: str, target: Target) -> str:
-    """Return the code of a chip of unary packets if it is the one asked for, or any will do."""
+def unary_code(code: str, target: Target) -> str:
+    """Return the code of a chip of unary packets if it is the one asked for, or any will do.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If another code is asked for.
+    """
     if code not in (AUTO, _UNARY):
-        raise MappingError(
+        raise UnsupportedModelError(
             f"Code {code} does not run on {target.name}, whose packets have no payload: choose {_UNARY}, or "
             "the target loom."
         )
     return _UNARY
-
-
-def _as_it_is(spiking: SpikingNetwork) -> SpikingNetwork:
-    """Return a network as a chip of counts runs it."""
-    return spiking
 
 
 def _carried(network: Network, spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mapping.datasets.batches import as_data, gather
 from mapping.datasets.calibration import calibration_data
-from mapping.datasets.load import AUTO_SAMPLES, CALIBRATION, Dataset, load_data, scaled
+from mapping.datasets.load import CALIBRATION, MORE_SAMPLES, Dataset, load_data, scaled
 from mapping.datasets.rows import spread_rows
 from mapping.model.load import load_network
 from mapping.model.network import Network
@@ -92,7 +92,7 @@ def loaded_samples(
 
 def scale_on(network: Network, data: str, how: str | None) -> tuple[Dataset, str]:
     """Return some samples of data, as they are loaded, and the scale of pixels chosen on them."""
-    sample = load_data(data, spread_rows(AUTO_SAMPLES))
+    sample = load_data(data, spread_rows(MORE_SAMPLES))
     return sample, scaled(sample, how or "auto", network)[1]
 
 
@@ -130,8 +130,9 @@ def model_and_samples(
         return network, *loaded_samples(network, samples, how, seed=seed)
     if isinstance(samples, Dataset):
         network = load_network(model, samples.x)
-        data, how = scaled(samples.at(spread_rows(CALIBRATION)(len(samples.x))), how or "auto", network)
-        return network, data.x, how
+        some, more = (samples.at(spread_rows(n)(len(samples.x))) for n in (CALIBRATION, MORE_SAMPLES))
+        how = scaled(more, how or "auto", network)[1]
+        return network, scaled(some, how, network)[0].x, how
     x: NDArray[Any] = gather(samples, None if hasattr(samples, "shape") else CALIBRATION)[0]
     network = load_network(model, x)
     data = Dataset(name="samples", x=x.astype(np.float64), y=None)

@@ -20,8 +20,23 @@ from pathlib import Path
 
 __all__ = ["STAGES", "Record", "Stage", "recorded", "stage"]
 
-STAGES = ("import", "scale", "convert", "partition", "place", "route", "emit", "check", "save", "run")
-"""Names of the stages, in the order of a compilation."""
+STAGES = (
+    "import",
+    "data",
+    "scale",
+    "convert",
+    "partition",
+    "place",
+    "route",
+    "emit",
+    "check",
+    "save",
+    "observe",
+    "cycles",
+    "run",
+    "report",
+)
+"""Names of the stages, in the order of a compilation and of a report."""
 
 _MIB = 1 << 20
 

@@ -37,7 +37,7 @@ class Chip(Component):
     """A mesh of equal cores, a router each. All are instances of one module, told their place by straps.
 
     A chip of a system of several has links at its sides, and straps of its own: all chips of a system are
-    one module. A chip that is a system by itself has neither.
+    one module. A chip that is a system by itself has neither, but for the straps if parts of it may be dead.
 
     Parameters
     ----------
@@ -59,11 +59,14 @@ class Chip(Component):
     observe_* : Out
         The observed field of this name of every core, core 0 lowest, if ``observe``.
     x, y : In
-        Coordinates of the chip's first core in the system (straps), if there are several chips.
+        Coordinates of the chip's first core in the system (straps), if the chip has straps.
     joined : In(4)
-        The sides N, E, S, W behind which there is a chip (straps), if there are several chips.
+        The sides N, E, S, W behind which there is a chip (straps), if the chip has straps.
     inlet, outlet : In
-        The host sends to this chip, and takes from it (straps), if there are several chips.
+        The host sends to this chip, and takes from it (straps), if the chip has straps.
+    absent_i, absent_o : In
+        Inputs and outputs of routers that are dead or cut off (straps), five of each router, the first core's
+        lowest, if parts may be dead.
     link_*_o, link_*_i
         The pins of the links of a side N, E, S or W, the northern or western first, out and in.
     """
@@ -71,6 +74,7 @@ class Chip(Component):
     def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
         self._spec, self._observe, self._instances = spec, observe, instances
         self._mesh, self._sides = chip_of(spec), sides_with_links(spec)
+        self._strapped = bool(self._sides) or spec.dead is not None
         self._topology = topology_of(self._mesh)
         super().__init__(pins(spec, observe, self._mesh.cores) | self._straps())
         self._routers = [Router(spec) for _ in range(self._mesh.cores)]
@@ -84,12 +88,16 @@ class Chip(Component):
             self._receivers = [LinkReceiver(shape, wires, depth) for _ in self._ends()]
 
     def _straps(self) -> dict[str, wiring.Member]:
-        """Return the members of a chip among others."""
-        if self._spec.links is None or not self._sides:
+        """Return the members of a chip among others, or whose parts may be dead."""
+        if not self._strapped:
             return {}
-        signature = LinkWires(self._spec.links.wires)
         straps = {"x": self._spec.x_bits, "y": self._spec.y_bits, "joined": 4, "inlet": 1, "outlet": 1}
+        if self._spec.dead is not None:
+            straps |= dict.fromkeys(("absent_i", "absent_o"), len(Port) * self._mesh.cores)
         members: dict[str, wiring.Member] = {name: In(bits) for name, bits in straps.items()}
+        if self._spec.links is None:
+            return members
+        signature = LinkWires(self._spec.links.wires)
         for side in self._sides:
             length = self._mesh.width if side in (Port.N, Port.S) else self._mesh.height
             for way, flow in (("o", Out), ("i", In)):
@@ -115,7 +123,7 @@ class Chip(Component):
             y, x = divmod(index, self._mesh.width)
             m.submodules[f"router_{x}_{y}"] = self._place(router, "router")
             m.submodules[f"core_{x}_{y}"] = self._place(core, "neurocore")
-            place = (self.x + x, self.y + y) if self._sides else (x, y)
+            place = (self.x + x, self.y + y) if self._strapped else (x, y)
             m.d.comb += [
                 *(
                     strap.eq(v)
@@ -147,18 +155,26 @@ class Chip(Component):
     def _is_present(self, end: int, port: int, hosts: Value) -> Value:
         """Return whether a port meets something, by what is at its place and by the straps."""
         joined = self.joined[port] if port in self._sides else Const(0, 1)
-        return {NOTHING: joined, HOST: hosts | joined if self._sides else hosts}.get(end, Const(1, 1))
+        return {NOTHING: joined, HOST: hosts | joined if self._strapped else hosts}.get(end, Const(1, 1))
+
+    def _presence(self, ends: list[int], index: int, hosts: Value, strap: str) -> Value:
+        """Return which inputs or outputs of a router are present, by the topology and by the straps."""
+        of_router = ends[PLACES * index : PLACES * index + len(Port)]
+        present = Cat(self._is_present(end, port, hosts) for port, end in enumerate(of_router))
+        if self._spec.dead is None:
+            return present
+        absent: Value = getattr(self, strap)
+        return present & ~absent.word_select(index, len(Port))
 
     def _join_neighbours(self, m: Module) -> None:
         """Tell every router what it meets, and join what meets on the chip."""
-        inlet, outlet = (self.inlet, self.outlet) if self._sides else (Const(1, 1), Const(1, 1))
+        inlet, outlet = (self.inlet, self.outlet) if self._strapped else (Const(1, 1), Const(1, 1))
         before, behind = self._topology.before.tolist(), self._topology.behind.tolist()
         for index, router in enumerate(self._routers):
-            at = PLACES * index
             m.d.comb += [
-                router.present_in.eq(Cat(self._is_present(before[at + p], p, inlet) for p in Port)),
-                router.present_out.eq(Cat(self._is_present(behind[at + p], p, outlet) for p in Port)),
-                router.outlet.eq(outlet if behind[at + Port.S] == HOST else 0),
+                router.present_in.eq(self._presence(before, index, inlet, "absent_i")),
+                router.present_out.eq(self._presence(behind, index, outlet, "absent_o")),
+                router.outlet.eq(outlet if behind[PLACES * index + Port.S] == HOST else 0),
             ]
         for place, taken_by in enumerate(behind):
             if taken_by >= 0:

@@ -16,12 +16,12 @@ __all__ = ["CONTRACT", "MAGIC", "ControlRegisters", "identity"]
 MAGIC = 0x5350
 """What register 0 of the identity section holds."""
 
-CONTRACT = 2
+CONTRACT = 3
 """Version of the contract that the hardware follows."""
 
 
 def identity(spec: SystemSpec) -> list[int]:
-    """Return the registers of the identity section, but for the last, which tells the core's place.
+    """Return the registers of the identity section, but for the last two, the core's x and y.
 
     >>> from emu.spec import preset
     >>> registers = identity(SystemSpec(core=preset("tiny"), width=1, height=1))

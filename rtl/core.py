@@ -5,8 +5,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from emu.spec import CHUNK_BITS, SystemSpec
-from emu.words import RECTANGLE, Activity, ErrorCause, Kind, Section, Status, counters_of
+from emu.spec import SystemSpec
+from emu.words import RECTANGLE, Activity, ErrorCause, Kind, Section, Status, counters_of, section_words
 from rtl.blocks import Blocks
 from rtl.component import Component
 from rtl.control import ControlRegisters, identity
@@ -61,7 +61,7 @@ class Neurocore(Component):
         self._blocks, self._crossbar, self._walk = Blocks(spec.core), Crossbar(spec), Walk(spec)
         self._counters = CounterFile(spec)
         self._status = Registers(Section.STATUS, len(Status))
-        self._identity = Registers(Section.IDENTITY, len(identity(spec)) + 1)
+        self._identity = Registers(Section.IDENTITY, section_words(spec, Section.IDENTITY))
         self._cause, self._router_cause = StickyCause(), StickyCause()
         self._go = Signal(name="go")
         self._paused = Signal(init=1, name="paused")
@@ -229,10 +229,10 @@ class Neurocore(Component):
             Status.ENTRY: self._schedule.position,
             Status.REPETITION: self._schedule.repetition,
         }
-        place = self.x + (self.y << CHUNK_BITS // 2)
+        told = [*identity(self._spec), self.x, self.y]
         m.d.comb += [
             *(self._status.register[address].eq(value) for address, value in status.items()),
-            *(r.eq(v) for r, v in zip(self._identity.register, [*identity(self._spec), place], strict=True)),
+            *(r.eq(v) for r, v in zip(self._identity.register, told, strict=True)),
             self._router_cause.strobe.eq(self.router_errors != 0),
             self._router_cause.cause.eq(ErrorCause.DESTINATION),
             self._cause.clear.eq(forget),

@@ -218,7 +218,7 @@ class Router(Component):
     x, y : In
         Own coordinates (straps).
     present_in, present_out : In(5)
-        Which ports have something attached (straps).
+        Which ports have something attached (straps); what comes by an absent input is not heard.
     outlet : In
         The south port leads to the gateway (strap).
     i, o
@@ -251,9 +251,11 @@ class Router(Component):
         for port, name in enumerate(PORTS):
             m.submodules[f"input_{name}"] = source = self._inputs[port]
             m.submodules[f"output_{name}"] = sink = self._outputs[port]
-            wiring.connect(m, wiring.flipped(self.i[port]), source.i)
             wiring.connect(m, sink.o, wiring.flipped(self.o[port]))
             m.d.comb += [
+                source.i.payload.eq(self.i[port].payload),
+                source.i.valid.eq(self.i[port].valid & self.present_in[port]),
+                self.i[port].ready.eq(source.i.ready & self.present_in[port]),
                 source.x.eq(self.x),
                 source.y.eq(self.y),
                 source.present_out.eq(self.present_out),

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module
 from amaranth.lib import wiring
 
 from emu.spec import SystemSpec
-from emu.topology import HOST, PLACES, Port, chip_of, on_chip, sides_with_links, topology_of
+from emu.topology import HOST, PLACES, Port, chip_of, on_chip, sides_with_links, topology_of, whole
 from rtl.chip import Chip, pins
 from rtl.component import Component, reference
 from rtl.layouts import observed_bits
@@ -16,12 +16,12 @@ __all__ = ["System", "core_paths", "top_name", "top_of"]
 
 
 class System(Component):
-    """Several chips, all instances of one module, told by straps where they are and what they meet.
+    """Chips, all instances of one module, told by straps where they are, what they meet and what is dead.
 
     Parameters
     ----------
     spec : SystemSpec
-        Sizes of the system, with links.
+        Sizes of the system, with links or with dead parts.
     observe : bool
         Bring every core's observe port out, packed; off in exports.
     instances : bool
@@ -41,7 +41,7 @@ class System(Component):
     def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
         self._spec, self._observe, self._instances = spec, observe, instances
         super().__init__(pins(spec, observe, spec.cores))
-        self._mesh, self._topology = chip_of(spec), topology_of(spec)
+        self._mesh, self._topology = chip_of(spec), topology_of(whole(spec))
         count = spec.cores // self._mesh.cores
         self._chips = [Chip(spec, observe=observe, instances=instances) for _ in range(count)]
         self._ways: list[LinkWay] = []
@@ -59,6 +59,8 @@ class System(Component):
             m.d.comb += [chip.x.eq(x * self._mesh.width), chip.y.eq(y * self._mesh.height)]
         self._join_links(m)
         self._join_host(m)
+        if self._spec.dead is not None:
+            self._tell_dead(m)
         if self._observe:
             self._show(m)
         return m
@@ -101,6 +103,20 @@ class System(Component):
             self.outputs.eq(outlet.outputs),
         ]
 
+    def _tell_dead(self, m: Module) -> None:
+        """Tell every chip which ports of its routers are absent although the mesh has them."""
+        alive = topology_of(self._spec)
+        missing = {
+            "absent_i": self._topology.inputs & ~alive.inputs,
+            "absent_o": self._topology.outputs & ~alive.outputs,
+        }
+        for strap, ports in missing.items():
+            straps = dict.fromkeys(self._chips, 0)
+            for router, absent in enumerate(ports.tolist()):
+                chip, there = self._chip_at(PLACES * router)
+                straps[chip] |= absent << len(Port) * (there // PLACES)
+            m.d.comb += [getattr(chip, strap).eq(value) for chip, value in straps.items()]
+
     def _show(self, m: Module) -> None:
         """Bring out what the cores of all chips show, in the order of the system's cores."""
         places = [self._chip_at(PLACES * core) for core in range(self._spec.cores)]
@@ -110,12 +126,12 @@ class System(Component):
 
 
 def top_name(spec: SystemSpec) -> str:
-    """Return the name of the top module: ``system`` if several chips are joined, ``chip`` if there is one."""
-    return "system" if sides_with_links(spec) else "chip"
+    """Return the name of the top module: ``system``, or ``chip`` of a single one without dead parts."""
+    return "system" if sides_with_links(spec) or spec.dead is not None else "chip"
 
 
 def top_of(spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> Chip | System:
-    """Return the top of a system: `System`, or its `Chip` if it has but one."""
+    """Return the top of a system, by its name: `System` or `Chip`."""
     kind = System if top_name(spec) == "system" else Chip
     return kind(spec, observe=observe, instances=instances)
 

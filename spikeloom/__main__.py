@@ -9,6 +9,9 @@ __all__ = ["main"]
 
 
 def _program() -> int:
+    from spikeloom.memory import keep_freed
+
+    keep_freed()
     from spikeloom.cli import command
 
     return command(None)

@@ -10,21 +10,27 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from emu.container import load_image
+from emu.dead import DeadSpec
 from emu.errors import SpikeloomError, clause
 from emu.links import LinkSpec
+from emu.passes import holds_passes, load_images
 from emu.spec import CoreSpec, SystemSpec, preset
-from mapping.chip import open_chip
+from emu.trace import Stimulus
+from mapping.chip import Chip
 from mapping.datasets.load import load_data
 from mapping.errors import MappingError
+from mapping.layout.host_tables import stimulus_for
 from rtl.export import SIDECAR, VerilogError, write_verilog
 from rtl.memory import Body
 from spikeloom.ending import EXIT_INTERRUPTED, deaf_child, named, shielded
-from spikeloom.files import check_places, write_stimulus
+from spikeloom.files import check_places, numbered, write_stimulus
 from spikeloom.first import PARENT
+from spikeloom.passes import open_any
 
 __all__ = ["BenchEnvironmentError", "export_verilog", "verify_image", "verify_random"]
 
@@ -95,15 +101,39 @@ def verify_random(systems: int, seed: int, options: Mapping[str, object | None])
 
 
 def verify_image(image: Path, data: str | None, samples: int, options: Mapping[str, object | None]) -> int:
-    """Verify an image on the first samples of some data, or on random events, and return the exit code."""
-    chip = open_chip(image)
-    if data is None:
-        return _verify([str(image)], options)
-    chosen, _ = chip.prepare(load_data(data).first(samples))
+    """Verify an image on the first samples of some data, or on random events, and return the exit code.
+
+    Of several passes each is verified on its own, fed with what the passes before it give; the first that
+    differs is the last.
+    """
+    chip = open_any(image)
+    chosen = None if data is None else chip.prepare(load_data(data).first(samples))[0]
+    if isinstance(chip, Chip):
+        return _verify_chip(image, None if chosen is None else chip.stimulus(chosen.x), options)
+    fed = [None] * len(chip.images) if chosen is None else [one.input_counts for one in chip.run(chosen.x)]
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
-        stimulus = Path(folder) / "stimulus.npz"
-        write_stimulus(stimulus, chip.stimulus(chosen.x))
-        return _verify([str(image), "--stimulus", str(stimulus)], options)
+        for number, (one, counts) in enumerate(zip(chip.loaded, fed, strict=True)):
+            place = Path(folder) / f"{image.stem}, pass {number}.spikeloom"
+            one.save(place)
+            stimulus = None if counts is None else stimulus_for(one.image, counts)
+            own = {
+                key: numbered(path, number) if isinstance(path, Path) and key != "--verilog" else path
+                for key, path in options.items()
+            }
+            code = _verify_chip(place, stimulus, own)
+            if code:
+                return code
+    return 0
+
+
+def _verify_chip(image: Path, stimulus: Stimulus | None, options: Mapping[str, object | None]) -> int:
+    """Verify one image on a stimulus, or on random events, and return the exit code."""
+    if stimulus is None:
+        return _verify([str(image)], options)
+    with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
+        place = Path(folder) / "stimulus.npz"
+        write_stimulus(place, stimulus)
+        return _verify([str(image), "--stimulus", str(place)], options)
 
 
 def export_verilog(
@@ -115,6 +145,7 @@ def export_verilog(
     changes: Mapping[str, Any],
     chips: tuple[int, int] = (1, 1),
     links: Mapping[str, int] | None = None,
+    dead: DeadSpec | None = None,
     initial: bool = True,
     memories: Body = Body.INFERRED,
 ) -> list[Path]:
@@ -125,6 +156,7 @@ def export_verilog(
     image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
     chips, links : chips across and down, each with this mesh, and sizes of their links that differ from
         `LINKS`.
+    dead : what does not work; with it the chip has straps for that, even if there is nothing.
     initial : declare the registers' start values.
     memories : what stands for a memory.
 
@@ -133,11 +165,11 @@ def export_verilog(
     MappingError : a size breaks a limit of the machine.
     """
     if image is not None:
-        spec = load_image(image).spec
+        spec = (load_images(image)[0] if holds_passes(image) else load_image(image)).spec
     else:
         try:
             core = preset(preset_name).resized(**changes)
-            spec = _system(core, mesh, chips, {**LINKS, **(links or {})})
+            spec = replace(_system(core, mesh, chips, {**LINKS, **(links or {})}), dead=dead)
         except ValueError as error:
             raise MappingError(f"The chip cannot be built: {clause(error)}.") from None
     with _stage(directory) as stage:

@@ -1,43 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people see of published systems beside a report: one table, each row marked as what it is."""
+"""What people see of targets and published systems: one table, each row marked as what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mapping.report.result import Report
-from mapping.report.text import per_second, quantity, share
+from mapping.report.side_by_side import what
+from mapping.report.text import FORMATS, number, quantity, share
 from spikeloom.table import Table
 
 __all__ = ["beside_table"]
 
+_COLUMNS = ["system", "what it is", "accuracy", "cores", "latency", "rate", "energy", "low .. high"]
 
-def beside_table(report: Report) -> Table:
-    """Return the targets of a report above what others published of the same data."""
-    ours = [
-        _row(target["target"], "estimated here, joules modelled", target, "") for target in report.accepted
-    ]
-    theirs = [_row(row["system"], _what(row), row, f"{row['source']}") for row in report.published or ()]
+
+def beside_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the rows of `mapping.report.side_by_side.side_by_side` as a table."""
+    cited = any(row["source"] for row in rows)
+    theirs = "; what is published is as printed there: other networks, other technologies"
     return Table(
-        title="Beside what others published, as printed there: other networks, other technologies",
-        columns=["system", "what it is", "accuracy", "latency", "rate", "energy", "source"],
-        rows=[*ours, *theirs],
+        title=f"Side by side{theirs if cited else ''}",
+        columns=[*_COLUMNS, "source"] if cited else _COLUMNS,
+        rows=[[*_row(row), row["source"] or ""] if cited else _row(row) for row in rows],
         text=["what it is", "source"],
     )
 
 
-def _row(name: str, what: str, values: Mapping[str, Any], source: str) -> list[str]:
+def _row(row: Mapping[str, Any]) -> list[str]:
     return [
-        name,
-        what,
-        share(values["accuracy"]),
-        quantity(values["latency_s"], "s"),
-        per_second(values["throughput_per_s"]),
-        quantity(values["energy_j"], "J"),
-        source,
+        row["system"],
+        what(row),
+        share(row["accuracy"]),
+        number(row["cores"]),
+        quantity(row["latency_s"], "s"),
+        FORMATS["rate"](row["throughput_per_s"]),
+        quantity(row["energy_j"], "J"),
+        FORMATS["J range"](row["energy_j_low"], row["energy_j_high"]),
     ]
-
-
-def _what(row: Mapping[str, Any]) -> str:
-    return row["what"] if row["note"] is None else f"{row['what']}; {row['note']}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import CoreSpec, preset
+from emu.spec import CoreSpec
 from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, Request, code_of
 from mapping.codes.graded.convert import GradedOptions
@@ -17,7 +17,7 @@ from mapping.codes.obstacles import anything_fits
 from mapping.datasets.calibration import calibration_size
 from mapping.datasets.load import CALIBRATION
 from mapping.diagnosis.options import Setting
-from mapping.flow import compile_network
+from mapping.flow import compile_network, core_of
 from mapping.given import calibration_samples
 from mapping.layout.capacity import fits
 from mapping.model.network import Network
@@ -78,7 +78,7 @@ class Converter:
     @property
     def spec(self) -> CoreSpec:
         """The core that the network is for."""
-        return preset(self.asked.core or load_target(_TARGET).preset)
+        return core_of(load_target(_TARGET), self.asked.core)[1]
 
     @property
     def available(self) -> int:

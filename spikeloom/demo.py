@@ -20,7 +20,7 @@ from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.report.activity import RunTotals, observe
 from mapping.report.closed_form import report_closed_form
-from mapping.report.machine import report_machine
+from mapping.report.emulated import report_machine
 from mapping.report.result import Report
 from mapping.spiking.simulate import Comparison, compare
 from mapping.targets.files import load_target

@@ -20,6 +20,7 @@ from spikeloom.ending import named
 
 __all__ = [
     "check_places",
+    "numbered",
     "whole",
     "write_arrays",
     "write_bytes",
@@ -47,6 +48,15 @@ def check_places(*paths: Path | None) -> None:
                 pass
         except OSError as error:
             raise named(error, path) from error
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return the file of one pass of several.
+
+    >>> numbered(Path("run.json"), 2).name
+    'run.2.json'
+    """
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def _findings(subject: Subject, study: Study | None) -> list[Finding]:
         found = find(study.diagnosis, losses)
     if subject.chip is None:
         return found
-    return [*image_findings(subject.chip.image, subject.spiking, subject.violations), *found]
+    return [*image_findings(subject.chip.image, subject.chip.on_chip, subject.violations), *found]
 
 
 def _show(subject: Subject, study: Study | None, findings: Sequence[Finding]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from emu.container import load_image
 from emu.image import CoreImage
 from emu.spec import CoreSpec
-from mapping.chip import Chip, carried_network, laid_out
+from mapping.chip import Chip, carried_network
 from mapping.diagnosis.findings import TABLE_KINDS
 from mapping.layout.check import Violation, check
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
@@ -43,8 +43,8 @@ def open_image(source: str) -> Subject:
     """Read an image, which may differ from its network."""
     image = load_image(source)
     spiking = carried_network(image, source)
-    found = tuple(check(image, laid_out(image, spiking)))
-    return Subject(spiking=spiking, chip=Chip(image=image, spiking=spiking), violations=found)
+    chip = Chip(image=image, spiking=spiking)
+    return Subject(spiking=spiking, chip=chip, violations=tuple(check(image, chip.on_chip)))
 
 
 def open_model(converter: Converter, say: Callable[[str], None]) -> Subject:

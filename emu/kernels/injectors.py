@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.jit import njit
 from emu.kernels.mesh import STRAY, TOKEN, pack_flit
@@ -84,14 +85,15 @@ def _filled(count: int, value: int) -> Ints:
     return np.full(count, value, np.int64)
 
 
-def make_timing(targets: Ints, cores: int, neurons: int, links: int = 0) -> Timing:
-    """Return the injectors after reset: every core is about to send its token, host and links wait."""
+def make_timing(targets: Ints, alive: NDArray[np.bool_], neurons: int, links: int = 0) -> Timing:
+    """Return the injectors after reset: cores that are alive are about to send tokens."""
+    cores, senders = len(alive), np.flatnonzero(alive)
     injectors = cores + 1 + 2 * links
     timing = Timing(
         targets=targets,
         flit=_filled(injectors, TOKEN),
         wheel=_filled(WHEEL, -1),
-        after=np.arange(-1, injectors - 1, dtype=np.int64),
+        after=_filled(injectors, -1),
         due=_filled(injectors, 0),
         since=_filled(injectors, -1),
         sender=_filled(neurons, 0),
@@ -105,9 +107,9 @@ def make_timing(targets: Ints, cores: int, neurons: int, links: int = 0) -> Timi
         stimulus=np.zeros((0, STRAY_AT + 1), np.int64),
         host=_filled(8, 0),
     )
-    timing.wheel[0] = cores - 1
+    timing.after[senders[1:]], timing.wheel[0] = senders[:-1], senders[-1]
     timing.host[HOST_RELEASE] = -1
-    timing.host[HOST_QUEUE] = cores
+    timing.host[HOST_QUEUE] = len(senders)
     return timing
 
 

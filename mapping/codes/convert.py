@@ -73,7 +73,7 @@ def convert(
     crowded = {part.linear.name: left[part.name] for part in fitting if part.name in left}
     obstacles |= crowded
     if split is None:
-        raise UnsupportedModelError(_nothing_to_run(obstacles, [*refused, *crowded]))
+        raise UnsupportedModelError(_nothing_to_run(network, obstacles, [*refused, *crowded]))
     spiking = _network(analysed.network, split, layers)
     off = [part for part in fitting if part.name in left and part not in split.run]
     share = shares(analysed.network)
@@ -173,13 +173,24 @@ def _require_chip(spiking: SpikingNetwork) -> None:
         )
 
 
-def _nothing_to_run(obstacles: Mapping[str, Obstacle], refused: Sequence[str]) -> str:
+def _no_layer(network: Network) -> str:
+    """Say that a network has no layer with weights, and what operator stands in their place, if one does."""
+    told = "The model has no convolution and no dense layer, so nothing can run on the chip"
+    work = multiply_adds(network)
+    foreign = [node for node in network.nodes if node.op == "Foreign"]
+    if not foreign:
+        return f"{told}; give a model with such layers."
+    most = max(foreign, key=lambda node: work.get(node.name, 0) or 0)
+    return (
+        f"{told}: no neuron computes node {most.name!r} ({most.text('operator')}); put convolutions or dense "
+        "layers in its place or behind it."
+    )
+
+
+def _nothing_to_run(network: Network, obstacles: Mapping[str, Obstacle], refused: Sequence[str]) -> str:
     """Say what keeps a layer off the chip that is not the first or the last, where there is one."""
     if not obstacles:
-        return (
-            "The model has no convolution and no dense layer, so nothing can run on the chip; "
-            "give a model with such layers."
-        )
+        return _no_layer(network)
     named = [name for name, obstacle in obstacles.items() if "quantised by" in obstacle.reason]
     weights = [name for name, obstacle in obstacles.items() if obstacle.reason.startswith("its weights")]
     middle = list(refused[:1]) or named[:1] or weights or list(obstacles)

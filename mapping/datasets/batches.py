@@ -148,6 +148,11 @@ def _pair(batch: Any) -> tuple[Array, Array | None]:
             f"it must be an array of samples or a pair (x, y), not {_name(batch)}"
             + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
         )
+    if isinstance(batch[0], tuple | list) and len(batch) == 2 and len(batch[0]) != len(batch[1]):
+        raise ValueError(
+            f"it has {len(batch[0])} arrays of samples, and a module takes one; put them into one array, "
+            "which a module around yours splits"
+        )
     return array_of(batch[0]), array_of(batch[1]) if len(batch) == 2 else None
 
 

@@ -24,9 +24,12 @@ from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take, spread_rows
 from mapping.datasets.scale import check_labels, check_scale, normalised
-from mapping.errors import MappingError
+from mapping.errors import MappingError, UnsupportedModelError
+from mapping.model.analysis import analyse
 from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
+from mapping.stages import stage
+from mapping.threads import one_thread
 
 __all__ = [
     "AUTO_SAMPLES",
@@ -177,8 +180,7 @@ def classes(logits: NDArray[np.float64]) -> NDArray[np.int64] | None:
 
 def largest(logits: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the index of the largest output of every sample, the lowest on ties."""
-    answers: NDArray[np.int64] = np.argmax(logits.reshape(len(logits), -1), axis=1)
-    return answers
+    return np.asarray(np.argmax(logits.reshape(len(logits), -1), axis=1), np.int64)
 
 
 def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
@@ -201,8 +203,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         of raw and unit on `AUTO_SAMPLES` samples at equal distances, and unit where it makes no difference; a
         common normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
     network : Network
-        The network to evaluate, in float64. Where it has a single output, a value and no class, labels are
-        dropped.
+        The network to evaluate, with its counts in float64 if it has some, else in float32. Where it has a
+        single output, a value and no class, labels are dropped.
 
     Raises
     ------
@@ -240,33 +242,36 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
             raise MappingError(f"Input 3sigma is for counts of events, which data {data.name} are not.")
         return three_sigma(data.x)
     unit = data.x / 255.0 if data.pixels else data.x
-    if how == "unit":
-        return unit
-    return normalised(unit, how)
+    return unit if how == "unit" else normalised(unit, how)
 
 
 def _best_scale(data: Dataset, network: Network) -> str:
-    y = data.y
+    y, quantised = data.y, bool(analyse(network).counts)
     if y is None or not data.pixels:
         return "unit"
 
     def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        x = _scale(data.at(rows), how)
-        if how in {"raw", "unit"}:
-            return np.asarray(largest(infer(network, x)) == y[rows])
-        return named_rightly(network, x, y[rows])
+        double = quantised and how in {"raw", "unit"}
+        return named_rightly(network, _scale(data.at(rows), how), y[rows], double=double)
 
     few, more = (spread_rows(samples)(len(y)) for samples in (AUTO_SAMPLES, MORE_SAMPLES))
     normal = candidates(data.x[few], data.x.shape[1:], pixels=True)[2:]
-    return best_way(normal, y, right, (few, more))
+    with one_thread():
+        return best_way(normal, y, right, (few, more))
 
 
-def named_rightly(network: Network, x: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return of which samples the network's largest output in float32 is the label."""
-    outputs = run_single(network, x, [network.output])[network.output]
+def named_rightly(
+    network: Network, x: NDArray[np.float64], y: NDArray[np.int64], *, double: bool = False
+) -> NDArray[np.bool_]:
+    """Return of which samples the largest output is the label; of none if it has no value for one."""
+    try:
+        outputs = infer(network, x) if double else run_single(network, x, [network.output])[network.output]
+    except UnsupportedModelError:  # as of an embedding that has no row of this number
+        return np.zeros(len(y), np.bool_)
     return np.asarray(largest(np.asarray(outputs, np.float64)) == y)
 
 
+@stage("data")
 def load_data(source: str, take: Take | None = None) -> Dataset:
     """Load data by name.
 
@@ -326,11 +331,9 @@ def _digits(source: str, part: str) -> Dataset:
     slices = {"test": slice(DIGITS_TEST, None), "train": slice(DIGITS_TEST), "all": slice(None)}
     if part not in slices:
         raise MappingError(f"Part of the digits must be test, train or all, not {part!r}.")
-    bunch = load_digits()
-    chosen = slices[part]
-    return Dataset(
-        name=source, x=bunch.images[chosen].astype(np.float64), y=bunch.target[chosen].astype(np.int64)
-    )
+    bunch, chosen = load_digits(), slices[part]
+    x, y = bunch.images[chosen].astype(np.float64), bunch.target[chosen].astype(np.int64)
+    return Dataset(name=source, x=x, y=y)
 
 
 def _npz(source: str, path: Path, options: str) -> Dataset:
@@ -353,9 +356,8 @@ def _aedat4(source: str, path: Path, options: str) -> Dataset:
 def _frames(
     source: str, recordings: Recordings, options: Options, labels: NDArray[np.generic] | None
 ) -> Dataset:
-    kept = None
-    if labels is not None:
-        kept = _labels(recordings.source, "labels", labels, len(recordings.offsets) - 1)
+    count = len(recordings.offsets) - 1
+    kept = None if labels is None else _labels(recordings.source, "labels", labels, count)
     x, recording = frames(recordings, options)
     return Dataset(name=source, x=x, y=None if kept is None else kept[recording], events=True)
 
@@ -378,10 +380,8 @@ def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) 
         raise MappingError(
             f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
         )
-    pixels = x.dtype == np.uint8
-    if y is None:
-        return Dataset(name=source, x=values, y=None, pixels=pixels)
-    return Dataset(name=source, x=values, y=_labels(source, "y", y, len(x)), pixels=pixels)
+    labels = None if y is None else _labels(source, "y", y, len(x))
+    return Dataset(name=source, x=values, y=labels, pixels=x.dtype == np.uint8)
 
 
 def _labels(source: str, name: str, y: NDArray[np.generic], count: int) -> NDArray[np.int64]:

@@ -160,7 +160,7 @@ def best_way(
         Told a way and rows, returns which of these samples the network names rightly.
     rows : tuple of int64 (samples,)
         Samples to begin with, and more for the three best ways on them that are not clearly worse than the
-        best, if there is more than one.
+        best, if there is more than one. Raw and unit are compared on more if neither is clearly better.
     """
     few, more = rows
     plain = {how: right(how, few) for how in ("raw", "unit")}
@@ -175,6 +175,8 @@ def best_way(
         plain = {how: both.get(how, np.zeros(len(few), np.bool_)) for how in plain}
         before = _first(plain) if plain.keys() & left else before
         tried = [candidate for candidate in normal if candidate.how in left]
+    elif len(more) > len(few) and not clearly_better(min(plain.values(), key=np.sum), plain[before]):
+        before = _first({how: right(how, more) for how in plain})
     better = most_right(plain[before], ((part, both[part.how]) for part in tried), y[few])
     return better.how if better else before
 

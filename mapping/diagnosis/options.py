@@ -97,4 +97,4 @@ def try_options(
 
 
 def _columns(spiking: SpikingNetwork) -> int:
-    return sum(layer.neurons * len(layer.strengths) for layer in spiking.layers)
+    return sum(layer.neurons * layer.parts * len(layer.strengths) for layer in spiking.layers)

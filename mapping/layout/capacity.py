@@ -18,6 +18,7 @@ from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
 from mapping.spiking.quantisers import Ladders, Lists, least_count
+from mapping.spiking.spread import spread_layer
 from mapping.spiking.unary import unary_layer
 
 __all__ = [
@@ -52,7 +53,7 @@ def fits(spec: CoreSpec, *, unary: bool = False) -> Fits:
     """Return a chip of such cores, with ``unary`` of unary packets alone, as conversion sees it."""
 
     def obstacle(layer: SpikingLayer) -> Obstacle | None:
-        found = misfit(unary_layer(layer) if unary else layer, spec)
+        found = misfit(unary_layer(layer) if unary else spread_layer(layer), spec)
         return None if found is None else Obstacle(reason=found.reason, remedy=found.remedy)
 
     return obstacle

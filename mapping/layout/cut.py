@@ -225,21 +225,29 @@ def _best_patch(layer: SpikingLayer, limits: Sequence[Limits]) -> _Patch | None:
     for limit in limits:
         for rows in range(1, min(height, limit.neurons) + 1):
             for columns in range(1, min(width, limit.neurons // rows) + 1):
+                tiles = -(-height // rows) * -(-width // columns)
+                most = _most_channels(layer, limit, rows, columns)
+                if not most or (best and tiles * -(-layer.output_shape[0] // most) > best[0][0]):
+                    continue  # more cores, whatever its axons
                 patch, blocks = _deepest(layer, limit, rows, columns)
                 if patch is None:
                     continue
-                cores = -(-height // rows) * -(-width // columns) * blocks
+                cores = tiles * blocks
                 key = (cores, limit.extension, patch.axons, abs(rows - columns), rows)
                 if best is None or key < best[0]:
                     best = (key, patch)
     return best[1] if best else None
 
 
+def _most_channels(layer: SpikingLayer, limit: Limits, rows: int, columns: int) -> int:
+    """Return the channels of a patch for which a core has columns and thresholds."""
+    return min(limit.neurons // (rows * columns), limit.threshold_rows, layer.output_shape[0])
+
+
 def _deepest(layer: SpikingLayer, limit: Limits, rows: int, columns: int) -> tuple[_Patch | None, int]:
     """Return the patch of this size with the most channels that fit, evened out, and its channel blocks."""
-    total = layer.output_shape[0]
     windows = [_window(source, rows, columns) for source in layer.sources]
-    channels = min(limit.neurons // (rows * columns), limit.threshold_rows, total)
+    channels = _most_channels(layer, limit, rows, columns)
     while channels:
         channels = _evened(layer, channels)
         views = _views(layer, windows, channels, limit.extension)

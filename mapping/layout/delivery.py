@@ -46,7 +46,7 @@ def arriving(
     axon, inputs = np.concatenate([part.axon for part in parts])[own], inputs[own]
     begin = pools.indptr.astype(np.int64)
     sizes = np.diff(begin)[inputs]
-    member = pools.indices[ranges(begin[inputs], sizes)].astype(np.int64)
+    member = pools.indices[ranges(begin[inputs], sizes)].astype(np.int64) + source.first
     return member, np.repeat(core, sizes), np.repeat(axon, sizes)
 
 

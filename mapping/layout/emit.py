@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.dead import DeadSpec
 from emu.image import CoreImage, SystemImage
 from emu.links import LinkSpec
 from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
@@ -47,6 +48,7 @@ def emit(
     *,
     name: str,
     chips: tuple[int, int] = (1, 1),
+    dead: DeadSpec | None = None,
     facts: Mapping[str, Any] = MappingProxyType({}),
     carried: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> SystemImage:
@@ -60,6 +62,8 @@ def emit(
         Name of the model in the metadata.
     chips : (across, down)
         Equal chips that the mesh is cut into; their links are those of `emu.links.LinkSpec.between`.
+    dead : DeadSpec, optional
+        Parts of the mesh that do not work (`docs/reference/dead.md`).
     facts, carried : mapping
         More metadata and more attachments.
 
@@ -70,7 +74,7 @@ def emit(
     ImageError
         If the image breaks a limit of the machine.
     """
-    spec = _system(partition.spec, (placement.width, placement.height), chips)
+    spec = replace(_system(partition.spec, (placement.width, placement.height), chips), dead=dead)
     cores: list[CoreImage | None] = [None] * spec.cores
     placed: list[NDArray[np.int64]] = []
     for order, layer in enumerate(partition.layers):

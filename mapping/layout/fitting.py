@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from emu.spec import CoreSpec
 from mapping.codes.obstacles import Obstacle
 from mapping.errors import InfeasibleError
-from mapping.layout.capacity import MAX_CORES
 from mapping.layout.partition import Partition
 from mapping.layout.place import Placement, TooManyCoresError
 from mapping.layout.route import Routes, fit
@@ -60,7 +59,7 @@ class Fitting:
 
     @property
     def _cores(self) -> int:
-        return MAX_CORES if self.site.cores is None else self.site.cores
+        return self.site.cores
 
 
 def _crowded(error: TooManyCoresError) -> dict[str, Obstacle]:

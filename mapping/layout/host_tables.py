@@ -2,8 +2,7 @@
 """Between counts and the packets of an image: what the host feeds, and what comes back."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,16 @@ from emu.trace import RunResult, Stimulus
 from mapping.errors import MappingError
 from mapping.layout.emit import PLACED
 
-__all__ = ["counts_of", "interval_of", "outputs_of", "payloads_of", "steps_of", "stimulus_for"]
+__all__ = [
+    "counts_of",
+    "interval_of",
+    "outputs_of",
+    "payloads_of",
+    "spread",
+    "steps_of",
+    "stimulus_for",
+    "summed",
+]
 
 Counts = NDArray[np.int64]
 
@@ -66,16 +74,23 @@ def steps_of(image: SystemImage, samples: int) -> int:
 def payloads_of(image: SystemImage, counts: NDArray[np.integer]) -> Counts:
     """Return the payload of every packet of the input, int64 (samples, packets), 0 if it is not sent.
 
-    The elements of a group carry as many ones as its count, the first ones first. ``counts`` are as of
-    `stimulus_for`.
+    ``counts`` are as of `stimulus_for`; groups carry them as of `spread`.
     """
     given = image.meta["input"]
     group = given.get("group", 1)
+    return spread(counts, given["shape"][0] // group, group)[:, image.input_element]
+
+
+def spread(counts: NDArray[np.integer], channels: int, group: int) -> Counts:
+    """Return the elements of groups that carry counts, int64 (samples, elements): ones, the first ones first.
+
+    ``counts`` are (samples, ...) of so many channels or features; a group of 1 is its count.
+    """
     flat = counts.reshape(len(counts), -1).astype(np.int64)
-    if group > 1:
-        each = flat.reshape(len(flat), given["shape"][0] // group, 1, -1)
-        flat = (each > np.arange(group)[:, None]).reshape(len(flat), -1).astype(np.int64)
-    return flat[:, image.input_element]
+    if group == 1:
+        return flat
+    each = flat.reshape(len(flat), channels, 1, -1)
+    return np.asarray((each > np.arange(group)[:, None]).reshape(len(flat), -1).astype(np.int64))
 
 
 def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, Counts]:
@@ -102,7 +117,7 @@ def outputs_of(image: SystemImage, result: RunResult, samples: int) -> dict[str,
         taken[own] = np.bincount(place, minlength=1)[place] == 1
         flat = np.zeros(samples * output["elements"], np.int64)
         flat[place] = payload[own]
-        counts[output["name"]] = _summed(flat, samples, output)
+        counts[output["name"]] = summed(flat, samples, output["shape"], output.get("group", 1))
     if not taken.all():
         first = int(np.flatnonzero(~taken)[0])
         raise MappingError(
@@ -134,14 +149,13 @@ def counts_of(image: SystemImage, result: RunResult, samples: int) -> dict[str, 
         own = (layer_of == index) & whole & (sample >= 0) & (sample < samples)
         values = np.zeros((samples, math.prod(layer["shape"])), np.int64)
         values[sample[own], element_of[own]] = count[own]
-        counts[layer["name"]] = _summed(values, samples, layer)
+        counts[layer["name"]] = summed(values, samples, layer["shape"], layer.get("group", 1))
     return counts
 
 
-def _summed(counts: Counts, samples: int, layer: Mapping[str, Any]) -> Counts:
-    """Return the counts of a layer in its shape, those of a group added up."""
-    first, *rest = layer["shape"]
-    group = layer.get("group", 1)
+def summed(counts: Counts, samples: int, shape: Sequence[int], group: int) -> Counts:
+    """Return the counts of a layer, whose elements have a shape, those of a group added up."""
+    first, *rest = shape
     return np.asarray(counts.reshape(samples, first // group, group, *rest).sum(axis=2))
 
 

@@ -182,7 +182,7 @@ def fit(
     site = site or Site()
     spec = with_gateway(spec, spiking)
     with stage("partition"):
-        *finer, fewest = caps_for(spiking, spec, site.objective, site.cores)
+        *finer, fewest = caps_for(spiking, spec, site.objective, None if site.mesh is None else site.cores)
     for caps in finer:
         with suppress(TooManyCoresError):
             return _fit(spiking, spec, site, dict(caps))

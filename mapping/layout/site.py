@@ -3,20 +3,24 @@
 
 import math
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emu.links import LinkSpec
-from emu.spec import SystemSpec
-from mapping.errors import MappingError
-from mapping.layout.mesh import Mesh
-from mapping.layout.objective import OBJECTIVES, check_objective
-from mapping.layout.partition import Partition
-from mapping.layout.place import PLACERS, Placement, Placer, place, smallest_mesh
+import numpy as np
 
-__all__ = ["Site", "excluded_cores", "site_for"]
+from emu.dead import DeadSpec
+from emu.errors import clause
+from emu.links import LinkSpec
+from emu.spec import SpecError, SystemSpec
+from mapping.errors import MappingError
+from mapping.layout.capacity import MAX_CORES
+from mapping.layout.mesh import Mesh
+from mapping.layout.objective import check_objective
+from mapping.layout.partition import Partition
+from mapping.layout.place import PLACERS, Placement, Placer, TooManyCoresError, place, smallest_mesh
+
+__all__ = ["Site", "dead_parts", "site_for", "unused_cores"]
 
 _SLACK = {"anneal": 2}
 """Columns that a placer finds useful beyond the smallest mesh: room to exchange cores with."""
@@ -35,8 +39,8 @@ class Site:
         ``chips``.
     chips : (across, down)
         Equal chips that the mesh is cut into.
-    excluded : frozenset of (x, y)
-        Cores of ``mesh`` that nothing is placed on.
+    dead : DeadSpec
+        Parts of ``mesh`` that do not work; nothing is placed on `unused_cores`.
     placer : Placer
         The placer.
     slack : int
@@ -49,7 +53,7 @@ class Site:
 
     mesh: tuple[int, int] | None = None
     chips: tuple[int, int] = (1, 1)
-    excluded: frozenset[tuple[int, int]] = frozenset()
+    dead: DeadSpec | None = None
     placer: Placer = place
     slack: int = 0
     seed: int = 0
@@ -57,26 +61,24 @@ class Site:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
-        if self.excluded and self.mesh is None:
-            raise MappingError("Cores are excluded from a mesh of a given size only: add --mesh WxH.")
-        for x, y in sorted(self.excluded):
-            width, height = self.mesh or (0, 0)
-            if not (0 <= x < width and 0 <= y < height):
-                raise MappingError(
-                    f"Excluded core ({x}, {y}) is outside the mesh of {width}x{height} cores: "
-                    "exclude cores with x below the width and y below the height, counted from 0."
-                )
+        if self.dead is None:
+            return
+        if self.mesh is None:
+            raise MappingError("Parts are excluded from a mesh of a given size only: add --mesh WxH.")
+        try:
+            self.dead.check(*self.mesh)
+        except SpecError as error:
+            raise MappingError(
+                f"Nothing can be placed around what is excluded: {clause(error)}; list other parts, x and y "
+                "counted from 0."
+            ) from error
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What an image says of its site: what is ``excluded``, and an ``objective`` but the default."""
-        facts: dict[str, Any] = {"excluded": sorted(map(list, self.excluded))} if self.excluded else {}
-        return facts | ({} if self.objective == OBJECTIVES[0] else {"objective": self.objective})
-
-    @property
-    def cores(self) -> int | None:
-        """Cores that parts may be placed on; None where the mesh is as large as they need."""
-        return None if self.mesh is None else math.prod(self.mesh) - len(self.excluded)
+    def cores(self) -> int:
+        """Cores that a network may have, as many as there can be if no mesh is given."""
+        if self.mesh is None:
+            return MAX_CORES
+        return math.prod(self.mesh) - len(unused_cores(self.dead, *self.mesh))
 
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.
@@ -92,8 +94,19 @@ class Site:
             flit = SystemSpec(core=partition.spec, width=width, height=height).flit_bits
             links = LinkSpec.between(self.chips, (width, height), flit)
             chip, beats = (links.width, links.height), links.beats(flit)
-        mesh = Mesh(width=width, height=height, excluded=self.excluded, chip=chip, beats=beats or 1)
+        unused = unused_cores(self.dead, width, height)
+        mesh = Mesh(width=width, height=height, excluded=unused, chip=chip, beats=beats or 1)
+        if self.dead is not None and mesh.cores < len(partition.cores):
+            raise TooManyCoresError(partition, mesh.cores, excluded=self._lost(partition))
         return self.placer(partition, mesh, seed=self.seed)
+
+    def _lost(self, partition: Partition) -> int:
+        """Return how many cores the smallest mesh that would do has beyond those that a partition needs."""
+        for spare in range(MAX_CORES - len(partition.cores)):
+            size = smallest_mesh(partition, spare=spare)
+            if math.prod(size) - len(unused_cores(self.dead, *size)) >= len(partition.cores):
+                return spare
+        return MAX_CORES
 
     def _smallest(self, partition: Partition) -> tuple[int, int]:
         """Return the smallest mesh with the slack, rounded up to equal chips."""
@@ -117,33 +130,50 @@ def site_for(placer: str, **where: Any) -> Site:
     return Site(placer=PLACERS[placer], slack=_SLACK.get(placer, 0), **where)
 
 
-def excluded_cores(path: Path) -> frozenset[tuple[int, int]]:
-    """Read a TOML file that lists ``cores = [[x, y], ...]``.
+def unused_cores(dead: DeadSpec | None, width: int, height: int) -> frozenset[tuple[int, int]]:
+    """Return the cores of a mesh on which nothing is placed, so that each other core reaches each other one.
+
+    They are those that are dead or cut off, and all of a column, or of a row but the first, of which a way is
+    dead: the first row is cut off behind it.
+
+    >>> sorted(unused_cores(DeadSpec(ports=((1, 1, "E"), (2, 1, "S"))), 3, 3))
+    [(0, 1), (1, 1), (2, 0), (2, 1), (2, 2)]
+    """
+    if dead is None:
+        return frozenset()
+    rows, columns = dead.ways("E", width, height), dead.ways("S", width, height)
+    rows[0] = False
+    cut = np.any(rows, axis=1, keepdims=True) | np.any(columns, axis=0, keepdims=True)
+    y, x = np.nonzero(cut | ~dead.alive(width, height))
+    return frozenset(zip(x.tolist(), y.tolist(), strict=True))
+
+
+_REMEDY = 'write cores = [[x, y], ...] and ports = [[x, y, "E"], ...], or one of them'
+
+
+def dead_parts(path: Path) -> DeadSpec:
+    """Read a TOML file that lists ``cores = [[x, y], ...]``, ``ports = [[x, y, side], ...]`` or both.
 
     Raises
     ------
     MappingError
         If the file cannot be read or lists anything else.
     """
-    remedy = "write cores = [[x, y], ...]"
     try:
         data = path.read_bytes()
         if len(data) > _MOST_BYTES:
-            raise MappingError(f"{path} has {len(data)} bytes and may have {_MOST_BYTES}: {remedy}.")
+            raise MappingError(f"{path} has {len(data)} bytes and may have {_MOST_BYTES}: {_REMEDY}.")
         document = tomllib.loads(data.decode())
     except OSError as error:
-        raise MappingError(f"{path} cannot be read: {error.strerror}; {remedy} to a file.") from error
+        raise MappingError(f"{path} cannot be read: {error.strerror}; {_REMEDY} to a file.") from error
     except ValueError as error:
-        raise MappingError(f"{path} is no TOML file: {error}; {remedy}.") from error
-    cores = document.pop("cores", None)
-    if document or not isinstance(cores, list):
-        wrong = next(iter(document), "cores")
-        raise MappingError(f"{path} must list cores and nothing else, see {wrong[:100]!r}: {remedy}.")
-    return frozenset(_cells(path, cores, remedy))
-
-
-def _cells(path: Path, cores: list[object], remedy: str) -> Iterable[tuple[int, int]]:
-    for core in cores:
-        if not (isinstance(core, list) and len(core) == 2 and all(type(part) is int for part in core)):
-            raise MappingError(f"{path} lists the core {str(core)[:100]}, which is not [x, y]: {remedy}.")
-        yield core[0], core[1]
+        raise MappingError(f"{path} is no TOML file: {error}; {_REMEDY}.") from error
+    lists = {name: document.pop(name) for name in ("cores", "ports") if name in document}
+    wrong = [*document, *(name for name, parts in lists.items() if not isinstance(parts, list))]
+    if wrong or not lists:
+        shown = (wrong or ["cores"])[0][:100]
+        raise MappingError(f"{path} must list cores and ports and nothing else, see {shown!r}: {_REMEDY}.")
+    try:
+        return DeadSpec(**lists)
+    except SpecError as error:
+        raise MappingError(f"{path} lists what is none: {clause(error)[:200]}; {_REMEDY}.") from error

@@ -51,10 +51,18 @@ def load_network(model: object, example: NDArray[Any] | None = None) -> Network:
     if str(model) in SHIPPED:
         return load_onnx(SHIPPED[str(model)])
     if Path(model).suffix != ".onnx":
-        raise MappingError(
-            f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(model)!r}."
-        )
+        told = f"Model must be {', '.join(SHIPPED)} or a file ending in .onnx, not {str(model)!r}"
+        raise MappingError(f"{told}{_WAYS.get(Path(model).suffix, '')}.")
     return load_onnx(model)
+
+
+_TORCH = "; export the module with torch.onnx.export, or hand it to spikeloom.estimate in Python"
+_ARRAYS = "; give its arrays as layers in Python (docs/guides/bring_a_model.md)"
+_WAYS = {
+    **dict.fromkeys((".ckpt", ".pt", ".pth"), _TORCH),
+    **dict.fromkeys((".npz", ".safetensors"), _ARRAYS),
+}
+"""What to do with files that hold weights and no network, by their endings."""
 
 
 def _way_out(model: object) -> str:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from mapping.chip import Chip, Inference
 from mapping.datasets.load import Dataset, batches, classes, correct, largest
+from mapping.errors import MappingError
 from mapping.layout.host_tables import payloads_of
 from mapping.model.evaluate import infer, run_single
 from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
+from mapping.stages import stage
 from mapping.threads import one_thread
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "RunTotals",
     "SingleDifferences",
     "observe",
+    "require_equal",
     "total_of_runs",
 ]
 
@@ -111,8 +114,9 @@ def total_of_runs(
         As of `mapping.chip.Chip.run`.
     """
     totals = RunTotals()
-    for part, inference in chip.runs(data, cycles=cycles, progress=progress):
-        totals.add(chip, part, inference)
+    with stage("cycles" if cycles else "run"):
+        for part, inference in chip.runs(data, cycles=cycles, progress=progress):
+            totals.add(chip, part, inference)
     return totals
 
 
@@ -163,9 +167,11 @@ class SingleDifferences:
 class LayerActivity:
     """What the neurons of one layer did.
 
-    ``silent`` of its activations were zero, ``largest`` is the largest count that it read.
+    It ``read`` so many spikes, after its pools, and fired ``spikes``; ``silent`` of its activations were
+    zero, ``largest`` is the largest count that it read.
     """
 
+    read: int = 0
     spikes: int = 0
     logical: int = 0
     effective: int = 0
@@ -219,6 +225,7 @@ class Activity:
         self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
+            layer.read += int(operations.input_spikes.sum())
             layer.spikes += int(operations.spikes.sum())
             layer.effective += int(operations.effective.sum())
             layer.logical += int(operations.logical.sum())
@@ -294,6 +301,7 @@ class Activity:
         return sum(int(getattr(layer, what)) for layer in self.layers.values()) / self.samples
 
 
+@stage("observe")
 def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = None) -> Activity:
     """Return the activity of a network on data; ``progress`` is called with (samples done, all samples)."""
     activity = Activity()
@@ -303,3 +311,26 @@ def observe(spiking: SpikingNetwork, data: Dataset, progress: Progress | None = 
         if progress is not None:
             progress(activity.samples, len(data.x))
     return activity
+
+
+def require_equal(spikes: int, totals: RunTotals, activity: Activity) -> None:
+    """Refuse a report whose image and network disagree: its counts would be of two different things.
+
+    ``spikes`` are those of the image, of all passes together; ``totals`` tell its answers.
+
+    Raises
+    ------
+    MappingError
+        If they differ.
+    """
+    fired = sum(layer.spikes for layer in activity.layers.values())
+    for what, chip, network in (
+        ("spikes", spikes, fired),
+        ("correct answers", totals.correct, activity.correct),
+    ):
+        if chip != network:
+            raise MappingError(
+                f"The emulated chip and its network differ in {what}, {chip} and {network}: please report it."
+            )
+    if totals.answers != activity.answers:
+        raise MappingError("The emulated chip and its network differ in their answers: please report it.")

@@ -68,7 +68,7 @@ def loading_crossings(chip: Chip) -> int:
     spec = chip.image.spec
     if spec.links is None or spec.chips == (1, 1):
         return 0
-    sent = chip.load_packets()
+    sent = chip.load.packets
     rectangles, count = np.array(list(sent)), np.array(list(sent.values()))
     start = np.full(len(rectangles), GATEWAY, np.int64)
     packet, router, port = crossings(spec.width, spec.height, start, rectangles).T

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A closed-form target's part of the report."""
 
-import math
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Any
 
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.report.activity import Activity
 from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
-from mapping.spiking.network import TERNARY, SpikingLayer, SpikingNetwork
-from mapping.targets.files import Target
-from mapping.targets.kuang import ClosedForm, estimate_kuang
-from mapping.targets.patches import LayerShape, Patches, map_layer
+from mapping.spiking.network import INPUT, TERNARY, SpikingLayer, SpikingNetwork
+from mapping.targets.model import Cost, Counted, KnownWork, LayerWork, Limits
+from mapping.targets.models import model_of
+from mapping.targets.patches import LayerShape, Patches
+from mapping.targets.target import Target
 
-__all__ = ["fits_closed_form", "layer_shapes", "report_closed_form"]
+__all__ = ["closed_form_part", "counted_layers", "fits_closed_form", "layer_shapes", "report_closed_form"]
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -25,10 +24,33 @@ def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def layer_shapes(spiking: SpikingNetwork) -> list[LayerShape]:
     """Return the layers on the chip as the closed form takes them; there a max-pool is a layer of its own."""
-    return [shape for layer in spiking.layers for shape in _shapes(layer)]
+    return [shape for layer in spiking.layers for shape in (*_pools(layer), _own_shape(layer))]
 
 
-def fits_closed_form(target: Target, patches: Patches) -> Fits:
+def counted_layers(spiking: SpikingNetwork, activity: Activity) -> Counted:
+    """Return the layers on the chip and what they did."""
+    seen = activity.layers
+    entered = {INPUT: activity.input_spikes, **{name: layer.spikes for name, layer in seen.items()}}
+    return Counted(
+        samples=activity.samples,
+        layers=tuple(
+            LayerWork(
+                shape=_own_shape(layer),
+                pools=tuple(_pools(layer)),
+                source=layer.only.name,
+                output=layer.name in spiking.outputs,
+                entered=entered[layer.only.name],
+                read=seen[layer.name].read,
+                fired=seen[layer.name].spikes,
+                logical=seen[layer.name].logical,
+                dense=seen[layer.name].dense,
+            )
+            for layer in spiking.layers
+        ),
+    )
+
+
+def fits_closed_form(target: Target, limits: Limits) -> Fits:
     """Return a closed-form target's chip as conversion sees it."""
 
     def obstacle(layer: SpikingLayer) -> Obstacle | None:
@@ -36,17 +58,12 @@ def fits_closed_form(target: Target, patches: Patches) -> Fits:
             reason = f"{target.name} runs layers of one source and of weights -1, 0 and 1 alone"
             return Obstacle(reason=reason, remedy="train it with ternary weights")
         try:
-            for shape in _shapes(layer):
-                map_layer(shape, target=target, patches=patches)
+            limits(_own_shape(layer), tuple(_pools(layer)))
         except InfeasibleError as error:
             return Obstacle(reason=error.reason, remedy=error.remedy)
         return None
 
     return obstacle
-
-
-def _shapes(layer: SpikingLayer) -> list[LayerShape]:
-    return [*_pools(layer), _own_shape(layer)]
 
 
 def _pools(layer: SpikingLayer) -> Iterator[LayerShape]:
@@ -100,50 +117,62 @@ def report_closed_form(
     InfeasibleError
         If a layer fits no core of the target, however it is cut.
     """
-    shared = common(spiking, activity)
-    form = estimate_kuang(
-        layer_shapes(spiking),
-        sop_dense=shared["synaptic_operations_dense"],
-        target=target,
-        patches=patches,
-    )
+    work = KnownWork(layers=counted_layers(spiking, activity), patches=patches)
+    return closed_form_part(spiking, activity, target, model_of(target).cost(target, work))
+
+
+def closed_form_part(
+    spiking: SpikingNetwork, activity: Activity, target: Target, cost: Cost
+) -> dict[str, Any]:
+    """Return a closed-form target's part of the report, of what a network costs on it."""
     return ordered(
         {
-            **shared,
+            **common(spiking, activity),
             "target": target.name,
+            "kind": target.kind,
             "simulated": "network",
             "accuracy": activity.accuracy,
-            "timesteps": form.steps,
-            "cores": form.cores,
-            "chips": math.prod(target.count(key) for key in ("chips_x", "chips_y")),
-            "synaptic_operations": shared["synaptic_operations_dense"],
+            "timesteps": cost.steps,
+            "step_s": cost.step_s,
+            "cores": cost.cores,
+            "chips": cost.chips,
+            "area_mm2": cost.area_mm2,
+            "synaptic_operations": cost.operations,
             "pipelined": False,
-            **energy_keys(form.energy, form.latency_s, form.throughput_per_s),
+            **energy_keys(cost.energy, cost.latency_s, cost.throughput_per_s),
+            **_pipelined(cost),
             "breakdown": {
-                **energy_parts(form.energy, layers=False),
-                "loading": None,
+                **energy_parts(cost.energy, layers=False),
+                "loading": cost.loading,
                 "chips": None,
                 "layers": layer_rows(spiking, activity, None),
-                "timeline": _timeline(form),
+                "timeline": _timeline(cost),
                 "mesh": None,
-                "cores": dict(zip((part.name for part in form.layers), form.cores_per_layer, strict=True)),
-                "patches": patches,
+                "cores": {part.name: part.cores for part in cost.layers},
+                "patches": cost.patches,
             },
             "neurobench": neurobench(spiking, activity, None),
         }
     )
 
 
-def _timeline(form: ClosedForm) -> list[dict[str, Any]]:
-    """Return when each layer runs, as `mapping.report.timeline`; ``step`` is the first of its passes."""
-    ends = list(accumulate(form.steps_per_layer))
-    begins = [0, *ends[:-1]]
+def _pipelined(cost: Cost) -> dict[str, float]:
+    """Return time and energy of samples that enter in every step, if they can."""
+    if cost.pipelined is None:
+        return {}
+    energy = cost.pipelined.energy
+    return {
+        "throughput_pipelined_per_s": cost.pipelined.throughput_per_s,
+        "latency_pipelined_s": cost.pipelined.latency_s,
+        "energy_pipelined_j": energy.total_j,
+        "energy_pipelined_j_low": energy.low_j,
+        "energy_pipelined_j_high": energy.high_j,
+    }
+
+
+def _timeline(cost: Cost) -> list[dict[str, Any]]:
+    """Return when each layer runs, as `mapping.report.timeline`."""
     return [
-        {
-            "step": begin,
-            "layers": [layer.name],
-            "begin_s": begin * form.step_s,
-            "end_s": end * form.step_s,
-        }
-        for layer, begin, end in zip(form.layers, begins, ends, strict=True)
+        {"step": part.step, "layers": [part.name], "begin_s": part.begin_s, "end_s": part.end_s}
+        for part in cost.layers
     ]

@@ -19,7 +19,7 @@ from mapping.flow import compile_network
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.report.activity import Activity, observe
-from mapping.report.machine import report_machine
+from mapping.report.emulated import report_machine
 from mapping.spiking.simulate import decode, encode, simulate
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target

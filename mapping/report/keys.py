@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the reports of all kinds of targets share: the keys, and what does not depend on the target."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +28,7 @@ __all__ = [
 
 TARGET_KEYS = (
     "target",
+    "kind",
     "refusal",
     "code",
     "rounded",
@@ -48,9 +48,11 @@ TARGET_KEYS = (
     "samples",
     "samples_timed",
     "timesteps",
+    "step_s",
     "columns",
     "cores",
     "chips",
+    "area_mm2",
     "neurons",
     "synapses",
     "spikes",
@@ -156,8 +158,8 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "agreement": activity.agreement,
         "ann_accuracy": activity.float_accuracy,
         "samples": activity.samples,
-        "neurons": sum(math.prod(layer.output_shape) for layer in spiking.layers),
-        "synapses": sum(connections(layer) for layer in spiking.layers),
+        "neurons": sum(layer.neurons * layer.parts for layer in spiking.layers),
+        "synapses": sum(connections(layer) * layer.parts for layer in spiking.layers),
         "spikes": activity.total("spikes"),
         "spikes_input": activity.input_spikes / activity.samples,
         "synaptic_operations_logical": activity.total("logical"),

@@ -37,7 +37,7 @@ def limits_by_layer(chip: Chip, carried: Carried, timed: RunTotals) -> list[dict
     timed : RunTotals
         Of ``chip`` in cycle mode: how long its cores computed.
     """
-    order, work, layers = core_layers(chip.image), work_of(timed), chip.spiking.layers
+    order, work, layers = core_layers(chip.image), work_of(timed), chip.on_chip.layers
     group = np.zeros(chip.image.spec.cores, np.int64)
     group[list(order)] = np.array(list(order.values())) + 1
     links = (carried.by(group, len(layers) + 1) * link_cycles(chip.image)).max(axis=(1, 2))

@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping
 
-from emu.image import core_chunks
 from mapping.chip import Chip
 from mapping.report.chips import loading_crossings
 from mapping.targets.energy import estimate_energy
@@ -37,5 +36,4 @@ def loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[s
 
 def footprint(chip: Chip) -> int:
     """Return the bytes that are loaded into the chip."""
-    cores = [core for core in chip.image.cores if core is not None]
-    return sum(2 * len(part) for core in cores for part in core_chunks(core, chip.image.spec).values())
+    return 2 * chip.load.chunks

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mapping.report.activity import SingleDifferences
+from mapping.report.side_by_side import side_by_side
 from mapping.report.text import ROWS, notes
 
 __all__ = ["SCHEMA", "Report"]
@@ -78,8 +79,14 @@ class Report:
             for rows in (self.exploration, self.published)
         )
         targets = [dict(target) for target in self.targets]
-        rest = {"targets": targets, "exploration": explored, "published": beside, "doubt": self.doubt}
-        return {**head, "verification": verification, **rest}
+        rest = {"targets": targets, "exploration": explored, "published": beside}
+        lines = {"side_by_side": self.side_by_side, "doubt": self.doubt}
+        return {**head, "verification": verification, **rest, **lines}
+
+    @property
+    def side_by_side(self) -> list[dict[str, Any]] | None:
+        """Targets and published systems in one list, see `mapping.report.side_by_side`."""
+        return side_by_side(self.targets, self.published)
 
     def __repr__(self) -> str:
         """Return what the report is of, in a line."""

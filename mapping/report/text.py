@@ -158,6 +158,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         *(f"Not pipelined on {t['target']}: {t['pipelining']}" for t in targets if t["pipelining"]),
         *_links(targets),
         *_loaded(targets),
+        *_in_batches(targets),
         *(f"Refused by {target['target']}: {target['refusal']}" for target in refused),
         *([float32] if single["activations"] or single["answers"] else []),
         *_rounded(targets),
@@ -218,12 +219,33 @@ def _loaded(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what loading each image once takes."""
     for target in targets:
         load = target["refusal"] is None and target["breakdown"]["loading"]
-        if load:
+        if load and "passes" in load:
+            yield (
+                f"Loading the crossbars of the {number(load['passes'])} passes of {target['target']} once, "
+                f"outside every figure: {number(load['bits'])} bits, {quantity(load['energy_j'], 'J')} "
+                f"({quantity(load['energy_j_low'], 'J')} .. {quantity(load['energy_j_high'], 'J')}). "
+                f"To hide it behind a step takes {number(round(load['bits_per_s']))} bit/s."
+            )
+        elif load:
             yield (
                 f"Loading {target['target']} once, outside every figure: {number(load['flits'])} flits "
                 f"({number(load['flits_one_by_one'])} core by core), {quantity(load['seconds'], 's')}, "
                 f"{quantity(load['energy_j'], 'J')} ({quantity(load['energy_j_low'], 'J')} .. "
                 f"{quantity(load['energy_j_high'], 'J')})."
+            )
+
+
+def _in_batches(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what an inference takes with the loads of its passes, which a batch shares."""
+    for target in targets:
+        for batch in (target["breakdown"] or {}).get("batches", ()):
+            yield (
+                f"With its {number(len(target['breakdown']['passes']))} loads an inference on "
+                f"{target['target']} takes, in a batch of {number(batch['samples'])}, "
+                f"{quantity(batch['seconds'], 's')} and {quantity(batch['energy_j'], 'J')} "
+                f"({quantity(batch['energy_j_low'], 'J')} .. {quantity(batch['energy_j_high'], 'J')}), "
+                f"{share(batch['loading_share'])} of it for loading; the host keeps "
+                f"{number(batch['kept_bytes'])} bytes."
             )
 
 

@@ -40,7 +40,7 @@ def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
 
     layers = [
         {
-            **{key: getattr(layer, key) for key in _OF_LAYER},
+            **{key: getattr(layer, key) for key in (*_OF_LAYER, "parts")},
             "bias": kept(layer.bias),
             "gains": kept(layer.gains),
             **_kept_quantiser(layer.quantiser, kept),
@@ -112,7 +112,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _layer(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SpikingLayer:
-    plain = {key: _tuples(data[key]) for key in _OF_LAYER}
+    plain = {key: _tuples(data[key]) for key in _OF_LAYER} | {"parts": int(data.get("parts", 1))}
     bias = None if data["bias"] is None else np.array(arrays[data["bias"]], np.int64)
     gains = None if data.get("gains") is None else np.array(arrays[data["gains"]], np.float64)
     sources = tuple(_source(source, arrays) for source in data["sources"])

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,7 @@ def pool_members(source: Source) -> tuple[Integers, ...]:
     return tuple(np.split(matrix.indices.astype(np.int64), matrix.indptr[1:-1]))
 
 
+@lru_cache(maxsize=256)  # the same for every batch
 def _fan_out(source: Source, output_shape: tuple[int, ...], *, dense: bool) -> Integers:
     """Return how many non-zero weights, or with ``dense`` how many weights, every input meets."""
     present = np.ones_like(source.weight) if dense else source.weight

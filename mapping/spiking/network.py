@@ -10,12 +10,25 @@ from numpy.typing import NDArray
 
 from mapping.model.network import Network
 from mapping.model.work import multiply_adds
-from mapping.spiking.quantisers import Quantiser
+from mapping.spiking.quantisers import Ladders, Quantiser
 
-__all__ = ["INPUT", "TERNARY", "HostLayer", "Pool", "Source", "SpikingLayer", "SpikingNetwork", "sources_of"]
+__all__ = [
+    "INPUT",
+    "MOST_PARTS",
+    "TERNARY",
+    "HostLayer",
+    "Pool",
+    "Source",
+    "SpikingLayer",
+    "SpikingNetwork",
+    "sources_of",
+]
 
 INPUT = "input"
 """Name of the encoder's output as the source of a layer."""
+
+MOST_PARTS = 4
+"""Neurons of which each may send a part of a count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +57,8 @@ class Source:
     shape, input_shape : tuple of int
         (C, H, W) or (F,). ``shape`` has the elements of the source in the same order, ``input_shape`` is that
         after the pools, flattened for a dense matrix.
+    first : int
+        The element of ``name`` that is the first of ``shape``: others that it has are not read.
     weight : int16 array
         (Cout, Cin / groups, kh, kw) or (out, in). A row with negative slope is stored negated.
     stride, pads, dilation, groups
@@ -58,6 +73,7 @@ class Source:
     pools: tuple[Pool, ...] = ()
     shape: tuple[int, ...]
     input_shape: tuple[int, ...]
+    first: int = 0
     weight: NDArray[np.int16]
     stride: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -121,6 +137,9 @@ class SpikingLayer:
         Whether the thresholds were compared with the float network on every reachable sum, and on how many.
     order_dependent : int
         How many of these may have another count where products are summed one by one in float64.
+    parts : int
+        Neurons that each send a part of a count of this layer, which is their sum and may be as many times a
+        payload; only the host reads it. See `mapping.spiking.spread`.
     group : int
         Rows that together stand for one count, which is their sum; see `mapping.spiking.unary`.
     """
@@ -140,7 +159,22 @@ class SpikingLayer:
     exhaustive: bool = False
     sums_checked: int = 0
     order_dependent: int = 0
+    parts: int = 1
     group: int = 1
+
+    def __post_init__(self) -> None:
+        if self.parts != 1 and not self._parted():
+            raise ValueError(
+                f"parts must be 1..{MOST_PARTS} that divide {self.low} and {self.levels}, of ladders without "
+                f"ties, not {self.parts}"
+            )
+
+    def _parted(self) -> bool:
+        """Tell whether ladders of parts add up to those of the layer."""
+        ladders, parts = self.quantiser, self.parts
+        if not 1 <= parts <= MOST_PARTS or self.low % parts or self.levels % parts:
+            return False
+        return isinstance(ladders, Ladders) and not ladders.words[:, 3].any()
 
     @property
     def kind(self) -> str:
@@ -270,6 +304,8 @@ class SpikingNetwork:
         Layers of an exact code whose activation is real, and leaves the chip as the nearest count.
     input_group : int
         Channels or features of the chip's input that together stand for one of the encoder's output.
+    input_shape : tuple of int, optional
+        Of what enters the chip, where that is not ``encoder_output``.
     """
 
     name: str
@@ -287,6 +323,7 @@ class SpikingNetwork:
     code: str = "scatter-and-gather"
     rounded: tuple[str, ...] = ()
     input_group: int = 1
+    input_shape: tuple[int, ...] | None = None
 
     @property
     def exact(self) -> bool:
@@ -339,5 +376,5 @@ class SpikingNetwork:
         """Return the shape of `INPUT` or of a layer's output."""
         if name != INPUT:
             return self.layer(name).output_shape
-        first, *rest = self.network.shapes[self.encoder_output]
+        first, *rest = self.input_shape or self.network.shapes[self.encoder_output]
         return first * self.input_group, *rest

@@ -20,6 +20,7 @@ __all__ = [
     "Mixed",
     "OfOneKind",
     "Quantiser",
+    "between",
     "least_count",
     "of_rows",
 ]
@@ -209,6 +210,20 @@ def of_rows(quantiser: Quantiser, rows: Ints) -> OfOneKind:
     kind = quantiser.listed == listed[0]
     place = (np.cumsum(kind) - 1)[rows]
     return of_rows(quantiser.lists if listed[0] else quantiser.ladders, place)
+
+
+def between(quantiser: Quantiser, begin: int, end: int) -> Quantiser:
+    """Return the quantiser of the rows from ``begin`` up to ``end``, of whatever kinds they are."""
+    rows = np.arange(begin, end)
+    if not isinstance(quantiser, Mixed):
+        return of_rows(quantiser, rows)
+    listed = quantiser.listed[begin:end]
+    if listed.all() or not listed.any():
+        return of_rows(quantiser, rows)
+    lists, ladders = of_rows(quantiser, rows[listed]), of_rows(quantiser, rows[~listed])
+    if not isinstance(lists, Lists) or not isinstance(ladders, Ladders):
+        raise TypeError("listed rows must have lists and the others ladders")
+    return Mixed(listed=listed.copy(), lists=lists, ladders=ladders)
 
 
 def _floor_quotient(values: Ints, step: Ints) -> Ints:

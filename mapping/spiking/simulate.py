@@ -107,7 +107,8 @@ def simulate(spiking: SpikingNetwork, counts: NDArray[np.integer]) -> dict[str, 
 
 def source_input(source: Source, counts: NDArray[Any]) -> NDArray[Any]:
     """Return the counts (N, input_shape), or values, that a layer reads from a source, after its pools."""
-    values = counts.reshape((len(counts), *source.shape))
+    own = slice(source.first, source.first + math.prod(source.shape))
+    values = counts.reshape(len(counts), -1)[:, own].reshape((len(counts), *source.shape))
     for pool in source.pools:
         values = _pool(pool, values)
     return values.reshape((len(counts), *source.input_shape))

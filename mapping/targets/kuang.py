@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seed chip in closed form: cores, latency and energy from the shapes of the layers alone.
+"""The seed chip in closed form: cores, latency and energy from shapes and operations of the layers.
 
 Zou et al. 2021, Front. Neurosci. 15:694170, cut every layer into patches of one core each
 (`mapping.targets.patches`) and run the layers one after the other on 64 cores, a fixed time step per pass.
@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, cast, get_args
 
+from mapping.errors import MappingError
 from mapping.targets.energy import EnergyBreakdown, estimate_energy
 from mapping.targets.files import Target, load_target
+from mapping.targets.model import Cost, LayerCost, Work
 from mapping.targets.patches import LayerShape, Patches, PatchMapping, map_layer
 
-__all__ = ["ClosedForm", "estimate_kuang"]
+__all__ = ["ClosedForm", "Kuang", "chosen_patches", "estimate_kuang", "loading_closed_form"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,3 +130,97 @@ def estimate_kuang(
     counts = {"synaptic_operations_dense": sop_dense}
     energy = estimate_energy(counts, sum(steps) * step_s, array, target.energy)
     return ClosedForm(layers=mappings, steps_per_layer=steps, step_s=step_s, energy=energy)
+
+
+class Kuang:
+    """The model `kuang2021`: layers in passes over one array of cores, a fixed time a pass."""
+
+    unary = True
+    patched = True
+
+    def array(self, target: Target) -> tuple[int, int]:
+        """Return the cores of all chips, across and down."""
+        return target.count("chips_x") * target.count("cores_per_chip"), target.count("chips_y")
+
+    def cost(self, target: Target, work: Work) -> Cost:
+        """Return what one inference costs; a max-pool is a layer of its own, and pools do no operations."""
+
+        def limits(layer: LayerShape, pools: tuple[LayerShape, ...]) -> None:
+            for shape in (*pools, layer):
+                map_layer(shape, target=target, patches=work.patches)
+
+        counted = work.counted(limits)
+        shapes = [shape for layer in counted.layers for shape in (*layer.pools, layer.shape)]
+        operations = counted.mean("dense")
+        form = estimate_kuang(shapes, sop_dense=operations, target=target, patches=work.patches)
+        return Cost(
+            cores=form.cores,
+            chips=math.prod(target.count(key) for key in ("chips_x", "chips_y")),
+            steps=form.steps,
+            step_s=form.step_s,
+            latency_s=form.latency_s,
+            throughput_per_s=form.throughput_per_s,
+            operations=operations,
+            energy=form.energy,
+            layers=_layers(form),
+            loading=loading_closed_form(form, target),
+            patches=work.patches,
+        )
+
+
+def _layers(form: ClosedForm) -> tuple[LayerCost, ...]:
+    """Return what each layer takes; ``step`` is the first of its passes."""
+    ends = list(accumulate(form.steps_per_layer))
+    begins = [0, *ends[:-1]]
+    return tuple(
+        LayerCost(
+            name=layer.name,
+            cores=layer.cores,
+            step=begin,
+            steps=end - begin,
+            begin_s=begin * form.step_s,
+            end_s=end * form.step_s,
+        )
+        for layer, begin, end in zip(form.layers, begins, ends, strict=True)
+    )
+
+
+def loading_closed_form(form: ClosedForm, target: Target) -> dict[str, Any]:
+    """Return what loading the crossbars of every pass once takes, which no other figure includes.
+
+    What else a core holds comes on top: Zou et al. 2021 do not tell how many bits that is.
+    """
+    a_core = target.count("axons") * target.count("columns")
+    array = math.prod(target.count(key) for key in ("chips_x", "chips_y", "cores_per_chip"))
+    bits = form.cores * a_core
+    energy = estimate_energy({"program_bits": bits}, 0.0, array, target.energy)
+    fullest = min(array, max(form.cores_per_layer)) * a_core
+    return {
+        "passes": form.steps,
+        "bits_a_core": a_core,
+        "bits": bits,
+        "bits_pass": fullest,
+        "bits_per_s": fullest / form.step_s,
+        "energy_j": energy.total_j,
+        "energy_j_low": energy.low_j,
+        "energy_j_high": energy.high_j,
+        "energy_share": energy.total_j / form.energy.total_j if form.energy.total_j else None,
+    }
+
+
+def chosen_patches(patches: str | None, *, used: bool) -> Patches:
+    """Return who chooses the patches, where ``used`` says whether a target asks.
+
+    Raises
+    ------
+    MappingError
+        If there is no such choice, or no target that has any.
+    """
+    if patches is not None and not used:
+        raise MappingError(
+            f"Patches {patches} are a choice of the target kuang2021: add it or leave the option out."
+        )
+    for known in get_args(Patches):
+        if patches in (None, known):
+            return cast("Patches", known)
+    raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")

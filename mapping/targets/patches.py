@@ -14,15 +14,23 @@ layer has its own: an input takes as many axons as it has levels, an output as m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
-from mapping.errors import InfeasibleError, MappingError
+from mapping.errors import InfeasibleError
 from mapping.targets.files import Target, load_target
 
-__all__ = ["LayerShape", "PatchMapping", "Patches", "chosen_patches", "map_layer", "possible_patches"]
+__all__ = [
+    "CoreLimits",
+    "LayerShape",
+    "PatchMapping",
+    "Patches",
+    "best_patch",
+    "map_layer",
+    "possible_patches",
+]
 
 Patches = Literal["best", "article"]
 """Who chooses the patches: the search of this module, or the published plan."""
@@ -213,7 +221,7 @@ def map_layer(shape: LayerShape, *, target: Target | None = None, patches: Patch
         If a single output point needs more axons or columns than a core can offer.
     """
     core = _core(shape, load_target("kuang2021") if target is None else target)
-    best = min(possible_patches(shape, target=target, patches=patches), key=_preference, default=None)
+    best = best_patch(shape, core, _known(patches))
     if best is None:
         raise InfeasibleError(
             layer=shape.name,
@@ -229,26 +237,60 @@ def possible_patches(
     shape: LayerShape, *, target: Target | None = None, patches: Patches = "best"
 ) -> Iterator[PatchMapping]:
     """Give every mapping among which `map_layer` chooses; it takes and raises the same, but may give none."""
+    core = _core(shape, load_target("kuang2021") if target is None else target)
+    yield from _candidates(shape, core, _known(patches))
+
+
+def _known(patches: Patches) -> Patches:
     if patches not in get_args(Patches):
         raise ValueError(f"Patches must be best or article, not {patches!r}.")
-    core = _core(shape, load_target("kuang2021") if target is None else target)
-    yield from _candidates(shape, core, patches)
+    return patches
 
 
-@dataclass(frozen=True, slots=True)
-class _Core:
-    """Limits of a core for one layer."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreLimits:
+    """Limits of a core for one layer.
+
+    Parameters
+    ----------
+    axons, columns : int
+        Inputs and columns of a core that is not extended.
+    extensions : tuple of int
+        Factors by which axons can be extended at the cost of columns.
+    point_columns : int
+        Columns of one output point and channel.
+    points : int, optional
+        Output points and channels that a core holds at most for another reason.
+    """
 
     axons: int
     columns: int
-    extensions: tuple[int, ...]
+    extensions: tuple[int, ...] = (1,)
     point_columns: int
+    points: int | None = None
+
+    def most_points(self, extension: int) -> int:
+        """Return the most output points and channels of a core."""
+        most = self.columns // (extension * self.point_columns)
+        return most if self.points is None else min(most, self.points)
 
 
-def _core(shape: LayerShape, target: Target) -> _Core:
+def best_patch(shape: LayerShape, core: CoreLimits, patches: Patches = "best") -> PatchMapping | None:
+    """Return the best mapping of a layer on cores of some limits, None if there is no mapping.
+
+    >>> layer = LayerShape(name="fc", kind="fc", input=(1, 1, 100), output=(1, 1, 600))
+    >>> best_patch(layer, CoreLimits(axons=128, columns=256, point_columns=1)).cores
+    3
+    """
+    return min(_candidates(shape, core, patches), key=_preference, default=None)
+
+
+def _core(shape: LayerShape, target: Target) -> CoreLimits:
     """Read the limits of a core from a target: an output point takes a column per weight column and level."""
-    if target.kind != "closed-form":
-        raise ValueError(f"Target {target.name!r} must be closed-form, not {target.kind}; use kuang2021.")
+    if "weight_columns" not in target.geometry:
+        raise ValueError(
+            f"Target {target.name!r} must be of the model kuang2021, not {target.model}; use kuang2021."
+        )
     columns, point_columns = target.count("columns"), target.count("weight_columns") * shape.levels
     if point_columns > columns:
         raise InfeasibleError(
@@ -260,7 +302,9 @@ def _core(shape: LayerShape, target: Target) -> _Core:
         )
     largest = min(target.count("max_extension"), columns // point_columns)
     extensions = tuple(2**exponent for exponent in range(largest.bit_length()))
-    return _Core(target.count("axons"), columns, extensions, point_columns)
+    return CoreLimits(
+        axons=target.count("axons"), columns=columns, extensions=extensions, point_columns=point_columns
+    )
 
 
 def _inside(shape: LayerShape, outside: tuple[int, int], patches: Patches) -> tuple[int, int]:
@@ -279,10 +323,10 @@ def _reach(points: int, step: int, taps: int, gap: int) -> int:
     return len({point * step + tap * gap for point in range(points) for tap in range(taps)})
 
 
-def _candidates(shape: LayerShape, core: _Core, patches: Patches) -> Iterator[PatchMapping]:
+def _candidates(shape: LayerShape, core: CoreLimits, patches: Patches) -> Iterator[PatchMapping]:
     """Yield every mapping that satisfies Eq. 11 and, for the article's plan, its order of growth."""
     for extension in core.extensions:
-        most_points = core.columns // (extension * core.point_columns)
+        most_points = core.most_points(extension)
         for height in range(1, min(shape.output[0], most_points) + 1):
             for width in range(1, min(shape.output[1], most_points // height) + 1):
                 inside = _inside(shape, (height, width), patches)
@@ -314,7 +358,11 @@ def _grown_in_order(height: int, width: int, channels: int, shape: LayerShape) -
 
 
 def _mapping(
-    shape: LayerShape, core: _Core, inside: tuple[int, int], outside: tuple[int, int, int], extension: int
+    shape: LayerShape,
+    core: CoreLimits,
+    inside: tuple[int, int],
+    outside: tuple[int, int, int],
+    extension: int,
 ) -> PatchMapping:
     """Return the mapping of a layer for an input patch (h, w), an output patch (h, w, d) and an extension."""
     each = shape.output[2] // shape.groups
@@ -349,21 +397,3 @@ def _preference(mapping: PatchMapping) -> tuple[int, ...]:
         width + height,
         -width,
     )
-
-
-def chosen_patches(patches: str | None, kinds: Sequence[str]) -> Patches:
-    """Return who chooses the patches, by the kinds of the targets.
-
-    Raises
-    ------
-    MappingError
-        If there is no such choice, or no target that has any.
-    """
-    if patches is not None and all(kind == "cycle-exact" for kind in kinds):
-        raise MappingError(
-            f"Patches {patches} are a choice of closed-form targets: add kuang2021 or leave it out."
-        )
-    for known in get_args(Patches):
-        if patches in (None, known):
-            return cast("Patches", known)
-    raise MappingError(f"Patches must be {' or '.join(get_args(Patches))}, not {patches!r}.")

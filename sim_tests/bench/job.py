@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emu.host import load_flits, read_request, run_flits
 from emu.image import SystemImage
 from emu.spec import SystemSpec
+from emu.topology import alive
 from emu.trace import VISIT, RunResult, Stimulus
 from emu.words import Section, counters_of
 from sim_tests.bench.memories import Held, expected_memories
@@ -75,10 +76,17 @@ class BenchJob:
         scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed", "seed")}
         return cls(spec=spec, **scalars, **fields)
 
+    @property
+    def alive(self) -> list[int]:
+        """The cores that are neither dead nor cut off: the others send, tell and hear nothing."""
+        found: list[int] = np.flatnonzero(alive(self.spec)).tolist()
+        return found
+
     def read_requests(self) -> list[tuple[int, Section, NDArray[np.uint64], int]]:
         """Return (core, section, request flits, chunks): all counters, and the state of enabled cores."""
         out, counters = [], len(counters_of(self.spec))
-        for core, neurons in enumerate(self.neurons):
+        for core in self.alive:
+            neurons = self.neurons[core]
             out.append((core, Section.COUNTER, *read_request(self.spec, core, Section.COUNTER, counters)))
             if neurons > 0:
                 out.append((core, Section.STATE, *read_request(self.spec, core, Section.STATE, int(neurons))))

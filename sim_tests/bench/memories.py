@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage, core_chunks
 from emu.spec import CHUNK_BITS, SystemSpec
+from emu.topology import alive
 from emu.words import Control, Section
 from sim_tests.bench.prelude import read_flits
 
@@ -28,7 +29,7 @@ MOST_CHUNKS = (1 << CHUNK_BITS) - 1
 Held = tuple[int, Section, NDArray[np.uint16]]
 """A core, one of its sections, and what its chunks hold from address 0 on."""
 
-_MAGIC, _CONTRACT = 0x5350, 2
+_MAGIC, _CONTRACT = 0x5350, 3
 
 
 def identity_chunks(spec: SystemSpec, index: int) -> NDArray[np.uint16]:
@@ -39,7 +40,7 @@ def identity_chunks(spec: SystemSpec, index: int) -> NDArray[np.uint16]:
     told += [core.sum_bits, core.strengths, core.thresholds // 4, core.fanouts - 1, core.schedule]
     told += [core.profiles, core.max_extension]
     told += [sum(1 << bit for bit, present in enumerate(options) if present) + 256 * core.refractory_bits]
-    told += [index % spec.width + 256 * (index // spec.width)]
+    told += [index % spec.width, index // spec.width]
     return np.array(told, np.uint16)
 
 
@@ -56,9 +57,10 @@ def _held_by(core: CoreImage | None, spec: SystemSpec) -> Iterator[tuple[Section
 
 
 def expected_memories(image: SystemImage) -> list[Held]:
-    """Return what the sections of all cores hold after the image was loaded and run."""
+    """Return what the sections of all cores hold after the image was loaded and run, but for dead ones."""
     held: list[Held] = []
-    for index, core in enumerate(image.cores):
+    for index in np.flatnonzero(alive(image.spec)).tolist():
+        core = image.cores[index]
         held += [(index, section, chunks) for section, chunks in _held_by(core, image.spec)]
         held.append((index, Section.IDENTITY, identity_chunks(image.spec, index)))
     return held

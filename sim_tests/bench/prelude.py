@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.host import Flits, Place, core_flits, flits, pointer_flits, read_request, spike_data, write_flits
+from emu.loading import all_cores
 from emu.spec import CoreSpec, SystemSpec
+from emu.topology import alive
 from emu.words import (
     COUNTERS,
     POINTER,
@@ -115,10 +117,21 @@ def _everywhere(spec: SystemSpec) -> Place:
     return (0, spec.width - 1, 0, spec.height - 1)
 
 
+def _to_all(spec: SystemSpec, kind: Kind, data: NDArray[np.integer]) -> list[Flits]:
+    """Return flits to all cores that are alive: in each rectangle of them all the data."""
+    return [flits(spec, kind, place, data) for place in all_cores(spec)]
+
+
+def _write_all(spec: SystemSpec, section: int, chunks: NDArray[np.uint16], address: int = 0) -> list[Flits]:
+    """Return packets that write chunks in all cores that are alive."""
+    return [part for place in all_cores(spec) for part in write_flits(spec, place, section, chunks, address)]
+
+
 def _foreign_core(rng: Rng, spec: SystemSpec) -> CoreImage:
     """Return a program with every option of the core, whose neurons fire in almost every step.
 
-    They send to all cores and to the gateway, and leave behind potentials, currents and refractory counts.
+    They send to all cores, dead ones too, and to the gateway, and leave behind potentials, currents and
+    refractory counts.
     """
     core, k = spec.core, int(rng.integers(1, min(2, spec.core.strengths) + 1))
     neurons = int(rng.integers(2, min(5, core.columns // k + 1)))
@@ -167,16 +180,18 @@ class Foreign:
 def foreign_program(seed: int, spec: SystemSpec) -> Foreign:
     """Return a program of a few neurons, the same for all cores, under as much traffic as it can make."""
     rng = np.random.default_rng([seed, 0xD127])
-    place = _everywhere(spec)
     run: list[Flits] = []
     for pause in [0] * STEPS + [1]:
         axons = rng.permutation([0, 1] * (PACKETS // 2))
-        run.append(flits(spec, Kind.SPIKE, place, spike_data(spec, axons, np.full(PACKETS, 1))))
-        run.append(flits(spec, Kind.TOKEN, place, np.array([pause])))
-    read, _ = read_request(spec, int(rng.integers(spec.cores)), Section.COUNTER, len(counters_of(spec)))
-    load, zero = [*core_flits(spec, place, _foreign_core(rng, spec))], np.zeros(1, np.uint16)
+        run += _to_all(spec, Kind.SPIKE, spike_data(spec, axons, np.full(PACKETS, 1)))
+        run.append(flits(spec, Kind.TOKEN, _everywhere(spec), np.array([pause])))
+    present = np.flatnonzero(alive(spec))
+    asked = int(present[rng.integers(len(present))])
+    read, _ = read_request(spec, asked, Section.COUNTER, len(counters_of(spec)))
+    core, zero = _foreign_core(rng, spec), np.zeros(1, np.uint16)
+    load = [part for place in all_cores(spec) for part in core_flits(spec, place, core)]
     for section in (Section.STATUS, Section.COUNTER):  # as every host does: reset leaves them
-        load += write_flits(spec, place, section, zero)
+        load += _write_all(spec, section, zero)
     return Foreign(load=np.concatenate(load).tolist(), run=np.concatenate(run).tolist(), read=read.tolist())
 
 
@@ -224,7 +239,8 @@ class _Knock:
     def __init__(self, session: Session) -> None:
         self._session, self._spec = session, session.job.spec
         self._rng = np.random.default_rng([session.job.seed, 0x4070C])
-        self._core = int(self._rng.integers(self._spec.cores))
+        present = np.flatnonzero(alive(self._spec))
+        self._core = int(present[self._rng.integers(len(present))])
 
     def _place(self) -> Place:
         x, y = self._core % self._spec.width, self._core // self._spec.width
@@ -232,10 +248,9 @@ class _Knock:
 
     def _clear(self) -> list[int]:
         """Return the writes that clear counters and causes of all cores, at any address of theirs."""
-        zero, place = np.zeros(1, np.uint16), _everywhere(self._spec)
-        parts = []
+        zero, parts = np.zeros(1, np.uint16), []
         for section, words in ((Section.COUNTER, 4 * len(counters_of(self._spec))), (Section.STATUS, 4)):
-            parts += write_flits(self._spec, place, section, zero, int(self._rng.integers(words)))
+            parts += _write_all(self._spec, section, zero, int(self._rng.integers(words)))
         out: list[int] = np.concatenate(parts).tolist()
         return out
 
@@ -270,7 +285,7 @@ class _Knock:
     def _registers(self) -> list[int]:
         """Return writes to the registers of all cores, but for axons and enable: still they are disabled."""
         values = np.ones(Control.PER_BLOCK - Control.NEURONS + 1, np.uint16)
-        parts = write_flits(self._spec, _everywhere(self._spec), Section.CONTROL, values, Control.NEURONS)
+        parts = _write_all(self._spec, Section.CONTROL, values, Control.NEURONS)
         out: list[int] = np.concatenate(parts).tolist()
         return out
 
@@ -298,10 +313,10 @@ class _Knock:
         """Yield what is offered in every cycle."""
         session = self._session
         axon, payload = np.array([0]), np.array([self._spec.core.payload_max])
-        spike = flits(self._spec, Kind.SPIKE, _everywhere(self._spec), spike_data(self._spec, axon, payload))
+        spikes = np.concatenate(_to_all(self._spec, Kind.SPIKE, spike_data(self._spec, axon, payload)))
         session.enter("the knock after reset", 600 + 16 * session.settle)
         yield from session.idle(session.settle)
-        yield from session.send([*self._clear(), *spike.tolist()])
+        yield from session.send([*self._clear(), *spikes.tolist()])
         yield from session.idle(session.settle)
         yield from self._ask(1, 0, 0, ErrorCause.AXON, 0)
         yield from session.send(self._clear())

@@ -98,14 +98,15 @@ def _execute(
     """Run commands one after the other; none of what they start outlives us.
 
     Each gets a process group of its own (a compiler is several processes), which is ended with whatever ends
-    this function.
+    this function. What a killed compiler leaves lies in the folder it works in, and goes with that folder.
     """
+    environment = {**runner.env, "TMPDIR": str(Path(cwd).resolve())}
     for command in commands:
         words = [os.fspath(word) for word in command]
         stderr = None if stdout is None else subprocess.STDOUT
         group: dict[str, Any] = {"process_group": 0} if hasattr(os, "killpg") else {}
         with subprocess.Popen(
-            words, cwd=cwd, env=runner.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, **group
+            words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, **group
         ) as process:
             try:
                 code = process.wait()

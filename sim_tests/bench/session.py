@@ -221,8 +221,8 @@ class Session:
 
     def _overdue(self) -> str:
         """Say what did not end, and which core is the furthest behind."""
-        tokens = [len(cycles) for cycles in self._cores.finished]
-        behind = f"; core {tokens.index(min(tokens))} has sent {min(tokens)} of {self.job.steps + 1} tokens"
+        tokens, core = min((len(self._cores.finished[core]), core) for core in self.job.alive)
+        behind = f"; core {core} has sent {tokens} of {self.job.steps + 1} tokens"
         return f"{self._phase} did not end within {self._limit} cycles" + (behind if self._recording else "")
 
     def _prelude(self) -> Iterator[int | None]:
@@ -273,7 +273,8 @@ class Session:
             self.enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
             yield from self.read(request.tolist(), chunks)
             self._reads[core, section] = list(self.gateway.replies)
-        for core, expected in enumerate(self.job.status.tolist()):
+        for core in self.job.alive:
+            expected = self.job.status[core].tolist()
             self.enter(f"read-back of status of core {core}", 4 * self.settle)
             place = (core % self.job.spec.width,) * 2 + (core // self.job.spec.width,) * 2
             yield from self.read(read_flits(self.job.spec, place, Section.STATUS, 0, WORDS), WORDS)
@@ -319,14 +320,13 @@ class Session:
         spec, steps = self.job.spec, self.job.steps
         self.scoreboard.finish(minimum=len(self.job.beats))
         finished = self._cores.finished
-        if any(len(cycles) != steps + 1 for cycles in finished):
-            raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {steps + 1} each")
+        wanted = [(steps + 1) * (core in self.job.alive) for core in range(spec.cores)]
+        if [len(cycles) for cycles in finished] != wanted:
+            raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {wanted}")
         if len(self.gateway.tokens) != steps + 1 or self.gateway.pauses != 1:
             raise BenchError(f"the gateway saw {len(self.gateway.tokens)} tokens, expected {steps + 1}")
         self._check_passed()
-        counters = self._counters() | {
-            n: v for n, v in self._cores.activity_counts().items() if n == "paused"
-        }
+        counters = self._counters() | {"paused": self._paused()}
         return RunResult(
             mode="cycle",
             steps=steps,
@@ -335,7 +335,9 @@ class Session:
             counters={name: np.array(values, np.int64) for name, values in counters.items()},
             state={name: np.array(values, np.int64) for name, values in self._state().items()},
             visits=np.array(sorted(self.scoreboard.visits), np.int64).reshape(-1, len(VISIT)),
-            finish=np.array([cycles[:steps] for cycles in finished], np.int64).T.reshape(steps, spec.cores),
+            finish=np.array([cycles[:steps] or [-1] * steps for cycles in finished], np.int64).T.reshape(
+                steps, spec.cores
+            ),
             gateway=np.array(self.gateway.tokens, np.int64),
             elapsed=self._cores.last_active + 1,
             engine=engine,
@@ -356,7 +358,13 @@ class Session:
     def _counters(self) -> dict[str, list[int]]:
         spec = self.job.spec
         read = [self._words(core, Section.COUNTER) for core in range(spec.cores)]
-        return {name: [words[at]["count"] for words in read] for at, name in enumerate(counters_of(spec))}
+        names = enumerate(counters_of(spec))
+        return {name: [words[at]["count"] if words else 0 for words in read] for at, name in names}
+
+    def _paused(self) -> list[int]:
+        """Return the cycles in which each core was paused; one that is dead or cut off has none."""
+        paused = self._cores.activity_counts()["paused"]
+        return [cycles if core in self.job.alive else 0 for core, cycles in enumerate(paused)]
 
     def _state(self) -> dict[str, list[int]]:
         words = [w for core in range(self.job.spec.cores) for w in self._words(core, Section.STATE)]

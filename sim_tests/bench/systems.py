@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ import numpy as np
 from emu.container import load_image
 from emu.errors import SpikeloomError, clause
 from emu.image import ImageError, SystemImage
-from emu.loading import load_bursts
+from emu.loading import all_cores, load_bursts
 from emu.machine import Machine
 from emu.rectangles import area
 from emu.spec import SystemSpec
-from emu.topology import sides_with_links
+from emu.topology import alive, sides_with_links
 from emu.trace import RunResult, Stimulus, compared, diff
 from emu.words import Kind, Section
 from mapping.datasets.npz import read_arrays
@@ -40,6 +41,7 @@ __all__ = [
     "judge",
     "random_batch",
     "read_stimulus",
+    "readable",
     "seeded_system",
 ]
 
@@ -53,6 +55,9 @@ _SPARE_SEEDS = 200
 
 _SEVERAL = "several chips"
 """The share of systems whose chips are joined by links."""
+
+_DEAD = "dead cores, wires and links"
+"""The share of systems that have some."""
 
 _SHARED = "crossbars loaded by rectangle"
 """The share of systems in which several cores get rows of crossbars by the same packets."""
@@ -76,7 +81,7 @@ class System:
     ----------
     name : how messages call it.
     image, stimulus : what runs.
-    expected : the emulator's result, with cycles and potentials.
+    expected : the emulator's result, with cycles and potentials, as far as hardware can tell it.
     doubt : how the oracle contradicts the emulator, if it does.
     seed : of what a chip goes through before it runs this.
     phases : in how many of its phases it is reset before (`sim_tests.bench.prelude`).
@@ -105,7 +110,10 @@ class System:
         resets = {
             f"resets in {p.name.lower().replace('_', ' ')}": phases.count(p) / len(phases) for p in Phase
         }
-        joined = {_SEVERAL: float(len(sides_with_links(self.spec)) > 0)}
+        joined = {
+            _SEVERAL: float(len(sides_with_links(self.spec)) > 0),
+            _DEAD: float(self.spec.dead is not None),
+        }
         shared = {_SHARED: float(_loads_by_rectangle(self.image))}
         return coverage(self.image, self.stimulus, self.expected) | joined | shared | resets
 
@@ -158,6 +166,7 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
     oracle = run_oracle(image, stimulus, cycles=True)
     divergence = diff(oracle, expected)
+    expected = readable(image, expected)
     doubt = None if divergence is None else f"emulator and oracle: {divergence}"
     return System(
         name=f"system seed {seed}",
@@ -168,6 +177,13 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
         seed=seed,
         phases=_PHASES,
     )
+
+
+def readable(image: SystemImage, result: RunResult) -> RunResult:
+    """Return a result as hardware can tell it: the counters of a router are in a core, which may be dead."""
+    present = alive(image.spec).reshape(-1)
+    counters = {name: np.where(present, values, 0) for name, values in result.counters.items()}
+    return dataclasses.replace(result, counters=counters)
 
 
 def _several(seed: int) -> SystemSpec | None:
@@ -202,7 +218,8 @@ def _beyond(spec: SystemSpec | None) -> set[str]:
     if spec is None:
         return set()
     one = {_SHARED} if spec.cores == 1 else set()
-    return unreachable(spec.core) | one | (set() if sides_with_links(spec) else {_SEVERAL})
+    several, dead = bool(sides_with_links(spec)), spec.dead is not None
+    return unreachable(spec.core) | one | (set() if several else {_SEVERAL}) | (set() if dead else {_DEAD})
 
 
 def _gaps(shares: Sequence[Mapping[str, float]], beyond: AbstractSet[str]) -> list[str]:
@@ -240,7 +257,7 @@ def _default_stimulus(image: SystemImage, seed: int, steps: int = 8) -> Stimulus
     """Return random events on the image's inputs, or on the first axons of all cores if it has none."""
     rng = np.random.default_rng(seed)
     spec = image.spec
-    everywhere = [[0, spec.width - 1, 0, spec.height - 1, axon] for axon in range(min(spec.core.axons, 8))]
+    everywhere = [[*place, axon] for axon in range(min(spec.core.axons, 8)) for place in all_cores(spec)]
     packets = image.input_packet.tolist() or everywhere
     rows = [(step, *row, 1) for step in range(steps) for row in packets if rng.random() < 0.3]
     return make_stimulus(steps, rows)
@@ -267,7 +284,7 @@ def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
         )
     events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
     try:
-        expected = Machine(image).run(events, cycles=True, potentials=True)
+        expected = readable(image, Machine(image).run(events, cycles=True, potentials=True))
     except ValueError as error:
         raise VerifyError(f"{stimulus} does not fit {path}: {clause(error)}.") from error
     if expected.elapsed is not None and expected.elapsed > LIMIT_CYCLES:

@@ -28,6 +28,9 @@ __all__ = ["rows"]
 _PAIRS = 3
 """How often both commands run, one after the other."""
 
+_ABREAST = 130
+"""Samples that every thread runs abreast, by kernels of their own."""
+
 HOW = "not given: --model MODEL --on DATA, as of 'spikeloom estimate MODEL --data DATA'"
 
 
@@ -76,9 +79,10 @@ def _text(stage: Stage) -> str:
 
 def _compile_kernels(chip: Chip, source: str) -> None:
     """Run both modes once, so that no measurement includes the compiler."""
-    data, _ = chip.prepare(load_data(source).first(1))
-    for cycles in (False, True):
-        chip.run(data.x, cycles=cycles)
+    for samples in (1, _ABREAST):
+        data, _ = chip.prepare(load_data(source).first(samples))
+        for cycles in (False, True):
+            chip.run(data.x, cycles=cycles)
 
 
 def _run(path: Path, options: Options) -> RunTotals:

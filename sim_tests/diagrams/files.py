@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sim_tests.diagrams import cores, events, routers, systems
+from sim_tests.diagrams import cores, events, links, routers, systems
 
 __all__ = ["DIAGRAMS", "FOLDER", "differences", "rendered", "sources", "with_texts", "write"]
 
@@ -23,6 +23,7 @@ DIAGRAMS = {
     "router_arbitration": routers.arbitration,
     "router_fork": routers.fork,
     "router_token": routers.token,
+    "link_crossing": links.crossing,
     "barrier": systems.barrier,
     "host": systems.host,
 }

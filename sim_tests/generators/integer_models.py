@@ -15,6 +15,7 @@ from sim_tests.generators.model_builder import ModelBuilder
 __all__ = [
     "FORMS",
     "FURTHER",
+    "Reader",
     "bordered",
     "branches",
     "brevitas",
@@ -228,7 +229,7 @@ def brevitas(*, bits: int = 8, per_channel: bool = False, whole_bias: bool = Fal
     return b.model(layer((b.op("Flatten", y[0]), y[1]), (5, 4), "vote"))
 
 
-class _Reader:
+class Reader:
     """Gives samples to onnxruntime's calibration, one by one."""
 
     def __init__(self, samples: NDArray[np.float32], name: str) -> None:
@@ -275,7 +276,7 @@ def quantised(
     quantize_static(
         real,
         path,
-        _Reader(samples, model.graph.input[0].name),
+        Reader(samples, model.graph.input[0].name),
         quant_format=QuantFormat[name],
         activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
         weight_type=QuantType.QInt8,

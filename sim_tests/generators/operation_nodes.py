@@ -128,7 +128,14 @@ def _scaled_integers(op: str, draw: Draw) -> Case:
     attributes: dict[str, Attribute] = {"low": low, "high": low + draw(st.integers(1, 255))}
     if op == "AddIntegers":
         constants = {key: np.asarray(draw(scales)) for key in ("first", "second", "scale")}
-        return _case(op, (shape, shape), attributes, constants)
+        if draw(st.booleans()):
+            zeros = st.integers(-128, 127).map(float)
+            constants |= {key: np.asarray(draw(zeros)) for key in ("first_zero", "second_zero", "zero")}
+        attributes["last"] = draw(st.integers(0, 1))
+        if draw(st.booleans()):
+            return _case(op, (shape, shape), attributes, constants)
+        constants["value"] = draw(arrays(np.float64, form, elements=st.integers(-255, 255).map(float)))
+        return _case(op, (shape,), attributes, constants)
     return _case(op, (shape,), attributes, {"scale": draw(arrays(np.float64, form, elements=scales))})
 
 

@@ -187,6 +187,17 @@ _LAYERS = (
     Example(operator="Conv", build=lambda b: b.conv("x", np.ones((2, 4, 3, 3)))),
     Example(operator="Gemm", build=_dense("Gemm"), around=("Flatten",)),
     Example(operator="MatMul", build=_dense("MatMul"), around=("Flatten",)),
+    Example(
+        operator="Einsum",
+        form="of an axis and a constant matrix",
+        build=lambda b: b.op("Einsum", "x", b.constant(b.rng.normal(size=(5, 4))), equation="bchw,oc->bohw"),
+        around=("Reshape",),
+    ),
+    Example(
+        operator="Einsum",
+        form="of anything else",
+        build=lambda b: b.op("Einsum", "x", "x", equation="bchw,bchw->bchw"),
+    ),
     Example(operator="AveragePool", build=_op("AveragePool", kernel_shape=[2, 3]), note=_MEAN),
     Example(operator="GlobalAveragePool", build=_op("GlobalAveragePool"), note=_MEAN),
     Example(operator="GlobalMaxPool", build=_op("GlobalMaxPool")),

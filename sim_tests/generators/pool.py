@@ -6,6 +6,7 @@ Every pair of options of a core is present, absent and mixed in some of them.
 
 from __future__ import annotations
 
+from emu.dead import DeadSpec
 from emu.links import LinkSpec
 from emu.spec import PRESETS, CoreSpec, SystemSpec
 
@@ -163,6 +164,13 @@ SEVERAL: tuple[SystemSpec, ...] = (
     SystemSpec(
         core=PLAIN, width=4, height=4, links=LinkSpec(width=2, height=2, wires=29, latency=5, depth=9)
     ),
+    SystemSpec(
+        core=RATE,
+        width=4,
+        height=3,
+        links=LinkSpec(width=2, height=3, wires=11, depth=2),
+        dead=DeadSpec(cores=((1, 0), (0, 1)), ports=((1, 1, "E"), (3, 1, "S"), (0, 2, "E"))),
+    ),
 )
 """Systems of several chips: four of one core with links of the least depth, two joined by a single wire, four
-of four cores at full rate."""
+of four cores at full rate, and two with dead cores, wires and a dead link."""

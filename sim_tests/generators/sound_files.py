@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from emu.container import save_image
 from emu.image import SystemImage
 from mapping.chip import Chip
-from mapping.flow import compile_network
+from mapping.flow import compile_network, compile_passes
 from mapping.model.importers.onnx import network_from_onnx
-from mapping.targets.files import target_text
+from mapping.targets.files import list_targets, target_text
 from rtl.export import describe
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.quantised_models import Notation, qdq, qonnx
@@ -32,6 +32,7 @@ __all__ = [
     "design_file",
     "idx_files",
     "images",
+    "passes_files",
     "small_chip",
     "small_models",
     "stimuli",
@@ -97,6 +98,16 @@ def images() -> tuple[bytes, ...]:
 
 
 @cache
+def passes_files() -> tuple[bytes, ...]:
+    """Return files of passes: of a small network, a layer of it in slices."""
+    network = network_from_onnx(onnx.ModelProto.FromString(small_models()[0]), name="small")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x"
+        compile_passes(network, core="small", mesh=(1, 1)).save(path)
+        return (path.read_bytes(),)
+
+
+@cache
 def data_files() -> tuple[bytes, ...]:
     """Return npz files of data: floats with labels, floats without, and pixels."""
     rng = np.random.default_rng(0)
@@ -147,5 +158,8 @@ def stimuli() -> tuple[tuple[SystemImage, bytes], ...]:
 
 @cache
 def targets() -> tuple[bytes, ...]:
-    """Return the shipped target files."""
-    return tuple(target_text(name).encode() for name in ("loom", "kuang2021"))
+    """Return the shipped target files, and one whose core has sizes of its own."""
+    shipped = tuple(target_text(name) for name in list_targets())
+    core = "\n[geometry.core]\naxons = 300\nladder = false\nsigned_ladder = false\n"
+    own = target_text("loom").replace('mesh = "auto"\n', f'mesh = "2x2"\n{core}')
+    return tuple(text.encode() for text in (*shipped, own))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.spec import CoreSpec, SystemSpec
+from emu.topology import alive, meets_dead
 from emu.trace import STRAYS, HostPace, Stimulus
 from emu.words import (
     PACKET,
@@ -166,6 +167,7 @@ def random_system(
         make_core(**random_program(rng, spec, a, meeting)) if rng.random() < 0.9 else None for a in axons
     ]
     cores = _with_twins(np.random.default_rng([seed, 0x7713]), cores)
+    cores = _around_dead(np.random.default_rng([seed, 0xDEAD]), spec, cores)
     count = int(rng.integers(6, 21)) if steps is None else steps
     return make_system(spec, *cores), _stimulus(rng, spec, count, min(axons))
 
@@ -183,6 +185,30 @@ def _with_twins(rng: Rng, cores: Sequence[CoreImage | None]) -> list[CoreImage |
         moved = movable and rng.random() < 0.7
         order = rng.permutation(first.axons) if moved else np.arange(first.axons)
         found[at] = dataclasses.replace(first, lines=first.lines[order])
+    return found
+
+
+def _around_dead(rng: Rng, spec: SystemSpec, cores: Sequence[CoreImage | None]) -> list[CoreImage | None]:
+    """Take programs out of cores that are dead or cut off, and packets off the ways that are."""
+    present = alive(spec).reshape(-1)
+    found = [core if here else None for core, here in zip(cores, present, strict=True)]
+    for index, core in enumerate(found):
+        if core is not None and spec.dead is not None:
+            start = np.array([index % spec.width, index // spec.width])
+            fanout = core.fanout.copy()
+            fanout[:, : len(RECTANGLE)] = _on_live_ways(rng, spec, start, fanout[:, : len(RECTANGLE)])
+            found[index] = dataclasses.replace(core, fanout=fanout)
+    return found
+
+
+def _on_live_ways(rng: Rng, spec: SystemSpec, start: NDArray[Any], rectangles: NDArray[Any]) -> NDArray[Any]:
+    """Return rectangles with a core that can be reached in the place of each that cannot."""
+    wrong = np.flatnonzero(meets_dead(spec, start, rectangles))
+    y, x = np.nonzero(alive(spec))
+    single = np.column_stack((x, x, y, y))
+    single = single[~meets_dead(spec, start, single)]
+    found = rectangles.copy()
+    found[wrong] = single[rng.integers(0, len(single), len(wrong))]
     return found
 
 
@@ -225,6 +251,8 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
     else:
         kinds = [int(Kind.SPIKE)] * len(rows)
     table = np.array(rows, np.int64).reshape(-1, 7)
+    if spec.dead is not None:
+        table[:, 1:5] = _on_live_ways(rng, spec, np.zeros(2, np.int64), table[:, 1:5])
     period = int(rng.integers(2, 6)) if rng.random() < 0.5 else 1
     pace = HostPace(period=period, taken=int(rng.integers(1, max(2, period))))
     return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:], kind=np.array(kinds), host=pace)

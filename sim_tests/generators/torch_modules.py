@@ -46,6 +46,29 @@ class Block(Module):  # type: ignore[misc]
         return functional.relu(y + self.skip(x))
 
 
+class Recurrent(Module):  # type: ignore[misc]
+    """An LSTM along the rows of a picture, and a dense layer on its last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.LSTM(5, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.cells(x.squeeze(1))[0][:, -1])
+
+
+class Attentive(Module):  # type: ignore[misc]
+    """A block of a transformer, whose sequence are the rows of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.head = nn.Linear(5, 8), nn.Linear(8, 4)
+        self.block = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.block(self.enter(x.squeeze(1))).mean(1))
+
+
 def _depthwise(before: int, behind: int, stride: int) -> Any:
     return nn.Sequential(
         nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False),
@@ -64,6 +87,8 @@ def _build(kind: str) -> tuple[Any, tuple[int, ...]]:
     if kind == "normalised":
         head = [nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.InstanceNorm2d(4)]
         return nn.Sequential(*head, nn.Flatten(), nn.Linear(36, 4)), (1, 5, 5)
+    if kind in ("recurrent", "attention"):
+        return Recurrent() if kind == "recurrent" else Attentive(), (1, 5, 5)
     if kind == "lenet":
         return Lenet(), (1, 20, 20)
     pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -84,7 +109,7 @@ def module_of(kind: str) -> tuple[Any, tuple[int, ...]]:
     Parameters
     ----------
     kind : str
-        ``mlp``, ``normalised``, ``lenet``, ``resnet`` or ``mobile``.
+        ``mlp``, ``normalised``, ``recurrent``, ``attention``, ``lenet``, ``resnet`` or ``mobile``.
     """
     torch.manual_seed(0)
     module, shape = _build(kind)

@@ -204,6 +204,10 @@ class Chip:
         self.fed: int | None = None  # cycles since the host offered its first flit
         self.routers = [Router(at=core.index, mesh=mesh) for core in cores]
         self.machines = [CoreMachine(core) for core in cores]
+        self.alive = [mesh.is_alive(core.index) for core in cores]
+        for machine, alive in zip(self.machines, self.alive, strict=True):
+            if not alive:  # it is not there (dead.md)
+                machine.phase, machine.unpaused = "WAIT", False
         self.host: list[Flit] = []
         self.now: int | None = None  # the cycle, None before the first step token entered router (0, 0)
         self.elapsed: int | None = None
@@ -254,7 +258,7 @@ class Chip:
         for at, machine in enumerate(self.machines):
             active |= machine.phase != "WAIT" or machine.token is not None
             activity, sent = machine.cycle(L not in room[at])
-            if self.now is not None and self.elapsed is None:
+            if self.now is not None and self.elapsed is None and self.alive[at]:
                 machine.core.counts[activity] += 1
             if sent is not None:
                 pushes.append((at, L, sent))
@@ -337,12 +341,12 @@ class Chip:
     def check(self, steps: int) -> None:
         """Assert exactly-once delivery, one token per step, and that the activities sum to the run."""
         width, height, rectangles = self.mesh.width, self.mesh.height, [f.rectangle for f in self.injected]
-        for core in self.cores:
+        for core, alive in zip(self.cores, self.alive, strict=True):
             x, y = self.mesh.place(core.index)
             copies = sum(x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in rectangles)
             assert core.counts["deliveries"] + core.counts["errors"] == copies, "delivered exactly once"
-            assert sum(core.counts[name] for name in ACTIVITY_COUNTERS) == self.elapsed
-            assert core.step == steps
+            assert sum(core.counts[name] for name in ACTIVITY_COUNTERS) == (self.elapsed if alive else 0)
+            assert core.step == (steps if alive else 0)
         south = [(x0, x1) for x0, x1, _, y1 in rectangles if y1 >= height]  # beyond the last row
         outside = [x for x0, x1 in south for x in range(x0, min(x1, width - 1) + 1)]
         assert len(self.outputs) == outside.count(0), "column 0 leads to the gateway"
@@ -352,4 +356,4 @@ class Chip:
             assert errors == len(outside) - outside.count(0) + east
         assert len(self.gateway) == steps + 1
         assert len(self.finish) == steps
-        assert all(c >= 0 for row in self.finish for c in row)
+        assert all((c >= 0) == alive for row in self.finish for c, alive in zip(row, self.alive, strict=True))

@@ -42,7 +42,8 @@ def run_oracle(
     potentials : whether the result holds the stored V of every visit.
     shuffle : seed of another order of delivery of the packets of each step; without cycles only.
     """
-    mesh = Mesh(width=image.spec.width, height=image.spec.height, links=image.spec.links)
+    spec = image.spec
+    mesh = Mesh(width=spec.width, height=spec.height, links=spec.links, dead=spec.dead)
     cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
     if cycles:
         chip = Chip(mesh, cores, stimulus.host, image.spec.flit_bits)
@@ -120,9 +121,8 @@ def run_functional(mesh: Mesh, cores: list[Core], stimulus: Stimulus, shuffle: i
     for core in cores:  # every output passes one token per token of the gateway: its steps and the pause
         ways = sum(mesh.has_output(core.index, o) for o in (N, E, S, W))
         core.counts["token_hops"] = ways * (stimulus.steps + 1)
-        core.counts["crossings"] += sum(mesh.is_link(core.index, o) for o in (N, E, S, W)) * (
-            stimulus.steps + 1
-        )
+        over = sum(mesh.is_link(core.index, o) and mesh.has_output(core.index, o) for o in (N, E, S, W))
+        core.counts["crossings"] += over * (stimulus.steps + 1)
     return outputs
 
 

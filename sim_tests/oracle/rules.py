@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
 
+from emu.dead import DeadSpec
 from emu.image import CoreImage
 from emu.links import LinkSpec
 from emu.spec import CoreSpec
@@ -68,13 +70,14 @@ def wanted(i: int, x: int, y: int, rectangle: tuple[int, int, int, int]) -> set[
     return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Mesh:
-    """Who is attached to whom."""
+    """Who is attached to whom; ``dead`` is as dead.md has it."""
 
     width: int
     height: int
     links: LinkSpec | None = None
+    dead: DeadSpec | None = None
 
     def place(self, core: int) -> tuple[int, int]:
         """Return (x, y) of a core."""
@@ -99,13 +102,47 @@ class Mesh:
         """Whether output ``o`` leads to the gateway: the south port of router (0, height - 1)."""
         return o == S and self.place(core) == (0, self.height - 1)
 
+    def works(self, core: int, o: int) -> bool:
+        """Whether a way to a neighbour is not dead, told at its west or north end (dead.md, rule 1)."""
+        beyond = self.neighbour(core, o)
+        if self.dead is None or beyond is None:
+            return beyond is not None
+        x, y = self.place(core if o in (E, S) else beyond)
+        return (x, y, "E" if o in (E, W) else "S") not in self.dead.ports
+
+    def reaches(self, core: int, i: int, target: tuple[int, int]) -> bool:
+        """Whether a packet for one place, in input ``i`` of a router, meets no dead way on its way."""
+        x, y = self.place(core)
+        for o in wanted(i, x, y, (target[0], target[0], target[1], target[1])) - {L}:
+            beyond = self.neighbour(core, o)
+            if beyond is not None and not (self.works(core, o) and self.reaches(beyond, OPPOSITE[o], target)):
+                return False
+        return True
+
+    def is_alive(self, core: int) -> bool:
+        """Whether a core is neither dead nor cut off (dead.md, rule 2)."""
+        if self.dead is None:
+            return True
+        here = self.place(core)
+        heard = self.reaches(0, W, here) and self.reaches(core, L, (0, self.height))
+        return heard and here not in self.dead.cores
+
+    @cache  # noqa: B019 - a mesh of a test lives as long as the test
     def has_output(self, core: int, o: int) -> bool:
-        """Whether something is attached to output ``o``."""
-        return o == L or self.is_exit(core, o) or self.neighbour(core, o) is not None
+        """Whether something is attached to output ``o``, and some input feeds it (dead.md, rule 3)."""
+        if o == L:
+            return self.is_alive(core)
+        attached = self.is_exit(core, o) or self.works(core, o)
+        return attached and any(self.has_input(core, i) for i in FEEDS[o])
 
     def has_input(self, core: int, i: int) -> bool:
         """Whether something is attached to input ``i``; the gateway is at the west port of router (0, 0)."""
-        return i == L or (i == W and core == 0) or self.neighbour(core, i) is not None
+        if i == L:
+            return self.is_alive(core)
+        if i == W and core == 0:
+            return True
+        before = self.neighbour(core, i)
+        return before is not None and self.has_output(before, OPPOSITE[i])
 
 
 def words(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, int]]:

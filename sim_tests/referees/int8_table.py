@@ -68,7 +68,7 @@ class Runtime:
 
     Each tensor of integers is seen at the end of a model of its own, the part of the whole up to there.
     Further outputs would keep onnxruntime from joining the layers on either side of a quantiser, and it would
-    sum real numbers there.
+    sum real numbers there. What several layers of the whole read is read more than once in every part.
 
     Parameters
     ----------
@@ -114,6 +114,13 @@ class Runtime:
         )
         return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
 
+    @staticmethod
+    def _readers(tensor: str, nodes: Sequence[onnx.NodeProto]) -> int:
+        """Return how many layers read a tensor; of several onnxruntime may join fewer to their quantisers."""
+        readers = [node for node in nodes if tensor in node.input]
+        values = [node.output[0] for node in readers if node.op_type == "DequantizeLinear"]
+        return max(len(readers), sum(name in values for node in nodes for name in node.input))
+
     def _session(self, tensor: str) -> Any:
         import onnxruntime  # an extra of the tests
 
@@ -124,13 +131,16 @@ class Runtime:
             if wanted & set(node.output):
                 wanted |= set(node.input)
                 kept.append(node)
-        seen = onnx.helper.make_node("DequantizeLinear", [tensor, *self._ends[tensor]], ["seen"])
-        nodes = [*reversed(kept), seen]
-        output = onnx.helper.make_tensor_value_info("seen", onnx.TensorProto.FLOAT, None)
-        wanted |= set(self._ends[tensor])
+        made, whole = {name for node in kept for name in node.output}, self._model.graph.node
+        lost = [t for t in self._ends if t in made and self._readers(t, kept) < 2 <= self._readers(t, whole)]
+        seen, nodes = {"seen": tensor, **{f"again.{name}": name for name in lost}}, kept[::-1]
+        for name, integers in seen.items():
+            wanted |= set(self._ends[integers])
+            nodes.append(onnx.helper.make_node("DequantizeLinear", [integers, *self._ends[integers]], [name]))
+        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in seen]
         constants = [kept for kept in self._model.graph.initializer if kept.name in wanted]
         inputs = [value for value in self._model.graph.input if value.name == self._input]
-        graph = onnx.helper.make_graph(nodes, "part", inputs, [output], constants)
+        graph = onnx.helper.make_graph(nodes, "part", inputs, outputs, constants)
         part.graph.CopyFrom(graph)
         options = onnxruntime.SessionOptions()
         if not self._optimised:
@@ -214,7 +224,7 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
             f"Network {spiking.name!r} runs in the {spiking.code} code, which has its own integers; "
             "quantise it with --quantise."
         )
-    ends, others = dict[str, str](), set[str]()
+    ends, others, whole = dict[str, str](), set[str](), dict[str, str]()
     for layer in spiking.layers:
         tensor = layer.activation.partition(_REAL)[0]
         if layer.name in spiking.rounded:
@@ -222,6 +232,11 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
         named, held = tensor + _REAL, _moved(spiking.network, layer.activation)
         end = named if named in spiking.network.shapes else held
         if tensor in runtime and _only_moved(spiking.network, layer.activation, end):
+            if end == held and tensor in whole:  # that was a part of this one
+                others.add(tensor)
+                del ends[whole[tensor]]
+            if end == held:
+                whole[tensor] = layer.name
             ends[layer.name] = end
         else:
             others.add(tensor)

@@ -30,6 +30,7 @@ import numpy as np
 from emu.container import load_image
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.machine import Machine
+from emu.passes import holds_passes
 from emu.spec import SystemSpec
 from emu.trace import diff
 from emu.words import Section
@@ -40,9 +41,10 @@ from mapping.errors import MappingError
 from mapping.model.evaluate import infer
 from mapping.model.load import load_network
 from mapping.model.network import Network
+from mapping.passes import open_passes
 from mapping.report.activity import Activity, RunTotals, observe, total_of_runs
 from mapping.report.closed_form import report_closed_form
-from mapping.report.machine import report_machine
+from mapping.report.emulated import report_machine
 from mapping.report.result import Report
 from mapping.spiking.simulate import compare
 from mapping.targets.files import TargetError, load_target
@@ -54,6 +56,7 @@ from sim_tests.generators.sound_files import (
     design_file,
     idx_files,
     images,
+    passes_files,
     small_chip,
     small_models,
     stimuli,
@@ -71,6 +74,7 @@ from sim_tests.robustness.mutations import (
     damage_toml,
     flip_byte,
 )
+from sim_tests.robustness.pass_mutations import damage_passes
 from spikeloom.structure import open_image, show_structure
 
 __all__ = ["READERS", "Tally", "fuzz", "main", "offer", "same_image", "small_chip", "small_models"]
@@ -157,6 +161,21 @@ def _read_image(path: Path) -> str:
     except MappingError:
         return "loaded, refused when run"
     assert np.array_equal(got.logits, infer(chip.spiking.network, x)), "the chip differs from its network"
+    return "accepted, equal to its network"
+
+
+def _read_passes(path: Path) -> str:
+    assert isinstance(holds_passes(path), bool)
+    passes = open_passes(path)
+    x = np.random.default_rng(2).normal(0.8, 1.0, (2, *passes.input_shape))
+    try:
+        x = passes.prepare(Dataset(name="random", x=x, y=None))[0].x
+        got = passes.run(x)[-1]
+    except MappingError:
+        return "loaded, refused when run"
+    assert np.array_equal(got.logits, infer(passes.spiking.network, x)), (
+        "the passes differ from their network"
+    )
     return "accepted, equal to its network"
 
 
@@ -289,6 +308,11 @@ READERS: Mapping[str, _Reader] = {
     ),
     "image": _Reader(
         make=_from(images, damage_archive, ".spikeloom"), read=_read_image, refusals=(ImageError,)
+    ),
+    "passes": _Reader(
+        make=_from(passes_files, damage_passes, ".spikeloom"),
+        read=_read_passes,
+        refusals=(ImageError, MappingError),
     ),
     "npz": _Reader(make=_from(data_files, damage_arrays, ".npz"), read=_read_npz, refusals=(MappingError,)),
     "idx": _Reader(make=_make_idx, read=_read_idx, refusals=(MappingError,)),

@@ -37,7 +37,9 @@ if int(sys.argv.pop(1)) and not os.geteuid():
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         assert not ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
     os.execv(sys.executable, [sys.executable, "-c", sys.orig_argv[2], str(limit), "0", *sys.argv[1:]])
+import signal
 from spikeloom.__main__ import main
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))  # heard as soon as the program listens
 os.write(int(sys.argv.pop(1)), b".")
 sys.exit(main())
 """

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from mapping.chip import Chip
     from mapping.model.network import Network
+    from mapping.passes import Passes
 
 __all__ = ["app", "compile_"]
 
@@ -49,12 +50,16 @@ Pipelined = Annotated[
     bool,
     typer.Option("--pipelined", help="Take a sample in every step, where no layer skips another."),
 ]
+InPasses = Annotated[
+    bool,
+    typer.Option("--passes", help="Load the mesh several times, a part of the network at a time."),
+]
 Placer = Annotated[
     str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
 ]
 Exclude = Annotated[
     Path | None,
-    typer.Option("--exclude", help="TOML file with cores = [[x, y], ...] that nothing is placed on."),
+    typer.Option("--exclude", help='TOML file of dead cores = [[x, y], ...], ports = [[x, y, "E"], ...].'),
 ]
 DataOfScale = Annotated[
     str | None,
@@ -75,6 +80,7 @@ DataOfScale = Annotated[
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 4x4 --passes",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --objective latency",
     ),
 )
@@ -87,6 +93,7 @@ def compile_(
     mesh: Mesh = None,
     chips: Chips = "1x1",
     pipelined: Pipelined = False,
+    passes: InPasses = False,
     placer: Placer = "greedy",
     objective: Objective = "cores",
     exclude: Exclude = None,
@@ -102,15 +109,15 @@ def compile_(
     debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.layout.site import excluded_cores
+    from mapping.layout.site import dead_parts
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     _check_file(output)
     graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
-    sizes |= {"pipelined": pipelined, "objective": objective}
-    sizes |= {"excluded": excluded_cores(exclude)} if exclude else {}
+    sizes |= {**_timing(passes=passes, pipelined=pipelined), "objective": objective}
+    sizes |= {"dead": dead_parts(exclude)} if exclude else {}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:
         chip, told = _compiled(model, data, scale, calibrate, options=graded, progress=say, **sizes)
@@ -118,11 +125,25 @@ def compile_(
     _show(output, chip, told)
 
 
+def _timing(*, passes: bool, pipelined: bool) -> dict[str, bool]:
+    """Return how samples follow each other: in passes, or each for itself, pipelined or not."""
+    if passes and pipelined:
+        raise MappingError("A network in passes takes a batch at a time: leave out --pipelined or --passes.")
+    return {"passes": True} if passes else {"passes": False, "pipelined": pipelined}
+
+
 def _compiled(
-    model: str, data: str | None, scale: str | None, calibrate: int, *, seed: int, **asked: Any
-) -> tuple[Chip, str | None]:
-    """Return the chip, and what is to be told of the scale of pixels."""
-    from mapping.flow import compile_network
+    model: str,
+    data: str | None,
+    scale: str | None,
+    calibrate: int,
+    *,
+    passes: bool,
+    seed: int,
+    **asked: Any,
+) -> tuple[Chip | Passes, str | None]:
+    """Return the chip, or its passes, and what is to be told of the scale of pixels."""
+    from mapping.flow import compile_network, compile_passes
     from mapping.model.load import load_network
     from mapping.stages import stage
 
@@ -130,7 +151,8 @@ def _compiled(
         network = load_network(model)
     scale, told = _scale(network, data, scale)
     given = _samples(network, data, scale, calibrate, seed)
-    return compile_network(network, given, scaling=scale, seed=seed, **asked), told
+    compiler = compile_passes if passes else compile_network
+    return compiler(network, given, scaling=scale, seed=seed, **asked), told
 
 
 def _check_file(output: Path) -> None:
@@ -144,17 +166,27 @@ def _check_file(output: Path) -> None:
     check_places(output)
 
 
-def _show(output: Path, chip: Chip, told: str | None) -> None:
+def _show(output: Path, chip: Chip | Passes, told: str | None) -> None:
     """Print what was written, which layers are the host's and why, and the scale of pixels."""
+    from mapping.codes.doubts import doubt_about
+    from mapping.passes import Passes
+    from spikeloom.passes import pass_table, passes_line
     from spikeloom.terminal import console, host_line
 
-    console.print(f"{output}: {_summary(chip)}")
+    if isinstance(chip, Passes):
+        console.print(f"{output}: {passes_line(chip)}")
+        console.print(pass_table(chip))
+    else:
+        console.print(f"{output}: {_summary(chip)}")
     spiking = chip.spiking
     console.print(host_line(spiking.host_layers, spiking.host_share, spiking.uncounted))
     for layer in spiking.left:
         console.print(layer.sentence)
     if told is not None:
         console.print(f"Input: {told}")
+    doubt = doubt_about(spiking.network, spiking.code)
+    if doubt is not None:
+        console.print(doubt)
 
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:

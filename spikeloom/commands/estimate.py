@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mapping.errors import MappingError
 from spikeloom.commands.options import (
     Bits,
     Calibrate,
@@ -29,6 +30,7 @@ from spikeloom.commands.options import (
     chips_of,
     examples,
     graded_options,
+    mesh_size,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +68,15 @@ Beside = Annotated[
     str | None,
     typer.Option(
         "--beside",
-        help="Also show what others published of systems on the same data: mnist, cifar10 or nmnist.",
+        help="Also show, side by side, what others published of systems on the same data: mnist, cifar10 or "
+        "nmnist.",
+    ),
+]
+InPasses = Annotated[
+    str | None,
+    typer.Option(
+        "--passes",
+        help="Run in passes over a mesh WxH that need not hold the network, loading it for a batch.",
     ),
 ]
 Explain = Annotated[
@@ -89,6 +99,8 @@ Explain = Annotated[
         "spikeloom estimate net.onnx --data mnist:DIR --explore --json report.json",
         "spikeloom estimate net.onnx --data mnist:DIR --explain",
         "spikeloom estimate net.onnx --data mnist:DIR --beside mnist",
+        "spikeloom estimate net.onnx --data mnist:DIR --target loom --target truenorth --target loihi",
+        "spikeloom estimate net.onnx --data mnist:DIR --passes 4x4",
         "spikeloom estimate lenet4.onnx --data mnist:DIR --target kuang2021 --patches article",
     )
 )
@@ -99,6 +111,7 @@ def estimate(
     target: Targets = None,
     core: Core = None,
     chips: Chips = "1x1",
+    passes: InPasses = None,
     objective: Objective = "cores",
     patches: Patches = None,
     code: CodeName = "auto",
@@ -118,18 +131,17 @@ def estimate(
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.report.published import published
     from spikeloom.files import check_places
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     check_places(json, html)
-    rows = None if beside is None else published(beside)
+    rows = _published(beside)
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
         common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
-        common |= {"how": scale or "auto", "code": code, "objective": objective}
+        common |= {"how": scale or "auto", "code": code, "passes": mesh_size(passes), "objective": objective}
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
@@ -154,10 +166,22 @@ def _report(
         network = load_network(model)
     if explored:
         check_exploration(network, targets, common["code"])
+        if common["passes"] is not None:
+            raise MappingError(
+                "Bits and digits are explored without passes: leave out --passes or --explore."
+            )
     report = estimate(network, data, targets, patches=patches, **common)
     if not explored:
         return report
-    return replace(report, exploration=explore(network, data, targets[0], **common))
+    alone = {key: value for key, value in common.items() if key != "passes"}
+    return replace(report, exploration=explore(network, data, targets[0], **alone))
+
+
+def _published(data: str | None) -> list[dict[str, Any]] | None:
+    """Return what others published of some data, if it is asked for."""
+    from mapping.report.published import published
+
+    return None if data is None else published(data)
 
 
 def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -190,6 +214,7 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
     from mapping.spiking.network import HostLayer
     from spikeloom.beside import beside_table
     from spikeloom.exploration import exploration_notes, exploration_table
+    from spikeloom.passes import pass_cost_table
     from spikeloom.terminal import console, host_line, layer_table, limit_table, report_notes, report_table
 
     console.print(f"Input: {scale_text(data, report.input, asked)}")
@@ -198,10 +223,12 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
         console.print(note)
     for part in report.accepted:
         console.print(layer_table(part))
+        if part["breakdown"].get("passes"):
+            console.print(pass_cost_table(part))
         if explained and part["breakdown"].get("limits"):
             console.print(limit_table(part))
-    if report.published is not None:
-        console.print(beside_table(report))
+    if report.side_by_side is not None:
+        console.print(beside_table(report.side_by_side))
     if report.exploration is not None:
         console.print(exploration_table(report))
         for note in exploration_notes(report.exploration):

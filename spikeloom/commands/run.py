@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mapping.chip import Chip
     from mapping.datasets.load import Dataset
+    from mapping.passes import Passes
     from mapping.report.activity import RunTotals
 
 __all__ = ["app", "run"]
@@ -56,9 +57,9 @@ def run(
     json: Json = None,
 ) -> None:
     """Emulate an image on data."""
-    from mapping.chip import open_chip
     from mapping.datasets.load import load_data, scale_text
     from spikeloom.files import check_places, write_text
+    from spikeloom.passes import open_any
     from spikeloom.predictions import check_suffix, write_predictions
     from spikeloom.results import run_json, run_table
     from spikeloom.terminal import console, status
@@ -66,9 +67,9 @@ def run(
     check_suffix(predictions)
     check_places(trace, predictions, json)
     with status("reading the image") as say:
-        chip = open_chip(image)
+        chip = open_any(image)
         given = load_data(data).first(samples)
-        asked = scale or chip.image.meta.get("scaling")
+        asked = scale or chip.scaling
         chosen, scale = chip.prepare(given, scale)
         totals, outputs = _emulate(chip, chosen, cycles=cycles, trace=trace, say=say)
     if predictions is not None:
@@ -80,24 +81,31 @@ def run(
 
 
 def _emulate(
-    chip: Chip, data: Dataset, *, cycles: bool, trace: Path | None, say: Callable[[str], None]
-) -> tuple[RunTotals, NDArray[np.float64]]:
-    """Return sums and outputs of all samples, run batch by batch, or at once if a trace is written."""
+    chip: Chip | Passes, data: Dataset, *, cycles: bool, trace: Path | None, say: Callable[[str], None]
+) -> tuple[list[RunTotals], NDArray[np.float64]]:
+    """Return sums, those of every pass, and outputs of all samples, run batch by batch.
+
+    If a trace is written they are run at once.
+    """
     import numpy as np
 
     from mapping.report.activity import RunTotals
-    from spikeloom.files import write_trace
+    from spikeloom.files import numbered, write_trace
+    from spikeloom.passes import inferences
 
     say(f"emulating {len(data.x)} samples")
 
     def tell(done: int, steps: int) -> None:
         say(f"step {done} of {steps}")
 
-    totals, outputs = RunTotals(), []
+    totals: list[RunTotals] = []
+    outputs = []
     batch = None if trace is None else len(data.x)
-    for part, inference in chip.runs(data, batch=batch, cycles=cycles, progress=tell):
-        totals.add(chip, part, inference)
-        outputs.append(inference.logits)
-        if trace is not None:
-            write_trace(trace, inference.result)
+    for part, done in inferences(chip, data, batch=batch, cycles=cycles, progress=tell):
+        totals = totals or [RunTotals() for _ in done]
+        outputs.append(done[-1][1].logits)
+        for number, ((one, inference), total) in enumerate(zip(done, totals, strict=True)):
+            total.add(one, part, inference)
+            if trace is not None:
+                write_trace(trace if len(done) == 1 else numbered(trace, number), inference.result)
     return totals, np.concatenate(outputs)

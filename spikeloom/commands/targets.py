@@ -30,7 +30,8 @@ def targets(context: typer.Context) -> None:
 
 @app.command(epilog=examples("spikeloom targets show loom", "spikeloom targets show mine.toml"))
 def show(target: Annotated[str, typer.Argument(help="Target name or TOML file.")]) -> None:
-    """Print a target's TOML file: every number with unit, range and source."""
-    from mapping.targets.files import target_text
+    """Check a target's TOML file and print it: every number with unit, range and source."""
+    from mapping.targets.files import load_target, target_text
 
+    load_target(target)
     sys.stdout.write(target_text(target))

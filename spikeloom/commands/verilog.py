@@ -43,6 +43,11 @@ Depth = Annotated[
     int | None, typer.Option("--depth", help="Flits that the far end of a link holds, 4 by default.")
 ]
 
+Exclude = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="TOML file of dead parts, as for compile: the chip gets straps."),
+]
+
 NoInitial = Annotated[
     bool, typer.Option("--no-initial", help="Leave out the registers' start values: silicon has none.")
 ]
@@ -61,6 +66,12 @@ def _given(**sizes: int | None) -> dict[str, int]:
     return {name: value for name, value in sizes.items() if value is not None}
 
 
+def _check_links(chips: tuple[int, int], links: dict[str, int]) -> None:
+    """Refuse sizes of links where there are none."""
+    if links and chips == (1, 1):
+        raise MappingError(f"Option --{next(iter(links))} needs several chips: add --chips, for example 2x1.")
+
+
 def _body(memories: str) -> Body:
     """Return what stands for a memory."""
     from rtl.memory import Body
@@ -76,6 +87,7 @@ def _body(memories: str) -> Body:
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
         "spikeloom verilog --preset small --mesh 2x2 --chips 2x1 --wires 12 -o design/",
+        "spikeloom verilog --preset small --mesh 4x3 --exclude faults.toml -o design/",
         "spikeloom verilog --preset small --no-initial -o design/",
         "spikeloom verilog --preset small --memories macro -o design/",
     )
@@ -93,20 +105,21 @@ def verilog(
     wires: Wires = None,
     latency: Latency = None,
     depth: Depth = None,
+    exclude: Exclude = None,
     no_initial: NoInitial = False,
     memories: Memories = "inferred",
 ) -> None:
     """Write the Verilog of a chip, or of several, the same text for the same sizes, and its bench."""
+    from mapping.layout.site import dead_parts
     from spikeloom.bench import export_verilog
     from spikeloom.terminal import console
 
     changes = _given(axons=axons, columns=columns, lanes=lanes)
     links = _given(wires=wires, latency=latency, depth=depth)
-    if image is not None and (preset or mesh or changes or chips or links):
+    if image is not None and (preset or mesh or changes or chips or links or exclude):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
     size, several = mesh_size(mesh) or (2, 2), chips_of(chips or "1x1")
-    if links and several == (1, 1):
-        raise MappingError(f"Option --{next(iter(links))} needs several chips: add --chips, for example 2x1.")
+    _check_links(several, links)
     for path in export_verilog(
         output,
         image=image,
@@ -115,6 +128,7 @@ def verilog(
         chips=several,
         links=links,
         changes=changes,
+        dead=dead_parts(exclude) if exclude else None,
         initial=not no_initial,
         memories=_body(memories),
     ):

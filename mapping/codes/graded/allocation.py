@@ -17,6 +17,7 @@ from mapping.codes.graded.calibration import Calibration
 from mapping.codes.graded.walk import Point
 from mapping.codes.obstacles import Fits, anything_fits
 from mapping.spiking.digits import MOST_DIGITS
+from mapping.spiking.network import SpikingLayer
 
 __all__ = ["DigitSearch"]
 
@@ -60,11 +61,11 @@ class DigitSearch:
 
     def found(self) -> tuple[int, ...]:
         """Return the digits of each layer, of which the calibration then holds the network."""
-        start, points = self._start(), self.calibration.points
+        (start, layers), points = self._start(), self.calibration.points
         least = self.calibration.error(self.tensors)
         allowed = least + self.tolerance
         prices = [self._prices(*layer, least, allowed) for layer in zip(points, start, strict=True)]
-        neurons = [math.prod(point.form.shape) for point in points]
+        neurons = [layer.neurons * layer.parts for layer in layers]
         errors = {tuple(start): least}
         self._try_equal(start, allowed, errors)
         known = len(errors) - 1
@@ -99,8 +100,8 @@ class DigitSearch:
             low, high = (low, number) if errors[digits] <= allowed else (number, high)
         self.calibration.layers(start, anything_fits, self.say)
 
-    def _start(self) -> list[int]:
-        """Return the most digits with which each layer fits, and make the layers with these."""
+    def _start(self) -> tuple[list[int], list[SpikingLayer]]:
+        """Return the most digits with which each layer fits, and the layers made with these."""
         most = min(MOST_DIGITS, self.spec.strengths, self.spec.lanes)
         points = self.calibration.points
         layers, _, _ = self.calibration.layers([most] * len(points), anything_fits, self.say)
@@ -111,8 +112,8 @@ class DigitSearch:
                 number -= 1
                 tried = self.calibration.made(point, number).layer
             start.append(most if self.fits(tried) is not None else number)
-        self.calibration.layers(start, anything_fits, self.say)
-        return start
+        made, _, _ = self.calibration.layers(start, anything_fits, self.say)
+        return start, made
 
     def _prices(self, point: Point, most: int, least: float, allowed: float) -> list[float]:
         """Return what 1, 2, ... ``most`` digits of one layer alone add to the squared error.

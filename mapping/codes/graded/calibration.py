@@ -14,7 +14,7 @@ from emu.spec import CoreSpec
 from mapping.codes.graded.equalisation import equalised
 from mapping.codes.graded.forms import Convolved, Matrix
 from mapping.codes.graded.host import host_reads
-from mapping.codes.graded.layers import Integers, integers_of, layer_of
+from mapping.codes.graded.layers import Integers, integers_of, layer_of, leaving_grid
 from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
 from mapping.codes.graded.reading import Sent, reader_of, single, terms_of
 from mapping.codes.graded.rounding import Elimination
@@ -198,6 +198,8 @@ class Calibration:
         if self._last.tensor != point.tensor:
             self._last = _Last(tensor=point.tensor, grid=self._grid(point))
         grid, strengths = self._last.grid, strengths_of(digits)
+        if point.tensor in self._leaving and not self._readers[point.tensor]:
+            grid = leaving_grid(point, grid, digits, self._spec)
         integers = integers_of(
             point,
             self._sent,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from emu.spec import CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.calibration import Calibration, Grids
 from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
+from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.spelling import spelled
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
@@ -22,6 +24,7 @@ from mapping.errors import MappingError, OptionError
 from mapping.model.network import Network
 from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
+from mapping.model.work import multiply_adds
 from mapping.spiking.digits import MOST_DIGITS
 from mapping.spiking.network import SpikingNetwork
 
@@ -36,6 +39,7 @@ TOLERANCE = 1.0
 """Points by which the error may grow, where nobody says how many."""
 
 _MOST_ROOTS = 32
+"""Tensors, at most, of which some layers can be computed on the chip, and that are tried as its input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +145,7 @@ def convert_graded(
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
         cuts = _cuts(prepared, spec, refused)
-        structure = least_host(prepared, cuts, refused, otherwise="no operation of it is one of a neuron")
+        structure = least_host(prepared, cuts, refused, otherwise=partial(_nothing, prepared))
         calibration = Calibration(prepared, structure, samples, spec, Grids(options.bits, options.seed))
         if not structure.points.keys() <= known.keys():
             read = host_reads(prepared, structure)
@@ -171,28 +175,44 @@ def _digits(digits: int | tuple[int, ...] | Literal["auto"], search: DigitSearch
     return {point.tensor: number for point, number in zip(points, digits, strict=True)}
 
 
+def _nothing(network: Network, reasons: Mapping[str, str]) -> str:
+    """Return why there is no layer at all: what keeps the operation with the most work on the host."""
+    if not reasons:
+        return "it has no weights; give a network with a convolution or a dense layer"
+    work = multiply_adds(network)
+    name = max(reasons, key=lambda node: work.get(node, 0) or 0)
+    return (
+        f"node {name!r} cannot because {reasons[name]}; put convolutions or dense layers in its place or "
+        "behind it (docs/reference/operators.md lists what the chip has)"
+    )
+
+
 def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Iterator[Structure]:
-    """Yield what may run on the chip behind each tensor that may enter it."""
-    reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
-    for root in _roots(network, spec, reasons):
-        yield structure_of(network, root, axons=spec.axons, refused=reasons)
+    """Yield what may run on the chip behind each tensor that may enter it.
 
-
-def _roots(network: Network, spec: CoreSpec, reasons: Mapping[str, str]) -> Iterator[str]:
-    """Yield tensors that may enter the chip: the input, then what the chip cannot compute from it.
-
-    Moves and selections of the input itself only number its axons, so that they are the host's.
+    These are the input, what no neuron computes, and what none computes from one of these. Moves and
+    selections of it only number its axons, so that they are the host's.
     """
-    start, readers = network.input, network.consumers(network.input)
+    reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
+    roots = [_numbered(network, network.input)]
+    alone = {node.name for node in network.nodes if node.op not in RULES}
+    tried = 0
+    for root in roots:  # grows
+        structure = structure_of(network, root, axons=spec.axons, refused=reasons)
+        tried += bool(structure.points)
+        yield structure
+        if tried == _MOST_ROOTS:
+            return
+        found = [node.output for node in network.nodes if node.name in structure.refused]
+        found += [node.output for node in network.nodes if node.name in alone]
+        behind = dict.fromkeys(_numbered(network, tensor) for tensor in found)
+        roots += [tensor for tensor in behind if tensor not in roots]
+
+
+def _numbered(network: Network, tensor: str) -> str:
+    """Return a tensor as what alone reads it has moved and selected it."""
+    readers = network.consumers(tensor)
     while len(readers) == 1 and OPERATIONS[readers[0].op].selects and readers[0].op != "MaxPool":
-        start = readers[0].output
-        readers = network.consumers(start)
-    yield start
-    found = 0
-    seen = {start}
-    structure = structure_of(network, start, axons=spec.axons, refused=reasons)
-    for node in network.nodes:
-        if node.name in structure.refused and found < _MOST_ROOTS and node.output not in seen:
-            seen.add(node.output)
-            found += 1
-            yield node.output
+        tensor = readers[0].output
+        readers = network.consumers(tensor)
+    return tensor

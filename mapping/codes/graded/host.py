@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mapping.codes.graded.ranges import Grid
+from mapping.codes.graded.rules_places import AT_ROOT
 from mapping.codes.graded.structure import Structure
 from mapping.codes.obstacles import OUTSIDE, Holds, Obstacle
 from mapping.errors import UnsupportedModelError
@@ -78,7 +79,11 @@ def _decoder(network: Network, structure: Structure) -> tuple[Node, ...]:
 
 
 def least_host(
-    network: Network, cuts: Iterable[Structure], refused: Mapping[str, Obstacle], *, otherwise: str
+    network: Network,
+    cuts: Iterable[Structure],
+    refused: Mapping[str, Obstacle],
+    *,
+    otherwise: Callable[[Mapping[str, str]], str],
 ) -> Structure:
     """Return the cut that leaves the least work to the host; the earliest of equal ones.
 
@@ -90,8 +95,9 @@ def least_host(
         What may run on the chip; no further one is asked for when nothing is left to the host.
     refused : mapping
         Tensor -> why it must not be computed on the chip.
-    otherwise : str
-        Why there is no activation at all, where nothing was refused.
+    otherwise : callable
+        Given why operations are the host's, by their names: why there is no activation at all, where no
+        tensor was refused.
 
     Raises
     ------
@@ -112,9 +118,11 @@ def least_host(
             break
     if best is None:
         told = next(iter(refused.values()), None)
-        what = otherwise if told is None else f"{told.reason}; {told.remedy}"
+        what = otherwise(reasons) if told is None else f"{told.reason}; {told.remedy}"
         raise UnsupportedModelError(f"No layer of {network.name!r} can run on the chip: {what}.")
-    return replace(best[1], refused={**reasons, **best[1].refused})
+    before = {node.name for node in needed_nodes(network, [network.input], [best[1].root])}
+    told_of = {name: why for name, why in reasons.items() if why != AT_ROOT or name in before}
+    return replace(best[1], refused={**told_of, **best[1].refused})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from mapping.codes.graded.rounding import Elimination, clipped_scales, eliminati
 from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
 from mapping.spiking.digits import largest_weight
-from mapping.spiking.network import Source, SpikingLayer
+from mapping.spiking.network import MOST_PARTS, Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
 from mapping.spiking.simulate import potentials
 
-__all__ = ["Integers", "integers_of", "layer_of", "whole_sums"]
+__all__ = ["Integers", "integers_of", "layer_of", "leaving_grid", "whole_sums"]
 
 Floats = NDArray[np.float64]
 
@@ -235,9 +235,28 @@ def layer_of(
     if bounds is not None and spec.ladder:
         low, high = bounds
         grid, ladders = _ladders(integers, grid, spec)
-        return replace(layer, quantiser=ladders, low=low, levels=high, gains=grid.gains)
+        return replace(layer, quantiser=ladders, low=low, levels=high, gains=grid.gains, parts=grid.parts)
     quantiser = _lists(point, integers, grid, layer)
     return replace(layer, quantiser=quantiser, low=grid.low, levels=grid.high)
+
+
+def leaving_grid(point: Point, grid: Grid, digits: int, spec: CoreSpec) -> Grid:
+    """Return the grid of an activation that only the host reads, finer if that takes no further core.
+
+    A count has the most neurons, 4, 2 or 1, with which the layer lies in one core and whose ladders exist.
+    """
+    inputs = sum(math.prod(term.read.pooled) for term in point.form.terms)
+    extension = 1 << (-(-inputs // spec.axons) - 1).bit_length()
+    room = spec.words // extension * (spec.lanes // digits)
+    finest = MOST_PARTS if spec.ladder else 1
+    while finest > 1:
+        finer = grid.finer(finest)
+        bounds = _bounds(point, finer)
+        small = finest * math.prod(point.form.shape) <= room
+        if small and bounds is not None and not any(bound % finest for bound in bounds):
+            return finer
+        finest //= 2
+    return grid
 
 
 def _bounds(point: Point, grid: Grid) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ _CANDIDATES = 64
 class Grid:
     """The values (count - zero) times ``scale`` of counts ``low`` .. ``high``.
 
-    ``gains`` (rows,), if there are any, multiply the scale of each row: its step.
+    ``gains`` (rows,), if there are any, multiply the scale of each row: its step. A count is the sum of those
+    of ``parts`` neurons.
     """
 
     scale: float
@@ -34,6 +35,18 @@ class Grid:
     high: int
     zero: int = 0
     gains: NDArray[np.float64] | None = None
+    parts: int = 1
+
+    def finer(self, parts: int) -> Grid:
+        """Return the grid of counts that are so many times as fine and as many, each of as many neurons."""
+        return replace(
+            self,
+            scale=self.scale / parts,
+            low=self.low * parts,
+            high=self.high * parts,
+            zero=self.zero * parts,
+            parts=parts,
+        )
 
     def counts(self, values: Reals) -> NDArray[np.int32]:
         """Return the nearest counts of values, by one step for all rows."""

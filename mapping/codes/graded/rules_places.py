@@ -14,7 +14,11 @@ from mapping.codes.graded.walk import Walk
 from mapping.model.node import Node
 from mapping.spiking.network import Pool
 
-__all__ = ["concat", "max_pool", "move", "take"]
+__all__ = ["AT_ROOT", "concat", "max_pool", "move", "take"]
+
+
+AT_ROOT = "the input of the chip is not pooled on it"
+"""Why a pool is the host's where it reads what enters the chip."""
 
 
 def move(walk: Walk, node: Node) -> str | None:
@@ -100,7 +104,7 @@ def max_pool(walk: Walk, node: Node) -> str | None:
         form = walk.shaped(tensor, shape)
     (term,) = (term for term in form.terms if isinstance(term, Picked))
     if term.read.tensor == walk.root:
-        return "the input of the chip is not pooled on it"
+        return AT_ROOT
     pool = Pool(kernel=node.pair("kernel"), stride=node.pair("stride"), pads=node.pads())
     walk.points[term.read.tensor] = replace(walk.points[term.read.tensor], pooled=True)
     read = replace(term.read, pools=(*term.read.pools, pool), pooled=walk.network.shapes[node.output])

@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from mapping.model.analysis import rebuilt
 from mapping.model.network import Network, make_node
@@ -159,6 +158,8 @@ def _least(op: str, approximate: object) -> float:
     attributes = {"Gelu": {"approximate": approximate}, "Swish": {"alpha": 1.0}}.get(op, {})
     node = make_node("f", op, ["x"], "y", attributes=attributes)  # type: ignore[arg-type]
     value = lambda x: float(apply_elementwise(node, np.array([[x]]), axis=0)[0, 0])  # noqa: E731
+    from scipy.optimize import minimize_scalar  # takes a while to be loaded, and few networks need it
+
     return float(minimize_scalar(value, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-12}).x)
 
 

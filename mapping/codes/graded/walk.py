@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mapping.codes.graded.forms import Form, Reading, Shape, identity
@@ -57,20 +57,26 @@ class Walk:
         """Find the form of what a node writes by the rule of its operation, if there is one."""
         if node.output == self.root:
             return
-        if not all(tensor in self.forms for tensor in node.inputs):
+        held = [tensor for tensor in node.inputs if tensor in self.forms]
+        if len(held) < len(node.inputs):
+            self._leave(held)
             return
         reason = self.banned.get(node.output)
         if reason is None:
             reason = f"no neuron computes {_shown(node)}" if rule is None else rule(self, node)
         if reason is not None:
             self.refused[node.name] = reason
-            for tensor in node.inputs:
-                self.linear(tensor)
+            self._leave(node.inputs)
             return
         form = self.forms[node.output]
         several = len(self.readers[node.output]) > 1
         if not form.plain and (several or node.output == self.network.output):
             self.cut(node.output)
+
+    def _leave(self, tensors: Iterable[str]) -> None:
+        """Let tensors that the host reads be activations."""
+        for tensor in tensors:
+            self.linear(tensor)
 
     def cut(self, tensor: str) -> None:
         """Let a tensor be an activation of its own."""

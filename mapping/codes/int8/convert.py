@@ -14,6 +14,7 @@ from mapping.codes.graded.forms import Form, Picked
 from mapping.codes.graded.host import Surroundings, least_host, settled
 from mapping.codes.graded.ranges import Grid
 from mapping.codes.graded.rules import RULES
+from mapping.codes.graded.rules_sums import depthwise, windowed
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.graded.walk import Point, Rule, Walk
 from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, is_real, layer_of, output_counts
@@ -104,7 +105,7 @@ def convert_int8(
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
         cuts = _cuts(prepared, spec, refused)
-        structure = least_host(prepared, cuts, refused, otherwise=_FLOAT)
+        structure = least_host(prepared, cuts, refused, otherwise=lambda _: _FLOAT)
         layers, obstacles = _layers(prepared, structure, output, fits)
         return obstacles or _around(prepared, structure, layers, refused)
 
@@ -245,13 +246,29 @@ def _itself(form: Form) -> bool:
     return form.terms[0].whole and bool((form.terms[0].gain == 1).all())
 
 
+def _spread(walk: Walk, tensor: str, form: Form, view: tuple[int, ...]) -> Form | None:
+    """Return the form of a tensor as it is added: one value a channel is repeated over a map."""
+    if form.view == view:
+        return form
+    if len(view) != 3 or form.view != (view[0], 1, 1) or walk.forms[tensor].shape[0] != view[0]:
+        return None
+    height, width = view[1:]
+    pads = height - 1, width - 1, height - 1, width - 1
+    return windowed(walk, tensor, depthwise(view[0], (height, width), pads))
+
+
 def _add(walk: Walk, node: Node) -> str | None:
     """Note a sum of two activations as one of its own."""
+    if len(node.inputs) == 1:
+        return RULES["Relu"](walk, node)
     forms = [walk.forms[tensor] for tensor in node.inputs]
     if not all(_itself(form) for form in forms):
         return "it adds what are no activations"
-    if forms[0].view != forms[1].view or forms[0].shape != forms[1].shape:
-        return "it adds tensors of different shapes"
+    view = walk.network.shapes[node.output]
+    spread = [_spread(walk, *given, view) for given in zip(node.inputs, forms, strict=True)]
+    forms = [form for form in spread if form is not None]
+    if len(forms) < len(spread) or forms[0].shape != forms[1].shape:
+        return "it adds tensors of different shapes, other than a map and one value a channel"
     walk.names[node.output] = node.name
     joined = forms[0].plus(forms[1])
     walk.add(Point(name=walk.name(node.output), tensor=node.output, form=joined, functions=(node,)))

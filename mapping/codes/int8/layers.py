@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from mapping.codes.graded.forms import Convolved, Matrix, Picked
 from mapping.codes.graded.layers import whole_sums
 from mapping.codes.graded.ranges import Grid, output_grid
 from mapping.codes.graded.walk import Point
-from mapping.codes.int8.pairs import Weighted, weigh
+from mapping.codes.int8.pairs import MOST, Pair, near_half, weigh
 from mapping.codes.int8.rising import FALLS, falls_behind, falls_somewhere
 from mapping.codes.int8.units import Units, units_of
 from mapping.codes.ladders import find_ladder_between
@@ -96,12 +95,14 @@ def layer_of(
     grid = _output(point, spec) if rounded is None else rounded
     if isinstance(grid, Obstacle):
         return grid
-    if point.functions and point.functions[0].op == "AddIntegers":
+    if point.functions and len(point.functions[0].inputs) > 1:
         return _pair_layer(point, sent, grid, spec)
     terms = _terms(point)
     effective = [_effective(term, sent[term.read.tensor].grid.scale) for term in terms]
     units = units_of(effective, point.form.biases().reshape(len(effective[0]), -1))
     if isinstance(units, Obstacle):
+        if _is_pair(point):
+            return _pair_layer(point, sent, grid, spec)
         return units if len(terms) == 1 else _UNLIKE
     strengths = _strengths(units.weights)
     sources = [
@@ -317,18 +318,17 @@ def _pair_layer(
     point: Point, sent: Mapping[str, Counted], grid: Grid, spec: CoreSpec
 ) -> SpikingLayer | Obstacle:
     """Return the layer of a sum of two activations of unlike scale."""
-    node, terms = point.functions[0], _terms(point)
+    terms = _terms(point)
     grids = [sent[term.read.tensor].grid for term in terms]
-    found = _weigh(point, node, grids, grid)
+    spread = [_effective(term, 1.0) for term in terms]
+    pair = _pair(point, [float(values.flat[np.argmax(values != 0)]) for values in spread], grids, grid)
+    inputs = [np.arange(g.low - g.zero, g.high - g.zero + 1) for g in grids]
+    same = terms[0].read == terms[1].read and pair.second > 0
+    found = weigh(pair, (inputs[0], inputs[1]), low=grid.low, high=grid.high, same=same)
     if found is None:
-        return Obstacle(
-            reason="no whole weights give every pair of its inputs its count",
-            remedy="quantise both inputs of the sum with one scale",
-        )
-    rows = len(_effective(terms[0], 1.0))
-    gains = [np.rint(_effective(term, 1.0)).astype(np.int64) for term in terms]
-    sizes = found.first, found.second * _sign(node)
-    weights = [gain * size for gain, size in zip(gains, sizes, strict=True)]
+        return _unweighed(pair, (inputs[0], inputs[1]))
+    sizes = found.first, found.second if pair.second > 0 else -found.second
+    weights = [(values != 0) * size for values, size in zip(spread, sizes, strict=True)]
     strengths = INT8
     sources = [
         source
@@ -336,28 +336,55 @@ def _pair_layer(
         for source in _sources(term, weight, sent[term.read.tensor], strengths)
     ]
     extra = -_zeros(sources, sent, point)
-    bounds = tuple(np.repeat(bound[None], rows, axis=0) for bound in (found.least, found.most))
+    bounds = tuple(np.repeat(bound[None], len(spread[0]), axis=0) for bound in (found.least, found.most))
     weighed = _Weighed(
         sources=tuple(sources), extra=extra, strengths=strengths, bounds=(bounds[0], bounds[1])
     )
     return _layer(point, weighed, grid, spec)
 
 
-def _weigh(point: Point, node: Node, grids: Sequence[Grid], grid: Grid) -> Weighted | None:
-    scales = [Fraction(float(node.constants[key])) for key in ("first", "second")]
-    ranges = [np.arange(g.low - g.zero, g.high - g.zero + 1) for g in grids]
+def _is_pair(point: Point) -> bool:
+    """Tell whether an activation is a function of the sum of two others, the same at every place."""
+    parts = [_effective(term, 1.0) for term in _terms(point)]
+    alike = all(len(np.unique(part[part != 0])) == 1 for part in parts)
+    plain = all(value.size == 1 for node in point.functions for value in node.constants.values())
+    if len(parts) != 2 or not alike or not plain or point.form.bias.any():
+        return False
+    alone = all(((part != 0).sum(axis=1) == 1).all() for part in parts)
+    return alone and bool((parts[0] >= 0).all())
+
+
+def _pair(point: Point, gains: Sequence[float], grids: Sequence[Grid], grid: Grid) -> Pair:
+    """Return the scales of both inputs of a sum, of integers or of real numbers, and its counts."""
+    node, after = point.functions[0], point.functions
+    scales = [gain * g.scale for gain, g in zip(gains, grids, strict=True)]
+    step = grid.scale
+    if len(node.inputs) > 1:
+        after = point.functions[1:]
+        *scales, step = (float(node.constants[key]) for key in ("first", "second", "scale"))
 
     def count(first: Ints, second: Ints) -> Ints:
-        inputs = [first[None].astype(np.float64), _sign(node) * second[None].astype(np.float64)]
-        values = OPERATIONS[node.op].apply(node, inputs, first.shape, None)
-        for after in point.functions[1:]:
-            values = apply_elementwise(after, values[0], axis=0)[None]
-        return np.asarray(np.clip(values[0].astype(np.int64) + grid.zero, grid.low, grid.high))
+        values: NDArray[np.floating] = (first * scales[0] + second * scales[1])[None]
+        if len(node.inputs) > 1:
+            inputs = [first[None].astype(np.float64), second[None].astype(np.float64)]
+            values = OPERATIONS[node.op].apply(node, inputs, first.shape, None)
+        for function in after:
+            values = apply_elementwise(function, values, axis=0)
+        counts = np.rint(values[0] / grid.scale).astype(np.int64) + grid.zero
+        return np.asarray(np.clip(counts, grid.low, grid.high))
 
-    inputs = ranges[0], np.sort(_sign(node) * ranges[1])
-    return weigh(scales[0] / abs(scales[1]), inputs, count, low=grid.low, high=grid.high)
+    return Pair(first=scales[0], second=scales[1], step=step, count=count)
 
 
-def _sign(node: Node) -> int:
-    """Return -1 if the second input of a sum is subtracted, else 1."""
-    return int(np.sign(node.constants["second"]))
+def _unweighed(pair: Pair, inputs: tuple[Ints, Ints]) -> Obstacle:
+    """Return what keeps a sum of two activations off the chip that no weights give."""
+    shown = f"at the scales {pair.first:g} and {abs(pair.second):g} in steps of {pair.step:g}"
+    if 1 / MOST < pair.first / abs(pair.second) < MOST and near_half(pair, inputs):
+        return Obstacle(
+            reason=f"{shown} some of its sums lie half-way, and rounding takes some of these up, others down",
+            remedy="quantise it with scales in no simple ratio, as of calibration, or all powers of two",
+        )
+    return Obstacle(
+        reason=f"{shown} no whole weights give every pair of its inputs its count",
+        remedy="quantise both inputs of the sum with one scale",
+    )

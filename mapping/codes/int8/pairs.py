@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST", "Weighted", "weigh"]
+__all__ = ["MOST", "Pair", "Weighted", "near_half", "weigh"]
 
 Ints = NDArray[np.int64]
 
@@ -22,6 +22,19 @@ MOST = 127 << 7
 """Largest weight tried, one that two rows of the crossbar hold: 128 times an 8-bit integer and another."""
 
 _TRIES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pair:
+    """A sum of two inputs: their scales, the second below zero if it is subtracted, and that of the output.
+
+    ``count`` gives the counts of pairs of integers, arrays of one shape.
+    """
+
+    first: float
+    second: float
+    step: float
+    count: Callable[[Ints, Ints], Ints]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,33 +48,37 @@ class Weighted:
 
 
 def weigh(
-    ratio: Fraction,
-    inputs: tuple[Ints, Ints],
-    count: Callable[[Ints, Ints], Ints],
-    *,
-    low: int,
-    high: int,
+    pair: Pair, inputs: tuple[Ints, Ints], *, low: int, high: int, same: bool = False
 ) -> Weighted | None:
     """Return whole weights and thresholds that give every pair its count, or None if none are found.
 
     Parameters
     ----------
-    ratio : Fraction
-        Scale of the first input in those of the second.
+    pair : Pair
+        The sum; of a difference the second weight is that of the negative of its input.
     inputs : int64 (n,), int64 (m,)
         Every integer that each input may be.
-    count : callable
-        Gives the counts of pairs, arrays of one shape.
     low, high : int
         Range of the counts.
+    same : bool
+        Whether both inputs are one, so that only pairs of equal integers occur.
     """
-    a, b = (grid.reshape(-1) for grid in np.meshgrid(*inputs, indexing="ij"))
-    counts = count(a, b)
-    for p, q in _ratios(ratio):
-        found = _bounds(p * a + q * b, counts, low, high)
+    a, b = (inputs[0], inputs[0]) if same else (g.reshape(-1) for g in np.meshgrid(*inputs, indexing="ij"))
+    counts, sign = pair.count(a, b), 1 if pair.second > 0 else -1
+    for p, q in _ratios(Fraction(pair.first) / abs(Fraction(pair.second))):
+        found = _bounds(p * a + sign * q * b, counts, low, high)
         if found is not None:
             return Weighted(first=p, second=q, least=found[0], most=found[1])
     return None
+
+
+def near_half(pair: Pair, inputs: tuple[Ints, Ints]) -> bool:
+    """Tell whether some sum lies so near half-way between two steps that its roundings decide."""
+    sums = (inputs[0][:, None] * pair.first + inputs[1][None] * pair.second) / pair.step
+    return bool((np.abs(sums - np.floor(sums) - 0.5) < _NEAR * (1 + np.abs(sums))).any())
+
+
+_NEAR = 2.0**-22
 
 
 def _bounds(sums: Ints, counts: Ints, low: int, high: int) -> tuple[Ints, Ints] | None:

@@ -19,6 +19,9 @@ Ints = NDArray[np.int64]
 _LARGEST = 248
 """Largest multiple: what six digits hold."""
 
+_WIDEST = 255
+"""Largest whole weight: a byte less its zero point. Beyond six digits it lies in two rows."""
+
 _NEAR = 2.0**-36
 """Share by which products of two stored numbers, each rounded, miss a multiple."""
 
@@ -74,7 +77,7 @@ def _whole(effective: Sequence[Floats], bias: Floats) -> Units | None:
     parts = (*effective, bias)
     if any((part != np.rint(part)).any() for part in parts):
         return None
-    if any(np.abs(values).max(initial=0.0) > _LARGEST for values in effective):
+    if any(np.abs(values).max(initial=0.0) > _WIDEST for values in effective):
         return None
     rows = len(bias)
     return Units(

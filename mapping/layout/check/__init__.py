@@ -16,7 +16,7 @@ from mapping.layout.check.frame import Frame
 from mapping.layout.check.layers import LayerRule
 from mapping.layout.check.neurons import neuron_violations
 from mapping.layout.check.synapses import Feeds, Synapses, feeds_of
-from mapping.layout.check.tables import Placed, excluded_violations, placed_cores, table_violations
+from mapping.layout.check.tables import Placed, placed_cores, table_violations
 from mapping.layout.check.violation import KINDS, Violation
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
 
@@ -56,7 +56,6 @@ def require(image: SystemImage, spiking: SpikingNetwork) -> None:
 def _violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
     """Compare everything that the tables tell apart."""
     cores = placed_cores(image)
-    yield from excluded_violations(image, cores)
     yield from list_violations(cores)
     deliveries, lost = deliveries_of(image, frame, cores)
     yield from lost

@@ -15,7 +15,7 @@ from mapping.layout.check.layers import Block, pooled_sources
 from mapping.layout.check.violation import Violation, ViolationKind
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["Feeds", "Synapses", "feeds_of"]
+__all__ = ["Feeds", "Synapses", "feeds_of", "labels_of"]
 
 Integers = NDArray[np.int64]
 Cells = NDArray[np.integer]
@@ -58,12 +58,12 @@ def feeds_of(frame: Frame, layer: SpikingLayer, arrivals: Arrivals) -> Feeds:
     for read in layer.sources:
         own, elements = pooled_sources(read)
         begin = np.append(begin, begin[-1] + own[1:])
-        source = np.append(source, elements + frame.source(read.name).start)
+        source = np.append(source, elements + (frame.source(read.name).start + read.first))
     inputs = len(begin) - 1
     member = np.concatenate((source, arrivals.source))
     starts = np.concatenate((begin[:-1], arrivals.begin[:-1] + len(source)))
     sizes = np.concatenate((np.diff(begin), np.diff(arrivals.begin)))
-    label = _labels(starts, sizes, member, most=int(sizes[:inputs].max()))
+    label = labels_of(starts, sizes, member, most=int(sizes[:inputs].max()))
     order = np.argsort(label[:inputs], kind="stable")
     names, first = np.unique(label[:inputs][order], return_index=True)
     at = np.minimum(np.searchsorted(names, label[inputs:]), len(names) - 1)
@@ -71,10 +71,10 @@ def feeds_of(frame: Frame, layer: SpikingLayer, arrivals: Arrivals) -> Feeds:
     return Feeds(arrivals=arrivals, family=family, begin=np.append(first, inputs), member=order)
 
 
-def _labels(starts: Integers, sizes: Integers, member: Integers, *, most: int) -> Integers:
+def labels_of(starts: Integers, sizes: Integers, member: Integers, *, most: int) -> Integers:
     """Return a number for each list of members, equal for equal lists; -1 for those longer than ``most``.
 
-    >>> _labels(np.array([0, 2, 4]), np.array([2, 2, 1]), np.array([5, 7, 5, 7, 5]), most=2).tolist()
+    >>> labels_of(np.array([0, 2, 4]), np.array([2, 2, 1]), np.array([5, 7, 5, 7, 5]), most=2).tolist()
     [2, 2, 1]
     """
     base = int(member.max(initial=0)) + 1

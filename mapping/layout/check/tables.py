@@ -13,7 +13,7 @@ from mapping.layout.check.frame import Frame
 from mapping.layout.check.violation import Violation
 from mapping.spiking.network import INPUT
 
-__all__ = ["Placed", "excluded_violations", "placed_cores", "table_violations"]
+__all__ = ["Placed", "placed_cores", "table_violations"]
 
 Integers = NDArray[np.int64]
 
@@ -48,14 +48,6 @@ def table_violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
     mixed = (core[1:] == core[:-1]) & (order[1:] != order[:-1])
     for index in np.unique(core[1:][mixed]).tolist():
         yield Violation(kind="placed-table", message="it has neurons of two layers", core=index)
-
-
-def excluded_violations(image: SystemImage, cores: Sequence[Placed]) -> Iterator[Violation]:
-    """Demand that the cores that the metadata excludes compute nothing."""
-    excluded = {y * image.spec.width + x for x, y in image.meta.get("excluded", [])}
-    for core in cores:
-        if core.index in excluded:
-            yield Violation(kind="excluded-core", message="nothing may be placed on it", core=core.index)
 
 
 def _sorted_places(image: SystemImage) -> Integers:

@@ -10,7 +10,6 @@ ViolationKind = Literal[
     "metadata",
     "placed-table",
     "outside-mesh",
-    "excluded-core",
     "disabled-destination",
     "axon-out-of-range",
     "unterminated-list",

@@ -74,7 +74,9 @@ def _more_cores(partition: Partition, excluded: int) -> str:
     """Return what would let a partition fit that does not."""
     if len(partition.cores) + excluded <= MAX_CORES:
         width, height = smallest_mesh(partition, spare=excluded)
-        return f"choose the mesh {width}x{height}" + (", or leave its size out" if not excluded else "")
+        return (
+            f"choose the mesh {width}x{height}{'' if excluded else ', leave its size out'}, or add --passes"
+        )
     remedy = preset_for(lambda spec: _cores_on(partition.spiking, spec) <= MAX_CORES)
     return remedy or f"let the layers need at most {MAX_CORES} cores"
 

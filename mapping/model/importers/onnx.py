@@ -24,6 +24,7 @@ from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_integer_sums import DYNAMIC, SUMS
 from mapping.model.importers.onnx_nodes import FOLDING, QONNX, QONNX_DOMAINS, SUPPORTED, emit
+from mapping.model.importers.onnx_products import einsum_axis
 from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
 from mapping.model.importers.onnx_tidy import tidied
 from mapping.model.network import Network, build_network
@@ -151,7 +152,7 @@ def _take(node: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
         with suppress(UnsupportedModelError):  # then its own rule says why
             import_foreign(node, operator, graph)
             return
-    if operator.op not in SUPPORTED and operator.op not in QONNX:
+    if _only_onnx_knows(operator, graph):
         import_foreign(node, operator, graph)
         return
     mark = graph.mark()
@@ -163,6 +164,13 @@ def _take(node: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
             import_foreign(node, operator, graph)
         except UnsupportedModelError:
             raise error from None
+
+
+def _only_onnx_knows(operator: Operator, graph: Graph) -> bool:
+    """Tell whether no rule here takes an operator."""
+    if operator.op == "Einsum":
+        return einsum_axis(operator, graph) is None
+    return operator.op not in SUPPORTED and operator.op not in QONNX
 
 
 def _of_constants(operator: Operator, graph: Graph) -> bool:

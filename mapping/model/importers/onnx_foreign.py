@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Take over operators that nothing here knows, for the host to evaluate as they are."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -20,48 +19,15 @@ from mapping.model.importers.onnx_reference import (
     output_shapes,
     pack,
 )
-from mapping.model.importers.onnx_windows import pads_of
+from mapping.model.importers.onnx_work import foreign_work
 from mapping.model.network import make_node
 from mapping.model.node import Attribute, Node, Shape
-from mapping.model.operations.window import convolved
 
 __all__ = ["import_foreign"]
 
 Constants = Mapping[str, NDArray[np.generic]]
 
 _TYPES = {"real": TensorProto.FLOAT, "integer": TensorProto.INT64, "truth": TensorProto.BOOL}
-
-_NO_PRODUCTS = frozenset(
-    {"Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Cast", "CastLike"}
-    | {"CenterCropPad", "Compress", "Cos", "Cosh", "CumSum", "DepthToSpace", "Equal", "Expand", "EyeLike"}
-    | {
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "GlobalLpPool",
-        "Greater",
-        "GreaterOrEqual",
-        "GroupNormalization",
-    }
-    | {"Hardmax", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LayerNormalization", "Less"}
-    | {"LessOrEqual", "Log", "LpNormalization", "LpPool", "Max", "MaxPool", "MaxUnpool", "Mean"}
-    | {"MeanVarianceNormalization", "Min", "Mod", "Not", "OneHot", "Or", "Pad", "Pow", "RMSNormalization"}
-    | {"Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"}
-    | {"ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Resize", "Reshape", "ReverseSequence"}
-    | {
-        "ScatterElements",
-        "ScatterND",
-        "Shrink",
-        "Sin",
-        "Sinh",
-        "Slice",
-        "Softmax",
-        "LogSoftmax",
-        "SpaceToDepth",
-    }
-    | {"Split", "Squeeze", "Tan", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"}
-)
-"""Operators that are neither convolutions nor products of matrices: they take no multiply-adds."""
 
 
 def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> None:
@@ -89,7 +55,9 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         shapes = output_shapes(model, reals)
     except ValueError as error:
         raise operator.bad(str(error)) from None
-    work = _work(operator, [_full(graph, tensor) for tensor in read], constants)
+    sizes = {f"a{index}": _full(graph, tensor) for index, tensor in enumerate(read)}
+    sizes |= {key: value.shape for key, value in constants.items()}
+    work = foreign_work(proto, operator, [sizes.get(name, ()) for name in inputs], shapes[0][0])
     shared: dict[str, Attribute] = {
         "operator": operator.op,
         "model": pack(model),
@@ -97,7 +65,7 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
         "whole": tuple(int(tensor in graph.whole) for tensor in read),
     }
     if work is not None:
-        shared["work"] = work * (math.prod(shapes[0][0]) if operator.op == "MatMul" else 1)
+        shared["work"] = work
     named = [output for output in operator.outputs if output]
     for position, (output, (shape, kind)) in enumerate(zip(named, shapes, strict=True)):
         node = make_node(
@@ -183,25 +151,3 @@ def _append(graph: Graph, node: Node, *, shape: Shape, kind: str) -> None:
         graph.whole.add(output)
     if kind != "real":
         graph.kinds[output] = kind
-
-
-def _work(operator: Operator, shapes: Sequence[Shape], constants: Constants) -> int | None:
-    """Return the multiply-adds of an operator, of MatMul those of one output; None if not known."""
-    weight, work = constants.get("c1"), 0 if operator.op in _NO_PRODUCTS else None
-    if operator.op == "Conv" and weight is not None:
-        work = _of_convolution(operator, shapes[0], weight.shape)
-    elif operator.op == "ConvTranspose" and weight is not None:
-        work = math.prod(shapes[0]) * math.prod(weight.shape[1:])
-    elif operator.op in {"GRU", "LSTM", "RNN"} and weight is not None and "c2" in constants:
-        work = int(shapes[0][operator.integer("layout", 0)]) * (weight.size + constants["c2"].size)
-    elif operator.op == "MatMul" and len(shapes[0]) > 1:
-        work = shapes[0][-1]
-    return work
-
-
-def _of_convolution(operator: Operator, source: Shape, weight: Shape) -> int:
-    kernel, ones = weight[2:], (1,) * (len(weight) - 2)
-    stride, dilation = operator.integers("strides", ones), operator.integers("dilations", ones)
-    pads = pads_of(operator, source[1:], kernel, stride, dilation)
-    around = (pads[: len(kernel)], pads[len(kernel) :])
-    return convolved(weight, source[2:], stride=stride, dilation=dilation, pads=around)

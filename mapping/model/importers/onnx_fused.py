@@ -7,14 +7,23 @@ the integer arithmetic of that operator (`docs/reference/truth.md`, "Integer net
 """
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from mapping.model.importers.onnx_fusible import Ints, near, ternary, whole_windows
+from mapping.model.importers.onnx_fusible import (
+    Ints,
+    ends_of,
+    equal,
+    near,
+    never_cuts,
+    rows_of,
+    stepped,
+    ternary,
+    whole_windows,
+)
 
 __all__ = ["fused"]
 
@@ -58,7 +67,7 @@ def fused(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Fusion:
     """The graph that is read, and what has been found in it.
 
-    ``layers`` tells of every layer that is fused whether its weights are ternary, ``added`` are constants.
+    ``layers`` tells of every layer with integer weights whether they are ternary, ``added`` are constants.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -76,6 +85,8 @@ class _Fusion:
         self._moved: dict[str, Ints] = {}
         self._before: list[onnx.NodeProto] = []
         self.layers: list[bool] = []
+        self._sums: list[onnx.NodeProto] = []
+        self._real = False
         self.added: list[onnx.TensorProto] = []
         self._noughts: dict[str, str] = {}
 
@@ -87,6 +98,8 @@ class _Fusion:
             result += self._before
             self._before = []
             result += made if made is not None else [node]
+        for node in self._sums if self._real else ():  # with a real bias all is as it is written
+            node.attribute.append(onnx.helper.make_attribute("written", 1))
         return self._without(result)
 
     def _without(self, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
@@ -140,18 +153,7 @@ class _Fusion:
         if {value.dtype, scale.dtype} != {np.dtype(np.float32)} or scale.size not in (1, zero.size):
             return None
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-        shape = [1] * value.ndim
-        if scale.size > 1:
-            axis %= max(1, value.ndim)
-            if value.shape[axis : axis + 1] != (scale.size,):
-                return None
-            shape[axis] = scale.size
-        with np.errstate(all="ignore"):
-            steps = np.rint(np.divide(value, scale.reshape(shape))) + zero.reshape(shape).astype(np.float32)
-        if not np.isfinite(steps).all():
-            return None  # what is damaged is refused where it is read
-        low, high = (-128, 127) if zero.dtype == np.int8 else (0, 255)
-        return np.asarray(np.clip(steps, low, high).astype(zero.dtype))
+        return stepped(value, scale, zero, axis)
 
     def _dequantised(self, name: str) -> onnx.NodeProto | None:
         node = self._producers.get(name)
@@ -213,14 +215,6 @@ class _Fusion:
             and zero.dtype.name in _BYTES
         )
 
-    def _same(self, first: Iterable[str], second: Iterable[str]) -> bool:
-        """Tell whether constants are equal, in type too."""
-        pairs = [(self._array(a), self._array(b)) for a, b in zip(first, second, strict=True)]
-        return all(
-            a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a.ravel(), b.ravel())
-            for a, b in pairs
-        )
-
     def _quantised(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """Return what stands for a quantiser and the layer before it, or None."""
         if len(node.input) < 2 or not self._one_byte(node):
@@ -228,7 +222,7 @@ class _Fusion:
         to = [node.input[1], self._zero(node)]
         source = self._integers(node.input[0])
         if source is not None:
-            if not self._same([source.scale, source.zero], to):
+            if not equal(map(self._array, [source.scale, source.zero]), map(self._array, to)):
                 return None
             copy = onnx.helper.make_node("Identity", [source.tensor], list(node.output), name=node.name)
             return [copy]
@@ -271,9 +265,12 @@ class _Fusion:
             return None
         zero = self._weight_zero(weight, array)
         bias = self._bias(layer, first, weight.input[1])
-        if bias is None or not self._along(layer, weight, array):
+        along = self._along(layer, weight, array)
+        if along:
+            self.layers.append(ternary(array, self._array(zero), rows_of(layer)))
+            self._real |= bias is None
+        if bias is None or not along:
             return None
-        self.layers.append(ternary(array, self._array(zero), self._axis(layer)))
         weighed = [*first.names, held, weight.input[1], zero]
         return [*weighed, *bias, *to] if layer.op_type == "Gemm" else [*weighed, *to, *bias]
 
@@ -281,12 +278,10 @@ class _Fusion:
         """Return the inputs of a sum or difference of two tensors of integers, one may be constant."""
         if len(layer.input) != 2:
             return None
-        first, second = (self._integers(name) for name in layer.input)
-        if second is None:
-            second = self._stored(layer.input[1])
-        elif first is None and layer.op_type != "Sub":
-            first, second = second, self._stored(layer.input[0])
-        return None if first is None or second is None else [*first.names, *second.names, *to]
+        first, second = (self._integers(name) or self._stored(name) for name in layer.input)
+        if first is None or second is None or {first.tensor, second.tensor} <= self._constants.keys():
+            return None
+        return [*first.names, *second.names, *to]
 
     def _stored(self, name: str) -> Ints | None:
         """Return the integers that a real constant stands for."""
@@ -297,12 +292,6 @@ class _Fusion:
             return None
         return Ints(held, node.input[1], self._zero(node))
 
-    @staticmethod
-    def _axis(layer: onnx.NodeProto) -> int:
-        """Return the axis of the output channels of weights."""
-        turned = layer.op_type == "Gemm" and any(a.name == "transB" and a.i for a in layer.attribute)
-        return 0 if layer.op_type == "Conv" or turned else 1
-
     def _along(self, layer: onnx.NodeProto, weight: onnx.NodeProto, array: NDArray[np.generic]) -> bool:
         """Tell whether the scales of weights are one, or one for each output channel."""
         scale = self._array(weight.input[1])
@@ -311,7 +300,7 @@ class _Fusion:
         if scale.size == 1:
             return True
         given = next((a.i for a in weight.attribute if a.name == "axis"), 1)
-        return given % max(1, array.ndim) == self._axis(layer)
+        return given % max(1, array.ndim) == rows_of(layer)
 
     def _weight_zero(self, weight: onnx.NodeProto, array: NDArray[np.generic]) -> str:
         """Return the name of the zero point of weights, which is 0 of their type where it is left out."""
@@ -354,8 +343,9 @@ class _Fusion:
         attributes = [a for a in layer.attribute if a.name != "beta"]
         made = onnx.helper.make_node(kind, inputs, [target], name=layer.name, domain=domain)
         made.attribute.extend(attributes)
-        if layer.op_type == "Sub":
-            made.attribute.append(onnx.helper.make_attribute("minus", 1))
+        if layer.op_type in _PAIRS:
+            made.attribute.extend(self._order(node, layer, inputs, cuts))
+            self._sums += [made] if all(a.name != "written" for a in made.attribute) else []
         if not cuts:
             return [made]
         cut = onnx.NodeProto()
@@ -365,28 +355,44 @@ class _Fusion:
             return None
         return [made, cut]
 
+    def _order(
+        self, node: onnx.NodeProto, layer: onnx.NodeProto, inputs: list[str], cuts: list[onnx.NodeProto]
+    ) -> list[onnx.AttributeProto]:
+        """Return how a sum rounds: as one operator if runtimes join it, integers of int8 as uint8."""
+        made = [onnx.helper.make_attribute("minus", 1)] if layer.op_type == "Sub" else []
+        zeros = [self._array(name) for name in (inputs[2], inputs[5], inputs[7])]
+        kinds = {np.asarray(zero).dtype.name for zero in zeros}
+        scale = np.asarray(self._array(inputs[6]), np.float32).reshape(-1)[0]
+        zero = np.asarray(zeros[2])
+        idle = all(never_cuts(cut, ends_of(cut, self._array), scale, zero) for cut in cuts)
+        alone = all(map(self._alone, (inputs[0], inputs[3]))) and len(self._readers[node.output[0]]) < 2
+        if layer.op_type != "Add" or len(kinds) > 1 or not idle or (kinds == {"int8"} and not alone):
+            return [*made, onnx.helper.make_attribute("written", 1)]
+        return [*made, onnx.helper.make_attribute("shift", 128 if kinds == {"int8"} else 0)]
+
+    def _alone(self, tensor: str) -> bool:
+        """Tell whether a tensor of integers that the model computes has one reader, and its values too."""
+        readers = self._readers.get(tensor, [])
+        if len(readers) != 1 or tensor not in self._producers:
+            return False
+        values = readers[0].output[0]
+        return len(self._readers.get(values, [])) + self._used[values] == 1
+
     def _clip(self, cut: onnx.NodeProto, node: onnx.NodeProto) -> bool:
         """Write the ends of a clip as integers; tell whether they are known."""
         scale = np.asarray(self._array(node.input[1]), np.float32).reshape(-1)[0]
         zero = int(np.asarray(self._array(self._zero(node))).reshape(-1)[0])
-        ends = {a.name: a.f for a in cut.attribute if a.name in ("min", "max")}
-        for index, key in enumerate(("min", "max"), start=1):
-            if index < len(cut.input) and cut.input[index]:
-                value = self._array(cut.input[index])
-                if value is None or value.size != 1:
-                    return False
-                ends[key] = float(np.asarray(value, np.float64).reshape(-1)[0])
-        if any(np.isnan(end) for end in ends.values()):
+        ends = ends_of(cut, self._array)
+        if ends is None:
             return False
         del cut.input[1:]
         del cut.attribute[:]
-        for key in ("min", "max"):
-            given = ends.get(key)
-            if given is None or np.isinf(given):
+        for key, end in zip(("min", "max"), ends, strict=True):
+            if np.isinf(end):
                 cut.input.append("")
                 continue
             name = f"{cut.output[0]}.{key}"
-            end = float(np.rint(np.float32(given) / scale)) + zero
-            self.added.append(numpy_helper.from_array(np.array(end, np.float64), name))
+            value = float(np.rint(np.float32(end) / scale)) + zero
+            self.added.append(numpy_helper.from_array(np.array(value, np.float64), name))
             cut.input.append(name)
         return True

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import Graph, Operator
-from mapping.model.importers.onnx_qlinear import counts_of_input, dense_sums
+from mapping.model.importers.onnx_grids import counts_of_input
+from mapping.model.importers.onnx_qlinear import dense_sums
 from mapping.model.importers.onnx_windows import conv
 
 __all__ = ["DYNAMIC", "SUMS"]

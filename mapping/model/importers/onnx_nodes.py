@@ -21,7 +21,7 @@ from mapping.model.importers.onnx_layout import (
     unsqueeze,
 )
 from mapping.model.importers.onnx_pads import pad
-from mapping.model.importers.onnx_products import gemm, matmul
+from mapping.model.importers.onnx_products import einsum, gemm, matmul
 from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.importers.onnx_quantise import (
     bipolar,
@@ -47,7 +47,7 @@ __all__ = ["FOLDING", "QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Domains under which exporters write the operators of QONNX."""
 
-_QUANTISERS = frozenset({"DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear"})
+_QUANTISERS = frozenset({"BipolarQuant", "DequantizeLinear", "IntQuant", "Quant", "QuantizeLinear"})
 
 FOLDING = _QUANTISERS | {"Clip"}
 """Operators on activations whose rules take constants too."""
@@ -269,6 +269,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "DequantizeLinear": dequantise,
     "Div": _div,
     "Dropout": _dropout,
+    "Einsum": einsum,
     "Flatten": flatten,
     "Floor": _plain,
     "Gemm": gemm,

@@ -10,7 +10,49 @@ from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import flattened, reshaped, transposed
 from mapping.model.node import Attribute
 
-__all__ = ["gemm", "matmul"]
+__all__ = ["einsum", "einsum_axis", "gemm", "matmul"]
+
+
+def einsum_axis(operator: Operator, graph: Graph) -> tuple[int, int, bool] | None:
+    """Return of an ``Einsum`` that multiplies one axis with a matrix, as ``bti,oi->bto``, how it does that.
+
+    Returns
+    -------
+    (place of the matrix, axis, whether the matrix is (out, in)) or None
+        None of any other ``Einsum``, which the host evaluates.
+    """
+    left, _, result = operator.text("equation", "").replace(" ", "").partition("->")
+    terms = left.split(",")
+    held = [index for index, tensor in enumerate(operator.inputs) if tensor in graph.constants]
+    if len(terms) != 2 or len(held) != 1 or not graph.real(operator.inputs[1 - held[0]]):
+        return None
+    x, w = terms[1 - held[0]], terms[held[0]]
+    if len(x) != 1 + len(graph.view(operator, 1 - held[0]).shape):
+        return None
+    summed = [letter for letter in w if letter in x[1:]]
+    if len(w) != 2 or len(summed) != 1 or len(set(x)) != len(x) or not 2 <= len(x) <= 4:
+        return None
+    other = w[1 - w.index(summed[0])]
+    if other in x or result != x.replace(summed[0], other):
+        return None
+    return held[0], x.index(summed[0]), w[0] == other
+
+
+def einsum(operator: Operator, graph: Graph) -> None:
+    """Translate an ``Einsum`` that multiplies one axis of an activation with a matrix."""
+    operator.allow("equation")
+    found = einsum_axis(operator, graph)
+    if found is None:
+        raise operator.unknown("multiplies no axis with a matrix")
+    held, axis, rows = found
+    weight = graph.parameter(operator, held, ndim=2)
+    weight = weight if rows else weight.T
+    reading = replace(operator, inputs=(operator.inputs[1 - held],))
+    if len(graph.view(reading, 0).shape) > 1:
+        _along(reading, graph, weight, axis)
+        return
+    reading, weight = flattened(reading, graph, weight)
+    graph.chain(reading, [("", "Dense", {}, {"weight": weight})])
 
 
 def gemm(operator: Operator, graph: Graph) -> None:

@@ -6,19 +6,29 @@ Each becomes a sum of integers less their zero points, and a `Requantise`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_functions import softmax
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
+from mapping.model.importers.onnx_grids import (
+    BYTES,
+    IntegerGrid,
+    Single,
+    constant_of,
+    counts_of_input,
+    integer_grid,
+    scales_of,
+)
 from mapping.model.importers.onnx_layout import concat, flattened
+from mapping.model.importers.onnx_qlinear_sums import add
 from mapping.model.importers.onnx_windows import average_pool, average_sums, conv
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
-__all__ = ["MICROSOFT", "QLINEAR", "counts_of_input", "dense_sums", "offer_integers"]
+__all__ = ["MICROSOFT", "QLINEAR", "dense_sums", "offer_integers"]
 
 MICROSOFT = frozenset(
     {"QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearGlobalAveragePool"}
@@ -26,70 +36,7 @@ MICROSOFT = frozenset(
 )
 """Operators on integers in the domain ``com.microsoft``."""
 
-_BYTES: Mapping[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
-_WEIGHTS = (*_BYTES, "int4", "uint4")
-
-Single = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Grid:
-    """Scale and zero point of a tensor, and the range of its integers less the zero point."""
-
-    scale: np.float32
-    zero: int
-    low: int
-    high: int
-
-
-def _scales(operator: Operator, graph: Graph, index: int, what: str) -> Single:
-    value = graph.optional(operator, index)
-    if value is None or value.dtype.kind != "f" or value.ndim > 1 or not value.size:
-        raise operator.bad(f"needs a scale of float32 as input {index}, that of its {what}")
-    scale = np.asarray(value, np.float32)
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        worst = float(scale.reshape(-1)[int(np.argmin(np.isfinite(scale) & (scale > 0)))])
-        raise operator.bad(f"has the scale {worst:g} of its {what}, which is no number above zero")
-    return scale
-
-
-def _grid(operator: Operator, graph: Graph, index: int, what: str) -> _Grid:
-    """Return the grid of an activation from its scale and the zero point behind it."""
-    scale, zero = _scales(operator, graph, index, what), graph.optional(operator, index + 1)
-    if scale.size != 1:
-        raise operator.bad(f"has {scale.size} scales of its {what}, an activation has one")
-    if zero is None:
-        raise operator.bad(f"needs a zero point as input {index + 1}, that of its {what}")
-    if zero.dtype.name not in _BYTES or zero.size != 1:
-        raise operator.bad(
-            f"has a zero point of type {zero.dtype.name} and shape {zero.shape} of its {what}; "
-            "supported is one int8 or uint8"
-        )
-    number = int(zero.reshape(-1)[0])
-    low, high = _BYTES[zero.dtype.name]
-    return _Grid(scale=scale.reshape(-1)[0], zero=number, low=low - number, high=high - number)
-
-
-def counts_of_input(operator: Operator, graph: Graph, index: int, zero: int) -> str:
-    """Return the tensor of the integers that an operator reads, less their zero point."""
-    tensor = operator.inputs[index] if index < len(operator.inputs) else ""
-    known = graph.integers.get(tensor)
-    if known is not None:
-        if float(known.zero_point) != zero:
-            raise operator.bad(
-                f"reads integers of the zero point {float(known.zero_point):g} as of {zero}; "
-                "supported is one zero point"
-            )
-        return graph.activation(replace(operator, inputs=(known.real,)), 0)
-    if tensor != graph.input_name or graph.input_kind != "integer":
-        raise operator.bad(f"reads tensor {tensor!r}, which holds no integers of a quantiser")
-    if not zero:
-        return tensor
-    counted = f"{tensor}.counts"
-    if counted not in graph.shapes:
-        constants = {"value": np.array(-float(zero))}
-        graph.add(make_node(counted, "Add", [tensor], counted, constants=constants))
-    return counted
+_WEIGHTS = (*BYTES, "int4", "uint4")
 
 
 def _weight(
@@ -101,7 +48,7 @@ def _weight(
         raise operator.bad(f"needs a constant with {ndim} dimensions as input {index}")
     if weight.dtype.name not in _WEIGHTS:
         raise operator.bad(f"has weights of type {weight.dtype.name}, supported are int8 and uint8")
-    scale, zero = _scales(operator, graph, index + 1, "weights"), graph.optional(operator, index + 2)
+    scale, zero = scales_of(operator, graph, index + 1, "weights"), graph.optional(operator, index + 2)
     if zero is None:
         raise operator.bad(f"needs a zero point as input {index + 2}, that of its weights")
     rows = weight.shape[axis]
@@ -128,13 +75,7 @@ def _bias(operator: Operator, graph: Graph, index: int, rows: int) -> NDArray[np
     return bias.astype(np.float64).reshape(-1)
 
 
-def _constant(operator: Operator, graph: Graph, what: str, value: NDArray[np.float64]) -> str:
-    name = f"{operator.outputs[0]}.{what}"
-    graph.define(replace(operator, outputs=(name,)), value)
-    return name
-
-
-def _requantise(operator: Operator, graph: Graph, tensor: str, factor: Single, to: _Grid) -> None:
+def _requantise(operator: Operator, graph: Graph, tensor: str, factor: Single, to: IntegerGrid) -> None:
     """Turn integer sums into the integers that an operator writes."""
     real = f"{operator.outputs[0]}.real"
     reading = replace(operator, inputs=(tensor,), outputs=(real,))
@@ -156,13 +97,13 @@ def _requantise(operator: Operator, graph: Graph, tensor: str, factor: Single, t
 
 def _conv(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearConv``: x, scale, zero; w, scale, zero; scale and zero of y; bias."""
-    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 6, "output")
+    given, to = integer_grid(operator, graph, 1, "input"), integer_grid(operator, graph, 6, "output")
     dims = graph.optional(operator, 3)
     weight, scale = _weight(operator, graph, 3, ndim=3 if dims is not None and dims.ndim == 3 else 4, axis=0)
     bias = _bias(operator, graph, 8, len(weight))
-    inputs = [counts_of_input(operator, graph, 0, given.zero), _constant(operator, graph, "weight", weight)]
+    inputs = [counts_of_input(operator, graph, 0, given.zero), constant_of(operator, graph, "weight", weight)]
     if bias is not None:
-        inputs.append(_constant(operator, graph, "bias", bias))
+        inputs.append(constant_of(operator, graph, "bias", bias))
     sums = f"{operator.outputs[0]}.sums"
     conv(replace(operator, op="Conv", inputs=tuple(inputs), outputs=(sums,)), graph)
     _requantise(operator, graph, sums, np.asarray(given.scale * scale / to.scale), to)
@@ -188,7 +129,7 @@ def dense_sums(
 def _matmul(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearMatMul``: a, scale, zero; b, scale, zero; scale and zero of y."""
     operator.allow()
-    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 6, "output")
+    given, to = integer_grid(operator, graph, 1, "input"), integer_grid(operator, graph, 6, "output")
     weight, scale = _weight(operator, graph, 3, ndim=2, axis=1)
     tensor = counts_of_input(operator, graph, 0, given.zero)
     sums = dense_sums(operator, graph, tensor, weight.T, None)
@@ -199,7 +140,7 @@ def _gemm(operator: Operator, graph: Graph) -> None:
     """Translate ``QGemm``: a, scale, zero; b, scale, zero; bias; scale and zero of y, else y is real."""
     operator.allow("alpha", "transA", "transB")
     operator.require("transA", 0)
-    given, turned = _grid(operator, graph, 1, "input"), operator.integer("transB", 0) != 0
+    given, turned = integer_grid(operator, graph, 1, "input"), operator.integer("transB", 0) != 0
     weight, scale = _weight(operator, graph, 3, ndim=2, axis=0 if turned else 1)
     weight = weight if turned else weight.T
     bias = _bias(operator, graph, 6, len(weight))
@@ -210,56 +151,22 @@ def _gemm(operator: Operator, graph: Graph) -> None:
         constants = {"value": unit.astype(np.float64)}
         graph.chain(replace(operator, inputs=(sums,)), [(".scale", "Mul", {}, constants)])
         return
-    to = _grid(operator, graph, 7, "output")
+    to = integer_grid(operator, graph, 7, "output")
     _requantise(operator, graph, sums, np.asarray(unit / to.scale), to)
-
-
-def _add(operator: Operator, graph: Graph) -> None:
-    """Translate ``QLinearAdd``, a difference if ``minus``: a, scale, zero; b, scale, zero; those of y."""
-    operator.allow("minus")
-    first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
-    to, real = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.real"
-    factor = -second.scale if operator.integer("minus", 0) else second.scale
-    if operator.inputs[3] in graph.constants:
-        value = graph.constants[operator.inputs[3]].astype(np.float32) - np.float32(second.zero)
-        name = _constant(operator, graph, "addend", (value * factor).astype(np.float64))
-        tensor = counts_of_input(operator, graph, 0, first.zero)
-        view = graph.view(replace(operator, inputs=(tensor,)), 0)
-        addend = graph.per_element(operator, name, view)
-        if addend.ndim > 1:
-            _quantise(operator, graph, tensor, [_scaled(first), ("", "Add", {}, {"value": addend})], to)
-        else:
-            shift = {"factor": np.array(float(first.scale)), "value": addend}
-            _quantise(operator, graph, tensor, [], to, **shift)
-        return
-    inputs = [
-        counts_of_input(operator, graph, 0, first.zero),
-        counts_of_input(operator, graph, 3, second.zero),
-    ]
-    constants = {"first": first.scale, "second": factor, "scale": to.scale}
-    graph.add(
-        make_node(
-            operator.name,
-            "AddIntegers",
-            inputs,
-            graph.fresh(operator, real),
-            attributes={"low": to.low, "high": to.high},
-            constants={key: np.asarray(value, np.float64) for key, value in constants.items()},
-        )
-    )
-    scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
-    graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))
 
 
 def _mul(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearMul``: a, scale, zero; b, scale, zero; scale and zero of y."""
     operator.allow()
-    first, second = _grid(operator, graph, 1, "first input"), _grid(operator, graph, 4, "second input")
-    to, product = _grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.product"
+    first, second = (
+        integer_grid(operator, graph, 1, "first input"),
+        integer_grid(operator, graph, 4, "second input"),
+    )
+    to, product = integer_grid(operator, graph, 6, "output"), f"{operator.outputs[0]}.product"
     reading = replace(operator, outputs=(product,))
     if operator.inputs[3] in graph.constants:
         value = graph.constants[operator.inputs[3]].astype(np.float64) - second.zero
-        name = _constant(operator, graph, "factor", value)
+        name = constant_of(operator, graph, "factor", value)
         reading = replace(reading, inputs=(counts_of_input(operator, graph, 0, first.zero),))
         factor = {"value": graph.per_element(operator, name, graph.view(reading, 0))}
         graph.elementwise(reading, [("", "Mul", {}, factor)])
@@ -275,7 +182,7 @@ def _mul(operator: Operator, graph: Graph) -> None:
 def _softmax(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearSoftmax``: x, scale, zero; scale and zero of y; the axis as of its operator set."""
     operator.allow("axis", "opset")
-    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 3, "output")
+    given, to = integer_grid(operator, graph, 1, "input"), integer_grid(operator, graph, 3, "output")
     scaled, shares = f"{operator.outputs[0]}.scaled", f"{operator.outputs[0]}.shares"
     reading = replace(operator, inputs=(counts_of_input(operator, graph, 0, given.zero),), outputs=(scaled,))
     graph.elementwise(reading, [_scaled(given)])
@@ -288,7 +195,7 @@ def _softmax(operator: Operator, graph: Graph) -> None:
 def _average(operator: Operator, graph: Graph) -> None:
     """Translate an average of integers: their sums requantised, or real means of windows of many sizes."""
     operator.require("channels_last", 0)
-    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 3, "output")
+    given, to = integer_grid(operator, graph, 1, "input"), integer_grid(operator, graph, 3, "output")
     tensor, sums = counts_of_input(operator, graph, 0, given.zero), f"{operator.outputs[0]}.sums"
     whole = {key: value for key, value in operator.attributes.items() if key != "channels_last"}
     plain = replace(operator, op=operator.op.removeprefix("QLinear"), outputs=(sums,), attributes=whole)
@@ -308,25 +215,24 @@ def _quantise(
     graph: Graph,
     tensor: str,
     before: list[Step],
-    to: _Grid,
-    **shift: NDArray[np.float64],
+    to: IntegerGrid,
 ) -> None:
     """Turn real values, after some steps, into the integers that an operator writes."""
     real = f"{operator.outputs[0]}.real"
     attributes: dict[str, Attribute] = {"low": to.low, "high": to.high}
-    last: Step = (".quantise", "ToInteger", attributes, {"scale": np.array(float(to.scale)), **shift})
+    last: Step = (".quantise", "ToInteger", attributes, {"scale": np.array(float(to.scale))})
     graph.elementwise(replace(operator, inputs=(tensor,), outputs=(real,)), [*before, last])
     scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))
 
 
-def _scaled(grid: _Grid) -> Step:
+def _scaled(grid: IntegerGrid) -> Step:
     return ".scale", "Mul", {}, {"value": np.array(float(grid.scale))}
 
 
 def _function(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearLeakyRelu`` or ``QLinearSigmoid``: x, scale, zero; scale and zero of y."""
-    given, to = _grid(operator, graph, 1, "input"), _grid(operator, graph, 3, "output")
+    given, to = integer_grid(operator, graph, 1, "input"), integer_grid(operator, graph, 3, "output")
     tensor = counts_of_input(operator, graph, 0, given.zero)
     step: Step = ("", "Sigmoid", {}, {})
     if operator.op == "QLinearLeakyRelu":
@@ -339,11 +245,14 @@ def _function(operator: Operator, graph: Graph) -> None:
 
 def _concat(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearConcat``: scale and zero of y, then tensor, scale and zero of each input."""
-    to, parts, joined = _grid(operator, graph, 0, "output"), [], f"{operator.outputs[0]}.joined"
+    to, parts, joined = integer_grid(operator, graph, 0, "output"), [], f"{operator.outputs[0]}.joined"
     if len(operator.inputs) < 5 or len(operator.inputs) % 3 != 2:
         raise operator.bad(f"must have two inputs and three for each tensor, not {len(operator.inputs)}")
     for index in range(2, len(operator.inputs), 3):
-        grid, part = _grid(operator, graph, index + 1, "input"), f"{operator.outputs[0]}.part{index // 3}"
+        grid, part = (
+            integer_grid(operator, graph, index + 1, "input"),
+            f"{operator.outputs[0]}.part{index // 3}",
+        )
         tensor = counts_of_input(operator, graph, index, grid.zero)
         name = f"{operator.name}.part{index // 3}"
         reading = replace(operator, name=name, inputs=(tensor,), outputs=(part,))
@@ -365,7 +274,7 @@ def offer_integers(graph: Graph, output: str) -> None:
 
 QLINEAR: Mapping[str, Callable[[Operator, Graph], None]] = {
     "QGemm": _gemm,
-    "QLinearAdd": _add,
+    "QLinearAdd": add,
     "QLinearAveragePool": _average,
     "QLinearConcat": _concat,
     "QLinearConv": _conv,

@@ -134,10 +134,10 @@ def quantise_qonnx(operator: Operator, graph: Graph) -> None:
 
 
 def bipolar(operator: Operator, graph: Graph) -> None:  # noqa: ARG001  # the signature of every rule
-    """Refuse a ``BipolarQuant``."""
+    """Refuse a ``BipolarQuant`` of an activation."""
     raise operator.bad(
-        "gives -scale or scale and never zero, which is no count of spikes; "
-        "use Quant with signed = 0 for activations and with bitwidth 2 and narrow = 1 for weights"
+        "gives an activation -scale or scale and never zero, which is no count of spikes; "
+        "use Quant with signed = 0 for activations"
     )
 
 
@@ -150,7 +150,11 @@ def fold(operator: Operator, graph: Graph) -> None:
         If its parameters are not usable.
     """
     value = graph.constants[operator.inputs[0]]
-    rules = {"QuantizeLinear": _fold_quantise, "DequantizeLinear": _fold_dequantise}
+    rules = {
+        "BipolarQuant": _fold_bipolar,
+        "QuantizeLinear": _fold_quantise,
+        "DequantizeLinear": _fold_dequantise,
+    }
     graph.define(operator, rules.get(operator.op, _fold_qonnx)(operator, graph, value))
 
 
@@ -174,15 +178,27 @@ def _fold_dequantise(operator: Operator, graph: Graph, value: Constant) -> Const
     return (value.astype(np.float64) - zero_point) * scale
 
 
+def _fold_bipolar(operator: Operator, graph: Graph, value: Constant) -> Constant:
+    operator.allow()
+    scale, real = _scale(operator, graph), _real(operator, graph, value)
+    _check_spread(operator, value.shape, scale.shape)
+    return np.where(real < 0, -1.0, 1.0) * scale
+
+
+def _check_spread(operator: Operator, shape: tuple[int, ...], *given: tuple[int, ...]) -> None:
+    """Refuse a scale, the first of the shapes, that is not spread over a constant."""
+    try:
+        spread = np.broadcast_shapes(shape, *given)
+    except ValueError:
+        spread = ()
+    if spread != shape:
+        raise operator.bad(f"has a scale of shape {given[0]} on a constant of shape {shape}")
+
+
 def _fold_qonnx(operator: Operator, graph: Graph, value: Constant) -> Constant:
     attributes = _qonnx_attributes(operator, graph)
     scale, zero_point = _scale(operator, graph), _numbers(operator, graph, 2, "zero point")
-    try:
-        shape = np.broadcast_shapes(value.shape, scale.shape, zero_point.shape)
-    except ValueError:
-        shape = ()
-    if shape != value.shape:
-        raise operator.bad(f"has a scale of shape {scale.shape} on a constant of shape {value.shape}")
+    _check_spread(operator, value.shape, scale.shape, zero_point.shape)
     low, high = float(attributes["low"]), float(attributes["high"])  # type: ignore[arg-type]
     inside = np.clip(_real(operator, graph, value) / scale + zero_point, low, high)
     return (round_by(str(attributes["rounding"]), inside) - zero_point) * scale

@@ -59,6 +59,7 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         if node.domain == "com.microsoft" and node.op_type in _STANDARD:
             node.domain = ""
+    _join_twins(graph)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
     if len(inputs) == 1:
         _add_batch(graph, inputs[0], opset)
@@ -137,6 +138,38 @@ def _sort(graph: GraphProto, known: set[str]) -> None:
         ordered = [_copied(graph.node[index]) for index in order]
         del graph.node[:]
         graph.node.extend(ordered)
+
+
+def _join_twins(graph: GraphProto) -> None:
+    """Let quantisers that do the same to the same tensor be one, as exporters write one for each reader."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    outputs, renamed = {value.name for value in graph.output}, dict[str, str]()
+    known: dict[tuple[object, ...], str] = {}
+    kept = []
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+        if node.op_type in _STANDARD and len(node.output) == 1 and node.output[0] not in outputs:
+            ends = (_content(constants.get(name), name) for name in node.input[1:])
+            attributes = sorted(attribute.SerializeToString() for attribute in node.attribute)
+            key = (node.op_type, *node.input[:1], *ends, *attributes)
+            first = known.setdefault(key, node.output[0])
+            if first != node.output[0]:
+                renamed[node.output[0]] = first
+                continue
+        kept.append(_copied(node))
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _content(tensor: onnx.TensorProto | None, name: str) -> object:
+    """Return what tells the values of a tensor: those of a constant without its name, else its name."""
+    if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return name
+    nameless = onnx.TensorProto()
+    nameless.CopyFrom(tensor)
+    nameless.name = ""
+    return nameless.SerializeToString()
 
 
 def _copied(node: NodeProto) -> NodeProto:

@@ -6,12 +6,14 @@ PyTorch is never imported here. Whoever has a module has imported it, and it is 
 
 import io
 import logging
+import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,12 @@ from mapping.model.network import Network
 
 __all__ = ["is_module", "load_module"]
 
-SAMPLES = 2
-"""Samples that a module is exported with: with one, a ``squeeze`` would take the batch away."""
+BATCHES = (2, 1)
+"""Numbers of samples that a module is exported with, until its file can be read.
+
+With one, a ``squeeze`` would take the batch away. With two, what recurrent layers and attention reshape,
+batch and all, is no sample any more.
+"""
 
 COMPARED = 16
 """Samples, at most, on which the network read is compared with the module: it may have followed a branch."""
@@ -68,18 +74,24 @@ def load_module(module: Any, example: NDArray[Any]) -> Network:
     """
     module = _unwrapped(module)
     torch, name = sys.modules["torch"], type(module).__name__
-    samples = np.resize(example, (max(SAMPLES, min(len(example), COMPARED)), *example.shape[1:]))
-    with _evaluated(module), torch.no_grad():
+    samples = np.resize(example, (max(*BATCHES, min(len(example), COMPARED)), *example.shape[1:]))
+    newer = find_spec("onnxscript") is not None
+    failed, unread = list[Exception](), list[UnsupportedModelError]()
+    with _evaluated(module), torch.no_grad(), tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
         given, output = _run(torch, module, samples)
-        with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
-            file = Path(folder) / f"{name}.onnx"
-            _export(torch, module, given[:SAMPLES], file)
+        for dynamo, batch in product((True, False) if newer else (False,), BATCHES):
+            file = Path(folder) / f"{dynamo:d}{batch}" / f"{name}.onnx"
+            file.parent.mkdir()
             try:
-                network = load_onnx(file)
+                _export(torch, module, given[:batch], file, dynamo=dynamo)
+            except Exception as error:  # noqa: BLE001  # the exporter runs the user's own code
+                failed.append(error)
+                continue
+            try:
+                return _read(file, given, output)
             except UnsupportedModelError as error:
-                raise UnsupportedModelError(f"Module {name} as ONNX: {clause(error)}.") from error
-    _require_equal(network, given, output, name)
-    return network
+                unread.append(error)
+    raise unread[-1] if unread else _not_exported(name, failed[0], newer=newer)
 
 
 def _unwrapped(module: Any) -> Any:
@@ -124,7 +136,7 @@ def _run(torch: Any, module: Any, samples: NDArray[Any]) -> tuple[Any, Any]:
         if not hasattr(output, "detach") or output.ndim < 2 or len(output) != len(given):
             raise UnsupportedModelError(
                 f"Module {name} gives {_kind(output)} for {len(given)} samples instead of one tensor with "
-                "the batch as first axis; wrap it in a module that gives its logits."
+                "the batch as first axis and outputs behind it; wrap it in a module that gives its logits."
             )
         return given, output
     raise UnsupportedModelError(
@@ -143,26 +155,8 @@ def _kind(output: Any) -> str:
     return f"{type(output).__name__}{shape}"
 
 
-def _export(torch: Any, module: Any, given: Any, file: Path) -> None:
-    """Write a module as ONNX by the first of PyTorch's exporters that can; the newer needs onnxscript."""
-    newer = find_spec("onnxscript") is not None
-    failed = list[Exception]()
-    for dynamo in (True, False) if newer else (False,):
-        try:
-            _export_by(torch, module, given, file, dynamo=dynamo)
-        except Exception as error:  # noqa: BLE001  # the exporter runs the user's own code
-            failed.append(error)
-        else:
-            return
-    way = "" if newer else "; pip install onnxscript gives PyTorch a better exporter"
-    raise UnsupportedModelError(
-        f"Module {type(module).__name__} cannot be exported to ONNX ({_told(failed[0])}); change what that "
-        f"says, or export it with torch.onnx.export and give the file{way}."
-    ) from failed[0]
-
-
-def _export_by(torch: Any, module: Any, given: Any, file: Path, *, dynamo: bool) -> None:
-    """Write a module as ONNX by one exporter.
+def _export(torch: Any, module: Any, given: Any, file: Path, *, dynamo: bool) -> None:
+    """Write a module as ONNX by one of PyTorch's exporters; the newer one needs onnxscript.
 
     The older one follows one branch where a module asks its input which to take; it only warns of that. A
     question that PyTorch's own layers ask is about shapes.
@@ -173,17 +167,58 @@ def _export_by(torch: Any, module: Any, given: Any, file: Path, *, dynamo: bool)
         torch.onnx.export(module, (given,), str(file), dynamo=dynamo)
 
 
+def _not_exported(name: str, error: Exception, *, newer: bool) -> UnsupportedModelError:
+    """Return the error of a module that no exporter can write."""
+    way = "" if newer else "; pip install onnxscript gives PyTorch a better exporter"
+    told = UnsupportedModelError(
+        f"Module {name} cannot be exported to ONNX ({_told(error)}); change what that says, or export it "
+        f"with torch.onnx.export and give the file{way}."
+    )
+    told.__cause__ = error
+    return told
+
+
+def _read(file: Path, given: Any, output: Any) -> Network:
+    """Read what an exporter wrote of a module, which must give the module's output for some samples."""
+    try:
+        network = load_onnx(file)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"Module {file.stem} as ONNX: {clause(error)}.") from error
+    _require_equal(network, given, output, file.stem)
+    return network
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what the exporters say about themselves from the user, who did not call them."""
     level, said = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+        with _silent(1), _silent(2), warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
+
+
+@contextmanager
+def _silent(descriptor: int) -> Iterator[None]:
+    """Lead an output of the process to nowhere: PyTorch's own library prints whole graphs there."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    try:
+        kept = os.dup(descriptor)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _told(error: BaseException) -> str:

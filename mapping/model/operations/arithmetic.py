@@ -75,7 +75,11 @@ def _quotient_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 def _normalised(node: Node, values: Reals, constants: Constants) -> Reals:
     deviation = np.sqrt(constants["variance"] + node.number("epsilon"))
-    return np.asarray((values - constants["mean"]) / deviation * constants["scale"] + constants["bias"])
+    result = np.asarray(values - constants["mean"])
+    result /= deviation
+    result *= constants["scale"]
+    result += constants["bias"]
+    return result
 
 
 def _normalised_shape(node: Node, shapes: Sequence[Shape]) -> Shape:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from mapping.report.page.exploration import spread
 from mapping.report.page.figures import Figures, pointer
 from mapping.report.page.mesh import hue, picture
+from mapping.report.side_by_side import what
 from mapping.report.text import ROWS, host_line, notes
 
 __all__ = ["framed", "render"]
@@ -52,6 +53,7 @@ def render(report: Mapping[str, Any]) -> str:
         hue=hue,
         mesh_picture=picture,
         spread=spread,
+        what=what,
         data=Markup(json.dumps(report, allow_nan=False).translate(_UNSAFE)),  # noqa: S704 - without < > &
     )
     return page if page.endswith("\n") else page + "\n"

@@ -148,6 +148,14 @@ BAD: tuple[tuple[list[str], str], ...] = (
         "Model must be digits, digits-float or a file ending in .onnx, not 'model.txt'",
     ),
     (
+        ["compile", "model.pt", "-o", "x.spikeloom"],
+        "'model.pt'; export the module with torch.onnx.export, or hand it to spikeloom.estimate in Python.",
+    ),
+    (
+        ["compile", "model.npz", "-o", "x.spikeloom"],
+        "not 'model.npz'; give its arrays as layers in Python (docs/guides/bring_a_model.md).",
+    ),
+    (
         ["compile", "digits", "-o", "x.spikeloom", "--core", "huge"],
         "Core must be one of tiny, small, medium, reference, article, not 'huge'",
     ),

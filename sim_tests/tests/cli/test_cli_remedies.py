@@ -70,6 +70,16 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "Give either an image or sizes",
         "verilog --preset tiny --mesh 1x1 -o design",
     ),
+    "passes and a pipeline": (
+        "compile small.onnx -o small.spikeloom --mesh 1x1 --passes --pipelined",
+        "A network in passes takes a batch at a time: leave out --pipelined or --passes.",
+        "compile small.onnx -o small.spikeloom --mesh 1x1 --passes",
+    ),
+    "passes and exploration": (
+        "estimate small.onnx --data good.npz --code graded --explore --passes 1x1",
+        "Bits and digits are explored without passes: leave out --passes or --explore.",
+        "estimate small.onnx --data good.npz --passes 1x1",
+    ),
     "size of a mesh": (
         "compile small.onnx -o small.spikeloom --mesh 4",
         "Mesh must be WxH, for example 4x3",

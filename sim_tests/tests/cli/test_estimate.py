@@ -203,7 +203,7 @@ def test_best_patches_need_no_more_cores_than_the_article(tmp_path: Path) -> Non
     [
         (
             ["--patches", "article"],
-            "Patches article are a choice of closed-form targets: add kuang2021 or leave it out.",
+            "Patches article are a choice of the target kuang2021: add it or leave the option out.",
         ),
         (
             ["--patches", "cores", "--target", "kuang2021"],

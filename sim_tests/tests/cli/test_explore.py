@@ -39,7 +39,7 @@ def test_auto_tells_the_digits_of_every_layer(
         assert main(["estimate", *files, *options]) == 0
         part = json.loads(out.read_text(encoding="utf-8"))["targets"][0]
         digits = [layer["digits"] for layer in part["breakdown"]["layers"]]
-        assert part["columns"] == 12 * digits[0] + 4 * digits[1]
+        assert part["columns"] == 12 * digits[0] + 4 * 4 * digits[1]
         shown = re.findall(r"│ dense, (\d) digits │", capsys.readouterr().out)
         assert [int(number) for number in shown] == digits
         taken.append(part["columns"])
@@ -104,7 +104,7 @@ def test_what_cannot_be_explored_ends_with_its_sentence(
     assert re.fullmatch(r"spikeloom: Bits and digits are explored .*, or leave --explore out\.\n", err)
 
 
-STAGES = ["import", "convert", "partition", "place", "route", "emit", "check"]
+STAGES = ["import", "data", "convert", "partition", "place", "route", "emit", "check"]
 
 
 def told(errors: str) -> list[str]:
@@ -125,7 +125,7 @@ def test_debug_tells_the_stages_on_standard_error(
     assert main(["--debug", *command] if before else [*command, "--debug"]) == 0
     assert told(capsys.readouterr().err) == [*STAGES, "save", "all"]
     assert main(["estimate", *files, *([] if before else ["--debug"])]) == 0
-    assert told(capsys.readouterr().err) == [*STAGES, "run", "all"]
+    assert told(capsys.readouterr().err) == [*STAGES, "observe", "cycles", "report", "all"]
 
 
 def test_without_debug_nothing_is_told(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,5 +139,5 @@ def test_stages_until_an_error_are_told(
     monkeypatch.setenv("SPIKELOOM_DEBUG", "")
     assert main(["estimate", *files, "--core", "small", "--debug"]) == 2
     err = capsys.readouterr().err
-    assert told(err) == ["import", "convert", "all"]
+    assert told(err) == ["import", "data", "convert", "all"]
     assert "spikeloom: Activations of 8 bits need payloads of 9 bits" in err

@@ -182,7 +182,7 @@ def test_image_of_another_version_is_refused(image: Path, tmp_path: Path, capsys
 def test_target_of_another_version_is_refused(tmp_path: Path, capsys: Out) -> None:
     assert main(["targets", "show", "loom"]) == 0
     path = tmp_path / "newer.toml"
-    path.write_text(capsys.readouterr().out.replace("version = 1", "version = 2"))
+    path.write_text(capsys.readouterr().out.replace("version = 2", "version = 3"))
     refused(["estimate", "digits", "--data", "digits", "--target", str(path)], "target.version in", capsys)
 
 

@@ -52,13 +52,13 @@ def test_identity_of_a_core_in_numbers() -> None:
     spec = SystemSpec(core=TINY, width=3, height=2)
     told = identity_chunks(spec, 5).tolist()
     sizes = [32, 32, 8, 4, 12, 10, 4, 32, 63, 8, 8, 1]
-    assert told == [0x5350, 2, *sizes, 0b11111 + 256 * 3, 2 + 256 * 1]
+    assert told == [0x5350, 3, *sizes, 0b11111 + 256 * 3, 2, 1]
     assert len(told) == section_words(spec, Section.IDENTITY)
 
 
 @pytest.mark.parametrize("spec", POOL, ids=repr)
 def test_identity_is_what_the_hardware_holds(spec: SystemSpec) -> None:
-    assert identity_chunks(spec, 0).tolist() == [*identity(spec), 0]
+    assert identity_chunks(spec, 0).tolist() == [*identity(spec), 0, 0]
 
 
 def test_wrong_chunk_is_told_with_its_place() -> None:

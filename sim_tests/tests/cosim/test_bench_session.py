@@ -187,7 +187,7 @@ def test_pysim_tells_which_memory_is_wrong(job: BenchJob) -> None:
     wrong[-1] ^= 1
     result = run_pysim(dataclasses.replace(job, chunks=wrong))
     assert isinstance(result, BenchError)
-    assert str(result) == "chunk 15 of identity of core 1 reads 0x0001, not 0x0000"
+    assert str(result) == "chunk 16 of identity of core 1 reads 0x0000, not 0x0001"
 
 
 def test_judge_finds_a_wrong_counter_and_a_doubt(system: System) -> None:

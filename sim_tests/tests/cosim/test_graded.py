@@ -20,6 +20,7 @@ from mapping.model.network import Network
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.quantisers import least_count
 from mapping.spiking.simulate import encode, simulate
+from mapping.spiking.spread import spread
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
 from sim_tests.bench.job import prepare
@@ -63,20 +64,22 @@ def test_ordinary_network_is_equal_on_oracle_emulator_and_hardware(name: str, pi
     build, spec, options = NETWORKS[name]
     network = build()
     fitting = Fitting(spec=spec, site=Site(mesh=MESH))
-    spiking = convert_graded(network, calibration(network), spec, options, holds=fitting.holds)
+    spiking = convert_graded(
+        network, calibration(network), spec, options, holds=lambda found: fitting.holds(spread(found))
+    )
     assert spiking.host == ()
     assert fitting.layout is not None
-    image = emit(spiking, *fitting.layout, name="n")
-    image = pipelined(image, spiking) if pipeline else image
+    image = emit(spread(spiking), *fitting.layout, name="n")
+    image = pipelined(image, spread(spiking)) if pipeline else image
     counts = extremes(spiking)
     stimulus = stimulus_for(image, counts)
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
     for layer, got in counts_of(image, expected, 4).items():
         assert np.array_equal(got, simulate(spiking, counts)[layer])
-    output, last = simulate(spiking, counts)[spiking.outputs[0]], spiking.layers[-1]
-    assert (last.low, last.levels) == (least_count(spec), spec.payload_max)
+    sent, last = simulate(spread(spiking), counts)[spiking.outputs[0]], spiking.layers[-1]
+    assert (last.parts, last.low, last.levels) == (4, 4 * least_count(spec), 4 * spec.payload_max)
     if spec.payload_bits == 9:
-        assert (output.min(), output.max()) == (-255, 255), "the corners reach both ends"
+        assert (sent.min(), sent.max()) == (-255, 255), "the corners reach both ends of a payload"
     assert diff(run_oracle(image, stimulus, cycles=True), expected) is None
     (result,) = run_jobs(chip_verilog(image.spec), [prepare(image, stimulus, expected)], engine="verilator")
     assert not isinstance(result, BaseException), result

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emu.dead import DeadSpec
 from emu.host import flits
 from emu.loading import load_bursts
 from emu.machine import Machine
@@ -80,7 +81,8 @@ def test_random_systems_with_wide_flits_equal_on_icarus(bits: int, seed: int) ->
     demand_equal(replace(POOL[1], core=core), range(seed + 300, seed + 302), "icarus")
 
 
-def test_exported_system_of_several_chips_equals(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dead", [None, DeadSpec(cores=((0, 0),), ports=((1, 0, "S"),))], ids=repr)
+def test_exported_system_of_several_chips_equals(tmp_path: Path, dead: DeadSpec | None) -> None:
     """What is exported is one chip and a system of them, and the program verifies that folder."""
     require_engine("verilator")
     export_verilog(
@@ -90,6 +92,7 @@ def test_exported_system_of_several_chips_equals(tmp_path: Path) -> None:
         mesh=(2, 1),
         chips=(1, 2),
         links={"wires": 5, "depth": 1},
+        dead=dead,
         changes={},
     )
     options = ["--verilog", str(tmp_path / "design"), "--random", "2", "--sim", "verilator"]
@@ -111,12 +114,13 @@ def test_half_of_all_seeds_load_rows_of_several_cores_by_one_packet() -> None:
 
 
 def test_a_fifth_of_all_seeds_is_of_several_chips() -> None:
-    batch = random_batch(15, 100)
+    batch = [seeded_system(seed) for seed in range(100, 120)]
     joined = [system.spec for system in batch if sides_with_links(system.spec)]
-    assert len(joined) == 3
+    assert len(joined) == 4
     assert {geometry(spec) for spec in joined} == {geometry(spec) for spec in SEVERAL}
-    assert "several chips" in missed([s for s in batch if not sides_with_links(s.spec)])
-    assert "several chips" not in missed(batch)
+    corners = {"several chips", "dead cores, wires and links"}
+    assert corners <= set(missed([s for s in batch if not sides_with_links(s.spec)]))
+    assert not corners & set(missed(batch))
     assert "several chips" not in missed(batch[:1], batch[0].spec)
 
 

@@ -76,7 +76,7 @@ def test_hosts_operators_are_the_ones_expected() -> None:
         *("Div of two activations", "Mul of two activations"),
         *("ReduceMax over other axes", "ReduceMin over other axes"),
         *("LogSoftmax elsewhere", "Softmax elsewhere"),
-        *("QLinearMul of two activations", "QLinearSoftmax"),
+        *("Einsum of anything else", "QLinearMul of two activations", "QLinearSoftmax"),
     }
 
 

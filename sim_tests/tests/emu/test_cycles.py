@@ -86,7 +86,7 @@ def test_mesh_that_is_larger_than_64_both_ways_equals_the_oracle() -> None:
 
 def test_injectors_of_the_largest_chip_come_when_they_are_due(seed: int) -> None:
     cores = 70 * 66
-    timing = injectors.make_timing(np.zeros(0, np.int64), cores, 0)
+    timing = injectors.make_timing(np.zeros(0, np.int64), np.ones(cores, np.bool_), 0)
     first = sorted(injectors.pop_due(timing, 0) for _ in range(cores))
     assert np.array_equal(first, np.arange(cores))  # a list's difference takes minutes to print
     assert injectors.pop_due(timing, 0) == -1

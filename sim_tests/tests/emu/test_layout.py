@@ -3,13 +3,15 @@
 
 import re
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+import emu.image
 from emu.bits import layout_bits, pack, unpack
 from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
-from emu.image import core_chunks
+from emu.image import Packer, core_chunks
 from emu.kernels import state as arrays
 from emu.machine import Machine
 from emu.spec import MOST_ACROSS, MOST_STEPS, SystemSpec, preset
@@ -139,6 +141,27 @@ def test_a_row_holds_as_many_axons_as_the_extension_says() -> None:
     rows = chunks[Section.CROSSBAR].reshape(3, 4)
     assert rows.tolist() == [[0b01, 0, 0b11, 0], [0b01, 0, 0, 0], [0b11, 0, 0, 0]]
     assert chunks[Section.SHIFT].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("extension", [1, 2, 4])
+def test_a_shared_crossbar_is_packed_once_and_right_for_every_core(
+    extension: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    spec = SystemSpec(core=replace(TINY, max_extension=4), width=4, height=1)
+    first = make_core(rng.integers(-1, 2, (9, 32 // extension)), extension=extension)
+    lines = [np.arange(9), rng.permutation(9), rng.integers(-1, 9, 9), np.full(9, -1)]
+    cores = [replace(first, lines=np.array(line, np.int32)) for line in lines]
+    own = np.arange(9, dtype=np.int32)
+    naive = [core_chunks(replace(core, crossbar=core.cells, lines=own), spec) for core in cores]
+    pack_cells = Mock(wraps=emu.image._packed)
+    monkeypatch.setattr(emu.image, "_packed", pack_cells)
+    packer = Packer(spec)
+    for core, expected in zip(cores, naive, strict=True):
+        found = packer.chunks(core)
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[section], expected[section]) for section in expected)
+    assert pack_cells.call_count == 1
 
 
 def test_pointer_flits() -> None:

@@ -4,6 +4,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import emu.loading
 from emu.host import load_flits
 from emu.image import CoreImage, SystemImage, core_chunks
 from emu.links import LinkSpec
-from emu.loading import Burst, load_bursts, load_totals, write_bursts
+from emu.loading import Burst, all_cores, load_bursts, load_totals, write_bursts
 from emu.machine import Machine
 from emu.rectangles import Place, area, cells_of, strips
 from emu.spec import SystemSpec
@@ -52,9 +53,8 @@ def one_by_one(image: SystemImage) -> Iterator[Burst]:
             for section, chunks in core_chunks(core, image.spec).items():
                 yield from write_bursts(place, section, chunks)
             yield from write_bursts(place, Section.CONTROL, np.ones(1, np.uint16), Control.ENABLE)
-    everywhere = (0, image.spec.width - 1, 0, image.spec.height - 1)
-    for section in (Section.STATUS, Section.COUNTER):
-        yield from write_bursts(everywhere, section, np.zeros(1, np.uint16))
+    for section, place in product((Section.STATUS, Section.COUNTER), all_cores(image.spec)):
+        yield from write_bursts(place, section, np.zeros(1, np.uint16))
 
 
 def program(rows: int, seed: int = 0) -> CoreImage:

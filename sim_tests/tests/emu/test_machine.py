@@ -251,13 +251,13 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_run_whose_last_token_did_not_leave_is_stuck() -> None:
-    timing = injectors.make_timing(np.zeros(0, np.int64), 1, 0)
+    timing = injectors.make_timing(np.zeros(0, np.int64), np.ones(1, np.bool_), 0)
     timing.pause_seen[0], timing.step[0] = 5, 1
     timing.host[injectors.HOST_TOKENS] = 2
-    machine._check_end(timing, 1, 9)
+    machine._check_end(timing, np.ones(1, np.bool_), 1, 9)
     timing.host[injectors.HOST_TOKENS] = 1
     with pytest.raises(RuntimeError, match=r"stuck in cycle 9: 0 of 1 cores wait .* 1 tokens have left"):
-        machine._check_end(timing, 1, 9)
+        machine._check_end(timing, np.ones(1, np.bool_), 1, 9)
 
 
 def test_kernels_have_one_signature(seed: int) -> None:

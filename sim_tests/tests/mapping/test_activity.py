@@ -13,9 +13,9 @@ from mapping.datasets.load import Dataset, batches, load_data, scaled
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.model.load import load_network
-from mapping.report import machine
+from mapping.report import emulated
 from mapping.report.activity import Activity, observe, total_of_runs
-from mapping.report.machine import report_machine
+from mapping.report.emulated import report_machine
 from mapping.report.result import Report
 from mapping.report.text import notes
 from mapping.targets.files import load_target
@@ -113,7 +113,7 @@ def test_cycles_are_those_of_samples_at_equal_distances_and_events_those_of_all(
 ) -> None:
     activity, target = observe(chip.spiking, data), load_target("loom")
     whole = report_machine(chip, data, target, activity)
-    monkeypatch.setattr(machine, "TIMED_SAMPLES", 3)
+    monkeypatch.setattr(emulated, "TIMED_SAMPLES", 3)
     part = report_machine(chip, data, target, activity)
     assert (whole["samples_timed"], part["samples_timed"], part["samples"]) == (SAMPLES, 3, SAMPLES)
     timed = chip.run(data.x[[0, 7, 15]], cycles=True).result

@@ -170,7 +170,7 @@ def test_neither_labels_nor_test_samples_choose_digits() -> None:
     taken = [[layer["digits"] for layer in part["breakdown"]["layers"]] for part in (first, turned, far)]
     assert taken[0] == taken[1] == taken[2]
     assert first["image_digest"] == turned["image_digest"] == far["image_digest"]
-    assert first["columns"] == sum(n * k for n, k in zip((9, 4), taken[0], strict=True))
+    assert first["columns"] == sum(n * k for n, k in zip((9, 16), taken[0], strict=True))
 
 
 WRONG = {

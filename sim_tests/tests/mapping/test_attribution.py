@@ -170,7 +170,7 @@ def test_layer_that_is_cut_off_too_early_is_named(index: int) -> None:
     spiking = graded(mlp(6))
 
     def cut(layer: SpikingLayer) -> SpikingLayer:
-        return replace(layer, levels=layer.zero + (layer.levels - layer.zero) // 8)
+        return replace(layer, levels=layer.zero + (layer.levels - layer.zero) // 8, parts=1)
 
     wrong = with_layer(spiking, index, cut)
     assert (found(wrong).worst.layer, found(wrong).worst.part) == (spiking.layers[index].name, ACTIVATIONS)

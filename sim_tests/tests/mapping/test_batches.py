@@ -129,6 +129,13 @@ def test_an_endless_loader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             [(X, Y, Y)],
             "Batch 0 of list is unusable: it must be an array of samples or a pair (x, y), not tuple of 3.",
         ),
+        (
+            [((X, X), Y)],
+            (
+                "Batch 0 of list is unusable: it has 2 arrays of samples, and a module takes one; put them "
+                "into one array, which a module around yours splits."
+            ),
+        ),
         ([X, (X, Y)], "Batch 1 of list is unusable: it has labels, unlike those before."),
         ([(X, Y), X], "Batch 1 of list is unusable: it has no labels, unlike those before."),
         ([X, X[:, :3]], "Batch 1 of list is unusable: its samples have the shape (3,), those before (4,)."),

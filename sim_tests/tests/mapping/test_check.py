@@ -257,11 +257,6 @@ def _output_step() -> SystemImage:
     return IMAGE.replace(meta={**IMAGE.meta, "outputs": outputs})
 
 
-def _core_excluded() -> SystemImage:
-    x, y = FIRST % IMAGE.spec.width, FIRST // IMAGE.spec.width
-    return IMAGE.replace(meta={**IMAGE.meta, "excluded": [[x, y]]})
-
-
 FAULTS: list[tuple[Callable[[], SystemImage], str]] = [
     (_moved_rectangle, "missing-connection"),
     (_rectangle_outside, "outside-mesh"),
@@ -297,7 +292,6 @@ FAULTS: list[tuple[Callable[[], SystemImage], str]] = [
     (_output_step, "metadata"),
     (_input_beyond, "metadata"),
     (_output_order, "metadata"),
-    (_core_excluded, "excluded-core"),
 ]
 
 

@@ -14,6 +14,7 @@ from mapping.layout.check import check
 from mapping.layout.route import fit
 from mapping.model.network import Network
 from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.spread import spread
 from sim_tests.generators.ordinary_networks import calibration, mlp, pooled, residual
 from sim_tests.tests.mapping.test_check_layers import plant
 
@@ -22,7 +23,7 @@ NARROW = MEDIUM.resized(axons=64, columns=64, lanes=16, max_extension=4)
 
 
 def graded(network: Network, spec: CoreSpec) -> SpikingNetwork:
-    return convert_graded(network, calibration(network), spec, GradedOptions(bits=6, digits=3))
+    return spread(convert_graded(network, calibration(network), spec, GradedOptions(bits=6, digits=3)))
 
 
 def kinds(spiking: SpikingNetwork, spec: CoreSpec) -> set[str]:

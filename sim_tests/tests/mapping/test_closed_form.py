@@ -11,7 +11,10 @@ from mapping.errors import MappingError
 from mapping.model.importers.onnx import network_from_onnx
 from mapping.report.closed_form import layer_shapes
 from mapping.report.machine import estimate
+from mapping.reproduce.networks import layers
 from mapping.spiking.network import Pool
+from mapping.targets.files import load_target
+from mapping.targets.kuang import estimate_kuang, loading_closed_form
 from mapping.targets.patches import LayerShape
 from sim_tests.generators.mapping_networks import Draft, random_network
 from sim_tests.generators.model_builder import ModelBuilder
@@ -87,3 +90,25 @@ def test_unknown_patches_are_refused_in_one_sentence() -> None:
     data = Dataset(name="random", x=np.zeros((1, 2)), y=None)
     with pytest.raises(MappingError, match=r"^Patches must be best or article, not 'all'\.$"):
         estimate(network, data, ("kuang2021",), patches="all")
+
+
+def test_loading_is_that_of_the_crossbars_of_every_core_of_every_pass() -> None:
+    target = load_target("kuang2021")
+    form = estimate_kuang(layers("lenet", 4), sop_dense=1e7, patches="article")
+    cores, load = sum(form.cores_per_layer), loading_closed_form(form, target)
+    assert (load["passes"], load["bits_a_core"]) == (sum(form.steps_per_layer), 1152 * 1024)
+    assert load["bits"] == cores * 1152 * 1024
+    assert load["bits_pass"] == 64 * 1152 * 1024
+    assert load["bits_per_s"] == load["bits_pass"] / (13824 / 252e6)
+    assert load["energy_j"] == pytest.approx(load["bits"] * 1e-12, rel=1e-12)
+    assert (load["energy_j_low"], load["energy_j_high"]) == pytest.approx(
+        (load["bits"] * 0.1e-12, load["bits"] * 21e-12), rel=1e-12
+    )
+    assert load["energy_share"] == load["energy_j"] / form.energy.total_j
+
+
+def test_loading_of_a_network_below_one_pass_is_that_of_its_cores() -> None:
+    form = estimate_kuang(layers("lenet", 1)[2:3], sop_dense=0, patches="article")
+    load = loading_closed_form(form, load_target("kuang2021"))
+    assert form.cores < 64
+    assert load["bits_pass"] == load["bits"] == form.cores * 1152 * 1024

@@ -78,11 +78,11 @@ def test_layer_that_finds_no_room_is_named_with_its_numbers_and_its_share() -> N
     assert [layer.name for layer in chip.spiking.layers] == ["l1"]
     assert chip.spiking.left[0].sentence == (
         "Layer 'l0', 4.00 % of the multiply-adds, runs on the host because it needs 1 of the 4 cores that "
-        "its run of layers needs but 3 are allowed; choose the mesh 2x2, or leave its size out."
+        "its run of layers needs but 3 are allowed; choose the mesh 2x2, leave its size out, or add --passes."
     )
     assert str(refused.value) == (
         "Layer 'l1' would run on the host because it needs 3 of the 4 cores that its run of layers needs but "
-        "2 are allowed; choose the mesh 2x2, or leave its size out, or leave strict out."
+        "2 are allowed; choose the mesh 2x2, leave its size out, or add --passes, or leave strict out."
     )
     larger = compile_network(network, core="tiny", mesh=(2, 2))
     assert ([layer.name for layer in larger.spiking.layers], larger.spiking.left) == (["l0", "l1"], ())
@@ -127,7 +127,7 @@ def test_mesh_for_no_layer_at_all_is_refused_with_a_mesh_that_holds_one() -> Non
         compile_network(network, core="tiny", mesh=(1, 2))
     assert str(error.value) == (
         "No layer can run on the chip: layer 'l0' cannot because it needs 3 of the 3 cores that its run of "
-        "layers needs but 2 are allowed; choose the mesh 2x2, or leave its size out."
+        "layers needs but 2 are allowed; choose the mesh 2x2, leave its size out, or add --passes."
     )
     assert compile_network(network, core="tiny", mesh=(2, 2)).spiking.left == ()
 

@@ -75,7 +75,36 @@ OPERATORS: dict[str, tuple[tuple[int, ...], Build, dict[str, int | None]]] = {
         lambda b, x: b.op("MatMul", x, b.op("Transpose", x, perm=[0, 2, 1]), name="mm"),
         {"mm": 4 * 4 * 6},
     ),
-    "Einsum": (ROW, lambda b, x: b.op("Einsum", x, x, equation="bij,bkj->bik", name="e"), {"e": None}),
+    "Einsum": (
+        ROW,
+        lambda b, x: b.op("Einsum", x, x, equation="bij,bkj->bik", name="e"),
+        {"e": 4 * 4 * 6},
+    ),
+    "Einsum of one": (ROW, lambda b, x: b.op("Einsum", x, equation="bij->bji"), {}),
+    "Einsum of three": (
+        ROW,
+        lambda b, x: b.op("Einsum", x, x, x, equation="bij,bij,bij->bij", name="e"),
+        {"e": None},
+    ),
+    "Gemm of rows": (
+        ROW,
+        lambda b, x: b.op(
+            "Reshape",
+            b.op("Gemm", b.op("Reshape", x, integers(b, 4, 6)), floats(b, 5, 6), transB=1, name="fc"),
+            integers(b, 1, 4, 5),
+        ),
+        {"fc": 4 * 6 * 5},
+    ),
+    "Concat with a constant": (
+        ROW,
+        lambda b, x: b.op("Concat", floats(b, 1, 1, 6), x, axis=1),
+        {},
+    ),
+    "AveragePool3d": (
+        (2, 3, 4, 5),
+        lambda b, x: b.op("AveragePool", x, kernel_shape=[1, 2, 2], name="mean"),
+        {"mean": 2 * 3 * (3 * 4) * 4},
+    ),
     "Sin": (ROW, lambda b, x: b.op("Sin", x), {}),
     "Where": (ROW, lambda b, x: b.op("Where", b.op("Greater", x, b.constant(0.5)), x, b.constant(0.0)), {}),
     "Pad, reflect": (MAP, lambda b, x: b.op("Pad", x, integers(b, *[0, 0, 1, 1] * 2), mode="reflect"), {}),
@@ -177,6 +206,9 @@ def test_unusual_form_has_the_value_of_another_runtime(name: str) -> None:
     np.testing.assert_allclose(got.reshape(3, -1), wanted, rtol=2e-6, atol=2e-6)
 
 
+PRODUCT = "bij,bij,bij->bij"
+
+
 def mixed(operator: Build, *, first: bool = False) -> Network:
     """A layer for the chip with an operator behind or before it."""
     b = ModelBuilder((6,), seed=1)
@@ -192,7 +224,7 @@ def mixed(operator: Build, *, first: bool = False) -> Network:
 
 @pytest.mark.parametrize("first", [False, True])
 def test_layers_beside_it_stay_on_the_chip_and_equal_the_network(first: bool) -> None:
-    network = mixed(lambda b, x: b.op("Einsum", x, x, equation="bij,bij->bij", name="e"), first=first)
+    network = mixed(lambda b, x: b.op("Einsum", x, x, x, equation=PRODUCT, name="e"), first=first)
     chip: Chip = compile_network(network, core="tiny")
     assert [layer.name for layer in chip.spiking.layers] == ["fc"]
     assert {layer.name: layer.told for layer in chip.spiking.host}[

@@ -21,6 +21,7 @@ from mapping.model.network import Network
 from mapping.model.rewrite import sunk
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
+from mapping.spiking.spread import spread
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.operator_example import Example
 from sim_tests.generators.operator_examples import EXAMPLES
@@ -43,7 +44,8 @@ def error(spiking: SpikingNetwork, network: Network) -> float:
 
 def assert_image_equals(spiking: SpikingNetwork) -> None:
     """Compare every count of the image on the functional emulator with the integer network's."""
-    image = emit(spiking, *fit(spiking, MEDIUM), name="n")
+    on_chip = spread(spiking)
+    image = emit(on_chip, *fit(on_chip, MEDIUM), name="n")
     counts = encode(spiking, calibration(spiking.network, n=2, seed=4))
     want, result = simulate(spiking, counts), Machine(image).run(stimulus_for(image, counts), cycles=False)
     got = {**counts_of(image, result, 2), **outputs_of(image, result, 2)}

@@ -112,6 +112,21 @@ def test_auto_is_not_misled_by_data_sorted_by_class(tmp_path: Path) -> None:
     assert scale_on(network, str(tmp_path / "sorted.npz"), None)[1] == "raw"
 
 
+def test_what_is_compiled_has_the_scale_that_is_run(tmp_path: Path) -> None:
+    """The first samples that are looked at are dark, and right at any scale; of those behind some are not."""
+    count = 4 * AUTO_SAMPLES
+    given = pictures(4 * count)
+    assert given.y is not None
+    dark, bright = (np.flatnonzero(given.y == label)[:count] for label in (0, 1))
+    data = given.at(np.where(np.arange(count) % 4 == 0, dark, bright))
+    network = model(255.0)
+    np.savez(tmp_path / "d.npz", x=data.x.astype(np.uint8), y=np.array(data.y))
+    assert scaled(data.at(np.arange(0, count, 4)), "auto", network)[1] == "unit"
+    assert scaled(data, "auto", network)[1] == "raw"
+    for samples in (data, str(tmp_path / "d.npz")):
+        assert compile_network(network, samples, core="small").image.meta["scaling"] == "raw"
+
+
 @pytest.mark.parametrize("how", ["", "byte", "1", "1,", "1,2,3", "0.5,0", "0.5,-1", "nan,1", "0,inf", "a,b"])
 def test_unknown_scale_is_refused(how: str) -> None:
     with pytest.raises(MappingError) as error:

@@ -14,7 +14,7 @@ from onnx import version_converter
 from emu.spec import preset
 from mapping.chip import open_chip
 from mapping.codes.choice import Request, code_of
-from mapping.codes.int8.pairs import weigh
+from mapping.codes.int8.pairs import Pair, weigh
 from mapping.codes.ladders import find_ladder_between, requantisation_thresholds
 from mapping.datasets.load import load_data
 from mapping.errors import UnsupportedModelError
@@ -163,8 +163,8 @@ def test_pairs_have_whole_weights_and_a_quantiser(seed: int) -> None:
     zero = int(rng.integers(0, 256))
     inputs = np.arange(-zero, 256 - zero), np.arange(256)
     count = counts_of((first, second, out), -zero, 255 - zero)
-    ratio = Fraction(float(first)) / Fraction(float(second))
-    found = weigh(ratio, inputs, count, low=-zero, high=255 - zero)
+    pair = Pair(first=first, second=second, step=out, count=count)
+    found = weigh(pair, inputs, low=-zero, high=255 - zero)
     assert found is not None
     sums = found.first * inputs[0][:, None] + found.second * inputs[1]
     got = np.searchsorted(found.most, sums.reshape(-1), side="right").reshape(sums.shape) - zero
@@ -174,9 +174,10 @@ def test_pairs_have_whole_weights_and_a_quantiser(seed: int) -> None:
 
 def test_pairs_of_a_count_that_is_no_sum_have_no_weights() -> None:
     inputs = np.arange(16), np.arange(16)
-    assert weigh(Fraction(1), inputs, lambda a, b: a * b // 16, low=0, high=15) is None
-    falling = np.arange(16), np.arange(1)
-    assert weigh(Fraction(1), falling, lambda a, b: 15 - a - b, low=0, high=15) is None
+    product = Pair(first=1.0, second=1.0, step=1.0, count=lambda a, b: a * b // 16)
+    assert weigh(product, inputs, low=0, high=15) is None
+    falling = Pair(first=1.0, second=1.0, step=1.0, count=lambda a, b: 15 - a - b)
+    assert weigh(falling, (np.arange(16), np.arange(1)), low=0, high=15) is None
 
 
 def test_ladder_lies_between_bounds() -> None:

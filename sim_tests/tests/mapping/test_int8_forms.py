@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from emu.spec import preset
 from mapping.chip import open_chip
+from mapping.codes.candidates import find_candidates
 from mapping.codes.choice import Request, code_of
 from mapping.datasets.load import Dataset
 from mapping.errors import UnsupportedModelError
@@ -23,6 +24,7 @@ from mapping.layout.host_tables import outputs_of
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import network_from_onnx
 from mapping.model.network import Network
+from mapping.model.rewrite import prepare
 from mapping.report.machine import estimate
 from mapping.report.text import notes
 from mapping.spiking.network import INPUT, SpikingNetwork
@@ -168,9 +170,13 @@ def test_middle_layer_without_a_quantiser_is_not_rounded() -> None:
         code_of(network, "int8").convert(network, Request(spec=preset("medium"), samples=np.ones((4, 6))))
 
 
-def test_average_among_eight_bit_layers_does_not_choose_the_code_of_ternary_ones() -> None:
-    """The mean's weights are equal, as those of a ternary layer may be."""
-    assert code_of(network_from_onnx(brevitas(), name="n")).name == "int8"
+@pytest.mark.parametrize("bits", [8, 2])
+def test_few_ternary_layers_and_a_mean_do_not_choose_the_code_of_ternary_networks(bits: int) -> None:
+    """Of 2 bits, weights are ternary: one layer of four reads counts, and so does the mean."""
+    network = network_from_onnx(brevitas(bits=bits), name="n")
+    found = {candidate.linear.name for candidate in find_candidates(prepare(network))[0]}
+    assert found == ({"one", "mean"} if bits == 2 else set())
+    assert code_of(network).name == "int8"
 
 
 def test_mean_on_a_step_goes_to_even() -> None:

@@ -115,6 +115,9 @@ def test_integers_in_another_order_are_compared(tmp_path: Path, monkeypatch: pyt
     quantised(channels_last(), x, path, U8, FURTHER["bias"])
     weight = next(tensor for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4)
     found = compared(path, x.astype(np.float64), core="medium", optimised=False)
+    assert (found.activations, found.network, found.image) == (24 * (64 + 5), 0, 0)
+    monkeypatch.setattr("mapping.model.importers.onnx.fused", lambda model: model)
+    found = compared(path, x.astype(np.float64), core="medium", optimised=False)
     assert found.activations == 24 * (16 + 5)
     assert any(tensor.endswith(".real.held") for tensor in load_onnx(path).shapes)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
@@ -302,14 +305,23 @@ def summed(scale: float) -> Network:
     return b.network(act(b.op("Conv", total, third, name="behind"), 0.2))
 
 
+def test_sum_of_any_scales_in_steps_of_reals_is_on_the_chip() -> None:
+    strict = Request(spec=preset("medium"), strict=True)
+    network = summed(0.0371828)
+    spiking = code_of(network, "int8").convert(network, strict)
+    assert len(spiking.layers) == 4
+    x = np.random.default_rng(0).normal(size=(64, 2, 6, 6)) * 4
+    assert compare(spiking, x).differences == 0
+
+
 def test_sum_of_scales_in_no_ratio_is_told_and_one_scale_is_the_way_out() -> None:
     strict = Request(spec=preset("medium"), strict=True)
     with pytest.raises(UnsupportedModelError) as error:
-        code_of(summed(0.0371828), "int8").convert(summed(0.0371828), strict)
+        code_of(summed(1e-7), "int8").convert(summed(1e-7), strict)
     assert str(error.value) == (
-        "Layer 'behind' would run on the host because 'quant9' before it is the host's: the scales of what "
-        "it adds are in no ratio of small whole numbers; quantise what it adds with one scale, or leave "
-        "strict out."
+        "Layer 'behind' would run on the host because 'quant9' before it is the host's: at the scales 0.1 "
+        "and 1e-07 in steps of 0.2 no whole weights give every pair of its inputs its count; quantise both "
+        "inputs of the sum with one scale, or leave strict out."
     )
     assert len(code_of(summed(0.1), "int8").convert(summed(0.1), strict).layers) == 4
 

@@ -345,7 +345,7 @@ def test_axons_that_nobody_reads_are_not_counted() -> None:
 
 def test_estimate_refuses_a_cycle_exact_target() -> None:
     with pytest.raises(
-        ValueError, match=r"^Target 'loom' must be closed-form, not cycle-exact; use kuang2021\.$"
+        ValueError, match=r"^Target 'loom' must be of the model kuang2021, not loom; use kuang2021\.$"
     ):
         estimate_kuang(layers("vgg", 1), sop_dense=0, target=load_target("loom"))
 

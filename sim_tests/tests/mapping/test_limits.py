@@ -138,7 +138,7 @@ def test_saved_cores_are_those_of_a_partition_for_the_larger_core(model: str, co
     fields = {"axons": "axons", "columns": "columns", "thresholds": "thresholds", "entries": "fanouts"}
     saved = 0
     for size, field in fields.items():
-        parts = partition(chip.spiking, spec.resized(**{field: 2 * getattr(spec, field)}))
+        parts = partition(chip.on_chip, spec.resized(**{field: 2 * getattr(spec, field)}))
         for row, part in zip(rows, parts.layers, strict=True):
             assert row["saves"][size] == row["cores"] - part.cores
             saved += row["saves"][size]

@@ -16,7 +16,7 @@ from mapping.layout.packet_path import GATEWAY, PORTS
 from mapping.model.load import load_network
 from mapping.report.activity import RunTotals, observe, total_of_runs
 from mapping.report.carried import carried_by
-from mapping.report.machine import report_machine
+from mapping.report.emulated import report_machine
 from mapping.report.mesh import mesh_of
 from mapping.targets.files import load_target
 from sim_tests.generators.model_builder import ModelBuilder

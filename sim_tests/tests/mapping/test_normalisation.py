@@ -23,7 +23,9 @@ from mapping.datasets.scale import mean_and_deviation, normalised
 from mapping.diagnosis.input_normalisation import check_normalisation
 from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
 from mapping.errors import MappingError
+from mapping.model.evaluate import infer
 from mapping.model.network import Network
+from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.trained_networks import bars, trained
 
 IMAGENET = "0.485,0.456,0.406,0.229,0.224,0.225"
@@ -93,6 +95,9 @@ NORMAL = tuple(Candidate(name=how, how=how, distance=distance) for how, distance
     ("wrong", "chosen", "looked"),
     [
         ({"raw": (500, 0), "unit": (4, 4)}, "unit", "raw unit"),  # nothing could be clearly better
+        ({"raw": (5, 10), "unit": (5, 14)}, "raw", "raw unit raw unit"),  # equal on the first samples
+        ({"raw": (4, 14), "unit": (5, 10)}, "unit", "raw unit raw unit"),
+        ({"raw": (5, 14), "unit": (5, 14)}, "unit", "raw unit raw unit"),
         ({"raw": (18, 0), "unit": (20, 0)}, "raw", "raw unit a b raw unit"),
         ({"raw": (18, 80), "unit": (20, 0)}, "unit", "raw unit a b raw unit"),  # chance on the first samples
         ({"raw": (44, 150), "unit": (99, 400), "a": (36, 100), "b": (99, 400)}, "a", "raw unit a b a raw"),
@@ -236,3 +241,19 @@ def test_published_constants_are_candidates_by_channels() -> None:
     assert {name for name, _, _ in PUBLISHED} < names
     flat = candidates(unseen().x.reshape(-1, 192), (192,), pixels=True)
     assert {"ImageNet", "CIFAR-10"}.isdisjoint(c.name for c in flat)
+
+
+def test_input_that_the_network_has_no_value_for_is_no_better() -> None:
+    """An embedding has a row for each of its numbers, and none for what another scale makes of them."""
+    b = ModelBuilder((5,))
+    rows = b.op("Gather", b.constant(b.rng.normal(size=(17, 6))), b.op("Cast", "x", to=7))
+    y = b.dense(b.op("Flatten", rows), b.rng.normal(size=(3, 30)))
+    network, rng = b.network(y), np.random.default_rng(3)
+    x = rng.integers(0, 17, (60, 5)).astype(np.float64)
+    data = Dataset(name="words", x=x, y=rng.integers(0, 3, 60))
+    assert named_rightly(network, x, infer(network, x).argmax(axis=1)).all()
+    assert not named_rightly(network, 64 * x + 17, np.zeros(60, np.int64)).any()
+    found = check_normalisation(network, data, "unit")
+    assert found is None or found.better is None
+    pixels = Dataset(name="words", x=x.astype(np.uint8), y=data.y)
+    assert scaled(pixels, "auto", network)[1] in {"raw", "unit"}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emu.dead import DeadSpec
 from emu.machine import Machine
 from mapping.errors import MappingError
 from mapping.layout.check import check
@@ -101,10 +102,10 @@ def test_a_mesh_with_no_core_to_spare_is_filled_as_for_the_fewest_cores() -> Non
 
 def test_excluded_cores_are_none_to_spare() -> None:
     cores = len(partition(stack(), SPEC).cores)
-    wide = Site(mesh=(2 * cores, 1), objective="latency")
-    holes = frozenset((x, 0) for x in range(cores))
+    wide = Site(mesh=(cores, 2), objective="latency")
+    dead = DeadSpec(cores=tuple((x, 1) for x in range(cores)))
     assert len(fit(stack(), SPEC, wide)[0].cores) > cores
-    narrow = Site(mesh=(2 * cores, 1), excluded=holes, objective="latency")
+    narrow = Site(mesh=(cores, 2), dead=dead, objective="latency")
     assert narrow.cores == cores
     assert len(fit(stack(), SPEC, narrow)[0].cores) == cores
 

@@ -106,6 +106,7 @@ def test_nothing_else_on_the_page_is_a_figure(page: Page, plain: dict[str, Any])
     names = {plain["model"], plain["data"], plain["input"], plain["version"], "loom", "kuang2021"}
     names |= {row["name"] for row in plain["targets"][0]["breakdown"]["layers"]}
     names |= set(plain["targets"][1]["breakdown"]["cores"])
+    names |= {f"{row['kind']}, joules {row['energy_kind']}" for row in plain["side_by_side"]}
     assert {name for name in page.names if ": spikeloom report" not in name} == names
 
 

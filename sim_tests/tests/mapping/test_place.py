@@ -58,7 +58,7 @@ def test_placer_refuses_a_mesh_that_is_too_small(placer: Placer) -> None:
         placer(_of_cores(5), Mesh(width=2, height=2))
     assert str(error.value) == (
         "Layer 'dense0' needs 5 cores with the layers before it but 4 are allowed: "
-        "choose the mesh 3x2, or leave its size out."
+        "choose the mesh 3x2, leave its size out, or add --passes."
     )
 
 
@@ -72,7 +72,9 @@ def test_placer_goes_around_what_is_excluded(placer: Placer) -> None:
 @pytest.mark.parametrize("placer", PLACERS.values(), ids=PLACERS)
 def test_placer_counts_what_is_excluded(placer: Placer) -> None:
     excluded = frozenset({(2, 1)})
-    refusal = "needs 6 cores with the layers before it but 5 are allowed: choose the mesh 4x2.$"
+    refusal = (
+        "needs 6 cores with the layers before it but 5 are allowed: choose the mesh 4x2, or add --passes.$"
+    )
     with pytest.raises(InfeasibleError, match=refusal):
         placer(_of_cores(6), Mesh(width=3, height=2, excluded=excluded))
     assert len(placer(_of_cores(6), Mesh(width=4, height=2, excluded=excluded)).position) == 6

@@ -156,8 +156,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.op("BipolarQuant", "x", b.constant(1.0), domain=DOMAIN, name="q"),
         (
-            "Node 'q' (BipolarQuant) gives -scale or scale and never zero, which is no count of spikes; use "
-            "Quant with signed = 0 for activations and with bitwidth 2 and narrow = 1 for weights."
+            "Node 'q' (BipolarQuant) gives an activation -scale or scale and never zero, which is no count "
+            "of spikes; use Quant with signed = 0 for activations."
         ),
     ),
     (
@@ -251,3 +251,30 @@ def test_refusal_says_what_and_where(build: Build, message: str) -> None:
     with pytest.raises(UnsupportedModelError) as error:
         b.network(output)
     assert str(error.value) == message
+
+
+def test_bipolar_weights_are_evaluated() -> None:
+    """A weight is the scale, or its negative where it is below zero; zero itself gives the scale."""
+    b = ModelBuilder((3,))
+    values = np.array([[0.3, -0.2, 0.0], [-1.5, -0.0, 2.0]])
+    scale = np.array([[0.25], [0.5]])
+    weight = b.op("BipolarQuant", b.constant(values), b.constant(scale), domain=DOMAIN)
+    x = qonnx_quant(b, "x", 0.25, 4, signed=0)
+    y = b.op("Gemm", x, weight, transB=1, name="fc")
+    network = b.network(qonnx_quant(b, b.op("Relu", y), 0.25, 4, signed=0))
+    (dense,) = (node for node in network.nodes if node.op == "Dense")
+    assert dense.constants["weight"].tolist() == [[0.25, -0.25, 0.25], [-0.5, 0.5, 0.5]]
+    x_values = np.random.default_rng(0).integers(0, 16, (50, 3)) * 0.25
+    assert compare(convert(network), x_values).differences == 0
+
+
+def test_bipolar_scale_that_does_not_fit_its_constant_is_refused() -> None:
+    b = ModelBuilder((3,))
+    weight = b.op(
+        "BipolarQuant", b.constant(np.ones((2, 3))), b.constant([0.5, 0.5]), domain=DOMAIN, name="q"
+    )
+    with pytest.raises(UnsupportedModelError) as error:
+        b.network(b.op("Gemm", "x", weight, transB=1))
+    assert str(error.value) == (
+        "Node 'q' (BipolarQuant) has a scale of shape (2,) on a constant of shape (2, 3)."
+    )

@@ -21,6 +21,7 @@ from mapping.layout.capacity import misfit
 from mapping.layout.partition import partition
 from mapping.layout.place import placement, smallest_mesh
 from mapping.layout.route import fit
+from mapping.layout.schedule import schedule
 from mapping.layout.site import Site
 from mapping.model.network import Network
 from mapping.spiking.network import SpikingLayer
@@ -304,8 +305,9 @@ def test_mesh_that_is_named_holds_the_network() -> None:
     assert words[:3] == ["choose", "the", "mesh"]
     width, height = map(int, words[3].rstrip(",").split("x"))
     fit(draft.network(), core_spec(), Site(mesh=(width, height)))
-    assert error.value.remedy.endswith("or leave its size out")
+    assert error.value.remedy.endswith(", leave its size out, or add --passes")
     fit(draft.network(), core_spec())
+    assert len(schedule(draft.network(), core_spec(), Site(mesh=(1, 1))).plan) == 3
 
 
 def test_network_larger_than_every_chip_fits_a_larger_core_or_with_fewer_layers(
@@ -347,7 +349,11 @@ OTHER = {
     "let its sources be equally deep",  # of a potential, in test_graded.py
     "choose another one.",  # of a mesh: any smaller one
     "give a model with such layers.",  # of one that computes nothing
-    "write cores = [[x, y], ...]",  # in test_site.py
+    'write cores = [[x, y], ...] and ports = [[x, y, "E"], ...], or one of them',  # in test_site.py
+    "quantise activations and weights to 8 bits for equal ones.",  # in test_int8_wide.py
+    "quantise biases to int32 for equal ones.",  # in test_int8_doubts.py
+    "put convolutions or dense layers in its place or behind it.",  # in test_graded_entries.py
+    "choose loom or kuang2021.",  # in test_target_refused.py
 }
 
 
@@ -377,6 +383,7 @@ def test_every_remedy_of_conversion_and_layout_is_tried_here() -> None:
         "let it have at most 8 inputs",
         "let fewer layers, or layers of fewer inputs, read it",
         "choose the mesh 4x3",
+        "choose a mesh of at least 7 cores",
         "let the layers need at most ",
         "leave strict out",
     }

@@ -35,7 +35,7 @@ def section(name: str, key: str) -> str:
 
 
 def test_shipped_targets_are_listed_in_order() -> None:
-    assert list_targets() == ("kuang2021", "loom")
+    assert list_targets() == ("kuang2021", "loihi", "loom", "truenorth")
 
 
 @pytest.mark.parametrize("name", list_targets())
@@ -47,7 +47,11 @@ def test_shipped_target_states_range_and_source_of_every_number(name: str) -> No
     for key, number in numbers:
         assert number.low <= number.value <= number.high, key
         assert len(number.source) > 20, key
-    events = {event: number for event, number in target.energy.items() if event != "leakage"}
+
+
+@pytest.mark.parametrize("name", ["kuang2021", "loom"])
+def test_energies_of_events_have_a_range(name: str) -> None:
+    events = {event: number for event, number in load_target(name).energy.items() if event != "leakage"}
     assert all(number.low < number.high for number in events.values())  # leakage is a choice of process
 
 
@@ -107,12 +111,17 @@ def test_mesh_size_may_be_given(mesh: str, tmp_path: Path) -> None:
 
 
 BROKEN = [
-    ("version = 1\n", "version = 2\n", "target.version", "1, not 2; use a release that reads this version."),
     (
-        "version = 1\n",
+        "version = 2\n",
+        "version = 3\n",
+        "target.version",
+        "1 or 2, not 3; use a release that reads this version.",
+    ),
+    (
+        "version = 2\n",
         "version = true\n",
         "target.version",
-        "1, not True; use a release that reads this version.",
+        "1 or 2, not True; use a release that reads this version.",
     ),
     (
         'name = "loom"',
@@ -121,10 +130,10 @@ BROKEN = [
         "1 to 32 of a-z, 0-9, _ and -, a letter first, not 'My Loom'; rename the target.",
     ),
     (
-        'kind = "cycle-exact"',
-        'kind = "exact"',
-        "target.kind",
-        "cycle-exact or closed-form, not 'exact'; choose one of them.",
+        'model = "loom"',
+        'model = "exact"',
+        "target.model",
+        "loom or kuang2021 or truenorth or loihi, not 'exact'; choose one of them.",
     ),
     (
         'preset = "reference"',
@@ -223,7 +232,7 @@ def test_geometry_must_be_whole(value: str, tmp_path: Path) -> None:
 
 
 def test_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:
-    path = edited(tmp_path, "loom", 'kind = "cycle-exact"', f'kind = "{"x" * 300}"')
+    path = edited(tmp_path, "loom", 'model = "loom"', f'model = "{"x" * 300}"')
     with pytest.raises(TargetError, match=r"not 'x{56}\.\.\.; choose one of them\.$"):
         load_target(path)
 
@@ -244,8 +253,8 @@ def test_empty_text_is_refused(field: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "key", "known"),
     [
-        ("[target]\n", "[target]\nauthor = 1\n", "target.author", "version, name, title, kind"),
-        ("[geometry]\n", "[geometry]\naxons = 1\n", "geometry.axons", "preset, mesh"),
+        ("[target]\n", "[target]\nauthor = 1\n", "target.author", "version, name, title, model"),
+        ("[geometry]\n", "[geometry]\naxons = 1\n", "geometry.axons", "preset, core, mesh"),
         ("[geometry]\n", "[leak]\n[geometry]\n", "leak", "target, geometry, timing, energy"),
         (
             "[energy.hops]\n",
@@ -294,7 +303,7 @@ def test_unknown_name_lists_the_targets() -> None:
     with pytest.raises(TargetError) as caught:
         load_target("lomm")
     assert str(caught.value) == (
-        "Target must be one of kuang2021, loom or a path that ends in .toml, not 'lomm'."
+        "Target must be one of kuang2021, loihi, loom, truenorth or a path that ends in .toml, not 'lomm'."
     )
 
 
@@ -303,8 +312,8 @@ def test_size_of_core_given_as_target_names_the_option(name: str) -> None:
     with pytest.raises(TargetError) as caught:
         load_target(name)
     assert str(caught.value) == (
-        f"Target must be one of kuang2021, loom or a path that ends in .toml; {name!r} is a size of core, "
-        f"which is --core {name} in estimate and in compile."
+        "Target must be one of kuang2021, loihi, loom, truenorth or a path that ends in .toml; "
+        f"{name!r} is a size of core, which is --core {name} in estimate and in compile."
     )
 
 

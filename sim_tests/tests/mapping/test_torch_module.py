@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modules of PyTorch, read through its exporter: with a stand-in for PyTorch, and with itself if there."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,11 +18,17 @@ from mapping.errors import MappingError, UnsupportedModelError
 from mapping.model.evaluate import infer
 from mapping.model.importers.torch_module import is_module
 from mapping.model.load import load_network
+from mapping.spiking.simulate import decode, encode, simulate
 from sim_tests.generators.fake_torch import FakeTensor, fake_torch
 from sim_tests.generators.model_builder import ModelBuilder
 
 X = np.random.default_rng(0).uniform(-1, 1, (40, 6))
 Y = np.arange(40) % 4
+
+
+def decode_of(chip: spikeloom.Chip, x: Any) -> Any:
+    """Return the outputs of the network that a chip runs, without the chip."""
+    return decode(chip.spiking, simulate(chip.spiking, encode(chip.spiking, x)), x)
 
 
 def mlp(end: str = "") -> onnx.ModelProto:
@@ -181,8 +188,8 @@ def test_what_is_no_tensor_of_the_batch_is_refused(module_class: Any, given: obj
             return given
 
     assert refused(Odd(mlp())) == (
-        f"Module Odd gives {words} for 16 samples instead of one tensor with the batch as first axis; wrap "
-        "it in a module that gives its logits."
+        f"Module Odd gives {words} for 16 samples instead of one tensor with the batch as first axis and "
+        "outputs behind it; wrap it in a module that gives its logits."
     )
 
 
@@ -199,6 +206,23 @@ def test_failing_export_tells_its_cause(monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
+def test_graphs_that_a_library_prints_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch's library writes to the process, not to Python's streams."""
+
+    def export(module: Any, file: Path) -> None:
+        for descriptor in (1, 2):
+            os.write(descriptor, b"Torch IR graph at exception: graph(%input.1")
+        onnx.save(module.model, file)
+
+    print("mine")
+    with fake_torch(monkeypatch, export) as module:
+        load_network(module(mlp()), X)
+    os.write(1, b"again mine")
+    assert capfd.readouterr() == ("mine\nagain mine", "")
+
+
 def test_older_exporter_follows_where_the_newer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Path] = []
 
@@ -212,6 +236,20 @@ def test_older_exporter_follows_where_the_newer_fails(monkeypatch: pytest.Monkey
     with fake_torch(monkeypatch, fail_once) as module:
         assert load_network(module(mlp()), X).name == "Module"
     assert len(tried) == 2
+
+
+def test_module_that_mixes_two_samples_is_exported_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recurrent layers and attention reshape the batch too: a file for two samples cannot be read."""
+
+    def export(module: Any, file: Path) -> None:
+        b = ModelBuilder((6,), seed=1)
+        b.op("Reshape", "x", b.constant([12], np.int64))
+        onnx.save(module.model if module.batches[-1] == 1 else b.model("t0"), file)
+
+    with fake_torch(monkeypatch, export) as module:
+        mixing = module(mlp())
+        assert load_network(mixing, X).shapes["x"] == (6,)
+    assert (mixing.batches[0], mixing.batches[-1]) == (2, 1)
 
 
 def test_question_of_a_layer_of_pytorch_is_no_branch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +307,20 @@ def test_modules_of_pytorch_load(kind: str) -> None:
     assert module.training
     report = spikeloom.compile_network(network, x)
     assert report.spiking.host_share == 0
+
+
+@pytest.mark.skipif(
+    find_spec("torch") is None, reason="PyTorch is not installed: pip install 'spikeloom[train]'"
+)
+@pytest.mark.parametrize("kind", ["recurrent", "attention"])
+def test_modules_that_mix_samples_load_and_tell_their_share(kind: str) -> None:
+    from sim_tests.generators.torch_modules import module_of
+
+    module, shape = module_of(kind)
+    x = np.random.default_rng(1).normal(size=(30, *shape))
+    chip = spikeloom.compile_network(module, x)
+    assert 0 < (chip.spiking.host_share or 0) < 1
+    assert (chip.run(x[:3]).logits == decode_of(chip, x[:3])).all()
 
 
 @pytest.mark.skipif(

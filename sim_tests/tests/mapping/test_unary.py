@@ -11,7 +11,7 @@ import pytest
 from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import preset
-from mapping.chip import laid_out, open_chip
+from mapping.chip import open_chip
 from mapping.errors import MappingError
 from mapping.flow import compile_network as compile_whole
 from mapping.layout.check import check
@@ -166,7 +166,7 @@ def test_chip_of_the_seed_target_gives_the_outputs_of_the_network(tmp_path: Any)
     plain = compile_whole(network, core="small")
     assert chip.image.spec.core == preset("article")
     assert [layer["name"] for layer in chip.image.meta["layers"]][1].endswith(".pool0")
-    assert len(laid_out(chip.image, chip.spiking).layers) == len(chip.spiking.layers) + 1
+    assert len(chip.on_chip.layers) == len(chip.spiking.layers) + 1
     wanted = plain.run(x)
     assert np.array_equal(chip.run(x).logits, wanted.logits)
     chip.save(tmp_path / "seed.spikeloom")

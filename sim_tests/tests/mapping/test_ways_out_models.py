@@ -248,6 +248,10 @@ def test_image_that_is_compiled_again_is_opened(part: int, tmp_path: Path) -> No
 UNTRIED = {
     "export the model without functions.": "told only of functions that call each other in a circle",
     "export the model again, and a recurrent one with LSTM, GRU or RNN.": "told of a circle in the graph",
+    "export the module with torch.onnx.export, or hand it to spikeloom.estimate in Python": (
+        "test_torch_module.py does both"
+    ),
+    "give its arrays as layers in Python (docs/guides/bring_a_model.md)": "test_plain_arrays.py gives them",
     "make a module of the class by calling it": "test_torch_module.py calls it",
     "give an example of it, an array (n, input shape).": "test_torch_module.py gives one",
 }

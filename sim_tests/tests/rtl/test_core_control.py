@@ -202,13 +202,13 @@ def test_identity_tells_sizes_and_place(name: str) -> None:
     spec = SystemSpec(core=preset(name), width=6, height=4)
     sizes = spec.core
     bench = Bench(Neurocore(spec), ["o.valid", "o.payload"], hold={"o.ready": 1, "x": 5, "y": 3})
-    packets = [flit(spec, **packet) for packet in (PAUSE, *read(Section.IDENTITY, 0, 17))]
+    packets = [flit(spec, **packet) for packet in (PAUSE, *read(Section.IDENTITY, 0, 18))]
     cycles = bench.run([{}, {}, *({"i.valid": 1, "i.payload": packet} for packet in packets), *[{}] * 60])
     sent = [parse(spec, c["o.payload"]) for c in cycles if c["o.valid"]]
     assert [s["data"] for s in sent if s["kind"] == Kind.REPLY] == [
-        0x5350, 2, sizes.axons, sizes.columns, sizes.lanes, sizes.payload_bits, sizes.potential_bits,
+        0x5350, 3, sizes.axons, sizes.columns, sizes.lanes, sizes.payload_bits, sizes.potential_bits,
         sizes.sum_bits, sizes.strengths, sizes.thresholds // 4, sizes.fanouts - 1, sizes.schedule,
-        sizes.profiles, sizes.max_extension, 0b11111 | sizes.refractory_bits << 8, 5 + 256 * 3, 0,
+        sizes.profiles, sizes.max_extension, 0b11111 | sizes.refractory_bits << 8, 5, 3, 0,
     ]  # fmt: skip
 
 

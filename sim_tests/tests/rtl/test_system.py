@@ -62,6 +62,18 @@ def test_verilog_has_one_module_for_all_chips() -> None:
     assert len(names) == len(set(names))
 
 
+def test_chip_is_told_the_sides_where_others_are() -> None:
+    text = chip_verilog(FOUR)["system.v"]
+    chips = re.findall(r"^  chip chip_(\d)_(\d) \(.*?\.joined\(4'h(\w)\)", text, re.MULTILINE | re.DOTALL)
+    north, east, south, west = (1 << side for side in (Port.N, Port.E, Port.S, Port.W))
+    assert {(int(x), int(y)): int(sides, 16) for x, y, sides in chips} == {
+        (0, 0): east | south,
+        (1, 0): west | south,
+        (0, 1): north | east,
+        (1, 1): north | west,
+    }
+
+
 def test_path_of_a_core_names_its_chip() -> None:
     assert core_paths(replace(FOUR, links=None))[5] == "core_1_1"
     assert [core_paths(FOUR)[core] for core in (0, 3, 6)] == [

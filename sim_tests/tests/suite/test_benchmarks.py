@@ -89,7 +89,8 @@ def test_chain_has_every_stage_and_the_ratio_of_estimate_to_run(monkeypatch: pyt
     found = list(chain.rows(options))
     names = [row.name for row in found]
     assert names[:-4] == [
-        f"compile: {name}" for name in ("convert", "partition", "place", "route", "emit", "check")
+        f"compile: {name}"
+        for name in ("data", "convert", "partition", "place", "route", "emit", "check", "save")
     ]
     assert found[-4:] == [
         Row("run, 3 samples", "4.00 s"),

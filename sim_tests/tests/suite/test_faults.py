@@ -58,11 +58,13 @@ BLOCKS = {
             "bits",
             "words",
             "topology",
+            "dead",
             "image",
             "container",
             "trace",
             "host",
             "loading",
+            "passes",
             "rectangles",
             "machine",
         )
@@ -104,9 +106,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *tests: str, seconds: int = 300) -> subprocess.CompletedProcess[str]:
     """Run the named tests on the packages in a folder, without compiled kernels.
 
-    Where pytest sees a build server it prints differences whole, and long ones take it minutes.
+    Where pytest sees a build server it prints differences whole, and long ones take it minutes. The plugin of
+    hypothesis, which the tests do not need, takes longer to import than most of them run.
     """
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", "--rootdir=."]
+    without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "hypothesispytest")]
+    options = ["-x", "-q", *without, "--tb=short", "--rootdir=."]
     ours = {"PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     inherited = {name: value for name, value in os.environ.items() if name not in BUILD_SERVER}
     command = [sys.executable, "-m", "pytest", *options, *tests]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sim_tests.generators.sound_files import images, small_models
+from sim_tests.generators.sound_files import images, passes_files, small_models
 from sim_tests.robustness import fuzz
 from sim_tests.robustness.fuzz import READERS, Tally, offer
 
@@ -18,6 +18,7 @@ CASES = 250
 FILES: dict[str, tuple[str, Callable[[], tuple[bytes, ...]]]] = {
     "onnx": ("a.onnx", small_models),
     "image": ("a.spikeloom", images),
+    "passes": ("a.spikeloom", passes_files),
 }
 EDITS = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=8), st.integers(0, 8)),

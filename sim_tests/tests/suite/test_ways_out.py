@@ -299,6 +299,8 @@ HELP = {
 """What options do."""
 
 UNTRIED = {
+    "use run, verify or verilog": "cli/test_passes.py runs all three on a file of passes",
+    "write the passes again with 'spikeloom compile --passes'": "emu/test_passes.py reads what it writes",
     "choose another with --sim.": "a simulator that runs and writes no waves is not at hand",
     "use --sim verilator or --sim icarus with --verilog.": "test_verify.py runs both on exported designs",
 }

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A target, its numbers, and the error about its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emu.spec import CoreSpec
+from mapping.errors import MappingError
+from mapping.targets.schema import KINDS, UNITS
+
+__all__ = ["Quantity", "Target", "TargetError"]
+
+_SCALE = {unit: scale for units in UNITS.values() for unit, scale in units.items()}
+
+
+class TargetError(MappingError, ValueError):
+    """A target file is missing or breaks a rule.
+
+    Parameters
+    ----------
+    message : str
+        One sentence: file, key, value and the way out.
+    key : str
+        The offending key as ``section.key``, empty when the whole file is meant.
+    """
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """A number with its unit, range and origin.
+
+    Parameters
+    ----------
+    value, low, high : float
+        Central value and bounds in ``unit``, ``low <= value <= high``.
+    unit : str
+        Unit as written in the file, such as ``pJ``, ``mW``, ``Hz``, ``cycle`` or ``1``.
+    kind : str
+        ``measured``, ``derived``, ``published`` or ``assumed``.
+    source : str
+        Where the number comes from, or how it was derived.
+    scale : tuple of str
+        Sizes of the core (`emu.spec.CoreSpec`) whose product the number grows with; it holds for the core
+        that the target describes.
+    """
+
+    value: float
+    unit: str
+    low: float
+    high: float
+    kind: str
+    source: str
+    scale: tuple[str, ...] = ()
+
+    @property
+    def si(self) -> float:
+        """Central value in J, W, Hz, s, mm2, cycles or 1."""
+        return self.value * _SCALE[self.unit]
+
+    @property
+    def si_low(self) -> float:
+        """Lower bound in J, W, Hz, s, mm2, cycles or 1."""
+        return self.low * _SCALE[self.unit]
+
+    @property
+    def si_high(self) -> float:
+        """Upper bound in J, W, Hz, s, mm2, cycles or 1."""
+        return self.high * _SCALE[self.unit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One chip to estimate for.
+
+    Parameters
+    ----------
+    name, title : str
+        Short name used on the command line, and one line for people.
+    model : str
+        How a network becomes cores, time and events on it, a name in `mapping.targets.models`.
+    core : CoreSpec or None
+        The core that images for it have; None if there are no images for it.
+    preset, mesh : str
+        Core preset that ``core`` is, and mesh size (``auto`` or ``WxH``), each empty if there is none.
+    geometry, timing, energy : Mapping[str, Quantity]
+        The numbers of the three sections, read-only.
+    origin : str
+        ``shipped``, or the path of the user's file.
+    """
+
+    name: str
+    title: str
+    model: str
+    core: CoreSpec | None
+    preset: str
+    mesh: str
+    geometry: Mapping[str, Quantity]
+    timing: Mapping[str, Quantity]
+    energy: Mapping[str, Quantity]
+    origin: str
+
+    @property
+    def kind(self) -> str:
+        """``cycle-exact`` (time and counts come from the emulator) or ``closed-form`` (from a formula)."""
+        return KINDS[self.model]
+
+    @property
+    def clock_hz(self) -> float:
+        """Clock frequency in hertz."""
+        return self.timing["clock_hz"].si
+
+    def count(self, key: str) -> int:
+        """Return a number of ``[geometry]`` as an integer.
+
+        Parameters
+        ----------
+        key : str
+            Key of ``[geometry]``, for example ``axons``.
+
+        Raises
+        ------
+        KeyError
+            If the target has no such number.
+        """
+        return int(self.geometry[key].value)
