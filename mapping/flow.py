@@ -26,6 +26,7 @@ from mapping.layout.check import require
 from mapping.layout.check.passes import require_passes
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
+from mapping.layout.objective import OBJECTIVES
 from mapping.layout.schedule import Schedule, Scheduling
 from mapping.layout.site import Site, site_for
 from mapping.model.archive import network_to_arrays
@@ -57,6 +58,7 @@ def compile_network(
     placer: str = "greedy",
     dead: DeadSpec | None = None,
     seed: int = 0,
+    objective: str = "cores",
     scaling: str | None = None,
     strict: bool = False,
     code: str = AUTO,
@@ -91,6 +93,8 @@ def compile_network(
         ``mesh``.
     seed : int
         Seed of the placer; equal arguments give an equal image.
+    objective : str
+        What cores beyond the fewest are for, a name in `mapping.layout.objective.OBJECTIVES`.
     scaling : str, optional
         How `scaled` scales pixels for this network, kept for whoever runs the image; of loaded data it is by
         default what ``auto`` finds.
@@ -112,7 +116,7 @@ def compile_network(
     """
     asked: dict[str, Any] = {"target": target, "core": core, "mesh": mesh, "chips": chips, "placer": placer}
     asked |= {"dead": dead, "seed": seed, "scaling": scaling, "strict": strict, "code": code}
-    asked |= {"options": options, "progress": progress}
+    asked |= {"options": options, "progress": progress, "objective": objective}
     run = _Compilation.of(model, samples, **asked)
     fitting = Fitting(spec=run.request.spec, site=run.site)
     spiking, on_chip = run.converted(fitting.holds)
@@ -188,6 +192,7 @@ class _Compilation:
         placer: str = "greedy",
         dead: DeadSpec | None = None,
         seed: int = 0,
+        objective: str = "cores",
         scaling: str | None = None,
         strict: bool = False,
         code: str = AUTO,
@@ -201,11 +206,12 @@ class _Compilation:
         name, spec = core_of(target, core)
         chosen = code_of(network, unary_code(code, target) if expanded else code)
         size = _buildable(spec, mesh or _mesh(target), chips)
-        site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed)
+        site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed, objective=objective)
         asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
         asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
         facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
         facts |= {"scaling": None if scaling is None else check_scale(scaling)}
+        facts |= {} if objective == OBJECTIVES[0] else {"objective": objective}
         return cls(
             network=network,
             code=chosen,

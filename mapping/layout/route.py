@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import overload
@@ -15,8 +16,9 @@ from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.cover import cover
 from mapping.layout.delivery import numbered, ranges
+from mapping.layout.objective import caps_for
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
-from mapping.layout.place import Placement
+from mapping.layout.place import Placement, TooManyCoresError
 from mapping.layout.site import Site
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.stages import stage
@@ -160,7 +162,8 @@ def fit(
 ) -> tuple[Partition, Placement, Routes]:
     """Partition, place and route, with flits as wide as the outputs need.
 
-    When the fan-out memory of a core overflows, the layer gets fewer neurons a core and all is done again.
+    When the fan-out memory of a core overflows, the layer gets fewer neurons a core and all is done again. An
+    objective that asks for more cores than the mesh has then is followed less far.
 
     Parameters
     ----------
@@ -176,9 +179,20 @@ def fit(
     InfeasibleError
         If a layer breaks a limit of the core, or the network needs more cores than the mesh has.
     """
-    caps: dict[str, int] = {}
     site = site or Site()
     spec = with_gateway(spec, spiking)
+    with stage("partition"):
+        *finer, fewest = caps_for(spiking, spec, site.objective, None if site.mesh is None else site.cores)
+    for caps in finer:
+        with suppress(TooManyCoresError):
+            return _fit(spiking, spec, site, dict(caps))
+    return _fit(spiking, spec, site, dict(fewest))
+
+
+def _fit(
+    spiking: SpikingNetwork, spec: CoreSpec, site: Site, caps: dict[str, int]
+) -> tuple[Partition, Placement, Routes]:
+    """Do what `fit` does, with so many neurons of a core by layer at most."""
     while True:
         with stage("partition"):
             parts = partition(spiking, spec, caps=caps)

@@ -16,6 +16,7 @@ from emu.spec import SpecError, SystemSpec
 from mapping.errors import MappingError
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.mesh import Mesh
+from mapping.layout.objective import check_objective
 from mapping.layout.partition import Partition
 from mapping.layout.place import PLACERS, Placement, Placer, TooManyCoresError, place, smallest_mesh
 
@@ -29,7 +30,7 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What placing depends on beside the partition.
+    """What the cores of a network are, and who places its parts on them.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class Site:
         Columns of the default mesh beyond the smallest.
     seed : int
         Seed of the placer.
+    objective : str
+        What cores beyond the fewest are for, one of `mapping.layout.objective.OBJECTIVES`.
     """
 
     mesh: tuple[int, int] | None = None
@@ -54,8 +57,10 @@ class Site:
     placer: Placer = place
     slack: int = 0
     seed: int = 0
+    objective: str = "cores"
 
     def __post_init__(self) -> None:
+        check_objective(self.objective)
         if self.dead is None:
             return
         if self.mesh is None:

@@ -22,6 +22,7 @@ from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network, compile_passes, unary_code
 from mapping.given import calibration_of, model_and_data
+from mapping.layout.objective import check_objective
 from mapping.model.network import Network
 from mapping.report.activity import Activity, SingleDifferences, observe
 from mapping.report.closed_form import closed_form_part, counted_layers, fits_closed_form
@@ -53,6 +54,7 @@ def estimate(
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
     passes: tuple[int, int] | None = None,
+    objective: str = "cores",
     patches: str | None = None,
     code: str = AUTO,
     calibration: object = None,
@@ -84,6 +86,8 @@ def estimate(
         Equal chips, joined by links, on which cycle-exact targets have the network.
     passes : (width, height), optional
         Mesh of a chip over which cycle-exact targets run the network in passes.
+    objective : str
+        What cores beyond the fewest are for on them, see `mapping.layout.objective.OBJECTIVES`.
     patches : {"best", "article"}, optional
         Who chooses the patches of closed-form targets, see `mapping.targets.patches.map_layer`.
     code : str
@@ -111,10 +115,9 @@ def estimate(
         network=network,
         data=given,
         scaling=chosen,
-        core=core,
+        where={"core": core, "chips": chips, "objective": check_objective(objective)},
         seed=seed,
         strict=strict,
-        chips=chips,
         passes=passes,
         patches=chooser,
         code=code_of(network, code),
@@ -146,15 +149,17 @@ def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Data
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Estimation:
-    """What the parts of a report have in common, and what was observed for them so far."""
+    """What the parts of a report have in common, and what was observed for them so far.
+
+    ``where`` is what images are compiled for beside their target: the core, the chips and the objective.
+    """
 
     network: Network
     data: Dataset
     scaling: str
-    core: str | None
+    where: Mapping[str, Any]
     seed: int
     strict: bool
-    chips: tuple[int, int]
     passes: tuple[int, int] | None
     patches: Patches
     code: Code
@@ -237,7 +242,7 @@ class _Work:
         """Compile an image, and run it and its network."""
         run, target = self.run, self.target
         run.say(f"{target.name}: compiling")
-        asked: dict[str, Any] = {"target": target, "core": run.core, "seed": run.seed, "chips": run.chips}
+        asked: dict[str, Any] = {"target": target, "seed": run.seed, **run.where}
         asked |= {"scaling": run.scaling, "strict": run.strict, "code": run.code.name}
         asked |= {"samples": run.samples, "options": run.options, "progress": run.say}
         told = f"{target.name}: emulating {len(run.data.x)} samples"

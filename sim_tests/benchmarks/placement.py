@@ -12,13 +12,14 @@ from emu.spec import preset
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.mesh import Mesh
+from mapping.layout.objective import step_of
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import PLACERS, smallest_mesh
 from mapping.layout.traffic import INLET, Loads, traffic_of
 from sim_tests.benchmarks.measure import Options, Row
 from sim_tests.generators.large_networks import LARGE
 
-__all__ = ["rows", "step_cycles"]
+__all__ = ["rows"]
 
 _CHIP = 4
 """Columns and rows of cores of a chip."""
@@ -38,7 +39,7 @@ def rows(options: Options) -> Iterator[Row]:
         mesh = Mesh(width=width, height=height, chip=(_CHIP, _CHIP), beats=_BEATS)
         traffic = traffic_of(parts)
         loads, inner = Loads(traffic=traffic, mesh=mesh), np.flatnonzero(traffic.source != INLET)
-        step = step_cycles(parts)
+        step = max(step_of(network.layer(part.name), parts.spec, parts.of(part)) for part in parts.layers)
         label = f"{name}: {len(parts.cores)} cores on {width} x {height}"
         yield Row(f"{label}, step of the busiest core", f"{step} cycles")
         for placer, place in PLACERS.items():
@@ -59,20 +60,3 @@ def _size(parts: Partition) -> tuple[int, int]:
         height = math.isqrt(len(parts.cores))
         width = -(-len(parts.cores) // height)
     return width + _SLACK, height
-
-
-def step_cycles(parts: Partition) -> int:
-    """Return the cycles of the longest step of a core in which every axon and neuron is active.
-
-    That is the sum over the blocks in `docs/reference/cycles.md`, from ``s_0`` to the token, of lists of
-    four thresholds or of ladders, each neuron sending one packet that nobody holds up.
-    """
-    spec, strengths = parts.spec, {layer.name: layer.strengths for layer in parts.spiking.layers}
-    longest = 0
-    for part in parts.cores:
-        digits = len(strengths[part.layer])
-        per_block, neurons = spec.lanes // digits, len(part.outputs)
-        blocks = -(-neurons // per_block)
-        walk = blocks * (spec.walk_fill + digits + 1 - 2) + (neurons - blocks) * digits
-        longest = max(longest, blocks * (part.axons + spec.integrate_fill) + walk)
-    return longest

@@ -19,6 +19,7 @@ from spikeloom.commands.options import (
     Digits,
     Input,
     Model,
+    Objective,
     Seed,
     Strict,
     Tolerance,
@@ -80,6 +81,7 @@ DataOfScale = Annotated[
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 4x4 --passes",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --objective latency",
     ),
 )
 def compile_(
@@ -93,6 +95,7 @@ def compile_(
     pipelined: Pipelined = False,
     passes: InPasses = False,
     placer: Placer = "greedy",
+    objective: Objective = "cores",
     exclude: Exclude = None,
     seed: Seed = 0,
     strict: Strict = False,
@@ -113,7 +116,7 @@ def compile_(
     _check_file(output)
     graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
-    sizes |= _timing(passes=passes, pipelined=pipelined)
+    sizes |= {**_timing(passes=passes, pipelined=pipelined), "objective": objective}
     sizes |= {"dead": dead_parts(exclude)} if exclude else {}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:

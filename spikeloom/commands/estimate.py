@@ -22,6 +22,7 @@ from spikeloom.commands.options import (
     Input,
     Json,
     Model,
+    Objective,
     Samples,
     Seed,
     Strict,
@@ -111,6 +112,7 @@ def estimate(
     core: Core = None,
     chips: Chips = "1x1",
     passes: InPasses = None,
+    objective: Objective = "cores",
     patches: Patches = None,
     code: CodeName = "auto",
     bits: Bits = 8,
@@ -129,18 +131,17 @@ def estimate(
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.report.published import published
     from spikeloom.files import check_places
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     check_places(json, html)
-    rows = None if beside is None else published(beside)
+    rows = _published(beside)
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
         common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
-        common |= {"how": scale or "auto", "code": code, "passes": mesh_size(passes)}
+        common |= {"how": scale or "auto", "code": code, "passes": mesh_size(passes), "objective": objective}
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
@@ -174,6 +175,13 @@ def _report(
         return report
     alone = {key: value for key, value in common.items() if key != "passes"}
     return replace(report, exploration=explore(network, data, targets[0], **alone))
+
+
+def _published(data: str | None) -> list[dict[str, Any]] | None:
+    """Return what others published of some data, if it is asked for."""
+    from mapping.report.published import published
+
+    return None if data is None else published(data)
 
 
 def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:

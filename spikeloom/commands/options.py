@@ -30,6 +30,7 @@ __all__ = [
     "Junit",
     "MaybeImage",
     "Model",
+    "Objective",
     "Patches",
     "Samples",
     "Seed",
@@ -105,6 +106,10 @@ Core = Annotated[
 Chips = Annotated[
     str,
     typer.Option("--chips", help="Equal chips XxY, joined by links of a quarter of a flit."),
+]
+Objective = Annotated[
+    str,
+    typer.Option("--objective", help="What cores beyond the fewest are for: cores (none), or latency."),
 ]
 CodeName = Annotated[
     str,

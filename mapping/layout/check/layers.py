@@ -143,21 +143,23 @@ class _SourceRule:
         """Return the inputs and weights of some output elements; equal ones in a row are computed once."""
         channel, pixel = np.divmod(outputs, self._pixels_out)
         pixel, at = np.unique(pixel, return_inverse=True)
-        taps = self._pixel_taps(pixel)
-        seen = np.flatnonzero((taps >= 0).any(axis=1))
-        taps = taps[seen]
+        seen, taps = self._pixel_taps(pixel)
         key = tuple(array.tobytes() for array in (channel, at, taps))
         if self._last is None or self._last[0] != key:
             self._last = key, self._weights(channel, at, taps)
         inputs = (self._channels(channel)[:, None] * self._pixels_in + seen).reshape(-1)
         return inputs, self._last[1]
 
-    def _pixel_taps(self, pixel: Integers) -> Integers:
-        """Return the tap that joins every input pixel to some output pixels, -1 where none does."""
+    def _pixel_taps(self, pixel: Integers) -> tuple[Integers, Integers]:
+        """Return the input pixels that some output pixels read, and the tap between two, -1 for none."""
         y, x = np.divmod(pixel, self._columns)
-        down, across = self._down[:, None, y], self._across[None, :, x]
+        rows = np.flatnonzero((self._down[:, np.unique(y)] >= 0).any(axis=1))
+        columns = np.flatnonzero((self._across[:, np.unique(x)] >= 0).any(axis=1))
+        down, across = self._down[np.ix_(rows, y)][:, None], self._across[np.ix_(columns, x)]
         taps = np.where((down >= 0) & (across >= 0), down * self._width + across, -1)
-        return taps.reshape(-1, len(pixel))
+        taps = taps.reshape(-1, len(pixel))
+        read = (taps >= 0).any(axis=1)
+        return (rows[:, None] * len(self._across) + columns).reshape(-1)[read], taps[read]
 
     def _channels(self, channel: Integers) -> Integers:
         """Return the input channels of all groups that some output channels belong to."""

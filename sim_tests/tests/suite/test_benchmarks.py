@@ -16,6 +16,7 @@ from mapping.datasets.load import load_data
 from mapping.flow import compile_network
 from mapping.layout.emit import emit
 from mapping.layout.host_tables import stimulus_for
+from mapping.layout.objective import latency_of, step_of
 from mapping.layout.place import PLACERS
 from mapping.layout.route import fit
 from mapping.model.load import load_network
@@ -147,7 +148,7 @@ def test_step_of_a_placement_is_that_of_the_emulator(neurons: int) -> None:
     worked = sum(run.total(activity) for activity in ("integrate", "update"))
     assert len(parts.cores) == 1
     assert run.total("send_stall") == 0
-    assert worked == placement_rows.step_cycles(parts)
+    assert worked == step_of(spiking.layers[0], spec, parts.cores) == latency_of(parts)
 
 
 def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> None:
