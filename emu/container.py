@@ -8,11 +8,10 @@ import hashlib
 import io
 import json
 import os
-import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -21,9 +20,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from emu.archive import npy_bytes, replaced, write_member
+from emu.archive import packed, replaced, write_array, write_member
 from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
+from emu.members import CORE_FIELDS, LISTS, TABLES, members_of
 from emu.spec import SystemSpec
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "write_image",
 ]
 
-FORMAT = "spikeloom.image/3"
+FORMAT = "spikeloom.image/4"
 """Name and version of the file format."""
 
 PASSES_FORMAT = "spikeloom.passes/1"
@@ -50,14 +50,7 @@ LIMIT_BYTES = 2 << 30
 
 _META = "meta.json"
 _META_LIMIT = 16 << 20
-_TABLES = {
-    "inputs/element": "input_element",
-    "inputs/packet": "input_packet",
-    "outputs/element": "output_element",
-}
 _TABLE_SHAPES = {"inputs/element": 1, "inputs/packet": 2, "outputs/element": 1}
-_CORE_FIELDS = tuple(name for name in FIELDS if name != "crossbar")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _WAY_OUT = "; write the image again with 'spikeloom compile'"
 
 _HEADER_ERRORS = (
@@ -77,47 +70,16 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, RuntimeError,
 that it does not know a ``RuntimeError``."""
 
 Array = NDArray[Any]
+_MOST_ROWS = 1 << 31
 
 
-def _sha(array: Array) -> str:
-    return hashlib.sha256(npy_bytes(array)).hexdigest()
-
-
-def _crossbars(image: SystemImage) -> tuple[list[str | None], dict[str, Array]]:
-    """Return the digest of every core's crossbar, None without a core, and the crossbars as members."""
-    known: dict[int, str] = {}
-    members: dict[str, Array] = {}
-    for core in image.cores:
-        if core is not None and id(core.crossbar) not in known:
-            known[id(core.crossbar)] = digest = _sha(core.crossbar)
-            members[f"crossbar/{digest}.npy"] = core.crossbar
-    return [None if core is None else known[id(core.crossbar)] for core in image.cores], members
-
-
-def _members(image: SystemImage) -> Iterator[tuple[str, Array]]:
-    """Yield every array member of an image but its crossbars."""
-    for index, core in enumerate(image.cores):
-        if core is not None:
-            for name in _CORE_FIELDS:
-                yield f"core/{index}/{name}.npy", getattr(core, name)
-    for member, attribute in _TABLES.items():
-        yield f"{member}.npy", getattr(image, attribute)
-    for name, array in image.attachments.items():
-        if not _NAME.fullmatch(name):
-            raise ImageError(
-                f"An attachment name must be letters, digits and . _ - /, not {name!r}; rename it."
-            )
-        yield f"attachment/{name}.npy", np.asarray(array)
-
-
-def _meta(image: SystemImage, members: Mapping[str, Array], crossbars: Sequence[str | None]) -> bytes:
+def _meta(image: SystemImage, members: Mapping[str, str]) -> bytes:
     meta = {
         "format": FORMAT,
         "spec": image.spec.to_dict(),
         "meta": dict(image.meta),
-        "cores": list(crossbars),
         "image_digest": image.digest,
-        "members": {name: _sha(array) for name, array in members.items()},
+        "members": dict(members),
     }
     try:
         return json.dumps(meta, sort_keys=True, indent=1, allow_nan=False).encode()
@@ -149,12 +111,12 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
 
 def write_image(image: SystemImage, stream: IO[bytes]) -> None:
     """Write the file of an image to a stream."""
-    digests, crossbars = _crossbars(image)
-    members = dict(sorted({**crossbars, **dict(_members(image))}.items()))
-    with zipfile.ZipFile(stream, "w") as archive:
-        write_member(archive, _META, _meta(image, members, digests), zipfile.ZIP_DEFLATED)
-        for name, array in members.items():
-            write_member(archive, name, npy_bytes(array), zipfile.ZIP_DEFLATED)
+    with packed(stream) as archive:
+        digests = {
+            f"{name}.npy": write_array(archive, f"{name}.npy", arrays, shape)
+            for name, arrays, shape in members_of(image)
+        }
+        write_member(archive, _META, _meta(image, digests), zipfile.ZIP_DEFLATED)
 
 
 class Reader:
@@ -253,21 +215,53 @@ def meta_of(reader: Reader, wanted: str, kinds: Mapping[str, type]) -> dict[str,
     return dict(meta)
 
 
-def _core(reader: Reader, index: int, digest: object, crossbars: dict[str, Array]) -> CoreImage | None:
-    """Return the program of a core; equal crossbars share one array."""
-    if digest is None:
-        return None
-    if not isinstance(digest, str):
-        raise reader.error(f"cores[{index}] in {_META} must be a digest or null, not {digest!r}{_WAY_OUT}")
-    if digest not in crossbars:
-        crossbars[digest] = reader.array(f"crossbar/{digest}.npy", *FIELDS["crossbar"])
-    fields = {name: reader.array(f"core/{index}/{name}.npy", *FIELDS[name]) for name in _CORE_FIELDS}
-    return CoreImage(crossbar=crossbars[digest], **fields)
+def _indices(reader: Reader, name: str, sizes: tuple[int | None, ...], most: int) -> Array:
+    """Return a member of int32 0 .. most - 1, of a shape or, where it is None, of any size."""
+    array = reader.array(name, "int32", len(sizes))
+    shape = tuple(found if size is None else size for size, found in zip(sizes, array.shape, strict=True))
+    if array.shape != shape:
+        raise reader.error(f"member {name} must have the shape {shape}, not {array.shape}{_WAY_OUT}")
+    wrong = array[(array < 0) | (array >= most)]
+    if wrong.size:
+        raise reader.error(f"member {name} must hold 0..{most - 1}, not {wrong[0]}{_WAY_OUT}")
+    return array.astype(np.int64)
+
+
+def _parts(reader: Reader, name: str, dtype: str, dimensions: int, sizes: Array) -> list[Array]:
+    """Return what a member holds one after the other, each with so many rows."""
+    array, ends = reader.array(name, dtype, dimensions), np.cumsum(sizes).tolist()
+    if len(array) != sum(sizes.tolist()):
+        raise reader.error(f"member {name} must have {sum(sizes.tolist())} rows, not {len(array)}{_WAY_OUT}")
+    return [array[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _cores(reader: Reader, count: int) -> tuple[CoreImage | None, ...]:
+    """Return the programs of so many cores; those that have the same crossbar share its array."""
+    at = _indices(reader, "core/at.npy", (None,), count)
+    if (np.diff(at) < 1).any():
+        raise reader.error(f"member core/at.npy must name cores in ascending order{_WAY_OUT}")
+    rows = _indices(reader, "core/rows.npy", (len(at), len(LISTS)), _MOST_ROWS)
+    sizes = dict(zip(LISTS, rows.T, strict=True))
+    fields = []
+    for name in CORE_FIELDS:
+        dtype, dimensions = FIELDS[name]
+        one = np.ones(len(at), np.int64)
+        parts = _parts(reader, f"core/{name}.npy", dtype, max(dimensions, 1), sizes.get(name, one))
+        fields.append(parts if dimensions else [part.reshape(()) for part in parts])
+    shapes = _indices(reader, "crossbar/shape.npy", (None, 2), _MOST_ROWS)
+    flat = _parts(reader, "crossbar/cells.npy", "int8", 1, shapes.prod(axis=1))
+    crossbars = [cells.reshape(shape) for cells, shape in zip(flat, shapes.tolist(), strict=True)]
+    chosen = _indices(reader, "core/crossbar.npy", (len(at),), len(crossbars)).tolist()
+    cores: list[CoreImage | None] = [None] * count
+    for index, number, values in zip(at.tolist(), chosen, zip(*fields, strict=True), strict=True):
+        named = dict(zip(CORE_FIELDS, values, strict=True))
+        cores[index] = CoreImage(crossbar=crossbars[number], **named)
+    return tuple(cores)
 
 
 def read_image(reader: Reader) -> SystemImage:
     """Return the image that the members of a file are."""
-    kinds = {"spec": dict, "meta": dict, "cores": list, "image_digest": str, "members": dict}
+    kinds = {"spec": dict, "meta": dict, "image_digest": str, "members": dict}
     meta = meta_of(reader, FORMAT, kinds)
     reader.digests = meta["members"]
     foreign = sorted(set(reader.sizes) - set(reader.digests) - {_META})
@@ -277,19 +271,16 @@ def read_image(reader: Reader) -> SystemImage:
         spec = SystemSpec.from_dict(meta["spec"])
     except (TypeError, ValueError, KeyError) as error:
         raise reader.error(f"spec in {_META} is wrong: {clause(error)}{_WAY_OUT}") from error
-    crossbars: dict[str, Array] = {}
     tables = {
         attribute: reader.array(f"{member}.npy", "int32", _TABLE_SHAPES[member])
-        for member, attribute in _TABLES.items()
+        for member, attribute in TABLES.items()
     }
     prefix, suffix = "attachment/", ".npy"
     attached = [name for name in reader.sizes if name.startswith(prefix)]
     try:
         image = SystemImage(
             spec=spec,
-            cores=tuple(
-                _core(reader, index, digest, crossbars) for index, digest in enumerate(meta["cores"])
-            ),
+            cores=_cores(reader, spec.cores),
             meta=meta["meta"],
             attachments={
                 name.removeprefix(prefix).removesuffix(suffix): reader.array(name) for name in attached

@@ -219,7 +219,8 @@ def open_chip(path: str | Path) -> Chip:
     MappingError
         If it carries no network, or does not compute it.
     """
-    image = load_image(path)
+    with stage("read"):
+        image = load_image(path)
     spiking = carried_network(image, path)
     chip = Chip(image=image, spiking=spiking)
     require(image, chip.on_chip)

@@ -21,6 +21,7 @@ from pathlib import Path
 __all__ = ["STAGES", "Record", "Stage", "recorded", "stage"]
 
 STAGES = (
+    "read",
     "import",
     "data",
     "scale",

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from emu.container import load_image, save_image
 from emu.loading import load_totals
 from emu.spec import preset
-from mapping.errors import InfeasibleError
+from mapping.errors import InfeasibleError, MappingError
 from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.route import fit
@@ -40,10 +43,20 @@ def _mapped(spiking: SpikingNetwork) -> str:
         image = emit(spiking, parts, placement, routes, name=spiking.name)
     with stage("check"):
         require(image, spiking)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "image.spikeloom")
+        with stage("save"):
+            save_image(image, file)
+        size = file.stat().st_size
+        with stage("read"):
+            again = load_image(file)
+    if again.digest != image.digest:
+        raise MappingError(f"The file of {spiking.name} holds another image: please report it.")
     load = load_totals(image)
     return (
         f"{len(parts.cores)} cores of {placement.width} x {placement.height}; "
-        f"loaded by {load.flits:,} flits, core by core by {load.one_by_one:,}"
+        f"loaded by {load.flits:,} flits, core by core by {load.one_by_one:,}; "
+        f"a file of {size:,} bytes"
     )
 
 

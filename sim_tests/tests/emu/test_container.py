@@ -83,14 +83,6 @@ def test_same_image_gives_same_bytes(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def test_equal_crossbars_are_stored_once(path: Path) -> None:
-    assert len([name for name in members(path) if name.startswith("crossbar/")]) == 1
-    image = load_image(path)
-    assert image.cores[0] is not None
-    assert image.cores[2] is not None
-    assert image.cores[0].crossbar is image.cores[2].crossbar
-
-
 def test_loaded_arrays_are_read_only(path: Path) -> None:
     image = load_image(path)
     assert not image.attachments["head/weight"].flags.writeable
@@ -172,7 +164,7 @@ AGAIN = "; write the image again with 'spikeloom compile'."
             drop("meta.json"),
             "member meta.json is missing, so it is no spikeloom image; choose a .spikeloom file.",
         ),
-        (drop("core/0/bias.npy"), f"member core/0/bias.npy is missing{AGAIN}"),
+        (drop("core/bias.npy"), f"member core/bias.npy is missing{AGAIN}"),
         (drop("inputs/packet.npy"), f"member inputs/packet.npy is missing{AGAIN}"),
         (add("extra.npy", b""), f"member extra.npy does not belong to an image{AGAIN}"),
         (add("meta.json", b"{"), "meta.json must be JSON (.*)"),
@@ -181,22 +173,20 @@ AGAIN = "; write the image again with 'spikeloom compile'."
             edit_meta(format="spikeloom.image/1"),
             f"format must be {FORMAT!r}, not 'spikeloom.image/1'{ANOTHER}",
         ),
-        (edit_meta(cores=None), f"cores in meta.json must be a list, not None{AGAIN}"),
-        (edit_meta(cores=[3, None, None]), f"cores[0] in meta.json must be a digest or null, not 3{AGAIN}"),
-        (edit_meta(cores=[None]), "image must have one entry for each of the 3 cores, not 1."),
+        (edit_meta(meta=None), f"meta in meta.json must be a dict, not None{AGAIN}"),
         (edit_meta(spec={}), f"spec in meta.json is wrong: 'core'{AGAIN}"),
         (edit_meta(image_digest="0"), f"image_digest must be 0, not {small_image().digest}{AGAIN}"),
         (
-            swap("core/0/bias.npy", np.zeros(3, np.int32)),
-            f"member core/0/bias.npy must be int64, not int32{AGAIN}",
+            swap("core/bias.npy", np.zeros(6, np.int32)),
+            f"member core/bias.npy must be int64, not int32{AGAIN}",
         ),
         (
-            swap("core/0/bias.npy", np.zeros((3, 1), np.int64)),
-            f"member core/0/bias.npy must have 1 dimensions, not 2{AGAIN}",
+            swap("core/bias.npy", np.zeros((6, 1), np.int64)),
+            f"member core/bias.npy must have 1 dimensions, not 2{AGAIN}",
         ),
         (
-            swap("core/0/bias.npy", np.zeros(2, np.int64)),
-            "bias must have one entry .*|v0 must have one entry .*",
+            swap("core/bias.npy", np.zeros(5, np.int64)),
+            f"member core/bias.npy must have 6 rows, not 5{AGAIN}",
         ),
         (
             swap("attachment/head/weight.npy", np.array([{}], object), allow_pickle=True),
@@ -206,9 +196,9 @@ AGAIN = "; write the image again with 'spikeloom compile'."
             swap("attachment/head/weight.npy", np.zeros(1, np.complex64)),
             f"member attachment/head/weight.npy must hold plain numbers or text, not complex64{AGAIN}",
         ),
-        (swap("core/2/bias.npy", np.array([1, 2, 2])), "image_digest must be .*"),
+        (swap("core/bias.npy", np.array([0, 0, 0, 1, 2, 2])), "image_digest must be .*"),
         (
-            swap("core/2/bias.npy", np.array([1, 2, 4096])),
+            swap("core/bias.npy", np.array([0, 0, 0, 1, 2, 4096])),
             r"core 2 \(2, 0\): bias must be -2048..2047, not 4096.",
         ),
     ],
@@ -227,10 +217,10 @@ def test_altered_file(path: Path, change: Callable[[Members], None], message: st
 
 def test_altered_member_is_found_by_its_digest(path: Path) -> None:
     content = members(path)
-    content["core/0/bias.npy"] = npy_bytes(np.ones(3, np.int64))
+    content["core/bias.npy"] = npy_bytes(np.ones(3, np.int64))
     write(path, content)
     with pytest.raises(
-        ImageError, match=r"member core/0/bias.npy must have the digest [0-9a-f]{64}, not [0-9a-f]{64}; "
+        ImageError, match=r"member core/bias.npy must have the digest [0-9a-f]{64}, not [0-9a-f]{64}; "
     ):
         load_image(path)
 
@@ -309,8 +299,8 @@ def test_file_larger_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_member_twice(path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("core/0/bias.npy", b"")
-    with pytest.raises(ImageError, match=r"member core/0/bias.npy is there twice"):
+        archive.writestr("core/bias.npy", b"")
+    with pytest.raises(ImageError, match=r"member core/bias.npy is there twice"):
         load_image(path)
 
 

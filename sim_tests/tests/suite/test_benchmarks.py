@@ -57,14 +57,17 @@ def test_mapping_has_cores_and_every_stage_or_the_refusal(monkeypatch: pytest.Mo
     monkeypatch.setattr(mapping, "LARGE", large)
     found = list(mapping.rows(Options(networks=("small", "wide"))))
     names = ["small on reference cores"]
-    names += [f"small: {name}" for name in ("partition", "place", "route", "emit", "check", "all")]
+    names += [
+        f"small: {name}" for name in ("partition", "place", "route", "emit", "check", "save", "read", "all")
+    ]
     names += ["wide on reference cores", "wide: partition", "wide: all"]
     assert [row.name for row in found] == names
     # 25 neurons of five digits lie in a block: three layers of 256 neurons take two cores, four take one
     assert re.fullmatch(
-        r"10 cores of 4 x 3; loaded by [\d,]+ flits, core by core by [\d,]+", str(found[0].value)
+        r"10 cores of 4 x 3; loaded by [\d,]+ flits, core by core by [\d,]+; a file of [\d,]+ bytes",
+        str(found[0].value),
     )
-    assert "needs" in found[7].value
+    assert "needs" in found[9].value
 
 
 def _wide(levels: int) -> SpikingNetwork:
