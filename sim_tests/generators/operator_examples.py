@@ -22,9 +22,8 @@ _SUM = "One neuron with all of them as sources, as of `Add`."
 _COMPARED = f"{HOST}windows of pooled axons lie in the map of a channel."
 _REPEATED = "A layer of ones, or the host's if its matrix has more than 16 million places."
 _WOVEN = (
-    "A convolution with a channel for each place of the stride, and a layer of ones that puts them one "
-    "between the other, which is the host's if its matrix has more than 16 million places; with a stride of "
-    "1 as `Conv`."
+    "One neuron an output, with the digits of the taps that reach it; the host's if the layer's matrix has "
+    "more than 16 million places; with a stride of 1 as `Conv`."
 )
 _THRESHOLD = "A list of one threshold, the constant, once a Cast or a Where makes numbers of it."
 _MIRRORED = "Pooled axons of the values with the other sign, as of `MaxPool`."
