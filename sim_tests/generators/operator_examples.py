@@ -34,6 +34,7 @@ _PADDED = (
 _PADDED += "has more than 16 million places."
 _FACTOR = "Folded into the scales of the channels."
 _KNOWN = "As the function that it is: a square, `Swish`, `HardSwish`, `Gelu` or `Mish`."
+_DIVIDED = "As the function that it is: `Softsign` or `Swish`."
 _MAX = OPERATIONS["MaxPool"].chip
 _TURNED = "Folded: the signs of the weights are turned."
 _ENDS = "Folded into the scales of the channels, with the offset in the biases and the ends of the ladder."
@@ -67,6 +68,10 @@ def _two(name: str) -> Build:
 
 def _quotient(b: ModelBuilder) -> str:
     return b.op("Div", "x", b.op("Add", b.op("Sigmoid", "x"), b.constant(1.0)))
+
+
+def _softsign(b: ModelBuilder) -> str:
+    return b.op("Div", "x", b.op("Add", b.op("Abs", "x"), b.constant(1.0)))
 
 
 def _compared(name: str) -> Build:
@@ -154,6 +159,13 @@ _FUNCTIONS = (
 _ARITHMETIC = (
     Example(operator="Add", build=_op("Add", _numbers(4, 1, 1))),
     Example(operator="Div", form="by a constant", build=_op("Div", lambda b: b.constant(3.0)), note=_FACTOR),
+    Example(
+        operator="Div",
+        form="of an activation and a function of it",
+        build=_softsign,
+        around=("Abs", "Add"),
+        note=_DIVIDED,
+    ),
     Example(
         operator="Div", form="of two activations", build=_quotient, around=("Add", "Sigmoid"), note=_PRODUCT
     ),
