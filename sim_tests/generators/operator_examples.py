@@ -22,9 +22,8 @@ _SUM = "One neuron with all of them as sources, as of `Add`."
 _COMPARED = f"{HOST}windows of pooled axons lie in the map of a channel."
 _REPEATED = "A layer of ones, or the host's if its matrix has more than 16 million places."
 _WOVEN = (
-    "A convolution with a channel for each place of the stride, and a layer of ones that puts them one "
-    "between the other, which is the host's if its matrix has more than 16 million places; with a stride of "
-    "1 as `Conv`."
+    "One neuron an output, with the digits of the taps that reach it; the host's if the layer's matrix has "
+    "more than 16 million places; with a stride of 1 as `Conv`."
 )
 _THRESHOLD = "A list of one threshold, the constant, once a Cast or a Where makes numbers of it."
 _MIRRORED = "Pooled axons of the values with the other sign, as of `MaxPool`."
@@ -35,6 +34,7 @@ _PADDED = (
 _PADDED += "has more than 16 million places."
 _FACTOR = "Folded into the scales of the channels."
 _KNOWN = "As the function that it is: a square, `Swish`, `HardSwish`, `Gelu` or `Mish`."
+_DIVIDED = "As the function that it is: `Softsign` or `Swish`."
 _MAX = OPERATIONS["MaxPool"].chip
 _TURNED = "Folded: the signs of the weights are turned."
 _ENDS = "Folded into the scales of the channels, with the offset in the biases and the ends of the ladder."
@@ -68,6 +68,10 @@ def _two(name: str) -> Build:
 
 def _quotient(b: ModelBuilder) -> str:
     return b.op("Div", "x", b.op("Add", b.op("Sigmoid", "x"), b.constant(1.0)))
+
+
+def _softsign(b: ModelBuilder) -> str:
+    return b.op("Div", "x", b.op("Add", b.op("Abs", "x"), b.constant(1.0)))
 
 
 def _compared(name: str) -> Build:
@@ -155,6 +159,13 @@ _FUNCTIONS = (
 _ARITHMETIC = (
     Example(operator="Add", build=_op("Add", _numbers(4, 1, 1))),
     Example(operator="Div", form="by a constant", build=_op("Div", lambda b: b.constant(3.0)), note=_FACTOR),
+    Example(
+        operator="Div",
+        form="of an activation and a function of it",
+        build=_softsign,
+        around=("Abs", "Add"),
+        note=_DIVIDED,
+    ),
     Example(
         operator="Div", form="of two activations", build=_quotient, around=("Add", "Sigmoid"), note=_PRODUCT
     ),

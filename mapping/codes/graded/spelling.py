@@ -33,19 +33,21 @@ _SAME = 1e-6
 """Relative error, that of float32 constants, up to which two functions are the same."""
 
 _MOST = 8
-"""Nodes between a product and the tensor that both its factors are functions of."""
+"""Nodes between a product or quotient and the tensor that both its sides are functions of."""
 
 
 def spelled(network: Network) -> Network:
     """Return the equal network whose functions of one number rise, as far as that can be.
 
-    Values differ by the rounding of float64, and where a product is recognised as a function by that of its
+    Values differ by the rounding of float64, and where one is recognised as a function by that of its
     float32 constants.
     """
     nodes: list[Node] = []
     producers: dict[str, Node] = {}
+    whole: dict[str, Node] = {}
     for given in network.nodes:
-        for known in _recognised(given, producers):
+        for known in _recognised(given, whole):
+            whole[known.output] = known
             for node in _parts(_of_input(known, network, nodes), producers):
                 producers[node.output] = node
                 nodes.append(node)
@@ -164,15 +166,16 @@ def _least(op: str, approximate: object) -> float:
 
 
 def _recognised(node: Node, producers: Mapping[str, Node]) -> list[Node]:
-    """Return a product of two functions of one tensor as a known function of it and a factor."""
-    if node.op != "Mul" or len(node.inputs) != 2:
+    """Return a product or quotient of two functions of one tensor as a known function of it and a factor."""
+    joined = {"Div": np.divide, "Mul": np.multiply}.get(node.op)
+    if joined is None or len(node.inputs) != 2:
         return [node]
     paths = [_back(tensor, producers) for tensor in node.inputs]
     tensor = next((name for name in paths[0] if name in paths[1]), None)
     if tensor is None:
         return [node]
     with np.errstate(all="ignore"):
-        values = np.multiply(*(_along(path[tensor], _GRID) for path in paths))
+        values = joined(*(_along(path[tensor], _GRID) for path in paths))
     for function in _FUNCTIONS if np.isfinite(values).all() else ():
         wanted = apply_elementwise(function, _GRID[None], axis=0)[0]
         factor = values[-1] / wanted[-1]
@@ -216,5 +219,6 @@ _FUNCTIONS = (
     _function("Gelu", approximate="none"),
     _function("Gelu", approximate="tanh"),
     _function("Pow", exponent=2.0),
+    _function("Softsign"),
 )
-"""What a product of two functions of one number may be."""
+"""What a product or quotient of two functions of one number may be."""

@@ -138,9 +138,7 @@ def _weave(operator: Operator, graph: Graph, axes: tuple[_Axis, _Axis]) -> None:
     order = (chosen * height + rows.place[:, None]) * width + columns.place
     if np.array_equal(order.reshape(-1), np.arange(channels * height * width)):
         graph.alias(operator)
-    elif order.size == channels * height * width:
-        graph.define_view(operator, graph.view(operator, 0).tensor, order)
-    else:
+    else:  # no view: the convolution and its order are one layer
         taken(operator, graph, lambda places: places.reshape(-1)[order])
 
 

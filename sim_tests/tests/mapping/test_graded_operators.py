@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every operator and many combinations lie on the chip, near the float network, and equal to the image."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
@@ -88,6 +90,26 @@ def test_image_of_every_operator_computes_the_integer_network(example: Example) 
     assert_image_equals(spiking)
     # shares of a softmax move by a whole step of the model where its rounded input does
     assert error(spiking, network) < (0.15 if example.operator == "QLinearSoftmax" else 0.1)
+
+
+@pytest.mark.parametrize(
+    ("below", "wanted"),
+    [
+        (lambda b: b.op("Add", b.op("Abs", "x"), b.constant(1.0)), {"Softsign"}),
+        (lambda b: b.op("Add", b.op("Exp", b.op("Neg", "x")), b.constant(1.0)), {"Relu", "Swish"}),
+        (lambda b: b.op("Add", b.op("Abs", "x"), b.constant(2.0)), {"Div"}),
+    ],
+)
+def test_quotient_is_recognised_as_the_function_that_it_is(
+    below: Callable[[ModelBuilder], str], wanted: set[str]
+) -> None:
+    b = ModelBuilder((6,))
+    network = b.network(b.op("Div", "x", below(b)))
+    found = spelled(network)
+    assert {node.op for node in found.nodes} & {"Div", "Relu", "Softsign", "Swish"} >= wanted
+    assert ("Div" in {node.op for node in found.nodes}) == ("Div" in wanted)
+    x = b.rng.normal(0, 3, (20, 6))
+    np.testing.assert_allclose(infer(found, x), infer(network, x), atol=1e-6)
 
 
 def test_two_dense_layers_without_a_function_are_one() -> None:
