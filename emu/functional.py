@@ -28,7 +28,7 @@ from emu.legal import dead_sentence
 from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, share
-from emu.topology import comes_out, meets_dead
+from emu.topology import PLACES, comes_out, meets_dead, topology_of
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
@@ -136,18 +136,29 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
         )
     strays = np.flatnonzero(stimulus.strays)
     x0, x1, _, y1 = stimulus.packet[strays].T[: len(RECTANGLE)]
-    out = strays[comes_out(spec, x0, x1, y1)]
+    out = strays[comes_out(spec, x0, x1, y1) > 0]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
-    if len(met := np.flatnonzero(meets_dead(spec, np.zeros(2, np.int64), packets[:, : len(RECTANGLE)]))):
+    start = _entries(stimulus, spec)
+    if len(met := np.flatnonzero(meets_dead(spec, start, packets[:, : len(RECTANGLE)]))):
         place = packets[met[0], : len(RECTANGLE)].tolist()
         raise ValueError(f"Stimulus packet {met[0]}: {dead_sentence(place)}.")
     return sum(look[2] for look in looks), max(look[3] for look in looks), keys
 
 
+def _entries(stimulus: Stimulus, spec: SystemSpec) -> Ints:
+    """Return x and y of the router by which each packet enters, int64 (p, 2), and refuse other inlets."""
+    inlets = topology_of(spec).inlets
+    if len(wrong := np.flatnonzero(stimulus.inlet >= len(inlets))):
+        told = f"Stimulus packet {wrong[0]}: inlet must be 0..{len(inlets) - 1}"
+        raise ValueError(f"{told}, not {stimulus.inlet[wrong[0]]}.")
+    y, x = np.divmod(inlets // PLACES, spec.width)
+    return np.column_stack((x, y))[stimulus.inlet]
+
+
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
     """Count the control packets of a functional run: each is an error at every core it comes to."""
-    rectangles = stimulus.packet[stimulus.strays, : len(RECTANGLE)]
+    rectangles = _places(stimulus)[stimulus.strays]
     met = state._replace(counters=np.zeros_like(state.counters), sent=np.zeros_like(state.sent))
     routes.count_routes(program, met, np.ascontiguousarray(rectangles), np.ones(len(rectangles), np.int64))
     state.counters[arrays.ERRORS] += met.counters[arrays.DELIVERIES]
@@ -302,14 +313,19 @@ def _together(workers: Sequence[_Worker], steps: int, progress: Progress | None)
             stop.set()
 
 
+def _places(stimulus: Stimulus) -> Ints:
+    """Return the rectangle and the inlet of every packet of a stimulus, int64 (p, 5)."""
+    return np.column_stack((stimulus.packet[:, : len(RECTANGLE)], stimulus.inlet))
+
+
 def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, Ints]:
-    """Return the rectangles (r, 4) of stimulus packets and how many packets had each."""
+    """Return rectangles and inlets (r, 5) of stimulus packets, and how many packets had each."""
     if not len(fed):
-        rectangles, counts = np.unique(stimulus.packet[:, : len(RECTANGLE)], axis=0, return_counts=True)
+        rectangles, counts = np.unique(_places(stimulus), axis=0, return_counts=True)
         return np.ascontiguousarray(rectangles), counts.astype(np.int64)
     used = np.flatnonzero(fed)
     place = np.unravel_index(used, (program.across, program.across, program.down, program.down))
-    return np.column_stack(place).astype(np.int64), fed[used]
+    return np.column_stack((*place, np.zeros_like(used))).astype(np.int64), fed[used]
 
 
 def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tuple[State, list[Piece]]:

@@ -105,21 +105,22 @@ def spike_data(spec: SystemSpec, axon: NDArray[np.int64], payload: NDArray[np.in
     return _words(layout, values).astype(np.int64)
 
 
-def run_flits(spec: SystemSpec, stimulus: Stimulus) -> tuple[Flits, int]:
-    """Return the stream of a run and the position of its first step token in it.
+def run_flits(spec: SystemSpec, stimulus: Stimulus, inlet: int = 0) -> tuple[Flits, int]:
+    """Return the stream of a run at one inlet, and the position of its first step token in it.
 
     The stream is: stimulus of step 0, step token 0, stimulus of step 1, ..., the last step token, the pause
-    token.
+    token. All inlets have the same tokens.
     """
-    *rectangle, axon, payload = stimulus.packet.T
+    here = stimulus.inlet == inlet
+    *rectangle, axon, payload = stimulus.packet[here].T
     layout = flit_layout(spec)
     fields = dict(zip(RECTANGLE, rectangle, strict=True))
-    fields |= {"kind": stimulus.kind, "data": spike_data(spec, axon, payload)}
+    fields |= {"kind": stimulus.kind[here], "data": spike_data(spec, axon, payload)}
     token, pause = (
         np.uint64(pack(layout, dict.fromkeys(RECTANGLE, 0) | {"kind": Kind.TOKEN, "data": data}))
         for data in (pack(TOKEN, {"pause": 0}), pack(TOKEN, {"pause": 1}))
     )
-    ends = np.searchsorted(stimulus.step, np.arange(stimulus.steps), side="right")
+    ends = np.searchsorted(stimulus.step[here], np.arange(stimulus.steps), side="right")
     stream = np.insert(_words(layout, fields), ends, token)
     return np.append(stream, pause), int(ends[0])
 

@@ -49,17 +49,20 @@ class Machine:
 
     @cached_property
     def _reset(self) -> tuple[mesh.Mesh, injectors.Timing]:
-        """Mesh and injectors after reset, when the tokens of the cores wait for that of the host."""
+        """Mesh and injectors after reset and load, when the tokens of the cores wait for the host's."""
         program = self._program
         spec = self.image.spec
         sizes = () if spec.links is None else (spec.links.size(spec.flit_bits),)
-        network = mesh.make_mesh(topology_of(spec), program, *sizes)
+        topology = topology_of(spec)
+        network = mesh.make_mesh(topology, program, *sizes)
         targets = np.zeros(len(program.fanout), np.int64)
         injectors.pack_targets(network.shifts, program.fanout, targets)
-        timing = injectors.make_timing(targets, self._alive, len(program.bias), len(network.links))
+        gates = len(topology.inlets), len(topology.outlets)
+        timing = injectors.make_timing(targets, self._alive, len(program.bias), len(network.links), gates)
         state = arrays.make_state(program, self._source.state)
-        record = Tape(rows=len(program.bias), outputs=1, visits=False).record
+        record = Tape(rows=len(program.bias), outputs=gates[1], visits=False).record
         cycle.run_cycles(program, state, record, network, timing, 1)
+        mesh.turn_to_load(network, alive(spec))
         return network, timing
 
     def run(
@@ -132,6 +135,7 @@ class Machine:
         timing = injectors.feed(
             injectors.Timing(*(array.copy() for array in at_reset[1])),
             stimulus.steps,
+            stimulus.inlet,
             stimulus.step,
             np.column_stack((stimulus.packet, stimulus.strays)),
             period=stimulus.host.period,
@@ -140,13 +144,13 @@ class Machine:
         inject.start_host(network, timing)
         why = cycle.STOPPED
         while why != cycle.QUIET:
-            until = int(timing.host[injectors.HOST_TOKENS]) + _TOKENS_AT_ONCE
+            until = int(timing.left.min()) + _TOKENS_AT_ONCE
             if until > stimulus.steps:
                 until = stimulus.steps + 2
             why = cycle.run_cycles(program, state, tape.record, network, timing, until)
             tape.take()
             if progress is not None:
-                progress(min(int(timing.host[injectors.HOST_TOKENS]), stimulus.steps), stimulus.steps)
+                progress(min(int(timing.left.min()), stimulus.steps), stimulus.steps)
         _check_end(timing, self._alive, stimulus.steps, int(network.clock[mesh.NOW]))
         return self._result("cycle", stimulus.steps, state, tape.pieces, visits=potentials, timing=timing)
 
@@ -161,14 +165,15 @@ class Machine:
         timing: injectors.Timing | None = None,
         threads: int = 1,
     ) -> RunResult:
-        finish = gateway = elapsed = None
+        finish = gateway = outlets = elapsed = None
         if timing is not None:
             zero = int(timing.host[injectors.HOST_RELEASE])
             elapsed = int(timing.pause_seen.max()) - zero + 1
             paused = (timing.first_seen - zero + 1) + (elapsed - 1 - (timing.pause_seen - zero))
             state.counters[arrays.PAUSED] = np.where(self._alive, paused, 0)
             finish = frozen(np.where(self._alive, timing.finish - zero, -1))
-            gateway = frozen(timing.gateway - zero)
+            outlets = frozen(timing.gateway - zero)
+            gateway = frozen(outlets.max(axis=1))
         counters = frozen(state.counters.copy())
         own = counters_of(self.image.spec)
         names = [name for name in own if timing is not None or name not in ACTIVITY_COUNTERS]
@@ -183,13 +188,14 @@ class Machine:
             finish=finish,
             gateway=gateway,
             elapsed=elapsed,
+            outlets=None if outlets is None or outlets.shape[1] == 1 else outlets,
         )
 
 
 def _check_end(timing: injectors.Timing, present: NDArray[np.bool_], steps: int, now: int) -> None:
     """Refuse a run in which something still waits although nothing can move."""
     waiting = np.flatnonzero(present & (timing.pause_seen < 0))
-    tokens = int(timing.host[injectors.HOST_TOKENS])
+    tokens = int(timing.left.min())
     if len(waiting) or tokens != steps + 1:
         core = int(waiting[0]) if len(waiting) else -1
         raise RuntimeError(

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import outlets_of
 from emu.image import CoreImage, SystemImage
 from emu.kernels.state import DYNAMICS, TARGET, WORD, Program
 from emu.spec import THRESHOLDS_A_WORD, SystemSpec
-from emu.topology import HOST, comes_out, topology_of
+from emu.topology import comes_out, topology_of
 from emu.words import LADDER, RECTANGLE, STATE_FIELDS, TABLES, Emission, Reset, Section
 
 __all__ = ["gateway_room", "joined", "loudest", "most_records", "period_of", "program_of"]
@@ -159,7 +160,7 @@ def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage], rows_per_plane: int)
         "rows_per_plane": rows_per_plane,
         "width": spec.width,
         "height": spec.height,
-        "outlet": spec.gateway[0],
+        "outlets": np.searchsorted(outlets_of(spec.gates), np.arange(spec.width + 1)).astype(np.int64),
         "across": 1 << spec.x_bits,
         "down": 1 << spec.y_bits,
         "low": spec.core.potential_min,
@@ -175,10 +176,9 @@ def _sizes_of(spec: SystemSpec, cores: Sequence[CoreImage], rows_per_plane: int)
 def _ways(spec: SystemSpec) -> dict[str, Any]:
     """Return where packets enter, and where each output of a router leads."""
     topology = topology_of(spec)
-    inlet = int(np.flatnonzero(topology.before == HOST)[0])
     links = np.zeros_like(topology.behind)
     links[topology.links] = 1
-    return {"inlet": inlet, "behind": topology.behind.copy(), "links": links}
+    return {"inlets": topology.inlets.copy(), "behind": topology.behind.copy(), "links": links}
 
 
 def _per_core(cores: Sequence[CoreImage | None], value: Callable[[CoreImage], int]) -> Ints:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emu.dead import DeadSpec
+from emu.gates import GateSpec
 from emu.links import LinkSpec
 from emu.sizes import (
     OPTIONS,
@@ -234,12 +235,11 @@ class CoreSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSpec:
-    """A mesh of ``width`` x ``height`` equal cores, a router each, one gateway; cut into chips by ``links``.
+    """A mesh of ``width`` x ``height`` equal cores, a router each; cut into chips by ``links``.
 
     With ``dead`` (dead.md) it has straps for parts that do not work, and these parts; with None neither.
-
-    Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The gateway feeds the west port
-    of router (0, 0) and takes output, at coordinates (0, height), from the south of router (0, height - 1).
+    Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The host feeds the west port of
+    router (0, 0), and takes output from the south of router (0, height - 1); with ``gates`` at more ports.
     """
 
     core: CoreSpec
@@ -247,6 +247,7 @@ class SystemSpec:
     height: int
     links: LinkSpec | None = None
     dead: DeadSpec | None = None
+    gates: GateSpec | None = None
 
     def __post_init__(self) -> None:
         require_integers(width=self.width, height=self.height)
@@ -255,8 +256,9 @@ class SystemSpec:
         check_flit(self.flit_bits, MOST_FLIT_BITS)
         if self.links is not None:
             self.links.check(self.width, self.height, self.flit_bits)
-        if self.dead is not None:
-            self.dead.check(self.width, self.height)
+        for part in (self.dead, self.gates):
+            if part is not None:
+                part.check(self.width, self.height)
 
     @property
     def cores(self) -> int:
@@ -290,17 +292,17 @@ class SystemSpec:
 
     @property
     def gateway(self) -> tuple[int, int]:
-        """Coordinates (x, y) at which the gateway takes packets."""
+        """Coordinates (x, y) of the first outlet."""
         return (0, self.height)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain data, links and dead parts if there are any; see `from_dict`."""
+        """Return the sizes as plain data, links, dead parts and gates if there are any; see `from_dict`."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:
         """Build a spec from `to_dict`'s data; unknown or missing keys raise ``TypeError``."""
-        kinds = {"links": LinkSpec, "dead": DeadSpec}
+        kinds = {"links": LinkSpec, "dead": DeadSpec, "gates": GateSpec}
         parts = {key: kind(**data[key]) for key, kind in kinds.items() if key in data}
         rest = {key: value for key, value in data.items() if key not in {"core", *kinds}}
         return cls(core=CoreSpec(**data["core"]), **parts, **rest)

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import inlets_of, outlets_of
 from emu.spec import SystemSpec
 
 __all__ = [
@@ -68,11 +69,15 @@ class Topology:
         By the place of an input: the place of the output that fills it, or `HOST`, `CORE` or `NOTHING`.
     links : int64 (links,)
         Places of the outputs that lead to another chip, over a link (links.md), in order.
+    inlets, outlets : int64 (gates,)
+        Places of the inputs that the host feeds, and of the outputs that it takes from, the first ones first.
     """
 
     behind: Ints
     before: Ints
     links: Ints
+    inlets: Ints
+    outlets: Ints
 
     @property
     def outputs(self) -> Ints:
@@ -91,7 +96,7 @@ def _mask(ends: Ints) -> Ints:
 
 @cache
 def topology_of(spec: SystemSpec) -> Topology:
-    """Return the topology of a system: a mesh, an inlet in its north-west corner, the outlet at the gateway.
+    """Return the topology of a system: a mesh, and the host at its inlets and outlets.
 
     What is dead, cut off or fed by nobody is absent (dead.md).
 
@@ -111,16 +116,19 @@ def topology_of(spec: SystemSpec) -> Topology:
         other = router + dx + dy * spec.width
         taken_by = PLACES * other + OPPOSITE[port]
         behind[output], before[taken_by] = taken_by, output
-    column, below = spec.gateway
-    behind[PLACES * ((below - 1) * spec.width + column) + Port.S] = HOST
-    before[Port.W] = HOST
+    rows = [
+        (row * spec.width + (spec.width - 1) * (side == "E"), side) for row, side in inlets_of(spec.gates)
+    ]
+    inlets = np.array([PLACES * router + Port[side] for router, side in rows], np.int64)
+    outlets = PLACES * (spec.cores - spec.width + np.array(outlets_of(spec.gates), np.int64)) + Port.S
+    before[inlets] = behind[outlets] = HOST
     if spec.dead is not None:
         _take_out(spec, behind, before)
     leads = np.flatnonzero(behind >= 0)
     links = leads[on_chip(spec, leads)[0] != on_chip(spec, behind[leads])[0]]
-    for ends in (behind, before, links):
+    for ends in (behind, before, links, inlets, outlets):
         ends.setflags(write=False)
-    return Topology(behind=behind, before=before, links=links)
+    return Topology(behind=behind, before=before, links=links, inlets=inlets, outlets=outlets)
 
 
 def _take_out(spec: SystemSpec, behind: Ints, before: Ints) -> None:
@@ -206,7 +214,9 @@ def chip_of(spec: SystemSpec) -> SystemSpec:
     """Return one chip of a system as a system of its own: its mesh, and where the host can join it."""
     if spec.links is None:
         return whole(spec)
-    return replace(spec, width=spec.links.width, height=spec.links.height, links=None, dead=None)
+    size = spec.links.width, spec.links.height
+    gates = None if spec.gates is None else spec.gates.of_chip(*size)
+    return replace(spec, width=size[0], height=size[1], links=None, dead=None, gates=gates)
 
 
 def on_chip(spec: SystemSpec, places: Ints) -> tuple[Ints, Ints]:
@@ -228,10 +238,11 @@ def sides_with_links(spec: SystemSpec) -> tuple[Port, ...]:
     return tuple(Port(port) for port in np.unique(topology_of(whole(spec)).links % PLACES).tolist())
 
 
-def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> NDArray[np.bool_]:
-    """Return which packets, by their rectangles, have a copy that goes to the host.
+def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> Ints:
+    """Return how many copies of packets, by their rectangles, go to the host: one by each outlet.
 
     A packet that has to go further south than the mesh does so in every column of its rectangle.
     """
-    x, y = spec.gateway
-    return (x0 <= x) & (x <= x1) & (y1 >= y)
+    columns = np.array(outlets_of(spec.gates), np.int64)
+    copies = np.searchsorted(columns, x1, side="right") - np.searchsorted(columns, x0)
+    return np.asarray(np.maximum(copies, 0) * (np.asarray(y1) >= spec.height), np.int64)

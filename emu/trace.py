@@ -86,6 +86,8 @@ class Stimulus:
         whose data are axon and payload all the same, at a time at which it is an error.
     host : HostPace
         When the host takes a flit.
+    inlet : int64 (p,)
+        The inlet by which each packet enters, all by the first one by default.
 
     Attributes
     ----------
@@ -98,6 +100,7 @@ class Stimulus:
     packet: Array
     kind: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     host: HostPace = field(default_factory=HostPace)
+    inlet: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     strays: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,17 +116,22 @@ class Stimulus:
             np.any(np.diff(self.step) < 0) or self.step[0] < 0 or self.step[-1] >= self.steps
         ):
             raise ValueError(f"step must be non-decreasing within 0..{self.steps - 1}.")
-        kind = self.kind if len(self.kind) else np.zeros(len(self.step), np.int64)
-        object.__setattr__(self, "kind", _frozen(kind, 1))
+        for name in ("kind", "inlet"):
+            given = getattr(self, name)
+            values = _frozen(given if len(given) else np.zeros(len(self.step), np.int64), 1)
+            object.__setattr__(self, name, values)
+            if len(values) != len(self.step):
+                raise ValueError(
+                    f"{name} must have {len(self.step)} entries, one a packet, not {len(values)}."
+                )
         object.__setattr__(self, "strays", self.kind != Kind.SPIKE)
-        if len(self.kind) != len(self.step):
-            raise ValueError(f"kind must have {len(self.step)} entries, one a packet, not {len(self.kind)}.")
         for name, wrong in (
+            ("inlet must be at least 0", self.inlet < 0),
             ("kind must be 0, 2..5 or 7", ~np.isin(self.kind, STRAYS) & (self.kind != Kind.SPIKE)),
             ("step of a control packet must be at least 1", self.strays & (self.step < 1)),
         ):
             if wrong.any():
-                values = self.step if name.startswith("step") else self.kind
+                values = getattr(self, name.split()[0])
                 raise ValueError(f"{name}, not {int(values[wrong][0])}.")
 
     def spikes(self) -> Stimulus:
@@ -131,7 +139,13 @@ class Stimulus:
         if not self.strays.any():
             return self
         keep = ~self.strays
-        return Stimulus(steps=self.steps, step=self.step[keep], packet=self.packet[keep], host=self.host)
+        return Stimulus(
+            steps=self.steps,
+            step=self.step[keep],
+            packet=self.packet[keep],
+            host=self.host,
+            inlet=self.inlet[keep],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,7 +171,9 @@ class RunResult:
     finish : int64 (steps, cores)
         Cycle at which each core's token entered its router, cycle mode only.
     gateway : int64 (steps + 1,)
-        Cycle at which each token left the mesh at the gateway, cycle mode only.
+        Cycle at which each token left the mesh by the last of its outlets, cycle mode only.
+    outlets : int64 (steps + 1, outlets)
+        The same by outlet, in cycle mode of a system with several.
     elapsed : int or None
         Cycles of the run, cycle mode only.
     """
@@ -172,6 +188,7 @@ class RunResult:
     finish: Array | None = None
     gateway: Array | None = None
     elapsed: int | None = None
+    outlets: Array | None = None
     engine: str = field(default="emulator")
 
     @property
@@ -259,6 +276,8 @@ def _tables(result: RunResult) -> dict[str, tuple[tuple[str, ...], Array]]:
         parts["finish cycles"] = (("step", "core"), _as_table(result.finish))
     if result.gateway is not None:
         parts["gateway cycles"] = (("step",), _as_table(result.gateway))
+    if result.outlets is not None:
+        parts["outlet cycles"] = (("step", "outlet"), _as_table(result.outlets))
     if result.elapsed is not None:
         parts["elapsed cycles"] = ((), np.array([[result.elapsed]]))
     return parts

@@ -13,7 +13,7 @@ from emu.topology import HOST, NOTHING, PLACES, Port, chip_of, sides_with_links,
 from emu.words import Kind
 from rtl.component import Component, reference
 from rtl.core import Neurocore
-from rtl.gateway import Gateway
+from rtl.gateway import Gateway, of_gate
 from rtl.layouts import flit_stream, flit_struct, observed_bits
 from rtl.link import LinkReceiver, LinkSender, LinkWires
 from rtl.router import Router
@@ -21,14 +21,18 @@ from rtl.router import Router
 __all__ = ["Chip", "pins"]
 
 
-def pins(spec: SystemSpec, observe: bool, cores: int) -> dict[str, wiring.Member]:
-    """Return what a chip and a system of several have in common: the host's pins, and what is observed."""
+def pins(spec: SystemSpec, observe: bool, cores: int, gates: tuple[int, int]) -> dict[str, wiring.Member]:
+    """Return what a chip and a system of several have in common: the host's pins, and what is observed.
+
+    ``gates`` is how many inlets and outlets there are.
+    """
     observed = observed_bits(spec) if observe else {}
+    inlets, outlets = (range(count) for count in gates)
     return {
-        "host_i": In(flit_stream(spec)),
-        "host_o": Out(flit_stream(spec)),
-        "stimulus": Out(COUNTER_BITS),
-        "outputs": Out(COUNTER_BITS),
+        **{of_gate("host_i", number): In(flit_stream(spec)) for number in inlets},
+        **{of_gate("host_o", number): Out(flit_stream(spec)) for number in outlets},
+        **{of_gate("stimulus", number): Out(COUNTER_BITS) for number in inlets},
+        **{of_gate("outputs", number): Out(COUNTER_BITS) for number in outlets},
         **{f"observe_{name}": Out(bits * cores) for name, bits in observed.items()},
     }
 
@@ -53,9 +57,9 @@ class Chip(Component):
     Members
     -------
     host_i, host_o
-        Streams from and to the host.
+        Streams from and to the host; of further inlets and outlets host_i_1, host_o_1 and so on.
     stimulus, outputs : Out(48)
-        Spike packets that entered and left.
+        Spike packets that entered and left there.
     observe_* : Out
         The observed field of this name of every core, core 0 lowest, if ``observe``.
     x, y : In
@@ -63,7 +67,7 @@ class Chip(Component):
     joined : In(4)
         The sides N, E, S, W behind which there is a chip (straps), if the chip has straps.
     inlet, outlet : In
-        The host sends to this chip, and takes from it (straps), if the chip has straps.
+        At which of these the host sends to this chip, and takes from it (straps), if the chip has straps.
     absent_i, absent_o : In
         Inputs and outputs of routers that are dead or cut off (straps), five of each router, the first core's
         lowest, if parts may be dead.
@@ -76,10 +80,11 @@ class Chip(Component):
         self._mesh, self._sides = chip_of(spec), sides_with_links(spec)
         self._strapped = bool(self._sides) or spec.dead is not None
         self._topology = topology_of(self._mesh)
-        super().__init__(pins(spec, observe, self._mesh.cores) | self._straps())
+        self._gates = len(self._topology.inlets), len(self._topology.outlets)
+        super().__init__(pins(spec, observe, self._mesh.cores, self._gates) | self._straps())
         self._routers = [Router(spec) for _ in range(self._mesh.cores)]
         self._cores = [Neurocore(spec) for _ in range(self._mesh.cores)]
-        self._gateway = Gateway(spec)
+        self._gateway = Gateway(spec, *self._gates)
         self._senders: list[LinkSender] = []
         self._receivers: list[LinkReceiver] = []
         if spec.links is not None:
@@ -91,7 +96,8 @@ class Chip(Component):
         """Return the members of a chip among others, or whose parts may be dead."""
         if not self._strapped:
             return {}
-        straps = {"x": self._spec.x_bits, "y": self._spec.y_bits, "joined": 4, "inlet": 1, "outlet": 1}
+        straps = {"x": self._spec.x_bits, "y": self._spec.y_bits, "joined": 4}
+        straps |= dict(zip(("inlet", "outlet"), self._gates, strict=True))
         if self._spec.dead is not None:
             straps |= dict.fromkeys(("absent_i", "absent_o"), len(Port) * self._mesh.cores)
         members: dict[str, wiring.Member] = {name: In(bits) for name, bits in straps.items()}
@@ -152,15 +158,25 @@ class Chip(Component):
         stream: wiring.PureInterface = getattr(self._routers[place // PLACES], way)[place % PLACES]
         return stream
 
-    def _is_present(self, end: int, port: int, hosts: Value) -> Value:
-        """Return whether a port meets something, by what is at its place and by the straps."""
-        joined = self.joined[port] if port in self._sides else Const(0, 1)
-        return {NOTHING: joined, HOST: hosts | joined if self._strapped else hosts}.get(end, Const(1, 1))
+    def _told(self, place: int, gate: str) -> Value:
+        """Return whether the host is at a place, which is an ``inlet`` or ``outlet``: by the strap."""
+        places = (self._topology.inlets if gate == "inlet" else self._topology.outlets).tolist()
+        if not self._strapped:
+            return Const(1, 1)
+        strap: Value = getattr(self, gate)
+        return strap if len(places) == 1 else strap[places.index(place)]
 
-    def _presence(self, ends: list[int], index: int, hosts: Value, strap: str) -> Value:
+    def _is_present(self, end: int, place: int, gate: str) -> Value:
+        """Return whether a port meets something, by what is at its place and by the straps."""
+        joined = self.joined[place % PLACES] if place % PLACES in self._sides else Const(0, 1)
+        if end == HOST:
+            return self._told(place, gate) | joined if self._strapped else Const(1, 1)
+        return joined if end == NOTHING else Const(1, 1)
+
+    def _presence(self, ends: list[int], index: int, gate: str, strap: str) -> Value:
         """Return which inputs or outputs of a router are present, by the topology and by the straps."""
-        of_router = ends[PLACES * index : PLACES * index + len(Port)]
-        present = Cat(self._is_present(end, port, hosts) for port, end in enumerate(of_router))
+        places = range(PLACES * index, PLACES * index + len(Port))
+        present = Cat(self._is_present(ends[place], place, gate) for place in places)
         if self._spec.dead is None:
             return present
         absent: Value = getattr(self, strap)
@@ -168,13 +184,13 @@ class Chip(Component):
 
     def _join_neighbours(self, m: Module) -> None:
         """Tell every router what it meets, and join what meets on the chip."""
-        inlet, outlet = (self.inlet, self.outlet) if self._strapped else (Const(1, 1), Const(1, 1))
         before, behind = self._topology.before.tolist(), self._topology.behind.tolist()
         for index, router in enumerate(self._routers):
+            south = PLACES * index + Port.S
             m.d.comb += [
-                router.present_in.eq(self._presence(before, index, inlet, "absent_i")),
-                router.present_out.eq(self._presence(behind, index, outlet, "absent_o")),
-                router.outlet.eq(outlet if behind[PLACES * index + Port.S] == HOST else 0),
+                router.present_in.eq(self._presence(before, index, "inlet", "absent_i")),
+                router.present_out.eq(self._presence(behind, index, "outlet", "absent_o")),
+                router.outlet.eq(self._told(south, "outlet") if behind[south] == HOST else 0),
             ]
         for place, taken_by in enumerate(behind):
             if taken_by >= 0:
@@ -182,7 +198,7 @@ class Chip(Component):
 
     def _join_borders(self, m: Module) -> None:
         """Join the border to the links, but where the straps tell that the host is."""
-        inlet, outlet = self._host_places()
+        inlets, outlets = self._topology.inlets.tolist(), self._topology.outlets.tolist()
         for (place, side, number), sender, receiver in zip(
             self._ends(), self._senders, self._receivers, strict=True
         ):
@@ -190,9 +206,9 @@ class Chip(Component):
             m.submodules[f"receiver_{side.name}_{number}"] = receiver
             wiring.connect(m, sender.link, wiring.flipped(getattr(self, f"link_{side.name}_o")[number]))
             wiring.connect(m, wiring.flipped(getattr(self, f"link_{side.name}_i")[number]), receiver.link)
-            with self._if(m, "outlet", 0) if place == outlet else nullcontext():
+            with self._if(m, place, "outlet", 0) if place in outlets else nullcontext():
                 wiring.connect(m, self._port("o", place), sender.i)
-            with self._if(m, "inlet", 0) if place == inlet else nullcontext():
+            with self._if(m, place, "inlet", 0) if place in inlets else nullcontext():
                 wiring.connect(m, receiver.o, self._port("i", place))
 
     def _count_crossings(self, m: Module) -> None:
@@ -206,25 +222,29 @@ class Chip(Component):
             c.crossings.eq(sum(leave, Const(0))) for c, leave in zip(self._cores, crossings, strict=True)
         ]
 
-    def _if(self, m: Module, strap: str, value: int) -> AbstractContextManager[None]:
-        """Let what is joined be so if a strap has a value."""
-        condition: AbstractContextManager[None] = m.If(getattr(self, strap) == value)
+    def _if(self, m: Module, place: int, gate: str, value: int) -> AbstractContextManager[None]:
+        """Let what is joined be so if the strap of a place has a value."""
+        condition: AbstractContextManager[None] = m.If(self._told(place, gate) == value)
         return condition
-
-    def _host_places(self) -> tuple[int, int]:
-        """Return the places of the input and of the output that can meet the host."""
-        before, behind = self._topology.before.tolist(), self._topology.behind.tolist()
-        return before.index(HOST), behind.index(HOST)
 
     def _join_host(self, m: Module) -> None:
         """Join the gateway to the host's pins and to the mesh, but where the straps tell that a link is."""
         m.submodules.gateway = gateway = self._gateway
-        inlet, outlet = self._host_places()
         linked = {place for place, _, _ in self._ends()}
-        with self._if(m, "inlet", 1) if inlet in linked else nullcontext():
-            wiring.connect(m, gateway.mesh_o, self._port("i", inlet))
-        with self._if(m, "outlet", 1) if outlet in linked else nullcontext():
-            wiring.connect(m, self._port("o", outlet), gateway.mesh_i)
-        wiring.connect(m, wiring.flipped(self.host_i), gateway.host_i)
-        wiring.connect(m, gateway.host_o, wiring.flipped(self.host_o))
-        m.d.comb += [self.stimulus.eq(gateway.stimulus), self.outputs.eq(gateway.outputs)]
+        inlets, outlets = self._topology.inlets.tolist(), self._topology.outlets.tolist()
+        for number, place in enumerate(inlets):
+            with self._if(m, place, "inlet", 1) if place in linked else nullcontext():
+                wiring.connect(m, getattr(gateway, of_gate("mesh_o", number)), self._port("i", place))
+        for number, place in enumerate(outlets):
+            with self._if(m, place, "outlet", 1) if place in linked else nullcontext():
+                wiring.connect(m, self._port("o", place), getattr(gateway, of_gate("mesh_i", number)))
+        for number in range(len(inlets)):
+            name = of_gate("host_i", number)
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(gateway, name))
+        for number in range(len(outlets)):
+            name = of_gate("host_o", number)
+            wiring.connect(m, getattr(gateway, name), wiring.flipped(getattr(self, name)))
+        for counter, count in zip(("stimulus", "outputs"), self._gates, strict=True):
+            for number in range(count):
+                name = of_gate(counter, number)
+                m.d.comb += getattr(self, name).eq(getattr(gateway, name))

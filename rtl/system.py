@@ -6,9 +6,10 @@ from amaranth.hdl import Cat, Const, Module
 from amaranth.lib import wiring
 
 from emu.spec import SystemSpec
-from emu.topology import HOST, PLACES, Port, chip_of, on_chip, sides_with_links, topology_of, whole
+from emu.topology import PLACES, Port, chip_of, on_chip, sides_with_links, topology_of, whole
 from rtl.chip import Chip, pins
 from rtl.component import Component, reference
+from rtl.gateway import of_gate
 from rtl.layouts import observed_bits
 from rtl.link import LinkWay
 
@@ -31,17 +32,18 @@ class System(Component):
     Members
     -------
     host_i, host_o
-        Streams from and to the host.
+        Streams from and to the host; of further inlets and outlets host_i_1, host_o_1 and so on.
     stimulus, outputs : Out(48)
-        Spike packets that entered and left.
+        Spike packets that entered and left there.
     observe_* : Out
         The observed field of this name of every core of the system, core 0 lowest, if ``observe``.
     """
 
     def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
         self._spec, self._observe, self._instances = spec, observe, instances
-        super().__init__(pins(spec, observe, spec.cores))
         self._mesh, self._topology = chip_of(spec), topology_of(whole(spec))
+        gates = len(self._topology.inlets), len(self._topology.outlets)
+        super().__init__(pins(spec, observe, spec.cores, gates))
         count = spec.cores // self._mesh.cores
         self._chips = [Chip(spec, observe=observe, instances=instances) for _ in range(count)]
         self._ways: list[LinkWay] = []
@@ -91,17 +93,22 @@ class System(Component):
         m.d.comb += [chip.joined.eq(Const(sides, 4)) for chip, sides in joined.items()]
 
     def _join_host(self, m: Module) -> None:
-        """Join the host to the chips that have the inlet and the outlet, and tell these so."""
-        ends = self._topology.before, self._topology.behind
-        inlet, outlet = (self._chip_at(end.tolist().index(HOST))[0] for end in ends)
-        wiring.connect(m, wiring.flipped(self.host_i), inlet.host_i)
-        wiring.connect(m, outlet.host_o, wiring.flipped(self.host_o))
-        m.d.comb += [
-            inlet.inlet.eq(1),
-            outlet.outlet.eq(1),
-            self.stimulus.eq(inlet.stimulus),
-            self.outputs.eq(outlet.outputs),
-        ]
+        """Join the host to the chips that have inlets and outlets, and tell these so."""
+        of_chip, straps, counters = topology_of(self._mesh), dict[tuple[Chip, str], int](), []
+        for gate, pin, counter, places, there in (
+            ("inlet", "host_i", "stimulus", self._topology.inlets, of_chip.inlets.tolist()),
+            ("outlet", "host_o", "outputs", self._topology.outlets, of_chip.outlets.tolist()),
+        ):
+            for number, place in enumerate(places.tolist()):
+                chip, at = self._chip_at(place)
+                own = there.index(at)
+                ends = wiring.flipped(getattr(self, of_gate(pin, number))), getattr(chip, of_gate(pin, own))
+                wiring.connect(m, *(ends if gate == "inlet" else ends[::-1]))
+                straps[chip, gate] = straps.get((chip, gate), 0) | 1 << own
+                counted = getattr(chip, of_gate(counter, own))
+                counters.append(getattr(self, of_gate(counter, number)).eq(counted))
+        m.d.comb += [getattr(chip, gate).eq(value) for (chip, gate), value in straps.items()]
+        m.d.comb += counters
 
     def _tell_dead(self, m: Module) -> None:
         """Tell every chip which ports of its routers are absent although the mesh has them."""

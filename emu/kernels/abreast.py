@@ -232,7 +232,7 @@ def _send(
     for y in range(p[Y0], min(p[Y1], program.height - 1) + 1):
         for x in range(p[X0], min(p[X1], program.width - 1) + 1):
             accept_row(program, state, lanes, y * program.width + x, half, axon, packets)
-    if comes_out(program, p):
+    for _ in range(comes_out(program, p)):
         for lane in range(LANES):
             if lanes.sent[lane] != ABSENT:
                 write_output(record, lane, now + lane * span, axon, lanes.sent[lane])

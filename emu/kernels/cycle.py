@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from emu.jit import first_bit, njit, popcount
-from emu.kernels.fabric import deliver, output
+from emu.kernels.fabric import deliver, outlet_of, output
 from emu.kernels.inject import host_takes, inject, token_for_core
-from emu.kernels.injectors import HOST_QUEUE, HOST_TOKENS, Timing, next_due, pop_due, push_due
+from emu.kernels.injectors import HOST_QUEUE, Timing, next_due, pop_due, push_due
 from emu.kernels.links import send_over
 from emu.kernels.mesh import (
     AGAIN,
@@ -58,7 +58,7 @@ QUIET = 0
 FULL = 1
 """The record might overflow in the next cycle."""
 STOPPED = 2
-"""As many tokens have left by the gateway as the caller asked for."""
+"""As many tokens have left by the first outlet as the caller asked for."""
 
 
 ROUTERS = MOST_ACROSS**2 - 1
@@ -97,7 +97,7 @@ def _send(
         deliver(program, state, router, timing.step[router] & 1, axon, payload)
     else:
         state.counters[HOPS, router] += 1
-        output(record, timing.host[HOST_TOKENS] - 1, axon, payload)
+        output(record, timing.left[outlet_of(program, router)] - 1, axon, payload)
     return False
 
 
@@ -117,8 +117,9 @@ def _send_token(
     if target == TO_CORE:
         token_for_core(program, state, record, timing, router, now, pause)
     else:
-        timing.gateway[timing.host[HOST_TOKENS]] = now
-        timing.host[HOST_TOKENS] += 1
+        outlet = outlet_of(program, router)
+        timing.gateway[timing.left[outlet], outlet] = now
+        timing.left[outlet] += 1
     return False
 
 
@@ -204,7 +205,7 @@ def _take_off(state: State, mesh: Mesh, timing: Timing, router: int, done: int) 
 
 @njit
 def _look_behind(mesh: Mesh, timing: Timing, router: int, closed: int) -> int:
-    """Return the output to the gateway if it is one of the closed ones but the host takes a flit (rule 1)."""
+    """Return the output to the host if it is one of the closed ones but the host takes a flit (rule 1)."""
     if mesh.target[8 * router + SOUTH] != TO_HOST or not closed >> SOUTH & 1:
         return 0
     if host_takes(mesh, timing):
@@ -259,14 +260,14 @@ def _is_full(program: Program, record: Record) -> bool:
     full = record.used[USED_SPIKES] + len(program.bias) > len(record.spikes)
     if len(record.visits):
         full = full or record.used[USED_VISITS] + len(program.bias) > len(record.visits)
-    return full or record.used[USED_OUTPUTS] + 1 > len(record.outputs)  # type: ignore[no-any-return]
+    return full or record.used[USED_OUTPUTS] + program.outlets[-1] > len(record.outputs)  # type: ignore[no-any-return]
 
 
 @njit
 def run_cycles(
     program: Program, state: State, record: Record, mesh: Mesh, timing: Timing, tokens: int
 ) -> int:
-    """Go on until nothing moves, the record is nearly full or ``tokens`` tokens have left by the gateway.
+    """Go on until nothing moves, the record is nearly full or ``tokens`` tokens left by the first outlet.
 
     Returns
     -------
@@ -276,7 +277,7 @@ def run_cycles(
     while mesh.clock[AWAKE + (now & 1)] > 0 or timing.host[HOST_QUEUE] > 0:
         if _is_full(program, record):
             return FULL
-        if timing.host[HOST_TOKENS] >= tokens:
+        if timing.left[0] >= tokens:
             return STOPPED
         half, injector = now & 1, pop_due(timing, now)
         while injector >= 0:

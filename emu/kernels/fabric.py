@@ -42,6 +42,7 @@ __all__ = [
     "comes_out",
     "deliver",
     "is_full",
+    "outlet_of",
     "output",
     "run_steps",
     "write_output",
@@ -80,9 +81,18 @@ def deliver(program: Program, state: State, core: int, bank: int, axon: int, pay
 
 
 @inner
-def comes_out(program: Program, packet: Ints) -> bool:
-    """Whether a copy of a packet goes to the host: further south than the mesh, where the outlet is."""
-    return packet[X0] <= program.outlet <= packet[X1] and packet[Y1] >= program.height  # type: ignore[no-any-return]
+def comes_out(program: Program, packet: Ints) -> int:
+    """Return how many copies of a packet go to the host: further south than the mesh, where outlets are."""
+    if packet[Y1] < program.height or packet[X0] > min(packet[X1], program.width - 1):
+        return 0
+    last = program.outlets[min(packet[X1] + 1, program.width)]
+    return last - program.outlets[packet[X0]]  # type: ignore[no-any-return]
+
+
+@inner
+def outlet_of(program: Program, router: int) -> int:
+    """Return the number of the outlet that is at a router of the last row."""
+    return program.outlets[router % program.width]  # type: ignore[no-any-return]
 
 
 @inner
@@ -120,7 +130,7 @@ def _send(
     for y in range(y0, min(y1, program.height - 1) + 1):
         for x in range(x0, min(x1, program.width - 1) + 1):
             accept(program, state, y * program.width + x, bank, axon, payload)
-    if comes_out(program, packet):
+    for _ in range(comes_out(program, packet)):
         output(record, step, axon, payload)
 
 

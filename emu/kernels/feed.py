@@ -105,7 +105,7 @@ def _sweep(
         for y in range(slot[Y0], min(slot[Y1], program.height - 1) + 1):
             for x in range(slot[X0], min(slot[X1], program.width - 1) + 1):
                 accept_row(program, state, lanes, y * program.width + x, half, slot[AXON], packets)
-        if comes_out(program, slot):
+        for _ in range(comes_out(program, slot)):
             for lane in range(LANES):
                 if lanes.sent[lane] != ABSENT:
                     write_output(record, lane, now + lane * span - 1, slot[AXON], lanes.sent[lane])
@@ -129,7 +129,7 @@ def _feed_one(
         for x in range(packet[X0], min(packet[X1], program.width - 1) + 1):
             core = y * program.width + x
             accept_one(program, state, lanes, core, half, packet[AXON], lane, packet[PAYLOAD])
-    if comes_out(program, packet):
+    for _ in range(comes_out(program, packet)):
         write_output(record, lane, step - 1, packet[AXON], packet[PAYLOAD])
 
 

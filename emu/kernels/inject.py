@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from emu.jit import njit
+from emu.jit import inner, njit
 from emu.kernels.injectors import (
+    FEED_END,
+    FEED_PACKET,
+    FEED_STEP,
     HOST_BEGIN,
-    HOST_PACKET,
     HOST_PERIOD,
     HOST_RELEASE,
-    HOST_STEP,
     HOST_TAKEN,
     LAST_PACKET,
     STRAY_AT,
@@ -58,41 +59,50 @@ UNARY, CONSTANT = int(Emission.UNARY), int(Emission.CONSTANT)
 NEURON_MASK = (1 << NEURON_BITS) - 1
 
 
+@inner
+def _injector(mesh: Mesh, timing: Timing, inlet: int) -> int:
+    """Return the injector of an inlet."""
+    return len(timing.halted) + (inlet + 2 * len(mesh.links) if inlet else 0)
+
+
 @njit
-def _next_of_host(mesh: Mesh, timing: Timing) -> None:
-    """Choose the host's next flit: the packets of its step, then the token."""
-    packet = timing.host[HOST_PACKET]
-    if packet < len(timing.stimulus) and timing.stimulus_step[packet] == timing.host[HOST_STEP]:
+def _next_of_host(mesh: Mesh, timing: Timing, inlet: int) -> None:
+    """Choose the host's next flit at an inlet: the packets of its step, then the token."""
+    packet, injector = timing.feeds[inlet, FEED_PACKET], _injector(mesh, timing, inlet)
+    step = timing.feeds[inlet, FEED_STEP]
+    if packet < timing.feeds[inlet, FEED_END] and timing.stimulus_step[packet] == step:
         p = timing.stimulus[packet]
         payload = p[PAYLOAD] + (1 << mesh.shifts[AXON] - 1)
-        timing.flit[len(timing.halted)] = pack_flit(mesh.shifts, p, payload) | STRAY * p[STRAY_AT]
-    elif timing.host[HOST_STEP] == len(timing.finish):
-        timing.flit[len(timing.halted)] = TOKEN | PAUSE
+        timing.flit[injector] = pack_flit(mesh.shifts, p, payload) | STRAY * p[STRAY_AT]
+    elif step == len(timing.finish):
+        timing.flit[injector] = TOKEN | PAUSE
     else:
-        timing.flit[len(timing.halted)] = TOKEN
+        timing.flit[injector] = TOKEN
 
 
 @njit
-def _host_sent(mesh: Mesh, timing: Timing, now: int) -> None:
-    """Go on to the host's next flit after one has entered the mesh."""
-    if timing.flit[len(timing.halted)] & TOKEN:
+def _host_sent(mesh: Mesh, timing: Timing, inlet: int, now: int) -> None:
+    """Go on to the host's next flit at an inlet after one has entered the mesh."""
+    injector = _injector(mesh, timing, inlet)
+    if timing.flit[injector] & TOKEN:
         if timing.host[HOST_RELEASE] < 0:
             timing.host[HOST_RELEASE] = now
-        timing.host[HOST_STEP] += 1
+        timing.feeds[inlet, FEED_STEP] += 1
     else:
-        timing.host[HOST_PACKET] += 1
-    if timing.host[HOST_STEP] <= len(timing.finish):
-        _next_of_host(mesh, timing)
-        push_due(timing, now, now + 1, len(timing.halted))
+        timing.feeds[inlet, FEED_PACKET] += 1
+    if timing.feeds[inlet, FEED_STEP] <= len(timing.finish):
+        _next_of_host(mesh, timing, inlet)
+        push_due(timing, now, now + 1, injector)
 
 
 @njit
 def start_host(mesh: Mesh, timing: Timing) -> None:
-    """Let the host offer its first flit in the cycle after a quiet mesh; its pace counts from there."""
+    """Let the host offer its first flits in the cycle after a quiet mesh; its pace counts from there."""
     mesh.clock[NOW] += 1
     timing.host[HOST_BEGIN] = mesh.clock[NOW]
-    _next_of_host(mesh, timing)
-    push_due(timing, mesh.clock[NOW], mesh.clock[NOW], len(timing.halted))
+    for inlet in range(len(timing.feeds)):
+        _next_of_host(mesh, timing, inlet)
+        push_due(timing, mesh.clock[NOW], mesh.clock[NOW], _injector(mesh, timing, inlet))
 
 
 @njit
@@ -249,25 +259,33 @@ def _begin_step(program: Program, state: State, timing: Timing, core: int, entry
     _begin_block(timing, core, timing.reach[core])
 
 
+@inner
+def _fifo(program: Program, mesh: Mesh, injector: int, host: int, link: int) -> int:
+    """Return the input that an injector fills."""
+    if injector < host:
+        return 8 * injector + LOCAL
+    if 0 <= link < len(mesh.links):
+        return mesh.links[link, LINK_INPUT]  # type: ignore[no-any-return]
+    return program.inlets[max(0, link - 2 * len(mesh.links) + 1)]  # type: ignore[no-any-return]
+
+
 @njit
 def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector: int) -> None:
     """Let a core, the host or a link write its flit into the mesh, or note that it waits."""
-    now, host = mesh.clock[NOW], len(timing.halted)
+    now, host, links = mesh.clock[NOW], len(timing.halted), len(mesh.links)
     link = injector - host - 1
-    if link >= len(mesh.links):
-        open_output(mesh, link - len(mesh.links))
+    if links <= link < 2 * links:
+        open_output(mesh, link - links)
         return
-    fifo = program.inlet if injector == host else 8 * injector + LOCAL
-    if link >= 0:
-        fifo = mesh.links[link, LINK_INPUT]
+    fifo = _fifo(program, mesh, injector, host, link)
     if mesh.held[fifo] == 2:
         timing.since[injector] = now
         return
-    if link >= 0:
+    if 0 <= link < links:
         receive(state, mesh, timing, link)
         return
     offer(state, mesh, fifo, timing.flit[injector])
-    if injector == host:
-        _host_sent(mesh, timing, now)
+    if injector >= host:
+        _host_sent(mesh, timing, max(0, link - 2 * links + 1), now)
     else:
         _core_sent(program, state, timing, injector, now)

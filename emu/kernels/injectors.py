@@ -26,7 +26,10 @@ __all__ = [
 ]
 
 # Places in Timing.host.
-HOST_PACKET, HOST_STEP, HOST_RELEASE, HOST_TOKENS, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(8)
+HOST_RELEASE, HOST_QUEUE, HOST_BEGIN, HOST_PERIOD, HOST_TAKEN = range(5)
+
+# Columns of Timing.feeds: the next packet of an inlet, the one behind its last, and the step that it feeds.
+FEED_PACKET, FEED_END, FEED_STEP = range(3)
 
 STRAY_AT = len(PACKET)
 """Column of Timing.stimulus that tells a stray."""
@@ -39,10 +42,10 @@ LAST_PACKET = STRAY
 
 
 class Timing(NamedTuple):
-    """Where every injector is: I in all, cores 0 .. C - 1, the host, C, then the ends of links."""
+    """Where every injector is: cores 0 .. C - 1, the first inlet, C, ends of links, other inlets."""
 
     targets: Ints  # (f,) fan-out entries, see `pack_targets`
-    flit: Ints  # (I,) what is injected next
+    flit: Ints  # (I,), of all injectors, what is injected next
     wheel: Ints  # (WHEEL,) first of the injectors of a cycle, modulo WHEEL, -1 if none
     after: Ints  # (I,) the next one of the same cycle
     due: Ints  # (I,) cycle in which an injector that is on the wheel is due
@@ -68,10 +71,12 @@ class Timing(NamedTuple):
     first_seen: Ints  # (C,) cycle in which WAIT saw the first step token
     pause_seen: Ints  # (C,) and the pause token, -1 before
     finish: Ints  # (steps, C)
-    gateway: Ints  # (steps + 1,)
-    stimulus_step: Ints  # (p,)
+    gateway: Ints  # (steps + 1, outlets)
+    left: Ints  # (outlets,) tokens that have left by each
+    stimulus_step: Ints  # (p,) by inlet, then by step
     stimulus: Ints  # (p, 7) packet, and whether it is a stray
-    host: Ints  # (8,)
+    feeds: Ints  # (inlets, 3)
+    host: Ints  # (5,)
 
 
 _ZERO_AT_RESET = (
@@ -85,10 +90,15 @@ def _filled(count: int, value: int) -> Ints:
     return np.full(count, value, np.int64)
 
 
-def make_timing(targets: Ints, alive: NDArray[np.bool_], neurons: int, links: int = 0) -> Timing:
-    """Return the injectors after reset: cores that are alive are about to send tokens."""
+def make_timing(
+    targets: Ints, alive: NDArray[np.bool_], neurons: int, links: int = 0, gates: tuple[int, int] = (1, 1)
+) -> Timing:
+    """Return the injectors after reset: cores that are alive are about to send tokens.
+
+    ``gates`` is how many inlets and outlets there are.
+    """
     cores, senders = len(alive), np.flatnonzero(alive)
-    injectors = cores + 1 + 2 * links
+    injectors = cores + gates[0] + 2 * links
     timing = Timing(
         targets=targets,
         flit=_filled(injectors, TOKEN),
@@ -102,10 +112,12 @@ def make_timing(targets: Ints, alive: NDArray[np.bool_], neurons: int, links: in
         first_seen=_filled(cores, -1),
         pause_seen=_filled(cores, -1),
         finish=np.zeros((0, cores), np.int64),
-        gateway=_filled(1, -1),
+        gateway=_filled(gates[1], -1).reshape(1, -1),
+        left=_filled(gates[1], 0),
         stimulus_step=_filled(0, 0),
         stimulus=np.zeros((0, STRAY_AT + 1), np.int64),
-        host=_filled(8, 0),
+        feeds=_filled(3 * gates[0], 0).reshape(-1, 3),
+        host=_filled(5, 0),
     )
     timing.after[senders[1:]], timing.wheel[0] = senders[:-1], senders[-1]
     timing.host[HOST_RELEASE] = -1
@@ -114,16 +126,19 @@ def make_timing(targets: Ints, alive: NDArray[np.bool_], neurons: int, links: in
 
 
 def feed(
-    timing: Timing, steps: int, stimulus_step: Ints, stimulus: Ints, *, period: int, taken: int
+    timing: Timing, steps: int, inlet: Ints, stimulus_step: Ints, stimulus: Ints, *, period: int, taken: int
 ) -> Timing:
     """Return the injectors with what the host is about to send, and how it takes what comes out."""
-    cores = len(timing.halted)
+    cores, outlets = len(timing.halted), len(timing.left)
     timing.host[HOST_PERIOD], timing.host[HOST_TAKEN] = period, taken
+    order = np.argsort(inlet, kind="stable")
+    ends = np.searchsorted(inlet[order], np.arange(len(timing.feeds) + 1))
+    timing.feeds[:, FEED_PACKET], timing.feeds[:, FEED_END] = ends[:-1], ends[1:]
     return timing._replace(
         finish=_filled(steps * cores, -1).reshape(-1, cores),
-        gateway=_filled(steps + 1, -1),
-        stimulus_step=stimulus_step.copy(),  # kernels have one signature: writeable arrays
-        stimulus=stimulus,
+        gateway=_filled((steps + 1) * outlets, -1).reshape(-1, outlets),
+        stimulus_step=stimulus_step[order],
+        stimulus=stimulus[order],
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.jit import njit, popcount
 from emu.kernels.state import AXON, ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, Program, State
@@ -24,6 +25,7 @@ __all__ = [
     "remove",
     "route",
     "tell",
+    "turn_to_load",
     "unpack_flit",
     "unpack_place",
 ]
@@ -111,7 +113,8 @@ def flit_shifts(program: Program) -> Ints:
 def make_mesh(topology: Topology, program: Program, link_size: tuple[int, int, int] = (1, 2, 1)) -> Mesh:
     """Return the empty routers of the mesh of a program.
 
-    Injector R is the host; the receiving ends of all links follow, then what opens their outputs.
+    Injector R is the first inlet; the receiving ends of all links follow, what opens their outputs, and the
+    other inlets.
     ``link_size`` is the beats of a flit, latency and depth of every link.
     """
     outs, inputs = topology.outputs, topology.inputs
@@ -119,14 +122,14 @@ def make_mesh(topology: Topology, program: Program, link_size: tuple[int, int, i
     at = np.arange(routers, dtype=np.int64)
     upstream = topology.before.copy()
     upstream[LOCAL::PLACES] = -1 - at
-    upstream[topology.before == HOST] = -1 - routers
+    inlet = np.arange(len(topology.inlets))
+    upstream[topology.inlets] = -1 - routers - np.where(inlet, 2 * len(topology.links) + inlet, 0)
     target, link = topology.behind.copy(), np.arange(len(topology.links), dtype=np.int64)
     upstream[target[topology.links]] = -2 - routers - link
     target[topology.links] = TO_LINK - link
     need = sum((inputs >> i & 1) * (FEEDS[i] & outs) << PLACES * i for i in range(PORTS))
     leads_on = outs.copy()
-    outlet = int(np.flatnonzero(topology.behind == HOST)[0])
-    leads_on[outlet // PLACES] &= ~(1 << outlet % PLACES)  # the host is asked in each cycle
+    leads_on[topology.outlets // PLACES] &= ~(1 << Port.S)  # the host is asked in each cycle
 
     def zeros(count: int) -> Ints:
         return np.zeros(count, np.int64)
@@ -152,6 +155,22 @@ def make_mesh(topology: Topology, program: Program, link_size: tuple[int, int, i
         links=_empty_links(topology, link_size),
         shifts=flit_shifts(program),
     )
+
+
+def turn_to_load(mesh: Mesh, reached: NDArray[np.bool_]) -> None:
+    """Leave the pointers as a load does: each output behind the input by which the packets to cores came.
+
+    ``reached`` is which cores are loaded, bool (height, width).
+    """
+    height, width = reached.shape
+    pointer = mesh.pointer.reshape(height, width, PLACES)
+    below = np.logical_or.accumulate(reached[::-1], axis=0)[::-1]
+    behind = np.logical_or.accumulate(below[0, ::-1])[::-1]
+    from_west, from_north = (WEST + 1) % PORTS, (NORTH + 1) % PORTS
+    pointer[0, :-1, EAST][behind[1:]] = from_west
+    pointer[:-1, :, SOUTH][below[1:]] = from_north
+    pointer[..., LOCAL][reached] = from_north
+    pointer[0, :, [SOUTH, LOCAL]] = np.where(pointer[0, :, [SOUTH, LOCAL]], from_west, 0)
 
 
 @njit

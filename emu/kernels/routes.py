@@ -104,14 +104,16 @@ def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) ->
 
     Parameters
     ----------
-    rectangles : int64 (r, 4)
-        x0, x1, y0, y1 of stimulus packets.
+    rectangles : int64 (r, 5)
+        x0, x1, y0, y1 of stimulus packets, and their inlet.
     fed : int64 (r,)
-        How many had this rectangle.
+        How many had this rectangle and inlet.
     """
     for i in range(len(fed)):
         _arrive(program, state, rectangles[i], fed[i])
-        _along(program, state, program.inlet // PLACES, EAST, rectangles[i], fed[i])
+        inlet = program.inlets[rectangles[i, 4]]
+        onward = EAST if inlet % PLACES == WEST else WEST
+        _along(program, state, inlet // PLACES, onward, rectangles[i], fed[i])
     for core in range(len(program.enabled)):
         for entry in range(program.fanout_at[core], program.fanout_at[core] + program.fanouts[core]):
             if state.sent[entry] > 0:

@@ -111,8 +111,8 @@ class Program(NamedTuple):
 
     width: int
     height: int
-    inlet: int  # the place of the input that the host feeds (`emu.topology`)
-    outlet: int  # the x coordinate at which the host takes packets
+    inlets: Ints  # (i,) the places of the inputs that the host feeds (`emu.topology`)
+    outlets: Ints  # (width + 1,) outlets west of each column
     across: int  # x coordinates that fit a flit
     down: int  # y coordinates that fit a flit
     low: int
@@ -181,7 +181,7 @@ class State(NamedTuple):
     repetition: Ints  # (C,)
     counters: Ints  # (counters, C)
     sent: Ints  # (f,) packets by fan-out entry, still to be counted as hops
-    fed: Ints  # stimulus packets by rectangle, still to be counted; empty for a mesh with too many
+    fed: Ints  # stimulus packets by rectangle, still to be counted; empty for too many or several inlets
     sums: NDArray[np.int32]  # scratch of one core, as all below
     partial: NDArray[np.int8]
     group: Ints  # (GROUPS,) axons picked of each group
@@ -211,7 +211,7 @@ def make_state(program: Program, start: Mapping[str, Ints]) -> State:
     lists = np.repeat(program.ladder[program.enabled > 0] == 0, program.schedule_length[program.enabled > 0])
     most = int(program.schedule[fire & lists, ENTRY_COUNT].max(initial=0))
     compares = max(1, most, LADDER_ROWS if program.ladder.any() else 0)
-    rectangles = (program.across * program.down) ** 2
+    rectangles = (program.across * program.down) ** 2 if len(program.inlets) == 1 else 0
     return State(
         **{name: values.copy() for name, values in start.items()},
         crossed=np.zeros(len(program.bias), np.int64),

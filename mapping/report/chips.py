@@ -20,11 +20,20 @@ def pins_of(spec: SystemSpec) -> dict[str, int]:
     The ends of a link out and a link in, each of its wires, a strobe and a credit, are at every core of a
     side by which some chip is joined to another.
     """
-    pins = {"clock": 2, "host": 2 * (spec.flit_bits + 2), "spikes": 2 * COUNTER_BITS}
+    gates = _gates_of_a_chip(spec)
+    pins = {"clock": 2, "host": gates * (spec.flit_bits + 2), "spikes": gates * COUNTER_BITS}
     if spec.links is None or spec.chips == (1, 1):
         return pins
-    pins["straps"] = spec.x_bits + spec.y_bits + 6  # four sides, inlet, outlet
+    pins["straps"] = spec.x_bits + spec.y_bits + 4 + gates  # four sides, inlets, outlets
     return pins | {"links": 2 * _links_of_a_chip(spec) * (spec.links.wires + 2)}
+
+
+def _gates_of_a_chip(spec: SystemSpec) -> int:
+    """Return how many inlets and outlets a chip has pins for: each port that is one of some chip."""
+    across, down = spec.chips
+    size = spec.width // across, spec.height // down
+    further = None if spec.gates is None else spec.gates.of_chip(*size)
+    return 2 if further is None else 2 + len(further.inlets) + len(further.outlets)
 
 
 def _links_of_a_chip(spec: SystemSpec) -> int:

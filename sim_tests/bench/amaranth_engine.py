@@ -7,13 +7,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import Value
+
 from emu.spec import COUNTER_BITS
 from emu.trace import RunResult
 from emu.words import beat_layout
+from rtl.gateway import of_gate
 from sim_tests.bench.job import BenchJob
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Session
-from sim_tests.bench.top import Sample
+from sim_tests.bench.top import Sample, gates_of
 
 __all__ = ["play", "run_pysim"]
 
@@ -23,19 +26,26 @@ class _Pins:
 
     def __init__(self, context: Any, chip: Any, reset: Any, job: BenchJob) -> None:
         self._get, self._chip, self._reset, self._cores = context.get, chip, reset, job.spec.cores
-        self._sample, self._stray = Sample(cores=job.spec.cores), 0
+        self._gates, self._flit_bits = gates_of(job.spec), job.spec.flit_bits
+        self._sample, self._stray = Sample(cores=job.spec.cores, gates=self._gates), 0
         self._widths = {field.name: field.bits for field in beat_layout(job.spec)}
 
     def _observe(self, name: str) -> int:
         return int(self._get(getattr(self._chip, f"observe_{name}")))
+
+    def _of_gates(self, name: str, member: str, count: int, bits: int) -> int:
+        """Return a member of the streams of all inlets or outlets, or a counter, the first gate's lowest."""
+        pins = [getattr(self._chip, of_gate(name, number)) for number in range(count)]
+        values = [getattr(pin, member) if member else pin for pin in pins]
+        return sum(int(self._get(Value.cast(value))) << at * bits for at, value in enumerate(values))
 
     def status(self) -> int:
         """What happens in this cycle."""
         stray = self._stray
         self._stray = int(stray or (not self._get(self._reset) and self._observe("stray") > 0))
         return (
-            int(self._get(self._chip.host_i.ready)) * self._sample.ready
-            | int(self._get(self._chip.host_o.valid)) * self._sample.valid
+            self._of_gates("host_i", "ready", self._gates[0], 1) * self._sample.ready
+            | self._of_gates("host_o", "valid", self._gates[1], 1) * self._sample.valid
             | stray * self._sample.stray
             | self._observe("valid") << self._sample.stored
             | self._observe("finished") << self._sample.finished
@@ -43,12 +53,14 @@ class _Pins:
         )
 
     def flit(self) -> int:
-        """The flit that leaves the chip in this cycle."""
-        return int(self._get(self._chip.host_o.payload.as_value()))
+        """The flits that leave the chip in this cycle."""
+        return self._of_gates("host_o", "payload", self._gates[1], self._flit_bits)
 
     def passed(self) -> int:
         """The spikes that entered the chip since reset, and above them those that left."""
-        return int(self._get(self._chip.stimulus)) | int(self._get(self._chip.outputs)) << COUNTER_BITS
+        into = self._of_gates("stimulus", "", self._gates[0], COUNTER_BITS)
+        out = self._of_gates("outputs", "", self._gates[1], COUNTER_BITS)
+        return into | out << self._gates[0] * COUNTER_BITS
 
     def beats(self) -> int:
         """The neuron beats of this cycle."""
@@ -92,9 +104,12 @@ def play(session: Session, waves: Path | None = None) -> None:
                 await context.tick()
                 drive = session.cycle(pins)
                 context.set(clock.rst, drive.reset)
-                context.set(chip.host_i.valid, drive.flit is not None)
-                context.set(chip.host_i.payload.as_value(), drive.flit or 0)
-                context.set(chip.host_o.ready, drive.accept)
+                for number, flit in enumerate(drive.flits):
+                    stream = getattr(chip, of_gate("host_i", number))
+                    context.set(stream.valid, flit is not None)
+                    context.set(stream.payload.as_value(), flit or 0)
+                for number in range(session.gates[1]):
+                    context.set(getattr(chip, of_gate("host_o", number)).ready, drive.accept)
         except BenchError as error:
             failures.append(error)
 

@@ -17,6 +17,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
 from emu.trace import compared, diff
+from rtl.gateway import of_gate
 from sim_tests.bench.job import BenchJob, load_result, save_result
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.session import Drive, Session
@@ -40,7 +41,7 @@ class CocotbPins:
         return _number(self._status)
 
     def flit(self) -> int:
-        """The flit that leaves the chip in this cycle."""
+        """The flits that leave the chip in this cycle."""
         return _number(self._flit)
 
     def beats(self) -> int:
@@ -62,9 +63,16 @@ def _number(handle: Any) -> int:
 
 async def lock_step(dut: Any, job: BenchJob) -> Session:
     """Run one job: every cycle is sampled and driven at the falling edge, when all signals have settled."""
-    session, pins, last = Session(job), CocotbPins(dut), Drive(reset=True)
-    valid, payload, edge, cycle = dut.host_i__valid, dut.host_i__payload, FallingEdge(dut.clk), 0
-    valid.value, payload.value, dut.rst.value, dut.host_o__ready.value = 0, 0, 1, 1
+    session, pins, edge, cycle = Session(job), CocotbPins(dut), FallingEdge(dut.clk), 0
+    inlets = [
+        [getattr(dut, f"{of_gate('host_i', n)}__{what}") for what in ("valid", "payload")]
+        for n in range(session.gates[0])
+    ]
+    outlets = [getattr(dut, f"{of_gate('host_o', n)}__ready") for n in range(session.gates[1])]
+    last = Drive((None,) * len(inlets), reset=True)
+    dut.rst.value = 1
+    for pin, level in [*((pin, 0) for pins_of in inlets for pin in pins_of), *((pin, 1) for pin in outlets)]:
+        pin.value = level
     while not session.done:
         if cycle % WATCH_CYCLES == 0:
             faulthandler.dump_traceback_later(WATCH_SECONDS, exit=True)
@@ -72,14 +80,15 @@ async def lock_step(dut: Any, job: BenchJob) -> Session:
         await edge
         drive = session.cycle(pins)
         if drive != last:
-            flit = drive.flit
-            valid.value = int(flit is not None)
-            if flit is not None:
-                payload.value = flit
+            for (valid, payload), flit in zip(inlets, drive.flits, strict=True):
+                valid.value = int(flit is not None)
+                if flit is not None:
+                    payload.value = flit
             if drive.reset != last.reset:
                 dut.rst.value = int(drive.reset)
             if drive.accept != last.accept:
-                dut.host_o__ready.value = int(drive.accept)
+                for ready in outlets:
+                    ready.value = int(drive.accept)
             last = drive
     return session
 

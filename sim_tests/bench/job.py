@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import inlets_of
 from emu.host import load_flits, read_request, run_flits
 from emu.image import SystemImage
 from emu.spec import SystemSpec
@@ -34,8 +35,7 @@ class BenchJob:
     ----------
     spec : sizes of the chip.
     neurons : int64 (cores,), neurons of each enabled core, -1 where disabled.
-    load, run : uint64, flits of loading and of the run.
-    first_token : position of the first step token in ``run``.
+    load, run : uint64, flits of loading and of the run, the streams of several inlets one after the other.
     steps : timesteps.
     elapsed : cycles that the run is expected to take; a bench gives up well after them.
     beats : int64 (b, fields), sorted: `emu.trace.VISIT` and the crossed thresholds that are expected.
@@ -51,7 +51,6 @@ class BenchJob:
     neurons: NDArray[np.int64]
     load: NDArray[np.uint64]
     run: NDArray[np.uint64]
-    first_token: int
     steps: int
     elapsed: int
     beats: NDArray[np.int64]
@@ -73,7 +72,7 @@ class BenchJob:
         with np.load(path, allow_pickle=False) as data:
             fields = {name: data[name] for name in data.files}
         spec = SystemSpec.from_dict(json.loads(fields.pop("spec").tobytes()))
-        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("first_token", "steps", "elapsed", "seed")}
+        scalars: dict[str, Any] = {n: int(fields.pop(n)) for n in ("steps", "elapsed", "seed")}
         return cls(spec=spec, **scalars, **fields)
 
     @property
@@ -121,14 +120,14 @@ def prepare(
         raise ValueError("Expected result must carry cycles; run the machine with cycles=True.")
     counts = {tuple(row[:3]): int(row[3]) for row in expected.spikes.tolist()}
     beats = [(*row, counts.get(tuple(row[:3]), 0)) for row in expected.visits.tolist()]
-    run, first = run_flits(image.spec, stimulus)
+    inlets = range(len(inlets_of(image.spec.gates)))
+    run = np.concatenate([run_flits(image.spec, stimulus, inlet)[0] for inlet in inlets])
     held = expected_memories(image)
     return BenchJob(
         spec=image.spec,
         neurons=np.array([-1 if core is None else core.neurons for core in image.cores]),
         load=load_flits(image),
         run=run,
-        first_token=first,
         steps=stimulus.steps,
         elapsed=expected.elapsed,
         beats=np.array(beats, np.int64).reshape(-1, len(VISIT) + 1),
@@ -141,7 +140,7 @@ def prepare(
     )
 
 
-_OPTIONAL = ("visits", "finish", "gateway")
+_OPTIONAL = ("visits", "finish", "gateway", "outlets")
 _GROUPS = ("counters", "state")
 
 

@@ -20,6 +20,7 @@ from sim_tests.bench.prelude import read_flits
 
 if TYPE_CHECKING:
     from sim_tests.bench.session import Session
+    from sim_tests.bench.streams import Offer
 
 __all__ = ["Held", "compare_memories", "expected_memories", "identity_chunks", "memory_fault"]
 
@@ -79,7 +80,7 @@ def memory_fault(held: Held, address: int, told: list[int]) -> str | None:
     )
 
 
-def compare_memories(session: Session) -> Iterator[int | None]:
+def compare_memories(session: Session) -> Iterator[Offer]:
     """Read every section back and compare it; all replies of a section come before the next request.
 
     Raises

@@ -40,6 +40,7 @@ from sim_tests.generators.systems import make_core
 if TYPE_CHECKING:
     from emu.image import CoreImage
     from sim_tests.bench.session import Session
+    from sim_tests.bench.streams import Offer
 
 __all__ = [
     "RESET_CYCLES",
@@ -202,7 +203,7 @@ def read_flits(spec: SystemSpec, place: Place, section: int, address: int, chunk
     return out
 
 
-def rehearse(session: Session, phase: Phase, count: int) -> Iterator[int | None]:
+def rehearse(session: Session, phase: Phase, count: int) -> Iterator[Offer]:
     """Run the foreign program until the chip is ``count`` cycles, flits or replies deep in a phase.
 
     A chip that never gets there lets the session's deadline pass.
@@ -257,7 +258,7 @@ class _Knock:
     def _request(self, section: int, address: int, chunks: int) -> list[int]:
         return read_flits(self._spec, self._place(), section, address, chunks)
 
-    def _ask(self, *expected: int) -> Iterator[int | None]:
+    def _ask(self, *expected: int) -> Iterator[Offer]:
         """Read the errors counter and the first causes of core and router, and compare."""
         told: list[int] = []
         at = 4 * COUNTERS.index("errors")
@@ -269,7 +270,7 @@ class _Knock:
                 f"after reset core {self._core} tells errors and causes {told}, not {list(expected)}"
             )
 
-    def _forbidden(self) -> Iterator[int | None]:
+    def _forbidden(self) -> Iterator[Offer]:
         """Write what can only be read, and read what is not there: zeros, and an error for each packet."""
         session, present = self._session, sections_of(self._spec)
         absent = [section for section in range(_NUMBERS_OF_SECTIONS) if section not in present]
@@ -289,7 +290,7 @@ class _Knock:
         out: list[int] = np.concatenate(parts).tolist()
         return out
 
-    def _barrier(self) -> Iterator[int | None]:
+    def _barrier(self) -> Iterator[Offer]:
         """Send steps and a pause right behind a request: the replies come first, and nothing else."""
         session, steps = self._session, int(self._rng.integers(1, 3))
         yield from session.send(self._registers())
@@ -309,7 +310,7 @@ class _Knock:
                 f"after reset the chip put out {tokens} tokens and {outputs} spikes, not {steps + 1} and none"
             )
 
-    def run(self) -> Iterator[int | None]:
+    def run(self) -> Iterator[Offer]:
         """Yield what is offered in every cycle."""
         session = self._session
         axon, payload = np.array([0]), np.array([self._spec.core.payload_max])
@@ -326,7 +327,7 @@ class _Knock:
         yield from self._barrier()
 
 
-def knock(session: Session) -> Iterator[int | None]:
+def knock(session: Session) -> Iterator[Offer]:
     """Prove that reset disabled every core and emptied what may be empty; then the chip is as after reset.
 
     A spike on the first axon of every core must be an error there and nothing else; clearing works at every

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from emu.spec import SystemSpec
 from sim_tests.bench.systems import Outcome
+from sim_tests.bench.top import gates_of
 from spikeloom.files import write_text
 
 __all__ = ["geometry", "json_report", "junit_report", "verdict", "write_whole"]
@@ -25,11 +26,12 @@ def geometry(spec: SystemSpec) -> str:
     >>> geometry(SystemSpec(core=PRESETS["tiny"], width=3, height=2))
     '3 x 2 cores of 32 x 32'
     """
-    cores = f"{spec.width} x {spec.height} cores of {spec.core.axons} x {spec.core.columns}"
-    if spec.links is None:
-        return cores
-    chip = spec.links
-    return f"{cores} on {spec.width // chip.width} x {spec.height // chip.height} chips"
+    told = f"{spec.width} x {spec.height} cores of {spec.core.axons} x {spec.core.columns}"
+    if spec.links is not None:
+        told += " on {} x {} chips".format(*spec.chips)
+    if spec.gates is not None:
+        told += " with {} inlets and {} outlets".format(*gates_of(spec))
+    return told
 
 
 def verdict(outcomes: Sequence[Outcome], engine: str, complaint: str | None = None) -> str:

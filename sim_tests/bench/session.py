@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -35,13 +36,18 @@ from sim_tests.bench.memories import compare_memories
 from sim_tests.bench.prelude import RESET_CYCLES, Phase, knock, read_flits, rehearse
 from sim_tests.bench.scoreboard import BenchError, Scoreboard
 from sim_tests.bench.status import WORDS, status_fault
-from sim_tests.bench.top import Sample
+from sim_tests.bench.streams import Offer, Streams, spikes_of, split, streams_of
+from sim_tests.bench.top import Sample, gates_of
 
 __all__ = ["CoreMonitor", "Drive", "GatewayMonitor", "Pins", "Session"]
 
 
 SPARE_CYCLES = 20_000
 """Cycles that a phase may take beyond four times what is expected."""
+
+
+_NEVER = 1 << 62
+"""A cycle that does not come."""
 
 
 class Pins(Protocol):
@@ -51,13 +57,13 @@ class Pins(Protocol):
         """What happens in this cycle, laid out as `Sample`."""
 
     def flit(self) -> int:
-        """The flit that leaves the chip in this cycle."""
+        """The flits that leave the chip in this cycle, the first outlet's lowest."""
 
     def beats(self) -> int:
         """The neuron beats of all cores, core 0 lowest, zero where none is stored."""
 
     def passed(self) -> int:
-        """The spikes that entered the chip since reset, and above them those that left, 48 bits each."""
+        """The spikes that entered since reset by each inlet, above them those that left, 48 bits each."""
 
 
 class Drive(NamedTuple):
@@ -65,12 +71,12 @@ class Drive(NamedTuple):
 
     Parameters
     ----------
-    flit : offered to the chip, None for none.
+    flits : offered to the chip at each inlet, None for none.
     reset : the chip is held in reset.
     accept : the host takes a flit that leaves.
     """
 
-    flit: int | None = None
+    flits: tuple[int | None, ...]
     reset: bool = False
     accept: bool = True
 
@@ -80,7 +86,7 @@ class CoreMonitor:
 
     def __init__(self, spec: SystemSpec, scoreboard: Scoreboard) -> None:
         self._spec, self.scoreboard = spec, scoreboard
-        self._sample = Sample(cores=spec.cores)
+        self._sample = Sample(cores=spec.cores, gates=gates_of(spec))
         self._beat = reader(beat_layout(spec), ("neuron", *STATE_FIELDS, "count"))
         self._beat_bits = layout_bits(beat_layout(spec))
         self._cores = (1 << spec.cores) - 1
@@ -126,7 +132,7 @@ class CoreMonitor:
 
 
 class GatewayMonitor:
-    """Sort what leaves the chip: spikes by step, tokens with their cycle, replies."""
+    """Sort what leaves the chip by one outlet: spikes by step, tokens with their cycle, replies."""
 
     def __init__(self, spec: SystemSpec) -> None:
         self._layout, self._spike = flit_layout(spec), spike_layout(spec)
@@ -162,7 +168,8 @@ class Session:
         self.scoreboard = Scoreboard(job)
         self.done = False
         self.pace = (0, 0.0)
-        self.gateway = GatewayMonitor(job.spec)
+        self.gates = gates_of(job.spec)
+        self.listen()
         self._cores = CoreMonitor(job.spec, self.scoreboard)
         self._now = 0
         self._origin = 0
@@ -170,7 +177,8 @@ class Session:
         self.reset, self.accept = True, True
         self._first_flit: int | None = None
         self._pace = HostPace(period=int(job.host[0]), taken=int(job.host[1]))
-        self._status, self._sample = 0, Sample(cores=job.spec.cores)
+        self._status, self._sample = 0, Sample(cores=job.spec.cores, gates=self.gates)
+        self._flit_bits, self._nothing = job.spec.flit_bits, (None,) * self.gates[0]
         self._passed, self.prelude_cycles = 0, 0
         self._recording = False
         self._phase, self._limit, self._deadline = "reset", 0, 0
@@ -182,14 +190,14 @@ class Session:
     def cycle(self, pins: Pins) -> Drive:
         """Take the sample of one cycle and return what to drive in it; in reset nothing is looked at."""
         self._status = status = 0 if self.reset else pins.status()
-        self.ready = status & self._sample.ready
-        flit = next(self._script, None)
+        self.ready = status // self._sample.ready & (1 << self.gates[0]) - 1
+        flits = next(self._script, None) or self._nothing
         if self._first_flit is not None:
             self.accept = self._pace.accepts(self._now - self._first_flit)
         if self._recording:
             self._cores.cycle(self._now - self._origin, status, pins)
-        if status & self._sample.valid and self.accept:
-            self.gateway.cycle(self._now - self._origin, pins.flit())
+        if self.accept:
+            self._hear(status // self._sample.valid & (1 << self.gates[1]) - 1, pins)
         self._now += 1
         if self._now > self._deadline and not self.done:
             raise BenchError(self._overdue())
@@ -199,7 +207,20 @@ class Session:
                 raise BenchError(
                     "a core accessed a memory of its crossbar or its walk, and nobody asked for it"
                 )
-        return Drive(flit, self.reset, self.accept)
+        return Drive(flits, self.reset, self.accept)
+
+    def listen(self) -> None:
+        """Forget what has left the chip; replies leave by the first outlet."""
+        self.outlets = [GatewayMonitor(self.job.spec) for _ in range(self.gates[1])]
+        self.gateway = self.outlets[0]
+
+    def _hear(self, valid: int, pins: Pins) -> None:
+        """Record what leaves by the outlets that have a flit."""
+        flits = pins.flit() if valid else 0
+        for number, outlet in enumerate(self.outlets):
+            if valid >> number & 1:
+                flit = flits >> number * self._flit_bits & (1 << self._flit_bits) - 1
+                outlet.cycle(self._now - self._origin, flit)
 
     def activities(self) -> set[int]:
         """Return what the cores do in this cycle."""
@@ -225,7 +246,7 @@ class Session:
         behind = f"; core {core} has sent {tokens} of {self.job.steps + 1} tokens"
         return f"{self._phase} did not end within {self._limit} cycles" + (behind if self._recording else "")
 
-    def _prelude(self) -> Iterator[int | None]:
+    def _prelude(self) -> Iterator[Offer]:
         """Dirty the chip, reset it in mid-run, and look whether that was a reset."""
         self.enter("reset", RESET_CYCLES)
         yield from self._hold_reset()
@@ -234,7 +255,7 @@ class Session:
             yield from self._hold_reset()
             if place == 0:
                 yield from knock(self)
-                self.gateway = GatewayMonitor(self.job.spec)
+                self.listen()
         self.prelude_cycles = self._now
 
     def _hold_reset(self) -> Iterator[None]:
@@ -242,23 +263,21 @@ class Session:
         yield from self.idle(RESET_CYCLES)
         self.reset = False
         yield None
-        self.gateway = GatewayMonitor(self.job.spec)
+        self.listen()
 
-    def _run(self) -> Iterator[int | None]:
+    def _run(self) -> Iterator[Offer]:
         yield from self._prelude()
         load, run = self.job.load.tolist(), self.job.run.tolist()
         self.enter("loading", len(load) + 2 * self.settle)
         yield from self.idle(self.settle)
         yield from self.send(load)
         yield from self.idle(self.settle)
-        if self.gateway.outputs or self.gateway.replies:
+        if any(outlet.outputs or outlet.replies for outlet in self.outlets):
             raise BenchError("the chip sent packets before the run began")
         self._start()
         self.enter("the run", len(run) + self.job.elapsed + self.settle)
-        yield from self.send(run[: self.job.first_token])
-        yield from self._send_first_token(run[self.job.first_token])
-        yield from self.send(run[self.job.first_token + 1 :])
-        while not self.gateway.pauses:
+        yield from self._feed(split(self.job.spec, run))
+        while not all(outlet.pauses for outlet in self.outlets):
             yield None
         yield from self.idle(self.settle)
         self._recording, self._first_flit, self.accept = False, None, True
@@ -267,7 +286,7 @@ class Session:
         yield from compare_memories(self)
         self.done = True
 
-    def _read_back(self) -> Iterator[int | None]:
+    def _read_back(self) -> Iterator[Offer]:
         """Read counters and states, and compare the status of every core."""
         for core, section, request, chunks in self.job.read_requests():
             self.enter(f"read-back of {section.name.lower()} of core {core}", 16 * chunks + 4 * self.settle)
@@ -283,9 +302,9 @@ class Session:
 
     def _start(self) -> None:
         """Record from here on; time is counted from the first step token, which comes later."""
-        self.gateway = GatewayMonitor(self.job.spec)
+        self.listen()
         self._cores = CoreMonitor(self.job.spec, self.scoreboard)
-        self._origin = 1 << 62
+        self._origin = _NEVER
         self._recording, self._first_flit = True, self._now
         self.pace = (self._now, time.process_time())
 
@@ -294,21 +313,18 @@ class Session:
         for _ in range(cycles):
             yield None
 
-    def send(self, flits: list[int]) -> Iterator[int]:
-        """Offer flits one after the other, each until it is taken."""
-        for flit in flits:
-            accepted = 0
-            while not accepted:
-                accepted = self.ready
-                yield flit
+    def send(self, flits: list[int]) -> Iterator[Offer]:
+        """Offer flits at the first inlet one by one, each until it is taken; tokens at all inlets."""
+        yield from self._feed(streams_of(self.job.spec, flits))
 
-    def _send_first_token(self, flit: int) -> Iterator[int]:
-        while not self.ready:
-            yield flit
-        self._origin = self._now
-        yield flit
+    def _feed(self, streams: Streams) -> Iterator[Offer]:
+        """Offer streams to their end; the first token of a run that is taken is at the origin of time."""
+        while (offer := streams.offered) is not None:
+            if streams.take(self.ready) and self._origin == _NEVER:
+                self._origin = self._now
+            yield offer
 
-    def read(self, request: list[int], chunks: int) -> Iterator[int | None]:
+    def read(self, request: list[int], chunks: int) -> Iterator[Offer]:
         """Send a request and wait for its replies, which are then all there is in ``gateway.replies``."""
         self.gateway.replies.clear()
         yield from self.send(request)
@@ -323,23 +339,26 @@ class Session:
         wanted = [(steps + 1) * (core in self.job.alive) for core in range(spec.cores)]
         if [len(cycles) for cycles in finished] != wanted:
             raise BenchError(f"cores sent {[len(c) for c in finished]} tokens, expected {wanted}")
-        if len(self.gateway.tokens) != steps + 1 or self.gateway.pauses != 1:
-            raise BenchError(f"the gateway saw {len(self.gateway.tokens)} tokens, expected {steps + 1}")
+        for outlet in self.outlets:
+            if len(outlet.tokens) != steps + 1 or outlet.pauses != 1:
+                raise BenchError(f"the gateway saw {len(outlet.tokens)} tokens, expected {steps + 1}")
         self._check_passed()
+        tokens = np.array([outlet.tokens for outlet in self.outlets], np.int64).T
         counters = self._counters() | {"paused": self._paused()}
         return RunResult(
             mode="cycle",
             steps=steps,
             spikes=np.array(sorted(self.scoreboard.spikes), np.int64).reshape(-1, 4),
-            outputs=np.array(sorted(self.gateway.outputs), np.int64).reshape(-1, 3),
+            outputs=np.array(sorted(chain(*self._outputs())), np.int64).reshape(-1, 3),
             counters={name: np.array(values, np.int64) for name, values in counters.items()},
             state={name: np.array(values, np.int64) for name, values in self._state().items()},
             visits=np.array(sorted(self.scoreboard.visits), np.int64).reshape(-1, len(VISIT)),
             finish=np.array([cycles[:steps] or [-1] * steps for cycles in finished], np.int64).T.reshape(
                 steps, spec.cores
             ),
-            gateway=np.array(self.gateway.tokens, np.int64),
+            gateway=tokens.max(axis=1),
             elapsed=self._cores.last_active + 1,
+            outlets=tokens if len(self.outlets) > 1 else None,
             engine=engine,
         )
 
@@ -347,11 +366,16 @@ class Session:
         """Return the words of a section that were read back from a core, none if it was not asked for."""
         return words_of(section_layout(self.job.spec, section), self._reads.get((core, section), []))
 
+    def _outputs(self) -> list[list[tuple[int, int, int]]]:
+        """Return the spikes that left by each outlet."""
+        return [outlet.outputs for outlet in self.outlets]
+
     def _check_passed(self) -> None:
         """Compare the chip's own counters of spikes with what went in and out."""
-        kinds = self.job.run & np.uint64((1 << flit_layout(self.job.spec)[0].bits) - 1)
-        expected = int(np.count_nonzero(kinds == Kind.SPIKE)), len(self.gateway.outputs)
-        counted = self._passed & (1 << COUNTER_BITS) - 1, self._passed >> COUNTER_BITS
+        sent = spikes_of(self.job.spec, self.job.run.tolist())
+        expected = (*sent, *map(len, self._outputs()))
+        mask = (1 << COUNTER_BITS) - 1
+        counted = tuple(self._passed >> COUNTER_BITS * at & mask for at in range(len(expected)))
         if counted != expected:
             raise BenchError(f"the chip counted {counted} spikes in and out since reset, not {expected}")
 

@@ -26,6 +26,7 @@ from mapping.errors import MappingError
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.scoreboard import BenchError
+from sim_tests.bench.top import gates_of
 from sim_tests.generators.coverage import coverage, unreachable
 from sim_tests.generators.pool import SEVERAL
 from sim_tests.generators.systems import make_stimulus, random_system
@@ -58,6 +59,9 @@ _SEVERAL = "several chips"
 
 _DEAD = "dead cores, wires and links"
 """The share of systems that have some."""
+
+_GATES = "several inlets and outlets"
+"""The share of systems that have several of both."""
 
 _SHARED = "crossbars loaded by rectangle"
 """The share of systems in which several cores get rows of crossbars by the same packets."""
@@ -113,9 +117,15 @@ class System:
         joined = {
             _SEVERAL: float(len(sides_with_links(self.spec)) > 0),
             _DEAD: float(self.spec.dead is not None),
+            _GATES: float(_has_gates(self.spec)),
         }
         shared = {_SHARED: float(_loads_by_rectangle(self.image))}
         return coverage(self.image, self.stimulus, self.expected) | joined | shared | resets
+
+
+def _has_gates(spec: SystemSpec) -> bool:
+    """Return whether a system has several inlets and several outlets."""
+    return min(gates_of(spec)) > 1
 
 
 def _loads_by_rectangle(image: SystemImage) -> bool:
@@ -219,7 +229,8 @@ def _beyond(spec: SystemSpec | None) -> set[str]:
         return set()
     one = {_SHARED} if spec.cores == 1 else set()
     several, dead = bool(sides_with_links(spec)), spec.dead is not None
-    return unreachable(spec.core) | one | (set() if several else {_SEVERAL}) | (set() if dead else {_DEAD})
+    absent = {_SEVERAL: not several, _DEAD: not dead, _GATES: not _has_gates(spec)}
+    return unreachable(spec.core) | one | {name for name, missing in absent.items() if missing}
 
 
 def _gaps(shares: Sequence[Mapping[str, float]], beyond: AbstractSet[str]) -> list[str]:
@@ -233,7 +244,7 @@ def missed(systems: Sequence[System], spec: SystemSpec | None = None) -> list[st
 
 
 def read_stimulus(path: Path) -> Stimulus:
-    """Read a stimulus file (npz with steps, step, packet).
+    """Read a stimulus file (npz with steps, step, packet, and inlet where a packet enters by another).
 
     Raises
     ------
@@ -242,10 +253,10 @@ def read_stimulus(path: Path) -> Stimulus:
     if not path.exists():
         raise VerifyError(f"There is no stimulus file {path}.")
     try:
-        arrays = read_arrays(path, ("steps", "step", "packet"))
+        arrays = read_arrays(path, ("steps", "step", "packet"), optional=("inlet",))
         whole = all(array.dtype.kind in "iu" for array in arrays.values()) and not arrays["steps"].ndim
         if whole:
-            return Stimulus(steps=int(arrays["steps"]), step=arrays["step"], packet=arrays["packet"])
+            return Stimulus(**arrays | {"steps": int(arrays["steps"])})
     except (MappingError, ValueError, OverflowError) as error:
         raise VerifyError(
             f"{path} is no stimulus (an npz of steps, step, packet): {clause(error)}."
@@ -260,7 +271,8 @@ def _default_stimulus(image: SystemImage, seed: int, steps: int = 8) -> Stimulus
     everywhere = [[*place, axon] for axon in range(min(spec.core.axons, 8)) for place in all_cores(spec)]
     packets = image.input_packet.tolist() or everywhere
     rows = [(step, *row, 1) for step in range(steps) for row in packets if rng.random() < 0.3]
-    return make_stimulus(steps, rows)
+    inlets = 1 if image.input_packet.size or spec.dead is not None else gates_of(spec)[0]
+    return make_stimulus(steps, rows, inlet=[at % inlets for at in range(len(rows))])
 
 
 def image_system(path: Path, stimulus: Path | None, seed: int) -> System:

@@ -83,7 +83,7 @@ def record(image: SystemImage, stimulus: Stimulus) -> tuple[dict[str, str], int]
     Any other cycle is a dot.
     """
     chip = _Recorder(image)
-    chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
+    chip.run([[stimulus_flits(stimulus, step, 0)] for step in range(stimulus.steps)])
     elapsed = chip.elapsed
     assert elapsed is not None
     return {n: "".join(r.get(c, ".") for c in range(elapsed)) for n, r in chip.rows.items()}, elapsed

@@ -7,6 +7,7 @@ Every pair of options of a core is present, absent and mixed in some of them.
 from __future__ import annotations
 
 from emu.dead import DeadSpec
+from emu.gates import GateSpec
 from emu.links import LinkSpec
 from emu.spec import PRESETS, CoreSpec, SystemSpec
 
@@ -147,7 +148,12 @@ POOL: tuple[SystemSpec, ...] = (
     SystemSpec(core=TINY, width=1, height=1),
     SystemSpec(core=TINY, width=2, height=2),
     SystemSpec(core=TINY, width=3, height=2),
-    SystemSpec(core=TINY, width=3, height=3),
+    SystemSpec(
+        core=TINY,
+        width=3,
+        height=3,
+        gates=GateSpec(inlets=((0, "E"), (1, "W"), (2, "E")), outlets=(1, 2)),
+    ),
     SystemSpec(core=PLAIN, width=2, height=1),
     SystemSpec(core=LONG, width=1, height=2),
     SystemSpec(core=DIGITS, width=2, height=2),
@@ -162,7 +168,11 @@ SEVERAL: tuple[SystemSpec, ...] = (
     SystemSpec(core=TINY, width=2, height=2, links=LinkSpec(width=1, height=1, wires=7, depth=1)),
     SystemSpec(core=LONG, width=1, height=2, links=LinkSpec(width=1, height=1, wires=1, latency=3, depth=2)),
     SystemSpec(
-        core=PLAIN, width=4, height=4, links=LinkSpec(width=2, height=2, wires=29, latency=5, depth=9)
+        core=PLAIN,
+        width=4,
+        height=4,
+        links=LinkSpec(width=2, height=2, wires=29, latency=5, depth=9),
+        gates=GateSpec(inlets=((1, "W"), (3, "E")), outlets=(1, 2)),
     ),
     SystemSpec(
         core=RATE,
@@ -170,7 +180,8 @@ SEVERAL: tuple[SystemSpec, ...] = (
         height=3,
         links=LinkSpec(width=2, height=3, wires=11, depth=2),
         dead=DeadSpec(cores=((1, 0), (0, 1)), ports=((1, 1, "E"), (3, 1, "S"), (0, 2, "E"))),
+        gates=GateSpec(inlets=((2, "E"),), outlets=(3,)),
     ),
 )
 """Systems of several chips: four of one core with links of the least depth, two joined by a single wire, four
-of four cores at full rate, and two with dead cores, wires and a dead link."""
+of four cores at full rate with several inlets and outlets, and two with dead cores, wires and a dead link."""

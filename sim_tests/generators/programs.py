@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import outlets_of
 from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.tables import columns_of, table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
@@ -258,8 +259,7 @@ def _fanout(rng: Rng, spec: SystemSpec, meeting: Rectangle | None) -> Ints:
 
 def _name(rng: Rng, spec: SystemSpec, place: Rectangle) -> int:
     """Return an axon for a fan-out entry: at the gateway of a chip with wide flits any that fits."""
-    x, y = spec.gateway
-    if spec.core.gateway_axons and place == (x, x, y, y):
+    if spec.core.gateway_axons and place[2:] == (spec.height, spec.height):
         return int(rng.integers(0, (1 << spec.core.flit_axon_bits) - UNARY))
     return draw_axon(rng, spec.core, 16)
 
@@ -285,5 +285,8 @@ def draw_rectangle(rng: Rng, spec: SystemSpec) -> Rectangle:
         "outside": (x0, x1, y0, spec.height),
         "empty": (x1, x0, y1, y0),
     }
-    chosen = rng.choice(list(shapes), p=[0.42, 0.26, 0.2, 0.08, 0.03, 0.01])
-    return shapes[str(chosen)]
+    chosen = str(rng.choice(list(shapes), p=[0.42, 0.26, 0.2, 0.08, 0.03, 0.01]))
+    if spec.gates is not None and "gateway" in chosen:
+        outlet = int(rng.choice(outlets_of(spec.gates)))
+        return (outlet, outlet, *shapes[chosen][2:])
+    return shapes[chosen]

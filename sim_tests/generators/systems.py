@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import outlets_of
 from emu.image import CoreImage, SystemImage
 from emu.spec import CoreSpec, SystemSpec
-from emu.topology import alive, meets_dead
+from emu.topology import PLACES, alive, meets_dead, topology_of
 from emu.trace import STRAYS, HostPace, Stimulus
 from emu.words import (
     PACKET,
@@ -120,16 +121,17 @@ def make_system(spec: SystemSpec, *cores: CoreImage | None) -> SystemImage:
     )
 
 
-def make_stimulus(steps: int, rows: Sequence[Sequence[int]] = ()) -> Stimulus:
+def make_stimulus(steps: int, rows: Sequence[Sequence[int]] = (), *, inlet: Sequence[int] = ()) -> Stimulus:
     """Build a stimulus.
 
     Parameters
     ----------
     steps : number of timesteps.
     rows : step, x0, x1, y0, y1, axon, payload of each packet.
+    inlet : by which each packet enters; all by the first one if empty.
     """
-    table = np.array(rows, np.int64).reshape(-1, 1 + len(PACKET))
-    return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:])
+    table, by = np.array(rows, np.int64).reshape(-1, 1 + len(PACKET)), np.array(inlet, np.int64)
+    return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:], inlet=by)
 
 
 def random_system(
@@ -206,9 +208,11 @@ def _on_live_ways(rng: Rng, spec: SystemSpec, start: NDArray[Any], rectangles: N
     wrong = np.flatnonzero(meets_dead(spec, start, rectangles))
     y, x = np.nonzero(alive(spec))
     single = np.column_stack((x, x, y, y))
-    single = single[~meets_dead(spec, start, single)]
-    found = rectangles.copy()
-    found[wrong] = single[rng.integers(0, len(single), len(wrong))]
+    found, start = rectangles.copy(), np.broadcast_to(start, (len(rectangles), 2))
+    for entry in np.unique(start[wrong], axis=0):
+        here = wrong[(start[wrong] == entry).all(axis=1)]
+        reached = single[~meets_dead(spec, entry, single)]
+        found[here] = reached[rng.integers(0, len(reached), len(here))]
     return found
 
 
@@ -241,7 +245,8 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
         packets = int(rng.choice([0, 2, 6, 20], p=[0.25, 0.3, 0.35, 0.1]))
         for _ in range(packets):
             x0, x1, y0, y1 = draw_rectangle(rng, spec)
-            if y1 == spec.height and x0 == 0:  # what the host sends to itself has no step
+            comes_out = any(x0 <= x <= x1 for x in outlets_of(spec.gates))
+            if y1 == spec.height and comes_out:  # what the host sends to itself has no step
                 x0, x1, y0, y1 = 0, spec.width - 1, 0, spec.height - 1
             payload = int(rng.integers(spec.core.payload_min, spec.core.payload_max + 1))
             axon = draw_axon(rng, spec.core, max(1, axons if rng.random() < 0.5 else 3))
@@ -251,11 +256,15 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
     else:
         kinds = [int(Kind.SPIKE)] * len(rows)
     table = np.array(rows, np.int64).reshape(-1, 7)
+    inlets = topology_of(spec).inlets
+    inlet = rng.integers(0, len(inlets), len(table)) if len(inlets) > 1 else np.zeros(len(table), np.int64)
     if spec.dead is not None:
-        table[:, 1:5] = _on_live_ways(rng, spec, np.zeros(2, np.int64), table[:, 1:5])
+        start = np.column_stack(np.divmod(inlets // PLACES, spec.width)[::-1])[inlet]
+        table[:, 1:5] = _on_live_ways(rng, spec, start, table[:, 1:5])
     period = int(rng.integers(2, 6)) if rng.random() < 0.5 else 1
     pace = HostPace(period=period, taken=int(rng.integers(1, max(2, period))))
-    return Stimulus(steps=steps, step=table[:, 0], packet=table[:, 1:], kind=np.array(kinds), host=pace)
+    kind, at, packet = np.array(kinds), table[:, 0], table[:, 1:]
+    return Stimulus(steps=steps, step=at, packet=packet, kind=kind, host=pace, inlet=inlet)
 
 
 def _with_strays(

@@ -208,13 +208,14 @@ class Chip:
         for machine, alive in zip(self.machines, self.alive, strict=True):
             if not alive:  # it is not there (dead.md)
                 machine.phase, machine.unpaused = "WAIT", False
-        self.host: list[Flit] = []
-        self.now: int | None = None  # the cycle, None before the first step token entered router (0, 0)
+        self.host: dict[tuple[int, int], list[Flit]] = {inlet: [] for inlet in mesh.inlets()}
+        self.now: int | None = None  # the cycle, None before the first step token entered the mesh
         self.elapsed: int | None = None
         self.outputs: list[tuple[int, ...]] = []
-        self.gateway: list[int] = []
+        self.gateways: dict[int, list[int]] = {core: [] for core in mesh.outlets()}
         self.finish: list[list[int]] = []
         self.injected: list[Flit] = []
+        self.from_east: list[Flit] = []
 
     def make_links(self, flit_bits: int) -> Iterator[tuple[tuple[int, int], Link[Flit]]]:
         """Yield the links by router and output."""
@@ -223,20 +224,36 @@ class Chip:
             if size is not None and self.mesh.is_link(at, o):
                 yield (at, o), Link(-(-flit_bits // size.wires), size.latency, size.depth)
 
-    def run(self, stimulus: list[list[Flit]]) -> None:
-        """Reset, settle, clear the counters, feed everything and run until nothing moves."""
+    def run(self, stimulus: list[list[list[Flit]]]) -> None:
+        """Reset, settle, clear the counters, feed everything and run until nothing moves.
+
+        ``stimulus`` has the flits of each step, those of each inlet by themselves.
+        """
         self.settle()
+        self.load()
         for core in self.cores:
             core.counts.clear()
         self.finish = []
-        assert not self.gateway, "the gateway's first token needs the host's"
-        for flits in stimulus:
-            self.host += [*flits, Flit(pause=False)]
-            self.injected += flits
-        self.host.append(Flit(pause=True))
+        assert not any(self.gateways.values()), "an outlet's first token needs the host's"
+        for step in stimulus:
+            for (_, i), flits in zip(self.host, step, strict=True):
+                self.injected += flits
+                self.from_east += flits if i == E else []
+            for queue, flits in zip(self.host.values(), step, strict=True):
+                queue += [*flits, Flit(pause=False)]
+        for queue in self.host.values():
+            queue.append(Flit(pause=True))
         self.fed = 0
         self.settle()
         self.check(len(stimulus))
+
+    def load(self) -> None:
+        """Let a control packet come to every core, as in a load; what it would write is there already."""
+        first = next(iter(self.host.values()))
+        for core, alive in zip(self.cores, self.alive, strict=True):
+            x, y = self.mesh.place(core.index)
+            first += [Flit(rectangle=(x, x, y, y), stray=True)] if alive else []
+        self.settle()
 
     def settle(self) -> None:
         """Spend cycles until nothing moves."""
@@ -249,11 +266,11 @@ class Chip:
         """Spend one cycle; return whether anything can still happen."""
         room = [{i for i in router.inputs if len(router.fifo[i]) < FIFO} for router in self.routers]
         pushes: list[tuple[int, int, Flit]] = []
-        if self.host and W in room[0]:
-            flit = self.host.pop(0)
-            pushes.append((0, W, flit))
-            if self.now is None and flit.is_token:
-                self.now = 0
+        for (at, i), queue in self.host.items():
+            if queue and i in room[at]:
+                pushes.append((at, i, queue.pop(0)))
+                if self.now is None and pushes[-1][2].is_token:
+                    self.now = 0
         active = bool(pushes)
         for at, machine in enumerate(self.machines):
             active |= machine.phase != "WAIT" or machine.token is not None
@@ -322,11 +339,12 @@ class Chip:
             elif beyond is not None:
                 pushes.append((beyond, OPPOSITE[o], flit))
             elif flit.is_token:
-                assert self.now is not None, "the gateway's first token needs the host's"
-                self.gateway.append(self.now)
+                assert self.now is not None, "an outlet's first token needs the host's"
+                self.gateways[at].append(self.now)
             else:
-                assert flit.due == len(self.gateway), "a spike must leave between its two tokens"
-                self.outputs.append((len(self.gateway) - 1, flit.axon, flit.payload))
+                tokens = len(self.gateways[at])
+                assert flit.due == tokens, "a spike must leave between its two tokens"
+                self.outputs.append((tokens - 1, flit.axon, flit.payload))
         return pushes
 
     def arrivals(self, room: list[set[int]]) -> list[tuple[int, int, Flit]]:
@@ -349,11 +367,15 @@ class Chip:
             assert core.step == (steps if alive else 0)
         south = [(x0, x1) for x0, x1, _, y1 in rectangles if y1 >= height]  # beyond the last row
         outside = [x for x0, x1 in south for x in range(x0, min(x1, width - 1) + 1)]
-        assert len(self.outputs) == outside.count(0), "column 0 leads to the gateway"
+        columns = {self.mesh.place(core)[0] for core in self.gateways}
+        led_out = sum(x in columns for x in outside)
+        assert len(self.outputs) == led_out, "the columns of outlets lead to the host"
         if all(x0 <= x1 and y0 <= y1 for x0, x1, y0, y1 in rectangles):
             errors = sum(core.counts["router_errors"] for core in self.cores)
-            east = sum(x1 >= width for _, x1, _, _ in rectangles)  # beyond the last column
-            assert errors == len(outside) - outside.count(0) + east
-        assert len(self.gateway) == steps + 1
+            beyond = [x1 for _, x1, _, _ in rectangles] + [f.rectangle[0] for f in self.from_east]
+            east = sum(x >= width for x in beyond)  # beyond the last column
+            east -= sum(f.rectangle[1] >= width for f in self.from_east)  # they do not go there
+            assert errors == len(outside) - led_out + east
+        assert {len(tokens) for tokens in self.gateways.values()} == {steps + 1}
         assert len(self.finish) == steps
         assert all((c >= 0) == alive for row in self.finish for c, alive in zip(row, self.alive, strict=True))

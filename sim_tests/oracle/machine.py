@@ -43,12 +43,13 @@ def run_oracle(
     shuffle : seed of another order of delivery of the packets of each step; without cycles only.
     """
     spec = image.spec
-    mesh = Mesh(width=spec.width, height=spec.height, links=spec.links, dead=spec.dead)
+    mesh = Mesh(width=spec.width, height=spec.height, links=spec.links, dead=spec.dead, gates=spec.gates)
     cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
     if cycles:
         chip = Chip(mesh, cores, stimulus.host, image.spec.flit_bits)
-        chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
-        outputs = chip.outputs
+        inlets = range(len(mesh.inlets()))
+        chip.run([[stimulus_flits(stimulus, t, i) for i in inlets] for t in range(stimulus.steps)])
+        outputs, tokens = chip.outputs, list(zip(*chip.gateways.values(), strict=True))
     else:
         outputs = run_functional(mesh, cores, stimulus, shuffle)
     state = {n: np.array([v for core in cores for v in core.state[n]], np.int64) for n in STATE_FIELDS}
@@ -63,8 +64,9 @@ def run_oracle(
         state=state,
         visits=table([row for core in cores for row in core.visits], len(VISIT)) if potentials else None,
         finish=np.array(chip.finish, np.int64) if cycles else None,
-        gateway=np.array(chip.gateway, np.int64) if cycles else None,
+        gateway=np.array(tokens, np.int64).max(axis=1) if cycles else None,
         elapsed=chip.elapsed if cycles else None,
+        outlets=np.array(tokens, np.int64) if cycles and len(chip.gateways) > 1 else None,
         engine="oracle",
     )
 
@@ -74,13 +76,14 @@ def table(rows: list[Row], columns: int) -> NDArray[np.int64]:
     return np.array(sorted(rows), np.int64).reshape(-1, columns)
 
 
-def stimulus_flits(stimulus: Stimulus, step: int) -> list[Flit]:
-    """Return the stimulus of one step."""
-    packets = zip(stimulus.step.tolist(), stimulus.packet.tolist(), stimulus.kind.tolist(), strict=True)
+def stimulus_flits(stimulus: Stimulus, step: int, inlet: int) -> list[Flit]:
+    """Return the stimulus of one step at one inlet."""
+    columns = (stimulus.step, stimulus.packet, stimulus.kind, stimulus.inlet)
+    packets = zip(*(column.tolist() for column in columns), strict=True)
     return [
         Flit(rectangle=tuple(row[:4]), axon=row[4], payload=row[5], due=step, stray=kind != Kind.SPIKE)
-        for at, row, kind in packets
-        if at == step
+        for at, row, kind, entry in packets
+        if at == step and entry == inlet
     ]
 
 
@@ -112,7 +115,8 @@ def run_functional(mesh: Mesh, cores: list[Core], stimulus: Stimulus, shuffle: i
     flying: list[tuple[int, int, Flit]] = []  # (router, input, flit)
     order = np.random.default_rng(shuffle)
     for step in range(stimulus.steps):
-        flying += [(0, W, flit) for flit in stimulus_flits(stimulus, step)]
+        for inlet, (at, i) in enumerate(mesh.inlets()):
+            flying += [(at, i, flit) for flit in stimulus_flits(stimulus, step, inlet)]
         carry(mesh, cores, flying, outputs, None if shuffle is None else order)
         flying = [(core.index, L, flit) for core in cores for flit in core.execute()]
         for source, _, _ in flying:

@@ -18,6 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from emu.dead import DeadSpec
+from emu.gates import GateSpec
 from emu.image import CoreImage
 from emu.links import LinkSpec
 from emu.spec import CoreSpec
@@ -72,12 +73,24 @@ def wanted(i: int, x: int, y: int, rectangle: tuple[int, int, int, int]) -> set[
 
 @dataclass(frozen=True, kw_only=True)
 class Mesh:
-    """Who is attached to whom; ``dead`` is as dead.md has it."""
+    """Who is attached to whom; ``dead`` is as dead.md has it, ``gates`` as network.md."""
 
     width: int
     height: int
     links: LinkSpec | None = None
     dead: DeadSpec | None = None
+    gates: GateSpec | None = None
+
+    def inlets(self) -> list[tuple[int, int]]:
+        """Return core and port of every inlet, the first one first."""
+        further = self.gates.inlets if self.gates is not None else ()
+        ends = [((y + 1) * self.width - 1, E) if side == "E" else (y * self.width, W) for y, side in further]
+        return [(0, W), *ends]
+
+    def outlets(self) -> list[int]:
+        """Return the core of every outlet, whose port S it is."""
+        last = (self.height - 1) * self.width
+        return [last + x for x in (0, *(self.gates.outlets if self.gates is not None else ()))]
 
     def place(self, core: int) -> tuple[int, int]:
         """Return (x, y) of a core."""
@@ -99,8 +112,8 @@ class Mesh:
         return (x // w, y // h) != (to_x // w, to_y // h)
 
     def is_exit(self, core: int, o: int) -> bool:
-        """Whether output ``o`` leads to the gateway: the south port of router (0, height - 1)."""
-        return o == S and self.place(core) == (0, self.height - 1)
+        """Whether output ``o`` leads to the host."""
+        return o == S and core in self.outlets()
 
     def works(self, core: int, o: int) -> bool:
         """Whether a way to a neighbour is not dead, told at its west or north end (dead.md, rule 1)."""
@@ -136,10 +149,10 @@ class Mesh:
         return attached and any(self.has_input(core, i) for i in FEEDS[o])
 
     def has_input(self, core: int, i: int) -> bool:
-        """Whether something is attached to input ``i``; the gateway is at the west port of router (0, 0)."""
+        """Whether something is attached to input ``i``."""
         if i == L:
             return self.is_alive(core)
-        if i == W and core == 0:
+        if (core, i) in self.inlets():
             return True
         before = self.neighbour(core, i)
         return before is not None and self.has_output(before, OPPOSITE[i])

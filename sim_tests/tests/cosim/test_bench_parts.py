@@ -177,7 +177,7 @@ def test_job_expects_every_stored_neuron_with_its_spikes() -> None:
         [*row[:4], 0, 0, row[4]]
         for row in ((0, 1, 0, 1, 0), (0, 1, 1, 0, 1), (1, 1, 0, 1, 0), (1, 1, 1, 1, 0))
     ]
-    assert (made.neurons.tolist(), made.steps, made.first_token, len(made.run)) == ([-1, 2], 2, 1, 4)
+    assert (made.neurons.tolist(), made.steps, len(made.run)) == ([-1, 2], 2, 4)
 
 
 def test_job_needs_potentials_and_cycles() -> None:

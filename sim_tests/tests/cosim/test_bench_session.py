@@ -16,6 +16,7 @@ from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase
 from sim_tests.bench.scoreboard import BenchError, Scoreboard
 from sim_tests.bench.session import SPARE_CYCLES, Session
+from sim_tests.bench.streams import Offer
 from sim_tests.bench.systems import System, judge, seeded_system
 from sim_tests.generators.pool import PLAIN
 
@@ -53,7 +54,7 @@ class DeadPins:
 class Unmoved(Session):
     """A session that finds its chip loaded and in good order."""
 
-    def _prelude(self) -> Iterator[int | None]:
+    def _prelude(self) -> Iterator[Offer]:
         self.enter("reset", 3)
         yield from self._hold_reset()
 

@@ -22,7 +22,8 @@ from rtl.export import write_verilog
 from sim_tests import verify
 from sim_tests.bench import program
 from sim_tests.bench import systems as systems_module
-from sim_tests.bench.systems import random_batch
+from sim_tests.bench.reports import geometry
+from sim_tests.bench.systems import image_system, random_batch, read_stimulus
 from sim_tests.conftest import require_engine
 from sim_tests.generators.systems import POOL, make_core, make_system, random_system
 from spikeloom import cli
@@ -282,6 +283,19 @@ def test_stimulus_that_does_not_fit_gets_one_sentence(
     assert re.fullmatch(
         r".*s\.npz does not fit .*a\.spikeloom: Stimulus packet 0: x0 must be .*, not 9\.", told
     )
+
+
+def test_stimulus_of_a_file_names_inlets_and_without_one_all_are_used(tmp_path: Path) -> None:
+    spec = next(spec for spec in POOL if spec.gates is not None)
+    image, stimulus = random_system(3, spec=spec)
+    save_image(image, tmp_path / "a.spikeloom")
+    packets = stimulus.spikes()
+    path = tmp_path / "s.npz"
+    np.savez(path, steps=packets.steps, step=packets.step, packet=packets.packet, inlet=packets.inlet)
+    assert read_stimulus(path).inlet.tolist() == packets.inlet.tolist()
+    assert set(image_system(tmp_path / "a.spikeloom", path, 0).stimulus.inlet.tolist()) == {0, 1, 2, 3}
+    assert set(image_system(tmp_path / "a.spikeloom", None, 0).stimulus.inlet.tolist()) == {0, 1, 2, 3}
+    assert geometry(spec) == "3 x 3 cores of 32 x 32 with 4 inlets and 3 outlets"
 
 
 def test_design_of_other_sizes_gets_one_sentence(

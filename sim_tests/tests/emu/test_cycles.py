@@ -132,7 +132,7 @@ def test_paused_network_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in STATE_FIELDS:
         getattr(state, name).flags.writeable = True
     timing.step[:] = 0
-    timing.host[[injectors.HOST_STEP, injectors.HOST_TOKENS]] = 0
+    timing.feeds[:, injectors.FEED_STEP] = timing.left[:] = 0
     timing.host[injectors.HOST_RELEASE] = -1
     inject.start_host(network, timing)
     assert run_cycles(program, state, tape, network, timing, 4) == cycle.QUIET
@@ -140,7 +140,7 @@ def test_paused_network_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.gateway is not None
     zero = timing.host[injectors.HOST_RELEASE]
     assert (timing.finish - zero).tolist() == run.finish.tolist()
-    assert (timing.gateway - zero).tolist() == run.gateway.tolist()
+    assert (timing.gateway[:, 0] - zero).tolist() == run.gateway.tolist()
     assert timing.halted.tolist() == [1] * 4
 
 

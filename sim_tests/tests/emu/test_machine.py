@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from emu import machine, tape
+from emu.gates import outlets_of
 from emu.image import CoreImage, SystemImage
 from emu.kernels import inject, injectors
 from emu.kernels import state as arrays
@@ -123,7 +124,8 @@ def expected_arrivals(image: SystemImage, stimulus: Stimulus, run: RunResult) ->
     at_cores = sum(
         max(0, x1 - x0 + 1) * max(0, min(y1, spec.height - 1) - y0 + 1) for x0, x1, y0, y1 in packets
     )
-    at_gateway = sum(x0 == 0 and y1 == spec.height for x0, _, _, y1 in packets)
+    south = [(x0, x1) for x0, x1, _, y1 in packets if y1 == spec.height]
+    at_gateway = sum(x0 <= x <= x1 for x0, x1 in south for x in outlets_of(spec.gates))
     return at_cores, at_gateway
 
 
@@ -253,9 +255,9 @@ def test_stuck_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_whose_last_token_did_not_leave_is_stuck() -> None:
     timing = injectors.make_timing(np.zeros(0, np.int64), np.ones(1, np.bool_), 0)
     timing.pause_seen[0], timing.step[0] = 5, 1
-    timing.host[injectors.HOST_TOKENS] = 2
+    timing.left[0] = 2
     machine._check_end(timing, np.ones(1, np.bool_), 1, 9)
-    timing.host[injectors.HOST_TOKENS] = 1
+    timing.left[0] = 1
     with pytest.raises(RuntimeError, match=r"stuck in cycle 9: 0 of 1 cores wait .* 1 tokens have left"):
         machine._check_end(timing, np.ones(1, np.bool_), 1, 9)
 

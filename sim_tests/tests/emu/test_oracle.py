@@ -286,7 +286,7 @@ def run_chip(image: SystemImage, stimulus: Stimulus) -> Chip:
     """Run with cycles and return the chip for a look inside."""
     cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
     chip = Chip(Mesh(width=image.spec.width, height=image.spec.height), cores)
-    chip.run([stimulus_flits(stimulus, step) for step in range(stimulus.steps)])
+    chip.run([[stimulus_flits(stimulus, step, 0)] for step in range(stimulus.steps)])
     return chip
 
 

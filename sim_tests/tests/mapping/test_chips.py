@@ -10,6 +10,7 @@ import pytest
 
 import spikeloom
 from emu.bits import unpack
+from emu.gates import GateSpec
 from emu.host import load_flits
 from emu.links import LinkSpec
 from emu.spec import SystemSpec
@@ -27,7 +28,15 @@ from sim_tests.generators.pool import LEAST
 from sim_tests.oracle.rules import OPPOSITE, L, Mesh, W, wanted
 
 FOUR = SystemSpec(core=LEAST, width=4, height=2, links=LinkSpec(width=2, height=1, wires=9, depth=1))
-SPECS = (FOUR, replace(FOUR, height=1), replace(FOUR, links=None), SystemSpec(core=LEAST, width=1, height=1))
+OPEN = replace(FOUR, gates=GateSpec(inlets=((0, "E"), (1, "W")), outlets=(1, 2)))
+SPECS = {
+    "four chips": FOUR,
+    "two chips": replace(FOUR, height=1),
+    "a chip": replace(FOUR, links=None),
+    "a core": SystemSpec(core=LEAST, width=1, height=1),
+    "four chips with gates": OPEN,
+    "a chip with gates": replace(OPEN, links=None),
+}
 
 
 def ports(verilog: str, module: str) -> int:
@@ -38,7 +47,7 @@ def ports(verilog: str, module: str) -> int:
     return sum(int(high or 0) + 1 for high in found)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=repr)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_pins_of_a_chip_are_those_of_its_verilog(spec: SystemSpec) -> None:
     assert sum(pins_of(spec).values()) == ports(chip_verilog(spec)["chip.v"], "chip")
 

@@ -41,3 +41,19 @@ def test_gateway_counters_have_48_bits() -> None:
 
 def test_kind_of_a_spike_is_zero() -> None:
     assert int(Kind.SPIKE) == 0
+
+
+def test_further_gates_have_numbers_and_pass_by_themselves() -> None:
+    gateway = Gateway(SPEC, 2, 3)
+    further = {"host_i_1", "mesh_o_1", "stimulus_1", "host_o_1", "mesh_i_1", "outputs_1"}
+    further |= {"host_o_2", "mesh_i_2", "outputs_2"}
+    assert set(gateway.signature.members) - set(Gateway(SPEC).signature.members) == further
+    word = flit(SPEC, kind=Kind.SPIKE)
+    rows = [
+        {"host_i_1.valid": 1, "host_i_1.payload": word, "mesh_o_1.ready": 1},
+        {"mesh_i_2.valid": 1, "mesh_i_2.payload": word, "host_o_2.ready": 1},
+    ]
+    counters = ["stimulus", "stimulus_1", "outputs", "outputs_1", "outputs_2"]
+    cycles = play(gateway, [*rows, {}], ["mesh_o_1.valid", "mesh_o.valid", "host_o_2.payload", *counters])
+    assert [list(cycle.values())[:3] for cycle in cycles] == [[1, 0, 0], [0, 0, word], [0, 0, 0]]
+    assert [cycles[-1][name] for name in counters] == [0, 1, 0, 0, 1]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emu.gates import GateSpec
 from emu.links import LinkSpec
 from emu.machine import Machine
 from emu.spec import SystemSpec
@@ -83,3 +84,36 @@ def test_path_of_a_core_names_its_chip() -> None:
         "chip_1_0.core_1_0",
         "chip_1_1.core_0_0",
     ]
+
+
+def test_straps_tell_every_chip_its_gates() -> None:
+    gates = GateSpec(inlets=((0, "E"), (1, "W")), outlets=(2, 3))
+    spec = replace(FOUR, gates=gates)
+    assert set(top_of(spec).signature.members) == {
+        *("host_i", "host_i_1", "host_i_2", "host_o", "host_o_1", "host_o_2"),
+        *("stimulus", "stimulus_1", "stimulus_2", "outputs", "outputs_1", "outputs_2"),
+    }
+    text = chip_verilog(spec)["system.v"]
+    told = re.findall(
+        r"^  chip chip_(\d)_(\d) \(.*?\.inlet\(2'h(\d)\).*?\.outlet\(2'h(\d)\)",
+        text,
+        re.MULTILINE | re.DOTALL,
+    )
+    assert {(int(x), int(y)): (int(inlet), int(outlet)) for x, y, inlet, outlet in told} == {
+        (0, 0): (1, 0),
+        (1, 0): (2, 0),  # its east end, the second inlet of a chip
+        (0, 1): (1, 1),
+        (1, 1): (0, 3),
+    }
+
+
+def test_chips_with_several_gates_run_as_the_emulator() -> None:
+    spec = replace(FOUR, height=1, gates=GateSpec(inlets=((0, "E"),), outlets=(1, 3)))
+    cores = [make_core([[1]], fanout=[[0, 3, 1, 1, i, True]]) for i in range(4)]
+    rows = [(i % 2, i, i, 0, 0, 0, 1) for i in (0, 2, 1, 3)]
+    image, stimulus = make_system(spec, *cores), make_stimulus(3, rows, inlet=[1, 0, 1, 1])
+    expected = Machine(image).run(stimulus, cycles=True, potentials=True)
+    result = run_pysim(prepare(image, stimulus, expected, phases=2))
+    assert isinstance(result, RunResult), result
+    assert diff(expected, result) is None
+    assert len(result.outputs) == 12
