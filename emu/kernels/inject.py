@@ -18,7 +18,7 @@ from emu.kernels.injectors import (
     Timing,
     push_due,
 )
-from emu.kernels.links import open_output, receive
+from emu.kernels.links import go_on, receive
 from emu.kernels.mesh import (
     LINK_INPUT,
     LOCAL,
@@ -255,7 +255,7 @@ def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector:
     now, host = mesh.clock[NOW], len(timing.halted)
     link = injector - host - 1
     if link >= len(mesh.links):
-        open_output(mesh, link - len(mesh.links))
+        go_on(mesh, timing, link - len(mesh.links))
         return
     fifo = program.inlet if injector == host else 8 * injector + LOCAL
     if link >= 0:

@@ -29,7 +29,8 @@ def geometry(spec: SystemSpec) -> str:
     if spec.links is None:
         return cores
     chip = spec.links
-    return f"{cores} on {spec.width // chip.width} x {spec.height // chip.height} chips"
+    chips = f"{cores} on {spec.width // chip.width} x {spec.height // chip.height} chips"
+    return f"{chips}, a link a side" if chip.shared else chips
 
 
 def verdict(outcomes: Sequence[Outcome], engine: str, complaint: str | None = None) -> str:

@@ -27,7 +27,14 @@ from sim_tests.generators.pool import LEAST
 from sim_tests.oracle.rules import OPPOSITE, L, Mesh, W, wanted
 
 FOUR = SystemSpec(core=LEAST, width=4, height=2, links=LinkSpec(width=2, height=1, wires=9, depth=1))
-SPECS = (FOUR, replace(FOUR, height=1), replace(FOUR, links=None), SystemSpec(core=LEAST, width=1, height=1))
+SHARED = replace(FOUR, links=LinkSpec(width=2, height=1, wires=9, depth=1, shared=True))
+SPECS = (
+    FOUR,
+    SHARED,
+    replace(FOUR, height=1),
+    replace(FOUR, links=None),
+    SystemSpec(core=LEAST, width=1, height=1),
+)
 
 
 def ports(verilog: str, module: str) -> int:
