@@ -75,6 +75,7 @@ def explore(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    shared_links: bool = False,
     code: str = AUTO,
     calibration: Dataset | None = None,
     options: GradedOptions | None = None,
@@ -86,7 +87,7 @@ def explore(
     ----------
     options : GradedOptions, optional
         Seed and tolerance of all settings.
-    network, data, target, core, seed, how, strict, chips, code, calibration, progress
+    network, data, target, core, seed, how, strict, chips, shared_links, code, calibration, progress
         As of `mapping.report.machine.estimate`, for one cycle-exact target.
 
     Raises
@@ -111,6 +112,7 @@ def explore(
         seed=seed,
         strict=strict,
         chips=chips,
+        shared_links=shared_links,
         say=say,
     )
     return _marked(list(exploration.rows(options or GradedOptions())))
@@ -167,6 +169,7 @@ class Exploration:
     seed: int
     strict: bool
     chips: tuple[int, int]
+    shared_links: bool
     say: Callable[[str], None]
 
     def rows(self, options: GradedOptions) -> Iterator[dict[str, Any]]:
@@ -199,6 +202,7 @@ class Exploration:
             seed=self.seed,
             strict=self.strict,
             chips=self.chips,
+            shared_links=self.shared_links,
             code="graded",
             samples=self.samples,
             options=options,

@@ -52,6 +52,7 @@ def estimate(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    shared_links: bool = False,
     passes: tuple[int, int] | None = None,
     patches: str | None = None,
     code: str = AUTO,
@@ -82,6 +83,8 @@ def estimate(
         Refuse a network with convolutions or dense layers on the host.
     chips : (across, down)
         Equal chips, joined by links, on which cycle-exact targets have the network.
+    shared_links : bool
+        One link for each side of these chips instead of one for each of its routers.
     passes : (width, height), optional
         Mesh of a chip over which cycle-exact targets run the network in passes.
     patches : {"best", "article"}, optional
@@ -107,14 +110,11 @@ def estimate(
     network, source = model_and_data(model, data)
     samples = calibration_of(calibration, data if isinstance(data, str) else source, seed)
     given, chosen = scaled(source, how, network)
+    asked: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "chips": chips}
     run = _Estimation(
         network=network,
         data=given,
         scaling=chosen,
-        core=core,
-        seed=seed,
-        strict=strict,
-        chips=chips,
         passes=passes,
         patches=chooser,
         code=code_of(network, code),
@@ -122,6 +122,8 @@ def estimate(
         samples=scaled(samples, chosen, network)[0].x,
         options=options or GradedOptions(),
         say=progress or (lambda _: None),
+        shared_links=shared_links,
+        **asked,
     )
     return _report(run, run.parts(loaded), source, how)
 
@@ -155,6 +157,7 @@ class _Estimation:
     seed: int
     strict: bool
     chips: tuple[int, int]
+    shared_links: bool
     passes: tuple[int, int] | None
     patches: Patches
     code: Code
@@ -238,7 +241,12 @@ class _Work:
         run, target = self.run, self.target
         run.say(f"{target.name}: compiling")
         asked: dict[str, Any] = {"target": target, "core": run.core, "seed": run.seed, "chips": run.chips}
-        asked |= {"scaling": run.scaling, "strict": run.strict, "code": run.code.name}
+        asked |= {
+            "shared_links": run.shared_links,
+            "scaling": run.scaling,
+            "strict": run.strict,
+            "code": run.code.name,
+        }
         asked |= {"samples": run.samples, "options": run.options, "progress": run.say}
         told = f"{target.name}: emulating {len(run.data.x)} samples"
         image: Emulated | InPasses

@@ -24,6 +24,7 @@ from spikeloom.commands.options import (
     Model,
     Samples,
     Seed,
+    SharedLinks,
     Strict,
     Tolerance,
     chips_of,
@@ -110,6 +111,7 @@ def estimate(
     target: Targets = None,
     core: Core = None,
     chips: Chips = "1x1",
+    shared_links: SharedLinks = False,
     passes: InPasses = None,
     patches: Patches = None,
     code: CodeName = "auto",
@@ -129,21 +131,27 @@ def estimate(
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from mapping.report.published import published
     from spikeloom.files import check_places
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     check_places(json, html)
-    rows = None if beside is None else published(beside)
+    rows = _published(beside)
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
-        common |= {"how": scale or "auto", "code": code, "passes": mesh_size(passes)}
-        common |= {"calibration": calibration, "options": options, "progress": say}
+        common: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "how": scale or "auto"}
+        common |= {"chips": chips_of(chips), "shared_links": shared_links, "passes": mesh_size(passes)}
+        common |= {"code": code, "calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
+
+
+def _published(beside: str | None) -> list[dict[str, Any]] | None:
+    """Return the rows of what others published of some data, if they are asked for."""
+    from mapping.report.published import published
+
+    return None if beside is None else published(beside)
 
 
 def _report(

@@ -33,6 +33,7 @@ __all__ = [
     "Patches",
     "Samples",
     "Seed",
+    "SharedLinks",
     "Sim",
     "Strict",
     "Tolerance",
@@ -105,6 +106,9 @@ Core = Annotated[
 Chips = Annotated[
     str,
     typer.Option("--chips", help="Equal chips XxY, joined by links of a quarter of a flit."),
+]
+SharedLinks = Annotated[
+    bool, typer.Option("--shared-links", help="One link a side of a chip instead of one a router.")
 ]
 CodeName = Annotated[
     str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mapping.errors import MappingError
-from spikeloom.commands.options import MaybeImage, chips_of, examples, mesh_size
+from spikeloom.commands.options import MaybeImage, SharedLinks, chips_of, examples, mesh_size
 
 if TYPE_CHECKING:
     from rtl.memory import Body
@@ -41,9 +41,6 @@ Latency = Annotated[
 ]
 Depth = Annotated[
     int | None, typer.Option("--depth", help="Flits that the far end of a link holds, 4 by default.")
-]
-SharedLinks = Annotated[
-    bool, typer.Option("--shared-links", help="One link a side of a chip instead of one a router.")
 ]
 
 Exclude = Annotated[

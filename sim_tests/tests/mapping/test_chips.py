@@ -113,6 +113,14 @@ def test_bandwidth_is_that_of_links_that_never_rest(depth: int, cycles: int) -> 
     assert (chips["link_bits_per_s"], chips["chip_bits_per_s"]) == (27e6 / cycles, 6 * 27e6 / cycles)
 
 
+def test_bandwidth_of_shared_links_is_that_of_their_lanes() -> None:
+    """A flit and its lane take 4 beats, and a credit is back after 7 cycles: two lanes need 4, one 7."""
+    chips = chips_of(SHARED, {"crossings": 2.5}, 1e6)
+    assert chips is not None
+    assert (chips["links"], chips["beats"], chips["bits"]) == (4, 4, 70)
+    assert (chips["link_bits_per_s"], chips["chip_bits_per_s"]) == (27e6 / 7, 2 * 27e6 / 7 + 2 * 27e6 / 4)
+
+
 def by_oracle(chip: Chip) -> int:
     """Take every packet that loads an image through the routers of the oracle."""
     spec = chip.image.spec
