@@ -363,10 +363,9 @@ def load_totals(image: SystemImage) -> LoadTotals:
 
 
 def _way(spec: SystemSpec) -> int:
-    """Return the cycles after which the core furthest from the inlet takes a packet, if nobody waits."""
+    """Return the cycles after which the core furthest from the inlet takes a packet, behind its copies."""
     hops = spec.width + spec.height - 1
     if spec.links is None:
         return hops
-    beats, latency, _ = spec.links.size(spec.flit_bits)
-    crossings = sum(spec.links.chips(spec.width, spec.height)) - 2
-    return hops + crossings * (beats + latency - 1)
+    crossings = sum(spec.chips) - 2
+    return hops + crossings * (spec.links.crossing(spec.flit_bits) - 1)

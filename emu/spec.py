@@ -282,8 +282,8 @@ class SystemSpec:
 
     @property
     def slowest_hop(self) -> int:
-        """Cycles after which one flit may follow another by the slowest wire: 1, or a link's round trip."""
-        return 1 if self.links is None else self.links.round_trip(self.flit_bits)
+        """Cycles after which one packet may follow another by the slowest wire: 1, or a link's spell."""
+        return 1 if self.links is None else self.links.spell(self.flit_bits)
 
     @property
     def chips(self) -> tuple[int, int]:
@@ -297,7 +297,8 @@ class SystemSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sizes as plain data, links, dead parts and gates if there are any; see `from_dict`."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        parts = {} if self.links is None else {"links": self.links.to_dict()}
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None} | parts
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:

@@ -25,6 +25,7 @@ __all__ = [
     "alive",
     "chip_of",
     "comes_out",
+    "lane_of",
     "meets_dead",
     "on_chip",
     "sides_with_links",
@@ -71,6 +72,8 @@ class Topology:
         Places of the outputs that lead to another chip, over a link (links.md), in order.
     inlets, outlets : int64 (gates,)
         Places of the inputs that the host feeds, and of the outputs that it takes from, the first ones first.
+    lanes : int64 (shared links, lanes)
+        By shared link and lane, which of ``links`` it is, `NOTHING` for none; empty where none is shared.
     """
 
     behind: Ints
@@ -78,6 +81,7 @@ class Topology:
     links: Ints
     inlets: Ints
     outlets: Ints
+    lanes: Ints
 
     @property
     def outputs(self) -> Ints:
@@ -126,9 +130,33 @@ def topology_of(spec: SystemSpec) -> Topology:
         _take_out(spec, behind, before)
     leads = np.flatnonzero(behind >= 0)
     links = leads[on_chip(spec, leads)[0] != on_chip(spec, behind[leads])[0]]
-    for ends in (behind, before, links, inlets, outlets):
+    lanes = _lanes(spec, links)
+    for ends in (behind, before, links, inlets, outlets, lanes):
         ends.setflags(write=False)
-    return Topology(behind=behind, before=before, links=links, inlets=inlets, outlets=outlets)
+    return Topology(behind=behind, before=before, links=links, inlets=inlets, outlets=outlets, lanes=lanes)
+
+
+def _lanes(spec: SystemSpec, links: Ints) -> Ints:
+    """Return which links are lanes of one shared link: those that leave a chip by one side."""
+    if spec.links is None or not spec.links.shared:
+        return np.zeros((0, 0), np.int64)
+    chip, place = on_chip(spec, links)
+    sides, side = np.unique(PLACES * chip + place % PLACES, return_inverse=True)
+    lanes = np.full((len(sides), spec.links.lanes), NOTHING, np.int64)
+    lanes[side, lane_of(spec, place)] = np.arange(len(links))
+    return lanes
+
+
+def lane_of(spec: SystemSpec, places: Ints) -> Ints:
+    """Return the number of each port at its side of a chip, the northern or western first.
+
+    Parameters
+    ----------
+    places : int64 (n,)
+        Places of one chip.
+    """
+    y, x = np.divmod(places // PLACES, chip_of(spec).width)
+    return np.where(np.isin(places % PLACES, (Port.N, Port.S)), x, y)
 
 
 def _take_out(spec: SystemSpec, behind: Ints, before: Ints) -> None:

@@ -54,6 +54,7 @@ def compile_network(
     core: str | None = None,
     mesh: tuple[int, int] | None = None,
     chips: tuple[int, int] = (1, 1),
+    shared_links: bool = False,
     pipelined: bool = False,
     placer: str = "greedy",
     dead: DeadSpec | None = None,
@@ -84,6 +85,8 @@ def compile_network(
         Size of a chip; by default the smallest that fits. Layers that find no room run on the host.
     chips : (across, down)
         Chips of this size side by side, joined by links of a quarter of a flit (`docs/reference/links.md`).
+    shared_links : bool
+        One link for each side of a chip instead of one for each of its routers.
     pipelined : bool
         Take a new sample in every step, see `mapping.layout.pipeline`.
     placer : str
@@ -115,8 +118,9 @@ def compile_network(
         If the code is not that of the target, or the check finds a fault.
     """
     asked: dict[str, Any] = {"target": target, "core": core, "mesh": mesh, "chips": chips, "placer": placer}
-    asked |= {"dead": dead, "seed": seed, "scaling": scaling, "strict": strict, "code": code}
-    asked |= {"options": options, "progress": progress, "objective": objective}
+    asked |= {"shared_links": shared_links, "dead": dead, "seed": seed, "scaling": scaling}
+    asked |= {"strict": strict, "code": code, "options": options, "progress": progress}
+    asked |= {"objective": objective}
     run = _Compilation.of(model, samples, **asked)
     fitting = Fitting(spec=run.request.spec, site=run.site)
     spiking, on_chip = run.converted(fitting.holds)
@@ -189,6 +193,7 @@ class _Compilation:
         core: str | None = None,
         mesh: tuple[int, int] | None = None,
         chips: tuple[int, int] = (1, 1),
+        shared_links: bool = False,
         placer: str = "greedy",
         dead: DeadSpec | None = None,
         seed: int = 0,
@@ -206,7 +211,8 @@ class _Compilation:
         name, spec = core_of(target, core)
         chosen = code_of(network, unary_code(code, target) if expanded else code)
         size = _buildable(spec, mesh or _mesh(target), chips)
-        site = site_for(placer, mesh=size, chips=chips, dead=dead, seed=seed, objective=objective)
+        where: dict[str, Any] = {"mesh": size, "chips": chips, "shared_links": shared_links}
+        site = site_for(placer, dead=dead, seed=seed, objective=objective, **where)
         asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
         asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
         facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
@@ -242,7 +248,8 @@ class _Compilation:
         carried = {} if whole is None else _carried(self.network, whole)
         with stage("emit"):
             told: dict[str, Any] = {"name": self.network.name, "facts": facts, "carried": carried}
-            image = emit(on_chip, *layout, chips=self.site.chips, dead=self.site.dead, **told)
+            told |= {"chips": self.site.chips, "shared_links": self.site.shared_links, "dead": self.site.dead}
+            image = emit(on_chip, *layout, **told)
             image = pipeline.pipelined(image, on_chip) if pipelined else image
         with stage("check"):
             require(image, on_chip)

@@ -3,19 +3,20 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from emu.spec import COUNTER_BITS, SystemSpec
-from emu.topology import HOST, NOTHING, PLACES, Port, chip_of, sides_with_links, topology_of
+from emu.topology import HOST, NOTHING, PLACES, Port, chip_of, lane_of, sides_with_links, topology_of
 from emu.words import Kind
 from rtl.component import Component, reference
 from rtl.core import Neurocore
 from rtl.gateway import Gateway, of_gate
 from rtl.layouts import flit_stream, flit_struct, observed_bits
-from rtl.link import LinkReceiver, LinkSender, LinkWires
+from rtl.link import LinkReceiver, LinkSender, LinkWires, SharedSender
 from rtl.router import Router
 
 __all__ = ["Chip", "pins"]
@@ -72,7 +73,8 @@ class Chip(Component):
         Inputs and outputs of routers that are dead or cut off (straps), five of each router, the first core's
         lowest, if parts may be dead.
     link_*_o, link_*_i
-        The pins of the links of a side N, E, S or W, the northern or western first, out and in.
+        The pins of the links of a side N, E, S or W, the northern or western first, out and in; or of the one
+        that its routers share.
     """
 
     def __init__(self, spec: SystemSpec, *, observe: bool = False, instances: bool = True) -> None:
@@ -85,12 +87,14 @@ class Chip(Component):
         self._routers = [Router(spec) for _ in range(self._mesh.cores)]
         self._cores = [Neurocore(spec) for _ in range(self._mesh.cores)]
         self._gateway = Gateway(spec, *self._gates)
-        self._senders: list[LinkSender] = []
-        self._receivers: list[LinkReceiver] = []
-        if spec.links is not None:
-            shape, wires, depth = flit_struct(spec), spec.links.wires, spec.links.depth
-            self._senders = [LinkSender(shape, wires, depth) for _ in self._ends()]
-            self._receivers = [LinkReceiver(shape, wires, depth) for _ in self._ends()]
+        self._senders: dict[tuple[Port, int], LinkSender | SharedSender] = {}
+        self._receivers: dict[tuple[Port, int], LinkReceiver] = {}
+        if (links := spec.links) is not None:
+            sizes = flit_struct(spec), links.wires, links.depth
+            for side, number in self._links():
+                lanes = (self._length(side), links.lane_bits) if links.shared else ()
+                self._senders[side, number] = SharedSender(*sizes, *lanes) if lanes else LinkSender(*sizes)
+                self._receivers[side, number] = LinkReceiver(*sizes, *lanes)
 
     def _straps(self) -> dict[str, wiring.Member]:
         """Return the members of a chip among others, or whose parts may be dead."""
@@ -103,20 +107,34 @@ class Chip(Component):
         members: dict[str, wiring.Member] = {name: In(bits) for name, bits in straps.items()}
         if self._spec.links is None:
             return members
-        signature = LinkWires(self._spec.links.wires)
         for side in self._sides:
-            length = self._mesh.width if side in (Port.N, Port.S) else self._mesh.height
+            length, shared = self._length(side), self._spec.links.shared
+            signature = LinkWires(self._spec.links.wires, length if shared else 1)
             for way, flow in (("o", Out), ("i", In)):
-                members[f"link_{side.name}_{way}"] = flow(signature).array(length)
+                members[f"link_{side.name}_{way}"] = flow(signature).array(1 if shared else length)
         return members
 
-    def _ends(self) -> Iterator[tuple[int, Port, int]]:
-        """Yield the ends of links: the place of their port, its side, and their number there."""
+    def _length(self, side: Port) -> int:
+        """Return how many routers a side has."""
+        return self._mesh.width if side in (Port.N, Port.S) else self._mesh.height
+
+    def _links(self) -> Iterator[tuple[Port, int]]:
+        """Yield the links of a chip: their side, and their number there."""
+        shared = self._spec.links is not None and self._spec.links.shared
+        for side in self._sides:
+            yield from ((side, number) for number in range(1 if shared else self._length(side)))
+
+    def _ends(self) -> Iterator[tuple[int, Any, Any]]:
+        """Yield the ports that links lead to: their place, and the streams into a link and out of one."""
+        shared = self._spec.links is not None and self._spec.links.shared
         for side in self._sides:
             open_ports = self._topology.behind[side::PLACES], self._topology.before[side::PLACES]
             at_border = (open_ports[0] < 0) & (open_ports[1] < 0)
-            for number, router in enumerate(at_border.nonzero()[0].tolist()):
-                yield PLACES * router + side, side, number
+            places = PLACES * at_border.nonzero()[0] + side
+            for place, number in zip(places.tolist(), lane_of(self._mesh, places).tolist(), strict=True):
+                link, lane = (0, number) if shared else (number, 0)
+                sender, receiver = self._senders[side, link], self._receivers[side, link]
+                yield place, sender.i[lane] if shared else sender.i, receiver.o[lane]
 
     def _place(self, part: wiring.Component, module: str) -> object:
         """Return what becomes a submodule: the part itself, or a reference to its module."""
@@ -199,25 +217,25 @@ class Chip(Component):
     def _join_borders(self, m: Module) -> None:
         """Join the border to the links, but where the straps tell that the host is."""
         inlets, outlets = self._topology.inlets.tolist(), self._topology.outlets.tolist()
-        for (place, side, number), sender, receiver in zip(
-            self._ends(), self._senders, self._receivers, strict=True
-        ):
+        for side, number in self._links():
+            sender, receiver = self._senders[side, number], self._receivers[side, number]
             m.submodules[f"sender_{side.name}_{number}"] = sender
             m.submodules[f"receiver_{side.name}_{number}"] = receiver
             wiring.connect(m, sender.link, wiring.flipped(getattr(self, f"link_{side.name}_o")[number]))
             wiring.connect(m, wiring.flipped(getattr(self, f"link_{side.name}_i")[number]), receiver.link)
+        for place, leaves, comes in self._ends():
             with self._if(m, place, "outlet", 0) if place in outlets else nullcontext():
-                wiring.connect(m, self._port("o", place), sender.i)
+                wiring.connect(m, self._port("o", place), leaves)
             with self._if(m, place, "inlet", 0) if place in inlets else nullcontext():
-                wiring.connect(m, receiver.o, self._port("i", place))
+                wiring.connect(m, comes, self._port("i", place))
 
     def _count_crossings(self, m: Module) -> None:
         """Tell every core what leaves its router over links: spikes and tokens."""
         crossings: list[list[Value]] = [[] for _ in self._cores]
-        for (place, _, _), sender in zip(self._ends(), self._senders, strict=True):
-            kind = sender.i.payload.kind
+        for place, leaves, _ in self._ends():
+            kind = leaves.payload.kind
             counts = (kind == Kind.SPIKE) | (kind == Kind.TOKEN)
-            crossings[place // PLACES].append(sender.i.valid & sender.i.ready & counts)
+            crossings[place // PLACES].append(leaves.valid & leaves.ready & counts)
         m.d.comb += [
             c.crossings.eq(sum(leave, Const(0))) for c, leave in zip(self._cores, crossings, strict=True)
         ]

@@ -4,9 +4,10 @@
 import numpy as np
 from amaranth.hdl import Cat, Const, Module
 from amaranth.lib import wiring
+from numpy.typing import NDArray
 
 from emu.spec import SystemSpec
-from emu.topology import PLACES, Port, chip_of, on_chip, sides_with_links, topology_of, whole
+from emu.topology import PLACES, Port, chip_of, lane_of, on_chip, sides_with_links, topology_of, whole
 from rtl.chip import Chip, pins
 from rtl.component import Component, reference
 from rtl.gateway import of_gate
@@ -47,9 +48,16 @@ class System(Component):
         count = spec.cores // self._mesh.cores
         self._chips = [Chip(spec, observe=observe, instances=instances) for _ in range(count)]
         self._ways: list[LinkWay] = []
-        if spec.links is not None:
-            wires, latency = spec.links.wires, spec.links.latency
-            self._ways = [LinkWay(wires, latency) for _ in self._topology.links]
+        if (links := spec.links) is not None:
+            for place in self._starts().tolist():
+                upright = Port(place % PLACES) in (Port.N, Port.S)
+                lanes = (self._mesh.width if upright else self._mesh.height) if links.shared else 1
+                self._ways.append(LinkWay(links.wires, links.latency, lanes))
+
+    def _starts(self) -> NDArray[np.int64]:
+        """Return the places of the outputs at which links begin; of a shared one that of its first lane."""
+        links, lanes = self._topology.links, self._topology.lanes
+        return links[lanes[:, 0]] if len(lanes) else links
 
     def elaborate(self, platform: object) -> Module:
         """Place the chips, join their pins, and join the host."""
@@ -75,15 +83,14 @@ class System(Component):
     def _pins(self, way: str, place: int) -> wiring.PureInterface:
         """Return the pins of the link at a place, of the way out (``o``) or in (``i``)."""
         chip, there = self._chip_at(place)
-        (y, x), side = divmod(there // PLACES, self._mesh.width), Port(there % PLACES)
-        number = x if side in (Port.N, Port.S) else y
+        number, side = lane_of(self._mesh, np.array([there])).item(), Port(there % PLACES)
         found: wiring.PureInterface = getattr(chip, f"link_{side.name}_{way}")[number]
         return found
 
     def _join_links(self, m: Module) -> None:
         """Join the pins that meet, and tell every chip which of its sides are joined."""
         joined = dict.fromkeys(self._chips, 0)
-        for place, way in zip(self._topology.links.tolist(), self._ways, strict=True):
+        for place, way in zip(self._starts().tolist(), self._ways, strict=True):
             y, x = divmod(place // PLACES, self._spec.width)
             side = Port(place % PLACES)
             m.submodules[f"way_{x}_{y}_{side.name}"] = way

@@ -144,7 +144,7 @@ def export_verilog(
     mesh: tuple[int, int],
     changes: Mapping[str, Any],
     chips: tuple[int, int] = (1, 1),
-    links: Mapping[str, int] | None = None,
+    links: Mapping[str, Any] | None = None,
     dead: DeadSpec | None = None,
     initial: bool = True,
     memories: Body = Body.INFERRED,
@@ -182,7 +182,7 @@ def export_verilog(
 
 
 def _system(
-    core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int], links: Mapping[str, int]
+    core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int], links: Mapping[str, Any]
 ) -> SystemSpec:
     """Return a system of chips of a mesh each, joined by links if there are several."""
     width, height = (size * count for size, count in zip(mesh, chips, strict=True))

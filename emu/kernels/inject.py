@@ -19,7 +19,7 @@ from emu.kernels.injectors import (
     Timing,
     push_due,
 )
-from emu.kernels.links import open_output, receive
+from emu.kernels.links import go_on, receive
 from emu.kernels.mesh import (
     LINK_INPUT,
     LOCAL,
@@ -275,7 +275,7 @@ def inject(program: Program, state: State, mesh: Mesh, timing: Timing, injector:
     now, host, links = mesh.clock[NOW], len(timing.halted), len(mesh.links)
     link = injector - host - 1
     if links <= link < 2 * links:
-        open_output(mesh, link - links)
+        go_on(mesh, timing, link - links)
         return
     fifo = _fifo(program, mesh, injector, host, link)
     if mesh.held[fifo] == 2:

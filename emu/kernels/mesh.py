@@ -39,7 +39,11 @@ TO_LINK = -4
 # Columns of Mesh.links, and where its three rings of the depth's length begin: from when on a credit may be
 # used, flits, and from when on they are offered.
 LINK_OUTPUT, LINK_INPUT, LINK_BEATS, LINK_LATENCY, LINK_DEPTH = range(5)
-LINK_FREE, LINK_CREDITS, LINK_CREDIT_AT, LINK_HELD, LINK_HELD_AT, LINK_RINGS = range(5, 11)
+LINK_FREE, LINK_CREDITS, LINK_CREDIT_AT, LINK_HELD, LINK_HELD_AT = range(5, 10)
+# The shared link of a lane, or -1; whether a flit waits in its place, and which one.
+LINK_SHARED, LINK_WAITS, LINK_FLIT, LINK_RINGS = range(10, 14)
+# Columns of Mesh.shared: from when on the wires are free, whose turn it is, the link that each lane is.
+SHARED_FREE, SHARED_TURN, SHARED_LANES = range(3)
 
 # A flit in one integer: from bit 0 on its payload, which is made positive, axon and rectangle, as wide as the
 # flit's own fields (`Mesh.shifts`); then what it is, in the two highest bits that are no sign.
@@ -88,7 +92,8 @@ class Mesh(NamedTuple):
     y: Ints  # (R,)
     awake: Ints  # (2 R + 2,) routers to visit in an even or odd cycle, alternating
     clock: Ints  # (3,)
-    links: Ints  # (L, 11 + 3 D), see `LINK_OUTPUT` and the others
+    links: Ints  # (L, 14 + 3 D), see `LINK_OUTPUT` and the others
+    shared: Ints  # (H, 2 + lanes), see `SHARED_FREE` and the others
     shifts: Ints  # (5,) the bit at which x0, x1, y0, y1 and the axon begin in a flit, see `flit_shifts`
 
 
@@ -99,7 +104,15 @@ def _empty_links(topology: Topology, size: tuple[int, int, int]) -> Ints:
     links[:, LINK_OUTPUT], links[:, LINK_INPUT] = topology.links, topology.behind[topology.links]
     links[:, LINK_BEATS : LINK_DEPTH + 1] = size
     links[:, LINK_CREDITS] = depth
+    links[:, LINK_SHARED] = -1
+    side, lane = np.nonzero(topology.lanes >= 0)
+    links[topology.lanes[side, lane], LINK_SHARED] = side
     return links
+
+
+def _empty_shared(topology: Topology) -> Ints:
+    """Return shared links after reset."""
+    return np.pad(topology.lanes, ((0, 0), (SHARED_LANES, 0)))
 
 
 def flit_shifts(program: Program) -> Ints:
@@ -153,6 +166,7 @@ def make_mesh(topology: Topology, program: Program, link_size: tuple[int, int, i
         awake=zeros(2 * routers + 2),
         clock=zeros(3),
         links=_empty_links(topology, link_size),
+        shared=_empty_shared(topology),
         shifts=flit_shifts(program),
     )
 

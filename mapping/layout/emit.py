@@ -48,6 +48,7 @@ def emit(
     *,
     name: str,
     chips: tuple[int, int] = (1, 1),
+    shared_links: bool = False,
     dead: DeadSpec | None = None,
     facts: Mapping[str, Any] = MappingProxyType({}),
     carried: Mapping[str, NDArray[Any]] = MappingProxyType({}),
@@ -60,7 +61,7 @@ def emit(
         The network and what `partition`, `place` and `route` made of it.
     name : str
         Name of the model in the metadata.
-    chips : (across, down)
+    chips, shared_links : (across, down), bool
         Equal chips that the mesh is cut into; their links are those of `emu.links.LinkSpec.between`.
     dead : DeadSpec, optional
         Parts of the mesh that do not work (`docs/reference/dead.md`).
@@ -74,7 +75,8 @@ def emit(
     ImageError
         If the image breaks a limit of the machine.
     """
-    spec = replace(_system(partition.spec, (placement.width, placement.height), chips), dead=dead)
+    size = placement.width, placement.height
+    spec = replace(_system(partition.spec, size, chips, shared=shared_links), dead=dead)
     cores: list[CoreImage | None] = [None] * spec.cores
     placed: list[NDArray[np.int64]] = []
     for order, layer in enumerate(partition.layers):
@@ -100,12 +102,12 @@ def emit(
     )
 
 
-def _system(core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int]) -> SystemSpec:
+def _system(core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int], *, shared: bool) -> SystemSpec:
     """Return the sizes of a mesh of such cores, cut into chips."""
     spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
     if chips == (1, 1):
         return spec
-    return replace(spec, links=LinkSpec.between(chips, mesh, spec.flit_bits))
+    return replace(spec, links=LinkSpec.between(chips, mesh, spec.flit_bits, shared=shared))
 
 
 def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 """The cores that a network may be placed on, and what a packet costs on the way between them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ class Mesh:
         Cores of one of the equal chips that the mesh is cut into; by default it is one chip.
     beats : int
         Cycles that a packet takes on a link between two chips.
+    shared : bool
+        The outputs of a side of a chip share one link.
     """
 
     width: int
@@ -35,6 +39,7 @@ class Mesh:
     excluded: frozenset[tuple[int, int]] = frozenset()
     chip: tuple[int, int] | None = None
     beats: int = 1
+    shared: bool = False
 
     @classmethod
     def of(cls, spec: SystemSpec) -> "Mesh":
@@ -42,8 +47,8 @@ class Mesh:
         links = spec.links
         if links is None:
             return cls(width=spec.width, height=spec.height)
-        beats = links.beats(spec.flit_bits)
-        return cls(width=spec.width, height=spec.height, chip=(links.width, links.height), beats=beats)
+        beats, chip = links.beats(spec.flit_bits), (links.width, links.height)
+        return cls(width=spec.width, height=spec.height, chip=chip, beats=beats, shared=links.shared)
 
     @property
     def cores(self) -> int:
@@ -72,6 +77,25 @@ class Mesh:
         """
         return np.where(self.between_chips(), self.beats, 1)
 
+    def busy(self, packets: NDArray[Any]) -> NDArray[Any]:
+        """Return the cycles in which packets occupy each wire or link, (..., 4, height, width) as given.
+
+        Outputs that share a link all have the cycles of all.
+
+        >>> mesh = Mesh(width=2, height=2, chip=(1, 2), beats=4, shared=True)
+        >>> mesh.busy(np.ones((4, 2, 2), np.int64))[EAST].tolist()
+        [[8, 1], [8, 1]]
+        """
+        cycles = packets * _cycles(self)
+        if not self.shared or self.chip is None:
+            return cycles
+        between, (across, down) = _between_chips(self), self.chip
+        rows, columns, before = self.height // down, self.width // across, packets.shape[:-3]
+        chips = (cycles * between).reshape(*before, 4, rows, down, columns, across)
+        along = np.where(np.isin(np.arange(4), (NORTH, SOUTH))[:, None, None, None, None], 1, 0)
+        sides = np.where(along, chips.sum(-1, keepdims=True), chips.sum(-3, keepdims=True))
+        return np.where(between, np.broadcast_to(sides, chips.shape).reshape(cycles.shape), cycles)
+
     def between_chips(self) -> NDArray[np.bool_]:
         """Return which outputs lead to another chip, bool (4, height, width)."""
         links = np.zeros((4, self.height, self.width), np.bool_)
@@ -94,3 +118,14 @@ class Mesh:
         lanes = inside if port in {NORTH, SOUTH} else inside.T
         lanes[0 if port in {NORTH, WEST} else -1] = False
         return inside
+
+
+@lru_cache(maxsize=4)
+def _cycles(mesh: Mesh) -> NDArray[np.int64]:
+    """Return what `Mesh.cycles` does: a placer asks for it thousands of times."""
+    return mesh.cycles()
+
+
+@lru_cache(maxsize=4)
+def _between_chips(mesh: Mesh) -> NDArray[np.bool_]:
+    return mesh.between_chips()

@@ -3,7 +3,7 @@
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Site:
         ``chips``.
     chips : (across, down)
         Equal chips that the mesh is cut into.
+    shared_links : bool
+        The routers of a side of a chip share one link.
     dead : DeadSpec
         Parts of ``mesh`` that do not work; nothing is placed on `unused_cores`.
     placer : Placer
@@ -53,6 +55,7 @@ class Site:
 
     mesh: tuple[int, int] | None = None
     chips: tuple[int, int] = (1, 1)
+    shared_links: bool = False
     dead: DeadSpec | None = None
     placer: Placer = place
     slack: int = 0
@@ -61,6 +64,8 @@ class Site:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
+        if self.shared_links and self.chips == (1, 1):
+            raise MappingError("Links are shared between several chips only: add --chips, for example 2x1.")
         if self.dead is None:
             return
         if self.mesh is None:
@@ -89,13 +94,11 @@ class Site:
             If there are fewer cores than parts.
         """
         width, height = self.mesh or self._smallest(partition)
-        chip = beats = None
+        spec = SystemSpec(core=partition.spec, width=width, height=height)
         if self.chips != (1, 1):
-            flit = SystemSpec(core=partition.spec, width=width, height=height).flit_bits
-            links = LinkSpec.between(self.chips, (width, height), flit)
-            chip, beats = (links.width, links.height), links.beats(flit)
-        unused = unused_cores(self.dead, width, height)
-        mesh = Mesh(width=width, height=height, excluded=unused, chip=chip, beats=beats or 1)
+            links = LinkSpec.between(self.chips, (width, height), spec.flit_bits, shared=self.shared_links)
+            spec = replace(spec, links=links)
+        mesh = replace(Mesh.of(spec), excluded=unused_cores(self.dead, width, height))
         if self.dead is not None and mesh.cores < len(partition.cores):
             raise TooManyCoresError(partition, mesh.cores, excluded=self._lost(partition))
         return self.placer(partition, mesh, seed=self.seed)

@@ -11,21 +11,21 @@ from mapping.chip import Chip
 from mapping.layout.mesh import Mesh
 from mapping.layout.packet_path import GATEWAY, crossings
 
-__all__ = ["chips_of", "loading_crossings", "pins_of"]
+__all__ = ["chips_of", "crossing_bits", "loading_crossings", "pins_of"]
 
 
 def pins_of(spec: SystemSpec) -> dict[str, int]:
     """Return the pins of one chip by what they are for; all chips of a system are one module.
 
-    The ends of a link out and a link in, each of its wires, a strobe and a credit, are at every core of a
-    side by which some chip is joined to another.
+    The ends of a link out and a link in, each of its wires, a strobe and a credit for each lane, are at every
+    core of a side by which some chip is joined to another, or one of each at the side.
     """
     gates = _gates_of_a_chip(spec)
     pins = {"clock": 2, "host": gates * (spec.flit_bits + 2), "spikes": gates * COUNTER_BITS}
     if spec.links is None or spec.chips == (1, 1):
         return pins
     pins["straps"] = spec.x_bits + spec.y_bits + 4 + gates  # four sides, inlets, outlets
-    return pins | {"links": 2 * _links_of_a_chip(spec) * (spec.links.wires + 2)}
+    return pins | {"links": 2 * sum(spec.links.wires + 1 + lanes for lanes in _links_of_a_chip(spec))}
 
 
 def _gates_of_a_chip(spec: SystemSpec) -> int:
@@ -36,11 +36,18 @@ def _gates_of_a_chip(spec: SystemSpec) -> int:
     return 2 if further is None else 2 + len(further.inlets) + len(further.outlets)
 
 
-def _links_of_a_chip(spec: SystemSpec) -> int:
-    """Return how many links lead out of a chip that is joined at all sides at which some chip is."""
-    across, down = spec.chips
-    width, height = spec.width // across, spec.height // down
-    return 2 * height * (across > 1) + 2 * width * (down > 1)
+def crossing_bits(spec: SystemSpec) -> int:
+    """Return the bits of a flit that crosses a link: its own, and those that tell its lane."""
+    return spec.flit_bits if spec.links is None else spec.links.word_bits(spec.flit_bits)
+
+
+def _links_of_a_chip(spec: SystemSpec) -> list[int]:
+    """Return the lanes of each link out of a chip that is joined at all sides at which some chip is."""
+    links, (across, down) = spec.links, spec.chips
+    if links is None:
+        return []
+    sides = [links.height] * 2 * (across > 1) + [links.width] * 2 * (down > 1)
+    return sides if links.shared else [1] * sum(sides)
 
 
 def chips_of(spec: SystemSpec, means: Mapping[str, float], clock_hz: float) -> dict[str, Any] | None:
@@ -55,20 +62,20 @@ def chips_of(spec: SystemSpec, means: Mapping[str, float], clock_hz: float) -> d
     """
     if spec.links is None or spec.chips == (1, 1):
         return None
-    (across, down), links, pins = spec.chips, spec.links, pins_of(spec)
-    rate = spec.flit_bits * clock_hz / links.pace(spec.flit_bits)
+    (across, down), links, pins, flit = spec.chips, spec.links, pins_of(spec), spec.flit_bits
+    rates = [flit * clock_hz / links.pace(flit, lanes) for lanes in _links_of_a_chip(spec)]
     return {
         "across": across,
         "down": down,
         "pins": sum(pins.values()),
         "pins_links": pins["links"],
-        "links": _links_of_a_chip(spec),
+        "links": len(rates),
         "wires": links.wires,
-        "beats": links.beats(spec.flit_bits),
-        "link_bits_per_s": rate,
-        "chip_bits_per_s": rate * _links_of_a_chip(spec),
+        "beats": links.beats(flit),
+        "link_bits_per_s": min(rates),
+        "chip_bits_per_s": sum(rates),
         "crossings": means["crossings"],
-        "bits": means["crossings"] * spec.flit_bits,
+        "bits": means["crossings"] * crossing_bits(spec),
     }
 
 

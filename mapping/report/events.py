@@ -9,6 +9,7 @@ from emu.spec import SystemSpec
 from emu.trace import ACTIVITY_COUNTERS
 from mapping.chip import Chip
 from mapping.report.activity import RunTotals
+from mapping.report.chips import crossing_bits
 from mapping.targets.files import Quantity
 
 __all__ = ["by_layer", "charged", "layer_events", "means_of"]
@@ -35,7 +36,7 @@ def charged(
 ) -> dict[str, float]:
     """Return the events of an energy table: what was counted, bits over links, and clocks of cores."""
     events = {name: counted[name] for name in table if name in counted}
-    links = {"link_bits": counted["crossings"] * spec.flit_bits} if "crossings" in counted else {}
+    links = {"link_bits": counted["crossings"] * crossing_bits(spec)} if "crossings" in counted else {}
     return events | links | {"core_cycles": spec.cores * cycles}
 
 

@@ -75,6 +75,7 @@ def explore(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    shared_links: bool = False,
     objective: str = "cores",
     code: str = AUTO,
     calibration: Dataset | None = None,
@@ -87,8 +88,10 @@ def explore(
     ----------
     options : GradedOptions, optional
         Seed and tolerance of all settings.
-    network, data, target, core, seed, how, strict, chips, objective, code, calibration, progress
+    network, data, target, core, seed, how, strict, chips, shared_links
         As of `mapping.report.machine.estimate`, for one cycle-exact target.
+    objective, code, calibration, progress
+        As there too.
 
     Raises
     ------
@@ -112,6 +115,7 @@ def explore(
         seed=seed,
         strict=strict,
         chips=chips,
+        shared_links=shared_links,
         objective=objective,
         say=say,
     )
@@ -169,6 +173,7 @@ class Exploration:
     seed: int
     strict: bool
     chips: tuple[int, int]
+    shared_links: bool
     objective: str
     say: Callable[[str], None]
 
@@ -202,6 +207,7 @@ class Exploration:
             seed=self.seed,
             strict=self.strict,
             chips=self.chips,
+            shared_links=self.shared_links,
             objective=self.objective,
             code="graded",
             samples=self.samples,

@@ -15,7 +15,7 @@ from mapping.layout.relief import SIZES, saved
 from mapping.report.activity import RunTotals
 from mapping.report.carried import Carried
 from mapping.report.mesh import core_layers
-from mapping.report.rate import link_cycles, work_of
+from mapping.report.rate import occupied, work_of
 from mapping.spiking.digits import digits_of
 from mapping.spiking.network import SpikingLayer
 
@@ -40,7 +40,7 @@ def limits_by_layer(chip: Chip, carried: Carried, timed: RunTotals) -> list[dict
     order, work, layers = core_layers(chip.image), work_of(timed), chip.on_chip.layers
     group = np.zeros(chip.image.spec.cores, np.int64)
     group[list(order)] = np.array(list(order.values())) + 1
-    links = (carried.by(group, len(layers) + 1) * link_cycles(chip.image)).max(axis=(1, 2))
+    links = occupied(chip.image, carried.by(group, len(layers) + 1)).max(axis=(1, 2))
     found = []
     for index, layer in enumerate(layers):
         own = group == index + 1

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 
 from mapping.chip import Chip
-from mapping.report.chips import loading_crossings
+from mapping.report.chips import crossing_bits, loading_crossings
 from mapping.targets.energy import estimate_energy
 from mapping.targets.files import Quantity, Target
 
@@ -18,7 +18,7 @@ def loading(chip: Chip, target: Target, table: Mapping[str, Quantity]) -> dict[s
     events = {"program_flits": load.arrivals, "hops": load.hops, "core_cycles": load.cycles * spec.cores}
     crossings = loading_crossings(chip)
     if crossings:
-        events["link_bits"] = crossings * spec.flit_bits
+        events["link_bits"] = crossings * crossing_bits(spec)
     energy = estimate_energy(events, seconds, spec.cores, table)
     return {
         "flits": load.flits,

@@ -53,6 +53,7 @@ def estimate(
     how: str = "auto",
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
+    shared_links: bool = False,
     passes: tuple[int, int] | None = None,
     objective: str = "cores",
     patches: str | None = None,
@@ -84,6 +85,8 @@ def estimate(
         Refuse a network with convolutions or dense layers on the host.
     chips : (across, down)
         Equal chips, joined by links, on which cycle-exact targets have the network.
+    shared_links : bool
+        One link for each side of these chips instead of one for each of its routers.
     passes : (width, height), optional
         Mesh of a chip over which cycle-exact targets run the network in passes.
     objective : str
@@ -111,11 +114,12 @@ def estimate(
     network, source = model_and_data(model, data)
     samples = calibration_of(calibration, data if isinstance(data, str) else source, seed)
     given, chosen = scaled(source, how, network)
+    where: dict[str, Any] = {"core": core, "chips": chips, "shared_links": shared_links}
     run = _Estimation(
         network=network,
         data=given,
         scaling=chosen,
-        where={"core": core, "chips": chips, "objective": check_objective(objective)},
+        where=where | {"objective": check_objective(objective)},
         seed=seed,
         strict=strict,
         passes=passes,
@@ -152,7 +156,8 @@ def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Data
 class _Estimation:
     """What the parts of a report have in common, and what was observed for them so far.
 
-    ``where`` is what images are compiled for beside their target: the core, the chips and the objective.
+    ``where`` is what images are compiled for beside their target: the core, the chips with
+    their links, and the objective.
     """
 
     network: Network

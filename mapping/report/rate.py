@@ -14,7 +14,7 @@ from mapping.report.activity import RunTotals
 from mapping.report.carried import Carried
 from mapping.report.mesh import core_layers
 
-__all__ = ["WORK", "link_cycles", "rate_of", "work_of"]
+__all__ = ["WORK", "occupied", "rate_of", "work_of"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -61,12 +61,15 @@ def work_of(timed: RunTotals) -> Floats:
     return np.asarray(work / timed.samples, np.float64)
 
 
-def link_cycles(image: SystemImage) -> Integers:
-    """Return the cycles that a packet occupies each link, int64 (cores, 4): 1 on a wire within a chip.
+def occupied(image: SystemImage, packets: Floats | Integers) -> Floats:
+    """Return the cycles in which packets occupy each wire or link, float64 (..., cores, 4), shaped as given.
 
-    By router and output (`mapping.layout.packet_path.PORTS`).
+    By router and output (`mapping.layout.packet_path.PORTS`): one of each packet on a wire within a chip.
+    Outputs that share a link all have the cycles of all.
     """
-    return Mesh.of(image.spec).cycles().reshape(len(PORTS), -1).T
+    spec, ports = image.spec, np.moveaxis(packets, -1, -2)
+    meshes = ports.reshape(*ports.shape[:-1], spec.height, spec.width)
+    return np.asarray(np.moveaxis(Mesh.of(spec).busy(meshes).reshape(ports.shape), -1, -2), np.float64)
 
 
 def _elapsed(timed: RunTotals) -> int:
@@ -89,7 +92,7 @@ def _busiest_links(image: SystemImage, packets: Floats) -> list[dict[str, Any]]:
     outlet = np.zeros_like(packets, np.bool_)
     outlet[(height - 1) * width, PORTS.index("south")] = True
     between = Mesh.of(image.spec).between_chips().reshape(len(PORTS), -1).T
-    load = packets * link_cycles(image)
+    load = occupied(image, packets)
     found = [_bound("outlet", float(load[outlet].sum()))]
     for of, own in (("wire", ~between & ~outlet), ("link", between)):
         if own.any():

@@ -28,7 +28,7 @@ def geometry(spec: SystemSpec) -> str:
     """
     told = f"{spec.width} x {spec.height} cores of {spec.core.axons} x {spec.core.columns}"
     if spec.links is not None:
-        told += " on {} x {} chips".format(*spec.chips)
+        told += " on {} x {} chips".format(*spec.chips) + ", a link a side" * spec.links.shared
     if spec.gates is not None:
         told += " with {} inlets and {} outlets".format(*gates_of(spec))
     return told

@@ -47,7 +47,7 @@ def rows(options: Options) -> Iterator[Row]:
             placement = place(parts, mesh)
             seconds = options.clock() - start
             load = loads(placement.position, inner)
-            busiest = int((load * mesh.cycles()).max())
+            busiest = int(mesh.busy(load).max())
             value = f"{busiest} cycles, {load.sum()} hops, {seconds:.1f} s"
             yield Row(f"{label}, {placer}: busiest link", value, f"{busiest / step:.2f}", "the step")
 

@@ -21,16 +21,17 @@ from rtl.fifo import Fifo
 from rtl.layouts import flit_stream, flit_struct
 from rtl.router import FED_BY, InputPort, OutputPort
 
-__all__ = ["FairArbiter", "HonestInput", "LosslessFifo", "TokenBarrier"]
+__all__ = ["FairArbiter", "HonestInput", "LosslessFifo", "TokenBarrier", "at_most_one", "keep"]
 
 N, E, S, W, L = range(5)
 
 
-def _at_most_one(bits: Value) -> Value:
+def at_most_one(bits: Value) -> Value:
+    """Return whether no two bits are set."""
     return (bits & (bits - 1)) == 0
 
 
-def _keep(m: Module, *straps: Value) -> None:
+def keep(m: Module, *straps: Value) -> None:
     """Assume that straps change in reset only."""
     now = Cat(*straps)
     last, running = Signal(len(now), reset_less=True), Signal()
@@ -65,13 +66,13 @@ class FairArbiter(Component):
             dut.restart.eq(self.restart),
             Assume(watched < count),
         ]
-        _keep(m, watched)
+        keep(m, watched)
         asks, used = self.requests.bit_select(watched, 1), self.advance & (dut.grant != 0)
         others = Signal(range(2 * count))
         m.d.sync += others.eq(Mux(~asks | self.restart | dut.grant.bit_select(watched, 1), 0, others + used))
         distance = Mux(watched >= dut.turn, watched - dut.turn, watched + count - dut.turn)
         m.d.comb += [
-            Assert(_at_most_one(dut.grant)),
+            Assert(at_most_one(dut.grant)),
             Assert((dut.grant & ~self.requests) == 0),
             Assert((dut.grant != 0) == (self.requests != 0)),
             Assert(dut.turn < count),
@@ -178,7 +179,7 @@ class TokenBarrier(Component):
             Assert((given & ~feeders) == 0),
             Assert(dut._pause == paused),
             Assert(dut._turns.turn < 5),
-            Assert(_at_most_one(dut.granted)),
+            Assert(at_most_one(dut.granted)),
             Assert((dut.granted & ~self.requests) == 0),
             Assert((dut.granted == 0) | (self.ready & ~token)),
             Assert(dut.o.valid == (wants & (self.eager | self.ready))),
@@ -231,7 +232,7 @@ class TokenBarrier(Component):
             Assume(~self.present | ((self.intake & feeders & dut.taken) == 0)),
             *(Assume(~self.requests[i] | (self.heads[i].kind != Kind.TOKEN)) for i in range(5)),
         ]
-        _keep(m, self.present, self.eager, self.present_in)
+        keep(m, self.present, self.eager, self.present_in)
 
 
 class HonestInput(Component):
@@ -299,7 +300,7 @@ class HonestInput(Component):
             dut.taken.eq(self.taken),
             dut.granted.eq(granted),
         ]
-        _keep(m, self.x, self.y, self.present_out)
+        keep(m, self.x, self.y, self.present_out)
         head, flit, second = dut._fifo.o, dut.head, dut._fifo._words[1]
         leaves, token = head.valid & head.ready, flit.kind == Kind.TOKEN
         copied, wanted = Signal(5), self._way(flit) & self.present_out

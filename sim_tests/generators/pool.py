@@ -175,6 +175,15 @@ SEVERAL: tuple[SystemSpec, ...] = (
         gates=GateSpec(inlets=((1, "W"), (3, "E")), outlets=(1, 2)),
     ),
     SystemSpec(
+        core=TINY, width=2, height=2, links=LinkSpec(width=1, height=1, wires=8, depth=1, shared=True)
+    ),
+    SystemSpec(
+        core=PLAIN,
+        width=4,
+        height=4,
+        links=LinkSpec(width=2, height=2, wires=11, latency=3, depth=1, shared=True),
+    ),
+    SystemSpec(
         core=RATE,
         width=4,
         height=3,
@@ -184,4 +193,5 @@ SEVERAL: tuple[SystemSpec, ...] = (
     ),
 )
 """Systems of several chips: four of one core with links of the least depth, two joined by a single wire, four
-of four cores at full rate with several inlets and outlets, and two with dead cores, wires and a dead link."""
+of four cores at full rate with several inlets and outlets, four of one core and four of four whose sides
+share links of the least depth, and two with dead cores, wires and a dead link."""

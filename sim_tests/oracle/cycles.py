@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from emu.trace import ACTIVITY_COUNTERS, HostPace
-from sim_tests.oracle.links import Link
+from sim_tests.oracle.links import Lane, Link, SharedLink
 from sim_tests.oracle.rules import FEEDS, OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
 
 __all__ = ["Chip", "CoreMachine", "Router"]
@@ -198,6 +198,7 @@ class Chip:
         self, mesh: Mesh, cores: list[Core], pace: HostPace | None = None, flit_bits: int = 0
     ) -> None:
         self.mesh, self.cores = mesh, cores
+        self.shared: dict[tuple[int, int, int], SharedLink[Flit]] = {}
         self.links = dict(self.make_links(flit_bits))
         self.clock = 0  # counts all cycles since the reset
         self.pace = pace or HostPace()
@@ -217,12 +218,21 @@ class Chip:
         self.injected: list[Flit] = []
         self.from_east: list[Flit] = []
 
-    def make_links(self, flit_bits: int) -> Iterator[tuple[tuple[int, int], Link[Flit]]]:
-        """Yield the links by router and output."""
+    def make_links(self, flit_bits: int) -> Iterator[tuple[tuple[int, int], Link[Flit] | Lane[Flit]]]:
+        """Yield the links by router and output; a shared link has a lane for each router of its side."""
         size = self.mesh.links
         for at, o in product(range(len(self.cores)), (N, E, S, W)):
-            if size is not None and self.mesh.is_link(at, o):
+            if size is None or not self.mesh.is_link(at, o):
+                continue
+            if not size.shared:
                 yield (at, o), Link(-(-flit_bits // size.wires), size.latency, size.depth)
+                continue
+            (column, x), (row, y) = map(divmod, self.mesh.place(at), (size.width, size.height))
+            lanes = size.width if o in {N, S} else size.height
+            bits = flit_bits + (max(size.width, size.height) - 1).bit_length()
+            link = SharedLink[Flit](lanes, -(-bits // size.wires), size.latency, size.depth)
+            link = self.shared.setdefault((column, row, o), link)
+            yield (at, o), link.lanes[x if o in {N, S} else y]
 
     def run(self, stimulus: list[list[list[Flit]]]) -> None:
         """Reset, settle, clear the counters, feed everything and run until nothing moves.
@@ -265,12 +275,7 @@ class Chip:
     def cycle(self) -> bool:
         """Spend one cycle; return whether anything can still happen."""
         room = [{i for i in router.inputs if len(router.fifo[i]) < FIFO} for router in self.routers]
-        pushes: list[tuple[int, int, Flit]] = []
-        for (at, i), queue in self.host.items():
-            if queue and i in room[at]:
-                pushes.append((at, i, queue.pop(0)))
-                if self.now is None and pushes[-1][2].is_token:
-                    self.now = 0
+        pushes = self.offers(room)
         active = bool(pushes)
         for at, machine in enumerate(self.machines):
             active |= machine.phase != "WAIT" or machine.token is not None
@@ -285,6 +290,8 @@ class Chip:
                 leaving, changed = router.cycle(self.ready(at, room), self.cores[at].counts)
                 active |= changed or not self.host_takes()
                 pushes += self.depart(at, leaving)
+        for shared in self.shared.values():
+            shared.grant(self.clock)
         active |= any(link.busy(self.clock) for link in self.links.values())
         pushes += self.arrivals(room)
         for at, i, flit in pushes:
@@ -296,6 +303,16 @@ class Chip:
             self.now += 1
         self.fed = None if self.fed is None else self.fed + 1
         return active
+
+    def offers(self, room: list[set[int]]) -> list[tuple[int, int, Flit]]:
+        """Return what the host's inlets feed; the first token begins the time."""
+        pushes: list[tuple[int, int, Flit]] = []
+        for (at, i), queue in self.host.items():
+            if queue and i in room[at]:
+                pushes.append((at, i, queue.pop(0)))
+                if self.now is None and pushes[-1][2].is_token:
+                    self.now = 0
+        return pushes
 
     def host_takes(self) -> bool:
         """Whether the host takes a flit in this cycle."""

@@ -21,6 +21,7 @@ from spikeloom.commands.options import (
     Model,
     Objective,
     Seed,
+    SharedLinks,
     Strict,
     Tolerance,
     chips_of,
@@ -78,6 +79,7 @@ DataOfScale = Annotated[
         "spikeloom compile digits -o seed.spikeloom --target kuang2021",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --digits auto --tolerance 0.5 --debug",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --shared-links",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 4x4 --passes",
@@ -92,6 +94,7 @@ def compile_(
     core: Core = None,
     mesh: Mesh = None,
     chips: Chips = "1x1",
+    shared_links: SharedLinks = False,
     pipelined: Pipelined = False,
     passes: InPasses = False,
     placer: Placer = "greedy",
@@ -117,6 +120,7 @@ def compile_(
     graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
     sizes |= {**_timing(passes=passes, pipelined=pipelined), "objective": objective}
+    sizes |= {"shared_links": shared_links}
     sizes |= {"dead": dead_parts(exclude)} if exclude else {}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
     with stages_told(asked=debug), status("compiling") as say:

@@ -25,6 +25,7 @@ from spikeloom.commands.options import (
     Objective,
     Samples,
     Seed,
+    SharedLinks,
     Strict,
     Tolerance,
     chips_of,
@@ -111,6 +112,7 @@ def estimate(
     target: Targets = None,
     core: Core = None,
     chips: Chips = "1x1",
+    shared_links: SharedLinks = False,
     passes: InPasses = None,
     objective: Objective = "cores",
     patches: Patches = None,
@@ -140,11 +142,19 @@ def estimate(
     options = graded_options(bits, digits, tolerance, seed)
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common: dict[str, Any] = {"core": core, "chips": chips_of(chips), "seed": seed, "strict": strict}
-        common |= {"how": scale or "auto", "code": code, "passes": mesh_size(passes), "objective": objective}
+        common: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "how": scale or "auto"}
+        common |= {"chips": chips_of(chips), "shared_links": shared_links, "passes": mesh_size(passes)}
+        common |= {"objective": objective, "code": code}
         common |= {"calibration": calibration, "options": options, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
+
+
+def _published(beside: str | None) -> list[dict[str, Any]] | None:
+    """Return the rows of what others published of some data, if they are asked for."""
+    from mapping.report.published import published
+
+    return None if beside is None else published(beside)
 
 
 def _report(
@@ -175,13 +185,6 @@ def _report(
         return report
     alone = {key: value for key, value in common.items() if key != "passes"}
     return replace(report, exploration=explore(network, data, targets[0], **alone))
-
-
-def _published(data: str | None) -> list[dict[str, Any]] | None:
-    """Return what others published of some data, if it is asked for."""
-    from mapping.report.published import published
-
-    return None if data is None else published(data)
 
 
 def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Dataset, Dataset]:

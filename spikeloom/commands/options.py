@@ -34,6 +34,7 @@ __all__ = [
     "Patches",
     "Samples",
     "Seed",
+    "SharedLinks",
     "Sim",
     "Strict",
     "Tolerance",
@@ -110,6 +111,9 @@ Chips = Annotated[
 Objective = Annotated[
     str,
     typer.Option("--objective", help="What cores beyond the fewest are for: cores (none), or latency."),
+]
+SharedLinks = Annotated[
+    bool, typer.Option("--shared-links", help="One link a side of a chip instead of one a router.")
 ]
 CodeName = Annotated[
     str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mapping.errors import MappingError
-from spikeloom.commands.options import MaybeImage, chips_of, examples, mesh_size
+from spikeloom.commands.options import MaybeImage, SharedLinks, chips_of, examples, mesh_size
 
 if TYPE_CHECKING:
     from rtl.memory import Body
@@ -66,10 +66,13 @@ def _given(**sizes: int | None) -> dict[str, int]:
     return {name: value for name, value in sizes.items() if value is not None}
 
 
-def _check_links(chips: tuple[int, int], links: dict[str, int]) -> None:
-    """Refuse sizes of links where there are none."""
-    if links and chips == (1, 1):
-        raise MappingError(f"Option --{next(iter(links))} needs several chips: add --chips, for example 2x1.")
+def _several(chips: str | None, links: dict[str, int]) -> tuple[int, int]:
+    """Return how many chips there are; sizes of links are refused where there is one."""
+    several = chips_of(chips or "1x1")
+    if links and several == (1, 1):
+        option = {"shared": "shared-links"}.get(name := next(iter(links)), name)
+        raise MappingError(f"Option --{option} needs several chips: add --chips, for example 2x1.")
+    return several
 
 
 def _body(memories: str) -> Body:
@@ -87,6 +90,7 @@ def _body(memories: str) -> Body:
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
         "spikeloom verilog --preset small --mesh 2x2 --chips 2x1 --wires 12 -o design/",
+        "spikeloom verilog --preset small --mesh 2x2 --chips 2x1 --shared-links -o design/",
         "spikeloom verilog --preset small --mesh 4x3 --exclude faults.toml -o design/",
         "spikeloom verilog --preset small --no-initial -o design/",
         "spikeloom verilog --preset small --memories macro -o design/",
@@ -105,6 +109,7 @@ def verilog(
     wires: Wires = None,
     latency: Latency = None,
     depth: Depth = None,
+    shared_links: SharedLinks = False,
     exclude: Exclude = None,
     no_initial: NoInitial = False,
     memories: Memories = "inferred",
@@ -115,17 +120,15 @@ def verilog(
     from spikeloom.terminal import console
 
     changes = _given(axons=axons, columns=columns, lanes=lanes)
-    links = _given(wires=wires, latency=latency, depth=depth)
+    links = _given(wires=wires, latency=latency, depth=depth, shared=shared_links or None)
     if image is not None and (preset or mesh or changes or chips or links or exclude):
         raise MappingError("Give either an image or sizes for the Verilog, not both.")
-    size, several = mesh_size(mesh) or (2, 2), chips_of(chips or "1x1")
-    _check_links(several, links)
     for path in export_verilog(
         output,
         image=image,
         preset_name=preset or "small",
-        mesh=size,
-        chips=several,
+        mesh=mesh_size(mesh) or (2, 2),
+        chips=_several(chips, links),
         links=links,
         changes=changes,
         dead=dead_parts(exclude) if exclude else None,

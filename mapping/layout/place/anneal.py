@@ -33,9 +33,9 @@ def anneal(
 ) -> Placement:
     """Place so that the busiest link takes as few cycles as can be found, serialisation included.
 
-    It prices what every neuron sends in a step if all fire: the trees of its packets, with ``mesh.cycles()``
-    on each link. The result never takes more hops than the greedy placement, and its busiest link is never
-    busier.
+    It prices what every neuron sends in a step if all fire: the trees of its packets, and the cycles in which
+    they occupy each link (`Mesh.busy`). The result never takes more hops than the greedy placement, and its
+    busiest link is never busier.
 
     Parameters
     ----------
@@ -73,7 +73,6 @@ class _Price:
 
     loads: Loads
     flows: Integers
-    cycles: Integers
     hops: int
     worst: int
     best: Integers
@@ -82,21 +81,15 @@ class _Price:
     @classmethod
     def against(cls, traffic: Traffic, mesh: Mesh, position: Integers) -> "_Price":
         """Return prices relative to a placement."""
-        loads, flows, cycles = (
-            Loads(traffic=traffic, mesh=mesh),
-            np.flatnonzero(traffic.source != INLET),
-            mesh.cycles(),
-        )
+        loads, flows = Loads(traffic=traffic, mesh=mesh), np.flatnonzero(traffic.source != INLET)
         load = loads(position, flows)
-        worst = int((load * cycles).max(initial=0))
+        worst = int(mesh.busy(load).max(initial=0))
         hops = int(load.sum())
-        return cls(
-            loads=loads, flows=flows, cycles=cycles, hops=hops, worst=worst, best=position, least=worst
-        )
+        return cls(loads=loads, flows=flows, hops=hops, worst=worst, best=position, least=worst)
 
     def of(self, load: Integers, position: Integers) -> float:
         """Return the price of a placement with these loads, and remember the placement if it is the best."""
-        busy, hops = load * self.cycles, int(load.sum())
+        busy, hops = self.loads.mesh.busy(load), int(load.sum())
         worst = int(busy.max(initial=0))
         if hops <= self.hops and worst < self.least:
             self.least, self.best = worst, position.copy()

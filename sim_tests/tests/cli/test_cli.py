@@ -164,6 +164,10 @@ BAD: tuple[tuple[list[str], str], ...] = (
         ["compile", "digits", "-o", "x.spikeloom", "--chips", "2"],
         "Chips must be XxY, for example 2x1, not '2'",
     ),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--shared-links"],
+        "Links are shared between several chips only: add --chips, for example 2x1.",
+    ),
     (["compile", "digits", "-o", "x.spikeloom", "--chips", "0x2"], "Chips must be at least 1x1, not 0x2."),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
     (["compile", "digits", "-o", "x.spikeloom", "--strict"], "or leave strict out."),

@@ -110,6 +110,11 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "Option --wires needs several chips: add --chips, for example 2x1.",
         "verilog --preset tiny --mesh 1x1 --wires 8 --chips 2x1 -o design",
     ),
+    "shared links without chips": (
+        "verilog --preset tiny --shared-links -o design",
+        "Option --shared-links needs several chips: add --chips, for example 2x1.",
+        "verilog --preset tiny --mesh 1x1 --shared-links --chips 2x1 -o design",
+    ),
     "wires of links": (
         "verilog --preset tiny --mesh 1x1 --chips 2x1 --wires 99 -o design",
         "The chip cannot be built: link wires must be 1..23, not 99.",

@@ -91,7 +91,7 @@ def test_exported_system_of_several_chips_equals(tmp_path: Path, dead: DeadSpec 
         preset_name="tiny",
         mesh=(2, 1),
         chips=(1, 2),
-        links={"wires": 5, "depth": 1},
+        links={"wires": 5, "depth": 1, "shared": dead is None},
         dead=dead,
         changes={},
     )
@@ -117,6 +117,7 @@ def test_a_fifth_of_all_seeds_is_of_several_chips() -> None:
     batch = [seeded_system(seed) for seed in range(100, 120)]
     joined = [system.spec for system in batch if sides_with_links(system.spec)]
     assert len(joined) == 4
+    joined += [seeded_system(seed).spec for seed in range(124, 134, 5)]
     assert {geometry(spec) for spec in joined} == {geometry(spec) for spec in SEVERAL}
     corners = {"several chips", "dead cores, wires and links"}
     assert corners <= set(missed([s for s in batch if not sides_with_links(s.spec)]))

@@ -21,7 +21,7 @@ from sim_tests.oracle.machine import run_oracle
 SIZES: dict[str, Any] = {"width": 1, "height": 1, "wires": 8}
 
 
-def mesh(columns: int, rows: int, **link: int) -> SystemSpec:
+def mesh(columns: int, rows: int, **link: Any) -> SystemSpec:
     spec = SystemSpec(core=preset("tiny"), width=columns, height=rows)
     return replace(spec, links=LinkSpec(**SIZES | link)) if link else spec
 
@@ -38,9 +38,10 @@ def mesh(columns: int, rows: int, **link: int) -> SystemSpec:
         ({"width": 3}, "link width must be a divisor of 4, not 3"),
         ({"height": 4}, "link height must be a divisor of 2, not 4"),
         ({"wires": 28}, "link wires must be 1..27, not 28"),
+        ({"width": 4, "wires": 30, "shared": True}, "link wires must be 1..29, not 30"),
     ],
 )
-def test_sizes_have_limits(sizes: dict[str, int], sentence: str) -> None:
+def test_sizes_have_limits(sizes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         mesh(4, 2, **sizes)
 
@@ -49,6 +50,14 @@ def test_sizes_have_limits(sizes: dict[str, int], sentence: str) -> None:
 def test_spec_is_read_back(spec: SystemSpec) -> None:
     assert SystemSpec.from_dict(spec.to_dict()) == spec
     assert "links" not in replace(spec, links=None).to_dict()
+
+
+def test_only_shared_links_are_told_to_be_shared() -> None:
+    """Images of chips whose routers have links of their own keep their digests."""
+    told = [spec.to_dict()["links"] for spec in SEVERAL]
+    assert [links.get("shared") for links in told] == [None, None, None, True, True, None]
+    with pytest.raises(TypeError, match=r"^shared must be true or false, not 1\.$"):
+        mesh(2, 1, shared=1)
 
 
 def test_flit_bits_are_those_of_its_fields() -> None:
@@ -106,20 +115,39 @@ def test_packet_at_the_wrong_time_is_no_crossing() -> None:
         assert [run.total("errors") for run in runs] == [0, 1]
 
 
+@pytest.mark.parametrize("wires", [9, 1])
+def test_lanes_take_turns_on_the_wires_of_a_side(wires: int) -> None:
+    """Both copies of a packet cross, then both tokens; by a link of its own each token follows its copy."""
+    chips: dict[str, Any] = {"width": 2, "height": 1, "wires": wires}
+    specs = [mesh(2, 2, **chips, shared=shared) for shared in (False, True)]
+    stimulus, cores = make_stimulus(1, [(0, 0, 1, 1, 1, 0, 1)]), [make_core([[1]])] * 4
+    finish, beats = [], []
+    for spec in specs:
+        run = Machine(make_system(spec, *cores)).run(stimulus, cycles=True)
+        assert run.finish is not None
+        assert spec.links is not None
+        finish.append(run.finish[0])
+        beats.append(spec.links.beats(spec.flit_bits))
+    (own, shared), later = beats, finish[1] - finish[0]
+    # The copies leave in cycles 0 and 1, the tokens reach the southern cores in 2 own and 1 + 2 own.
+    assert later.tolist() == [0, 0, 1 + 3 * shared - 2 * own, 4 * shared - 2 * own]
+
+
 def drawn(seed: int) -> SystemSpec:
     """Return a mesh cut into chips at random; with few wires, least depth and full rate among them."""
     rng = np.random.default_rng(seed)
     width, height = [(2, 2), (4, 2), (2, 4), (3, 3), (2, 1), (1, 2), (4, 4)][seed % 7]
-    whole = mesh(width, height).flit_bits
-    return mesh(
-        width,
-        height,
-        width=int(rng.choice([d for d in range(1, width + 1) if width % d == 0])),
-        height=int(rng.choice([d for d in range(1, height + 1) if height % d == 0])),
-        wires=int(rng.choice([1, 3, whole // 2, whole])),
-        latency=int(rng.integers(2, 9)),
-        depth=int(rng.choice([1, 2, 4, 7])),
-    )
+    cut: dict[str, Any] = {
+        "width": int(rng.choice([d for d in range(1, width + 1) if width % d == 0])),
+        "height": int(rng.choice([d for d in range(1, height + 1) if height % d == 0])),
+        "shared": seed // 7 % 2 == 1,
+    }
+    links = mesh(width, height, **cut).links
+    assert links is not None
+    whole = links.word_bits(mesh(width, height).flit_bits)
+    wires = int(rng.choice([1, 3, whole // 2, whole]))
+    depth = int(rng.choice([1, 2, 4, 7]))
+    return mesh(width, height, **cut, wires=wires, latency=int(rng.integers(2, 9)), depth=depth)
 
 
 @pytest.mark.parametrize("number", range(14))

@@ -162,6 +162,9 @@ def test_a_resting_pointer_is_set_again_before_it_leaves_its_section(monkeypatch
         SystemSpec(
             core=PLAIN, width=2, height=2, links=LinkSpec(width=1, height=1, wires=3, latency=5, depth=1)
         ),
+        SystemSpec(
+            core=PLAIN, width=4, height=2, links=LinkSpec(width=2, height=1, wires=9, depth=1, shared=True)
+        ),
     ],
     ids=repr,
 )
@@ -181,13 +184,18 @@ def test_hops_and_cycles_are_those_of_spikes_to_the_same_rectangles(spec: System
 
 
 def _first_arrival(spec: SystemSpec) -> int:
-    """Return the cycles from the offer of a packet until the core furthest from the inlet takes it."""
-    wires = [(spec.width, spec.links and spec.links.width), (spec.height, spec.links and spec.links.height)]
+    """Return the cycles from the offer of a packet until the core furthest from the inlet takes it.
+
+    By a shared link it is the last of its copies, one a lane of the longest side, and waits in its place.
+    """
+    crossing, (columns, rows) = 0, (spec.width, spec.height)
+    if (links := spec.links) is not None:
+        columns, rows = links.width, links.height
+        copies = max(columns, rows) if links.shared else 1
+        crossing = copies * links.beats(spec.flit_bits) + links.latency + links.shared
     cycles = 1
-    for places, chip in wires:
-        for place in range(1, places):
-            crosses = spec.links is not None and place % (chip or places) == 0
-            cycles += spec.links.beats(spec.flit_bits) + spec.links.latency if crosses and spec.links else 1
+    for places, chip in ((spec.width, columns), (spec.height, rows)):
+        cycles += sum(crossing if place % chip == 0 else 1 for place in range(1, places))
     return cycles
 
 

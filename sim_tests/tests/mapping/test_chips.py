@@ -28,9 +28,11 @@ from sim_tests.generators.pool import LEAST
 from sim_tests.oracle.rules import OPPOSITE, L, Mesh, W, wanted
 
 FOUR = SystemSpec(core=LEAST, width=4, height=2, links=LinkSpec(width=2, height=1, wires=9, depth=1))
+SHARED = replace(FOUR, links=LinkSpec(width=2, height=1, wires=9, depth=1, shared=True))
 OPEN = replace(FOUR, gates=GateSpec(inlets=((0, "E"), (1, "W")), outlets=(1, 2)))
 SPECS = {
     "four chips": FOUR,
+    "four chips with shared links": SHARED,
     "two chips": replace(FOUR, height=1),
     "a chip": replace(FOUR, links=None),
     "a core": SystemSpec(core=LEAST, width=1, height=1),
@@ -113,6 +115,14 @@ def test_bandwidth_is_that_of_links_that_never_rest(depth: int, cycles: int) -> 
     assert chips is not None
     assert (chips["links"], chips["beats"], chips["bits"]) == (6, 3, 67.5)
     assert (chips["link_bits_per_s"], chips["chip_bits_per_s"]) == (27e6 / cycles, 6 * 27e6 / cycles)
+
+
+def test_bandwidth_of_shared_links_is_that_of_their_lanes() -> None:
+    """A flit and its lane take 4 beats, and a credit is back after 7 cycles: two lanes need 4, one 7."""
+    chips = chips_of(SHARED, {"crossings": 2.5}, 1e6)
+    assert chips is not None
+    assert (chips["links"], chips["beats"], chips["bits"]) == (4, 4, 70)
+    assert (chips["link_bits_per_s"], chips["chip_bits_per_s"]) == (27e6 / 7, 2 * 27e6 / 7 + 2 * 27e6 / 4)
 
 
 def by_oracle(chip: Chip) -> int:

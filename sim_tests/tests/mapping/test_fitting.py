@@ -3,6 +3,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,23 @@ def test_chips_of_a_free_mesh_are_equal() -> None:
     spec = chip.image.spec
     assert spec.links == LinkSpec(width=spec.width, height=spec.height // 3, wires=-(-spec.flit_bits // 4))
     assert compile_network(chain(8, 32, 32, 20), core="tiny").image.spec.links is None
+
+
+def test_chips_share_links_if_they_are_told(tmp_path: Path) -> None:
+    """The same network, saved and opened: one link a side, of four beats for a flit and its lane."""
+    chips: dict[str, Any] = {"core": "tiny", "mesh": (2, 2), "chips": (2, 2)}
+    own, shared = (compile_network(chain(8, 32, 32, 20), **chips, shared_links=way) for way in (False, True))
+    spec = shared.image.spec
+    assert spec.links is not None
+    assert (spec.links.shared, spec.links.beats(spec.flit_bits), spec.links.lane_bits) == (True, 4, 1)
+    shared.save(tmp_path / "four.spikeloom")
+    again = open_chip(tmp_path / "four.spikeloom")
+    assert again.image.digest == shared.image.digest != own.image.digest
+    assert again.image.spec == spec
+    x = np.random.default_rng(1).normal(0.5, 1.0, (5, 8))
+    there, here = again.run(x, cycles=True), own.run(x, cycles=True)
+    np.testing.assert_array_equal(there.result.spikes, here.result.spikes)
+    assert there.result.elapsed != here.result.elapsed
 
 
 def test_image_on_chips_is_opened_as_it_was_made(tmp_path: Path) -> None:

@@ -24,14 +24,18 @@ SAMPLES = 3
 ENDS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
 
 
-def compiled(chips: tuple[int, int]) -> Chip:
+def compiled(chips: tuple[int, int], *, shared: bool = False) -> Chip:
     mesh = (4, 4) if chips != (1, 1) else None
-    return compile_network(load_network("digits"), core="small", mesh=mesh, chips=chips)
+    how: dict[str, Any] = {"mesh": mesh, "chips": chips, "shared_links": shared}
+    return compile_network(load_network("digits"), core="small", **how)
 
 
-@pytest.fixture(scope="module", params=[(1, 1), (2, 2)], ids=["one", "four"])
+@pytest.fixture(
+    scope="module", params=[((1, 1), False), ((2, 2), False), ((2, 2), True)], ids=["one", "four", "shared"]
+)
 def chip(request: pytest.FixtureRequest) -> Chip:
-    return compiled(request.param)
+    chips, shared = request.param
+    return compiled(chips, shared=shared)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,10 @@ def bound(rate: dict[str, Any], of: str) -> dict[str, Any] | None:
 
 
 def occupied(chip: Chip, data: Dataset) -> dict[str, Counter[Any]]:
-    """Return by kind the cycles that each link is occupied, every packet walked alone."""
+    """Return by kind the cycles that each link is occupied, every packet walked alone.
+
+    All outputs of a side that share a link have those of all.
+    """
     spec, found = chip.image.spec, {"wire": Counter[Any](), "link": Counter[Any](), "outlet": Counter[Any]()}
     for (x, y, port), packets in by_oracle(chip, data).items():
         dx, dy = ENDS[port]
@@ -65,8 +72,15 @@ def occupied(chip: Chip, data: Dataset) -> dict[str, Counter[Any]]:
         elif spec.links is not None:
             size = np.array([spec.links.width, spec.links.height])
             if (np.array([x, y]) // size != np.array(there) // size).any():
-                kind, cycles = "link", -(-spec.flit_bits // spec.links.wires)
+                lane = (int(size.max()) - 1).bit_length() if spec.links.shared else 0
+                kind, cycles = "link", -(-(spec.flit_bits + lane) // spec.links.wires)
         found[kind][x, y, port] += packets * cycles
+    if spec.links is not None and spec.links.shared:
+        sides = Counter[Any]()
+        for (x, y, port), cycles in found["link"].items():
+            sides[x // spec.links.width, y // spec.links.height, port] += cycles
+        for x, y, port in found["link"]:
+            found["link"][x, y, port] = sides[x // spec.links.width, y // spec.links.height, port]
     return found
 
 

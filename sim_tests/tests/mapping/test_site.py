@@ -30,11 +30,19 @@ def test_site_gives_the_placer_the_links_of_its_chips() -> None:
         seen.append(mesh)
         return place(partition, mesh, seed=seed)
 
-    Site(mesh=(8, 6), chips=(2, 3), placer=spy).placement(parts)
     flit = SystemSpec(core=parts.spec, width=8, height=6).flit_bits
-    beats = LinkSpec.between((2, 3), (8, 6), flit).beats(flit)
-    assert beats > 1
-    assert seen == [Mesh(width=8, height=6, chip=(4, 2), beats=beats)]
+    for shared in (False, True):
+        Site(mesh=(8, 6), chips=(2, 3), shared_links=shared, placer=spy).placement(parts)
+        beats = LinkSpec.between((2, 3), (8, 6), flit, shared=shared).beats(flit)
+        assert beats > 1
+        assert seen.pop() == Mesh(width=8, height=6, chip=(4, 2), beats=beats, shared=shared)
+
+
+def test_links_of_one_chip_are_not_shared() -> None:
+    told = r"^Links are shared between several chips only: add --chips, for example 2x1\.$"
+    with pytest.raises(MappingError, match=told):
+        Site(shared_links=True)
+    assert Site(shared_links=True, chips=(2, 1)).chips == (2, 1)
 
 
 def test_default_mesh_has_slack_and_equal_chips() -> None:

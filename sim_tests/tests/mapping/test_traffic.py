@@ -78,3 +78,15 @@ def test_mesh_takes_more_cycles_on_links_between_chips_alone() -> None:
     assert cycles[SOUTH].tolist() == [[5] * 4, [1] * 4]
     assert cycles[NORTH].tolist() == [[1] * 4, [5] * 4]
     assert (Mesh(width=4, height=2).cycles() == 1).all()
+
+
+def test_packets_of_a_side_occupy_its_shared_link_together(seed: int) -> None:
+    packets = np.random.default_rng(seed).integers(0, 9, (3, 4, 4, 6))
+    own, shared = (Mesh(width=6, height=4, chip=(3, 2), beats=5, shared=way) for way in (False, True))
+    assert own.busy(packets).tolist() == (packets * own.cycles()).tolist()
+    expected = packets * own.cycles()
+    for port, y, x in np.argwhere(own.between_chips()).tolist():
+        left, top = x // 3 * 3, y // 2 * 2
+        row = (y, slice(left, left + 3)) if port in {NORTH, SOUTH} else (slice(top, top + 2), x)
+        expected[:, port, y, x] = 5 * packets[(slice(None), port, *row)].sum(axis=1)
+    assert shared.busy(packets).tolist() == expected.tolist()

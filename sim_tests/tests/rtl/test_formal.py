@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In
 from emu.spec import SystemSpec, preset
 from rtl.component import Component
 from sim_tests.formal import prove as prover
+from sim_tests.formal.links import HonestSender, LosslessLink
 from sim_tests.formal.parts import FairArbiter, HonestInput, LosslessFifo, TokenBarrier
 from sim_tests.formal.prove import FormalError, prove
 
@@ -31,17 +32,22 @@ def part(name: str) -> tuple[Component, int]:
             return FairArbiter(int(number)), 2 * int(number) + 2
         case "fifo":
             return LosslessFifo(4, int(number)), 3 * int(number)
+        case "sender":  # of so many lanes, flits of three bits and their lane in three beats
+            return HonestSender(3, 2, 2, lanes=int(number), lane_bits=2), 3 * int(number) + 6
+        case "link":  # of two lanes, with so many registers on its wires
+            return LosslessLink(3, 2, 2, 2 + int(number), lanes=2, lane_bits=1), 8
         case "output":
             return TokenBarrier(SPEC, int(number)), 4
         case _:
             return HonestInput(SPEC, int(number)), 4
 
 
+LINKS = ["sender-1", "sender-3", "link-0", "link-1"]
 PORTS = [f"{kind}-{port}" for kind in ("output", "input") for port in range(5)]
 
 
 @pytest.mark.parametrize(
-    "name", ["arbiter-2", "arbiter-5", "arbiter-8", "fifo-1", "fifo-2", "fifo-3", *PORTS]
+    "name", ["arbiter-2", "arbiter-5", "arbiter-8", "fifo-1", "fifo-2", "fifo-3", *LINKS, *PORTS]
 )
 def test_part_is_proved(name: str) -> None:
     component, depth = part(name)

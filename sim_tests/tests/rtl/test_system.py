@@ -25,18 +25,22 @@ from sim_tests.generators.systems import make_core, make_stimulus, make_system
 FOUR = SystemSpec(core=LEAST, width=4, height=2, links=LinkSpec(width=2, height=1, wires=9, depth=1))
 """2 x 2 chips of two cores."""
 
+SHARED = replace(FOUR, links=LinkSpec(width=2, height=1, wires=9, depth=1, shared=True))
+"""The same with a link a side."""
 
-def test_every_core_of_every_chip_hears_the_host_and_is_heard() -> None:
+
+@pytest.mark.parametrize("spec", [FOUR, SHARED], ids=["own", "shared"])
+def test_every_core_of_every_chip_hears_the_host_and_is_heard(spec: SystemSpec) -> None:
     require_engine("icarus")
     cores = [make_core([[1]], fanout=[[0, 0, 2, 2, i, True]]) for i in range(8)]
     rows = [(i % 2, i % 4, i % 4, i // 4, i // 4, 0, 1) for i in (0, 2, 4, 6, 1, 3, 5, 7)]
-    image, stimulus = make_system(FOUR, *cores), make_stimulus(3, rows)
+    image, stimulus = make_system(spec, *cores), make_stimulus(3, rows)
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
-    (result,) = run_jobs(chip_verilog(FOUR), [prepare(image, stimulus, expected, phases=2)], engine="icarus")
+    (result,) = run_jobs(chip_verilog(spec), [prepare(image, stimulus, expected, phases=2)], engine="icarus")
     assert isinstance(result, RunResult), result
     assert diff(expected, result) is None
     assert sorted(result.outputs[:, 1].tolist()) == list(range(8))
-    links = np.bincount(topology_of(FOUR).links // PLACES)
+    links = np.bincount(topology_of(spec).links // PLACES)
     assert (result.counters["crossings"] - 4 * links).tolist() == [5, 5, 3, 1, 0, 0, 2, 0]  # beside 4 tokens
 
 
@@ -44,6 +48,8 @@ def test_sides_without_a_chip_behind_have_no_links() -> None:
     assert sides_with_links(FOUR) == (Port.N, Port.E, Port.S, Port.W)
     row = replace(FOUR, height=1)
     assert sides_with_links(row) == (Port.E, Port.W)
+    lanes = {n: m.dimensions for n, m in Chip(SHARED).signature.members.items() if n.startswith("link_")}
+    assert lanes == {f"link_{side}_{way}": (1,) for side in "NESW" for way in "oi"}
     pins = {name for name in Chip(row).signature.members if name.startswith("link_")}
     assert pins == {"link_E_o", "link_E_i", "link_W_o", "link_W_i"}
 
