@@ -12,7 +12,7 @@ from emu.spec import MOST_ACROSS, PRESETS, THRESHOLDS_A_WORD, CoreSpec
 from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
-from mapping.layout.cut import CorePart, Limits, cut_layer, fits_as_patch
+from mapping.layout.cut import CorePart, Limits, cut_layer, fits_as_patch, most_inputs, spare_axons
 from mapping.layout.delivery import arriving
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
@@ -98,8 +98,9 @@ def _limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
     least = -(-layer.neurons // (spec.words * (spec.lanes // digits)))
     yield "cores", least, MAX_CORES, f"let it have at most {MAX_CORES * spec.columns // digits} neurons"
     whole = fits_as_patch(layer, limits_of(layer, spec, entries=1))
-    inputs = 0 if whole else _most_inputs(layer)
-    fewer = f"let each of its neurons have at most {spec.extended_axons} non-zero weights"
+    inputs = 0 if whole else most_inputs(layer, layer_matrix(layer))
+    most = spec.extended_axons - spare_axons(layer)
+    fewer = f"let each of its neurons have at most {most} non-zero weights"
     yield "axons for the inputs of one neuron", inputs, spec.extended_axons, fewer
     yield "bits of a column sum", _sum_bits(layer, spec), spec.sum_bits, fewer
     yield "potential bits", _potential_bits(layer, spec), spec.potential_bits, fewer
@@ -123,11 +124,6 @@ def _quantiser_limits(layer: SpikingLayer, spec: CoreSpec) -> Iterator[Limit]:
     yield "signed ladders", int(layer.low < 0), int(spec.signed_ladder), "choose a core with signed ladders"
     yield "payload bits of its ladders", bits, spec.payload_bits, "convert the network for this core"
     yield "payload bits of the core", spec.payload_bits, bits, "convert the network for this core"
-
-
-def _most_inputs(layer: SpikingLayer) -> int:
-    """Return the most non-zero weights of a neuron; at the border of a map it may have fewer than its row."""
-    return int(np.diff(layer_matrix(layer).indptr).max())
 
 
 def limits_of(

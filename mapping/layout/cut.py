@@ -18,7 +18,7 @@ from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import Mixed
 
-__all__ = ["CorePart", "Limits", "cores_of", "cut_layer", "fits_as_patch"]
+__all__ = ["CorePart", "Limits", "cores_of", "cut_layer", "fits_as_patch", "most_inputs", "spare_axons"]
 
 Integers = NDArray[np.int64]
 
@@ -120,7 +120,7 @@ def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CoreP
             for block in _greedy_blocks(layer, matrix, limit)
         ]
         for limit in limits
-        if limit.neurons and _most_inputs(layer, matrix) <= limit.axons
+        if limit.neurons and most_inputs(layer, matrix) <= limit.axons
     ]
     parts = min(choices, key=len)
     return parts, (1, 1, len(parts))
@@ -343,9 +343,14 @@ def _axon_ids(source: Source, view: _View) -> Integers:
     return np.asarray(view.first + ((channel % view.span) * wy + y % wy) * wx + x % wx, np.int64)
 
 
-def _most_inputs(layer: SpikingLayer, matrix: sparse.csr_array) -> int:
+def most_inputs(layer: SpikingLayer, matrix: sparse.csr_array) -> int:
     """Return the most axons that the inputs of one neuron need, however sources are aligned."""
-    return int(np.diff(matrix.indptr).max(initial=0)) + 8 * (len(layer.sources) - 1)
+    return int(np.diff(matrix.indptr).max(initial=0)) + spare_axons(layer)
+
+
+def spare_axons(layer: SpikingLayer) -> int:
+    """Return how many axons may be left without an input where each source begins a row of a crossbar."""
+    return 8 * (len(layer.sources) - 1)
 
 
 def _greedy_blocks(layer: SpikingLayer, matrix: sparse.csr_array, limits: Limits) -> Iterator[Integers]:

@@ -17,7 +17,7 @@ from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.doubts import doubt_about
 from mapping.codes.graded.convert import GradedOptions
-from mapping.datasets.load import Dataset, scaled
+from mapping.datasets.load import Dataset, scale_text, scaled
 from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network, compile_passes, unary_code
@@ -144,6 +144,7 @@ def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Data
         targets=parts,
         float32=run.single,
         doubt=" ".join(filter(None, doubts)) or None,
+        input_told=scale_text(source, run.scaling, how),
     )
 
 

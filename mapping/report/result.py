@@ -43,6 +43,8 @@ class Report:
         What others published of systems on the same data, see `mapping.report.published.published`.
     doubt : str, optional
         Why the input may not be that of the training, see `mapping.diagnosis.input_tried.doubt_of`.
+    input_told : str
+        How pixels were scaled and why, for a text, see `mapping.datasets.load.scale_text`.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Report:
     exploration: Sequence[Mapping[str, Any]] | None = None
     published: Sequence[Mapping[str, Any]] | None = None
     doubt: str | None = None
+    input_told: str = ""
     version: str = field(default_factory=lambda: version("spikeloom"))
 
     @property
@@ -98,7 +101,7 @@ class Report:
         columns = [["", *(row.name for row in ROWS)]]
         columns += [[part["target"], *(row.text(part) for row in ROWS)] for part in self.accepted]
         widths = [max(map(len, column)) for column in columns]
-        lines = [f"{self.model} on {self.data}, per inference, input {self.input}"]
+        lines = [f"{self.model} on {self.data}, per inference, input {self.input_told or self.input}"]
         for name, *cells in zip(*columns, strict=True):
             right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
             lines.append("  ".join([name.ljust(widths[0]), *right]).rstrip())

@@ -4,6 +4,8 @@
 The first layer (pixels to spikes) and the last one are float and run on the host, as in the article.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -18,14 +20,14 @@ INPUTS = {"lenet": (1, 28, 28), "vgg": (3, 24, 24)}
 """Shapes of one image, by network."""
 
 
-def article_model(network: str, spikes: int, *, seed: int = 0) -> onnx.ModelProto:
+def article_model(network: str, spikes: int, *, seed: int = 0, narrow: int = 1) -> onnx.ModelProto:
     """Return a network of `NETWORKS` whose activations have so many spikes.
 
     An activation is clip(floor(4 r + 1/2) / 4, 0, spikes / 4); a weight is -a, 0 or a with a such that the
-    sums of a layer spread over its levels.
+    sums of a layer spread over its levels. All layers but the last have their channels divided by ``narrow``.
     """
     b = ModelBuilder(INPUTS[network], seed=seed)
-    shapes = NETWORKS[network]
+    shapes = [_narrowed(shape, narrow, last=shape is NETWORKS[network][-1]) for shape in NETWORKS[network]]
     channels, first = INPUTS[network][0], shapes[0]
     kernel = 5 if network == "lenet" else 3
     x = b.conv("x", b.rng.normal(0, 0.3, (first.input[2], channels, kernel, kernel)), pads=[kernel // 2] * 4)
@@ -33,6 +35,13 @@ def article_model(network: str, spikes: int, *, seed: int = 0) -> onnx.ModelProt
     for shape in shapes[:-1]:
         x = b.quantise(_layer(b, x, shape), 2, spikes / 4)
     return b.model(b.head(b.op("Flatten", x), shapes[-1].input[2], shapes[-1].output[2]))
+
+
+def _narrowed(shape: LayerShape, by: int, *, last: bool) -> LayerShape:
+    """Return a layer of which inputs and outputs have a part of their channels."""
+    (height, width, depth), (rows, columns, outputs) = shape.input, shape.output
+    own = outputs if last else outputs // by
+    return replace(shape, input=(height, width, depth // by), output=(rows, columns, own))
 
 
 def _layer(b: ModelBuilder, x: str, shape: LayerShape) -> str:

@@ -124,13 +124,15 @@ def _article_source(b: _Builder, name: str, shape: LayerShape) -> Source:
     return b.source(name, shape.output[2], shape.window[0], stride=shape.steps[0], pad=pad)
 
 
-def vgg(seed: int = 0) -> SpikingNetwork:
-    """Return the eleven convolutions of the VGG of Zou et al. 2021 at four spikes, pools as convolutions."""
+def vgg(digits: int = 1, *, seed: int = 0) -> SpikingNetwork:
+    """Return the eleven convolutions of the VGG of Zou et al. 2021, pools as convolutions.
+
+    One digit is ternary weights at four spikes, as in the article; more are the graded code of 8 bits.
+    """
     shapes = NETWORKS["vgg"][:-1]
     first = shapes[0]
-    b = _Builder(
-        shape=(first.input[2], first.input[0], first.input[1]), strengths=TERNARY, levels=4, seed=seed
-    )
+    size = (first.input[2], first.input[0], first.input[1])
+    b = _Builder(shape=size, strengths=strengths_of(digits), levels=4 if digits == 1 else 255, seed=seed)
     name = INPUT
     for shape in shapes:
         name = b.add(shape.name, _article_source(b, name, shape))
@@ -172,6 +174,7 @@ LARGE: Mapping[str, Callable[[], SpikingNetwork]] = MappingProxyType(
     {
         "resnet8": lambda: residual((16, 32, 64), blocks=1),
         "vgg": vgg,
+        "vgg5": lambda: vgg(5),
         "resnet18": lambda: residual((64, 128, 256, 512)),
         "mobilenet": mobilenet,
     }

@@ -21,6 +21,11 @@ _BIAS = "The constant goes into the biases, with the other sign."
 _SUM = "One neuron with all of them as sources, as of `Add`."
 _COMPARED = f"{HOST}windows of pooled axons lie in the map of a channel."
 _REPEATED = "A layer of ones, or the host's if its matrix has more than 16 million places."
+_WOVEN = (
+    "A convolution with a channel for each place of the stride, and a layer of ones that puts them one "
+    "between the other, which is the host's if its matrix has more than 16 million places; with a stride of "
+    "1 as `Conv`."
+)
 _THRESHOLD = "A list of one threshold, the constant, once a Cast or a Where makes numbers of it."
 _MIRRORED = "Pooled axons of the values with the other sign, as of `MaxPool`."
 _PRODUCT = f"{HOST}a synapse multiplies by a stored weight only."
@@ -185,6 +190,11 @@ _ARITHMETIC = (
 
 _LAYERS = (
     Example(operator="Conv", build=lambda b: b.conv("x", np.ones((2, 4, 3, 3)))),
+    Example(
+        operator="ConvTranspose",
+        build=lambda b: b.op("ConvTranspose", "x", b.constant(np.ones((4, 2, 3, 3))), strides=[2, 2]),
+        note=_WOVEN,
+    ),
     Example(operator="Gemm", build=_dense("Gemm"), around=("Flatten",)),
     Example(operator="MatMul", build=_dense("MatMul"), around=("Flatten",)),
     Example(
@@ -238,6 +248,7 @@ _PLACES = (
     Example(
         operator="Concat", build=lambda b: b.op("Concat", "x", b.op("Abs", "x"), axis=1), around=("Abs",)
     ),
+    Example(operator="DepthToSpace", build=_op("DepthToSpace", blocksize=2)),
     Example(operator="Flatten", build=_op("Flatten")),
     Example(operator="Gather", build=_op("Gather", _integers(0, 2), axis=1)),
     Example(
@@ -261,6 +272,13 @@ _PLACES = (
     Example(
         operator="Slice",
         build=_op("Slice", _integers(1), _integers(3), _integers(1)),
+    ),
+    Example(
+        operator="SpaceToDepth",
+        build=lambda b: b.op(
+            "SpaceToDepth", b.op("Pad", "x", b.constant([0, 0, 0, 0, 0, 0, 0, 1], np.int64)), blocksize=2
+        ),
+        around=("Conv",),
     ),
     Example(operator="Split", build=_split, around=("Concat",)),
     Example(operator="Squeeze", build=_squeezed, around=("Conv", "Div")),

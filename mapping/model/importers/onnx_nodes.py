@@ -21,6 +21,7 @@ from mapping.model.importers.onnx_layout import (
     unsqueeze,
 )
 from mapping.model.importers.onnx_pads import pad
+from mapping.model.importers.onnx_phases import conv_transpose, depth_to_space, space_to_depth
 from mapping.model.importers.onnx_products import einsum, gemm, matmul
 from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.importers.onnx_quantise import (
@@ -266,6 +267,8 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Clip": _clip,
     "Concat": concat,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantise,
     "Div": _div,
     "Dropout": _dropout,
@@ -295,6 +298,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Round": _plain,
     "Sigmoid": _last,
     "Softmax": _last,
+    "SpaceToDepth": space_to_depth,
     "Squeeze": squeeze,
     "Sub": _sub,
     "Sum": _sum,

@@ -8,14 +8,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx.reference.op_run import OpRun
 
-__all__ = ["ConvTranspose", "halves"]
+__all__ = ["ConvTranspose", "ends_of", "halves"]
 
 Reals = NDArray[np.floating]
 Ends = tuple[tuple[int, ...], tuple[int, ...]]
@@ -38,7 +38,7 @@ class ConvTranspose(OpRun):
         extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
         whole = [s * (n - 1) + e for s, n, e in zip(stride, size, extent, strict=True)]
         more = given["output_padding"] or (0,) * len(size)
-        begin, end = _pads(given, size, stride, [w + m for w, m in zip(whole, more, strict=True)])
+        begin, end = ends_of(given, size, stride, [w + m for w, m in zip(whole, more, strict=True)])
         sums = _spread(values, weight, (int(given["group"] or 1), stride, dilation), whole)
         for axis, (first, last, extra) in enumerate(zip(begin, end, more, strict=True), start=2):
             sums = _cut(sums, axis, first, last - extra)
@@ -47,15 +47,17 @@ class ConvTranspose(OpRun):
         return (np.ascontiguousarray(sums, values.dtype),)
 
 
-def _pads(given: dict[str, Any], size: Sequence[int], stride: Sequence[int], whole: Sequence[int]) -> Ends:
+def ends_of(
+    given: Mapping[str, Any], size: Sequence[int], stride: Sequence[int], whole: Sequence[int]
+) -> Ends:
     """Return what is cut off the sums before the first and behind the last place along each axis."""
-    auto, shape = given["auto_pad"] or "NOTSET", given["output_shape"]
+    auto, shape = given.get("auto_pad") or "NOTSET", given.get("output_shape")
     if shape is None and auto.startswith("SAME"):
         shape = [n * s for n, s in zip(size, stride, strict=True)]
     if shape is not None:
         total = [w - int(wanted) for w, wanted in zip(whole, shape[-len(size) :], strict=True)]
         return halves(total, upper=auto == "SAME_UPPER")
-    pads = given["pads"] if auto == "NOTSET" and given["pads"] else (0,) * (2 * len(size))
+    pads = given["pads"] if auto == "NOTSET" and given.get("pads") else (0,) * (2 * len(size))
     return tuple(pads[: len(size)]), tuple(pads[len(size) :])
 
 

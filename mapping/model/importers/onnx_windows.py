@@ -25,6 +25,7 @@ __all__ = [
     "global_average",
     "global_max",
     "max_pool",
+    "of_rows",
     "ones",
     "pads_of",
     "reduce_map",
@@ -57,11 +58,18 @@ def _map_shape(operator: Operator, graph: Graph) -> Shape:
     return shape
 
 
-_WIDENED = {"dilations": (1,), "kernel_shape": (1,), "pads": (0,), "strides": (1,)}
+_WIDENED = {
+    "dilations": (1,),
+    "kernel_shape": (1,),
+    "output_padding": (0,),
+    "output_shape": (1,),
+    "pads": (0,),
+    "strides": (1,),
+}
 """What the attributes of an operator on a row say of the height, at the beginning of it."""
 
 
-def _of_rows(rule: Callable[[Operator, Graph], None]) -> Callable[[Operator, Graph], None]:
+def of_rows(rule: Callable[[Operator, Graph], None]) -> Callable[[Operator, Graph], None]:
     """Let a rule for maps translate an operator on rows too, as one on maps of height 1."""
 
     def translate(operator: Operator, graph: Graph) -> None:
@@ -95,7 +103,7 @@ def _widened(key: str, value: object) -> object:
     return tuple(number for part in parts for number in (*_WIDENED[key], *part))
 
 
-@_of_rows
+@of_rows
 def conv(operator: Operator, graph: Graph) -> None:
     """Translate a ``Conv``."""
     operator.allow("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -133,7 +141,7 @@ def _ceiled(operator: Operator, shape: Shape, kernel: Shape, stride: Shape, pads
     return (*pads[:2], *more)
 
 
-@_of_rows
+@of_rows
 def max_pool(operator: Operator, graph: Graph) -> None:
     """Translate a ``MaxPool``."""
     operator.allow("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides")
@@ -223,7 +231,7 @@ def average_sums(operator: Operator, graph: Graph) -> int | None:
     return math.prod(kernel)
 
 
-@_of_rows
+@of_rows
 def average_pool(operator: Operator, graph: Graph) -> None:
     """Translate an ``AveragePool``: sums and a division, by fewer where a window crosses the border."""
     operator.allow(
@@ -256,7 +264,7 @@ def _inside(size: int, kernel: int, stride: int, pads: Shape, included: Shape) -
     return np.minimum(at + kernel, size + included[1]) - np.maximum(at, -included[0])
 
 
-@_of_rows
+@of_rows
 def global_max(operator: Operator, graph: Graph) -> None:
     """Translate a ``GlobalMaxPool``."""
     operator.allow()
@@ -265,7 +273,7 @@ def global_max(operator: Operator, graph: Graph) -> None:
     graph.chain(operator, [("", "MaxPool", attributes, {})])
 
 
-@_of_rows
+@of_rows
 def global_average(operator: Operator, graph: Graph) -> None:
     """Translate a ``GlobalAveragePool``."""
     operator.allow()

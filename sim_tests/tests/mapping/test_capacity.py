@@ -2,6 +2,7 @@
 """A layer that no core of a size takes is the host's; the others stay, and any map may leave the chip."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from emu.spec import PRESETS, preset
 from mapping.chip import open_chip
 from mapping.codes.convert import convert
+from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import Dataset
 from mapping.errors import UnsupportedModelError
 from mapping.flow import compile_network
@@ -20,6 +22,7 @@ from mapping.report.machine import estimate
 from mapping.spiking.matrices import layer_matrix
 from sim_tests.generators.mapping_networks import core_spec, random_network
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.generators.ordinary_networks import calibration, residual
 
 
 def wide(inputs: int = 4096, levels: float = 3.0) -> Network:
@@ -127,3 +130,19 @@ def test_network_without_a_layer_that_fits_is_refused_with_the_layer_that_is_nea
 
 def test_conversion_itself_knows_no_core() -> None:
     assert [layer.name for layer in convert(wide()).layers] == ["c1", "fc1", "fc2"]
+
+
+def test_sum_that_fits_only_if_its_sources_share_rows_is_the_hosts() -> None:
+    """Each source begins a row of the crossbar: 27 inputs of two sources may need 35 axons."""
+    network = residual(0, channels=1, size=6)
+    asked: dict[str, Any] = {"core": "tiny", "code": "graded"}
+    asked |= {"options": GradedOptions(bits=3, digits=2), "samples": calibration(network)}
+    chip = compile_network(network, **asked)
+    reasons = [layer.reason for layer in chip.spiking.host]
+    assert any(
+        "needs 35 axons for the inputs of one neuron but 32 are allowed" in reason for reason in reasons
+    )
+    with pytest.raises(
+        UnsupportedModelError, match="let each of its neurons have at most 24 non-zero weights"
+    ):
+        compile_network(network, strict=True, **asked)

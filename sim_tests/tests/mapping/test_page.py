@@ -326,7 +326,8 @@ def test_verification_is_told(plain: dict[str, Any]) -> None:
 
 def test_report_prints_as_the_table_and_its_notes(report: Report, plain: dict[str, Any]) -> None:
     first, header, *lines = str(report).splitlines()
-    assert first == f"{report.model} on {report.data}, per inference, input {report.input}"
+    assert first == f"{report.model} on {report.data}, per inference, input {report.input_told}"
+    assert report.input_told == "unit (values, no bytes of pixels: taken as they are)"
     assert header.split() == ["loom", "kuang2021"]
     rows = dict(zip((row.name for row in ROWS), lines, strict=False))
     for row in ROWS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transposed convolutions of the host, against onnxruntime, in all forms, and without a visit per element."""
+"""Transposed convolutions against onnxruntime, in all forms, and on the host without a visit per element."""
 
 from typing import Any
 from unittest.mock import patch
@@ -17,6 +17,7 @@ FORMS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "strides": ((4, 5, 6), (3, 2, 2), {"strides": [2, 3]}),
     "strides beyond the kernel": ((4, 3, 3), (3, 1, 2), {"strides": [3, 3]}),
     "pads": ((4, 5, 6), (3, 4, 4), {"strides": [2, 2], "pads": [1, 0, 2, 1]}),
+    "pads beyond the kernel": ((4, 5, 6), (3, 2, 2), {"strides": [2, 2], "pads": [3, 2, 2, 3]}),
     "output padding": ((4, 5, 6), (3, 3, 3), {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1]}),
     "more than is there": ((4, 3, 3), (3, 2, 2), {"strides": [3, 3], "output_padding": [2, 1]}),
     "dilations": ((4, 5, 6), (3, 3, 2), {"dilations": [2, 3]}),
@@ -48,12 +49,12 @@ def test_transposed_convolution_equals_onnxruntime(form: str, bias: bool) -> Non
 
 def test_no_element_is_visited_alone() -> None:
     """The evaluator's own rule visits each in Python: a third of a second for a map of 8 x 32 x 32."""
-    b, y = built("strides")
+    b, y = built("three axes")
     network = b.network(y)
     with patch(
         "onnx.reference.ops.op_conv_transpose.col2im_naive_implementation", side_effect=AssertionError
     ):
-        infer(network, np.ones((2, 4, 5, 6)))
+        infer(network, np.ones((2, 4, 3, 2, 3)))
 
 
 def test_a_sample_does_not_depend_on_the_others() -> None:

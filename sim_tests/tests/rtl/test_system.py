@@ -15,8 +15,9 @@ from emu.trace import RunResult, diff
 from rtl.chip import Chip
 from rtl.export import chip_verilog, describe
 from rtl.system import System, core_paths, top_of
-from sim_tests.bench.amaranth_engine import run_pysim
+from sim_tests.bench.engines import run_jobs
 from sim_tests.bench.job import prepare
+from sim_tests.conftest import require_engine
 from sim_tests.generators.pool import LEAST
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
 
@@ -25,11 +26,12 @@ FOUR = SystemSpec(core=LEAST, width=4, height=2, links=LinkSpec(width=2, height=
 
 
 def test_every_core_of_every_chip_hears_the_host_and_is_heard() -> None:
+    require_engine("icarus")
     cores = [make_core([[1]], fanout=[[0, 0, 2, 2, i, True]]) for i in range(8)]
     rows = [(i % 2, i % 4, i % 4, i // 4, i // 4, 0, 1) for i in (0, 2, 4, 6, 1, 3, 5, 7)]
     image, stimulus = make_system(FOUR, *cores), make_stimulus(3, rows)
     expected = Machine(image).run(stimulus, cycles=True, potentials=True)
-    result = run_pysim(prepare(image, stimulus, expected, phases=2))
+    (result,) = run_jobs(chip_verilog(FOUR), [prepare(image, stimulus, expected, phases=2)], engine="icarus")
     assert isinstance(result, RunResult), result
     assert diff(expected, result) is None
     assert sorted(result.outputs[:, 1].tolist()) == list(range(8))
