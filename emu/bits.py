@@ -22,6 +22,7 @@ __all__ = [
     "layout_bits",
     "limits",
     "pack",
+    "packed_cells",
     "places",
     "reader",
     "unpack",
@@ -165,6 +166,16 @@ def chunks_of(
             out[:, limb + 1] |= part >> np.uint64(_LIMB - at)
         shift += field.bits
     return out.view("<u2")[:, :chunks].reshape(-1)
+
+
+def packed_cells(codes: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return codes of two bits as chunks, the first in the lowest bits; there are 8 for each chunk.
+
+    >>> packed_cells(np.array([1, 3, 0, 0, 0, 0, 0, 2], np.uint8)).tolist() == [0b10_00_00_00_00_00_11_01]
+    True
+    """
+    a, b, c, d = codes.reshape(-1, 4).T
+    return (a | b << 2 | c << 4 | d << 6).view("<u2")
 
 
 _LIMB = 64

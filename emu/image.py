@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.bits import chunks_of, layout_bits, limits
+from emu.bits import Layout, chunks_for, chunks_of, layout_bits, limits, packed_cells
 from emu.legal import ImageError, check_cores, check_ways, narrow_limits, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
 from emu.tables import columns_of
@@ -34,6 +34,8 @@ from emu.words import (
 __all__ = ["FIELDS", "CoreImage", "ImageError", "Packer", "SystemImage", "core_chunks"]
 
 Chunks = NDArray[np.uint16]
+_TOGETHER = 64
+"""Cores that are packed at a time."""
 
 _PER_NEURON = {c.name: c.dtype for section in (Section.NEURON, Section.STATE) for c in TABLES[section]}
 _LISTS = {Section.FANOUT: "fanout", Section.SCHEDULE: "schedule", Section.PROFILE: "profiles"}
@@ -234,7 +236,7 @@ class CoreImage:
 
 def core_chunks(core: CoreImage, spec: SystemSpec) -> dict[Section, Chunks]:
     """Return every section of a core as the chunks that the loader sends (all but ``enable``)."""
-    return Packer(spec).chunks(core)
+    return Packer(spec).several([core])[0]
 
 
 class Packer:
@@ -251,16 +253,28 @@ class Packer:
         self._layouts = {s: section_layout(spec, s) for s in sections_of(spec) if s in TABLES}
         self._lines: dict[tuple[int, int, int], tuple[CoreImage, Chunks]] = {}
 
-    def chunks(self, core: CoreImage) -> dict[Section, Chunks]:
-        """Return what `core_chunks` does."""
-        out = {Section.CONTROL: _control_chunks(core, self._spec), Section.CROSSBAR: self._crossbar(core)}
-        for section, layout in self._layouts.items():
-            words = core.columns(section)
-            if section == Section.THRESHOLD and core.is_ladder:
-                out[section] = chunks_of(ladder_layout(self._spec), words, layout_bits(layout))
+    def several(self, cores: Sequence[CoreImage]) -> list[dict[Section, Chunks]]:
+        """Return what `core_chunks` does for every core, put together at once where layouts are equal."""
+        spec = self._spec
+        out = [
+            {Section.CONTROL: _control_chunks(c, spec), Section.CROSSBAR: self._crossbar(c)} for c in cores
+        ]
+        for section, layout in self._layouts.items() if cores else ():
+            if section == Section.THRESHOLD:
+                each = [self._thresholds(core, layout) for core in cores]
             else:
-                out[section] = chunks_of(layout, words)
-        return dict(sorted(out.items()))
+                words = [core.columns(section) for core in cores]
+                every = {name: np.concatenate([one[name] for one in words]) for name in words[0]}
+                ends = np.cumsum([len(next(iter(one.values()))) for one in words])
+                each = np.split(chunks_of(layout, every), ends[:-1] * chunks_for(layout_bits(layout)))
+            for own, chunks in zip(out, each, strict=True):
+                own[section] = chunks
+        return [dict(sorted(own.items())) for own in out]
+
+    def _thresholds(self, core: CoreImage, layout: Layout) -> Chunks:
+        """Return the words of a core's lists or ladders, which are as wide as each other."""
+        own = ladder_layout(self._spec) if core.is_ladder else layout
+        return chunks_of(own, core.columns(Section.THRESHOLD), layout_bits(layout))
 
     def _crossbar(self, core: CoreImage) -> Chunks:
         """Return whole rows of cells, unused columns zero, so that chunk addresses are consecutive.
@@ -277,7 +291,7 @@ class Packer:
         key = id(core.crossbar), len(core.strengths), int(core.extension)
         if key not in self._lines:
             cells = np.pad(_placed(core, core.crossbar, self._spec), ((0, 1), (0, 0)))
-            self._lines[key] = core, _packed(cells).reshape(len(cells), -1)  # who is held keeps its id
+            self._lines[key] = core, packed_cells(cells).reshape(len(cells), -1)  # who is held keeps its id
         return self._lines[key][1]
 
 
@@ -310,12 +324,6 @@ def _placed(core: CoreImage, cells: NDArray[np.int8], spec: SystemSpec) -> NDArr
     neuron, digit = np.divmod(np.arange(core.neurons * k), k)
     placed[:, neuron // m * lanes + neuron % m * k + digit] = np.where(cells < 0, 3, cells)
     return placed
-
-
-def _packed(cells: NDArray[np.uint8]) -> Chunks:
-    """Return codes of cells, two bits each, as chunks."""
-    bits = np.stack((cells & 1, cells >> 1), axis=-1).reshape(-1)
-    return np.packbits(bits, bitorder="little").view("<u2")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -378,10 +386,13 @@ class SystemImage:
     def digest(self) -> str:
         """SHA-256 of the sizes and the chip bytes, hexadecimal."""
         sha, packer = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode()), Packer(self.spec)
-        for core in self.cores:
-            sha.update(b"\1" if core is not None else b"\0")
-            for chunks in packer.chunks(core).values() if core is not None else ():
-                sha.update(len(chunks).to_bytes(8, "little") + chunks.astype("<u2").tobytes())
+        for at in range(0, len(self.cores), _TOGETHER):
+            some = self.cores[at : at + _TOGETHER]
+            packed = iter(packer.several([core for core in some if core is not None]))
+            for core in some:
+                sha.update(b"\1" if core is not None else b"\0")
+                for chunks in next(packed).values() if core is not None else ():
+                    sha.update(len(chunks).to_bytes(8, "little") + chunks.astype("<u2").tobytes())
         return sha.hexdigest()
 
     def replace(self, **changes: Any) -> SystemImage:

@@ -260,7 +260,7 @@ def _classes(image: SystemImage) -> dict[Section, list[_Class]]:
         if core is None:
             continue
         cell = index % image.spec.width, index // image.spec.width
-        for section, chunks in packer.chunks(core).items():
+        for section, chunks in packer.several([core])[0].items():
             if not len(chunks):
                 continue
             rows = chunks.reshape(-1, _row_chunks(image.spec, section, chunks))

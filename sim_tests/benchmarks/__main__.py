@@ -11,7 +11,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sim_tests.benchmarks import chain, cycle, functional, lenet, mapping, peers, placement, profile
+from sim_tests.benchmarks import (
+    chain,
+    cycle,
+    functional,
+    lenet,
+    mapping,
+    objectives,
+    peers,
+    placement,
+    profile,
+)
 from sim_tests.benchmarks.measure import Options, Row
 from sim_tests.generators.large_networks import LARGE
 
@@ -22,6 +32,7 @@ SECTIONS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "lenet": lenet.rows,
     "chain": chain.rows,
     "mapping": mapping.rows,
+    "objectives": objectives.rows,
     "placement": placement.rows,
     "cycle": cycle.rows,
     "profile": profile.rows,

@@ -8,8 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-import emu.image
-from emu.bits import layout_bits, pack, unpack
+from emu.bits import layout_bits, pack, packed_cells, unpack
 from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
 from emu.image import Packer, core_chunks
 from emu.kernels import state as arrays
@@ -32,7 +31,7 @@ from emu.words import (
     section_layout,
 )
 from sim_tests.bench.block_player import flit
-from sim_tests.generators.systems import make_core, make_stimulus, make_system
+from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
 
 TINY = preset("tiny")
@@ -120,6 +119,18 @@ def test_crossbar_chunks_bit_by_bit() -> None:
     assert chunks.tolist() == [0b11_00_00_00_01_00_11_01, 0b01, 0, 0]
 
 
+def test_cores_that_are_packed_together_are_those_packed_alone(seed: int) -> None:
+    image, _ = random_system(seed)
+    cores = [core for core in image.cores if core is not None]
+    cores += [replace(core, bias=core.bias[::-1]) for core in cores]
+    for core, sections in zip(cores, Packer(image.spec).several(cores), strict=True):
+        alone = core_chunks(core, image.spec)
+        assert {section: chunks.tolist() for section, chunks in sections.items()} == {
+            section: chunks.tolist() for section, chunks in alone.items()
+        }
+    assert Packer(image.spec).several([]) == []
+
+
 def test_control_chunks() -> None:
     core = make_core(
         [[1, -1, 0, 1, 0, 0, 0, -1, 1, 1]] * 3, strengths=[-1, 2], schedule=[[1] * 4 + [0] * 3] * 2
@@ -154,11 +165,11 @@ def test_a_shared_crossbar_is_packed_once_and_right_for_every_core(
     cores = [replace(first, lines=np.array(line, np.int32)) for line in lines]
     own = np.arange(9, dtype=np.int32)
     naive = [core_chunks(replace(core, crossbar=core.cells, lines=own), spec) for core in cores]
-    pack_cells = Mock(wraps=emu.image._packed)
-    monkeypatch.setattr(emu.image, "_packed", pack_cells)
+    pack_cells = Mock(wraps=packed_cells)
+    monkeypatch.setattr("emu.image.packed_cells", pack_cells)
     packer = Packer(spec)
     for core, expected in zip(cores, naive, strict=True):
-        found = packer.chunks(core)
+        found = packer.several([core])[0]
         assert found.keys() == expected.keys()
         assert all(np.array_equal(found[section], expected[section]) for section in expected)
     assert pack_cells.call_count == 1

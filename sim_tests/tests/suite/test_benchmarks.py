@@ -16,13 +16,13 @@ from mapping.datasets.load import load_data
 from mapping.flow import compile_network
 from mapping.layout.emit import emit
 from mapping.layout.host_tables import stimulus_for
-from mapping.layout.objective import latency_of, step_of
+from mapping.layout.objective import OBJECTIVES, latency_of, step_of
 from mapping.layout.place import PLACERS
 from mapping.layout.route import fit
 from mapping.model.load import load_network
 from mapping.spiking.network import SpikingNetwork
 from sim_tests.benchmarks import __main__ as bench
-from sim_tests.benchmarks import chain, functional, lenet, mapping, peers, phases
+from sim_tests.benchmarks import chain, functional, lenet, mapping, objectives, peers, phases
 from sim_tests.benchmarks import placement as placement_rows
 from sim_tests.benchmarks.measure import Options, Row, best
 from sim_tests.generators.large_networks import residual
@@ -152,6 +152,20 @@ def test_step_of_a_placement_is_that_of_the_emulator(neurons: int) -> None:
     assert len(parts.cores) == 1
     assert run.total("send_stall") == 0
     assert worked == step_of(spiking.layers[0], spec, parts.cores) == latency_of(parts)
+
+
+def test_objectives_have_cores_and_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "LARGE", {"small": lambda: residual((4, 8), size=8, blocks=1)})
+    found = list(objectives.rows(Options(networks=("small",))))
+    assert [row.name for row in found] == [f"small, {objective}" for objective in OBJECTIVES]
+    (cores, cycles), (more, fewer) = (
+        map(int, re.findall(r"(\d+) cores", row.value) + re.findall(r"(\d+) cycles", row.value))
+        for row in found
+    )
+    assert cores == 10
+    assert more <= 2 * cores
+    assert fewer < cycles
+    assert [row.ratio for row in found] == ["1.00", f"{fewer / cycles:.2f}"]
 
 
 def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> None:
