@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a pass is fed, and all ways to cut layers into groups (`docs/reference/passes.md`)."""
+"""What a pass is fed and gives, and all ways to cut layers into groups (`docs/reference/passes.md`)."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from mapping.spiking.network import Source, SpikingNetwork
 
-__all__ = ["elements_fed", "groupings"]
+__all__ = ["elements_fed", "elements_of", "groupings"]
 
 Part = Sequence[Any]
 """Layer, and its rows begin .. end - 1; perhaps the rows top .. bottom - 1 of its map too."""
@@ -36,6 +36,20 @@ def elements_fed(spiking: SpikingNetwork, parts: Sequence[Part]) -> list[tuple[s
             block = source.name, [c * pixels + p for c in sorted(read) for p in sorted(own)]
             blocks += [block] if block not in blocks else []
     return [(name, element) for name, elements in blocks for element in elements]
+
+
+def elements_of(spiking: SpikingNetwork, part: Part) -> list[int]:
+    """Return the elements of a layer that some rows, or a band of its map, are."""
+    name, begin, end, *band = part
+    shape = spiking.layer(name).output_shape
+    height, width = shape[1:] if len(shape) == 3 else (1, 1)
+    top, bottom = band or (0, height)
+    return [
+        (row * height + y) * width + x
+        for row in range(begin, end)
+        for y in range(top, bottom)
+        for x in range(width)
+    ]
 
 
 def _map_rows(source: Source, top: int, bottom: int) -> list[int]:

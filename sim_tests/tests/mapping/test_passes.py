@@ -35,7 +35,7 @@ from sim_tests.generators.article_models import article_model, article_samples
 from sim_tests.generators.mapping_networks import Draft, core_spec, interpret, random_network
 from sim_tests.generators.ordinary_networks import calibration, inverted, residual
 from sim_tests.generators.pass_networks import in_passes, random_plan, told
-from sim_tests.oracle.passes import elements_fed, groupings
+from sim_tests.oracle.passes import elements_fed, elements_of, groupings
 
 SMALL = core_spec()
 FITTING = (0, 1, 3, 5, 7, 8, 9, 10, 12, 13, 16, 17, 24, 25, 29)
@@ -68,23 +68,6 @@ def require_equal(passes: Passes, counts: Counts, *, cycles: bool = False) -> No
         assert outputs[name].reshape(len(counts), -1).tolist() == groups.reshape(len(counts), -1).tolist()
 
 
-def rows_told(part: list[Any]) -> Rows:
-    return Rows(**dict(zip(("layer", "begin", "end", "top", "bottom"), part, strict=False)))
-
-
-def elements_of(spiking: SpikingNetwork, part: Rows) -> list[int]:
-    """Return the elements of a layer that some rows, or a band of its map, are."""
-    shape = spiking.layer(part.layer).output_shape
-    (height, width) = (shape[1], shape[2]) if len(shape) == 3 else (1, 1)
-    bottom = height if part.bottom is None else part.bottom
-    return [
-        (row * height + y) * width + x
-        for row in range(part.begin, part.end)
-        for y in range(part.top, bottom)
-        for x in range(width)
-    ]
-
-
 def one_period(passes: Passes, one: Pass) -> int:
     return passes.loaded[passes.passes.index(one)].period
 
@@ -109,7 +92,7 @@ def test_plain_interpreter_of_the_images_gives_the_same_outputs() -> None:
         fed = np.array([kept[element] for element in elements_fed(spiking, parts)]).T
         stimulus: Stimulus = stimulus_for(image, fed)
         for name, values in outputs_of(image, interpret(image, stimulus), 2).items():
-            (part,) = [rows_told(part) for part in parts if part[0] == name]
+            (part,) = [part for part in parts if part[0] == name]
             columns = values.reshape(2, -1).T.tolist()
             for at, column in zip(elements_of(spiking, part), columns, strict=True):
                 kept[name, at] = column
@@ -127,9 +110,9 @@ def test_any_cut_of_a_network_computes_it(seed: int) -> None:
     flat = {name: values.reshape(3, -1) for name, values in simulate(spiking, counts).items()}
     for one in passes:
         fed = np.stack([flat[name][:, at] for name, at in elements_fed(spiking, told(one.rows))], axis=1)
-        for part in one.rows:
-            own = flat[part.layer][:, elements_of(spiking, part)]
-            assert simulate(one.network, fed)[part.layer].reshape(3, -1).tolist() == own.tolist()
+        for part in told(one.rows):
+            own = flat[part[0]][:, elements_of(spiking, part)]
+            assert simulate(one.network, fed)[part[0]].reshape(3, -1).tolist() == own.tolist()
 
 
 @pytest.mark.parametrize("network", [residual, inverted])
