@@ -204,8 +204,31 @@ def _split(operator: Operator, graph: Graph) -> None:
         )
 
 
+def _strided(operator: Operator, graph: Graph) -> tuple[str, Places] | None:
+    """Return what is taken of each sample by places in the whole batch, as PyTorch writes ``as_strided``.
+
+    The batch is made a vector first, which only the host has for this operator to read.
+    """
+    made = next((node for node in graph.nodes if node.output == operator.inputs[0]), None)
+    if made is None or made.attributes.get("operator") != "Reshape" or not graph.real(made.inputs[0]):
+        return None
+    index, size = graph.optional(operator, 1), math.prod(graph.shapes[made.inputs[0]])
+    batch = graph.batch or 1
+    if index is None or index.dtype.kind not in "iu" or index.ndim < 2 or len(index) != batch:
+        return None
+    rows = index.astype(np.int64) - size * np.arange(batch).reshape(-1, *[1] * (index.ndim - 1))
+    inside = graph.shapes[made.output] == (size,) and rows.min() >= 0 and rows.max() < size
+    return (made.inputs[0], rows[0]) if inside and (rows == rows[:1]).all() else None
+
+
 def _gather(operator: Operator, graph: Graph) -> None:
     operator.allow("axis")
+    if operator.inputs[0] in graph.whole and operator.integer("axis", 0) == 0:
+        strided = _strided(operator, graph)
+        if strided is not None:
+            reading = replace(operator, inputs=(strided[0],))
+            taken(reading, graph, lambda places: places.reshape(-1)[strided[1]])
+            return
     shape = graph.view(operator, 0).shape
     index = graph.optional(operator, 1)
     axis = operator.integer("axis", 0) % (len(shape) + 1)
