@@ -87,14 +87,14 @@ class Chip(Component):
         self._routers = [Router(spec) for _ in range(self._mesh.cores)]
         self._cores = [Neurocore(spec) for _ in range(self._mesh.cores)]
         self._gateway = Gateway(spec, *self._gates)
-        self._senders: dict[tuple[Port, int], LinkSender | SharedSender] = {}
-        self._receivers: dict[tuple[Port, int], LinkReceiver] = {}
+        self._senders: list[LinkSender | SharedSender] = []
+        self._receivers: list[LinkReceiver] = []
         if (links := spec.links) is not None:
             sizes = flit_struct(spec), links.wires, links.depth
-            for side, number in self._links():
+            for side, _ in self._links():
                 lanes = (self._length(side), links.lane_bits) if links.shared else ()
-                self._senders[side, number] = SharedSender(*sizes, *lanes) if lanes else LinkSender(*sizes)
-                self._receivers[side, number] = LinkReceiver(*sizes, *lanes)
+                self._senders.append(SharedSender(*sizes, *lanes) if lanes else LinkSender(*sizes))
+                self._receivers.append(LinkReceiver(*sizes, *lanes))
 
     def _straps(self) -> dict[str, wiring.Member]:
         """Return the members of a chip among others, or whose parts may be dead."""
@@ -127,13 +127,15 @@ class Chip(Component):
     def _ends(self) -> Iterator[tuple[int, Any, Any]]:
         """Yield the ports that links lead to: their place, and the streams into a link and out of one."""
         shared = self._spec.links is not None and self._spec.links.shared
+        links = list(self._links())
         for side in self._sides:
             open_ports = self._topology.behind[side::PLACES], self._topology.before[side::PLACES]
             at_border = (open_ports[0] < 0) & (open_ports[1] < 0)
             places = PLACES * at_border.nonzero()[0] + side
             for place, number in zip(places.tolist(), lane_of(self._mesh, places).tolist(), strict=True):
                 link, lane = (0, number) if shared else (number, 0)
-                sender, receiver = self._senders[side, link], self._receivers[side, link]
+                at = links.index((side, link))
+                sender, receiver = self._senders[at], self._receivers[at]
                 yield place, sender.i[lane] if shared else sender.i, receiver.o[lane]
 
     def _place(self, part: wiring.Component, module: str) -> object:
@@ -217,8 +219,9 @@ class Chip(Component):
     def _join_borders(self, m: Module) -> None:
         """Join the border to the links, but where the straps tell that the host is."""
         inlets, outlets = self._topology.inlets.tolist(), self._topology.outlets.tolist()
-        for side, number in self._links():
-            sender, receiver = self._senders[side, number], self._receivers[side, number]
+        for (side, number), sender, receiver in zip(
+            self._links(), self._senders, self._receivers, strict=True
+        ):
             m.submodules[f"sender_{side.name}_{number}"] = sender
             m.submodules[f"receiver_{side.name}_{number}"] = receiver
             wiring.connect(m, sender.link, wiring.flipped(getattr(self, f"link_{side.name}_o")[number]))

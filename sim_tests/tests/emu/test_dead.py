@@ -41,7 +41,8 @@ def drawn(rng: np.random.Generator) -> SystemSpec:
         width, height = int(rng.integers(1, 5)), int(rng.integers(1, 5))
         places = [(int(rng.integers(width)), int(rng.integers(height))) for _ in range(5)]
         ports = [(*place, str(rng.choice(list("NESW")))) for place in places[: int(rng.integers(4))]]
-        links = LinkSpec(width=1, height=height, wires=9) if rng.random() < 0.4 else None
+        shared = width % 2 == 0
+        links = LinkSpec(width=1, height=height, wires=9, shared=shared) if rng.random() < 0.4 else None
         try:
             return system(width, height, places[int(rng.integers(3, 6)) :], ports, links)
         except SpecError:

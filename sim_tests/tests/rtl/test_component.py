@@ -62,6 +62,9 @@ class Forgetful(Component):
         lambda: Router(SPEC),
         lambda: Chip(SPEC, instances=False),
         lambda: System(replace(SPEC, links=LinkSpec(width=1, height=1, wires=9)), instances=False),
+        lambda: System(
+            replace(SPEC, links=LinkSpec(width=1, height=1, wires=9, shared=True)), instances=False
+        ),
     ],
 )
 def test_elaboration_attaches_every_part(block: Any) -> None:
