@@ -142,7 +142,7 @@ def _shared(form: str) -> Iterator[Option]:
     yield Option(name="reduce_range", arguments={"reduce_range": True, "per_channel": True})
     for name in ("one", "two", "vote"):
         shown = f"nodes_to_exclude={name}"
-        yield Option(name=shown, arguments={"nodes_to_exclude": [name]}, changed=form == "QDQ")
+        yield Option(name=shown, arguments={"nodes_to_exclude": [name]}, changed=True)
     for kinds in (["Conv"], ["Conv", "Gemm", "MatMul"]):
         shown = f"op_types_to_quantize={' '.join(kinds)}"
         yield Option(name=shown, arguments={"op_types_to_quantize": kinds}, changed=form == "QDQ")

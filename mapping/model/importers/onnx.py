@@ -127,7 +127,8 @@ def _read(model: onnx.ModelProto, name: str) -> Network:
         output=output,
         opset=opset,
         input_kind=_input_kind(model.graph, input_name),
-        counted=any(node.op_type in {**QLINEAR, **SUMS} for node in model.graph.node),
+        counted=_gives_bytes(model.graph)
+        or any(node.op_type in {**QLINEAR, **SUMS} for node in model.graph.node),
     )
     _reorder_input(model.graph, graph)
     taken: set[str] = set()
@@ -274,6 +275,11 @@ def _input_kind(graph: onnx.GraphProto, name: str) -> str:
     """Return the kind of numbers that the input is declared to hold."""
     declared = next(value for value in graph.input if value.name == name)
     return "integer" if declared.type.tensor_type.elem_type in _INTEGERS else "real"
+
+
+def _gives_bytes(graph: onnx.GraphProto) -> bool:
+    """Tell whether the output holds the integers of a quantiser, which no node turns into reals."""
+    return graph.output[0].type.tensor_type.elem_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
 def _value(attribute: AttributeProto, node: str) -> object:

@@ -78,27 +78,25 @@ def quantise(operator: Operator, graph: Graph) -> None:
 
 def clip_integers(operator: Operator, graph: Graph, source: Integers, bounds: Mapping[str, float]) -> None:
     """Translate a ``Clip`` of the integers of a ``QuantizeLinear``: the same quantiser of a smaller range."""
-    if source.counted:
-        zero = float(source.zero_point)
-        ends: dict[str, Attribute] = {key: bound - zero for key, bound in bounds.items()}
-        real = f"{operator.outputs[0]}.real"
+    zero_point, real = float(source.zero_point.reshape(-1)[0]), f"{operator.outputs[0]}.real"
+    view = graph.view(replace(operator, inputs=(source.real,)), 0)
+    node = next((node for node in graph.nodes if node.output == view.tensor), None)
+    if source.counted and (node is None or node.op != "ToInteger"):
+        ends: dict[str, Attribute] = {key: bound - zero_point for key, bound in bounds.items()}
         clipping = replace(operator, inputs=(source.real,), outputs=(real,))
         graph.elementwise(clipping, [("", "Clip", ends, {})])
         graph.define_integers(operator, replace(source, real=real))
         return
-    view = graph.view(replace(operator, inputs=(source.real,)), 0)
-    node = next(node for node in graph.nodes if node.output == view.tensor)
-    if node.op != "Quantise":
+    if node is None or node.op not in ("Quantise", "ToInteger"):
         raise operator.bad("clips integers behind a pool or a reshape, which is supported only before them")
-    zero_point, real = float(source.zero_point.reshape(-1)[0]), f"{operator.outputs[0]}.real"
     attributes: dict[str, Attribute] = {
+        **node.attributes,
         "low": max(node.number("low"), np.ceil(bounds["low"]) - zero_point),
         "high": min(node.number("high"), np.floor(bounds["high"]) - zero_point),
-        "rounding": node.text("rounding"),
     }
     written = real if view.order is None else f"{real}.held"
     reading = replace(operator, inputs=node.inputs, outputs=(written,))
-    graph.chain(reading, [("", "Quantise", attributes, dict(node.constants))])
+    graph.chain(reading, [("", node.op, attributes, dict(node.constants))])
     if view.order is not None:
         graph.define_view(replace(operator, outputs=(real,)), written, view.order)
     graph.define_integers(operator, replace(source, real=real))

@@ -15,6 +15,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto, helper, inliner, numpy_helper
 
 from mapping.errors import UnsupportedModelError
+from mapping.model.importers.onnx_entries import quantise_input
 
 __all__ = ["MAX_NODES", "tidied"]
 
@@ -60,6 +61,7 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.domain == "com.microsoft" and node.op_type in _STANDARD:
             node.domain = ""
     _join_twins(graph)
+    quantise_input(graph)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
     if len(inputs) == 1:
         _add_batch(graph, inputs[0], opset)

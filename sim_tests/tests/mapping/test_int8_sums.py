@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from mapping.codes.int8.units import Units, units_of
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx
 from mapping.model.operations.integers import fused_sum
@@ -89,3 +90,11 @@ def test_weights_of_a_byte_far_from_their_zero_point_are_on_the_chip(tmp_path: P
     found = compared(tmp_path / "m.onnx", X, core="medium")
     assert found.activations == 24 * 3 * 5 * 6
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
+
+
+def test_whole_weights_are_those_of_a_byte_and_no_wider() -> None:
+    rows, none = np.array([[255.0, -251.0, 17.0], [-255.0, 1.0, 0.0]]), np.zeros((2, 1))
+    units = units_of([rows], none)
+    assert isinstance(units, Units)
+    assert (units.weights[0].tolist(), units.unit.tolist()) == (rows.tolist(), [1.0, 1.0])
+    assert not isinstance(units_of([rows + 1], none), Units)

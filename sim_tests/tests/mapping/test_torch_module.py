@@ -252,6 +252,20 @@ def test_module_that_mixes_two_samples_is_exported_with_one(monkeypatch: pytest.
     assert (mixing.batches[0], mixing.batches[-1]) == (2, 1)
 
 
+def test_module_that_cannot_be_exported_was_tried_with_one_sample_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def export(module: Any, file: Path) -> None:
+        raise ValueError("It reshapes.")
+
+    monkeypatch.setattr("mapping.model.importers.torch_module.find_spec", lambda _: None)
+    with fake_torch(monkeypatch, export) as module:
+        mixing = module(mlp())
+        with pytest.raises(UnsupportedModelError, match="ValueError: It reshapes"):
+            load_network(mixing, X)
+    assert mixing.batches == [2, 1]
+
+
 def test_question_of_a_layer_of_pytorch_is_no_branch(monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(module: Any, file: Path) -> None:
         text = "Converting a tensor to a Python boolean might cause the trace to be wrong"
