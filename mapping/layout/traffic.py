@@ -78,6 +78,16 @@ class Traffic:
         bounds = np.searchsorted(table[0], np.arange(1, self.cores))
         return tuple(np.split(table[1], bounds))
 
+    def end(self, flows: Integers, random: np.random.Generator) -> int | None:
+        """Return the core that sends one of some flows or one that reads it, drawn; None without flows."""
+        if not len(flows):
+            return None
+        flow = int(flows[random.integers(len(flows))])
+        readers = int(self.readers[flow])
+        if readers == OUTLET or random.random() < 0.5:
+            return int(self.source[flow])
+        return int(self.members[readers, random.integers(self.size[readers])])
+
     def _reading(self) -> tuple[Integers, Integers]:
         """Return flow and core of every reading."""
         flow = np.flatnonzero(self.readers != OUTLET)
@@ -164,6 +174,23 @@ class Loads:
         for port in (NORTH, SOUTH):
             steps[port] = np.cumsum(steps[port], axis=0)
         return np.asarray(steps[:, :height, :width])
+
+    def over(self, position: Integers, flows: Integers, link: tuple[int, int, int]) -> Integers:
+        """Return which of some flows of cores go over a link, once for each of their packets that does.
+
+        ``link`` is an output and the x, y of its router.
+        """
+        port, x, y = link
+        flows, rectangle = self._packets(position, flows)
+        (sx, sy), (x0, x1, y0, y1) = position[self.traffic.source[flows]].T, rectangle.T
+        column = (x0 <= x) & (x <= x1)
+        over = {
+            EAST: (sy == y) & (sx <= x) & (x < x1),
+            WEST: (sy == y) & (x0 < x) & (x <= sx),
+            SOUTH: column & (sy <= y) & (y < y1),
+            NORTH: column & (y0 < y) & (y <= sy),
+        }
+        return np.asarray(flows[over[port]])
 
     def _packets(self, position: Integers, flows: Integers) -> tuple[Integers, Integers]:
         """Return the flow and the rectangle of every packet."""

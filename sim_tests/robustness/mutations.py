@@ -213,7 +213,7 @@ def damage_archive(data: bytes, rng: Rng) -> bytes:
     kind = int(rng.integers(10))
     if kind < 3:
         meta = json.loads(members["meta.json"])
-        part = _pick(rng, ("meta", "meta", "spec", "cores", "format", "image_digest", "members"))
+        part = _pick(rng, ("meta", "meta", "spec", "format", "image_digest", "members"))
         if part == "members":
             meta = _damage_value(meta, rng)
             return _archive({**members, "meta.json": json.dumps(meta).encode()})
@@ -237,13 +237,6 @@ def damage_archive(data: bytes, rng: Rng) -> bytes:
         else:
             array = _damage_array(array, rng)
         members[name] = bytes_of(array)
-        if name.startswith("crossbar/"):
-            meta = json.loads(members["meta.json"])
-            digest = hashlib.sha256(members[name]).hexdigest()
-            old = name.removeprefix("crossbar/").removesuffix(".npy")
-            meta["cores"] = [digest if core == old else core for core in meta["cores"]]
-            members[f"crossbar/{digest}.npy"] = members.pop(name)
-            members["meta.json"] = json.dumps(meta).encode()
     return reseal(members)
 
 

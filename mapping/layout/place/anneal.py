@@ -2,7 +2,8 @@
 """Search for a placement whose busiest link is less busy, without more hops than the greedy one.
 
 Simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 220, 1983) in two stages: first over the order
-in which the greedy placer takes the layers, then over exchanges of two windows of cores.
+in which the greedy placer takes the layers, then over exchanges of two windows of cores. Half of these have
+an end of a flow over the busiest link in one window.
 """
 
 import math
@@ -21,11 +22,14 @@ __all__ = ["anneal", "exchanged"]
 
 Integers = NDArray[np.int64]
 
-_SHARPNESS = 8
+_SHARPNESS = 20
 """Exponent of the mean over the links: large, and the busiest alone counts."""
 
 _WINDOW = 6
 """Most columns and rows of cores that are exchanged at once."""
+
+_AIMED = 0.5
+"""Share of exchanges that move an end of a flow over the busiest link."""
 
 
 def anneal(
@@ -97,6 +101,12 @@ class _Price:
         share = hops / max(self.hops, 1)
         return float(peak + share / 10 + 3 * max(0.0, share - 1))
 
+    def busiest(self, load: Integers, position: Integers) -> Integers:
+        """Return the flows over the busiest link of a placement with these loads, each packet once."""
+        busy = self.loads.mesh.busy(load)
+        port, y, x = np.unravel_index(int(busy.argmax()), busy.shape)
+        return self.loads.over(position, self.flows, (int(port), int(x), int(y)))
+
 
 def _try_orders(
     partition: Partition, greedy: Greedy, price: _Price, tries: int, random: np.random.Generator
@@ -122,8 +132,15 @@ def _exchange(traffic: Traffic, mesh: Mesh, price: _Price, work: int, random: np
     position = price.best.copy()
     load = price.loads(position, price.flows)
     lowest, done = price.of(load, position), 0
+    busiest: Integers | None = None
     while done < work:
-        moved = exchanged(mesh, position, random)
+        core = None
+        if random.random() < _AIMED:
+            if busiest is None:
+                busiest = price.busiest(load, position)
+                done += len(price.flows) // 4
+            core = traffic.end(busiest, random)
+        moved = exchanged(mesh, position, random, core)
         if moved is None:
             done += 1
             continue
@@ -135,11 +152,13 @@ def _exchange(traffic: Traffic, mesh: Mesh, price: _Price, work: int, random: np
         found = price.of(other, moved)
         temperature = 5e-3 * 1e-3 ** (done / work)
         if found < lowest or random.random() < math.exp((lowest - found) / temperature):
-            position, load, lowest = moved, other, found
+            position, load, lowest, busiest = moved, other, found, None
 
 
-def exchanged(mesh: Mesh, position: Integers, random: np.random.Generator) -> Integers | None:
-    """Return the placement with two windows of cores exchanged, drawn by ``random``.
+def exchanged(
+    mesh: Mesh, position: Integers, random: np.random.Generator, core: int | None = None
+) -> Integers | None:
+    """Return the placement with two windows of cores exchanged, drawn by ``random``; one holds ``core``.
 
     Returns None if the windows overlap, hold nothing or hold an excluded core.
     """
@@ -150,6 +169,8 @@ def exchanged(mesh: Mesh, position: Integers, random: np.random.Generator) -> In
     sizes = np.array([wide, high])
     room = np.array([mesh.width, mesh.height]) - sizes + 1
     here, there = random.integers(0, room), random.integers(0, room)
+    if core is not None:
+        here = np.clip(position[core] - random.integers(0, sizes), 0, room - 1)
     if (np.abs(here - there) < sizes).all():
         return None
     first, second = (

@@ -18,7 +18,9 @@ def quantise_input(graph: GraphProto) -> None:
     These values are (x - zero) scale. Quantised again they are the integers, for scale times a whole number
     of 8 bits is nowhere near half-way.
     """
-    kinds = {value.name: _BYTES.get(value.type.tensor_type.elem_type) for value in graph.input}
+    stored = {constant.name for constant in graph.initializer}  # older files list them as inputs too
+    given = [value for value in graph.input if value.name not in stored]
+    kinds = {value.name: _BYTES.get(value.type.tensor_type.elem_type) for value in given}
     nodes: list[NodeProto] = []
     for index, node in enumerate(graph.node):
         kind = (

@@ -112,6 +112,7 @@ def test_large_networks_have_the_published_shapes(name: str) -> None:
     layers, rows, last = {
         "resnet8": (9, 10, "classes"),
         "vgg": (11, 512, "512C3 b"),
+        "vgg5": (11, 512, "512C3 b"),
         "resnet18": (19, 10, "classes"),
         "mobilenet": (29, 1000, "classes"),
     }[name]

@@ -128,6 +128,15 @@ def test_anneal_takes_fewer_cycles_on_its_busiest_link_and_no_more_hops() -> Non
     assert (after * mesh.cycles()).max() < (before * mesh.cycles()).max()
 
 
+def test_exchange_around_a_core_moves_it() -> None:
+    mesh = Mesh(width=4, height=3)
+    position = np.array([(0, 0), (1, 0), (2, 1), (3, 2)])
+    random = np.random.default_rng(0)
+    found = [moved for _ in range(99) if (moved := exchanged(mesh, position, random, 2)) is not None]
+    assert len(found) > 30
+    assert all(moved[2].tolist() != [2, 1] for moved in found)
+
+
 def test_exchange_moves_nothing_onto_an_excluded_core() -> None:
     mesh = Mesh(width=4, height=3, excluded=frozenset({(1, 1), (3, 0)}))
     position = np.array([(0, 0), (1, 0), (2, 1), (3, 2)])

@@ -10,7 +10,7 @@ from mapping.layout.packet_path import GATEWAY, crossings
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import PLACERS, Placement, Placer
 from mapping.layout.route import route
-from mapping.layout.traffic import INLET, Loads, Traffic, traffic_of
+from mapping.layout.traffic import INLET, OUTLET, Loads, Traffic, traffic_of
 from mapping.spiking.network import INPUT
 from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
 
@@ -49,6 +49,31 @@ def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int) 
     halves = np.arange(len(traffic.source)) % 2 == 0
     parts_of = [loads(placement.position, np.flatnonzero(half)) for half in (halves, ~halves)]
     assert np.array_equal(parts_of[0] + parts_of[1], found)
+
+
+@pytest.mark.parametrize("offset", range(3))
+def test_flows_over_a_link_are_its_load(seed: int, offset: int) -> None:
+    parts = partition(random_network(seed + offset), core_spec())
+    mesh = Mesh(width=9, height=8, excluded=frozenset({(1, 0), (3, 3)}))
+    position = PLACERS["curve"](parts, mesh, seed=offset).position
+    traffic = traffic_of(parts)
+    loads, flows = Loads(traffic=traffic, mesh=mesh), np.flatnonzero(traffic.source != INLET)
+    found = loads(position, flows)
+    for port, y, x in np.ndindex(found.shape):
+        over = loads.over(position, flows, (port, x, y))
+        assert traffic.packets[over].sum() == found[port, y, x]
+
+
+def test_end_of_a_flow_is_its_sender_or_one_of_its_readers() -> None:
+    _, traffic = _traffic()
+    random = np.random.default_rng(0)
+    assert traffic.end(np.zeros(0, np.int64), random) is None
+    for flow in np.flatnonzero(traffic.source != INLET).tolist():
+        readers = traffic.readers[flow]
+        ends = {int(traffic.source[flow])}
+        if readers != OUTLET:
+            ends |= set(traffic.members[readers, : traffic.size[readers]].tolist())
+        assert {traffic.end(np.array([flow]), random) for _ in range(50)} == ends
 
 
 def _traffic() -> tuple[Partition, Traffic]:
