@@ -97,6 +97,8 @@ def test_host_is_where_the_oracle_has_it(spec: SystemSpec) -> None:
 
 
 def test_chip_has_the_gates_of_every_chip() -> None:
+    own = GateSpec(inlets=((3, "E"), (2, "W")), outlets=(2, 3)).of_chip(2, 2)
+    assert own == GateSpec(inlets=((1, "E"),), outlets=(1,))
     assert chip_of(SYSTEMS["four chips"]).gates == GateSpec(inlets=((0, "E"),))
     assert chip_of(replace(SYSTEMS["four chips"], gates=GateSpec(inlets=((1, "W"),)))).gates is None
     assert chip_of(SYSTEMS["dead parts"]).gates == SYSTEMS["dead parts"].gates
