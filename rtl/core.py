@@ -117,8 +117,11 @@ class Neurocore(Component):
         """Connect the parts to each other."""
         control, walk, crossbar, events = self._control, self._walk, self._crossbar, self._events
         blocks, entry = self._blocks, self._schedule.entry
-        writable: list[Component] = [control, self._schedule, crossbar, walk]
-        join_sections(m, self._programmer, [*writable, self._counters, self._status, self._identity])
+        others: list[Component] = [control, self._schedule, crossbar]
+        others += [self._counters, self._status, self._identity]
+        program, (first, second) = self._programmer.program, self._programmer.inspect
+        join_sections(m, program, first, [walk])
+        join_sections(m, program, second, others)
         m.d.comb += [
             self._schedule.length.eq(control.schedule),
             events.limit.eq(control.axons),
@@ -269,7 +272,7 @@ class Neurocore(Component):
     def _observation(self, m: Module) -> None:
         """Show a bench what is stored, and an access to a memory for which there is no reason."""
         walk, observe, programmer = self._walk, self.observe, self._programmer
-        served = programmer.program.strobe | programmer.inspect.enable
+        served = programmer.program.strobe | programmer.inspect[0].enable
         adds = observe.activity == Activity.INTEGRATE
         walks = (observe.activity == Activity.UPDATE) | (observe.activity == Activity.SEND_STALL)
         m.d.comb += [

@@ -78,7 +78,7 @@ class Crossbar(Component):
         m = Module()
         core, cells = self._core, self._cells
         m.submodules.cells = cells
-        join_sections(m, self, self._memories)
+        join_sections(m, self.program, self.inspect, self._memories)
         m.d.comb += self.accessed.eq(Cat(memory.accessed for memory in self._memories).any())
         m.submodules.lanes = EnableInserter(self.awake)(lanes := Module())
         shown, adding = Signal(name="shown"), Signal(name="adding")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a neuron that fired sends (rule 8 of `docs/reference/machine.md`)."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -73,7 +73,7 @@ class Emitter(Component):
         """Attach the fan-out memory; go on with the sender at work, or begin with the one that is here."""
         m = Module()
         m.submodules.memory = memory = self._memory
-        join_sections(m, self, [memory])
+        join_sections(m, self.program, self.inspect, [memory])
         target = data.View(section_struct(self._spec, Section.FANOUT), memory.read.data)
         busy, kept = Signal(name="is_busy"), record(self._order, "kept")
         now = data.View(self._order, Signal(self._order.size, name="now"))
@@ -94,7 +94,7 @@ class Emitter(Component):
                 m.d.sync += kept.copy.eq(Mux(final, 0, now.copy + 1))
                 with m.If(final):
                     m.d.sync += kept.following.eq(now.following + 1)
-        self._read(m, busy, active & self.o.ready & final & ~target.last, now.following)
+        self._read(m, active, busy, now.following, ends=target.last, taken=self.o.ready & final)
         self._packet(m, active, target, now)
         return m
 
@@ -105,12 +105,20 @@ class Emitter(Component):
         with m.If(busy):
             m.d.comb += now.eq(kept)
 
-    def _read(self, m: Module, busy: Signal, goes_on: Signal, following: Signal) -> None:
-        """Read the next entry of this sender, or the first one of the next sender."""
-        read, waits = self._memory.read, self.sender & busy
-        m.d.comb += read.enable.eq(goes_on | (self.free & (waits | self.coming)))
-        m.d.comb += read.address.eq(Mux(waits, self.base, self.coming_base))
-        with m.If(goes_on):
+    def _read(
+        self, m: Module, active: Signal, busy: Signal, following: Signal, *, ends: Value, taken: Value
+    ) -> None:
+        """Read the next entry of this sender, or the first one of the next sender.
+
+        The word of a memory comes late: as little as can be lies between its end and the next read.
+        """
+        read, waits, next_sends = self._memory.read, self.sender & busy, Signal(name="next_sends")
+        m.d.comb += [
+            next_sends.eq(waits | self.coming),
+            read.enable.eq(Mux(active, taken & (~ends | next_sends), self.coming)),
+            read.address.eq(Mux(waits, self.base, self.coming_base)),
+        ]
+        with m.If(active & ~ends):
             m.d.comb += read.address.eq(following)
 
     def _packet(self, m: Module, active: Signal, target: data.View, now: data.View) -> None:

@@ -3,10 +3,11 @@
 
 import enum
 from collections.abc import Iterable
+from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, PureInterface
 
 from emu.bits import chunks_for, layout_bits
 from emu.sizes import bits_for
@@ -311,20 +312,22 @@ def section_memory(spec: SystemSpec, section: Section, *, dual: bool = False) ->
     return ChunkMemory(section, depth=section_words(spec, section), bits=bits, dual=dual)
 
 
-_PINS = {"program": ("strobe", "section", "address", "chunk"), "inspect": ("enable", "section", "address")}
+_PROGRAM = ("strobe", "section", "address", "chunk")
+_INSPECT = ("enable", "section", "address")
 
 
-def join_sections(m: Module, owner: Component, parts: Iterable[Component]) -> None:
-    """Let the chunks that an owner is told of, or tells of, reach its parts; or together what they answer.
+def join_sections(
+    m: Module, program: PureInterface, inspect: Any, parts: Iterable[Component]
+) -> None:
+    """Let writes and reads of chunks reach some parts, and the reads tell together what the parts answer.
 
     All have members ``program`` (`ProgramSignature`), if they can be written, and ``inspect``
     (`InspectSignature`).
     """
     chunks: Value = Const(0, CHUNK_BITS)
     for part in parts:
-        for pins, names in _PINS.items():
-            if pins in part.signature.members:
-                given, taken = getattr(owner, pins), getattr(part, pins)
-                m.d.comb += [getattr(taken, name).eq(getattr(given, name)) for name in names]
+        m.d.comb += [getattr(part.inspect, name).eq(getattr(inspect, name)) for name in _INSPECT]
+        if "program" in part.signature.members:
+            m.d.comb += [getattr(part.program, name).eq(getattr(program, name)) for name in _PROGRAM]
         chunks = chunks | part.inspect.chunk
-    m.d.comb += owner.inspect.chunk.eq(chunks)
+    m.d.comb += inspect.chunk.eq(chunks)

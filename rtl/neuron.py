@@ -108,7 +108,7 @@ class Walk(Component):
         m.submodules.emitter = self._emitter
         m.d.comb += moves.eq(~(self._firing.ready & self._firing.sender & self._emitter.busy))
         parts = [*self._memories.values(), self._emitter]
-        join_sections(m, self, parts)
+        join_sections(m, self.program, self.inspect, parts)
         m.d.comb += self.accessed.eq(Cat(part.accessed for part in parts).any())
         self._enter(m)
         self._read(m, moves)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control packets: the chunk pointer, writes into a core's sections, reads of them, and replies."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
@@ -12,6 +15,9 @@ from rtl.component import Component
 from rtl.layouts import InspectSignature, ProgramSignature, pointer_struct
 
 __all__ = ["Programmer", "Registers"]
+
+_READS = 2
+"""Groups of parts that answer a read."""
 
 
 class Registers(Component):
@@ -59,7 +65,8 @@ class Programmer(Component):
     program : Out
         The write.
     inspect : Out
-        The read; its chunk must show one cycle later, zero for a section that is not there.
+        The read, as given to two groups of parts; their chunks must show one cycle later, zero for a section
+        that is not there. Each group's chunk is kept by itself: words of memories come late.
     reply
         Out stream, chunks for the gateway.
     reading : Out
@@ -79,7 +86,7 @@ class Programmer(Component):
                 "accepting": In(1),
                 "may_reply": In(1),
                 "program": Out(ProgramSignature()),
-                "inspect": Out(InspectSignature()),
+                "inspect": Out(InspectSignature()).array(_READS),
                 "reply": Out(stream.Signature(CHUNK_BITS)),
                 "reading": Out(1),
                 "unknown": Out(1),
@@ -103,9 +110,9 @@ class Programmer(Component):
             self.program.section.eq(place.section),
             self.program.address.eq(place.address),
             self.program.chunk.eq(self.data),
-            self.inspect.section.eq(place.section),
-            self.inspect.address.eq(place.address),
         ]
+        for inspect in self.inspect:
+            m.d.comb += [inspect.section.eq(place.section), inspect.address.eq(place.address)]
         writable = self.program.section.matches(*self._writable)
         readable = self.program.section.matches(*self._readable)
         with m.If(legal), m.Switch(self.kind):
@@ -126,19 +133,19 @@ class Programmer(Component):
 
     def _reply(self, m: Module, *, begins: Value, last: Value) -> None:
         """Ask for a chunk, keep it as it comes, offer it until it is taken; then the next."""
-        chunk = Signal(CHUNK_BITS, reset_less=True)
-        m.d.comb += [self.reading.eq(1), self.reply.payload.eq(chunk)]
+        chunks = [Signal(CHUNK_BITS, reset_less=True, name=f"chunk_{i}") for i in range(_READS)]
+        m.d.comb += [self.reading.eq(1), self.reply.payload.eq(reduce(or_, chunks))]
         with m.FSM(name="reply_phase"):
             with m.State("IDLE"):
                 m.d.comb += self.reading.eq(0)
                 with m.If(begins):
                     m.next = "ASK"
             with m.State("ASK"):
-                m.d.comb += self.inspect.enable.eq(self.may_reply)
+                m.d.comb += [inspect.enable.eq(self.may_reply) for inspect in self.inspect]
                 with m.If(self.may_reply):
                     m.next = "COME"
             with m.State("COME"):
-                m.d.sync += chunk.eq(self.inspect.chunk)
+                m.d.sync += [kept.eq(read.chunk) for kept, read in zip(chunks, self.inspect, strict=True)]
                 m.next = "SHOW"
             with m.State("SHOW"):
                 m.d.comb += self.reply.valid.eq(1)

@@ -59,7 +59,7 @@ class Schedule(Component):
         repetition = Signal.like(self.repetition, reset_less=True)
         rewind = Signal()
         control, schedule = self.program.section == Section.CONTROL, self.program.section == Section.SCHEDULE
-        join_sections(m, self, [memory])
+        join_sections(m, self.program, self.inspect, [memory])
         m.d.comb += [
             memory.read.enable.eq(self.look),
             memory.read.address.eq(self.position),

@@ -12,7 +12,7 @@ from rtl.program import Programmer, Registers
 from sim_tests.bench.block_player import Row, play
 
 WATCH = ["program.strobe", "program.section", "program.address", "program.chunk", "reply.valid"]
-WATCH += ["inspect.enable", "inspect.section", "inspect.address"]
+WATCH += [f"inspect.{group}.{pin}" for group in (0, 1) for pin in ("enable", "section", "address")]
 WATCH += ["reply.payload", "reading", "unknown", "running", "section"]
 SPEC = SystemSpec(core=preset("tiny"), width=1, height=1)
 ERRORS = ("unknown", "running", "section")
@@ -87,22 +87,24 @@ def test_write_to_an_unknown_section_is_an_error_and_changes_nothing(section: in
 
 
 def test_read_replies_with_the_chunks_from_the_pointer_on() -> None:
+    """Either group of parts may have them; both are asked the same."""
     answers = [
         {},
-        {"inspect.chunk": 42},
+        {"inspect.0.chunk": 42},
         {},
         {},
-        {"inspect.chunk": 43},
+        {"inspect.1.chunk": 43},
         {},
         {},
-        {"inspect.chunk": 44},
+        {"inspect.0.chunk": 44},
         {},
         {},
     ]
     cycles = run([*point(Section.COUNTER, 5), packet(Kind.READ, 3), *answers])
-    asked = [(c["inspect.section"], c["inspect.address"]) for c in cycles if c["inspect.enable"]]
-    assert asked == [(7, 5), (7, 6), (7, 7)]
-    assert [i for i, c in enumerate(cycles) if c["inspect.enable"]] == [3, 6, 9]
+    for group in (0, 1):
+        given = [[c[f"inspect.{group}.{pin}"] for pin in ("enable", "section", "address")] for c in cycles]
+        assert [asked for enable, *asked in given if enable] == [[7, 5], [7, 6], [7, 7]]
+    assert [i for i, c in enumerate(cycles) if c["inspect.0.enable"]] == [3, 6, 9]
     assert [(i, c["reply.payload"]) for i, c in enumerate(cycles) if c["reply.valid"]] == [
         (5, 42), (8, 43), (11, 44),
     ]  # fmt: skip
@@ -110,7 +112,7 @@ def test_read_replies_with_the_chunks_from_the_pointer_on() -> None:
 
 def test_read_of_no_chunk_is_over_at_once() -> None:
     cycles = run([*point(7, 5), packet(Kind.READ, 0), *[IDLE] * 4, packet(Kind.WRITE, 1)])
-    assert not any(c["reading"] or c["inspect.enable"] or c["running"] for c in cycles)
+    assert not any(c["reading"] or c["inspect.0.enable"] or c["running"] for c in cycles)
     assert (cycles[-1]["program.strobe"], cycles[-1]["program.address"]) == (1, 5)
 
 
@@ -121,23 +123,23 @@ def test_read_leaves_the_pointer_behind_the_last_chunk() -> None:
 
 def test_read_carries_from_the_low_to_the_high_half() -> None:
     cycles = run([*point(Section.CROSSBAR, 0xFFFF), packet(Kind.READ, 2), *[IDLE] * 7])
-    asked = [c["inspect.address"] for c in cycles if c["inspect.enable"]]
+    asked = [c["inspect.0.address"] for c in cycles if c["inspect.0.enable"]]
     assert asked == [0xFFFF, 0x10000]
 
 
 def test_reply_waits_until_it_is_taken() -> None:
-    slow = [{"inspect.chunk": 9 + (cycle > 1), "reply.ready": cycle == 6} for cycle in range(10)]
+    slow = [{"inspect.0.chunk": 9 + (cycle > 1), "reply.ready": cycle == 6} for cycle in range(10)]
     cycles = run([*point(7, 0), packet(Kind.READ, 2), *slow])[3:]
     assert [c["reply.valid"] for c in cycles] == [0, 0, 1, 1, 1, 1, 1, 0, 0, 1]
-    assert [c["inspect.enable"] for c in cycles] == [1, 0, 0, 0, 0, 0, 0, 1, 0, 0]
+    assert [c["inspect.0.enable"] for c in cycles] == [1, 0, 0, 0, 0, 0, 0, 1, 0, 0]
     assert {c["reply.payload"] for c in cycles[2:7]} == {9}
-    assert cycles[7]["inspect.address"] == 1
+    assert cycles[7]["inspect.0.address"] == 1
 
 
 def test_read_waits_until_it_may_reply() -> None:
     rows = [*point(7, 0), packet(Kind.READ, 1), *[{"may_reply": 0}] * 3, *[IDLE] * 4]
     cycles = run(rows)
-    assert [c["inspect.enable"] for c in cycles] == [0] * 6 + [1, 0, 0, 0]
+    assert [c["inspect.0.enable"] for c in cycles] == [0] * 6 + [1, 0, 0, 0]
     assert [c["reading"] for c in cycles] == [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]
 
 

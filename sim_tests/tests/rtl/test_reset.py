@@ -243,7 +243,7 @@ CASES = {
     "programmer": Case(
         build=lambda: Programmer(SPEC),
         draw=programmer_row,
-        watch=dict.fromkeys(("reading", "inspect.enable", "reply.valid", "program.strobe", "section"), ""),
+        watch=dict.fromkeys(("reading", "inspect.0.enable", "reply.valid", "program.strobe", "section"), ""),
         opening=[arrives(kind=packet["kind"], data=packet["data"]) for packet in point(Section.STATE, 0)],
     ),
     "control": Case(
