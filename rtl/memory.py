@@ -316,9 +316,7 @@ _PROGRAM = ("strobe", "section", "address", "chunk")
 _INSPECT = ("enable", "section", "address")
 
 
-def join_sections(
-    m: Module, program: PureInterface, inspect: Any, parts: Iterable[Component]
-) -> None:
+def join_sections(m: Module, program: PureInterface, inspect: Any, parts: Iterable[Component]) -> None:
     """Let writes and reads of chunks reach some parts, and the reads tell together what the parts answer.
 
     All have members ``program`` (`ProgramSignature`), if they can be written, and ``inspect``
