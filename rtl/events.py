@@ -159,7 +159,7 @@ class EventScheduler(Component):
         """Give each bank to the arrivals or to the scan."""
         m = Module()
         collecting, scan = self._collecting, self._scan
-        m.submodules.scan = EnableInserter(scan.awake)(scan)
+        m.submodules.scan = scan
         m.submodules.merge = EnableInserter(self.awake)(merge := Module())
         for number, bank in enumerate(self._banks):
             m.submodules[f"bank{number}"] = bank

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -107,27 +107,29 @@ class Scan(Component):
         found, _, index = lowest(left)
         takes = Signal(name="take_summary")
         taken = takes
+        running = Signal(name="running")
+        m.submodules.levels = EnableInserter(running)(levels := Module())
         with m.If(self.begin):
-            m.d.sync += left.eq(self.summary)
-        with m.Elif(takes):
-            m.d.sync += left.eq(left & (left - 1))
+            m.d.sync += [left.eq(self.summary), running.eq(1)]
+        with m.Else():
+            with m.If(takes):
+                m.d.sync += left.eq(left & (left - 1))
+            with m.If(self.over):
+                m.d.sync += running.eq(0)
         for number in reversed(range(len(self._levels))):
-            found, index, taken = self._level(m, number, found, index, taken)
-        warm = Signal(2 * len(self._levels), name="warm")
-        scanning, running = Signal(name="scanning"), Signal(name="running")
+            found, index, taken = self._level(levels, number, found, index, taken)
         m.d.comb += [taken.eq(1), self.event.eq(event), self.awake.eq(self.begin | running)]
-        m.d.sync += [
-            warm.eq(Cat(self.begin, warm)),
+        scanning = Signal(name="scanning")
+        warm = Signal(2 * len(self._levels), name="warm")
+        with m.If(self.awake):
+            m.d.sync += warm.eq(Cat(self.begin, warm))
+        levels.d.sync += [
             self.valid.eq(found),
             self.over.eq(scanning & ~found),
             scanning.eq(warm[-1] | scanning & found),
         ]
-        with m.If(found):
-            m.d.sync += event.eq(index)
-        with m.If(self.begin):
-            m.d.sync += running.eq(1)
-        with m.Elif(self.over):
-            m.d.sync += running.eq(0)
+        with levels.If(found):
+            levels.d.sync += event.eq(index)
         return m
 
     def _level(
