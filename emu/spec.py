@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emu.dead import DeadSpec
@@ -100,7 +99,7 @@ class CoreSpec:
     refractory_bits: int = 0
 
     def __post_init__(self) -> None:
-        values = dataclasses.asdict(self)
+        values = asdict(self)
         options = {name: values.pop(name) for name in OPTIONS}
         require_integers(**values)
         require_truths(**options)
@@ -118,7 +117,7 @@ class CoreSpec:
         """
         widest = signed_bits(self.axons << (self.payload_bits - 1))
         own = {"sum_bits": 0} if self.sum_bits == widest else {}
-        return dataclasses.replace(self, **own | changes)
+        return replace(self, **own | changes)
 
     @property
     def extended_axons(self) -> int:
@@ -297,8 +296,8 @@ class SystemSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sizes as plain data, links, dead parts and gates if there are any; see `from_dict`."""
-        parts = {} if self.links is None else {"links": self.links.to_dict()}
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None} | parts
+        told = asdict(self) | ({} if self.links is None else {"links": self.links.to_dict()})
+        return {name: value for name, value in told.items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SystemSpec:

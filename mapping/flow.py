@@ -193,31 +193,28 @@ class _Compilation:
         core: str | None = None,
         mesh: tuple[int, int] | None = None,
         chips: tuple[int, int] = (1, 1),
-        shared_links: bool = False,
         placer: str = "greedy",
-        dead: DeadSpec | None = None,
         seed: int = 0,
-        objective: str = "cores",
         scaling: str | None = None,
         strict: bool = False,
         code: str = AUTO,
         options: GradedOptions | None = None,
         progress: Callable[[str], None] | None = None,
+        **where: Any,
     ) -> "_Compilation":
-        """Return it for the arguments of `compile_network`."""
+        """Return it for the arguments of `compile_network`; ``where`` are those that `Site` has too."""
         network, given, scaling = model_and_samples(model, samples, scaling, seed)
         target, laid_out = _target(target)
         expanded = laid_out is unary
         name, spec = core_of(target, core)
         chosen = code_of(network, unary_code(code, target) if expanded else code)
         size = _buildable(spec, mesh or _mesh(target), chips)
-        where: dict[str, Any] = {"mesh": size, "chips": chips, "shared_links": shared_links}
-        site = site_for(placer, dead=dead, seed=seed, objective=objective, **where)
+        site = site_for(placer, mesh=size, chips=chips, seed=seed, **where)
         asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
         asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
         facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
         facts |= {"scaling": None if scaling is None else check_scale(scaling)}
-        facts |= {} if objective == OBJECTIVES[0] else {"objective": objective}
+        facts |= {} if site.objective == OBJECTIVES[0] else {"objective": site.objective}
         return cls(
             network=network,
             code=chosen,

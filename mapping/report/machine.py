@@ -108,18 +108,16 @@ def estimate(
     MappingError
         If the model, the data or an option cannot be used, or every target refuses the network.
     """
-    several = [targets] if isinstance(targets, Target | str) else targets
-    loaded = [load_target(target) if isinstance(target, str) else target for target in several]
+    loaded = _loaded(targets)
     chooser = chosen_patches(patches, used=any(model_of(target).patched for target in loaded))
     network, source = model_and_data(model, data)
     samples = calibration_of(calibration, data if isinstance(data, str) else source, seed)
     given, chosen = scaled(source, how, network)
-    where: dict[str, Any] = {"core": core, "chips": chips, "shared_links": shared_links}
     run = _Estimation(
         network=network,
         data=given,
         scaling=chosen,
-        where=where | {"objective": check_objective(objective)},
+        where={"core": core, "chips": chips, "shared_links": shared_links, "objective": objective},
         seed=seed,
         strict=strict,
         passes=passes,
@@ -131,6 +129,12 @@ def estimate(
         say=progress or (lambda _: None),
     )
     return _report(run, run.parts(loaded), source, how)
+
+
+def _loaded(targets: Target | str | Sequence[Target | str]) -> list[Target]:
+    """Return the targets, one or several, those that are names loaded."""
+    several = [targets] if isinstance(targets, Target | str) else targets
+    return [load_target(target) if isinstance(target, str) else target for target in several]
 
 
 def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Dataset, how: str) -> Report:
@@ -156,8 +160,7 @@ def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Data
 class _Estimation:
     """What the parts of a report have in common, and what was observed for them so far.
 
-    ``where`` is what images are compiled for beside their target: the core, the chips with
-    their links, and the objective.
+    ``where`` is what images are compiled for beside their target: core, chips with their links, objective.
     """
 
     network: Network
@@ -174,6 +177,9 @@ class _Estimation:
     options: GradedOptions
     say: Callable[[str], None]
     seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_objective(self.where["objective"])
 
     def parts(self, targets: Sequence[Target]) -> list[dict[str, Any]]:
         """Return the part of every target; a target's refusal is a part of its own.

@@ -133,27 +133,26 @@ def estimate(
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from spikeloom.files import check_places
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
-    check_places(json, html)
-    rows = _published(beside)
-    options = graded_options(bits, digits, tolerance, seed)
+    rows = _checked(json, html, beside)
+    common: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "objective": objective}
+    common |= {"chips": chips_of(chips), "shared_links": shared_links, "passes": mesh_size(passes)}
+    common |= {"how": scale or "auto", "code": code, "options": graded_options(bits, digits, tolerance, seed)}
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "how": scale or "auto"}
-        common |= {"chips": chips_of(chips), "shared_links": shared_links, "passes": mesh_size(passes)}
-        common |= {"objective": objective, "code": code}
-        common |= {"calibration": calibration, "options": options, "progress": say}
+        common |= {"calibration": calibration, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
 
 
-def _published(beside: str | None) -> list[dict[str, Any]] | None:
-    """Return the rows of what others published of some data, if they are asked for."""
+def _checked(json: Path | None, html: Path | None, beside: str | None) -> list[dict[str, Any]] | None:
+    """Look where the report is to be written; return what others published beside it, if it is asked for."""
     from mapping.report.published import published
+    from spikeloom.files import check_places
 
+    check_places(json, html)
     return None if beside is None else published(beside)
 
 
