@@ -112,7 +112,7 @@ class Scan(Component):
         with m.If(self.begin):
             m.d.sync += [left.eq(self.summary), running.eq(1)]
         with m.Else():
-            with m.If(takes & running):
+            with m.If(takes & running):  # a scan at rest has nothing left; told so, it takes fewer LUT4
                 m.d.sync += left.eq(left & (left - 1))
             with m.If(self.over):
                 m.d.sync += running.eq(0)
