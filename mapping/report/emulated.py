@@ -128,6 +128,8 @@ class Emulated:
                 **size_keys(chip),
                 "area_mm2": cost.area_mm2,
                 "spikes": means["spikes"],
+                "packets": means["packets"],
+                "packets_input": float(self.totals.fed.sum() / self.totals.samples),
                 "synaptic_operations": cost.operations,
                 "pipelined": False,
                 **energy_keys(cost.energy, cost.latency_s, cost.throughput_per_s),

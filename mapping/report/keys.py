@@ -57,6 +57,8 @@ TARGET_KEYS = (
     "synapses",
     "spikes",
     "spikes_input",
+    "packets",
+    "packets_input",
     "synaptic_operations",
     "synaptic_operations_logical",
     "synaptic_operations_dense",

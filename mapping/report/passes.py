@@ -98,6 +98,8 @@ class InPasses:
                 "samples_timed": timed.samples,
                 "area_mm2": cost.area_mm2,
                 "spikes": self.means["spikes"],
+                "packets": self.means["packets"],
+                "packets_input": sum(float(total.fed.sum() / total.samples) for _, total, _ in self.runs),
                 "synaptic_operations": cost.operations,
                 **energy_keys(cost.energy, cost.latency_s, cost.throughput_per_s),
                 "breakdown": breakdown,

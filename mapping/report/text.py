@@ -119,6 +119,8 @@ ROWS = tuple(
         ("timesteps", "count", "timesteps"),
         ("input spikes", "count", "spikes_input"),
         ("spikes on chip", "count", "spikes"),
+        ("input packets", "count", "packets_input"),
+        ("packets on chip", "count", "packets"),
         ("synaptic operations, physical", "count", "synaptic_operations"),
         ("synaptic operations, logical", "count", "synaptic_operations_logical"),
         ("synaptic operations, dense", "count", "synaptic_operations_dense"),

@@ -96,6 +96,20 @@ def test_network_is_the_same_as_without_passes(part: dict[str, Any]) -> None:
     require_equal_layers(part, whole)
 
 
+def test_packets_are_what_hosts_and_cores_send(part: dict[str, Any], passes: Passes) -> None:
+    """Recounted from what a run feeds and fires; the whole network's are fewer, for it keeps nothing."""
+    network, data = spikeloom.load_network("digits"), spikeloom.load_data("digits").first(SAMPLES)
+    (whole,) = spikeloom.estimate(network, data, core="small").to_dict()["targets"]
+    chip = spikeloom.compile_network(network, core="small")
+    x = chip.prepare(data)[0].x
+    fed, sent = len(chip.stimulus(x).step), int(chip.run(x).result.counters["packets"].sum())
+    assert (whole["packets_input"], whole["packets"]) == (fed / SAMPLES, sent / SAMPLES)
+    runs = passes.run(passes.prepare(data)[0].x)
+    sent = sum(int(run.result.counters["packets"].sum()) for run in runs)
+    assert part["packets"] == pytest.approx(sent / SAMPLES, rel=1e-12)
+    assert part["packets_input"] > whole["packets_input"]
+
+
 def require_equal_layers(part: dict[str, Any], whole: dict[str, Any]) -> None:
     layers = zip(part["breakdown"]["layers"], whole["breakdown"]["layers"], strict=True)
     for row, other in layers:
