@@ -253,6 +253,17 @@ def test_ordinary_network_without_samples_is_one_sentence() -> None:
         compile_network(mlp(), core="medium")
 
 
+def test_part_that_is_always_zero_makes_no_other_one_coarse() -> None:
+    """Of a square two neurons have one step; below zero there is nothing that would say how large it is."""
+    b = ModelBuilder((5,))
+    y = b.op("Sigmoid", b.dense("x", b.rng.normal(size=(6, 5))))
+    y = b.op("Add", b.op("Mul", y, y), b.op("Relu", b.dense("x", b.rng.normal(size=(6, 5)) / 4)))
+    network = b.network(b.op("Relu", y))
+    spiking = graded(network)
+    assert spiking.host_share == 0
+    assert error(spiking, network) < 0.1
+
+
 OPTIONS = {
     "bits": (GradedOptions(bits=9), r"^Bits of an activation must be 2\.\.8, not 9\.$"),
     "digits": (GradedOptions(digits=0), r"^Digits of a weight must be auto or 1\.\.7, not 0\.$"),
