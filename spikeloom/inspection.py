@@ -65,7 +65,7 @@ class Study:
     diagnosis : Diagnosis
         What each layer did.
     tried : InputTried
-        What other orders and normalisations of the input give.
+        What other orders and normalisations of the input, and scales of layers, give.
     trials : tuple of Trial
         Other conversions that were tried, the one that is inspected first; empty if none was.
     """
@@ -136,7 +136,7 @@ def _study(subject: Subject, data: Dataset, how: str | None, say: Callable[[str]
         scaling=Scaling(how=chosen, pixels=data.pixels),
         progress=say,
     )
-    say("trying other orders and normalisations of the input")
+    say("trying other orders and normalisations of the input, and scales of layers")
     tried = try_inputs(spiking.network, data, chosen, asked, diagnosis.input_scale.choice)
     return Study(
         data=data.name,
@@ -294,8 +294,7 @@ def inspection_json(subject: Subject, study: Study, findings: Sequence[Finding])
         "image_output": _difference(diagnosis.image_output),
         "layers": [_layer(layer) for layer in diagnosis.layers],
         "input_scale": _input_scale(diagnosis.input_scale),
-        "input_order": tried_json(study.tried.order),
-        "input_normalisation": tried_json(study.tried.normalisation),
+        **tried_json(study.tried),
         "attribution": loss_json(diagnosis.attribution, study.trials),
         "violations": None if chip is None else _violations(subject),
         "errors": diagnosis.errors,

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mapping.diagnosis.attribution import Attribution
-from mapping.diagnosis.input_normalisation import InputNormalisation, TriedNormalisation
-from mapping.diagnosis.input_order import InputOrder, OrderCandidate
+from mapping.diagnosis.input_normalisation import InputNormalisation
+from mapping.diagnosis.input_trial import InputTrial
+from mapping.diagnosis.input_tried import InputTried
 from mapping.diagnosis.options import Trial
 from spikeloom.table import Table
 from spikeloom.terminal import share
@@ -46,18 +47,26 @@ def normalisation_table(tried: InputNormalisation) -> Table:
     )
 
 
-def tried_json(tried: InputOrder | InputNormalisation | None) -> dict[str, Any] | None:
-    """Return what other orders, or normalisations, of the input give."""
-    if tried is None:
-        return None
-    better = tried.better.input if isinstance(tried.better, TriedNormalisation) else None
-    better = tried.better.name if isinstance(tried.better, OrderCandidate) else better
+def tried_json(tried: InputTried) -> dict[str, Any]:
+    """Return what other orders and normalisations of the input, and other scales of layers, give."""
+    order, normalisation, scale = tried.order, tried.normalisation, tried.layer_scale
     return {
-        "samples": tried.samples,
-        "accuracy": tried.accuracy,
-        "better": better,
-        "candidates": [asdict(candidate) for candidate in tried.candidates],
+        "input_order": order and {**_told(order), "better": order.better and order.better.name},
+        "input_normalisation": normalisation
+        and {**_told(normalisation), "better": normalisation.better and normalisation.better.input},
+        "layer_scale": scale
+        and {
+            **_told(scale),
+            "better": scale.better and asdict(scale.better),
+            "alike": [asdict(layer) for layer in scale.alike],
+        },
     }
+
+
+def _told(trial: InputTrial[Any]) -> dict[str, Any]:
+    """Return what all trials tell."""
+    candidates = [asdict(candidate) for candidate in trial.candidates]
+    return {"samples": trial.samples, "accuracy": trial.accuracy, "candidates": candidates}
 
 
 def loss_json(attribution: Attribution | None, trials: Sequence[Trial]) -> dict[str, Any] | None:

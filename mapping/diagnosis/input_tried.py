@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other orders and normalisations of the input give, and what that says, in sentences."""
+"""What other orders and normalisations of the input and scales of layers give, and what that says."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from mapping.diagnosis.input_normalisation import (
     check_normalisation,
 )
 from mapping.diagnosis.input_order import InputOrder, OrderCandidate, check_input_order
+from mapping.diagnosis.input_scale import factor_text
+from mapping.diagnosis.layer_scale import LayerScale, ScaledLayer, check_layer_scale
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT
 
@@ -35,28 +37,32 @@ ENOUGH = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputTried:
-    """Other orders and normalisations of the input; None where they were not tried."""
+    """Orders and normalisations of the input, and scales of layers; None where they were not tried."""
 
     order: InputOrder | None = None
     normalisation: InputNormalisation | None = None
+    layer_scale: LayerScale | None = None
 
     @property
-    def better(self) -> OrderCandidate | TriedNormalisation | None:
-        """What is clearly better than the data as they are; the more accurate one if both are."""
-        found = [part.better for part in (self.normalisation, self.order) if part and part.better]
+    def better(self) -> OrderCandidate | TriedNormalisation | ScaledLayer | None:
+        """What is clearly better than data and network as they are; the most accurate if several are."""
+        parts = (self.normalisation, self.order, self.layer_scale)
+        found = [part.better for part in parts if part and part.better]
         return max(found, key=lambda candidate: candidate.accuracy, default=None)
 
 
 def try_inputs(
     network: Network, data: Dataset, how: str, asked: str | None = None, known: str | None = None
 ) -> InputTried:
-    """Evaluate a float network with its input in other orders and normalised in other ways.
+    """Evaluate a float network with other orders and normalisations of its input, and other scales of layers.
 
-    Parameters are those of `check_input_order` and `check_normalisation`.
+    Parameters are those of `check_input_order` and `check_normalisation`. Layers are tried with other scales
+    unless a scale of the input is known to be better.
     """
     return InputTried(
         order=check_input_order(network, data, how, asked),
         normalisation=check_normalisation(network, data, how, known),
+        layer_scale=None if known is not None else check_layer_scale(network, data, how),
     )
 
 
@@ -102,6 +108,10 @@ def hopeless_text(accuracy: float, commonest: float) -> str:
 def input_findings(tried: InputTried) -> Iterator[Finding]:
     """Yield what would make the float network clearly more accurate, if anything does."""
     order, normalisation, better = tried.order, tried.normalisation, tried.better
+    if tried.layer_scale is not None and isinstance(better, ScaledLayer):
+        yield Finding(
+            level=WARNING, kind="layer-scale", text=_layer_text(tried.layer_scale, better), layer=better.layer
+        )
     if order is not None and isinstance(better, OrderCandidate):
         text = (
             f"The data seem to have another order than the network reads: on {order.samples} "
@@ -117,3 +127,15 @@ def input_findings(tried: InputTried) -> Iterator[Finding]:
             f"{better.name}; try --input {better.input}, or the constants of the training."
         )
         yield Finding(level=WARNING, kind="input-normalisation", text=text, layer=INPUT)
+
+
+def _layer_text(scale: LayerScale, better: ScaledLayer) -> str:
+    """Return which layer seems to have weights of another scale."""
+    times = [f"those of {other.layer!r} times {factor_text(other.factor)}" for other in scale.alike]
+    instead = f" (or with {' or '.join(times)}, which these samples do not tell apart)" if times else ""
+    return (
+        f"The weights of layer {better.layer!r} seem to have another scale than in training: on "
+        f"{scale.samples} samples the float network's accuracy is {percent(scale.accuracy)} as they are, and "
+        f"{percent(better.accuracy)} with them times {factor_text(better.factor)}{instead}; export the model "
+        "again, or multiply these weights, without the bias, in the file."
+    )

@@ -224,13 +224,15 @@ class Calibration:
         """Return the grid of an activation: with a step for each channel, where the ladders make up for it.
 
         Those that are only added to each other have one scale. Then no shift between them widens the sums of
-        who reads them, and none of them is finer in vain.
+        who reads them, and none of them is finer in vain. One that is always zero does not say how large.
         """
         grid = self._own_grid(point)
         ends = [node.number("high") for node in point.functions if node.op == "Clip"]
         if self._has_steps(point, grid) and all(end > 0 for end in ends):
             return self._equalised(point, grid, most=min(ends, default=np.inf) / grid.high)
-        scale = max([grid.scale, *(self._own_grid(other).scale for other in self._added(point))])
+        own = [grid.scale] if self._values[point.tensor].any() else []
+        others = [other for other in self._added(point) if self._values[other.tensor].any()]
+        scale = max([*own, *(self._own_grid(other).scale for other in others)], default=grid.scale)
         return replace(grid, scale=scale, zero=round(grid.zero * grid.scale / scale))
 
     def _has_steps(self, point: Point, grid: Grid) -> bool:

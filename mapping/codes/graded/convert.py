@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import CoreSpec
+from emu.spec import PRESETS, CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.calibration import Calibration, Grids
 from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
@@ -83,18 +83,29 @@ class GradedOptions:
         for number in self._numbers():
             if not 1 <= number <= MOST_DIGITS:
                 raise MappingError(f"Digits of a weight must be auto or 1..{MOST_DIGITS}, not {number}.")
+        lacks, ways = self._beyond(spec)
+        if lacks:
+            size = next(name for name, other in PRESETS.items() if not self._beyond(other)[0])
+            raise OptionError(
+                f"{' and '.join(lacks).capitalize()}: choose at most {' and '.join(ways)}, or the core size "
+                f"{size}."
+            )
+
+    def _beyond(self, spec: CoreSpec) -> tuple[list[str], list[str]]:
+        """Return what a core does not have, and what it has in its place."""
+        lacks, ways = [], []
         most = min(8, spec.payload_bits - 1)
         if self.bits > most:
-            raise OptionError(
-                f"Activations of {self.bits} bits need payloads of {self.bits + 1} bits, the core has "
-                f"{spec.payload_bits}: choose at most {most} bits, or the core size medium."
+            lacks.append(
+                f"activations of {self.bits} bits need payloads of {self.bits + 1} bits (the core "
+                f"has {spec.payload_bits})"
             )
+            ways.append(f"{most} bits")
         digits = max(self._numbers(), default=1)
         if digits > spec.strengths:
-            raise OptionError(
-                f"Weights of {digits} digits need as many strengths, the core has {spec.strengths}: "
-                f"choose at most {spec.strengths} digits, or the core size reference."
-            )
+            lacks.append(f"weights of {digits} digits need as many strengths (the core has {spec.strengths})")
+            ways.append(f"{spec.strengths} digits")
+        return lacks, ways
 
     def _numbers(self) -> tuple[int, ...]:
         """Return the digits that are given."""

@@ -50,6 +50,7 @@ KEYS = {
     "input_scale",
     "input_order",
     "input_normalisation",
+    "layer_scale",
     "attribution",
     "violations",
     "errors",

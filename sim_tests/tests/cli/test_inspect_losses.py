@@ -142,6 +142,24 @@ def test_loss_is_told_with_the_part_that_loses_most(model: Path, tmp_path: Path)
     assert told(result, "option-helps")["text"].startswith("--bits 8 helps: ")
 
 
+def test_scaled_weights_in_the_file_are_named(saturating: Path, tmp_path: Path, capsys: Out) -> None:
+    model = onnx.load(saturating)
+    (node,) = [node for node in model.graph.node if node.name == "fc1"]
+    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == node.input[1]]
+    weight.CopyFrom(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(4), weight.name)
+    )
+    onnx.save(model, tmp_path / "wrong.onnx")
+    result = inspect(tmp_path / "wrong.onnx", data(tmp_path), tmp_path)
+    finding = told(result, "layer-scale")
+    better = result["layer_scale"]["better"]
+    assert (finding["layer"], better["layer"], better["factor"]) == ("fc1", "fc1", 0.25)
+    assert better == result["layer_scale"]["candidates"][0]
+    assert result["layer_scale"]["accuracy"] == result["ann_accuracy"] < better["accuracy"]
+    assert result["attribution"]["options"] == []
+    assert "with them times 1/4" in " ".join(capsys.readouterr().out.split())
+
+
 SCALES: dict[str, tuple[Callable[[Pixels], Any], list[str], str]] = {
     "bytes taken as they are": (lambda x: x, ["--input", "raw"], "unit"),
     "floats of 0..255": (lambda x: x.astype(np.float32), [], "0,255"),

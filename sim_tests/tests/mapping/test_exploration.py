@@ -93,7 +93,7 @@ def test_setting_that_does_not_fit_is_a_row_with_its_sentence() -> None:
     found = explore(network, dataset(network), core="small", how="raw")
     refused = {(row["bits"], row["digits"]): row for row in found if row["refusal"] is not None}
     assert refused.keys() == {(b, k) for b in BITS for k in DIGITS if b > 4 or k == 5}
-    assert refused[4, 5]["refusal"].startswith("Weights of 5 digits need as many strengths, the core has 4")
+    assert refused[4, 5]["refusal"].startswith("Weights of 5 digits need as many strengths (the core has 4)")
     assert refused[8, "auto"]["refusal"].startswith("Activations of 8 bits need payloads of 9 bits")
     for row in refused.values():
         assert all(row[key] is None for key in EXPLORATION_KEYS[3:])

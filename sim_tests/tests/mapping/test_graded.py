@@ -253,11 +253,30 @@ def test_ordinary_network_without_samples_is_one_sentence() -> None:
         compile_network(mlp(), core="medium")
 
 
+def test_part_that_is_always_zero_makes_no_other_one_coarse() -> None:
+    """Of a square two neurons have one step; below zero there is nothing that would say how large it is."""
+    b = ModelBuilder((5,))
+    y = b.op("Sigmoid", b.dense("x", b.rng.normal(size=(6, 5))))
+    y = b.op("Add", b.op("Mul", y, y), b.op("Relu", b.dense("x", b.rng.normal(size=(6, 5)) / 4)))
+    network = b.network(b.op("Relu", y))
+    spiking = graded(network)
+    assert spiking.host_share == 0
+    assert error(spiking, network) < 0.1
+
+
 OPTIONS = {
     "bits": (GradedOptions(bits=9), r"^Bits of an activation must be 2\.\.8, not 9\.$"),
     "digits": (GradedOptions(digits=0), r"^Digits of a weight must be auto or 1\.\.7, not 0\.$"),
-    "payload": (GradedOptions(bits=6), r"choose at most 5 bits, or the core size medium\.$"),
-    "strengths": (GradedOptions(bits=5), r"choose at most 4 digits, or the core size reference\.$"),
+    "payload": (GradedOptions(bits=6, digits=4), r"choose at most 5 bits, or the core size medium\.$"),
+    "strengths": (GradedOptions(bits=5, digits=7), r"choose at most 4 digits, or the core size reference\.$"),
+    "both": (
+        GradedOptions(),
+        (
+            r"^Activations of 8 bits need payloads of 9 bits \(the core has 6\) and weights of 5 digits need "
+            r"as many strengths \(the core has 4\): choose at most 5 bits and 4 digits, or the core size "
+            r"medium\.$"
+        ),
+    ),
 }
 
 
@@ -268,10 +287,17 @@ def test_options_beyond_a_core_are_one_sentence(name: str) -> None:
         convert_graded(mlp(), calibration(mlp()), preset("small"), options)
 
 
-@pytest.mark.parametrize("options", [GradedOptions(bits=5, digits=4), GradedOptions(bits=8, digits=6)])
-def test_options_that_the_sentences_name_work(options: GradedOptions) -> None:
-    spec = preset("small" if options.bits == 5 else "reference")
-    assert error(convert_graded(mlp(), calibration(mlp()), spec, options), mlp()) < 0.2
+@pytest.mark.parametrize(
+    ("options", "core"),
+    [
+        (GradedOptions(bits=5, digits=4), "small"),
+        (GradedOptions(bits=6, digits=4), "medium"),
+        (GradedOptions(bits=5, digits=7), "reference"),
+        (GradedOptions(), "medium"),
+    ],
+)
+def test_options_that_the_sentences_name_work(options: GradedOptions, core: str) -> None:
+    assert error(convert_graded(mlp(), calibration(mlp()), preset(core), options), mlp()) < 0.2
 
 
 def host_last() -> Network:
