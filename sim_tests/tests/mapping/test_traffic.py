@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mapping.layout.cover import cover
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.packet_path import GATEWAY, crossings
 from mapping.layout.partition import Partition, partition
@@ -49,6 +50,23 @@ def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int) 
     halves = np.arange(len(traffic.source)) % 2 == 0
     parts_of = [loads(placement.position, np.flatnonzero(half)) for half in (halves, ~halves)]
     assert np.array_equal(parts_of[0] + parts_of[1], found)
+
+
+def test_packet_to_the_host_is_one_packet_whatever_the_sets_of_readers_are() -> None:
+    """The one set is three cores in an angle, two packets; what goes out leaves by column 0."""
+    one = np.ones(2, np.int64)
+    traffic = Traffic(
+        cores=4,
+        source=np.array([0, 3]),
+        packets=one,
+        readers=np.array([0, OUTLET]),
+        members=np.array([[0, 1, 2]]),
+        size=np.array([3]),
+    )
+    loads = Loads(traffic=traffic, mesh=Mesh(width=2, height=2))
+    position = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    found = loads(position, np.array([1]))
+    assert found.tolist() == [[[0, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, 1]]]
 
 
 @pytest.mark.parametrize("offset", range(3))
@@ -115,3 +133,10 @@ def test_packets_of_a_side_occupy_its_shared_link_together(seed: int) -> None:
         row = (y, slice(left, left + 3)) if port in {NORTH, SOUTH} else (slice(top, top + 2), x)
         expected[:, port, y, x] = 5 * packets[(slice(None), port, *row)].sum(axis=1)
     assert shared.busy(packets).tolist() == expected.tolist()
+
+
+def test_cover_holds_exactly_its_cells() -> None:
+    """Rows of three, one and two cells: no rectangle may be as wide as a row before a narrower one."""
+    cells = [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (1, 2)]
+    found = [(x, y) for x0, x1, y0, y1 in cover(cells) for x in range(x0, x1 + 1) for y in range(y0, y1 + 1)]
+    assert sorted(found) == sorted(cells)
