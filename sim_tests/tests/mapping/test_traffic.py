@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mapping.layout.cover import cover
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.packet_path import GATEWAY, crossings
 from mapping.layout.partition import Partition, partition
@@ -133,10 +132,3 @@ def test_packets_of_a_side_occupy_its_shared_link_together(seed: int) -> None:
         row = (y, slice(left, left + 3)) if port in {NORTH, SOUTH} else (slice(top, top + 2), x)
         expected[:, port, y, x] = 5 * packets[(slice(None), port, *row)].sum(axis=1)
     assert shared.busy(packets).tolist() == expected.tolist()
-
-
-def test_cover_holds_exactly_its_cells() -> None:
-    """Rows of three, one and two cells: no rectangle may be as wide as a row before a narrower one."""
-    cells = [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (1, 2)]
-    found = [(x, y) for x0, x1, y0, y1 in cover(cells) for x in range(x0, x1 + 1) for y in range(y0, y1 + 1)]
-    assert sorted(found) == sorted(cells)
