@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import GateSpec, inlets_of, outlets_of
 from emu.sizes import require
 
 __all__ = ["DeadSpec"]
@@ -56,8 +57,8 @@ class DeadSpec:
         object.__setattr__(self, "cores", tuple(sorted({(x, y) for x, y in self.cores})))
         object.__setattr__(self, "ports", tuple(sorted(told)))
 
-    def check(self, width: int, height: int) -> None:
-        """Refuse parts that a mesh has not, and those without which the host reaches no core."""
+    def check(self, width: int, height: int, gates: GateSpec | None = None) -> None:
+        """Refuse parts that a mesh has not, and those without which the host reaches no core or no outlet."""
         for x, y in self.cores:
             inside = 0 <= x < width and 0 <= y < height
             require(inside, "dead core", f"one of {width} x {height} cores", [x, y])
@@ -69,6 +70,10 @@ class DeadSpec:
             require(not way_out, "dead port", "none between cores of column 0, which leads out", [x, y, side])
         left = bool(self.alive(width, height).any())
         require(left, "dead cores and ports", "such that the host reaches a core", self)
+        led = self._led_out(width, height, gates)
+        for x in outlets_of(gates)[1:]:
+            reached = f"such that tokens of the host reach the outlet of column {x}"
+            require(bool(led[x]), "dead ports", reached, [list(port) for port in self.ports])
 
     def ways(self, side: str, width: int, height: int) -> NDArray[np.bool_]:
         """Return which outputs E or S of a mesh are dead, bool (height, width)."""
@@ -83,6 +88,15 @@ class DeadSpec:
         row = _before(self.ways("E", width, height), 1) == 0
         column = _before(self.ways("S", width, height), 0) == 0
         return np.asarray(row[:1] & column & row & ~_marked(self.cores, width, height))
+
+    def _led_out(self, width: int, height: int, gates: GateSpec | None) -> NDArray[np.bool_]:
+        """Return by which columns something that entered by an inlet comes to the last row, bool (width,)."""
+        row, column = self.ways("E", width, height), self.ways("S", width, height)
+        ends = _marked([("WE".index(side), y) for y, side in inlets_of(gates)], 2, height)
+        east = ends[:, :1] & (_before(row, 1) == 0)
+        west = ends[:, 1:] & (_before(row, 1) == row.sum(1, keepdims=True))
+        south = _before(column, 0) == column.sum(0)
+        return np.asarray(((east | west) & south).any(axis=0))
 
 
 def _is_place(entry: object, length: int) -> bool:

@@ -24,15 +24,14 @@ from emu.kernels.beside import SMALL, Groups, make_lanes
 from emu.kernels.feed import look_over, slots_of
 from emu.kernels.state import Program, State
 from emu.kernels.vectors import LANES
-from emu.legal import dead_sentence
 from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, share
-from emu.topology import PLACES, comes_out, meets_dead, topology_of
+from emu.topology import comes_out, entries_of, meets_dead, reached, topology_of
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
-__all__ = ["Job", "Progress", "Source", "check_stimulus", "run_functional", "sink_strays"]
+__all__ = ["Job", "Progress", "Source", "arriving", "check_stimulus", "run_functional", "sink_strays"]
 
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -110,7 +109,7 @@ def _packet_limits(spec: SystemSpec) -> tuple[Ints, Ints]:
 
 
 def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tuple[int, int, Ints]:
-    """Refuse packets that do not fit a flit, or go over dead parts.
+    """Refuse packets that do not fit a flit, and other inlets than there are.
 
     Returns
     -------
@@ -139,21 +138,35 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
     out = strays[comes_out(spec, x0, x1, y1) > 0]
     if len(out):
         raise ValueError(f"Stimulus packet {out[0]}: a control packet must not go to the gateway.")
-    start = _entries(stimulus, spec)
-    if len(met := np.flatnonzero(meets_dead(spec, start, packets[:, : len(RECTANGLE)]))):
-        place = packets[met[0], : len(RECTANGLE)].tolist()
-        raise ValueError(f"Stimulus packet {met[0]}: {dead_sentence(place)}.")
+    inlets = len(topology_of(spec).inlets)
+    if len(none := np.flatnonzero(stimulus.inlet >= inlets)):
+        told = f"Stimulus packet {none[0]}: inlet must be 0..{inlets - 1}"
+        raise ValueError(f"{told}, not {stimulus.inlet[none[0]]}.")
     return sum(look[2] for look in looks), max(look[3] for look in looks), keys
 
 
-def _entries(stimulus: Stimulus, spec: SystemSpec) -> Ints:
-    """Return x and y of the router by which each packet enters, int64 (p, 2), and refuse other inlets."""
-    inlets = topology_of(spec).inlets
-    if len(wrong := np.flatnonzero(stimulus.inlet >= len(inlets))):
-        told = f"Stimulus packet {wrong[0]}: inlet must be 0..{len(inlets) - 1}"
-        raise ValueError(f"{told}, not {stimulus.inlet[wrong[0]]}.")
-    y, x = np.divmod(inlets // PLACES, spec.width)
-    return np.column_stack((x, y))[stimulus.inlet]
+def arriving(stimulus: Stimulus, spec: SystemSpec) -> Stimulus:
+    """Return spikes as they arrive: in place of one that meets a dead part, one to each place `reached`.
+
+    The stimulus itself if none does.
+    """
+    met = meets_dead(spec, entries_of(spec, stimulus.inlet), stimulus.packet[:, : len(RECTANGLE)])
+    if not met.any():
+        return stimulus
+    rows, which = np.unique(_places(stimulus)[met], axis=0, return_inverse=True)
+    starts = entries_of(spec, rows[:, len(RECTANGLE)])
+    places = [reached(spec, start, row[: len(RECTANGLE)]) for start, row in zip(starts, rows, strict=True)]
+    copies = np.ones(len(met), np.int64)
+    copies[met] = np.array([len(some) for some in places])[which]
+    packet = np.repeat(stimulus.packet, copies, axis=0)
+    packet[np.repeat(met, copies), : len(RECTANGLE)] = np.concatenate([places[row] for row in which])
+    return Stimulus(
+        steps=stimulus.steps,
+        step=np.repeat(stimulus.step, copies),
+        packet=packet,
+        host=stimulus.host,
+        inlet=np.repeat(stimulus.inlet, copies),
+    )
 
 
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:
@@ -172,7 +185,9 @@ class Job:
     Parameters
     ----------
     source, stimulus
-        The image that runs, and the packets that it is fed.
+        The image that runs, and the spikes that the host feeds it.
+    heard : Stimulus
+        What comes of these to places (`arriving`).
     leaving : int
         Stimulus packets that may go back to the host (`check_stimulus`).
     loudest : int
@@ -185,6 +200,7 @@ class Job:
 
     source: Source
     stimulus: Stimulus
+    heard: Stimulus
     leaving: int
     loudest: int
     keys: Ints
@@ -193,8 +209,8 @@ class Job:
     @cached_property
     def at(self) -> Ints:
         """Where the packets of each step begin, (steps + 1,)."""
-        steps = np.arange(self.stimulus.steps + 1)
-        return np.searchsorted(self.stimulus.step, steps).astype(np.int64)
+        steps = np.arange(self.heard.steps + 1)
+        return np.searchsorted(self.heard.step, steps).astype(np.int64)
 
     @property
     def loud(self) -> bool:
@@ -254,7 +270,7 @@ class _Worker:
                 source.groups,
                 tape.record,
                 job.at,
-                job.stimulus.packet,
+                job.heard.packet,
                 job.keys,
                 source.slots,
                 used,
@@ -280,7 +296,7 @@ class _Worker:
         rows = max(2 * len(program.bias), _LEAST_ROWS)
         tape = Tape(rows=rows, outputs=max(2 * room, _LEAST_ROWS >> 4), visits=job.visits)
         at_once = min(STEPS_AT_ONCE, 1 + _VISITS_AT_ONCE // (1 + len(program.bias)))
-        step, packets = begin, job.stimulus.packet
+        step, packets = begin, job.heard.packet
         while step < end and not stop.is_set():
             until = min(step + at_once, end)
             now = fabric.run_steps(program, self.state, tape.record, job.at, packets, room, step, until)
@@ -318,10 +334,10 @@ def _places(stimulus: Stimulus) -> Ints:
     return np.column_stack((stimulus.packet[:, : len(RECTANGLE)], stimulus.inlet))
 
 
-def _rectangles(stimulus: Stimulus, program: Program, fed: Ints) -> tuple[Ints, Ints]:
+def _rectangles(job: Job, program: Program, fed: Ints) -> tuple[Ints, Ints]:
     """Return rectangles and inlets (r, 5) of stimulus packets, and how many packets had each."""
-    if not len(fed):
-        rectangles, counts = np.unique(_places(stimulus), axis=0, return_counts=True)
+    if not len(fed) or job.heard is not job.stimulus:
+        rectangles, counts = np.unique(_places(job.stimulus), axis=0, return_counts=True)
         return np.ascontiguousarray(rectangles), counts.astype(np.int64)
     used = np.flatnonzero(fed)
     place = np.unravel_index(used, (program.across, program.across, program.down, program.down))
@@ -347,6 +363,6 @@ def run_functional(job: Job, *, threads: int, progress: Progress | None) -> tupl
         state.counters[:] += worker.state.counters
         state.sent[:] += worker.state.sent
         state.fed[:] += worker.state.fed
-    routes.count_routes(source.program, state, *_rectangles(stimulus, source.program, state.fed))
+    routes.count_routes(source.program, state, *_rectangles(job, source.program, state.fed))
     pieces = [piece for worker in workers for piece in worker.pieces]
     return state, pieces

@@ -33,7 +33,6 @@ __all__ = [
     "ImageError",
     "check_cores",
     "check_ways",
-    "dead_sentence",
     "narrow_limits",
     "require_within",
 ]
@@ -167,15 +166,6 @@ def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, 
     _check_fanout(where, core, spec)
 
 
-def dead_sentence(place: Sequence[int]) -> str:
-    """Return what is wrong with a packet to a rectangle that goes over a dead part, and the way out."""
-    x0, x1, y0, y1 = place
-    return (
-        f"x {x0}..{x1}, y {y0}..{y1} lies on or beyond a dead part of the system; "
-        "map the network around it with 'spikeloom compile --exclude FILE'"
-    )
-
-
 def check_ways(where: str, start: tuple[int, int], rectangles: NDArray[Any], system: SystemSpec) -> None:
     """Refuse packets that would go over a dead way, or to a core that is dead or cut off (dead.md).
 
@@ -192,7 +182,11 @@ def check_ways(where: str, start: tuple[int, int], rectangles: NDArray[Any], sys
     """
     met = np.flatnonzero(meets_dead(system, np.array(start), rectangles))
     if len(met):
-        raise ImageError(f"{where}: {dead_sentence(rectangles[met[0]].tolist())}.")
+        x0, x1, y0, y1 = rectangles[met[0]].tolist()
+        raise ImageError(
+            f"{where}: x {x0}..{x1}, y {y0}..{y1} lies on or beyond a dead part of the system; "
+            "map the network around it with 'spikeloom compile --exclude FILE'."
+        )
 
 
 def _check_alive(where: str, place: tuple[int, int], system: SystemSpec) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.balance import Balance
-from emu.functional import Job, Progress, Source, check_stimulus, run_functional, sink_strays
+from emu.functional import Job, Progress, Source, arriving, check_stimulus, run_functional, sink_strays
 from emu.image import SystemImage
 from emu.kernels import cycle, inject, injectors, mesh
 from emu.kernels import state as arrays
 from emu.kernels.state import State
+from emu.loading import all_cores
 from emu.tape import Piece, Tape, frozen, spike_table, table
 from emu.topology import PLACES, Port, alive, topology_of
 from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
@@ -62,7 +63,7 @@ class Machine:
         state = arrays.make_state(program, self._source.state)
         record = Tape(rows=len(program.bias), outputs=gates[1], visits=False).record
         cycle.run_cycles(program, state, record, network, timing, 1)
-        mesh.turn_to_load(network, alive(spec))
+        mesh.turn_to_load(network, spec.width, np.array(all_cores(spec), np.int64))
         return network, timing
 
     def run(
@@ -104,12 +105,16 @@ class Machine:
         if cycles:
             return self._run_cycles(stimulus, potentials=potentials, progress=progress)
         spikes = stimulus.spikes()
+        heard = arriving(spikes, self.image.spec)
+        if heard is not stimulus:
+            leaving, loudest, keys = check_stimulus(heard, self._source, threads)
         job = Job(
             source=self._source,
             stimulus=spikes,
+            heard=heard,
             leaving=leaving,
             loudest=loudest,
-            keys=keys if spikes is stimulus or not len(keys) else keys[np.append(~stimulus.strays, True)],
+            keys=keys,
             visits=potentials,
         )
         return self._run_steps(stimulus, job, threads=threads, progress=progress)
@@ -118,7 +123,7 @@ class Machine:
         self, stimulus: Stimulus, job: Job, *, threads: int, progress: Progress | None
     ) -> RunResult:
         state, pieces = run_functional(job, threads=threads, progress=progress)
-        if job.stimulus is not stimulus:
+        if stimulus.strays.any():
             sink_strays(self._program, state, stimulus)
         tokens = stimulus.steps + 1
         state.counters[arrays.TOKEN_HOPS] = self._ways * tokens

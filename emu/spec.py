@@ -236,9 +236,8 @@ class CoreSpec:
 class SystemSpec:
     """A mesh of ``width`` x ``height`` equal cores, a router each; cut into chips by ``links``.
 
-    With ``dead`` (dead.md) it has straps for parts that do not work, and these parts; with None neither.
-    Core (x, y) has index ``y * width + x``; x grows eastwards, y southwards. The host feeds the west port of
-    router (0, 0), and takes output from the south of router (0, height - 1); with ``gates`` at more ports.
+    With ``dead`` it has straps for parts that do not work (dead.md). Core (x, y) has index ``y * width + x``.
+    The host feeds router (0, 0) from the west and takes from the south of (0, height - 1), and at ``gates``.
     """
 
     core: CoreSpec
@@ -255,9 +254,10 @@ class SystemSpec:
         check_flit(self.flit_bits, MOST_FLIT_BITS)
         if self.links is not None:
             self.links.check(self.width, self.height, self.flit_bits)
-        for part in (self.dead, self.gates):
-            if part is not None:
-                part.check(self.width, self.height)
+        if self.gates is not None:
+            self.gates.check(self.width, self.height)
+        if self.dead is not None:
+            self.dead.check(self.width, self.height, self.gates)
 
     @property
     def cores(self) -> int:

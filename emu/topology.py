@@ -25,9 +25,11 @@ __all__ = [
     "alive",
     "chip_of",
     "comes_out",
+    "entries_of",
     "lane_of",
     "meets_dead",
     "on_chip",
+    "reached",
     "sides_with_links",
     "topology_of",
     "whole",
@@ -216,6 +218,31 @@ def meets_dead(spec: SystemSpec, start: Ints, rectangles: Ints) -> NDArray[np.bo
     )
 
 
+def reached(spec: SystemSpec, start: Ints, rectangle: Ints) -> Ints:
+    """Return what one packet comes to around the dead parts that it meets (dead.md, "What follows").
+
+    Parameters
+    ----------
+    spec, start : SystemSpec, int64 (2,)
+        As of `meets_dead`.
+    rectangle : int64 (4,)
+        x0, x1, y0, y1.
+
+    Returns
+    -------
+    int64 (places, 4): a rectangle for each core that is reached, row by row, and for each outlet.
+    """
+    x0, x1, y0, y1 = (int(bound) for bound in rectangle)
+    cells = [
+        (x, x, y, y)
+        for y in range(y0, min(y1, spec.height - 1) + 1)
+        for x in range(x0, min(x1, spec.width - 1) + 1)
+    ]
+    out = [(x, x, y1, y1) for x in outlets_of(spec.gates) if x0 <= x <= x1 and y1 >= spec.height]
+    places = np.array(cells + out, np.int64).reshape(-1, 4)
+    return places[~meets_dead(spec, start, places)]
+
+
 @cache
 def _dead_sums(spec: SystemSpec) -> tuple[Ints, ...]:
     """Return how many dead outputs E, outputs S and cores are above and left of each corner of the mesh.
@@ -264,6 +291,12 @@ def on_chip(spec: SystemSpec, places: Ints) -> tuple[Ints, Ints]:
 def sides_with_links(spec: SystemSpec) -> tuple[Port, ...]:
     """Return the sides by which some chip of a system is joined to another; none for a system of one."""
     return tuple(Port(port) for port in np.unique(topology_of(whole(spec)).links % PLACES).tolist())
+
+
+def entries_of(spec: SystemSpec, inlet: Ints) -> Ints:
+    """Return x and y of the routers by which packets of some inlets enter, int64 (packets, 2)."""
+    y, x = np.divmod(topology_of(spec).inlets[inlet] // PLACES, spec.width)
+    return np.stack((x, y), axis=-1)
 
 
 def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> Ints:

@@ -19,7 +19,7 @@ from rtl.layouts import flit_stream, flit_struct, observed_bits
 from rtl.link import LinkReceiver, LinkSender, LinkWires, SharedSender
 from rtl.router import Router
 
-__all__ = ["Chip", "pins"]
+__all__ = ["Chip", "pins", "side_length"]
 
 
 def pins(spec: SystemSpec, observe: bool, cores: int, gates: tuple[int, int]) -> dict[str, wiring.Member]:
@@ -36,6 +36,11 @@ def pins(spec: SystemSpec, observe: bool, cores: int, gates: tuple[int, int]) ->
         **{of_gate("outputs", number): Out(COUNTER_BITS) for number in outlets},
         **{f"observe_{name}": Out(bits * cores) for name, bits in observed.items()},
     }
+
+
+def side_length(mesh: SystemSpec, side: Port) -> int:
+    """Return how many routers a side of a chip has, and so how many lanes if they share its link."""
+    return mesh.width if side in (Port.N, Port.S) else mesh.height
 
 
 class Chip(Component):
@@ -92,7 +97,7 @@ class Chip(Component):
         if (links := spec.links) is not None:
             sizes = flit_struct(spec), links.wires, links.depth
             for side, _ in self._links():
-                lanes = (self._length(side), links.lane_bits) if links.shared else ()
+                lanes = (side_length(self._mesh, side), links.lane_bits) if links.shared else ()
                 self._senders.append(SharedSender(*sizes, *lanes) if lanes else LinkSender(*sizes))
                 self._receivers.append(LinkReceiver(*sizes, *lanes))
 
@@ -108,21 +113,17 @@ class Chip(Component):
         if self._spec.links is None:
             return members
         for side in self._sides:
-            length, shared = self._length(side), self._spec.links.shared
+            length, shared = side_length(self._mesh, side), self._spec.links.shared
             signature = LinkWires(self._spec.links.wires, length if shared else 1)
             for way, flow in (("o", Out), ("i", In)):
                 members[f"link_{side.name}_{way}"] = flow(signature).array(1 if shared else length)
         return members
 
-    def _length(self, side: Port) -> int:
-        """Return how many routers a side has."""
-        return self._mesh.width if side in (Port.N, Port.S) else self._mesh.height
-
     def _links(self) -> Iterator[tuple[Port, int]]:
         """Yield the links of a chip: their side, and their number there."""
         shared = self._spec.links is not None and self._spec.links.shared
         for side in self._sides:
-            yield from ((side, number) for number in range(1 if shared else self._length(side)))
+            yield from ((side, number) for number in range(1 if shared else side_length(self._mesh, side)))
 
     def _ends(self) -> Iterator[tuple[int, Any, Any]]:
         """Yield the ports that links lead to: their place, and the streams into a link and out of one."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from emu.spec import SystemSpec
 from emu.topology import PLACES, Port, chip_of, lane_of, on_chip, sides_with_links, topology_of, whole
-from rtl.chip import Chip, pins
+from rtl.chip import Chip, pins, side_length
 from rtl.component import Component, reference
 from rtl.gateway import of_gate
 from rtl.layouts import observed_bits
@@ -50,8 +50,7 @@ class System(Component):
         self._ways: list[LinkWay] = []
         if (links := spec.links) is not None:
             for place in self._starts().tolist():
-                upright = Port(place % PLACES) in (Port.N, Port.S)
-                lanes = (self._mesh.width if upright else self._mesh.height) if links.shared else 1
+                lanes = side_length(self._mesh, Port(place % PLACES)) if links.shared else 1
                 self._ways.append(LinkWay(links.wires, links.latency, lanes))
 
     def _starts(self) -> NDArray[np.int64]:

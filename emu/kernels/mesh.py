@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.jit import njit, popcount
 from emu.kernels.state import AXON, ROUTER_ERRORS, X0, X1, Y0, Y1, Ints, Program, State
@@ -171,13 +170,27 @@ def make_mesh(topology: Topology, program: Program, link_size: tuple[int, int, i
     )
 
 
-def turn_to_load(mesh: Mesh, reached: NDArray[np.bool_]) -> None:
-    """Leave the pointers as a load does: each output behind the input by which the packets to cores came.
+def turn_to_load(mesh: Mesh, width: int, places: Ints) -> None:
+    """Leave pointers and turns as a load does, whose last packets go to some rectangles of cores in turn.
 
-    ``reached`` is which cores are loaded, bool (height, width).
+    Each output that they use is behind the input by which they came, and each side that has one link behind
+    the lane by which the last one crossed.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        After reset.
+    width : int
+        Columns of cores.
+    places : int64 (packets, 4)
+        x0, x1, y0, y1.
     """
-    height, width = reached.shape
-    pointer = mesh.pointer.reshape(height, width, PLACES)
+    height = len(mesh.outs) // width
+    reached, pointer = np.zeros((height, width), np.bool_), mesh.pointer.reshape(height, width, PLACES)
+    for x0, x1, y0, y1 in places:
+        reached[y0 : y1 + 1, x0 : x1 + 1] = True
+        if len(mesh.shared):
+            _turn_sides(mesh, x0, x1, y1)
     below = np.logical_or.accumulate(reached[::-1], axis=0)[::-1]
     behind = np.logical_or.accumulate(below[0, ::-1])[::-1]
     from_west, from_north = (WEST + 1) % PORTS, (NORTH + 1) % PORTS
@@ -185,6 +198,18 @@ def turn_to_load(mesh: Mesh, reached: NDArray[np.bool_]) -> None:
     pointer[:-1, :, SOUTH][below[1:]] = from_north
     pointer[..., LOCAL][reached] = from_north
     pointer[0, :, [SOUTH, LOCAL]] = np.where(pointer[0, :, [SOUTH, LOCAL]], from_west, 0)
+
+
+def _turn_sides(mesh: Mesh, x0: int, x1: int, y1: int) -> None:
+    """Give the turn to the lane after the last one by which a packet of the first inlet crosses a side."""
+    router, port = np.divmod(mesh.links[:, LINK_OUTPUT], PLACES)
+    x, y = mesh.x[router], mesh.y[router]
+    east = (port == EAST) & (y == 0) & (x < x1)
+    south = (port == SOUTH) & (x0 <= x) & (x <= x1) & (y < y1)
+    lanes = mesh.shared[:, SHARED_LANES:]
+    crossed = np.where(lanes >= 0, (east | south)[lanes], False)
+    used = crossed.any(axis=1)
+    mesh.shared[used, SHARED_TURN] = crossed.shape[1] - crossed[used, ::-1].argmax(axis=1)
 
 
 @njit

@@ -2,7 +2,7 @@
 """The ways of packets without time: hops of many equal packets in one walk (network.md, "Ports and routes").
 
 A packet's way depends on where it starts and on its rectangle only, so packets are counted while a run goes
-on, and every way is walked once at its end. Who receives a packet is in `emu.kernels.fabric`.
+on, and every way is walked once at its end. What a core does with a packet is in `emu.kernels.fabric`.
 """
 
 # ruff: noqa: PLR0917 - kernels take positional arguments only
@@ -29,7 +29,7 @@ from emu.topology import NOTHING, PLACES, Port
 
 __all__ = ["count_routes"]
 
-NORTH, EAST, SOUTH, WEST = map(int, list(Port)[:4])
+NORTH, EAST, SOUTH, WEST, LOCAL = map(int, Port)
 
 
 @inner
@@ -43,18 +43,31 @@ def _go(program: Program, state: State, router: int, port: int, copies: int) -> 
 
 
 @inner
+def _arrive(program: Program, state: State, router: int, copies: int) -> None:
+    """Count packets for the core of a router; where that is dead or cut off they are sunk."""
+    there = program.behind[PLACES * router + LOCAL] != NOTHING
+    state.counters[DELIVERIES if there else ROUTER_ERRORS, router] += copies
+
+
+@inner
 def _column(program: Program, state: State, router: int, packet: Ints, copies: int) -> bool:
     """Take packets that turn into a column to their end; return whether they wanted an output."""
     y0, y1, y = packet[Y0], packet[Y1], router // program.width
+    if y0 <= y <= y1:
+        _arrive(program, state, router, copies)
     at, row = router, y
     while y1 > row and at >= 0:
         at, row = _go(program, state, at, SOUTH, copies), row + 1
-        if at >= 0 and y1 <= row and not y0 <= row <= y1:
+        if at >= 0 and y0 <= row <= y1:
+            _arrive(program, state, at, copies)
+        elif at >= 0 and y1 <= row:
             state.counters[ROUTER_ERRORS, at] += copies
     at, row = router, y
     while y0 < row and at >= 0:
         at, row = _go(program, state, at, NORTH, copies), row - 1
-        if at >= 0 and y0 >= row and not y0 <= row <= y1:
+        if at >= 0 and y0 <= row <= y1:
+            _arrive(program, state, at, copies)
+        elif at >= 0 and y0 >= row:
             state.counters[ROUTER_ERRORS, at] += copies
     return y1 > y or y0 < y or y0 == y == y1  # type: ignore[no-any-return]
 
@@ -88,14 +101,6 @@ def _from_core(program: Program, state: State, core: int, packet: Ints, copies: 
         state.counters[ROUTER_ERRORS, core] += copies
 
 
-@inner
-def _arrive(program: Program, state: State, packet: Ints, copies: int) -> None:
-    """Count packets at every core of their rectangle."""
-    for y in range(packet[Y0], min(packet[Y1], program.height - 1) + 1):
-        for x in range(packet[X0], min(packet[X1], program.width - 1) + 1):
-            state.counters[DELIVERIES, y * program.width + x] += copies
-
-
 @njit
 def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) -> None:
     """Add to the counters what the packets of a functional run have met on their ways.
@@ -110,14 +115,12 @@ def count_routes(program: Program, state: State, rectangles: Ints, fed: Ints) ->
         How many had this rectangle and inlet.
     """
     for i in range(len(fed)):
-        _arrive(program, state, rectangles[i], fed[i])
         inlet = program.inlets[rectangles[i, 4]]
         onward = EAST if inlet % PLACES == WEST else WEST
         _along(program, state, inlet // PLACES, onward, rectangles[i], fed[i])
     for core in range(len(program.enabled)):
         for entry in range(program.fanout_at[core], program.fanout_at[core] + program.fanouts[core]):
             if state.sent[entry] > 0:
-                _arrive(program, state, program.fanout[entry], state.sent[entry])
                 _from_core(program, state, core, program.fanout[entry], state.sent[entry])
     for core in range(len(program.enabled)):
         state.counters[DELIVERIES, core] -= state.counters[ERRORS, core]

@@ -14,8 +14,8 @@ from mapping.chip import Chip
 from mapping.layout.relief import SIZES, saved
 from mapping.report.activity import RunTotals
 from mapping.report.carried import Carried
-from mapping.report.mesh import core_layers
-from mapping.report.rate import occupied, work_of
+from mapping.report.mesh import core_layers, occupied
+from mapping.report.rate import work_of
 from mapping.spiking.digits import digits_of
 from mapping.spiking.network import SpikingLayer
 

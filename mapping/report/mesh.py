@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from emu.image import SystemImage
 from mapping.chip import Chip
 from mapping.layout.emit import PLACED
+from mapping.layout.mesh import Mesh
 from mapping.layout.packet_path import PORTS
 from mapping.report.activity import RunTotals
 from mapping.report.carried import Carried
 
-__all__ = ["BUSY", "busy_cycles", "core_layers", "mesh_of"]
+__all__ = ["BUSY", "busy_cycles", "core_layers", "mesh_of", "occupied"]
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 BUSY = ("integrate", "update", "send_stall")
 """Activities of a core at work; in all other cycles it waits."""
@@ -35,6 +37,7 @@ def mesh_of(chip: Chip, carried: Carried, timed: RunTotals, clock_hz: float) -> 
         Clock of the target in Hz.
     """
     spec, loads = chip.image.spec, carried.loads()
+    cycles = occupied(chip.image, loads)
     return {
         "width": spec.width,
         "height": spec.height,
@@ -47,10 +50,22 @@ def mesh_of(chip: Chip, carried: Carried, timed: RunTotals, clock_hz: float) -> 
                 "y": router // spec.width,
                 "port": PORTS[port],
                 "packets": int(loads[router, port]) / carried.samples,
+                "cycles": float(cycles[router, port]) / carried.samples,
             }
             for router, port in np.argwhere(loads).tolist()
         ],
     }
+
+
+def occupied(image: SystemImage, packets: Floats | Integers) -> Floats:
+    """Return the cycles in which packets occupy each wire or link, float64 (..., cores, 4), shaped as given.
+
+    By router and output (`mapping.layout.packet_path.PORTS`): one of each packet on a wire within a chip.
+    Outputs that share a link all have the cycles of all.
+    """
+    spec, ports = image.spec, np.moveaxis(packets, -1, -2)
+    meshes = ports.reshape(*ports.shape[:-1], spec.height, spec.width)
+    return np.asarray(np.moveaxis(Mesh.of(spec).busy(meshes).reshape(ports.shape), -1, -2), np.float64)
 
 
 def busy_cycles(totals: RunTotals) -> Integers:

@@ -12,9 +12,9 @@ from mapping.layout.mesh import Mesh
 from mapping.layout.packet_path import PORTS
 from mapping.report.activity import RunTotals
 from mapping.report.carried import Carried
-from mapping.report.mesh import core_layers
+from mapping.report.mesh import core_layers, occupied
 
-__all__ = ["WORK", "occupied", "rate_of", "work_of"]
+__all__ = ["WORK", "rate_of", "work_of"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -59,17 +59,6 @@ def work_of(timed: RunTotals) -> Floats:
     """Return the cycles that each core computes for an inference, float64 (cores,)."""
     work = np.sum([timed.counters[name] for name in WORK], axis=0, dtype=np.int64)
     return np.asarray(work / timed.samples, np.float64)
-
-
-def occupied(image: SystemImage, packets: Floats | Integers) -> Floats:
-    """Return the cycles in which packets occupy each wire or link, float64 (..., cores, 4), shaped as given.
-
-    By router and output (`mapping.layout.packet_path.PORTS`): one of each packet on a wire within a chip.
-    Outputs that share a link all have the cycles of all.
-    """
-    spec, ports = image.spec, np.moveaxis(packets, -1, -2)
-    meshes = ports.reshape(*ports.shape[:-1], spec.height, spec.width)
-    return np.asarray(np.moveaxis(Mesh.of(spec).busy(meshes).reshape(ports.shape), -1, -2), np.float64)
 
 
 def _elapsed(timed: RunTotals) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emu.image import CoreImage, SystemImage
 from emu.tables import columns_of
+from emu.topology import entries_of, meets_dead
 from emu.trace import RunResult, Stimulus
 from emu.words import RECTANGLE, ErrorCause, Kind, Section, Status
 
@@ -26,6 +27,8 @@ def _causes(image: SystemImage, stimulus: Stimulus, expected: RunResult, core: i
     x, y = core % image.spec.width, core // image.spec.width
     x0, x1, y0, y1 = stimulus.packet[stimulus.strays].T[: len(RECTANGLE)]
     here = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)
+    start = entries_of(image.spec, stimulus.inlet[stimulus.strays])
+    here &= ~meets_dead(image.spec, start, np.tile((x, x, y, y), (len(here), 1)))
     kinds = stimulus.kind[stimulus.strays][here]
     found = {ErrorCause.RUNNING if kind <= Kind.READ else ErrorCause.KIND for kind in kinds.tolist()}
     if int(expected.counters["errors"][core]) > len(kinds):

@@ -117,7 +117,7 @@ def shares(chip: Chip, x: NDArray[np.float64]) -> dict[str, float]:
     """
     stimulus, source = chip.stimulus(x), Source(chip.image)
     keys = check_stimulus(stimulus, source)[2]
-    job = Job(source=source, stimulus=stimulus, leaving=0, loudest=0, keys=keys, visits=False)
+    job = Job(source=source, stimulus=stimulus, heard=stimulus, leaving=0, loudest=0, keys=keys, visits=False)
     period, used = source.period or 1, len(x)
     visits, packets = source.records
     spikes = chip.machine.run(stimulus).total("spikes")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from emu.image import SystemImage
+from emu.loading import all_cores
 from emu.trace import Stimulus
 from sim_tests.oracle.cycles import Chip, CoreMachine
 from sim_tests.oracle.machine import stimulus_flits
@@ -83,7 +84,7 @@ def record(image: SystemImage, stimulus: Stimulus) -> tuple[dict[str, str], int]
     Any other cycle is a dot.
     """
     chip = _Recorder(image)
-    chip.run([[stimulus_flits(stimulus, step, 0)] for step in range(stimulus.steps)])
+    chip.run([[stimulus_flits(stimulus, step, 0)] for step in range(stimulus.steps)], all_cores(image.spec))
     elapsed = chip.elapsed
     assert elapsed is not None
     return {n: "".join(r.get(c, ".") for c in range(elapsed)) for n, r in chip.rows.items()}, elapsed

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emu.gates import outlets_of
 from emu.image import CoreImage, SystemImage
 from emu.spec import CoreSpec, SystemSpec
-from emu.topology import PLACES, alive, meets_dead, topology_of
+from emu.topology import alive, entries_of, meets_dead, topology_of
 from emu.trace import STRAYS, HostPace, Stimulus
 from emu.words import (
     PACKET,
@@ -212,7 +212,8 @@ def _on_live_ways(rng: Rng, spec: SystemSpec, start: NDArray[Any], rectangles: N
     for entry in np.unique(start[wrong], axis=0):
         here = wrong[(start[wrong] == entry).all(axis=1)]
         reached = single[~meets_dead(spec, entry, single)]
-        found[here] = reached[rng.integers(0, len(reached), len(here))]
+        if len(reached):  # an inlet may be cut off from all cores
+            found[here] = reached[rng.integers(0, len(reached), len(here))]
     return found
 
 
@@ -256,11 +257,11 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
     else:
         kinds = [int(Kind.SPIKE)] * len(rows)
     table = np.array(rows, np.int64).reshape(-1, 7)
-    inlets = topology_of(spec).inlets
-    inlet = rng.integers(0, len(inlets), len(table)) if len(inlets) > 1 else np.zeros(len(table), np.int64)
+    inlets = len(topology_of(spec).inlets)
+    inlet = rng.integers(0, inlets, len(table)) if inlets > 1 else np.zeros(len(table), np.int64)
     if spec.dead is not None:
-        start = np.column_stack(np.divmod(inlets // PLACES, spec.width)[::-1])[inlet]
-        table[:, 1:5] = _on_live_ways(rng, spec, start, table[:, 1:5])
+        tame = rng.random(len(table)) < 0.7  # the others may meet what is dead
+        table[tame, 1:5] = _on_live_ways(rng, spec, entries_of(spec, inlet[tame]), table[tame, 1:5])
     period = int(rng.integers(2, 6)) if rng.random() < 0.5 else 1
     pace = HostPace(period=period, taken=int(rng.integers(1, max(2, period))))
     kind, at, packet = np.array(kinds), table[:, 0], table[:, 1:]

@@ -7,10 +7,11 @@ Every cycle has two halves: everything is decided from the state at its start, t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import compress, product
 
+from emu.rectangles import Place
 from emu.trace import ACTIVITY_COUNTERS, HostPace
 from sim_tests.oracle.links import Lane, Link, SharedLink
 from sim_tests.oracle.rules import FEEDS, OPPOSITE, Core, E, Flit, L, Mesh, N, S, W, wanted
@@ -215,8 +216,7 @@ class Chip:
         self.outputs: list[tuple[int, ...]] = []
         self.gateways: dict[int, list[int]] = {core: [] for core in mesh.outlets()}
         self.finish: list[list[int]] = []
-        self.injected: list[Flit] = []
-        self.from_east: list[Flit] = []
+        self.injected: list[tuple[int, int, Flit]] = []  # by router and input
 
     def make_links(self, flit_bits: int) -> Iterator[tuple[tuple[int, int], Link[Flit] | Lane[Flit]]]:
         """Yield the links by router and output; a shared link has a lane for each router of its side."""
@@ -234,22 +234,20 @@ class Chip:
             link = self.shared.setdefault((column, row, o), link)
             yield (at, o), link.lanes[x if o in {N, S} else y]
 
-    def run(self, stimulus: list[list[list[Flit]]]) -> None:
-        """Reset, settle, clear the counters, feed everything and run until nothing moves.
+    def run(self, stimulus: list[list[list[Flit]]], load: Sequence[Place]) -> None:
+        """Reset, settle, load, clear the counters, feed everything and run until nothing moves.
 
         ``stimulus`` has the flits of each step, those of each inlet by themselves.
         """
         self.settle()
-        self.load()
+        self.load(load)
         for core in self.cores:
             core.counts.clear()
         self.finish = []
         assert not any(self.gateways.values()), "an outlet's first token needs the host's"
         for step in stimulus:
-            for (_, i), flits in zip(self.host, step, strict=True):
-                self.injected += flits
-                self.from_east += flits if i == E else []
-            for queue, flits in zip(self.host.values(), step, strict=True):
+            for ((at, i), queue), flits in zip(self.host.items(), step, strict=True):
+                self.injected += [(at, i, flit) for flit in flits]
                 queue += [*flits, Flit(pause=False)]
         for queue in self.host.values():
             queue.append(Flit(pause=True))
@@ -257,13 +255,11 @@ class Chip:
         self.settle()
         self.check(len(stimulus))
 
-    def load(self) -> None:
-        """Let a control packet come to every core, as in a load; what it would write is there already."""
-        first = next(iter(self.host.values()))
-        for core, alive in zip(self.cores, self.alive, strict=True):
-            x, y = self.mesh.place(core.index)
-            first += [Flit(rectangle=(x, x, y, y), stray=True)] if alive else []
-        self.settle()
+    def load(self, places: Sequence[Place]) -> None:
+        """Let control packets come to all cores, as the last of a load; what they would write is there."""
+        for place in places:
+            next(iter(self.host.values())).append(Flit(rectangle=place, stray=True))
+            self.settle()
 
     def settle(self) -> None:
         """Spend cycles until nothing moves."""
@@ -321,7 +317,7 @@ class Chip:
     def note(self, at: int, flit: Flit) -> None:
         """Record what entered a router from its core: a packet, or the token of a step."""
         if not flit.is_token:
-            self.injected.append(flit)
+            self.injected.append((at, L, flit))
         elif self.now is not None and self.machines[at].running:
             step = self.cores[at].step - 1
             self.finish += [[-1] * len(self.cores)] * (step + 1 - len(self.finish))
@@ -375,24 +371,26 @@ class Chip:
 
     def check(self, steps: int) -> None:
         """Assert exactly-once delivery, one token per step, and that the activities sum to the run."""
-        width, height, rectangles = self.mesh.width, self.mesh.height, [f.rectangle for f in self.injected]
+        width, height, ways = self.mesh.width, self.mesh.height, self.injected
+        rectangles, lost = [flit.rectangle for _, _, flit in ways], 0
         for core, alive in zip(self.cores, self.alive, strict=True):
             x, y = self.mesh.place(core.index)
-            copies = sum(x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in rectangles)
+            here = [x0 <= x <= x1 and y0 <= y <= y1 for x0, x1, y0, y1 in rectangles]
+            copies = sum(alive and self.mesh.reaches(at, i, (x, y)) for at, i, _ in compress(ways, here))
+            lost += sum(here) - copies
             assert core.counts["deliveries"] + core.counts["errors"] == copies, "delivered exactly once"
             assert sum(core.counts[name] for name in ACTIVITY_COUNTERS) == (self.elapsed if alive else 0)
             assert core.step == (steps if alive else 0)
-        south = [(x0, x1) for x0, x1, _, y1 in rectangles if y1 >= height]  # beyond the last row
-        outside = [x for x0, x1 in south for x in range(x0, min(x1, width - 1) + 1)]
+        south = [(way, way[2].rectangle) for way in ways if way[2].rectangle[3] >= height]
+        outside = [(way, x) for way, (x0, x1, _, _) in south for x in range(x0, min(x1, width - 1) + 1)]
         columns = {self.mesh.place(core)[0] for core in self.gateways}
-        led_out = sum(x in columns for x in outside)
+        going = [(x in columns, self.mesh.reaches(at, i, (x, height))) for (at, i, _), x in outside]
+        led_out = sum(map(all, going))
         assert len(self.outputs) == led_out, "the columns of outlets lead to the host"
-        if all(x0 <= x1 and y0 <= y1 for x0, x1, y0, y1 in rectangles):
+        if not lost and all(x0 <= x1 and y0 <= y1 for x0, x1, y0, y1 in rectangles):
             errors = sum(core.counts["router_errors"] for core in self.cores)
-            beyond = [x1 for _, x1, _, _ in rectangles] + [f.rectangle[0] for f in self.from_east]
-            east = sum(x >= width for x in beyond)  # beyond the last column
-            east -= sum(f.rectangle[1] >= width for f in self.from_east)  # they do not go there
-            assert errors == len(outside) - led_out + east
+            east = sum(flit.rectangle[i != E] >= width for _, i, flit in ways)  # beyond the last column
+            assert errors == len(going) - led_out + east
         assert {len(tokens) for tokens in self.gateways.values()} == {steps + 1}
         assert len(self.finish) == steps
         assert all((c >= 0) == alive for row in self.finish for c, alive in zip(row, self.alive, strict=True))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.image import SystemImage
+from emu.loading import all_cores
 from emu.trace import ACTIVITY_COUNTERS, VISIT, RunResult, Stimulus
 from emu.words import STATE_FIELDS, Kind, counters_of
 from sim_tests.oracle.cycles import Chip
@@ -48,7 +49,8 @@ def run_oracle(
     if cycles:
         chip = Chip(mesh, cores, stimulus.host, image.spec.flit_bits)
         inlets = range(len(mesh.inlets()))
-        chip.run([[stimulus_flits(stimulus, t, i) for i in inlets] for t in range(stimulus.steps)])
+        flits = [[stimulus_flits(stimulus, t, i) for i in inlets] for t in range(stimulus.steps)]
+        chip.run(flits, all_cores(spec))
         outputs, tokens = chip.outputs, list(zip(*chip.gateways.values(), strict=True))
     else:
         outputs = run_functional(mesh, cores, stimulus, shuffle)

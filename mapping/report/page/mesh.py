@@ -9,7 +9,7 @@ __all__ = ["Box", "Line", "Picture", "hue", "picture"]
 CELL, GAP = 40.0, 28.0
 """Side of a core, and the space between two of them."""
 THICK = 9.0
-"""Width of the line of the link that carries most."""
+"""Width of the line of the busiest link."""
 
 _ENDS = {
     "north": (0.62, 0.0, 0.0, -1.0),
@@ -66,7 +66,7 @@ def picture(mesh: Mapping[str, Any], layers: list[str]) -> Picture:
     def corner(place: Mapping[str, Any]) -> tuple[float, float]:
         return GAP + place["x"] * pitch, GAP + place["y"] * pitch
 
-    most = max((link["packets"] for link in mesh["links"]), default=1.0)
+    most = max((link["cycles"] for link in mesh["links"]), default=1.0)
     boxes = [
         Box(
             *corner(core),
@@ -80,7 +80,7 @@ def picture(mesh: Mapping[str, Any], layers: list[str]) -> Picture:
     for link in mesh["links"]:
         (x, y), (right, down, across, along) = corner(link), _ENDS[link["port"]]
         x, y = x + CELL * right, y + CELL * down
-        thick = THICK * link["packets"] / most
+        thick = THICK * link["cycles"] / most
         lines.append(Line(x, y, x + GAP * across, y + GAP * along, max(0.3, thick)))
     places = [(GAP + x * pitch, GAP + y * pitch) for y in range(mesh["height"]) for x in range(mesh["width"])]
     return Picture(GAP + mesh["width"] * pitch, GAP + mesh["height"] * pitch, places, boxes, lines)

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emu.balance import Balance
 from emu.dead import DeadSpec
 from emu.gates import GateSpec, inlets_of, outlets_of
 from emu.host import run_flits
+from emu.kernels.mesh import SHARED_TURN
 from emu.links import LinkSpec
+from emu.loading import all_cores
 from emu.machine import Machine
 from emu.spec import SpecError, SystemSpec
 from emu.topology import HOST, PLACES, chip_of, comes_out, topology_of
@@ -46,6 +49,14 @@ SYSTEMS = {
         dead=DeadSpec(cores=((1, 0), (0, 1)), ports=((1, 1, "E"), (3, 1, "S"), (0, 2, "E"))),
         gates=GateSpec(inlets=((0, "E"), (2, "W")), outlets=(2,)),
     ),
+    "shared sides": SystemSpec(
+        core=PLAIN,
+        width=4,
+        height=6,
+        links=LinkSpec(width=2, height=3, wires=9, depth=1, shared=True),
+        dead=DeadSpec(cores=((1, 4), (1, 5), (2, 4)), ports=((1, 3, "S"),)),
+        gates=GateSpec(inlets=((1, "W"), (4, "E")), outlets=(2,)),
+    ),
 }
 
 
@@ -66,9 +77,11 @@ def test_gates_are_kept_in_order() -> None:
         ),
         ({"inlets": [[0, "N"]]}, r"inlet must be \[row, side\] with a side W or E, not \[0, 'N'\]"),
         ({"inlets": [["E", 0]]}, r"inlet must be \[row, side\] with a side W or E, not \['E', 0\]"),
+        ({"inlets": [[True, "E"]]}, r"inlet must be \[row, side\] with a side W or E, not \[True, 'E'\]"),
         ({"inlets": [[0, "E"]] * 2}, r"inlets must be all different, not \[.*\]"),
         ({"outlets": [0]}, "outlet must be another than the first, which is there anyway, not 0"),
         ({"outlets": ["1"]}, "outlet must be a column, not '1'"),
+        ({"outlets": [True]}, "outlet must be a column, not True"),
         ({"outlets": [1, 1]}, r"outlets must be all different, not \[1, 1\]"),
         ({"inlets": [[2, "E"]]}, r"inlet row must be 0..1, not \[2, 'E'\]"),
         ({"inlets": [[-1, "E"]]}, r"inlet row must be 0..1, not \[-1, 'E'\]"),
@@ -99,6 +112,7 @@ def test_host_is_where_the_oracle_has_it(spec: SystemSpec) -> None:
 def test_chip_has_the_gates_of_every_chip() -> None:
     own = GateSpec(inlets=((3, "E"), (2, "W")), outlets=(2, 3)).of_chip(2, 2)
     assert own == GateSpec(inlets=((1, "E"),), outlets=(1,))
+    assert GateSpec(outlets=(1, 2)).of_chip(2, 2) == GateSpec(outlets=(1,))  # of the first chip alone
     assert chip_of(SYSTEMS["four chips"]).gates == GateSpec(inlets=((0, "E"),))
     assert chip_of(replace(SYSTEMS["four chips"], gates=GateSpec(inlets=((1, "W"),)))).gates is None
     assert chip_of(SYSTEMS["dead parts"]).gates == SYSTEMS["dead parts"].gates
@@ -141,10 +155,12 @@ def test_random_system_equals_the_oracle(spec: SystemSpec, number: int, seed: in
 def test_lanes_of_a_long_run_count_the_ways_of_each_inlet() -> None:
     core = make_core([[1]], fanout=[[1, 1, 2, 2, 3, True]], reset=0)
     image, rng = make_system(OPEN, core, core, None, core), np.random.default_rng(3)
-    rows = [(step, x, 1, 0, y, 0, 1) for step in range(64) for x, y in rng.integers(0, 2, (3, 2))]
+    rows = [(step, x, 1, 0, y, 0, 1) for step in range(64) for x, y in rng.integers(0, (2, 3), (3, 2))]
     stimulus = make_stimulus(64, rows, inlet=rng.integers(0, 2, len(rows)).tolist())
-    equal_to_oracle(image, stimulus)
-    assert diff(Machine(image).run(stimulus, threads=2), Machine(image).run(stimulus, cycles=True)) is None
+    expected, machine = equal_to_oracle(image, stimulus), Machine(image, balance=Balance(cells_per_group=0))
+    assert machine._source.abreast
+    for threads in (1, 2):
+        assert diff(machine.run(stimulus, threads=threads), expected) is None
 
 
 @pytest.mark.parametrize("spec", SYSTEMS.values(), ids=SYSTEMS)
@@ -153,11 +169,17 @@ def test_load_leaves_the_turns_that_the_first_packets_find(spec: SystemSpec) -> 
     mesh = Mesh(width=spec.width, height=spec.height, links=spec.links, dead=spec.dead, gates=spec.gates)
     chip = Chip(mesh, [Core(i, None, spec.core) for i in range(spec.cores)], flit_bits=spec.flit_bits)
     chip.settle()
-    chip.load()
-    turns = Machine(image)._reset[0].pointer.reshape(-1, PLACES)
+    chip.load(all_cores(spec))
+    network = Machine(image)._reset[0]
+    turns = network.pointer.reshape(-1, PLACES)
     expected = [[router.pointer.get(port, 0) for port in range(PLACES)] for router in chip.routers]
     assert turns.tolist() == expected
     assert turns.any()
+    sides = [(row, column, side) for column, row, side in chip.shared]
+    shared = [chip.shared[column, row, side] for row, column, side in sorted(sides)]
+    told = [at % len(side.lanes) for at, side in zip(network.shared[:, SHARED_TURN], shared, strict=True)]
+    assert told == [side.turn for side in shared]
+    assert len(set(told)) > 1 or not shared
 
 
 def test_tokens_of_all_inlets_begin_a_step() -> None:
@@ -190,9 +212,9 @@ def test_packet_without_an_inlet_is_refused(inlet: list[int], sentence: str) -> 
         machine.run(make_stimulus(1, [(0, 0, 0, 0, 0, 0, 1)], inlet=inlet))
 
 
-def test_packet_of_a_further_inlet_goes_round_dead_parts() -> None:
+def test_packet_of_a_further_inlet_is_sunk_at_the_dead_way_that_it_meets() -> None:
     spec = replace(OPEN, gates=GateSpec(inlets=((1, "E"),)), dead=DeadSpec(ports=((0, 1, "E"),)))
     machine, row = Machine(make_system(spec, *[None] * 4)), [(0, 0, 0, 0, 0, 0, 1)]
-    machine.run(make_stimulus(1, row))
-    with pytest.raises(ValueError, match=r"^Stimulus packet 0: "):
-        machine.run(make_stimulus(1, row, inlet=[1]))
+    for inlet, errors in ((0, [0, 0, 0, 0]), (1, [0, 0, 0, 1])):
+        run = machine.run(make_stimulus(1, row, inlet=[inlet]))
+        assert run.counters["router_errors"].tolist() == errors

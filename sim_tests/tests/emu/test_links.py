@@ -133,6 +133,13 @@ def test_lanes_take_turns_on_the_wires_of_a_side(wires: int) -> None:
     assert later.tolist() == [0, 0, 1 + 3 * shared - 2 * own, 4 * shared - 2 * own]
 
 
+def test_lane_waits_for_its_credit_while_another_is_granted() -> None:
+    spec = mesh(3, 2, width=3, height=1, wires=12, latency=3, depth=1, shared=True)
+    image, stimulus = random_system(0, spec=spec, steps=5)
+    result = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert diff(run_oracle(image, stimulus, cycles=True), result) is None
+
+
 def drawn(seed: int) -> SystemSpec:
     """Return a mesh cut into chips at random; with few wires, least depth and full rate among them."""
     rng = np.random.default_rng(seed)

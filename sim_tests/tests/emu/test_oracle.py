@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emu.image import CoreImage, SystemImage
+from emu.loading import all_cores
 from emu.spec import SystemSpec, preset
 from emu.trace import ACTIVITY_COUNTERS, RunResult, Stimulus, diff
 from emu.words import Emission
@@ -286,7 +287,7 @@ def run_chip(image: SystemImage, stimulus: Stimulus) -> Chip:
     """Run with cycles and return the chip for a look inside."""
     cores = [Core(index, program, image.spec.core) for index, program in enumerate(image.cores)]
     chip = Chip(Mesh(width=image.spec.width, height=image.spec.height), cores)
-    chip.run([[stimulus_flits(stimulus, step, 0)] for step in range(stimulus.steps)])
+    chip.run([[stimulus_flits(stimulus, step, 0)] for step in range(stimulus.steps)], all_cores(image.spec))
     return chip
 
 

@@ -2,12 +2,14 @@
 """The topology: the ports that network.md names, and the mesh as the oracle reads it from the page."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from emu.links import LinkSpec
 from emu.spec import SystemSpec, preset
-from emu.topology import CORE, HOST, NOTHING, PLACES, Port, comes_out, topology_of
+from emu.topology import CORE, HOST, NOTHING, PLACES, Port, comes_out, on_chip, topology_of
 from sim_tests.oracle.rules import OPPOSITE, Mesh, S, W
 
 SIZES = [*itertools.product(range(1, 5), repeat=2), (64, 1), (1, 63), (7, 9), (70, 66)]
@@ -67,3 +69,11 @@ def test_packets_that_go_south_of_the_mesh_in_the_column_of_the_gateway_come_out
     places = np.array([[0, 0, 1], [0, 0, 2], [0, 1, 2], [1, 1, 2], [0, 0, 3], [0, 1, 3], [1, 1, 3]])
     comes = comes_out(chip(2, 2), *places.T)
     assert comes.tolist() == [False, True, True, False, True, True, False]
+
+
+def test_chips_are_counted_row_by_row() -> None:
+    spec = replace(chip(6, 2), links=LinkSpec(width=2, height=1, wires=8))
+    places = PLACES * np.arange(12) + Port.W
+    chips, there = on_chip(spec, places)
+    assert chips.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert there.tolist() == [PLACES * core + Port.W for core in (0, 1)] * 6

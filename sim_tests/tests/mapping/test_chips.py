@@ -20,6 +20,7 @@ from mapping.flow import compile_network
 from mapping.model.load import load_network
 from mapping.report.chips import chips_of, loading_crossings, pins_of
 from mapping.report.loading import loading
+from mapping.report.page.mesh import THICK, picture
 from mapping.report.result import Report
 from mapping.report.text import number
 from mapping.targets.files import load_target
@@ -90,6 +91,29 @@ def test_report_of_one_chip_has_no_links() -> None:
     assert (part["chips"], part["breakdown"]["chips"]) == (1, None)
     assert "links" not in part["breakdown"]["units"]
     assert "crossings" not in part["counters"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_picture_shows_how_long_links_are_busy(shared: bool) -> None:
+    """The routers of a side that share its link all show the packets of all, in the beats of a flit."""
+    data = spikeloom.load_data("digits").first(1)
+    network = load_network("digits")
+    spec = compile_network(network, core="small", chips=(2, 1), shared_links=shared).image.spec
+    found = spikeloom.estimate(network, data, core="small", chips=(2, 1), shared_links=shared)
+    mesh = found.to_dict()["targets"][0]["breakdown"]["mesh"]
+    assert spec.links is not None
+    border, beats = spec.links.width - 1, spec.links.beats(spec.flit_bits)
+    east = [link for link in mesh["links"] if (link["x"], link["port"]) == (border, "east")]
+    assert len(east) > 1
+    side = beats * sum(link["packets"] for link in east)
+    assert [link["cycles"] for link in east] == [side if shared else beats * link["packets"] for link in east]
+    within = [link for link in mesh["links"] if link["port"] in {"north", "south"}]
+    assert all(link["cycles"] == link["packets"] for link in within)
+    drawn = picture(mesh, [layer["name"] for layer in found.to_dict()["targets"][0]["breakdown"]["layers"]])
+    most = max(link["cycles"] for link in mesh["links"])
+    assert [line.width for line in drawn.lines] == [
+        max(0.3, THICK * c["cycles"] / most) for c in mesh["links"]
+    ]
 
 
 def test_closed_form_has_no_links(report: Report) -> None:

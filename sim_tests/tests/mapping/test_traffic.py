@@ -51,6 +51,23 @@ def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int) 
     assert np.array_equal(parts_of[0] + parts_of[1], found)
 
 
+def test_packet_to_the_host_is_one_packet_whatever_the_sets_of_readers_are() -> None:
+    """The one set is three cores in an angle, two packets; what goes out leaves by column 0."""
+    one = np.ones(2, np.int64)
+    traffic = Traffic(
+        cores=4,
+        source=np.array([0, 3]),
+        packets=one,
+        readers=np.array([0, OUTLET]),
+        members=np.array([[0, 1, 2]]),
+        size=np.array([3]),
+    )
+    loads = Loads(traffic=traffic, mesh=Mesh(width=2, height=2))
+    position = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    found = loads(position, np.array([1]))
+    assert found.tolist() == [[[0, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, 1]]]
+
+
 @pytest.mark.parametrize("offset", range(3))
 def test_flows_over_a_link_are_its_load(seed: int, offset: int) -> None:
     parts = partition(random_network(seed + offset), core_spec())

@@ -45,12 +45,15 @@ def test_cores_that_are_alive_hear_the_host_and_are_heard(spec: SystemSpec) -> N
     cores = [make_core([[1]], fanout=[[*out, i, True]]) if i in present else None for i in range(spec.cores)]
     rows = [(at % 2, i % spec.width, i % spec.width, i // spec.width, i // spec.width, 0, 1)
             for at, i in enumerate(present)]  # fmt: skip
+    rows += [(2, 0, spec.width - 1, 0, spec.height - 1, 0, 1), (2, 2, 2, 1, 1, 0, 1), (2, 1, 1, 0, 0, 0, 1)]
     image, stimulus = make_system(spec, *cores), make_stimulus(3, sorted(rows))
-    expected = readable(image, Machine(image).run(stimulus, cycles=True, potentials=True))
+    emulated = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert emulated.total("router_errors") > 3
+    expected = readable(image, emulated)
     result = run_pysim(prepare(image, stimulus, expected, phases=2))
     assert isinstance(result, RunResult), result
     assert diff(expected, result) is None
-    assert sorted(result.outputs[:, 1].tolist()) == present
+    assert sorted(result.outputs[:, 1].tolist()) == sorted(2 * present)
     assert result.finish is not None
     assert np.flatnonzero(result.finish[0] >= 0).tolist() == present
 

@@ -111,6 +111,15 @@ def test_straps_tell_every_chip_its_gates() -> None:
         (0, 1): (1, 1),
         (1, 1): (0, 3),
     }
+    counted = re.findall(r"\.((?:stimulus|outputs)(?:_\d)?)\(((?:stimulus|outputs)(?:_\d)?)\)", text)
+    assert sorted(counted) == [  # each counter is that of the chip's own gate
+        ("outputs", "outputs"),
+        ("outputs", "outputs_1"),
+        ("outputs_1", "outputs_2"),
+        ("stimulus", "stimulus"),
+        ("stimulus", "stimulus_2"),
+        ("stimulus_1", "stimulus_1"),
+    ]
 
 
 def test_chip_with_several_inlets_runs_as_the_emulator() -> None:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What placers compare: each price is that of the placement at hand, and the best one keeps the promises."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from emu.dead import DeadSpec
+from mapping.layout.capacity import MAX_CORES
+from mapping.layout.cover import cover
+from mapping.layout.mesh import NORTH, SOUTH, Mesh
+from mapping.layout.partition import LayerPart, Partition, partition
+from mapping.layout.place import Placement, TooManyCoresError, curve, place
+from mapping.layout.place.anneal import _exchange, _Price
+from mapping.layout.place.greedy import Greedy, _forms
+from mapping.layout.site import Site
+from mapping.layout.traffic import INLET, OUTLET, Loads, traffic_of
+from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Watched(_Price):
+    """Prices that look whether the loads are those of the placement."""
+
+    told: list[float] = field(default_factory=list)
+
+    def of(self, load: Integers, position: Integers) -> float:
+        """Compare the loads with those of a count from nothing."""
+        assert np.array_equal(load, self.loads(position, self.flows))
+        self.told.append(_Price.of(self, load, position))
+        return self.told[-1]
+
+
+@pytest.fixture
+def parts(seed: int) -> Partition:
+    return partition(random_network(seed + 1), core_spec())
+
+
+def test_loads_of_an_exchange_are_those_of_the_placement(parts: Partition) -> None:
+    mesh = Mesh(width=7, height=5, chip=(7, 5))
+    traffic = traffic_of(parts)
+    start = Greedy(parts, traffic, mesh).in_order(parts.layers)
+    price = _Watched.against(traffic, mesh, start)
+    _exchange(traffic, mesh, price, 3000, np.random.default_rng(3))
+    assert len(cast(_Watched, price).told) > 20
+    best = price.loads(price.best, price.flows)
+    assert (int(mesh.busy(best).max()), best.sum() <= price.hops) == (price.least, True)
+
+
+def test_flows_of_the_busiest_link_are_its_load(parts: Partition) -> None:
+    traffic, mesh = traffic_of(parts), Mesh(width=9, height=4)
+    price = _Price.against(traffic, mesh, curve(parts, mesh).position)
+    load = price.loads(price.best, price.flows)
+    assert load.max() > 0
+    assert traffic.packets[price.busiest(load, price.best)].sum() == load.max()
+
+
+@pytest.mark.parametrize(
+    ("hops", "worst", "kept"), [(10, 4, True), (10, 5, False), (11, 4, False), (9, 6, False)]
+)
+def test_best_placement_is_less_busy_and_takes_no_more_hops(hops: int, worst: int, kept: bool) -> None:
+    before, other = np.zeros((1, 2), np.int64), np.ones((1, 2), np.int64)
+    loads = cast(Loads, SimpleNamespace(mesh=Mesh(width=4, height=4)))
+    price = _Price(loads=loads, flows=np.arange(1), hops=10, worst=5, best=before, least=5)
+    load = np.zeros((4, 4, 4), np.int64)
+    load[NORTH, 1, 1], load[SOUTH, 0, :] = worst, [0, 0, 1, hops - worst - 1]
+    load[SOUTH, 0, 3], load[SOUTH, 1, 3] = min(worst, hops - worst - 1), max(0, hops - 2 * worst - 1)
+    assert (int(load.sum()), int(load.max())) == (hops, worst)
+    price.of(load, other)
+    assert (price.best.tolist() == other.tolist(), price.least) == (kept, worst if kept else 5)
+
+
+def test_greedy_prices_the_ways_of_what_is_placed_before_or_after(parts: Partition) -> None:
+    """A core costs the hops of its packets to and from the host, and of those to and from placed cores."""
+    traffic, mesh = traffic_of(parts), Mesh(width=8, height=6)
+    greedy, layers = Greedy(parts, traffic, mesh), parts.layers
+    nowhere = np.full((len(parts.cores), 2), -1, np.int64)
+    fed, sent = traffic.host()
+    assert fed.sum()
+    assert sent.sum()
+    for layer in layers:
+        own, cost = slice(layer.first, layer.first + layer.cores), greedy._cost(layer, nowhere)
+        assert np.array_equal(cost.x, np.outer(fed[own] + sent[own], np.arange(8)))
+        assert np.array_equal(cost.y, np.outer(fed[own], range(6)) + np.outer(sent[own], range(6, 0, -1)))
+    inner = np.flatnonzero((traffic.source != INLET) & (traffic.readers != OUTLET))
+    source, reader = int(traffic.source[inner[0]]), int(traffic.members[traffic.readers[inner[0]], 0])
+    for one, other in ((source, reader), (reader, source)):
+        placed = nowhere.copy()
+        placed[other] = 5, 3
+        layer = next(layer for layer in layers if layer.first <= one < layer.first + layer.cores)
+        more = greedy._cost(layer, placed).x - greedy._cost(layer, nowhere).x
+        each = traffic.pairs().toarray()
+        weight = int(each[one, other] + each[other, one])
+        assert weight > 0
+        assert more[one - layer.first].tolist() == [weight * abs(5 - x) for x in range(8)]
+
+
+def test_blocks_of_a_point_may_leave_a_row_unfilled() -> None:
+    layer = cast(LayerPart, SimpleNamespace(grid=(1, 1, 5)))
+    widths = {(int(x.max()) + 1, int(y.max()) + 1) for x, y in _forms(layer, 8, 8)}
+    assert {(2, 3), (3, 2), (5, 1), (1, 5), (4, 2)} <= widths
+
+
+def test_curve_fills_the_quarters_of_a_tall_mesh_one_after_the_other() -> None:
+    eight: Any = SimpleNamespace(cores=range(8))
+    position = curve(cast(Partition, eight), Mesh(width=2, height=4)).position
+    assert sorted(map(tuple, position[:4].tolist())) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_largest_rectangle_comes_first() -> None:
+    """Six cells as 2 x 3, and five in a row, whose sides are longer."""
+    block = [(x, y) for x in range(2) for y in range(2, 5)]
+    assert cover([*block, *((x, 0) for x in range(5))]) == ((0, 1, 2, 4), (0, 4, 0, 0))
+
+
+def test_site_gives_the_placer_its_seed_and_whole_chips(parts: Partition) -> None:
+    seen: list[tuple[Mesh, int]] = []
+
+    def spy(partition: Partition, mesh: Mesh, *, seed: int = 0) -> Placement:
+        seen.append((mesh, seed))
+        return place(partition, mesh, seed=seed)
+
+    Site(chips=(1, 4), placer=spy, seed=9).placement(parts)
+    (mesh, seed) = seen[0]
+    assert (seed, mesh.height % 4) == (9, 0)
+    assert mesh.cores >= len(parts.cores)
+    assert Site().cores == MAX_CORES
+
+
+def test_mesh_that_is_named_holds_what_is_left_and_no_more() -> None:
+    """Five parts and a dead core: 3 x 2 just do."""
+    draft = Draft(shape=(4,))
+    draft.dense(40, density=1.0)
+    five = partition(draft.network(), core_spec(columns=8, potential_bits=8))
+    assert len(five.cores) == 5
+    with pytest.raises(TooManyCoresError, match=r"choose the mesh 3x2"):
+        Site(mesh=(5, 1), dead=DeadSpec(cores=((0, 0),))).placement(five)
