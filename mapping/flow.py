@@ -29,6 +29,7 @@ from mapping.layout.fitting import Fitting, Layout
 from mapping.layout.objective import OBJECTIVES
 from mapping.layout.schedule import Schedule, Scheduling
 from mapping.layout.site import Site, site_for
+from mapping.layout.thrift import Price
 from mapping.model.archive import network_to_arrays
 from mapping.model.network import Network
 from mapping.passes import Passes, passes_meta
@@ -38,9 +39,10 @@ from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target
+from mapping.targets.loom import energy_table
 from mapping.targets.models import model_of
 
-__all__ = ["compile_network", "compile_passes", "core_of", "unary_code"]
+__all__ = ["compile_network", "compile_passes", "core_of", "price_of", "unary_code"]
 
 _UNARY = "scatter-and-gather"
 """The code whose counts can be groups of neurons of one threshold each."""
@@ -209,7 +211,8 @@ class _Compilation:
         name, spec = core_of(target, core)
         chosen = code_of(network, unary_code(code, target) if expanded else code)
         size = _buildable(spec, mesh or _mesh(target), chips)
-        site = site_for(placer, mesh=size, chips=chips, seed=seed, **where)
+        price = price_of(target, spec) if where.get("objective") == "energy" else None
+        site = site_for(placer, mesh=size, chips=chips, seed=seed, price=price, **where)
         asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
         asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
         facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
@@ -286,6 +289,29 @@ def _target(target: Target | str) -> tuple[Target, Callable[[SpikingNetwork], Sp
     """Return a target, and how its chip runs a network."""
     target = load_target(target) if isinstance(target, str) else target
     return target, unary if model_of(target).unary else spread
+
+
+def price_of(target: Target, spec: CoreSpec) -> Price:
+    """Return what a target charges for what depends on how layers are cut.
+
+    Raises
+    ------
+    MappingError
+        If it is a formula, which charges an image for nothing.
+    """
+    if target.kind != "cycle-exact":
+        raise MappingError(
+            f"Objective energy needs a target that charges what an image does, not the formula {target.name};"
+            " choose the target loom, or the objective cores or latency."
+        )
+    joules = {event: quantity.si for event, quantity in energy_table(target, spec).items()}
+    return Price(
+        word=joules.get("crossbar_words", 0.0),
+        delivery=joules.get("deliveries", 0.0),
+        hop=joules.get("hops", 0.0),
+        bit=joules.get("link_bits", 0.0),
+        cycle=joules.get("core_cycles", 0.0) + joules.get("leakage", 0.0) / target.clock_hz,
+    )
 
 
 def unary_code(code: str, target: Target) -> str:

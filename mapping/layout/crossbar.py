@@ -101,11 +101,15 @@ class _View:
         return np.flatnonzero(places.reshape(-1) > 0)
 
     def inputs(self, used: Integers) -> Integers:
-        """Return the inputs of the source at these places."""
+        """Return the inputs of the source at these places, counted from `start`."""
         _, height, width = self.source.input_shape
         channel, y, x = np.unravel_index(used, (len(self.channels), self.down.size, self.across.size))
-        y, x = y + self.down.low, x + self.across.low
         return np.asarray((self.channels[channel] * height + y) * width + x, np.int64)
+
+    @property
+    def start(self) -> int:
+        """The input of the source that the first place of the window would have in channel 0."""
+        return self.down.low * self.source.input_shape[2] + self.across.low
 
     def weights(self) -> Weights:
         """Return the weights of all places of the window, int16 (places, outputs)."""
@@ -141,24 +145,33 @@ class Kernels:
     def __init__(self, layer: SpikingLayer) -> None:
         self._sources = layer.sources
         self._first = np.cumsum([0, *(source.inputs for source in layer.sources)]).tolist()
-        self._known: dict[bytes, tuple[tuple[Integers, ...], Crossbar]] = {}
+        self._axes: dict[tuple[int, bytes], tuple[tuple[_Axis, ...], bytes]] = {}
+        self._known: dict[tuple[bytes, bytes, bytes], tuple[tuple[Integers, ...], Crossbar]] = {}
 
     def patch(self, block: Integers, rows: Integers, columns: Integers) -> tuple[Integers, Crossbar]:
         """Return the inputs with a weight of a patch, ascending, and its weights.
 
         ``block`` has its output channels, ``rows`` and ``columns`` its place in the map.
         """
+        (down, high), (across, wide) = self._along(0, rows), self._along(1, columns)
         views = tuple(
-            _View(source=source, block=block, down=_axis(source, 0, rows), across=_axis(source, 1, columns))
-            for source in self._sources
+            _View(source=source, block=block, down=y, across=x)
+            for source, y, x in zip(self._sources, down, across, strict=True)
         )
-        places = [axis.place for view in views for axis in (view.down, view.across)]
-        key = b"".join(array.tobytes() + b"|" + str(array.shape).encode() for array in (block, *places))
+        key = block.tobytes(), high, wide
         if key not in self._known:
             used = tuple(view.used() for view in views)
-            self._known[key] = used, Crossbar(weights=partial(_stacked, views, used))
-        used, crossbar = self._known[key]
-        inputs = [
-            view.inputs(own) + first for view, own, first in zip(views, used, self._first, strict=False)
-        ]
-        return np.concatenate(inputs), crossbar
+            inputs = tuple(view.inputs(own) for view, own in zip(views, used, strict=True))
+            self._known[key] = inputs, Crossbar(weights=partial(_stacked, views, used))
+        near, crossbar = self._known[key]
+        starts = [view.start + first for view, first in zip(views, self._first, strict=False)]
+        return np.concatenate([own + start for own, start in zip(near, starts, strict=True)]), crossbar
+
+    def _along(self, axis: int, outputs: Integers) -> tuple[tuple[_Axis, ...], bytes]:
+        """Return where taps lead of every source, and what is equal for outputs that lie alike."""
+        key = axis, outputs.tobytes()
+        if key not in self._axes:
+            found = tuple(_axis(source, axis, outputs) for source in self._sources)
+            alike = b"".join(one.place.tobytes() + b"|" + str(one.place.shape).encode() for one in found)
+            self._axes[key] = found, alike
+        return self._axes[key]

@@ -16,7 +16,6 @@ from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.cover import cover
 from mapping.layout.delivery import numbered, ranges
-from mapping.layout.objective import caps_for
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement, TooManyCoresError
 from mapping.layout.site import Site
@@ -182,7 +181,7 @@ def fit(
     site = site or Site()
     spec = with_gateway(spec, spiking)
     with stage("partition"):
-        *finer, fewest = caps_for(spiking, spec, site.objective, None if site.mesh is None else site.cores)
+        *finer, fewest = site.caps(spiking, spec)
     for caps in finer:
         with suppress(TooManyCoresError):
             return _fit(spiking, spec, site, dict(caps))

@@ -3,6 +3,7 @@
 
 import math
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import numpy as np
 from emu.dead import DeadSpec
 from emu.errors import clause
 from emu.links import LinkSpec
-from emu.spec import SpecError, SystemSpec
+from emu.spec import CoreSpec, SpecError, SystemSpec
 from mapping.errors import MappingError
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.mesh import Mesh
-from mapping.layout.objective import check_objective
-from mapping.layout.partition import Partition
-from mapping.layout.place import PLACERS, Placement, Placer, TooManyCoresError, place, smallest_mesh
+from mapping.layout.objective import Caps, Cuts, check_objective, fastest
+from mapping.layout.partition import Partition, partition
+from mapping.layout.place import PLACERS, Placement, Placer, TooManyCoresError, mesh_of, place, smallest_mesh
+from mapping.layout.thrift import Bill, Price, bill_of, thriftiest
+from mapping.spiking.network import SpikingNetwork
 
 __all__ = ["Site", "dead_parts", "site_for", "unused_cores"]
 
@@ -51,6 +54,8 @@ class Site:
         Seed of the placer.
     objective : str
         What cores beyond the fewest are for, one of `mapping.layout.objective.OBJECTIVES`.
+    price : Price, optional
+        What the objective ``energy`` goes by.
     """
 
     mesh: tuple[int, int] | None = None
@@ -61,9 +66,12 @@ class Site:
     slack: int = 0
     seed: int = 0
     objective: str = "cores"
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
+        if (self.price is None) == (self.objective == "energy"):
+            raise ValueError("the objective energy, and no other, needs a price")
         if self.shared_links and self.chips == (1, 1):
             raise MappingError("Links are shared between several chips only: add --chips, for example 2x1.")
         if self.dead is None:
@@ -85,6 +93,46 @@ class Site:
             return MAX_CORES
         return math.prod(self.mesh) - len(unused_cores(self.dead, *self.mesh))
 
+    def clocked(self, cores: int) -> int:
+        """Return the cores of the mesh for so many in use; each of them has a clock and leaks."""
+        return math.prod(self.mesh or self._rounded(mesh_of(cores) or (cores, 1)))
+
+    def caps(self, spiking: SpikingNetwork, spec: CoreSpec) -> Iterator[Caps]:
+        """Yield most neurons of a core by layer, the best for the objective first, fewest cores last.
+
+        Raises
+        ------
+        InfeasibleError
+            If a layer fits no core.
+        """
+        if self.objective != "cores":
+            cuts = Cuts(partition(spiking, spec))
+            cores = None if self.mesh is None else self.cores
+            if self.price is None:
+                yield from fastest(cuts, cores)
+            else:
+                yield from thriftiest(cuts, cores, self.price, clocked=self.clocked, placed=self.bill)
+        yield {}
+
+    def bill(self, parts: Partition) -> Bill:
+        """Return what a partition takes where it is placed.
+
+        Raises
+        ------
+        InfeasibleError
+            If there are fewer cores than parts.
+        """
+        return bill_of(parts, self.placement(parts), self.system(parts))
+
+    def system(self, partition: Partition) -> SystemSpec:
+        """Return the mesh that a partition is placed on, with its links."""
+        width, height = self.mesh or self._rounded(smallest_mesh(partition))
+        spec = SystemSpec(core=partition.spec, width=width, height=height)
+        if self.chips == (1, 1):
+            return spec
+        links = LinkSpec.between(self.chips, (width, height), spec.flit_bits, shared=self.shared_links)
+        return replace(spec, links=links)
+
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.
 
@@ -93,12 +141,8 @@ class Site:
         InfeasibleError
             If there are fewer cores than parts.
         """
-        width, height = self.mesh or self._smallest(partition)
-        spec = SystemSpec(core=partition.spec, width=width, height=height)
-        if self.chips != (1, 1):
-            links = LinkSpec.between(self.chips, (width, height), spec.flit_bits, shared=self.shared_links)
-            spec = replace(spec, links=links)
-        mesh = replace(Mesh.of(spec), excluded=unused_cores(self.dead, width, height))
+        spec = self.system(partition)
+        mesh = replace(Mesh.of(spec), excluded=unused_cores(self.dead, spec.width, spec.height))
         if self.dead is not None and mesh.cores < len(partition.cores):
             raise TooManyCoresError(partition, mesh.cores, excluded=self._lost(partition))
         return self.placer(partition, mesh, seed=self.seed)
@@ -111,10 +155,9 @@ class Site:
                 return spare
         return MAX_CORES
 
-    def _smallest(self, partition: Partition) -> tuple[int, int]:
+    def _rounded(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the smallest mesh with the slack, rounded up to equal chips."""
-        width, height = smallest_mesh(partition)
-        across, down = self.chips
+        (width, height), (across, down) = size, self.chips
         return -(-(width + self.slack) // across) * across, -(-height // down) * down
 
 

@@ -110,7 +110,7 @@ Chips = Annotated[
 ]
 Objective = Annotated[
     str,
-    typer.Option("--objective", help="What cores beyond the fewest are for: cores (none), or latency."),
+    typer.Option("--objective", help="What cores beyond the fewest are for: cores (none), latency, energy."),
 ]
 SharedLinks = Annotated[
     bool, typer.Option("--shared-links", help="One link a side of a chip instead of one a router.")

@@ -15,7 +15,7 @@ from mapping.layout.partition import Partition
 from mapping.layout.partition import partition as partition_of
 from mapping.spiking.network import SpikingNetwork
 
-__all__ = ["Placement", "Placer", "TooManyCoresError", "require_room", "smallest_mesh"]
+__all__ = ["Placement", "Placer", "TooManyCoresError", "mesh_of", "require_room", "smallest_mesh"]
 
 Integers = NDArray[np.int64]
 
@@ -91,16 +91,21 @@ def smallest_mesh(partition: Partition, *, spare: int = 0) -> tuple[int, int]:
     InfeasibleError
         If the partition needs more cores than the largest chip has.
     """
-    count = len(partition.cores) + spare
-    sizes = [
-        (width * height, width - height, width, height)
-        for height in range(1, MAX_HEIGHT + 1)
-        for width in range(height, min(2 * height, MAX_WIDTH) + 1)
-        if width * height >= count
-    ]
-    if not sizes:
+    size = mesh_of(len(partition.cores) + spare)
+    if size is None:
         raise TooManyCoresError(partition, MAX_CORES)
-    return min(sizes)[2:]
+    return size
+
+
+def mesh_of(cores: int) -> tuple[int, int] | None:
+    """Return width and height of the smallest mesh of so many cores, at most twice as wide as high, if any.
+
+    >>> [mesh_of(cores) for cores in (1, 3, 314)]
+    [(1, 1), (2, 2), (21, 15)]
+    """
+    widths = [(max(height, -(-cores // height)), height) for height in range(1, MAX_HEIGHT + 1)]
+    sizes = [(w * h, w - h, w, h) for w, h in widths if w <= min(2 * h, MAX_WIDTH)]
+    return min(sizes)[2:] if sizes else None
 
 
 def require_room(partition: Partition, mesh: Mesh) -> None:

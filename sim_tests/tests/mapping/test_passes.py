@@ -19,6 +19,7 @@ from mapping.layout.check import check
 from mapping.layout.check.passes import pass_faults, require_passes
 from mapping.layout.emit import emit
 from mapping.layout.host_tables import outputs_of, spread, stimulus_for
+from mapping.layout.objective import OBJECTIVES
 from mapping.layout.partition import partition
 from mapping.layout.passes import passes_of, rows_a_unit, whole
 from mapping.layout.plan import Pass, Rows
@@ -375,3 +376,16 @@ def test_unary_passes_keep_spikes_and_give_counts() -> None:
     x = fed_counts(counts, 5)
     _, outputs = passes.emulated(x)
     assert outputs["conv0"].tolist() == simulate(counts, x)["conv0"].tolist()
+
+
+def test_passes_for_an_objective_take_fewer_cycles_and_equal_the_network() -> None:
+    model = network_from_onnx(article_model("lenet", 1, narrow=4), name="lenet")
+    cycles = {}
+    for objective in OBJECTIVES:
+        passes = compile_passes(model, core="small", mesh=(3, 2), objective=objective)
+        assert len(passes.images) > 1
+        require_equal(passes, encode(passes.spiking, article_samples("lenet", 2).astype(np.float64)))
+        done, _ = passes.emulated(encode(passes.spiking, article_samples("lenet", 2)), cycles=True)
+        cycles[objective] = sum(run.elapsed or 0 for _, run in done)
+    assert cycles["latency"] < cycles["cores"]
+    assert cycles["energy"] <= cycles["cores"]

@@ -155,17 +155,23 @@ def test_step_of_a_placement_is_that_of_the_emulator(neurons: int) -> None:
 
 
 def test_objectives_have_cores_and_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "LARGE", {"small": lambda: residual((4, 8), size=8, blocks=1)})
+    small = {"small": lambda: residual((4, 8), size=8, blocks=1)}
+    monkeypatch.setattr(objectives, "LARGE", small)
+    monkeypatch.setattr(objectives, "_lenet", small["small"])
     found = list(objectives.rows(Options(networks=("small",))))
-    assert [row.name for row in found] == [f"small, {objective}" for objective in OBJECTIVES]
-    (cores, cycles), (more, fewer) = (
-        map(int, re.findall(r"(\d+) cores", row.value) + re.findall(r"(\d+) cycles", row.value))
-        for row in found
+    names = [f"{name}, {objective}" for name in ("lenet", "small") for objective in OBJECTIVES]
+    assert [row.name for row in found] == names
+    told = re.compile(r"(\d+) cycles on (\d+) cores, ([\d.]+) uJ")
+    figures = [told.fullmatch(row.value) for row in found]
+    (fewest, cores, first), (cycles, more, other), (_, _, least) = (
+        map(float, one.groups()) for one in figures[3:] if one
     )
     assert cores == 10
     assert more <= 2 * cores
-    assert fewer < cycles
-    assert [row.ratio for row in found] == ["1.00", f"{fewer / cycles:.2f}"]
+    assert cycles < fewest
+    assert 0 < least <= min(first, other)
+    ratios = [float(row.ratio) for row in found[3:]]
+    assert ratios == pytest.approx([1, other / first, least / first], abs=0.02)
 
 
 def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> None:
