@@ -28,7 +28,7 @@ from emu.legal import dead_sentence
 from emu.program import gateway_room, joined, loudest, most_records, period_of, program_of
 from emu.spec import SystemSpec
 from emu.tape import Piece, Tape, share
-from emu.topology import PLACES, comes_out, meets_dead, topology_of
+from emu.topology import comes_out, entries_of, meets_dead
 from emu.trace import VISIT, Stimulus
 from emu.words import PACKET, RECTANGLE, STATE_FIELDS, flit_layout, spike_layout
 
@@ -148,12 +148,11 @@ def check_stimulus(stimulus: Stimulus, source: Source, threads: int = 1) -> tupl
 
 def _entries(stimulus: Stimulus, spec: SystemSpec) -> Ints:
     """Return x and y of the router by which each packet enters, int64 (p, 2), and refuse other inlets."""
-    inlets = topology_of(spec).inlets
+    inlets = entries_of(spec)
     if len(wrong := np.flatnonzero(stimulus.inlet >= len(inlets))):
         told = f"Stimulus packet {wrong[0]}: inlet must be 0..{len(inlets) - 1}"
         raise ValueError(f"{told}, not {stimulus.inlet[wrong[0]]}.")
-    y, x = np.divmod(inlets // PLACES, spec.width)
-    return np.column_stack((x, y))[stimulus.inlet]
+    return inlets[stimulus.inlet]
 
 
 def sink_strays(program: Program, state: State, stimulus: Stimulus) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "alive",
     "chip_of",
     "comes_out",
+    "entries_of",
     "lane_of",
     "meets_dead",
     "on_chip",
@@ -92,6 +93,12 @@ class Topology:
     def inputs(self) -> Ints:
         """The present inputs of each router, int64 (routers,), bit p for port p."""
         return _mask(self.before)
+
+
+def entries_of(spec: SystemSpec) -> Ints:
+    """Return x and y of the router that each inlet feeds, int64 (inlets, 2)."""
+    y, x = np.divmod(topology_of(spec).inlets // PLACES, spec.width)
+    return np.column_stack((x, y))
 
 
 def _mask(ends: Ints) -> Ints:
@@ -197,7 +204,7 @@ def meets_dead(spec: SystemSpec, start: Ints, rectangles: Ints) -> NDArray[np.bo
     spec : SystemSpec
         A system with dead parts.
     start : int64 (packets, 2) or (2,)
-        x and y of the routers by which the packets enter: that of the core which sends, (0, 0) for the host.
+        x and y of the routers by which the packets enter: that of the core which sends, or of the inlet.
     rectangles : int64 (packets, 4)
         x0, x1, y0, y1.
     """

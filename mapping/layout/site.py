@@ -12,9 +12,10 @@ import numpy as np
 from emu.dead import DeadSpec
 from emu.errors import clause
 from emu.links import LinkSpec
-from emu.spec import SpecError, SystemSpec
+from emu.spec import CoreSpec, SpecError, SystemSpec
 from mapping.errors import MappingError
 from mapping.layout.capacity import MAX_CORES
+from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.mesh import Mesh
 from mapping.layout.objective import check_objective
 from mapping.layout.partition import Partition
@@ -49,6 +50,8 @@ class Site:
         Columns of the default mesh beyond the smallest.
     seed : int
         Seed of the placer.
+    gates : Gates
+        Where the host feeds the mesh and takes what leaves it.
     objective : str
         What cores beyond the fewest are for, one of `mapping.layout.objective.OBJECTIVES`.
     """
@@ -60,6 +63,7 @@ class Site:
     placer: Placer = place
     slack: int = 0
     seed: int = 0
+    gates: Gates = ONE_OF_EACH
     objective: str = "cores"
 
     def __post_init__(self) -> None:
@@ -94,14 +98,25 @@ class Site:
             If there are fewer cores than parts.
         """
         width, height = self.mesh or self._smallest(partition)
-        spec = SystemSpec(core=partition.spec, width=width, height=height)
-        if self.chips != (1, 1):
-            links = LinkSpec.between(self.chips, (width, height), spec.flit_bits, shared=self.shared_links)
-            spec = replace(spec, links=links)
-        mesh = replace(Mesh.of(spec), excluded=unused_cores(self.dead, width, height))
+        system = self.system(partition.spec, (width, height))
+        mesh = replace(Mesh.of(system), excluded=unused_cores(self.dead, width, height))
         if self.dead is not None and mesh.cores < len(partition.cores):
             raise TooManyCoresError(partition, mesh.cores, excluded=self._lost(partition))
         return self.placer(partition, mesh, seed=self.seed)
+
+    def system(self, core: CoreSpec, mesh: tuple[int, int]) -> SystemSpec:
+        """Return a mesh of such cores with its links, dead parts and gates.
+
+        Raises
+        ------
+        MappingError
+            If the mesh has not the gates.
+        """
+        spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
+        if self.chips != (1, 1):
+            links = LinkSpec.between(self.chips, mesh, spec.flit_bits, shared=self.shared_links)
+            spec = replace(spec, links=links)
+        return replace(spec, dead=self.dead, gates=self.gates.on(*mesh))
 
     def _lost(self, partition: Partition) -> int:
         """Return how many cores the smallest mesh that would do has beyond those that a partition needs."""
