@@ -21,12 +21,15 @@ from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.layout.check import check
 from mapping.layout.gates import ONE_OF_EACH, Gates, inlets_for, outlets_for
+from mapping.layout.packet_path import GATEWAY, follow
 from mapping.report.activity import total_of_runs
 from mapping.report.carried import carried_by
 from mapping.report.rate import gates_of, rate_of
 from sim_tests.generators.systems import make_system
+from sim_tests.oracle.rules import OPPOSITE, E, L, N, S, W, wanted
 
 TINY = preset("tiny")
+STEPS = {N: (0, -1), E: (1, 0), S: (0, 1), W: (-1, 0), L: (0, 0)}
 THREE = Gates(inlets="0W,2W,1E", outlets="0,1,2")
 
 
@@ -143,7 +146,7 @@ def test_file_holds_the_inlets(chips: tuple[Chip, Chip], tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("inlet", "sentence"),
     [
-        ([3] * 640, "inputs: inlet must be 0..2, not 3."),
+        ([-1] * 640, "inputs: inlet must be 0..2, not -1."),
         ([0], "input_inlet must have the shape (640,), not (1,)."),
     ],
 )
@@ -160,6 +163,31 @@ def test_image_sends_nothing_over_a_dead_way_from_its_inlet() -> None:
     assert image.input_inlet.tolist() == [0]
     with pytest.raises(ImageError, match=r"^inputs: x 1\.\.1, y 1\.\.1 lies on or beyond a dead part"):
         image.replace(input_inlet=[1])
+
+
+def test_walk_from_an_inlet_is_that_of_the_oracle() -> None:
+    gates = GateSpec(inlets=((1, "E"), (2, "W")), outlets=(2,))
+    starts = enumerate(((W, 0, 0), (E, 2, 1), (W, 0, 2)))
+    for (inlet, start), column, row in product(starts, range(3), range(4)):
+        port, x, y = start
+        rectangle, out = (column, column, row, row), -1
+        while out != L and y < 3:
+            (out,) = wanted(port, x, y, rectangle)
+            port, (dx, dy) = OPPOSITE.get(out, L), STEPS[out]
+            x, y = x + dx, y + dy
+        ends = GATEWAY if y == 3 else 3 * y + x
+        lost = int(y == 3 and x == 1)
+        paths = follow(3, 3, np.array([GATEWAY - inlet]), np.array([rectangle]), gates)
+        assert (paths.core.tolist(), paths.sunk.tolist()) == ([] if lost else [ends], [lost])
+
+
+def test_stimulus_enters_as_the_image_says(chips: tuple[Chip, Chip]) -> None:
+    chip = chips[1]
+    data = chip.prepare(load_data("digits").first(2))[0]
+    stimulus = chip.stimulus(data.x)
+    rows = zip(chip.image.input_packet.tolist(), chip.image.input_inlet.tolist(), strict=True)
+    by = {tuple(row): inlet for row, inlet in rows}
+    assert [by[tuple(row[:5])] for row in stimulus.packet.tolist()] == stimulus.inlet.tolist()
 
 
 def test_check_walks_from_the_inlet(chips: tuple[Chip, Chip]) -> None:
