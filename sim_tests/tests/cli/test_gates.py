@@ -8,6 +8,7 @@ import pytest
 
 from emu.gates import GateSpec
 from mapping.chip import open_chip
+from sim_tests.referees.pages import differs, read_page
 from spikeloom.cli import main
 
 GATES = ["--core", "small", "--inlets", "0W,2E", "--outlets", "0,3"]
@@ -24,7 +25,8 @@ def test_image_has_the_gates(tmp_path: Path) -> None:
 def test_report_tells_packets_by_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
     assert main(["estimate", "digits", "--data", "digits", "--samples", "5", *GATES, *files]) == 0
-    (part,) = json.loads((tmp_path / "r.json").read_text())["targets"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    (part,) = report["targets"]
     gates = part["breakdown"]["gates"]
     assert [(row["x"], row["y"], row["port"]) for row in gates["inlets"]] == [(0, 0, "west"), (3, 2, "east")]
     assert [(row["x"], row["y"], row["port"]) for row in gates["outlets"]] == [
@@ -35,6 +37,13 @@ def test_report_tells_packets_by_gate(tmp_path: Path, capsys: pytest.CaptureFixt
     assert bounds["inlet"] == max(row["packets"] for row in gates["inlets"])
     assert bounds["outlet"] == max(row["packets"] for row in gates["outlets"])
     assert part["accuracy"] == 1.0
+    text = (tmp_path / "r.html").read_text()
+    page = read_page(text)
+    assert [said for figure in page.figures if (said := differs(figure, report)) is not None] == []
+    figures = {where for figure in page.figures for where in figure.places}
+    for place in ("inlets/0", "inlets/1", "outlets/0", "outlets/1"):
+        assert f"/targets/0/breakdown/gates/{place}/packets" in figures
+    assert text.count("one of the inlets") == text.count("one of the outlets") == 2
     told = " ".join(capsys.readouterr().out.split())
     busiest = max(gates["inlets"], key=lambda row: row["packets"])
     assert "Packets an inference at the inlets and outlets of loom:" in told
