@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from emu.archive import packed, replaced, write_array, write_member
 from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
-from emu.members import CORE_FIELDS, LISTS, TABLES, members_of
+from emu.members import CORE_FIELDS, LISTS, members_of, tables_of
 from emu.spec import SystemSpec
 
 __all__ = [
@@ -50,7 +50,6 @@ LIMIT_BYTES = 2 << 30
 
 _META = "meta.json"
 _META_LIMIT = 16 << 20
-_TABLE_SHAPES = {"inputs/element": 1, "inputs/packet": 2, "outputs/element": 1}
 _WAY_OUT = "; write the image again with 'spikeloom compile'"
 
 _HEADER_ERRORS = (
@@ -272,8 +271,8 @@ def read_image(reader: Reader) -> SystemImage:
     except (TypeError, ValueError, KeyError) as error:
         raise reader.error(f"spec in {_META} is wrong: {clause(error)}{_WAY_OUT}") from error
     tables = {
-        attribute: reader.array(f"{member}.npy", "int32", _TABLE_SHAPES[member])
-        for member, attribute in TABLES.items()
+        attribute: reader.array(f"{member}.npy", "int32", 2 if member == "inputs/packet" else 1)
+        for member, attribute in tables_of(spec).items()
     }
     prefix, suffix = "attachment/", ".npy"
     attached = [name for name in reader.sizes if name.startswith(prefix)]

@@ -150,11 +150,11 @@ def arriving(stimulus: Stimulus, spec: SystemSpec) -> Stimulus:
 
     The stimulus itself if none does.
     """
-    met = meets_dead(spec, entries_of(spec, stimulus.inlet), stimulus.packet[:, : len(RECTANGLE)])
+    met = meets_dead(spec, entries_of(spec)[stimulus.inlet], stimulus.packet[:, : len(RECTANGLE)])
     if not met.any():
         return stimulus
     rows, which = np.unique(_places(stimulus)[met], axis=0, return_inverse=True)
-    starts = entries_of(spec, rows[:, len(RECTANGLE)])
+    starts = entries_of(spec)[rows[:, len(RECTANGLE)]]
     places = [reached(spec, start, row[: len(RECTANGLE)]) for start, row in zip(starts, rows, strict=True)]
     copies = np.ones(len(met), np.int64)
     copies[met] = np.array([len(some) for some in places])[which]

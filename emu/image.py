@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.bits import Layout, chunks_for, chunks_of, layout_bits, limits, packed_cells
-from emu.legal import ImageError, check_cores, check_ways, narrow_limits, require_within
+from emu.bits import Layout, chunks_for, chunks_of, layout_bits, packed_cells
+from emu.legal import ImageError, check_cores, check_inputs, require_within
 from emu.spec import CHUNK_BITS, THRESHOLDS_A_WORD, SystemSpec
 from emu.tables import columns_of
 from emu.words import (
@@ -28,7 +28,6 @@ from emu.words import (
     section_layout,
     section_words,
     sections_of,
-    spike_layout,
 )
 
 __all__ = ["FIELDS", "CoreImage", "ImageError", "Packer", "SystemImage", "core_chunks"]
@@ -78,10 +77,11 @@ def _zeros(count: int, dtype: str) -> NDArray[Any]:
     return zeros
 
 
-_INPUT = (*RECTANGLE, "axon")
-
 _ZERO: Any = object()
-"""Stands for an array that is not given: zero for each neuron or row."""
+"""Stands for an array that is not given: zero for each neuron, row or packet."""
+
+_HOST = {"input_element": 1, "input_packet": 2, "output_element": 1, "input_inlet": 1}
+"""Tables of the host, and their dimensions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -340,6 +340,8 @@ class SystemImage:
         Which input element stimulus packet p carries.
     input_packet : int32 (p, 5)
         Its x0, x1, y0, y1, axon.
+    input_inlet : int32 (p,)
+        The inlet by which it enters, the first one by default.
     output_element : int32 (o,)
         The output element of each gateway axon, -1 where unused.
     meta : Mapping[str, Any]
@@ -360,9 +362,12 @@ class SystemImage:
     output_element: NDArray[np.int32]
     meta: Mapping[str, Any] = field(default_factory=dict)
     attachments: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    input_inlet: NDArray[np.int32] = _ZERO
 
     def __post_init__(self) -> None:
-        for name, dimensions in (("input_element", 1), ("input_packet", 2), ("output_element", 1)):
+        if self.input_inlet is _ZERO:
+            object.__setattr__(self, "input_inlet", _zeros(len(self.input_packet), "int32"))
+        for name, dimensions in _HOST.items():
             array = np.array(getattr(self, name), np.int32, ndmin=dimensions)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -372,14 +377,7 @@ class SystemImage:
             raise ImageError(
                 f"image must have one entry for each of the {self.spec.cores} cores, not {len(self.cores)}."
             )
-        shape = (len(self.input_element), len(_INPUT))
-        if self.input_packet.shape != shape:
-            raise ImageError(f"input_packet must have the shape {shape}, not {self.input_packet.shape}.")
-        bits = {field.name: limits(field) for field in spike_layout(self.spec)}
-        bits |= narrow_limits(self.spec)
-        for name, values in zip(_INPUT, self.input_packet.T, strict=True):
-            require_within("inputs", name, values, *bits[name])
-        check_ways("inputs", (0, 0), self.input_packet[:, :-1], self.spec)
+        check_inputs(self.input_element, self.input_packet, self.input_inlet, self.spec)
         check_cores(self.cores, self.spec)
 
     @cached_property
@@ -396,5 +394,7 @@ class SystemImage:
         return sha.hexdigest()
 
     def replace(self, **changes: Any) -> SystemImage:
-        """Return a copy with the given fields replaced, checked again."""
+        """Return a copy with the given fields replaced, checked again; other packets enter by inlet 0."""
+        if "input_packet" in changes:
+            changes.setdefault("input_inlet", _ZERO)
         return dataclasses.replace(self, **changes)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from emu.bits import Field, Layout, limits
 from emu.errors import SpikeloomError
 from emu.spec import STRENGTH_BITS, THRESHOLDS_A_WORD, CoreSpec, SystemSpec
-from emu.topology import alive, meets_dead
+from emu.topology import alive, entries_of, meets_dead
 from emu.words import (
     RECTANGLE,
     TABLES,
@@ -24,6 +24,7 @@ from emu.words import (
     Section,
     ladder_layout,
     section_layout,
+    spike_layout,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ImageError",
     "check_cores",
+    "check_inputs",
     "check_ways",
-    "narrow_limits",
     "require_within",
 ]
 
@@ -57,7 +58,7 @@ def require_within(where: str, name: str, values: NDArray[Any], low: int, high: 
 
 
 @cache
-def narrow_limits(system: SystemSpec) -> Mapping[str, tuple[int, int]]:
+def _narrow_limits(system: SystemSpec) -> Mapping[str, tuple[int, int]]:
     """Return the limits of the fields that must not use all of their bits, by name."""
     core = system.core
     found = {
@@ -166,15 +167,45 @@ def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, 
     _check_fanout(where, core, spec)
 
 
-def check_ways(where: str, start: tuple[int, int], rectangles: NDArray[Any], system: SystemSpec) -> None:
+def check_inputs(
+    elements: NDArray[Any], packets: NDArray[Any], inlets: NDArray[Any], system: SystemSpec
+) -> None:
+    """Refuse a table of the host's packets that the system cannot take.
+
+    Parameters
+    ----------
+    elements, packets, inlets
+        Those of `emu.image.SystemImage`.
+    system : SystemSpec
+        The sizes.
+    """
+    names = (*RECTANGLE, "axon")
+    for name, array, wanted in (
+        ("input_packet", packets, (len(elements), len(names))),
+        ("input_inlet", inlets, (len(elements),)),
+    ):
+        if array.shape != wanted:
+            raise ImageError(f"{name} must have the shape {wanted}, not {array.shape}.")
+    bits = {field.name: limits(field) for field in spike_layout(system)}
+    bits |= _narrow_limits(system)
+    for name, values in zip(names, packets.T, strict=True):
+        require_within("inputs", name, values, *bits[name])
+    entries = entries_of(system)
+    require_within("inputs", "inlet", inlets, 0, len(entries) - 1)
+    check_ways("inputs", entries[inlets], packets[:, :-1], system)
+
+
+def check_ways(
+    where: str, start: tuple[int, int] | Ints, rectangles: NDArray[Any], system: SystemSpec
+) -> None:
     """Refuse packets that would go over a dead way, or to a core that is dead or cut off (dead.md).
 
     Parameters
     ----------
     where : str
         What sends them, as the sentence names it.
-    start : (x, y)
-        The router by which they enter.
+    start : (x, y) or int64 (packets, 2)
+        The router by which they enter, or that of each.
     rectangles : (packets, 4)
         x0, x1, y0, y1.
     system : SystemSpec
@@ -249,7 +280,7 @@ def _check_layout(
 @cache
 def _limits_of(layout: Layout, system: SystemSpec) -> Mapping[str, tuple[int, int]]:
     """Return the least and the greatest value of every field of a word."""
-    narrow = narrow_limits(system)
+    narrow = _narrow_limits(system)
     return MappingProxyType({field.name: narrow.get(field.name, limits(field)) for field in layout})
 
 

@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import inlets_of
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
+from emu.spec import SystemSpec
 
-__all__ = ["CORE_FIELDS", "LISTS", "TABLES", "Member", "members_of"]
+__all__ = ["CORE_FIELDS", "LISTS", "Member", "members_of", "tables_of"]
 
-TABLES = {
+_TABLES = {
     "inputs/element": "input_element",
     "inputs/packet": "input_packet",
     "outputs/element": "output_element",
 }
 """Members of the tables between chip and host, and what they are of an image."""
+
+_INLET = {"inputs/inlet": "input_inlet"}
+"""The one more that an image of a system of several inlets has."""
 
 CORE_FIELDS = tuple(name for name in FIELDS if name != "crossbar")
 """Fields of a core that are members of their own."""
@@ -69,6 +74,11 @@ def _core_members(image: SystemImage) -> Iterator[Member]:
         yield f"core/{name}", arrays, (sum(map(len, arrays)), *arrays[0].shape[1:])
 
 
+def tables_of(spec: SystemSpec) -> dict[str, str]:
+    """Return the members of the tables between a system and its host, and what they are of an image."""
+    return _TABLES | (_INLET if len(inlets_of(spec.gates)) > 1 else {})
+
+
 def members_of(image: SystemImage) -> Iterator[Member]:
     """Yield every member of an image but its metadata.
 
@@ -78,7 +88,7 @@ def members_of(image: SystemImage) -> Iterator[Member]:
         If an attachment has no name for a member.
     """
     yield from _core_members(image)
-    arrays = {member: getattr(image, attribute) for member, attribute in TABLES.items()}
+    arrays = {member: getattr(image, attribute) for member, attribute in tables_of(image.spec).items()}
     for name, array in image.attachments.items():
         if not _NAME.fullmatch(name):
             raise ImageError(

@@ -96,6 +96,12 @@ class Topology:
         return _mask(self.before)
 
 
+def entries_of(spec: SystemSpec) -> Ints:
+    """Return x and y of the router that each inlet feeds, int64 (inlets, 2)."""
+    y, x = np.divmod(topology_of(spec).inlets // PLACES, spec.width)
+    return np.column_stack((x, y))
+
+
 def _mask(ends: Ints) -> Ints:
     return np.asarray((ends.reshape(-1, PLACES) != NOTHING) @ (1 << np.arange(PLACES)), np.int64)
 
@@ -199,7 +205,7 @@ def meets_dead(spec: SystemSpec, start: Ints, rectangles: Ints) -> NDArray[np.bo
     spec : SystemSpec
         A system with dead parts.
     start : int64 (packets, 2) or (2,)
-        x and y of the routers by which the packets enter: that of the core which sends, (0, 0) for the host.
+        x and y of the routers by which the packets enter: that of the core which sends, or of the inlet.
     rectangles : int64 (packets, 4)
         x0, x1, y0, y1.
     """
@@ -291,12 +297,6 @@ def on_chip(spec: SystemSpec, places: Ints) -> tuple[Ints, Ints]:
 def sides_with_links(spec: SystemSpec) -> tuple[Port, ...]:
     """Return the sides by which some chip of a system is joined to another; none for a system of one."""
     return tuple(Port(port) for port in np.unique(topology_of(whole(spec)).links % PLACES).tolist())
-
-
-def entries_of(spec: SystemSpec, inlet: Ints) -> Ints:
-    """Return x and y of the routers by which packets of some inlets enter, int64 (packets, 2)."""
-    y, x = np.divmod(topology_of(spec).inlets[inlet] // PLACES, spec.width)
-    return np.stack((x, y), axis=-1)
 
 
 def comes_out(spec: SystemSpec, x0: Ints, x1: Ints, y1: Ints) -> Ints:

@@ -26,6 +26,7 @@ from mapping.layout.check import require
 from mapping.layout.check.passes import require_passes
 from mapping.layout.emit import emit
 from mapping.layout.fitting import Fitting, Layout
+from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.objective import OBJECTIVES
 from mapping.layout.schedule import Schedule, Scheduling
 from mapping.layout.site import Site, site_for
@@ -60,6 +61,7 @@ def compile_network(
     pipelined: bool = False,
     placer: str = "greedy",
     dead: DeadSpec | None = None,
+    gates: Gates = ONE_OF_EACH,
     seed: int = 0,
     objective: str = "cores",
     scaling: str | None = None,
@@ -96,6 +98,8 @@ def compile_network(
     dead : DeadSpec, optional
         Cores and ports of the mesh of all chips that do not work (`docs/reference/mapping.md`); they need
         ``mesh``.
+    gates : Gates
+        Inlets and outlets of the mesh of all chips (`docs/reference/mapping.md`), by default one of each.
     seed : int
         Seed of the placer; equal arguments give an equal image.
     objective : str
@@ -122,7 +126,7 @@ def compile_network(
     asked: dict[str, Any] = {"target": target, "core": core, "mesh": mesh, "chips": chips, "placer": placer}
     asked |= {"shared_links": shared_links, "dead": dead, "seed": seed, "scaling": scaling}
     asked |= {"strict": strict, "code": code, "options": options, "progress": progress}
-    asked |= {"objective": objective}
+    asked |= {"objective": objective, "gates": gates}
     run = _Compilation.of(model, samples, **asked)
     fitting = Fitting(spec=run.request.spec, site=run.site)
     spiking, on_chip = run.converted(fitting.holds)
@@ -247,9 +251,7 @@ class _Compilation:
         facts = {**self.facts, **facts, **({} if whole is None else _left(whole))}
         carried = {} if whole is None else _carried(self.network, whole)
         with stage("emit"):
-            told: dict[str, Any] = {"name": self.network.name, "facts": facts, "carried": carried}
-            told |= {"chips": self.site.chips, "shared_links": self.site.shared_links, "dead": self.site.dead}
-            image = emit(on_chip, *layout, **told)
+            image = emit(on_chip, *layout, name=self.network.name, facts=facts, carried=carried)
             image = pipeline.pipelined(image, on_chip) if pipelined else image
         with stage("check"):
             require(image, on_chip)

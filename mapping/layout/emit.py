@@ -3,7 +3,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.dead import DeadSpec
 from emu.image import CoreImage, SystemImage
-from emu.links import LinkSpec
-from emu.spec import THRESHOLDS_A_WORD, CoreSpec, SystemSpec
+from emu.spec import THRESHOLDS_A_WORD, CoreSpec
 from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
@@ -47,9 +44,6 @@ def emit(
     routes: Routes,
     *,
     name: str,
-    chips: tuple[int, int] = (1, 1),
-    shared_links: bool = False,
-    dead: DeadSpec | None = None,
     facts: Mapping[str, Any] = MappingProxyType({}),
     carried: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> SystemImage:
@@ -61,10 +55,6 @@ def emit(
         The network and what `partition`, `place` and `route` made of it.
     name : str
         Name of the model in the metadata.
-    chips, shared_links : (across, down), bool
-        Equal chips that the mesh is cut into; their links are those of `emu.links.LinkSpec.between`.
-    dead : DeadSpec, optional
-        Parts of the mesh that do not work (`docs/reference/dead.md`).
     facts, carried : mapping
         More metadata and more attachments.
 
@@ -75,9 +65,7 @@ def emit(
     ImageError
         If the image breaks a limit of the machine.
     """
-    size = placement.width, placement.height
-    spec = replace(_system(partition.spec, size, chips, shared=shared_links), dead=dead)
-    cores: list[CoreImage | None] = [None] * spec.cores
+    cores: list[CoreImage | None] = [None] * routes.system.cores
     placed: list[NDArray[np.int64]] = []
     for order, layer in enumerate(partition.layers):
         parts, entries = partition.of(layer), routes.entries[layer.name]
@@ -92,22 +80,15 @@ def emit(
     packets, places = routes.entries[INPUT], np.concatenate(placed, axis=1)
     total = sum(math.prod(spiking.shape(output)) for output in routes.outputs)
     return SystemImage(
-        spec=spec,
+        spec=routes.system,
         cores=tuple(cores),
         input_element=np.repeat(np.arange(len(packets), dtype=np.int32), packets.sizes),
         input_packet=packets.table,
+        input_inlet=routes.inlet,
         output_element=np.arange(total, dtype=np.int32),
         meta={**_meta(spiking, partition, routes, name), **facts},
         attachments={PLACED: places.T[np.lexsort(places[1::-1])].astype(np.int32), **carried},
     )
-
-
-def _system(core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int], *, shared: bool) -> SystemSpec:
-    """Return the sizes of a mesh of such cores, cut into chips."""
-    spec = SystemSpec(core=core, width=mesh[0], height=mesh[1])
-    if chips == (1, 1):
-        return spec
-    return replace(spec, links=LinkSpec.between(chips, mesh, spec.flit_bits, shared=shared))
 
 
 def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: str) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def stimulus_for(image: SystemImage, counts: NDArray[np.integer]) -> Stimulus:
     payload = payloads_of(image, flat)
     sample, packet = np.nonzero(payload)
     rows = np.column_stack((image.input_packet[packet], payload[sample, packet])).astype(np.int64)
-    return Stimulus(steps=steps_of(image, len(flat)), step=sample * interval_of(image), packet=rows)
+    step, inlet = sample * interval_of(image), image.input_inlet[packet].astype(np.int64)
+    return Stimulus(steps=steps_of(image, len(flat)), step=step, packet=rows, inlet=inlet)
 
 
 def interval_of(image: SystemImage) -> int:

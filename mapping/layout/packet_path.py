@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import GateSpec, inlets_of, outlets_of
+
 __all__ = ["GATEWAY", "PORTS", "Paths", "crossings", "follow"]
 
 GATEWAY = -1
-"""Stands for the gateway where otherwise the index of a core stands."""
+"""Stands for the host where otherwise the index of a core stands: an outlet, or inlet 0; -2 for inlet 1."""
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -78,19 +80,29 @@ class _Round:
     stuck: Integers
 
 
-def _rounds(width: int, height: int, start: Integers, rectangle: Integers) -> Iterator[_Round]:
+def _begin(width: int, start: Integers, gates: GateSpec | None) -> tuple[Integers, Integers, Integers]:
+    """Return x and y of the router that each packet enters first, and by which port."""
+    rows, sides = zip(*inlets_of(gates), strict=True)
+    outside, inlet = start <= GATEWAY, np.maximum(GATEWAY - start, 0)
+    east = np.array([side == "E" for side in sides])[inlet]
+    x = np.where(outside, np.where(east, width - 1, 0), start % width)
+    y = np.where(outside, np.array(rows)[inlet], start // width)
+    return x, y, np.where(outside, np.where(east, E, W), L)
+
+
+def _rounds(
+    width: int, height: int, start: Integers, rectangle: Integers, gates: GateSpec | None
+) -> Iterator[_Round]:
     """Move every copy by one router a round, until none is left."""
-    outside = start == GATEWAY
     packet = np.arange(len(start))
-    x, y = np.where(outside, 0, start % width), np.where(outside, 0, start // width)
-    port = np.where(outside, W, L)
+    x, y, port = _begin(width, start, gates)
     while len(packet):
         requests = _requests(x, y, port, rectangle[packet])
         stuck = packet[~requests.any(axis=1)]
         flit, output = np.nonzero(requests)
         packet, x, y = packet[flit], x[flit], y[flit]
         to_x, to_y = x + _ACROSS[output], y + _DOWN[output]
-        to_host = (output == S) & (x == 0) & (y == height - 1)
+        to_host = (output == S) & np.isin(x, outlets_of(gates)) & (y == height - 1)
         inside = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height)
         yield _Round(
             packet=packet,
@@ -104,7 +116,9 @@ def _rounds(width: int, height: int, start: Integers, rectangle: Integers) -> It
         packet, x, y, port = packet[on], to_x[on], to_y[on], _ENTRY[output[on]]
 
 
-def follow(width: int, height: int, start: Integers, rectangle: Integers) -> Paths:
+def follow(
+    width: int, height: int, start: Integers, rectangle: Integers, gates: GateSpec | None = None
+) -> Paths:
     """Follow packets, every fork included; each round moves every flit by one router.
 
     Parameters
@@ -112,9 +126,11 @@ def follow(width: int, height: int, start: Integers, rectangle: Integers) -> Pat
     width, height : int
         The mesh.
     start : int64 (packets,)
-        The sending core of each packet, or `GATEWAY`.
+        The sending core of each packet, or `GATEWAY` - i for inlet i of the host.
     rectangle : int64 (packets, 4)
         The destination x0, x1, y0, y1 of each packet.
+    gates : GateSpec, optional
+        The inlets and outlets beside the first ones.
 
     Examples
     --------
@@ -123,7 +139,7 @@ def follow(width: int, height: int, start: Integers, rectangle: Integers) -> Pat
     ([4, 5], [0])
     """
     arrivals, sunk = [np.zeros((2, 0), np.int64)], np.zeros(len(start), np.int64)
-    for now in _rounds(width, height, start, rectangle):
+    for now in _rounds(width, height, start, rectangle, gates):
         for lost in (now.stuck, now.packet[now.astray]):
             sunk += np.bincount(lost, minlength=len(sunk))
         arrived = (now.output == L) | now.to_host
@@ -134,10 +150,12 @@ def follow(width: int, height: int, start: Integers, rectangle: Integers) -> Pat
     return Paths(packet=packet, core=core, sunk=sunk)
 
 
-def crossings(width: int, height: int, start: Integers, rectangle: Integers) -> Integers:
+def crossings(
+    width: int, height: int, start: Integers, rectangle: Integers, gates: GateSpec | None = None
+) -> Integers:
     """Return every link that packets take, int64 (crossings, 3): packet, router, output (index of `PORTS`).
 
-    Parameters are those of `follow`. The link from router (0, height - 1) southwards leads to the host.
+    Parameters are those of `follow`. Links southwards from outlets lead to the host.
 
     Examples
     --------
@@ -145,7 +163,7 @@ def crossings(width: int, height: int, start: Integers, rectangle: Integers) -> 
     [[0, 0, 1], [0, 1, 1], [0, 1, 2], [0, 2, 2]]
     """
     tables = [np.zeros((0, 3), np.int64)]
-    for now in _rounds(width, height, start, rectangle):
+    for now in _rounds(width, height, start, rectangle, gates):
         taken = (now.output != L) & ~now.astray
         tables.append(np.column_stack((now.packet, now.router, now.output))[taken])
     return np.concatenate(tables)

@@ -11,11 +11,12 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.spec import CoreSpec
+from emu.spec import CoreSpec, SystemSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
 from mapping.layout.cover import cover
 from mapping.layout.delivery import numbered, ranges
+from mapping.layout.gates import inlets_for, outlets_for
 from mapping.layout.partition import FANOUT_LIMIT, LayerPart, Partition, overfull, partition
 from mapping.layout.place import Placement, TooManyCoresError
 from mapping.layout.site import Site
@@ -78,10 +79,16 @@ class Routes:
         `mapping.spiking.network.INPUT` or the name of a layer -> entries of each element, in sending order.
     outputs : mapping
         Name of each layer read by the decoder -> gateway axon of its element 0; the others follow.
+    system : SystemSpec
+        The system that they are routed on.
+    inlet : int32 (n,)
+        The inlet of each entry of the input.
     """
 
     entries: Mapping[str, Entries]
     outputs: Mapping[str, int]
+    system: SystemSpec
+    inlet: NDArray[np.int32]
 
     @property
     def packets(self) -> int:
@@ -89,10 +96,11 @@ class Routes:
         return sum(len(entries.table) for entries in self.entries.values())
 
 
-def route(partition: Partition, placement: Placement) -> Routes:
+def route(partition: Partition, placement: Placement, system: SystemSpec | None = None) -> Routes:
     """Return the entries of every source: per axon id, few rectangles that hold its readers and nobody else.
 
-    Elements of layers that the decoder reads are sent to the gateway too.
+    Elements of layers that the decoder reads are sent to the host too, by the outlets of the ``system``; by
+    default it is a mesh of one chip with one outlet. What the host feeds is dealt to its inlets.
 
     Raises
     ------
@@ -100,20 +108,33 @@ def route(partition: Partition, placement: Placement) -> Routes:
         If a core needs more entries than its memory has.
     """
     spiking = partition.spiking
+    if system is None:
+        system = SystemSpec(core=partition.spec, width=placement.width, height=placement.height)
     outputs = _output_offsets(partition)
-    gateway = (0, 0, placement.height, placement.height)
+    columns = _outlets(partition, placement, system)
     entries: dict[str, Entries] = {}
     for name in (INPUT, *(layer.name for layer in spiking.layers)):
         own = _entries(partition, placement, name)
         if name in outputs:
             axon = outputs[name] + np.arange(len(own))
-            last = np.column_stack((np.tile(np.array(gateway), (len(own), 1)), axon))
+            x, y = columns[axon], np.full(len(own), placement.height)
+            last = np.column_stack((x, x, y, y, axon))
             table = np.insert(own.table, own.begin[1:], last, axis=0)
             own = Entries(own.begin + np.arange(len(own.begin)), table)
         entries[name] = own
     for layer in partition.layers:
         _check_memory(partition, layer, entries[layer.name])
-    return Routes(entries=MappingProxyType(entries), outputs=MappingProxyType(outputs))
+    inlet = inlets_for(system, entries[INPUT].table[:, :4].astype(np.int64))
+    return Routes(
+        entries=MappingProxyType(entries), outputs=MappingProxyType(outputs), system=system, inlet=inlet
+    )
+
+
+def _outlets(partition: Partition, placement: Placement, system: SystemSpec) -> NDArray[np.int32]:
+    """Return the column of the outlet of each gateway axon."""
+    senders = [partition.home(name)[0] for name in partition.spiking.outputs]
+    sender = np.concatenate([np.zeros(0, np.int64), *senders])
+    return outlets_for(system, sender, placement.position)
 
 
 def _output_offsets(partition: Partition) -> dict[str, int]:
@@ -199,7 +220,7 @@ def _fit(
             placement = site.placement(parts)
         try:
             with stage("route"):
-                return parts, placement, route(parts, placement)
+                return parts, placement, route(parts, placement, site.system(parts))
         except InfeasibleError as error:
             layer = next((layer for layer in parts.layers if layer.name == error.layer), None)
             if error.limit != FANOUT_LIMIT or layer is None:

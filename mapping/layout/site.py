@@ -16,6 +16,7 @@ from emu.links import LinkSpec
 from emu.spec import CoreSpec, SpecError, SystemSpec
 from mapping.errors import MappingError
 from mapping.layout.capacity import MAX_CORES
+from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.mesh import Mesh
 from mapping.layout.objective import Caps, Cuts, check_objective, fastest
 from mapping.layout.partition import Partition, partition
@@ -52,6 +53,8 @@ class Site:
         Columns of the default mesh beyond the smallest.
     seed : int
         Seed of the placer.
+    gates : Gates
+        Where the host feeds the mesh and takes what leaves it.
     objective : str
         What cores beyond the fewest are for, one of `mapping.layout.objective.OBJECTIVES`.
     price : Price, optional
@@ -65,6 +68,7 @@ class Site:
     placer: Placer = place
     slack: int = 0
     seed: int = 0
+    gates: Gates = ONE_OF_EACH
     objective: str = "cores"
     price: Price | None = None
 
@@ -125,13 +129,19 @@ class Site:
         return bill_of(parts, self.placement(parts), self.system(parts))
 
     def system(self, partition: Partition) -> SystemSpec:
-        """Return the mesh that a partition is placed on, with its links."""
-        width, height = self.mesh or self._rounded(smallest_mesh(partition))
-        spec = SystemSpec(core=partition.spec, width=width, height=height)
-        if self.chips == (1, 1):
-            return spec
-        links = LinkSpec.between(self.chips, (width, height), spec.flit_bits, shared=self.shared_links)
-        return replace(spec, links=links)
+        """Return the mesh that a partition is placed on, with its links, dead parts and gates.
+
+        Raises
+        ------
+        MappingError
+            If the mesh has not the gates.
+        """
+        mesh = self.mesh or self._rounded(smallest_mesh(partition))
+        spec = SystemSpec(core=partition.spec, width=mesh[0], height=mesh[1])
+        if self.chips != (1, 1):
+            links = LinkSpec.between(self.chips, mesh, spec.flit_bits, shared=self.shared_links)
+            spec = replace(spec, links=links)
+        return replace(spec, dead=self.dead, gates=self.gates.on(*mesh))
 
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.

@@ -27,7 +27,8 @@ class Carried:
     cores, samples : int
         Cores of the mesh; samples of the runs.
     sender, link, packets : int64 (n,)
-        The sending core or `GATEWAY`, router x 4 + output (`PORTS`), and how many packets crossed it.
+        The sending core or, of an inlet, `GATEWAY` - its number; router x 4 + output (`PORTS`), and how many
+        packets crossed it.
     """
 
     cores: int
@@ -47,7 +48,7 @@ class Carried:
         ``group`` has that of every core; what the host feeds is of group 0.
         """
         size = self.cores * len(PORTS)
-        own = np.where(self.sender == GATEWAY, 0, group[self.sender])
+        own = np.where(self.sender <= GATEWAY, 0, group[np.maximum(self.sender, 0)])
         loads = np.zeros(groups * size, np.int64)
         np.add.at(loads, own * size + self.link, self.packets)
         return loads.reshape(groups, self.cores, len(PORTS))
@@ -66,7 +67,7 @@ def carried_by(image: SystemImage, totals: RunTotals) -> Carried:
     """
     start, rectangle, packets = _packets(image, totals)
     width, height = image.spec.width, image.spec.height
-    packet, router, port = crossings(width, height, start, rectangle).T
+    packet, router, port = crossings(width, height, start, rectangle, image.spec.gates).T
     carried = Carried(
         cores=image.spec.cores,
         samples=totals.samples,
@@ -85,8 +86,8 @@ def carried_by(image: SystemImage, totals: RunTotals) -> Carried:
 
 
 def _packets(image: SystemImage, totals: RunTotals) -> tuple[Integers, Integers, Integers]:
-    """Return sender (a core or `GATEWAY`), rectangle and number of all packets, equal ones once."""
-    tables = [np.column_stack((np.full(len(totals.fed), GATEWAY), image.input_packet[:, :4], totals.fed))]
+    """Return sender (a core or inlet), rectangle and number of all packets, equal ones once."""
+    tables = [np.column_stack((GATEWAY - image.input_inlet, image.input_packet[:, :4], totals.fed))]
     fired = totals.fired.reshape(image.spec.cores, -1)
     for index, core in enumerate(image.cores):
         if core is not None and len(core.fanout):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from mapping.codes.graded.convert import AUTO_DIGITS, GradedOptions
 from mapping.datasets.load import CALIBRATION, Dataset, batches, scaled
 from mapping.errors import InfeasibleError, MappingError, OptionError, UnsupportedModelError
 from mapping.flow import compile_network
+from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.report.activity import Activity, observe
@@ -76,6 +77,7 @@ def explore(
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
     shared_links: bool = False,
+    gates: Gates = ONE_OF_EACH,
     objective: str = "cores",
     code: str = AUTO,
     calibration: Dataset | None = None,
@@ -88,7 +90,7 @@ def explore(
     ----------
     options : GradedOptions, optional
         Seed and tolerance of all settings.
-    network, data, target, core, seed, how, strict, chips, shared_links
+    network, data, target, core, seed, how, strict, chips, shared_links, gates
         As of `mapping.report.machine.estimate`, for one cycle-exact target.
     objective, code, calibration, progress
         As there too.
@@ -111,12 +113,8 @@ def explore(
         truth=truth,
         samples=samples.x,
         target=chip,
-        core=core,
-        seed=seed,
-        strict=strict,
-        chips=chips,
-        shared_links=shared_links,
-        objective=objective,
+        where={"core": core, "chips": chips, "shared_links": shared_links, "gates": gates},
+        asked={"seed": seed, "strict": strict, "objective": objective},
         say=say,
     )
     return _marked(list(exploration.rows(options or GradedOptions())))
@@ -152,8 +150,10 @@ class Exploration:
 
     Parameters
     ----------
-    network, target, core, seed, strict
+    network, target
         As of `explore`.
+    where, asked : mapping
+        Other arguments of `explore` that `compile_network` has too: what they are compiled for, and how.
     data : Dataset
         As the network takes them.
     truth : sequence of float64 (n, outputs)
@@ -169,12 +169,8 @@ class Exploration:
     truth: Sequence[NDArray[np.float64]]
     samples: NDArray[np.float64]
     target: Target
-    core: str | None
-    seed: int
-    strict: bool
-    chips: tuple[int, int]
-    shared_links: bool
-    objective: str
+    where: Mapping[str, Any]
+    asked: Mapping[str, Any]
     say: Callable[[str], None]
 
     def rows(self, options: GradedOptions) -> Iterator[dict[str, Any]]:
@@ -203,12 +199,8 @@ class Exploration:
         chip = compile_network(
             self.network,
             target=self.target,
-            core=self.core,
-            seed=self.seed,
-            strict=self.strict,
-            chips=self.chips,
-            shared_links=self.shared_links,
-            objective=self.objective,
+            **self.where,
+            **self.asked,
             code="graded",
             samples=self.samples,
             options=options,

@@ -22,6 +22,7 @@ from mapping.diagnosis.input_tried import doubt_of
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network, compile_passes, unary_code
 from mapping.given import calibration_of, model_and_data
+from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.objective import check_objective
 from mapping.model.network import Network
 from mapping.report.activity import Activity, SingleDifferences, observe
@@ -55,6 +56,7 @@ def estimate(
     chips: tuple[int, int] = (1, 1),
     shared_links: bool = False,
     passes: tuple[int, int] | None = None,
+    gates: Gates = ONE_OF_EACH,
     objective: str = "cores",
     patches: str | None = None,
     code: str = AUTO,
@@ -87,6 +89,8 @@ def estimate(
         Equal chips, joined by links, on which cycle-exact targets have the network.
     shared_links : bool
         One link for each side of these chips instead of one for each of its routers.
+    gates : Gates
+        Inlets and outlets of the mesh of all chips on them.
     passes : (width, height), optional
         Mesh of a chip over which cycle-exact targets run the network in passes.
     objective : str
@@ -108,16 +112,15 @@ def estimate(
     MappingError
         If the model, the data or an option cannot be used, or every target refuses the network.
     """
-    loaded = _loaded(targets)
-    chooser = chosen_patches(patches, used=any(model_of(target).patched for target in loaded))
-    network, source = model_and_data(model, data)
-    samples = calibration_of(calibration, data if isinstance(data, str) else source, seed)
+    where = {"core": core, "chips": chips, "shared_links": shared_links, "gates": gates}
+    loaded, chooser = _loaded(targets, patches)
+    network, source, samples = _given(model, data, calibration, seed)
     given, chosen = scaled(source, how, network)
     run = _Estimation(
         network=network,
         data=given,
         scaling=chosen,
-        where={"core": core, "chips": chips, "shared_links": shared_links, "objective": objective},
+        where={**where, "objective": objective},
         seed=seed,
         strict=strict,
         passes=passes,
@@ -131,10 +134,19 @@ def estimate(
     return _report(run, run.parts(loaded), source, how)
 
 
-def _loaded(targets: Target | str | Sequence[Target | str]) -> list[Target]:
-    """Return the targets, one or several, those that are names loaded."""
+def _loaded(
+    targets: Target | str | Sequence[Target | str], patches: str | None
+) -> tuple[list[Target], Patches]:
+    """Return the targets, one or several, those that are names loaded, and who chooses patches on them."""
     several = [targets] if isinstance(targets, Target | str) else targets
-    return [load_target(target) if isinstance(target, str) else target for target in several]
+    loaded = [load_target(target) if isinstance(target, str) else target for target in several]
+    return loaded, chosen_patches(patches, used=any(model_of(target).patched for target in loaded))
+
+
+def _given(model: object, data: object, calibration: object, seed: int) -> tuple[Network, Dataset, Dataset]:
+    """Return a network, its data, and the samples on which the graded code is chosen."""
+    network, source = model_and_data(model, data)
+    return network, source, calibration_of(calibration, data if isinstance(data, str) else source, seed)
 
 
 def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Dataset, how: str) -> Report:

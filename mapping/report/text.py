@@ -158,6 +158,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         *_timed(targets),
         *_rates(targets),
         *(f"Not pipelined on {t['target']}: {t['pipelining']}" for t in targets if t["pipelining"]),
+        *_gates(targets),
         *_links(targets),
         *_loaded(targets),
         *_in_batches(targets),
@@ -201,6 +202,8 @@ def _part(bound: Mapping[str, Any]) -> str:
     """Return the part of the chip that a bound of the rate is about."""
     if bound["x"] is None:
         return f"the {bound['of']}"
+    if bound["of"] in ("inlet", "outlet"):
+        return f"the {bound['of']} in the {bound['port']} of router ({bound['x']}, {bound['y']})"
     side = "" if bound["port"] is None else f" to the {bound['port']}"
     layer = "" if bound["layer"] is None else f" of {bound['layer']}"
     return f"{_PARTS[bound['of']]} ({bound['x']}, {bound['y']}){side}{layer}"
@@ -249,6 +252,18 @@ def _in_batches(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"{share(batch['loading_share'])} of it for loading; the host keeps "
                 f"{number(batch['kept_bytes'])} bytes."
             )
+
+
+def _gates(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what passes each of several inlets and outlets, by target."""
+    for target in targets:
+        gates = (target["breakdown"] or {}).get("gates")
+        if gates and max(len(gates["inlets"]), len(gates["outlets"])) > 1:
+            told = (
+                f"{number(gate['packets'])} in the {gate['port']} of router ({gate['x']}, {gate['y']})"
+                for gate in (*gates["inlets"], *gates["outlets"])
+            )
+            yield f"Packets an inference at the inlets and outlets of {target['target']}: {'; '.join(told)}."
 
 
 def _links(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -27,7 +27,7 @@ def _causes(image: SystemImage, stimulus: Stimulus, expected: RunResult, core: i
     x, y = core % image.spec.width, core // image.spec.width
     x0, x1, y0, y1 = stimulus.packet[stimulus.strays].T[: len(RECTANGLE)]
     here = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)
-    start = entries_of(image.spec, stimulus.inlet[stimulus.strays])
+    start = entries_of(image.spec)[stimulus.inlet[stimulus.strays]]
     here &= ~meets_dead(image.spec, start, np.tile((x, x, y, y), (len(here), 1)))
     kinds = stimulus.kind[stimulus.strays][here]
     found = {ErrorCause.RUNNING if kind <= Kind.READ else ErrorCause.KIND for kind in kinds.tolist()}

@@ -261,7 +261,7 @@ def _stimulus(rng: Rng, spec: SystemSpec, steps: int, axons: int) -> Stimulus:
     inlet = rng.integers(0, inlets, len(table)) if inlets > 1 else np.zeros(len(table), np.int64)
     if spec.dead is not None:
         tame = rng.random(len(table)) < 0.7  # the others may meet what is dead
-        table[tame, 1:5] = _on_live_ways(rng, spec, entries_of(spec, inlet[tame]), table[tame, 1:5])
+        table[tame, 1:5] = _on_live_ways(rng, spec, entries_of(spec)[inlet[tame]], table[tame, 1:5])
     period = int(rng.integers(2, 6)) if rng.random() < 0.5 else 1
     pace = HostPace(period=period, taken=int(rng.integers(1, max(2, period))))
     kind, at, packet = np.array(kinds), table[:, 0], table[:, 1:]

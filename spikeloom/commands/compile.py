@@ -17,15 +17,18 @@ from spikeloom.commands.options import (
     Core,
     Debug,
     Digits,
+    Inlets,
     Input,
     Model,
     Objective,
+    Outlets,
     Seed,
     SharedLinks,
     Strict,
     Tolerance,
     chips_of,
     examples,
+    gates_of,
     graded_options,
     mesh_size,
 )
@@ -81,6 +84,7 @@ DataOfScale = Annotated[
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --placer anneal",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --chips 2x2 --shared-links",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 8x8 --exclude faults.toml",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --inlets 4 --outlets 2",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 4x4 --passes",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --objective latency",
@@ -95,6 +99,8 @@ def compile_(
     mesh: Mesh = None,
     chips: Chips = "1x1",
     shared_links: SharedLinks = False,
+    inlets: Inlets = "1",
+    outlets: Outlets = "1",
     pipelined: Pipelined = False,
     passes: InPasses = False,
     placer: Placer = "greedy",
@@ -112,21 +118,26 @@ def compile_(
     debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
-    from mapping.layout.site import dead_parts
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     _check_file(output)
-    graded = graded_options(bits, digits, tolerance, seed)
     sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
     sizes |= {**_timing(passes=passes, pipelined=pipelined), "objective": objective}
-    sizes |= {"shared_links": shared_links}
-    sizes |= {"dead": dead_parts(exclude)} if exclude else {}
+    sizes |= {"shared_links": shared_links, "gates": gates_of(inlets, outlets)}
     sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
+    sizes |= {"options": graded_options(bits, digits, tolerance, seed), **_dead(exclude)}
     with stages_told(asked=debug), status("compiling") as say:
-        chip, told = _compiled(model, data, scale, calibrate, options=graded, progress=say, **sizes)
+        chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
         chip.save(output)
     _show(output, chip, told)
+
+
+def _dead(exclude: Path | None) -> dict[str, Any]:
+    """Return what does not work, nothing if no file says so."""
+    from mapping.layout.site import dead_parts
+
+    return {} if exclude is None else {"dead": dead_parts(exclude)}
 
 
 def _timing(*, passes: bool, pipelined: bool) -> dict[str, bool]:

@@ -19,10 +19,12 @@ from spikeloom.commands.options import (
     Debug,
     Digits,
     Html,
+    Inlets,
     Input,
     Json,
     Model,
     Objective,
+    Outlets,
     Samples,
     Seed,
     SharedLinks,
@@ -30,9 +32,11 @@ from spikeloom.commands.options import (
     Tolerance,
     chips_of,
     examples,
+    gates_of,
     graded_options,
     mesh_size,
 )
+from spikeloom.stages import stages_told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +117,8 @@ def estimate(
     core: Core = None,
     chips: Chips = "1x1",
     shared_links: SharedLinks = False,
+    inlets: Inlets = "1",
+    outlets: Outlets = "1",
     passes: InPasses = None,
     objective: Objective = "cores",
     patches: Patches = None,
@@ -133,16 +139,15 @@ def estimate(
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
     rows = _checked(json, html, beside)
     common: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "objective": objective}
-    common |= {"chips": chips_of(chips), "shared_links": shared_links, "passes": mesh_size(passes)}
-    common |= {"how": scale or "auto", "code": code, "options": graded_options(bits, digits, tolerance, seed)}
+    common |= {"chips": chips_of(chips), "shared_links": shared_links, "gates": gates_of(inlets, outlets)}
+    common |= {"passes": mesh_size(passes), "options": graded_options(bits, digits, tolerance, seed)}
     with stages_told(asked=debug), status("reading the model") as say:
         chosen, calibration = _data(data, samples, calibrate, seed)
-        common |= {"calibration": calibration, "progress": say}
+        common |= {"how": scale or "auto", "code": code, "calibration": calibration, "progress": say}
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
 

@@ -13,6 +13,7 @@ from mapping.errors import MappingError
 
 if TYPE_CHECKING:
     from mapping.codes.graded.convert import GradedOptions
+    from mapping.layout.gates import Gates
 
 __all__ = [
     "Bits",
@@ -25,12 +26,14 @@ __all__ = [
     "Digits",
     "Html",
     "Image",
+    "Inlets",
     "Input",
     "Json",
     "Junit",
     "MaybeImage",
     "Model",
     "Objective",
+    "Outlets",
     "Patches",
     "Samples",
     "Seed",
@@ -41,6 +44,7 @@ __all__ = [
     "Waves",
     "chips_of",
     "examples",
+    "gates_of",
     "graded_options",
     "mesh_size",
 ]
@@ -111,6 +115,14 @@ Chips = Annotated[
 Objective = Annotated[
     str,
     typer.Option("--objective", help="What cores beyond the fewest are for: cores (none), latency, energy."),
+]
+Inlets = Annotated[
+    str,
+    typer.Option("--inlets", help="Where the host feeds: how many ends of rows, or which, such as 0W,3W,2E."),
+]
+Outlets = Annotated[
+    str,
+    typer.Option("--outlets", help="Where outputs leave: how many columns, or which, such as 0,4."),
 ]
 SharedLinks = Annotated[
     bool, typer.Option("--shared-links", help="One link a side of a chip instead of one a router.")
@@ -192,6 +204,18 @@ def graded_options(bits: int, digits: str, tolerance: float, seed: int) -> Grade
         raise MappingError(f"Digits of a weight must be auto or 1..{MOST_DIGITS}, not {digits[:100]!r}.")
     number: Any = digits if digits == AUTO_DIGITS else int(digits)
     return GradedOptions(bits=bits, digits=number, seed=seed, tolerance=tolerance)
+
+
+def gates_of(inlets: str, outlets: str) -> Gates:
+    """Return the inlets and outlets that are asked for.
+
+    Raises
+    ------
+    MappingError : a text is none of them.
+    """
+    from mapping.layout.gates import Gates
+
+    return Gates(inlets=inlets, outlets=outlets)
 
 
 def mesh_size(text: str | None) -> tuple[int, int] | None:

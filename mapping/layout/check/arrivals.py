@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import inlets_of
 from emu.image import CoreImage, SystemImage
 from emu.tables import column
 from emu.words import RECTANGLE, Section
@@ -23,6 +24,8 @@ Integers = NDArray[np.int64]
 _TARGET = [column(Section.FANOUT, name) for name in (*RECTANGLE, "axon")]
 """Columns of a fan-out entry that say where a packet goes; the host's packets have only these."""
 
+_Table = tuple[NDArray[np.int32], Integers, Integers]
+
 _DISABLED = -1
 """Stands for the number of axons of a disabled core."""
 
@@ -32,7 +35,7 @@ class Packets:
     """Every packet that the host or a layer can send: source, sending core, rectangle and axon.
 
     ``source``, ``start`` and ``axon`` are int64 (packets,), ``rectangle`` is int64 (packets, 4); ``start``
-    is `GATEWAY` for those of the host.
+    is `GATEWAY` - i for those that the host feeds by its inlet i.
     """
 
     source: Integers
@@ -126,27 +129,27 @@ def _lists(core: CoreImage) -> tuple[Integers, Integers, Integers]:
 
 def _packets_of(image: SystemImage, frame: Frame, cores: Sequence[Placed]) -> Iterator[Packets]:
     """Yield the packets of the host, then those of the connected neurons of each layer."""
-    every = [(image.input_packet, image.input_element.astype(np.int64), np.int64(GATEWAY))]
-    yield _packets(every)
+    elements, inlets = (array.astype(np.int64) for array in (image.input_element, image.input_inlet))
+    yield _packets([(image.input_packet, elements, GATEWAY - inlets)])
     for order in range(len(frame.spiking.layers)):
-        every = []
+        every: list[_Table] = []
         for placed in cores:
             if placed.layer == order:
                 neurons, begin, size = _lists(placed.core)
                 rows = placed.core.fanout[_ranges(begin, size)][:, _TARGET]
                 source = np.repeat(frame.first[order + 1] + placed.elements[neurons], size)
-                every.append((rows, source, np.int64(placed.index)))
+                every.append((rows, source, np.full(len(rows), placed.index)))
         if every:
             yield _packets(every)
 
 
-def _packets(tables: Sequence[tuple[NDArray[np.int32], Integers, np.int64]]) -> Packets:
-    """Return packets by rows of rectangle and axon, their sources, and where all of a table start."""
+def _packets(tables: Sequence[_Table]) -> Packets:
+    """Return packets by rows of rectangle and axon, their sources, and where they start."""
     rows, sources, starts = zip(*tables, strict=True)
     table = np.concatenate(rows).astype(np.int64)
     return Packets(
         source=np.concatenate(sources),
-        start=np.repeat(np.array(starts), [len(part) for part in rows]),
+        start=np.concatenate(starts),
         rectangle=table[:, :-1],
         axon=table[:, -1],
     )
@@ -165,12 +168,13 @@ def list_violations(cores: Sequence[Placed]) -> Iterator[Violation]:
 
 def _paths(image: SystemImage, packets: Packets) -> tuple[Paths, Integers]:
     """Follow every different packet once; return the paths and the path of each packet."""
-    width, height = image.spec.width, image.spec.height
-    sizes = (image.spec.cores + 1, width, width, height + 1, height + 1)
-    places = np.column_stack((packets.start - GATEWAY, packets.rectangle))
+    width, height, gates = image.spec.width, image.spec.height, image.spec.gates
+    inlets = len(inlets_of(gates))
+    sizes = (image.spec.cores + inlets, width, width, height + 1, height + 1)
+    places = np.column_stack((packets.start + inlets, packets.rectangle))
     key = np.ravel_multi_index(tuple(places.T), sizes)
     _, one, path = np.unique(key, return_index=True, return_inverse=True)
-    return follow(width, height, packets.start[one], packets.rectangle[one]), path
+    return follow(width, height, packets.start[one], packets.rectangle[one], gates), path
 
 
 def deliveries_of(
@@ -226,7 +230,7 @@ def _lost(frame: Frame, packets: Packets, rows: Integers) -> Iterator[Violation]
         yield Violation(
             kind="outside-mesh",
             message=f"the rectangle x {x0}..{x1}, y {y0}..{y1} of {text} leaves the mesh",
-            core=None if start == GATEWAY else start,
+            core=None if start <= GATEWAY else start,
             axon=int(packets.axon[row]),
         )
 

@@ -50,7 +50,7 @@ def totals(chip: Chip, data: Dataset) -> RunTotals:
 
 @pytest.fixture(scope="module")
 def rate(chip: Chip, totals: RunTotals) -> dict[str, Any]:
-    return rate_of(chip, carried_by(chip.image, totals), int(totals.fed.sum()), totals)
+    return rate_of(chip, carried_by(chip.image, totals), totals.fed, totals)
 
 
 def bound(rate: dict[str, Any], of: str) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ def test_network_computes_the_same_around_dead_parts(name: str, seed: int) -> No
     spiking, spec = random_network(seed), core_spec()
     dead = DeadSpec(cores=((0, 0), (2, 1), (1, 3)), ports=((8, 3, "S"), (4, 6, "E")))
     site = Site(mesh=(9, 8), dead=dead, placer=PLACERS[name], seed=1)
-    image = emit(spiking, *fit(spiking, spec, site), name="n", dead=dead)
+    image = emit(spiking, *fit(spiking, spec, site), name="n")
     assert check(image, spiking) == []
     assert image.spec.dead == dead
     unused = unused_cores(dead, 9, 8)

@@ -53,7 +53,7 @@ def test_a_bill_is_what_the_emulator_counts_when_all_is_active(
     spiking = active(stack())
     site = Site(objective=objective, chips=chips)
     parts, placement, routes = fit(spiking, SPEC, site)
-    image = emit(spiking, parts, placement, routes, name="n", chips=chips)
+    image = emit(spiking, parts, placement, routes, name="n")
     run = Machine(image).run(stimulus_for(image, np.full((1, 2, 8, 8), 3)), cycles=True)
     bill = site.bill(parts)
     assert bill.words == run.total("crossbar_words")

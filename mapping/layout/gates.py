@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inlets and outlets of a system, and which of them each packet takes (`docs/reference/mapping.md`)."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.errors import clause
+from emu.gates import GateSpec, outlets_of
+from emu.spec import SpecError, SystemSpec
+from emu.topology import entries_of, meets_dead
+from mapping.errors import MappingError
+
+__all__ = ["ONE_OF_EACH", "Gates", "inlets_for", "outlets_for"]
+
+Integers = NDArray[np.int64]
+
+_FAR = np.iinfo(np.int64).max // 2
+"""Stands for the length of a way that is dead."""
+
+_INLETS = re.compile(r"[0-9]{1,9}[WE](,[0-9]{1,9}[WE])*")
+_OUTLETS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})+")
+_NUMBER = re.compile(r"0*[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """The inlets and outlets that are asked for, each as a text.
+
+    Parameters
+    ----------
+    inlets : str
+        Rows and sides such as ``0W,3W,2E``, or how many there are to be, spread evenly.
+    outlets : str
+        Columns such as ``0,4``, or how many.
+
+    Raises
+    ------
+    MappingError
+        If a text is neither.
+
+    Examples
+    --------
+    >>> Gates(inlets="3", outlets="0,2").on(4, 4)
+    GateSpec(inlets=((2, 'W'), (2, 'E')), outlets=(2,))
+    """
+
+    inlets: str = "1"
+    outlets: str = "1"
+
+    def __post_init__(self) -> None:
+        for name, text, listed, example in (
+            ("Inlets", self.inlets, _INLETS, "rows and sides, for example 0W,3W,2E"),
+            ("Outlets", self.outlets, _OUTLETS, "several columns, for example 0,4"),
+        ):
+            if not (listed.fullmatch(text) or _NUMBER.fullmatch(text)):
+                raise MappingError(f"{name} must be how many, 1 or more, or {example}, not {text[:100]!r}.")
+
+    def on(self, width: int, height: int) -> GateSpec | None:
+        """Return those of a mesh beside the first ones, which are always there; None if there are no others.
+
+        Raises
+        ------
+        MappingError
+            If the mesh has not so many, or not these.
+        """
+        inlets, outlets = self._inlets(width, height), self._outlets(width)
+        if not inlets and not outlets:
+            return None
+        gates = GateSpec(inlets=tuple(sorted(inlets)), outlets=tuple(sorted(outlets)))
+        try:
+            gates.check(width, height)
+        except SpecError as error:
+            told = f"A mesh of {width}x{height} cores has not these gates: {clause(error)}"
+            raise MappingError(f"{told}; name others, or how many.") from error
+        return gates
+
+    def _inlets(self, width: int, height: int) -> set[tuple[int, str]]:
+        """Return row and side of every further inlet: of a number, west and east by turns."""
+        if self.inlets[-1] in "WE":
+            return {(int(gate[:-1]), gate[-1]) for gate in self.inlets.split(",")} - {(0, "W")}
+        number = _number("Inlets", self.inlets, (width, height), 2 * height)
+        west, east = number - number // 2, number // 2
+        rows = {(row * height // west, "W") for row in range(west)}
+        return (rows | {((2 * row + 1) * height // (2 * east), "E") for row in range(east)}) - {(0, "W")}
+
+    def _outlets(self, width: int) -> set[int]:
+        """Return the column of every further outlet."""
+        if "," in self.outlets:
+            return {int(column) for column in self.outlets.split(",")} - {0}
+        number = _number("Outlets", self.outlets, (width, None), width)
+        return {column * width // number for column in range(number)} - {0}
+
+
+ONE_OF_EACH = Gates()
+"""The gates of a system of which nothing else is said."""
+
+
+def _number(name: str, text: str, mesh: tuple[int, int | None], most: int) -> int:
+    """Return how many gates are asked for, and refuse more than there can be."""
+    if int(text) > most:
+        places = f"{mesh[1]} rows" if mesh[1] is not None else f"{mesh[0]} columns"
+        raise MappingError(f"{name} must be at most {most} on a mesh of {places}, not {text}.")
+    return int(text)
+
+
+def inlets_for(system: SystemSpec, rectangles: Integers) -> NDArray[np.int32]:
+    """Return the inlet of each of the host's packets: every inlet has as many, and they have short ways.
+
+    Parameters
+    ----------
+    system : SystemSpec
+        The system; no packet takes a way that is dead in it.
+    rectangles : int64 (packets, 4)
+        x0, x1, y0, y1, in the order of the host's table.
+    """
+    entries = entries_of(system)
+    if len(entries) == 1 or not len(rectangles):
+        return np.zeros(len(rectangles), np.int32)
+    places, of = np.unique(rectangles, axis=0, return_inverse=True)
+    lengths = np.stack([_hops(system, np.tile(entry, (len(places), 1)), places) for entry in entries], axis=1)
+    return _dealt(of.reshape(-1), lengths, -(-len(rectangles) // len(entries)))
+
+
+def outlets_for(system: SystemSpec, sender: Integers, position: Integers) -> NDArray[np.int32]:
+    """Return the column by which each packet of some cores leaves.
+
+    Ways are short, and no outlet has more than its share, or than one core sends, which is a packet a cycle
+    as well.
+
+    Parameters
+    ----------
+    system : SystemSpec
+        The system; no packet takes a way that is dead in it.
+    sender : int64 (packets,)
+        The core that sends each.
+    position : int64 (cores, 2)
+        x and y of the cores.
+    """
+    columns = np.array(outlets_of(system.gates), np.int32)
+    if len(columns) == 1 or not len(sender):
+        return np.zeros(len(sender), np.int32)
+    cores, of, sent = np.unique(sender, return_inverse=True, return_counts=True)
+    start, row = position[cores], np.full(len(cores), system.height)
+    ends = [np.stack((*[np.full(len(cores), column)] * 2, row, row), axis=1) for column in columns]
+    lengths = np.stack([_hops(system, start, end) for end in ends], axis=1)
+    share = max(-(-len(sender) // len(columns)), int(sent.max()))
+    return columns[_dealt(of.reshape(-1), lengths, share)]
+
+
+def _hops(system: SystemSpec, start: Integers, rectangles: Integers) -> Integers:
+    """Return how many hops each packet takes, `_FAR` where its way is dead."""
+    (x, y), (x0, x1, y0, y1) = start.T, rectangles.T
+    along = np.maximum(x, x1) - np.minimum(x, x0)
+    down = np.maximum(y, y1) - np.minimum(y, y0)
+    return np.where(meets_dead(system, start, rectangles), _FAR, along + (x1 - x0 + 1) * down)
+
+
+def _dealt(group: Integers, lengths: Integers, room: int) -> NDArray[np.int32]:
+    """Return a gate for each packet of some groups, at most ``room`` packets by each where that can be.
+
+    The groups for which another gate would be furthest about choose first. A group that takes several gates
+    has them by turns.
+
+    Parameters
+    ----------
+    group : int64 (packets,)
+        The group of each packet.
+    lengths : int64 (groups, gates)
+        The way of a packet of each group by each gate.
+    """
+    best = np.sort(lengths, axis=1)
+    order = np.argsort(lengths, axis=1, kind="stable").tolist()
+    left = [room] * lengths.shape[1]
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    result = np.zeros(len(group), np.int32)
+    for one in np.argsort(best[:, 0] - best[:, 1], kind="stable").tolist():
+        possible = [gate for gate in order[one] if lengths[one, gate] < _FAR] or [0]
+        shares, rest = [], len(members[one])
+        for gate in possible:
+            share = min(rest, max(left[gate], 0))
+            shares.append(share)
+            rest -= share
+        if rest:  # only what other gates cannot reach goes beyond the room
+            shares[max(range(len(possible)), key=lambda at: (left[possible[at]] - shares[at], -at))] += rest
+        for gate, share in zip(possible, shares, strict=True):
+            left[gate] -= share
+        result[members[one]] = np.repeat(possible, shares)[_by_turns(shares)]
+    return result
+
+
+def _by_turns(shares: list[int]) -> Integers:
+    """Return an order in which the members of several runs of these lengths follow each other evenly.
+
+    >>> _by_turns([2, 4]).tolist()
+    [2, 0, 3, 4, 1, 5]
+    """
+    places = [(np.arange(share) + 0.5) / max(share, 1) for share in shares]
+    return np.argsort(np.concatenate(places), kind="stable")
