@@ -31,7 +31,7 @@ from mapping.model.operations.integers import before_rounding
 from sim_tests.generators.quantiser_options import NETWORKS, Option, inputs, options, quantised_by
 from sim_tests.referees.int8_table import Runtime, compared
 
-__all__ = ["Row", "farthest", "main", "row_of"]
+__all__ = ["NEAR", "Row", "farthest", "from_half", "main", "row_of"]
 
 HEAD = """| option | networks | activations | differ | in the image | on the host | from half-way |
 |---|---|---|---|---|---|---|"""
@@ -124,7 +124,7 @@ def farthest(path: Path, network: Network, x: NDArray[np.float64], *, optimised:
         steps = node.constants["scale"] if node.op == "Quantise" else 1.0
         differ = np.rint(values[end] / steps).reshape(len(x), -1) != right
         if (differ[clean]).any():
-            most = max(most, float(_from_half(node, values)[differ & clean[:, None]].max()))
+            most = max(most, float(from_half(node, values)[differ & clean[:, None]].max()))
         clean &= ~differ.any(axis=1)
     return most
 
@@ -136,7 +136,8 @@ _UNCUT = ".sums8"
 """What follows it in that of the integers before a `Relu` or `Clip` cuts them."""
 
 
-def _from_half(node: Node, values: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+def from_half(node: Node, values: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return how far from half-way between two integers the values are that a quantiser rounds, (n, all)."""
     read = [np.asarray(values[tensor]) for tensor in node.inputs]
     real = read[0] / node.constants["scale"] if node.op == "Quantise" else before_rounding(node, read)
     flat = real.reshape(len(real), -1)
