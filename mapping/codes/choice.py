@@ -13,10 +13,10 @@ from mapping.codes.candidates import Candidate, find_candidates
 from mapping.codes.convert import convert
 from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.codes.int8.convert import convert_int8, is_integer, why_inexact
+from mapping.codes.int8.units import only_sums
 from mapping.codes.obstacles import Fits, Holds, anything_fits, anything_holds
 from mapping.errors import MappingError
 from mapping.model.network import Network
-from mapping.model.node import Node
 from mapping.model.rewrite import prepare
 from mapping.spiking.network import SpikingNetwork
 from mapping.threads import one_thread
@@ -163,11 +163,9 @@ def code_of(network: Network, name: str = AUTO) -> Code:
 
 def _few(candidates: Sequence[Candidate], network: Network) -> bool:
     """Tell whether less than half of the layers with weights are candidates; a plain sum has none."""
-    weighted = {node.name for node in network.nodes if node.op in ("Conv", "Dense") and not _sums(node)}
+    weighted = {
+        node.name
+        for node in network.nodes
+        if node.op in ("Conv", "Dense") and not only_sums(node.constants["weight"])
+    }
     return 2 * len({candidate.linear.name for candidate in candidates} & weighted) < len(weighted)
-
-
-def _sums(node: Node) -> bool:
-    """Tell whether a linear node only sums: an average over windows or a map."""
-    weight = node.constants["weight"]
-    return np.unique(weight[weight != 0]).size <= 1

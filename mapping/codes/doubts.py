@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user of a quantised network must know of the code that it runs in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from mapping.codes.int8.convert import why_inexact
 from mapping.codes.int8.layers import QUANTISERS
@@ -15,8 +16,8 @@ __all__ = ["doubt_about"]
 _SUMS = frozenset({"Conv", "Dense"})
 
 
-def doubt_about(network: Network, code: str) -> str | None:
-    """Return a sentence if a quantised network has not its own integers on the chip, or those of float64.
+def doubt_about(network: Network, code: str, near: Mapping[str, float] = MappingProxyType({})) -> str | None:
+    """Return sentences if a quantised network has not its own integers on the chip, or those of float64.
 
     Parameters
     ----------
@@ -24,15 +25,23 @@ def doubt_about(network: Network, code: str) -> str | None:
         The network.
     code : str
         The name of the code that it runs in.
+    near : mapping
+        Layers of which sums may be off, and by how many steps of their output.
     """
     if code == "graded":
         why = why_inexact(network)
         return None if why is None else _ANEW.format(why=why)
     real = list(dict.fromkeys(_with_real_biases(network))) if code == "int8" else []
-    if not real:
-        return None
-    more = f" and {len(real) - 2} more" if len(real) > 2 else ""
-    return _REAL.format(s="s" * (len(real) > 1), names=", ".join(map(repr, real[:2])), more=more)
+    told = [_REAL.format(**_listed(real))] if real else []
+    if near:
+        told.append(_NEAR.format(**_listed(list(near)), most=max(near.values())))
+    return " ".join(told) or None
+
+
+def _listed(names: Sequence[str]) -> dict[str, str]:
+    """Return the words of a list of layers: a plural, two names and how many more."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return {"s": "s" * (len(names) > 1), "names": ", ".join(map(repr, names[:2])), "more": more}
 
 
 _ANEW = (
@@ -43,6 +52,11 @@ _REAL = (
     "Biases are real numbers in layer{s} {names}{more}, so their truth is float64: a runtime that sums them "
     "in float32 has one count more or less where a value lies half-way between two, and one that rounds "
     "biases first has others; quantise biases to int32 for equal ones."
+)
+_NEAR = (
+    "What is added in layer{s} {names}{more} has scales in a ratio of no whole numbers that neurons hold: a "
+    "count is one more or less where a sum lies within {most:.1g} steps of half-way between two; "
+    "quantise both inputs of the sum for equal ones."
 )
 
 

@@ -187,7 +187,7 @@ def _early_overflow(layer: SpikingLayer, spec: CoreSpec, depth: Mapping[str, int
     low = high = np.zeros(layer.rows, np.int64)
     if layer.bias is not None:
         bias = layer.bias.reshape(layer.rows, -1)
-        low, high = np.minimum(bias.min(axis=1), 0), np.maximum(bias.max(axis=1), 0)
+        low, high = bias.min(axis=1), bias.max(axis=1)  # what the first arrival is added to
     for source in layer.sources:
         if depth.get(source.name, -1) + 1 < depth[layer.name]:
             down, up = source.reach()

@@ -151,10 +151,10 @@ def _given(model: object, data: object, calibration: object, seed: int) -> tuple
 
 def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Dataset, how: str) -> Report:
     """Return the report of some parts, with a doubt about the ``source`` if there is one."""
-    accuracy = next(part["ann_accuracy"] for part in parts if part["refusal"] is None)
+    taken = next(part for part in parts if part["refusal"] is None)
     doubts = (
-        doubt_about(run.network, run.code.name),
-        doubt_of(run.network, source, run.scaling, how, accuracy),
+        doubt_about(run.network, run.code.name, taken["near"]),
+        doubt_of(run.network, source, run.scaling, how, taken["ann_accuracy"]),
     )
     return Report(
         model=run.network.name,

@@ -176,8 +176,9 @@ def _rounded(targets: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     line = (
         f"The model does not quantise the output of {', '.join(rounded['rounded'])}: it leaves the chip "
-        "rounded to whole counts, every other activation is the model's own integer"
+        "rounded to whole counts"
     )
+    line += "" if rounded["near"] else ", every other activation is the model's own integer"
     if rounded["agreement"] is None:
         return [f"{line}."]
     same = round(rounded["agreement"] * rounded["samples"])

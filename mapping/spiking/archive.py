@@ -25,6 +25,8 @@ _PLAIN = ("name", "encoder_output", "input_levels", "input_low", "input_scale", 
 _FLAGS = ("decoder_reads_input", "decoder_reads_data")
 _OF_SOURCE = ("name", "shape", "input_shape", "stride", "pads", "dilation", "groups", "low", "high", "shift")
 _OF_LAYER = ("name", "output_shape", "strengths", "low", "levels", "activation", "scale", "zero")
+_LATER: Mapping[str, tuple[Callable[[Any], Any], Any]] = {"parts": (int, 1), "near": (float, 0.0)}
+"""Fields of a layer that images of earlier versions have not, their types and what stands for them."""
 
 
 def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
@@ -40,7 +42,7 @@ def spiking_to_arrays(spiking: SpikingNetwork) -> dict[str, NDArray[Any]]:
 
     layers = [
         {
-            **{key: getattr(layer, key) for key in (*_OF_LAYER, "parts")},
+            **{key: getattr(layer, key) for key in (*_OF_LAYER, *_LATER)},
             "bias": kept(layer.bias),
             "gains": kept(layer.gains),
             **_kept_quantiser(layer.quantiser, kept),
@@ -112,7 +114,9 @@ def _tuples(value: Any) -> Any:
 
 
 def _layer(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SpikingLayer:
-    plain = {key: _tuples(data[key]) for key in _OF_LAYER} | {"parts": int(data.get("parts", 1))}
+    plain = {key: _tuples(data[key]) for key in _OF_LAYER} | {
+        key: kind(data.get(key, default)) for key, (kind, default) in _LATER.items()
+    }
     bias = None if data["bias"] is None else np.array(arrays[data["bias"]], np.int64)
     gains = None if data.get("gains") is None else np.array(arrays[data["gains"]], np.float64)
     sources = tuple(_source(source, arrays) for source in data["sources"])

@@ -142,6 +142,9 @@ class SpikingLayer:
         payload; only the host reads it. See `mapping.spiking.spread`.
     group : int
         Rows that together stand for one count, which is their sum; see `mapping.spiking.unary`.
+    near : float
+        By how many steps of its counts the sums of a layer of an exact code may be off: where they lie so
+        near to the edge between two counts, the other may be fired.
     """
 
     name: str
@@ -161,6 +164,7 @@ class SpikingLayer:
     order_dependent: int = 0
     parts: int = 1
     group: int = 1
+    near: float = 0.0
 
     def __post_init__(self) -> None:
         if self.parts != 1 and not self._parted():
@@ -328,7 +332,12 @@ class SpikingNetwork:
     @property
     def exact(self) -> bool:
         """Whether every activation on the chip equals that of the float network."""
-        return self.code != "graded" and not self.rounded
+        return self.code != "graded" and not self.rounded and not self.near
+
+    @property
+    def near(self) -> dict[str, float]:
+        """Layers of which sums may be off, and by how many steps of their counts."""
+        return {layer.name: layer.near for layer in self.layers if layer.near}
 
     @property
     def ternary(self) -> bool:

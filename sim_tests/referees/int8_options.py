@@ -31,7 +31,7 @@ from mapping.model.operations.integers import before_rounding
 from sim_tests.generators.quantiser_options import NETWORKS, Option, inputs, options, quantised_by
 from sim_tests.referees.int8_table import Runtime, compared
 
-__all__ = ["Row", "farthest", "main", "row_of"]
+__all__ = ["NEAR", "Row", "farthest", "from_half", "main", "row_of"]
 
 HEAD = """| option | networks | activations | differ | in the image | on the host | from half-way |
 |---|---|---|---|---|---|---|"""
@@ -108,24 +108,36 @@ def row_of(
 def farthest(path: Path, network: Network, x: NDArray[np.float64], *, optimised: bool) -> float:
     """Return how far from half-way the values are at most whose integers differ first in their sample.
 
-    What reads an activation that differs may differ by more, and is not looked at.
+    Values are those that a quantiser rounds, before the ends of a `Relu` or `Clip` that is read as ends of
+    its integers. What reads an activation that differs may differ by more, and is not looked at.
     """
     runtime, clean, most = Runtime(path, optimised=optimised), np.ones(len(x), bool), 0.0
     for node in network.nodes:
-        tensor = node.output.removesuffix(".real")
-        if node.output != f"{tensor}.real" or tensor not in runtime or node.op not in QUANTISERS:
+        tensor = node.output.removesuffix(_REAL).removesuffix(_UNCUT)
+        end = f"{tensor}{_REAL}"
+        if node.output not in (end, f"{tensor}{_UNCUT}{_REAL}") or node.op not in QUANTISERS:
+            continue
+        if tensor not in runtime:
             continue
         right = runtime.counts(x, tensor).reshape(len(x), -1)
-        values = run(network, {network.input: x}, [*node.inputs, node.output])
+        values = run(network, {network.input: x}, [*node.inputs, node.output, end])
         steps = node.constants["scale"] if node.op == "Quantise" else 1.0
-        differ = np.rint(values[node.output] / steps).reshape(len(x), -1) != right
+        differ = np.rint(values[end] / steps).reshape(len(x), -1) != right
         if (differ[clean]).any():
-            most = max(most, float(_from_half(node, values)[differ & clean[:, None]].max()))
+            most = max(most, float(from_half(node, values)[differ & clean[:, None]].max()))
         clean &= ~differ.any(axis=1)
     return most
 
 
-def _from_half(node: Node, values: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+_REAL = ".real"
+"""What follows the name of a tensor of integers in that of the values that they stand for."""
+
+_UNCUT = ".sums8"
+"""What follows it in that of the integers before a `Relu` or `Clip` cuts them."""
+
+
+def from_half(node: Node, values: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return how far from half-way between two integers the values are that a quantiser rounds, (n, all)."""
     read = [np.asarray(values[tensor]) for tensor in node.inputs]
     real = read[0] / node.constants["scale"] if node.op == "Quantise" else before_rounding(node, read)
     flat = real.reshape(len(real), -1)

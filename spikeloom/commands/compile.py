@@ -199,7 +199,7 @@ def _show(output: Path, chip: Chip | Passes, told: str | None) -> None:
         console.print(layer.sentence)
     if told is not None:
         console.print(f"Input: {told}")
-    doubt = doubt_about(spiking.network, spiking.code)
+    doubt = doubt_about(spiking.network, spiking.code, spiking.near)
     if doubt is not None:
         console.print(doubt)
 

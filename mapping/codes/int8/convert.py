@@ -17,9 +17,10 @@ from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.rules_sums import depthwise, windowed
 from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.graded.walk import Point, Rule, Walk
-from mapping.codes.int8.layers import QUANTISERS, Counted, grid_of, is_real, layer_of, output_counts
-from mapping.codes.int8.units import is_whole
+from mapping.codes.int8.layers import QUANTISERS, grid_of, is_real, layer_of, output_counts
+from mapping.codes.int8.units import is_whole, only_sums
 from mapping.codes.int8.valleys import split_valleys
+from mapping.codes.int8.weighing import Counted
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
@@ -47,6 +48,7 @@ def is_integer(network: Network) -> bool:
     if any(node.op in ("AddIntegers", "Requantise", "ToInteger") for node in network.nodes):
         return True
     weights = [node.constants["weight"] for node in network.nodes if node.op in ("Conv", "Dense")]
+    weights = [weight for weight in weights if not only_sums(weight)]
     quantisers = sum(node.op == "Quantise" for node in network.nodes)
     return 0 < len(weights) <= quantisers and all(map(is_whole, weights))
 
@@ -183,14 +185,15 @@ def _layers(
     for point in structure.points.values():
         wide = _wide(point, [sent[term.read.tensor].grid for term in point.form.terms])
         why = output.obstacle(point) or wide
-        layer = why or layer_of(point, sent, output.spec, output.grid_of(point))
+        layer = why or layer_of(point, sent, output.spec, output.grid_of(point), fits)
         obstacle = layer if isinstance(layer, Obstacle) else fits(layer)
         if obstacle is not None or isinstance(layer, Obstacle):
             owner = next((node.output for node in network.nodes if node.name == point.name), point.tensor)
             return found, {tensor: obstacle for tensor in (point.tensor, owner) if obstacle is not None}
         found.append(layer)
         own = Grid(scale=layer.scale, low=layer.low, high=layer.levels, zero=layer.zero)
-        sent[point.tensor] = Counted(name=layer.name, grid=own)
+        depth = 1 + max(sent[term.read.tensor].depth for term in point.form.terms)
+        sent[point.tensor] = Counted(name=layer.name, grid=own, depth=depth)
     return found, {}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.codes.obstacles import Obstacle
 
-__all__ = ["Units", "is_whole", "units_of"]
+__all__ = ["NEAR", "WIDEST", "Units", "common_of", "is_whole", "only_sums", "units_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,10 +19,10 @@ Ints = NDArray[np.int64]
 _LARGEST = 248
 """Largest multiple: what six digits hold."""
 
-_WIDEST = 255
+WIDEST = 255
 """Largest whole weight: a byte less its zero point. Beyond six digits it lies in two rows."""
 
-_NEAR = 2.0**-36
+NEAR = 2.0**-36
 """Share by which products of two stored numbers, each rounded, miss a multiple."""
 
 
@@ -48,7 +48,12 @@ class Units:
 
 def is_whole(weight: Floats) -> bool:
     """Tell whether the weights of every row are small whole multiples of one number."""
-    return _common(weight.reshape(len(weight), -1)) is not None
+    return common_of(weight.reshape(len(weight), -1)) is not None
+
+
+def only_sums(weight: Floats) -> bool:
+    """Tell whether weights only sum, as those of an average over windows or a map."""
+    return np.unique(weight[weight != 0]).size <= 1
 
 
 def units_of(effective: Sequence[Floats], bias: Floats) -> Units | Obstacle:
@@ -57,7 +62,7 @@ def units_of(effective: Sequence[Floats], bias: Floats) -> Units | Obstacle:
     if whole is not None:
         return whole
     every = np.concatenate(effective, axis=1)
-    unit = _common(every)
+    unit = common_of(every)
     if unit is None:
         return Obstacle(
             reason="its weights are no small whole multiples of one number in each channel",
@@ -77,7 +82,7 @@ def _whole(effective: Sequence[Floats], bias: Floats) -> Units | None:
     parts = (*effective, bias)
     if any((part != np.rint(part)).any() for part in parts):
         return None
-    if any(np.abs(values).max(initial=0.0) > _WIDEST for values in effective):
+    if any(np.abs(values).max(initial=0.0) > WIDEST for values in effective):
         return None
     rows = len(bias)
     return Units(
@@ -88,7 +93,7 @@ def _whole(effective: Sequence[Floats], bias: Floats) -> Units | None:
     )
 
 
-def _common(rows: Floats) -> Floats | None:
+def common_of(rows: Floats) -> Floats | None:
     """Return for each row the largest number of which all its values are multiples up to `_LARGEST`."""
     unit = np.ones(len(rows))
     for index, row in enumerate(rows):
@@ -96,9 +101,7 @@ def _common(rows: Floats) -> Floats | None:
         if not len(sizes):
             continue
         parts = sizes[None] / (sizes[0] / np.arange(1, _LARGEST + 1)[:, None])
-        fits = (np.abs(parts - np.rint(parts)) <= _NEAR * parts).all(axis=1) & (
-            parts[:, -1] <= _LARGEST + 0.5
-        )
+        fits = (np.abs(parts - np.rint(parts)) <= NEAR * parts).all(axis=1) & (parts[:, -1] <= _LARGEST + 0.5)
         if not fits.any():
             return None
         unit[index] = sizes[0] / (1 + int(np.argmax(fits)))

@@ -71,6 +71,13 @@ def test_first_differences_lie_half_way(tmp_path: Path) -> None:
     assert farthest(path, load_onnx(path), x, optimised=True) == 0.0
 
 
+def test_difference_before_a_relu_is_seen_in_the_sum(tmp_path: Path) -> None:
+    """A sum of real numbers that a `Relu` follows differs half-way, what reads it anywhere."""
+    path = tmp_path / "m.onnx"
+    x = model_of(GIVEN["QDQ, op_types_to_quantize=Conv"], path, n=256)
+    assert 0 < farthest(path, load_onnx(path), x, optimised=False) < NEAR
+
+
 def test_other_scale_is_far_from_half_way(tmp_path: Path) -> None:
     path, other = tmp_path / "m.onnx", tmp_path / "other.onnx"
     x = model_of(GIVEN["QDQ, u8s8, per channel"], path, n=16)

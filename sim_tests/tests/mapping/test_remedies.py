@@ -352,6 +352,7 @@ OTHER = {
     'write cores = [[x, y], ...] and ports = [[x, y, "E"], ...], or one of them',  # in test_site.py
     "quantise activations and weights to 8 bits for equal ones.",  # in test_int8_wide.py
     "quantise biases to int32 for equal ones.",  # in test_int8_doubts.py
+    "quantise both inputs of the sum for equal ones.",  # in test_int8_skips.py
     "put convolutions or dense layers in its place or behind it.",  # in test_graded_entries.py
     "choose loom or kuang2021.",  # in test_target_refused.py
 }
