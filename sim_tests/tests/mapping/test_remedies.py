@@ -355,6 +355,7 @@ OTHER = {
     "quantise both inputs of the sum for equal ones.",  # in test_int8_skips.py
     "put convolutions or dense layers in its place or behind it.",  # in test_graded_entries.py
     "choose loom or kuang2021.",  # in test_target_refused.py
+    "choose the target loom, or the objective cores or latency.",  # in test_thrift.py
 }
 
 
