@@ -266,13 +266,15 @@ def read_stimulus(path: Path) -> Stimulus:
 
 def _default_stimulus(image: SystemImage, seed: int, steps: int = 8) -> Stimulus:
     """Return random events on the image's inputs, or on the first axons of all cores if it has none."""
-    rng = np.random.default_rng(seed)
-    spec = image.spec
-    everywhere = [[*place, axon] for axon in range(min(spec.core.axons, 8)) for place in all_cores(spec)]
-    packets = image.input_packet.tolist() or everywhere
-    rows = [(step, *row, 1) for step in range(steps) for row in packets if rng.random() < 0.3]
-    inlets = 1 if image.input_packet.size or spec.dead is not None else gates_of(spec)[0]
-    return make_stimulus(steps, rows, inlet=[at % inlets for at in range(len(rows))])
+    rng, spec = np.random.default_rng(seed), image.spec
+    packets, inlets = image.input_packet, image.input_inlet
+    if not len(packets):
+        axons = range(min(spec.core.axons, 8))
+        packets = np.array([[*place, axon] for axon in axons for place in all_cores(spec)])
+        inlets = np.arange(len(packets), dtype=np.int32) % (1 if spec.dead is not None else gates_of(spec)[0])
+    step, which = np.nonzero(rng.random((steps, len(packets))) < 0.3)
+    rows = np.column_stack((step, packets[which], np.ones_like(step)))
+    return make_stimulus(steps, rows.tolist(), inlet=inlets[which].tolist())
 
 
 def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
