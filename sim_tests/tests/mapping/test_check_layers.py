@@ -319,8 +319,8 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     "outputs one axon on": (
         square,
         route.route,
-        "outputs[name] + np.arange",
-        "outputs[name] + 1 + np.arange",
+        "(x, x, y, y, axon)",
+        "(x, x, y, y, axon + 1)",
         "output-missing",
     ),
     "input elements one on": (

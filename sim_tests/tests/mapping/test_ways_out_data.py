@@ -334,6 +334,7 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "create it or name another.",
         "add it or leave the option out.",
         WAY,  # in test_int8_wide.py
+        "choose the target loom, or the objective cores or latency.",  # in test_thrift.py
         "download it again.",
         "download both again.",
         "name the folder with the four files of MNIST.",
