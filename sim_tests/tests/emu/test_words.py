@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu.bits import Field, chunks_for, chunks_of, layout_bits, limits, pack, places, unpack, words_of
@@ -32,6 +32,7 @@ LAYOUTS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(LAYOUTS))
 def test_pack_round_trip(data: st.DataObject, layout: Layout) -> None:
     values = {field.name: data.draw(st.integers(*limits(field)), field.name) for field in layout}
@@ -40,6 +41,7 @@ def test_pack_round_trip(data: st.DataObject, layout: Layout) -> None:
     assert unpack(layout, word) == values
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(LAYOUTS))
 def test_chunks_equal_pack(data: st.DataObject, layout: Layout) -> None:
     words = data.draw(st.integers(1, 3))

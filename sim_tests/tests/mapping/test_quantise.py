@@ -59,6 +59,7 @@ EXACT: dict[str, Callable[[Fraction], int]] = {
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6) | st.integers(-9, 9).map(lambda n: n / 2))
 def test_rounding_is_exact(rounding: str, value: float) -> None:
     assert round_by(rounding, np.array([value]))[0] == EXACT[rounding](Fraction(value))
