@@ -83,7 +83,7 @@ class Site:
         if self.mesh is None:
             raise MappingError("Parts are excluded from a mesh of a given size only: add --mesh WxH.")
         try:
-            self.dead.check(*self.mesh)
+            self.dead.check(*self.mesh, self.gates.on(*self.mesh))
         except SpecError as error:
             raise MappingError(
                 f"Nothing can be placed around what is excluded: {clause(error)}; list other parts, x and y "

@@ -14,6 +14,7 @@ from emu.topology import meets_dead
 from mapping.errors import MappingError
 from mapping.layout.check import check
 from mapping.layout.emit import emit
+from mapping.layout.gates import Gates
 from mapping.layout.mesh import Mesh
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import PLACERS, Placement, TooManyCoresError, place
@@ -146,6 +147,17 @@ def test_dead_parts_must_lie_in_a_given_mesh() -> None:
         "list other parts, x and y counted from 0."
     )
     assert Site(mesh=(4, 3), dead=DeadSpec(cores=((3, 2),))).cores == 11
+
+
+def test_dead_way_to_an_outlet_names_a_way_out_that_exists() -> None:
+    gates = Gates(outlets="0,2")
+    with pytest.raises(MappingError) as error:
+        Site(mesh=(4, 4), dead=DeadSpec(ports=((2, 1, "S"),)), gates=gates)
+    assert str(error.value) == (
+        "Nothing can be placed around what is excluded: dead ports must be such that tokens of the host "
+        "reach the outlet of column 2, not [[2, 1, 'S']]; list other parts, x and y counted from 0."
+    )
+    assert Site(mesh=(4, 4), dead=DeadSpec(ports=((3, 1, "S"),)), gates=gates).cores == 12
 
 
 def test_mesh_that_is_too_small_around_dead_parts_names_one_that_is_not() -> None:
