@@ -4,9 +4,8 @@
 from dataclasses import dataclass
 
 from mapping.datasets.load import Dataset, named_rightly, scaled
-from mapping.datasets.normalisation import candidates, clearly_better, most_right, room_to_improve
-from mapping.datasets.rows import spread_rows
-from mapping.diagnosis.input_trial import SAMPLES, InputTrial
+from mapping.datasets.normalisation import candidates, clearly_better, most_right
+from mapping.diagnosis.input_trial import InputTrial, baseline
 from mapping.model.network import Network
 
 __all__ = ["InputNormalisation", "TriedNormalisation", "check_normalisation"]
@@ -48,13 +47,10 @@ def check_normalisation(
         None without labels or classes, for events, and where so many samples are right that nothing could
         be clearly better.
     """
-    sample = data.at(spread_rows(SAMPLES)(len(data.x)))
-    given = scaled(sample, how, network)[0]
-    if given.y is None or data.events:
+    given = baseline(network, data, how)
+    if given is None:
         return None
-    own = named_rightly(network, given.x, given.y)
-    if not room_to_improve(own):
-        return None
+    own, sample = given.right, given.loaded
     shape = network.shapes[network.input]
     tried = [
         (candidate, named_rightly(network, scaled(sample, candidate.how, network)[0].x, given.y))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.datasets.load import Dataset, largest, named_rightly, scaled
-from mapping.datasets.normalisation import clearly_better, room_to_improve, with_chance
+from mapping.datasets.load import Dataset, largest
+from mapping.datasets.normalisation import clearly_better, with_chance
 from mapping.datasets.rows import spread_rows
-from mapping.diagnosis.input_trial import SAMPLES, InputTrial
+from mapping.diagnosis.input_trial import InputTrial, baseline
 from mapping.errors import UnsupportedModelError
 from mapping.model.evaluate import resume, run_single
 from mapping.model.network import Network
@@ -65,13 +65,10 @@ def check_layer_scale(network: Network, data: Dataset, how: str) -> LayerScale |
         None without labels, for events, and where so many samples are right that nothing could be clearly
         better.
     """
-    sample = data.at(spread_rows(SAMPLES)(len(data.x)))
-    given = scaled(sample, how, network)[0]
-    if given.y is None or data.events:
+    given = baseline(network, data, how)
+    if given is None:
         return None
-    own = named_rightly(network, given.x, given.y)
-    if not room_to_improve(own):
-        return None
+    own = given.right
     few = spread_rows(_FEW)(len(own))
     tried = [
         (node, factor, int(right.sum()))
