@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.datasets.idx import IDX
 from mapping.datasets.load import CALIBRATION, Dataset, load_data
 
 __all__ = ["calibration_data", "calibration_size"]
 
-_TRAINED = ("digits", "mnist", "fashion")
+_TRAINED = ("digits", *IDX)
 """Data of which a part is for training."""
 
 
@@ -20,8 +21,8 @@ def calibration_data(source: str, samples: int | None = None, seed: int = 0) -> 
     Parameters
     ----------
     source : str
-        As of `mapping.datasets.load.load_data`. Of digits, ``mnist:DIR`` and ``fashion:DIR`` the training
-        part is taken.
+        As of `mapping.datasets.load.load_data`. Of digits, ``mnist:DIR`` and the like the training part is
+        taken.
     samples : int, optional
         How many, at most; by default `mapping.datasets.load.CALIBRATION`.
     seed : int

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from mapping.errors import MappingError
 
-__all__ = ["MAX_BYTES", "load_idx", "load_idx_pair"]
+__all__ = ["IDX", "MAX_BYTES", "idx_folder", "load_idx", "load_idx_pair"]
+
+IDX = {"mnist": "MNIST", "fashion": "FashionMNIST", "kmnist": "KMNIST"}
+"""Data sets that are published so, and the name that torchvision gives their folder."""
+
 
 MAX_BYTES = 2**28
 """Most values read from one file: five times the 60 000 images of MNIST."""
@@ -26,6 +30,16 @@ MAX_BYTES = 2**28
 _UINT8 = 8  # type code of unsigned bytes
 _PREFIXES = {"train": "train", "test": "t10k"}
 _LABELS = 10
+
+
+def idx_folder(folder: Path, name: str) -> Path:
+    """Return where the files of a data set are: in ``folder``, or below it as torchvision keeps them.
+
+    >>> idx_folder(Path("nowhere"), "mnist").name
+    'nowhere'
+    """
+    raw = folder / IDX[name] / "raw"
+    return raw if raw.is_dir() else folder
 
 
 def load_idx_pair(

@@ -19,7 +19,7 @@ from mapping.datasets.events import (
     npz_recordings,
     three_sigma,
 )
-from mapping.datasets.idx import load_idx_pair
+from mapping.datasets.idx import IDX, idx_folder, load_idx_pair
 from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take, spread_rows
@@ -63,8 +63,6 @@ BATCH = 500
 
 DIGITS_TEST = 1437
 """First of the digits that no training has seen; they were written by other people than the ones before."""
-
-_IDX = ("mnist", "fashion")
 
 _FILE = re.compile(r"(?P<path>.+\.(?P<kind>npz|aedat4))(?::(?P<options>.*))?", re.DOTALL)
 
@@ -291,7 +289,7 @@ def load_data(source: str, take: Take | None = None) -> Dataset:
         If there is no such data or they are not usable.
     """
     name, colon, part = source.partition(":")
-    if name in _IDX and colon:
+    if name in IDX and colon:
         return _idx(source, name, part, take)
     data = _loaded(source)
     return data if take is None else data.at(take(len(data.x)))
@@ -306,8 +304,8 @@ def _loaded(source: str) -> Dataset:
     if file is not None:
         return (_npz if file["kind"] == "npz" else _aedat4)(source, Path(file["path"]), file["options"] or "")
     raise MappingError(
-        "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, fashion:DIR, "
-        f"fashion:DIR:train or a file ending in .npz or .aedat4, not {source!r}."
+        "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, the same with "
+        f"fashion or kmnist, or a file ending in .npz or .aedat4, not {source!r}."
     )
 
 
@@ -320,7 +318,7 @@ def _idx(source: str, name: str, rest: str, take: Take | None) -> Dataset:
         raise MappingError(
             f"Data of {name} must be {name}:DIR, {name}:DIR:test or {name}:DIR:train, not {source!r}."
         )
-    x, y = load_idx_pair(Path(folder), "train" if part == "train" else "test")
+    x, y = load_idx_pair(idx_folder(Path(folder), name), "train" if part == "train" else "test")
     rows = slice(None) if take is None else take(len(x))
     return Dataset(name=source, x=x[rows].astype(np.float64), y=y[rows], pixels=True)
 

@@ -81,9 +81,10 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR or fashion:DIR with idx "
-        "files, also mnist:DIR:train; an .npz file with x and y; or events of a camera, an .npz file with t, "
-        "x, y, p or an .aedat4 file, with options, for example FILE:events=2000,size=64x64.",
+        help="digits (the 360 never trained on), digits:train, digits:all; mnist:DIR, fashion:DIR or "
+        "kmnist:DIR with idx files, also mnist:DIR:train; an .npz file with x and y; or events of a camera, "
+        "an .npz file with t, x, y, p or an .aedat4 file, with options, for example "
+        "FILE:events=2000,size=64x64.",
     ),
 ]
 Input = Annotated[

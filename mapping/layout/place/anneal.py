@@ -37,6 +37,7 @@ def anneal(
 ) -> Placement:
     """Place so that the busiest link takes as few cycles as can be found, serialisation included.
 
+    Of placements whose busiest links are alike it keeps the one of the fewest hops.
     It prices what every neuron sends in a step if all fire: the trees of its packets, and the cycles in which
     they occupy each link (`Mesh.busy`). The result never takes more hops than the greedy placement, and its
     busiest link is never busier.
@@ -56,6 +57,8 @@ def anneal(
         If the mesh has fewer cores than the partition.
     """
     require_room(partition, mesh)
+    if not partition.cores:
+        return Placement(width=mesh.width, height=mesh.height, position=np.zeros((0, 2), np.int64))
     traffic = traffic_of(partition)
     greedy = Greedy(partition, traffic, mesh, seed=seed)
     random = np.random.default_rng(seed)
@@ -72,6 +75,7 @@ def anneal(
 class _Price:
     """What placements cost, as a share of the greedy one's; keeps the best that takes no more hops.
 
+    The best one has the least busy busiest link, and of those the fewest hops: ``least`` and ``fewest``.
     The stimulus is left out: what it loads most is the inlet, wherever its readers are.
     """
 
@@ -81,6 +85,7 @@ class _Price:
     worst: int
     best: Integers
     least: int
+    fewest: int
 
     @classmethod
     def against(cls, traffic: Traffic, mesh: Mesh, position: Integers) -> "_Price":
@@ -89,14 +94,14 @@ class _Price:
         load = loads(position, flows)
         worst = int(mesh.busy(load).max(initial=0))
         hops = int(load.sum())
-        return cls(loads=loads, flows=flows, hops=hops, worst=worst, best=position, least=worst)
+        return cls(loads=loads, flows=flows, hops=hops, worst=worst, best=position, least=worst, fewest=hops)
 
     def of(self, load: Integers, position: Integers) -> float:
         """Return the price of a placement with these loads, and remember the placement if it is the best."""
         busy, hops = self.loads.mesh.busy(load), int(load.sum())
         worst = int(busy.max(initial=0))
-        if hops <= self.hops and worst < self.least:
-            self.least, self.best = worst, position.copy()
+        if hops <= self.hops and (worst, hops) < (self.least, self.fewest):
+            self.least, self.fewest, self.best = worst, hops, position.copy()
         peak = float(((busy / max(self.worst, 1)) ** _SHARPNESS).sum()) ** (1 / _SHARPNESS)
         share = hops / max(self.hops, 1)
         return float(peak + share / 10 + 3 * max(0.0, share - 1))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mapping.datasets.idx import IDX
 from mapping.datasets.load import Dataset, accuracy, load_data
 from mapping.errors import MappingError
 
@@ -34,7 +35,7 @@ def idx_folder(path: Path, *, packed: bool) -> Path:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("name", ["mnist", "fashion"])
+@pytest.mark.parametrize("name", ["mnist", "fashion", "kmnist"])
 @pytest.mark.parametrize(("part", "samples"), [("", 7), (":test", 7), (":train", 3)])
 def test_idx_folder_is_read(tmp_path: Path, name: str, part: str, samples: int, packed: bool) -> None:
     source = f"{name}:{idx_folder(tmp_path, packed=packed)}{part}"
@@ -43,6 +44,16 @@ def test_idx_folder_is_read(tmp_path: Path, name: str, part: str, samples: int, 
     assert (data.x == IMAGES[:samples]).all()
     assert data.y is not None
     assert data.y.tolist() == LABELS[:samples].tolist()
+
+
+@pytest.mark.parametrize("name", IDX)
+def test_folder_of_torchvision_is_read(tmp_path: Path, name: str) -> None:
+    """It goes before files beside it, which are of another data set."""
+    below = tmp_path / IDX[name] / "raw"
+    below.mkdir(parents=True)
+    idx_folder(below, packed=True)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(255 - IMAGES))
+    assert (load_data(f"{name}:{tmp_path}").x == IMAGES).all()
 
 
 @pytest.mark.parametrize(
@@ -114,8 +125,8 @@ def test_wrong_size_is_refused(shape: tuple[int, ...]) -> None:
 
 
 FORMS = (
-    "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, fashion:DIR, "
-    "fashion:DIR:train or a file ending in .npz or .aedat4, not "
+    "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, the same with "
+    "fashion or kmnist, or a file ending in .npz or .aedat4, not "
 )
 
 

@@ -62,12 +62,12 @@ def test_flows_of_the_busiest_link_are_its_load(parts: Partition) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hops", "worst", "kept"), [(10, 4, True), (10, 5, False), (11, 4, False), (9, 6, False)]
+    ("hops", "worst", "kept"), [(10, 4, True), (9, 5, True), (10, 5, False), (11, 4, False), (9, 6, False)]
 )
 def test_best_placement_is_less_busy_and_takes_no_more_hops(hops: int, worst: int, kept: bool) -> None:
     before, other = np.zeros((1, 2), np.int64), np.ones((1, 2), np.int64)
     loads = cast(Loads, SimpleNamespace(mesh=Mesh(width=4, height=4)))
-    price = _Price(loads=loads, flows=np.arange(1), hops=10, worst=5, best=before, least=5)
+    price = _Price(loads=loads, flows=np.arange(1), hops=10, worst=5, best=before, least=5, fewest=10)
     load = np.zeros((4, 4, 4), np.int64)
     load[NORTH, 1, 1], load[SOUTH, 0, :] = worst, [0, 0, 1, hops - worst - 1]
     load[SOUTH, 0, 3], load[SOUTH, 1, 3] = min(worst, hops - worst - 1), max(0, hops - 2 * worst - 1)
