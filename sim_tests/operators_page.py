@@ -4,15 +4,16 @@
 ``python -m sim_tests.operators_page`` rewrites the tables in docs/reference/operators.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mapping.model.operations import OPERATIONS
+from sim_tests.generators.operator_estimators import ESTIMATORS
 from sim_tests.generators.operator_example import Example
 from sim_tests.generators.operator_examples import EXAMPLES
 from sim_tests.robustness.faults_table import replaced
 
-__all__ = ["BEGIN", "END", "PAGE", "operations_table", "operators_table", "page", "says"]
+__all__ = ["BEGIN", "END", "PAGE", "estimators_table", "operations_table", "operators_table", "page", "says"]
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "operators.md"
 BEGIN = "<!-- {}: written by python -m sim_tests.operators_page -->"
@@ -33,13 +34,24 @@ def says(example: Example) -> str:
     return example.note or OPERATIONS[becomes[0]].chip
 
 
-def operators_table() -> str:
-    """Return the table of ONNX operators: what each becomes, and how that lies on the crossbar."""
+def _table(examples: Iterable[Example]) -> list[str]:
+    """Return the rows of a table: what each operator becomes, and how that lies on the crossbar."""
     rows = ["| operator | becomes | on the chip |", "|---|---|---|"]
-    for example in EXAMPLES:
+    for example in examples:
         form = f", {example.form}" if example.form else ""
         becomes = ", ".join(f"`{op}`" for op in example.becomes()) or "nothing"
         rows.append(f"| `{example.operator}`{form} | {becomes} | {says(example)} |")
+    return rows
+
+
+def estimators_table() -> str:
+    """Return the table of the operators of ai.onnx.ml."""
+    return "\n".join(_table(ESTIMATORS))
+
+
+def operators_table() -> str:
+    """Return the table of the operators of the standard."""
+    rows = _table(EXAMPLES)
     rows.append(f"| any other of the standard | `Foreign` | {OPERATIONS['Foreign'].chip} |")
     return "\n".join(rows)
 
@@ -58,8 +70,13 @@ def _listed(meanings: Mapping[str, str]) -> str:
 
 
 def page(text: str) -> str:
-    """Return the text of the page with both tables renewed."""
-    for name, table in (("operators", operators_table()), ("operations", operations_table())):
+    """Return the text of the page with its tables renewed."""
+    tables = (
+        ("operators", operators_table()),
+        ("estimators", estimators_table()),
+        ("operations", operations_table()),
+    )
+    for name, table in tables:
         text = replaced(text, table, begin=BEGIN.format(name), end=END.format(name))
     return text
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.datasets.labels import Names, named_labels
 from mapping.datasets.load import classes
 from mapping.errors import MappingError
 from spikeloom.files import write_arrays, write_text
@@ -34,17 +35,21 @@ def check_suffix(path: Path | None) -> None:
         )
 
 
-def write_predictions(path: Path, outputs: NDArray[np.float64], labels: NDArray[np.int64] | None) -> None:
+def write_predictions(
+    path: Path, outputs: NDArray[np.float64], labels: NDArray[np.generic] | None, names: Names = ()
+) -> None:
     """Write predictions to an .npz or .csv file, whole or not at all; equal ones give equal bytes.
 
     Parameters
     ----------
     outputs : float64 (samples, ...)
         What the decoder on the host made of the chip's spikes.
-    labels : int64 (samples,) or None
+    labels : integers or texts (samples,) or None
         Labels of the data.
+    names : tuple of int or str
+        What the network calls its classes; empty where it numbers them from 0.
     """
-    columns = {"class": classes(outputs), "label": labels}
+    columns = {"class": named_labels(classes(outputs), names), "label": labels}
     given = {name: values for name, values in columns.items() if values is not None}
     if path.suffix == ".npz":
         write_arrays(path, {"outputs": outputs, **given})
@@ -52,12 +57,12 @@ def write_predictions(path: Path, outputs: NDArray[np.float64], labels: NDArray[
         write_text(path, _csv(outputs.reshape(len(outputs), -1), given))
 
 
-def _csv(outputs: NDArray[np.float64], columns: dict[str, NDArray[np.int64]]) -> str:
+def _csv(outputs: NDArray[np.float64], columns: dict[str, NDArray[np.generic]]) -> str:
     """Return one line a sample; an output is the shortest text that gives the same number when read."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["sample", *(f"output_{i}" for i in range(outputs.shape[1])), *columns])
-    integers = np.array([*columns.values()]).reshape(len(columns), len(outputs)).T
-    for sample, (values, row) in enumerate(zip(outputs.tolist(), integers.tolist(), strict=True)):
+    given = [values.tolist() for values in columns.values()]
+    for sample, (values, *row) in enumerate(zip(outputs.tolist(), *given, strict=True)):
         table.writerow([sample, *map(repr, values), *row])
     return text.getvalue()

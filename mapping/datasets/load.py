@@ -20,10 +20,11 @@ from mapping.datasets.events import (
     three_sigma,
 )
 from mapping.datasets.idx import IDX, idx_folder, load_idx_pair
+from mapping.datasets.labels import numbered, read_labels
 from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take, spread_rows
-from mapping.datasets.scale import check_labels, check_scale, normalised
+from mapping.datasets.scale import check_scale, normalised
 from mapping.errors import MappingError, UnsupportedModelError
 from mapping.model.analysis import analyse
 from mapping.model.evaluate import infer, run_single
@@ -81,6 +82,8 @@ class Dataset:
         Whether ``x`` are bytes 0..255 that no scale has been chosen for; see `scaled`.
     events : bool
         Whether ``x`` are counts of events, as read (samples, 2, rows, columns): decreasing brightness first.
+    texts : tuple of str
+        What the numbers in ``y`` stand for where labels are texts; `scaled` makes numbers of outputs of them.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Dataset:
     y: NDArray[np.int64] | None
     pixels: bool = False
     events: bool = False
+    texts: tuple[str, ...] = ()
 
     def first(self, samples: int | None) -> "Dataset":
         """Return the first samples, all for None.
@@ -133,9 +137,10 @@ class Dataset:
         squeezed = tuple(n for n in own if n != 1) == tuple(n for n in shape if n != 1)
         flat = min(len(own), len(shape)) == 1 and math.prod(own) == math.prod(shape)
         if not squeezed and not flat:
-            way_out = "; sensor=WxH and size=WxH set the size of event frames" if self.events else ""
+            way_out = "sensor=WxH and size=WxH set the size of event frames"
+            way_out = way_out if self.events else f"store samples of shape {shape} as x"
             raise MappingError(
-                f"Data {self.name} have samples of shape {self.x.shape[1:]}, the network wants {shape}"
+                f"Data {self.name} have samples of shape {self.x.shape[1:]}, the network wants {shape}; "
                 f"{way_out}."
             )
         return replace(self, x=np.ascontiguousarray(x).reshape(len(x), *shape))
@@ -202,7 +207,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         common normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
     network : Network
         The network to evaluate, with its counts in float64 if it has some, else in float32. Where it has a
-        single output, a value and no class, labels are dropped.
+        single output, a value and no class, labels are dropped; others become numbers of its outputs, see
+        `mapping.datasets.labels.numbered`.
 
     Raises
     ------
@@ -213,7 +219,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     outputs = math.prod(network.shapes[network.output])
     if outputs < 2:
         shaped = replace(shaped, y=None)
-    check_labels(shaped.name, shaped.y, outputs)
+    y = numbered(shaped.name, shaped.y, shaped.texts, network.classes, outputs)
+    shaped = replace(shaped, y=y, texts=())
     chosen = check_scale(how)
     if chosen == "auto":
         chosen = _best_scale(shaped, network)
@@ -355,9 +362,10 @@ def _frames(
     source: str, recordings: Recordings, options: Options, labels: NDArray[np.generic] | None
 ) -> Dataset:
     count = len(recordings.offsets) - 1
-    kept = None if labels is None else _labels(recordings.source, "labels", labels, count)
+    kept, texts = (None, ()) if labels is None else read_labels(recordings.source, "labels", labels, count)
     x, recording = frames(recordings, options)
-    return Dataset(name=source, x=x, y=None if kept is None else kept[recording], events=True)
+    y = None if kept is None else kept[recording]
+    return Dataset(name=source, x=x, y=y, events=True, texts=texts)
 
 
 def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) -> Dataset:
@@ -376,23 +384,8 @@ def checked(source: str, x: NDArray[np.generic], y: NDArray[np.generic] | None) 
         values = x.astype(np.float64)
     if not np.isfinite(values).all():
         raise MappingError(
-            f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not."
+            f"Array x of {source} must be finite; sample {np.argwhere(~np.isfinite(values))[0][0]} is not; "
+            "leave such samples out."
         )
-    labels = None if y is None else _labels(source, "y", y, len(x))
-    return Dataset(name=source, x=values, y=labels, pixels=x.dtype == np.uint8)
-
-
-def _labels(source: str, name: str, y: NDArray[np.generic], count: int) -> NDArray[np.int64]:
-    if y.dtype.kind not in "iu" or y.shape != (count,):
-        way_out = "; leave them out where there are no classes" if y.dtype.kind == "f" else ""
-        raise MappingError(
-            f"Array {name} of {source} must hold {count} integer labels, not {y.dtype} {y.shape}{way_out}."
-        )
-    labels = y.astype(np.int64)
-    wrong = np.flatnonzero((labels < 0) | (labels != y))
-    if len(wrong):
-        raise MappingError(
-            f"Labels in array {name} of {source} must not be negative or huge, and sample {wrong[0]} has "
-            f"{y[wrong[0]]}; number the classes from 0."
-        )
-    return labels
+    labels, texts = (None, ()) if y is None else read_labels(source, "y", y, len(x))
+    return Dataset(name=source, x=values, y=labels, pixels=x.dtype == np.uint8, texts=texts)

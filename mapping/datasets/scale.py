@@ -9,25 +9,9 @@ from numpy.typing import NDArray
 from mapping.datasets.events import THREE_SIGMA
 from mapping.errors import MappingError
 
-__all__ = ["channel_axis", "check_labels", "check_scale", "mean_and_deviation", "normalised"]
+__all__ = ["channel_axis", "check_scale", "mean_and_deviation", "normalised"]
 
 Values = NDArray[np.float64]
-
-
-def check_labels(name: str, labels: NDArray[np.int64] | None, outputs: int) -> None:
-    """Refuse labels that are no outputs of a network.
-
-    Raises
-    ------
-    MappingError
-        If one of them is not.
-    """
-    wrong = [] if labels is None else np.flatnonzero((labels < 0) | (labels >= outputs)).tolist()
-    if labels is not None and wrong:
-        raise MappingError(
-            f"Data {name} have the label {labels[wrong[0]]} at sample {wrong[0]}, "
-            f"the network has outputs 0..{outputs - 1}."
-        )
 
 
 def check_scale(how: object) -> str:

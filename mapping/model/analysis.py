@@ -158,6 +158,7 @@ def rebuilt(network: Network, nodes: Iterable[Node]) -> Network:
         input_name=network.input,
         input_shape=network.shapes[network.input],
         output_name=network.output,
+        classes=network.classes,
     )
 
 

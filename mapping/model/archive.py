@@ -36,6 +36,7 @@ def network_to_arrays(network: Network) -> dict[str, NDArray[Any]]:
         "output": network.output,
         "input_shape": list(network.shapes[network.input]),
         "nodes": nodes,
+        **({"classes": list(network.classes)} if network.classes else {}),
     }
     return {GRAPH: np.frombuffer(json.dumps(graph).encode(), np.uint8), **arrays}
 
@@ -68,6 +69,7 @@ def network_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Network:
             input_name=graph["input"],
             input_shape=tuple(graph["input_shape"]),
             output_name=graph["output"],
+            classes=graph.get("classes", ()),
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise MappingError(

@@ -22,7 +22,8 @@ class Network:
     """A trained network with one input and one output.
 
     ``nodes`` are in topological order and all of them are needed for ``output``. ``shapes`` gives the shape
-    of every tensor without the batch dimension.
+    of every tensor without the batch dimension. ``classes`` are what the model calls its classes, numbers or
+    texts in the order of its outputs; empty where they are numbered from 0.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Network:
     output: str
     nodes: tuple[Node, ...]
     shapes: Mapping[str, Shape]
+    classes: tuple[int | str, ...] = ()
 
     def producer(self, tensor: str) -> Node | None:
         """Return the node that writes a tensor, or None for the graph input."""
@@ -96,14 +98,21 @@ def _needed(nodes: Sequence[Node], output: str) -> tuple[Node, ...]:
 
 
 def build_network(
-    nodes: Sequence[Node], *, name: str, input_name: str, input_shape: Shape, output_name: str
+    nodes: Sequence[Node],
+    *,
+    name: str,
+    input_name: str,
+    input_shape: Shape,
+    output_name: str,
+    classes: Sequence[int | str] = (),
 ) -> Network:
     """Build a `Network` from nodes in topological order; nodes the output does not need are dropped.
 
     Raises
     ------
     UnsupportedModelError
-        If a tensor is read before it is written, written twice, or shapes do not fit.
+        If a tensor is read before it is written, written twice, shapes do not fit, or there are not as many
+        names of classes as outputs.
     """
     if min(input_shape, default=0) < 1 or math.prod(input_shape) > MAX_ELEMENTS:
         raise UnsupportedModelError(f"The graph input {input_name!r} has the unusable shape {input_shape}.")
@@ -117,6 +126,11 @@ def build_network(
         shapes[node.output] = infer_shape(node, [shapes[tensor] for tensor in node.inputs])
     if output_name not in shapes:
         raise UnsupportedModelError(f"No node writes the graph output {output_name!r}.")
+    outputs = math.prod(shapes[output_name])
+    if classes and len(classes) != outputs:
+        raise UnsupportedModelError(
+            f"The model names {len(classes)} classes, but gives {outputs} scores; export it again."
+        )
     kept = _needed(nodes, output_name)
     used = {input_name, *(node.output for node in kept)}
     return Network(
@@ -125,4 +139,5 @@ def build_network(
         output=output_name,
         nodes=kept,
         shapes=MappingProxyType({tensor: shape for tensor, shape in shapes.items() if tensor in used}),
+        classes=tuple(classes),
     )

@@ -57,6 +57,7 @@ def run(
     json: Json = None,
 ) -> None:
     """Emulate an image on data."""
+    from mapping.datasets.labels import named_labels
     from mapping.datasets.load import load_data, scale_text
     from spikeloom.files import check_places, write_text
     from spikeloom.passes import open_any
@@ -73,7 +74,8 @@ def run(
         chosen, scale = chip.prepare(given, scale)
         totals, outputs = _emulate(chip, chosen, cycles=cycles, trace=trace, say=say)
     if predictions is not None:
-        write_predictions(predictions, outputs, given.y)
+        labels = named_labels(given.y, given.texts)
+        write_predictions(predictions, outputs, labels, chip.spiking.network.classes)
     if json is not None:
         write_text(json, run_json(image, chip, chosen.name, scale, totals))
     console.print(f"Input: {scale_text(given, scale, asked)}")

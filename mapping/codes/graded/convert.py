@@ -22,6 +22,7 @@ from mapping.codes.graded.structure import Structure, structure_of
 from mapping.codes.obstacles import Fits, Holds, Obstacle, anything_fits, anything_holds
 from mapping.errors import MappingError, OptionError
 from mapping.model.network import Network
+from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
 from mapping.model.rewrite import sunk
 from mapping.model.work import multiply_adds
@@ -206,7 +207,7 @@ def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> 
     """
     reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
     roots = [_numbered(network, network.input)]
-    alone = {node.name for node in network.nodes if node.op not in RULES}
+    alone = {node.name for node in network.nodes if node.op not in RULES or _product(node)}
     tried = 0
     for root in roots:  # grows
         structure = structure_of(network, root, axons=spec.axons, refused=reasons)
@@ -218,6 +219,11 @@ def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> 
         found += [node.output for node in network.nodes if node.name in alone]
         behind = dict.fromkeys(_numbered(network, tensor) for tensor in found)
         roots += [tensor for tensor in behind if tensor not in roots]
+
+
+def _product(node: Node) -> bool:
+    """Tell whether a node multiplies or divides activations, wherever they come from: no neuron does."""
+    return node.op in {"Div", "Mul"} and len(node.inputs) > 1
 
 
 def _numbered(network: Network, tensor: str) -> str:

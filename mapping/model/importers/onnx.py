@@ -22,7 +22,9 @@ from mapping.model.importers.onnx_external import attach_external
 from mapping.model.importers.onnx_foreign import import_foreign
 from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
+from mapping.model.importers.onnx_heads import Names, headed
 from mapping.model.importers.onnx_integer_sums import DYNAMIC, SUMS
+from mapping.model.importers.onnx_ml import written_out
 from mapping.model.importers.onnx_nodes import FOLDING, QONNX, QONNX_DOMAINS, SUPPORTED, emit
 from mapping.model.importers.onnx_products import einsum_axis
 from mapping.model.importers.onnx_qlinear import MICROSOFT, QLINEAR, offer_integers
@@ -103,15 +105,16 @@ def network_from_onnx(model: onnx.ModelProto, *, name: str) -> Network:
         tensor.
     """
     _check_names(model.graph)
-    model = tidied(model)
+    model, classes = headed(model)
+    model = tidied(written_out(model))
     integers = fused(model)
     if integers is not model:
         with suppress(UnsupportedModelError):  # then it is read as it is written
-            return _read(integers, name)
-    return _read(model, name)
+            return _read(integers, name, classes)
+    return _read(model, name, classes)
 
 
-def _read(model: onnx.ModelProto, name: str) -> Network:
+def _read(model: onnx.ModelProto, name: str, classes: Names) -> Network:
     """Turn a model into a network, operator by operator."""
     opset = _check_opset(model)
     constants = _initializers(model.graph)
@@ -143,6 +146,7 @@ def _read(model: onnx.ModelProto, name: str) -> Network:
         input_name=input_name,
         input_shape=shape,
         output_name=graph.written(output),
+        classes=classes,
     )
 
 

@@ -200,11 +200,11 @@ DATA: dict[str, tuple[dict[str, NDArray[np.generic]], str]] = {
     "other shape": ({"x": np.zeros((4, 3, 6, 6))}, "shape (3, 6, 6), the network wants (2, 6, 6)"),
     "fewer labels": ({"x": GOOD, "y": np.arange(3)}, "must hold 4 integer labels, not int64 (3,)"),
     "labels of floats": ({"x": GOOD, "y": np.zeros(4)}, "must hold 4 integer labels, not float64 (4,)"),
-    "negative label": ({"x": GOOD, "y": np.array([0, 1, -1, 0])}, "or huge, and sample 2 has -1"),
+    "negative label": ({"x": GOOD, "y": np.array([0, 1, -1, 0])}, "have the label -1 at sample 2"),
     "huge label": ({"x": GOOD, "y": np.full(4, 2**63, np.uint64)}, f"sample 0 has {2**63}"),
     "label beyond": (
         {"x": GOOD, "y": np.array([0, 2, 3, 1])},
-        "have the label 3 at sample 2, the network has outputs 0..2.",
+        "have the label 3 at sample 2, the network has outputs 0..2; number",
     ),
 }  # fmt: skip
 

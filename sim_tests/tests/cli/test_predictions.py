@@ -15,6 +15,7 @@ from mapping.chip import open_chip
 from mapping.datasets.load import load_data
 from mapping.flow import compile_network
 from mapping.model.importers.onnx import network_from_onnx
+from sim_tests.generators.estimator_models import CLASSIFIERS, FEATURES
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.sound_files import small_chip
 from sim_tests.referees.onnx_reference import evaluate_onnx
@@ -113,3 +114,20 @@ def test_other_ending_is_refused(
     told = " ".join(capsys.readouterr().err.split())
     assert f"Predictions are written to a file that ends in .npz or .csv, not '{out}'." in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_classes_and_labels_are_told_by_name(tmp_path: Path) -> None:
+    network = network_from_onnx(CLASSIFIERS["classes of text"][0](True), name="flowers")
+    x = np.random.default_rng(2).normal(size=(5, FEATURES))
+    compile_network(network, x, core="medium").save(tmp_path / "f.spikeloom")
+    y = np.array(["setosa", "virginica", "setosa", "versicolor", "setosa"])
+    (tmp_path / "d.npz").write_bytes(npz_of({"x": x, "y": y}))
+    for suffix in ("csv", "npz"):
+        run(tmp_path / "f.spikeloom", tmp_path / "d.npz", tmp_path / f"p.{suffix}")
+    with np.load(tmp_path / "p.npz") as arrays:
+        best = arrays["outputs"].argmax(axis=1)
+        assert arrays["class"].tolist() == np.array(network.classes)[best].tolist()
+        assert arrays["label"].tolist() == y.tolist()
+        rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
+        assert [row["class"] for row in rows] == arrays["class"].tolist()
+        assert [row["label"] for row in rows] == y.tolist()

@@ -12,6 +12,7 @@ from mapping.codes.graded.convert import convert_graded
 from mapping.codes.int8.convert import convert_int8, is_integer
 from mapping.model.evaluate import needed_nodes
 from mapping.model.importers.onnx_integer_sums import SUMS
+from mapping.model.importers.onnx_ml import WRITTEN
 from mapping.model.importers.onnx_nodes import SUPPORTED
 from mapping.model.importers.onnx_qlinear import QLINEAR
 from mapping.model.operations import OPERATIONS
@@ -19,6 +20,7 @@ from mapping.model.operations.integers import INTEGERS
 from mapping.model.operations.operation import HOST
 from mapping.spiking.network import SpikingNetwork
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.generators.operator_estimators import ESTIMATORS
 from sim_tests.generators.operator_example import SHAPE, Example
 from sim_tests.generators.operator_examples import EXAMPLES
 from sim_tests.operators_page import PAGE, operations_table, operators_table, page, says
@@ -45,6 +47,7 @@ def test_page_with_another_row_is_noticed(part: str) -> None:
 
 def test_every_operator_that_is_understood_has_an_example() -> None:
     assert tuple(dict.fromkeys(example.operator for example in EXAMPLES)) == SUPPORTED
+    assert tuple(dict.fromkeys(example.operator for example in ESTIMATORS)) == tuple(sorted(WRITTEN))
 
 
 def test_every_operation_stands_in_the_table() -> None:
@@ -55,7 +58,7 @@ def test_every_operation_stands_in_the_table() -> None:
     assert operations_table().count("\n") == len(parameters) + 1
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.operator} {e.form}".strip())
+@pytest.mark.parametrize("example", [*EXAMPLES, *ESTIMATORS], ids=lambda e: f"{e.operator} {e.form}".strip())
 def test_example_has_one_sentence(example: Example) -> None:
     text = says(example)
     assert text.endswith(".")
@@ -110,7 +113,7 @@ FLOATS = [e for e in EXAMPLES if e.operator not in {**QLINEAR, **SUMS} and not N
 """Operators on integers have a code of their own, with its own tests; these are the graded code's."""
 
 
-@pytest.mark.parametrize("example", FLOATS, ids=lambda e: f"{e.operator} {e.form}".strip())
+@pytest.mark.parametrize("example", [*FLOATS, *ESTIMATORS], ids=lambda e: f"{e.operator} {e.form}".strip())
 def test_operator_lies_where_its_row_says(example: Example) -> None:
     hosts = on_the_host(example)
     if says(example).startswith(HOST):

@@ -163,7 +163,7 @@ def test_an_endless_loader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
                 "there are no classes."
             ),
         ),
-        ([X * np.nan], "Array x of list must be finite; sample 0 is not."),
+        ([X * np.nan], "Array x of list must be finite; sample 0 is not; leave such samples out."),
     ],
 )
 def test_unusable_data_are_one_sentence(source: object, sentence: str) -> None:

@@ -98,14 +98,17 @@ ONE = {"t": [0, 1], "x": [0, 1], "y": [0, 1], "p": [0, 1]}
         (
             {"offsets": [0, 1, 2], "labels": [1]},
             "",
-            "Array labels of {} must hold 2 integer labels, not int64 (1,).",
+            (
+                "Array labels of {} must hold 2 integer labels, not int64 (1,); give one integer a sample, "
+                "or leave labels out."
+            ),
         ),
         (
-            {"offsets": [0, 1, 2], "labels": [1, -1]},
+            {"offsets": [0, 1, 2], "labels": np.array([1, 2**63], np.uint64)},
             "",
             (
-                "Labels in array labels of {} must not be negative or huge, and sample 1 has -1; number the "
-                "classes from 0."
+                "Labels in array labels of {} must not be huge, and sample 1 has 9223372036854775808; number "
+                "the classes from 0."
             ),
         ),
         (

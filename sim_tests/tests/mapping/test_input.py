@@ -144,7 +144,8 @@ def test_label_out_of_range_is_refused(label: int, sample: int) -> None:
     with pytest.raises(MappingError) as error:
         scaled(Dataset(name="d", x=X[:9], y=y), "unit", model(1.0))
     assert str(error.value) == (
-        f"Data d have the label {label} at sample {sample}, the network has outputs 0..1."
+        f"Data d have the label {label} at sample {sample}, the network has outputs 0..1; number the "
+        "classes from 0 in the order of the outputs, or leave y out."
     )
 
 

@@ -121,7 +121,10 @@ def test_layout_is_that_of_the_network(
 def test_wrong_size_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(MappingError) as error:
         Dataset(name="d", x=MAP, y=None).shaped(shape)
-    assert str(error.value) == f"Data d have samples of shape (3, 4, 5), the network wants {shape}."
+    assert str(error.value) == (
+        f"Data d have samples of shape (3, 4, 5), the network wants {shape}; store samples of shape "
+        f"{shape} as x."
+    )
 
 
 FORMS = (
@@ -166,10 +169,13 @@ def test_unknown_data_are_refused(source: str, message: str) -> None:
         ({"x": np.zeros((0, 4))}, "Array x of {} must hold numbers, one row per sample, not float64 (0, 4)."),
         ({"x": [1.0, 2.0]}, "Array x of {} must hold numbers, one row per sample, not float64 (2,)."),
         ({"x": [["a"]]}, "Array x of {} must hold numbers, one row per sample, not <U1 (1, 1)."),
-        ({"x": [[1.0], [np.nan]]}, "Array x of {} must be finite; sample 1 is not."),
+        ({"x": [[1.0], [np.nan]]}, "Array x of {} must be finite; sample 1 is not; leave such samples out."),
         (
             {"x": [[1.0], [2.0]], "y": [1]},
-            "Array y of {} must hold 2 integer labels, not int64 (1,).",
+            (
+                "Array y of {} must hold 2 integer labels, not int64 (1,); give one integer a sample, or "
+                "leave y out."
+            ),
         ),
         (
             {"x": [[1.0]], "y": [0.5]},

@@ -3,6 +3,7 @@
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import mapping
 from mapping.datasets import events
 from mapping.datasets.batches import as_data
-from mapping.datasets.load import load_data
+from mapping.datasets.load import Dataset, load_data, scaled
 from mapping.datasets.scale import normalised
 from mapping.flow import compile_network
 from mapping.model.load import load_network
@@ -41,15 +42,27 @@ def of_events(options: str, *, backwards: bool = False) -> Callable[[Path], obje
     return lambda folder: load_data(events_npz(folder, found) + options)
 
 
-def labelled(first: int) -> Callable[[Path], object]:
-    """Return a reader of two samples whose classes are numbered from a number."""
+def samples(x: object, y: object = None) -> Callable[[Path], Dataset]:
+    """Return a reader of some samples, with labels or without."""
 
-    def read(folder: Path) -> object:
+    def read(folder: Path) -> Dataset:
         file = folder / "d.npz"
-        file.write_bytes(npz_of({"x": np.zeros((2, 3)), "y": np.array([first, first + 1])}))
+        file.write_bytes(npz_of({"x": np.array(x)} | ({} if y is None else {"y": np.asarray(y)})))
         return load_data(str(file))
 
     return read
+
+
+def labelled(y: object) -> Callable[[Path], object]:
+    """Return a reader of two samples with some labels."""
+    return samples(np.zeros((2, 3)), y)
+
+
+def fed(y: object, classes: tuple[str, ...] = (), *, width: int = 2) -> Callable[[Path], object]:
+    """Return what brings two samples with some labels to a network of two features and two classes."""
+    b = ModelBuilder((2,))
+    network = replace(b.network(b.head("x", 2, 2)), classes=classes)
+    return lambda folder: scaled(samples(np.zeros((2, width)), y)(folder), "raw", network)
 
 
 def values(*, labels: bool) -> Callable[[Path], object]:
@@ -87,7 +100,15 @@ DATA: dict[str, Way] = {
     ),
     "take fewer with events=N, or": (of_events(":events=9"), of_events(":events=3")),
     "or the whole recording with events=all.": (of_events(":events=9"), of_events(":events=all")),
-    "number the classes from 0.": (labelled(-1), labelled(0)),
+    "number the classes from 0.": (labelled(np.array([0, 1 << 63], np.uint64)), labelled([0, 1])),
+    "number the classes from 0 in the order of the outputs": (fed([2, 3]), fed([0, 1])),
+    "or leave y out.": (fed([2, 3]), fed(None)),
+    "give the numbers of the outputs as y": (fed(["no", "yes"]), fed([0, 1])),
+    "correct it": (fed(["no", "jes"], ("no", "yes")), fed(["no", "yes"], ("no", "yes"))),
+    "give one integer a sample": (labelled([0, 1, 1]), labelled([0, 1])),
+    "or leave y out": (labelled([0, 1, 1]), labelled(None)),
+    "leave such samples out.": (samples([[1.0, 2.0], [np.nan, 2.0]]), samples([[1.0, 2.0]])),
+    "store samples of shape (2,) as x": (fed(None, width=3), fed(None)),
     "leave them out where there are no classes": (values(labels=True), values(labels=False)),
     "store the samples under that name, and labels as y": (named("images"), named("x")),
     "give one MEAN,STD for all of them": (normalise("1,2,3,4"), normalise("1,3")),

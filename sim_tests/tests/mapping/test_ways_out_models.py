@@ -17,6 +17,7 @@ from mapping.codes.convert import convert
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import network_from_onnx
 from mapping.model.load import load_network
+from sim_tests.generators.estimator_models import CLASSIFIERS, FEATURES, ML, estimator, regressor
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.sound_files import small_chip
 from sim_tests.robustness.ways_out import assert_goes, clauses
@@ -131,6 +132,21 @@ def stored(kind: int, **block: int) -> Callable[[], object]:
     return lambda: network_from_onnx(stored_as(kind, **block), name="test")
 
 
+def sums(**attributes: object) -> Callable[[], object]:
+    """Return what imports a linear regressor of two targets."""
+
+    def run() -> object:
+        b = ModelBuilder((FEATURES,))
+        return network_from_onnx(estimator(b, regressor(b, "x", 2, **attributes)), name="sums")
+
+    return run
+
+
+def trees() -> onnx.ModelProto:
+    b = ModelBuilder((FEATURES,))
+    return estimator(b, b.op("TreeEnsembleClassifier", "x", outputs=2, domain=ML, name="trees"))
+
+
 MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "a name": ("export it again.", network(plain, edit=no_text), network(plain)),
     "float8": (
@@ -165,6 +181,13 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         "use bitwidth 2 and narrow = 1",
         network(quantised("Quant", bits=1.0, signed=1)),
         network(quantised("Quant", bits=2.0, signed=1, narrow=1)),
+    ),
+    "coefficients": ("export it again", sums(coefficients=[1.0] * 7), sums()),
+    "closing": ("set it to NONE", sums(post_transform="PROBIT"), sums(post_transform="NONE")),
+    "trees": (
+        "train an MLPClassifier, a LogisticRegression or a LinearSVC",
+        lambda: network_from_onnx(trees(), name="trees"),
+        lambda: [network_from_onnx(build(True), name="c") for build, _ in CLASSIFIERS.values()],
     ),
     "foreign operator": (
         "export the model with operators of the ONNX standard",
