@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from emu.image import ImageError
 
-__all__ = ["packed", "replaced", "write_array", "write_member"]
+__all__ = ["Member", "packed", "replaced", "write_array", "write_member"]
 
 _LEVEL = 1
 """Of compression: cells take a fifth more than at level 6, in a tenth of the time."""
@@ -38,50 +39,57 @@ def packed(stream: IO[bytes]) -> zipfile.ZipFile:
     return zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
 
 
-def write_array(
-    archive: zipfile.ZipFile, name: str, arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]
-) -> str:
-    """Write arrays, one after the other, as one npy member, and return its digest.
+class Member(NamedTuple):
+    """An array of a file: its name without the ending, dtype, shape, and its parts, one after the other."""
 
-    It is little-endian and in C order, so that equal arrays give equal bytes.
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    parts: Sequence[NDArray[Any]]
 
-    Parameters
-    ----------
-    archive : ZipFile
-        Where to.
-    name : str
-        The member.
-    arrays : sequence of arrays
-        Of one dtype, at least one.
-    shape : tuple of int
-        Of the member.
+    @property
+    def file(self) -> str:
+        """Name of the member."""
+        return f"{self.name}.npy"
 
-    Raises
-    ------
-    ImageError
-        If they hold neither numbers nor text.
-    """
-    dtype = arrays[0].dtype.newbyteorder("<")
-    if dtype.kind not in "biufSU":
-        raise ImageError(
-            f"An array of an image must hold plain numbers or text, not {dtype}; convert it first."
-        )
-    header = _npy_header(dtype.str, shape)
-    size = len(header) + sum(array.nbytes for array in arrays)
+    @property
+    def header(self) -> bytes:
+        """How its npy file begins: it is little-endian and in C order, so that equal arrays give equal bytes.
+
+        Raises
+        ------
+        ImageError
+            If the array holds neither numbers nor text.
+        """
+        if self.dtype.kind not in "biufSU":
+            raise ImageError(
+                f"An array of an image must hold plain numbers or text, not {self.dtype}; convert it first."
+            )
+        return _npy_header(self.dtype.newbyteorder("<").str, self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the member, not compressed."""
+        return len(self.header) + math.prod(self.shape) * self.dtype.itemsize
+
+
+def write_array(archive: zipfile.ZipFile, member: Member) -> str:
+    """Write an array, and return the digest of its member."""
     sha = hashlib.sha256()
-    with archive.open(name, "w", force_zip64=size > _LARGE) as member:
-        for piece in chain([header], _pieces(arrays, dtype)):
+    with archive.open(member.file, "w", force_zip64=member.bytes > _LARGE) as stream:
+        for piece in chain([member.header], _pieces(member)):
             sha.update(piece)
-            member.write(piece)
-    info = archive.getinfo(name)
+            stream.write(piece)
+    info = archive.getinfo(member.file)
     info.external_attr, info.create_system = _MODE, _UNIX
     return sha.hexdigest()
 
 
-def _pieces(arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> Iterator[bytes]:
-    """Yield the values of arrays, some arrays at a time."""
-    for at in range(0, len(arrays), _TOGETHER):
-        some = arrays[at : at + _TOGETHER]
+def _pieces(member: Member) -> Iterator[bytes]:
+    """Yield the values of an array, some parts at a time."""
+    dtype = member.dtype.newbyteorder("<")
+    for at in range(0, len(member.parts), _TOGETHER):
+        some = member.parts[at : at + _TOGETHER]
         together = some[0] if len(some) == 1 else np.concatenate(some)
         yield np.asarray(together, dtype, order="C").tobytes()
 

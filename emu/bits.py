@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emu.spec import CHUNK_BITS
 
 __all__ = [
+    "CELLS_A_BYTE",
     "Field",
     "Layout",
     "chunks_for",
@@ -26,6 +27,7 @@ __all__ = [
     "places",
     "reader",
     "unpack",
+    "unpacked_cells",
     "words_of",
 ]
 
@@ -168,15 +170,39 @@ def chunks_of(
     return out.view("<u2")[:, :chunks].reshape(-1)
 
 
-def packed_cells(codes: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return codes of two bits as chunks, the first in the lowest bits; there are 8 for each chunk.
+CELLS_A_BYTE = 4
+"""Cells that `packed_cells` puts into a byte."""
 
-    >>> packed_cells(np.array([1, 3, 0, 0, 0, 0, 0, 2], np.uint8)).tolist() == [0b10_00_00_00_00_00_11_01]
+
+def packed_cells(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return codes of two bits, four to a byte, the first in the lowest bits; there are 4 for each byte.
+
+    Two bytes are a chunk, the first in its lowest bits.
+
+    >>> packed_cells(np.array([1, 3, 0, 0, 0, 0, 0, 2], np.uint8)).tolist() == [0b00_00_11_01, 0b10_00_00_00]
     True
     """
-    a, b, c, d = codes.reshape(-1, 4).T
-    return (a | b << 2 | c << 4 | d << 6).view("<u2")
+    four = np.ascontiguousarray(codes).reshape(-1).view("<u4")
+    return np.asarray(four | four >> 6 | four >> 12 | four >> 18, np.uint8)
 
+
+def unpacked_cells(data: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Return the cells whose codes `packed_cells` packed, int8 (4 x bytes,), read-only.
+
+    Code 2 gives -2, which is no cell.
+
+    >>> unpacked_cells(np.array([0b00_00_11_01, 0b10_00_00_00], np.uint8)).tolist()
+    [1, -1, 0, 0, 0, 0, 0, -2]
+    """
+    cells = _CELLS.take(data)
+    cells.flags.writeable = False
+    return cells.view(np.int8)
+
+
+_CELLS = (
+    (((np.arange(256)[:, None] >> np.arange(0, 8, 2) & 3) ^ 2) - 2).astype(np.int8).view("<u4").reshape(-1)
+)
+"""The four cells of each byte."""
 
 _LIMB = 64
 """Bits of a word that are put together at once."""

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import warnings
 import zipfile
@@ -21,9 +22,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from emu.archive import packed, replaced, write_array, write_member
+from emu.bits import CELLS_A_BYTE, unpacked_cells
 from emu.errors import clause, printable
 from emu.image import FIELDS, CoreImage, ImageError, SystemImage
-from emu.members import CORE_FIELDS, LISTS, members_of, tables_of
+from emu.members import CELLS, CORE_FIELDS, LISTS, OPTIONAL, members_of, packed_sizes, tables_of
 from emu.spec import SystemSpec
 
 __all__ = [
@@ -35,18 +37,19 @@ __all__ = [
     "meta_of",
     "opened",
     "read_image",
+    "require_room",
     "save_image",
     "write_image",
 ]
 
-FORMAT = "spikeloom.image/4"
+FORMAT = "spikeloom.image/5"
 """Name and version of the file format."""
 
 PASSES_FORMAT = "spikeloom.passes/1"
 """Name and version of a file of several images, see `emu.passes`."""
 
-LIMIT_BYTES = 2 << 30
-"""Most bytes that the members of a file may hold together, unpacked."""
+LIMIT_BYTES = 4 << 30
+"""Most bytes that a file may hold, see `unpacked`."""
 
 _META = "meta.json"
 _META_LIMIT = 16 << 20
@@ -86,6 +89,20 @@ def _meta(image: SystemImage, members: Mapping[str, str]) -> bytes:
         raise ImageError(f"The meta of an image must be JSON data: {clause(error)}.") from error
 
 
+def _unpacked(sizes: Mapping[str, int]) -> int:
+    """Return the bytes that members of some sizes hold; each cell of a crossbar is one where it is used."""
+    return sum(sizes.values()) + (CELLS_A_BYTE - 1) * sizes.get(f"{CELLS}.npy", 0)
+
+
+_SMALLER = "use fewer digits, or a smaller mesh, which leaves layers to the host"
+
+
+def require_room(found: int, most: int, noun: str = "bytes", way_out: str = _SMALLER) -> None:
+    """Refuse to write what the reader of a file would refuse for its size."""
+    if found > most:
+        raise ImageError(f"An image file must not hold more than {most} {noun}, not {found}; {way_out}.")
+
+
 def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
     """Write an image to a file; the same image gives the same bytes. Equal crossbars are stored once.
 
@@ -100,7 +117,7 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ImageError
-        If metadata or an attachment cannot be stored.
+        If metadata or an attachment cannot be stored, or `load_image` would refuse the file for its size.
     OSError
         If the folder cannot be written.
     """
@@ -108,14 +125,20 @@ def save_image(image: SystemImage, path: str | os.PathLike[str]) -> None:
         write_image(image, stream)
 
 
-def write_image(image: SystemImage, stream: IO[bytes]) -> None:
-    """Write the file of an image to a stream."""
+def write_image(image: SystemImage, stream: IO[bytes], limit: int | None = None) -> int:
+    """Write the file of an image to a stream, and return the bytes that it holds.
+
+    ``limit`` is the most that they may be, by default `LIMIT_BYTES`; nothing is written of a larger one.
+    """
+    members, digest = list(members_of(image)), hashlib.sha256().hexdigest()
+    sizes = {member.file: member.bytes for member in members}
+    sizes[_META] = len(_meta(image, dict.fromkeys(sizes, digest)))  # digests are as long as each other
+    require_room(sizes[_META], _META_LIMIT, "bytes of metadata", "give it less meta")
+    require_room(total := _unpacked(sizes), LIMIT_BYTES if limit is None else limit)
     with packed(stream) as archive:
-        digests = {
-            f"{name}.npy": write_array(archive, f"{name}.npy", arrays, shape)
-            for name, arrays, shape in members_of(image)
-        }
+        digests = {member.file: write_array(archive, member) for member in members}
         write_member(archive, _META, _meta(image, digests), zipfile.ZIP_DEFLATED)
+    return total
 
 
 class Reader:
@@ -129,7 +152,7 @@ class Reader:
             if info.filename in self.sizes:
                 raise self.error(f"member {info.filename} is there twice{_WAY_OUT}")
             self.sizes[info.filename] = info.file_size
-        self.total = sum(self.sizes.values())
+        self.total = _unpacked(self.sizes)
         limit = LIMIT_BYTES if limit is None else limit
         if self.total > limit:
             raise self.error(
@@ -241,21 +264,29 @@ def _cores(reader: Reader, count: int) -> tuple[CoreImage | None, ...]:
         raise reader.error(f"member core/at.npy must name cores in ascending order{_WAY_OUT}")
     rows = _indices(reader, "core/rows.npy", (len(at), len(LISTS)), _MOST_ROWS)
     sizes = dict(zip(LISTS, rows.T, strict=True))
-    fields = []
+    fields: dict[str, list[Array]] = {}
     for name in CORE_FIELDS:
-        dtype, dimensions = FIELDS[name]
+        member, (dtype, dimensions) = f"core/{name}.npy", FIELDS[name]
+        if name in OPTIONAL and member not in reader.sizes and not sizes[name].any():
+            continue  # zero throughout
         one = np.ones(len(at), np.int64)
-        parts = _parts(reader, f"core/{name}.npy", dtype, max(dimensions, 1), sizes.get(name, one))
-        fields.append(parts if dimensions else [part.reshape(()) for part in parts])
-    shapes = _indices(reader, "crossbar/shape.npy", (None, 2), _MOST_ROWS)
-    flat = _parts(reader, "crossbar/cells.npy", "int8", 1, shapes.prod(axis=1))
-    crossbars = [cells.reshape(shape) for cells, shape in zip(flat, shapes.tolist(), strict=True)]
+        parts = _parts(reader, member, dtype, max(dimensions, 1), sizes.get(name, one))
+        fields[name] = parts if dimensions else [part.reshape(()) for part in parts]
+    crossbars = _crossbars(reader)
     chosen = _indices(reader, "core/crossbar.npy", (len(at),), len(crossbars)).tolist()
     cores: list[CoreImage | None] = [None] * count
-    for index, number, values in zip(at.tolist(), chosen, zip(*fields, strict=True), strict=True):
-        named = dict(zip(CORE_FIELDS, values, strict=True))
+    for index, number, values in zip(at.tolist(), chosen, zip(*fields.values(), strict=True), strict=True):
+        named = dict(zip(fields, values, strict=True))
         cores[index] = CoreImage(crossbar=crossbars[number], **named)
     return tuple(cores)
+
+
+def _crossbars(reader: Reader) -> list[Array]:
+    """Return all crossbars."""
+    shapes = _indices(reader, "crossbar/shape.npy", (None, 2), _MOST_ROWS)
+    each = _parts(reader, f"{CELLS}.npy", "uint8", 1, packed_sizes(shapes))
+    cells = zip(each, shapes.tolist(), strict=True)
+    return [unpacked_cells(part)[: math.prod(shape)].reshape(shape) for part, shape in cells]
 
 
 def read_image(reader: Reader) -> SystemImage:

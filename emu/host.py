@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import Layout, limits, pack, places
-from emu.image import CoreImage, SystemImage, core_chunks
+from emu.chunks import core_chunks
+from emu.image import CoreImage, SystemImage
 from emu.loading import Burst, load_bursts, pointer_bursts, write_bursts
 from emu.rectangles import Place
 from emu.spec import SystemSpec

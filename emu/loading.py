@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.bits import pack
-from emu.image import Packer, SystemImage
+from emu.chunks import Packer
+from emu.image import SystemImage
 from emu.rectangles import Cell, Place, area, bounds, cells_of, strips
 from emu.spec import CHUNK_BITS, SystemSpec
 from emu.topology import alive

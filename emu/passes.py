@@ -22,6 +22,7 @@ from emu.container import (
     meta_of,
     opened,
     read_image,
+    require_room,
     write_image,
 )
 from emu.image import ImageError, SystemImage
@@ -46,11 +47,12 @@ def save_images(images: Sequence[SystemImage], path: str | os.PathLike[str]) -> 
         If the folder cannot be written.
     """
     _require_one_chip(images)
-    members = {}
+    members, left = {}, LIMIT_BYTES
     for number, image in enumerate(images):
         stream = io.BytesIO()
-        write_image(image, stream)
+        left -= write_image(image, stream, left)
         members[_name(number)] = stream.getvalue()
+    require_room(sum(map(len, members.values())), LIMIT_BYTES)
     digests = [hashlib.sha256(data).hexdigest() for data in members.values()]
     meta = json.dumps({"format": PASSES_FORMAT, "passes": digests}, indent=1).encode()
     with replaced(Path(path)) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

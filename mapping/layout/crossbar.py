@@ -5,20 +5,24 @@ Patches of a convolution that lie alike have the same weights, whatever the axon
 they differ in the order of crossbar rows alone (`docs/decisions/0022-crossbar-classes.md`).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.spiking.network import Source, SpikingLayer
 
-__all__ = ["Crossbar", "Kernels"]
+__all__ = ["Crossbar", "Encoding", "Kernels"]
 
 Integers = NDArray[np.int64]
 Weights = NDArray[np.int16]
+
+
+Encoding = Callable[[Weights], NDArray[Any]]
+"""Returns what stands for each weight of an array, with any axes behind those of the array; 0 for 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,11 +31,16 @@ class Crossbar:
 
     Parameters
     ----------
-    weights : callable
-        Returns the weights, int16 (inputs, outputs), in the order of `mapping.layout.cut.CorePart`.
+    encoded : callable
+        Returns what an `Encoding` makes of the weights, (inputs, outputs, ...), in the order of
+        `mapping.layout.cut.CorePart`.
     """
 
-    weights: Callable[[], Weights]
+    encoded: Callable[[Encoding], NDArray[Any]]
+
+    def weights(self) -> Weights:
+        """Return the weights, int16 (inputs, outputs)."""
+        return self.encoded(lambda weights: weights.astype(np.int16))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,6 +64,13 @@ class _Axis:
         result = np.zeros((self.size, self.place.shape[1]), np.float32)
         output, tap = np.nonzero(self.place >= 0)
         result[self.place[output, tap], tap] = 1
+        return result
+
+    def joined(self) -> Integers:
+        """Return the tap by which an output reads a place, -1 if it does not, int64 (places, outputs)."""
+        result = np.full((self.size, len(self.place)), -1)
+        output, tap = np.nonzero(self.place >= 0)
+        result[self.place[output, tap], output] = tap
         return result
 
 
@@ -111,26 +127,34 @@ class _View:
         """The input of the source that the first place of the window would have in channel 0."""
         return self.down.low * self.source.input_shape[2] + self.across.low
 
-    def weights(self) -> Weights:
-        """Return the weights of all places of the window, int16 (places, outputs)."""
-        kernel, (_, at) = self.source.weight[self.block], self.groups
-        (rows, taps_y), (columns, taps_x) = self.down.place.shape, self.across.place.shape
-        shape = (len(self.channels), self.down.size, self.across.size, len(self.block), rows, columns)
-        cells, fan_in = np.zeros(shape, np.int16), kernel.shape[1]
-        inputs = (at[:, None] * fan_in + np.arange(fan_in))[:, :, None, None]
-        outputs = np.arange(len(self.block))[:, None, None, None]
-        for tap_y in range(taps_y):
-            for tap_x in range(taps_x):
-                y, x = self.down.place[:, tap_y], self.across.place[:, tap_x]
-                row, column = np.flatnonzero(y >= 0)[:, None], np.flatnonzero(x >= 0)
-                cells[inputs, y[row], x[column], outputs, row, column] = kernel[:, :, tap_y, tap_x][
-                    :, :, None, None
-                ]
-        return cells.reshape(math.prod(shape[:3]), -1)
+    def encoded(self, used: Integers, encoding: Encoding) -> NDArray[Any]:
+        """Return what stands for the weights of the places that are `used`, (places, outputs, ...)."""
+        values, (_, at) = encoding(self.source.weight[self.block]), self.groups
+        block, fan_in, height, width, *axes = values.shape
+        taps = height * width
+        # (input channel, output channel, tap, ...), with one tap more, which joins nothing
+        planes = np.zeros((len(self.channels), block, taps + 1, *axes), values.dtype)
+        inputs = at[:, None] * fan_in + np.arange(fan_in)
+        planes[inputs, np.arange(block)[:, None], :taps] = values.reshape(block, fan_in, taps, *axes)
+        place = np.arange(block)[:, None] * (taps + 1) + self._taps()[:, None]
+        flat = planes.reshape(len(planes), -1, *axes).take(place.reshape(-1), axis=1)
+        result: NDArray[Any] = flat.reshape(len(planes) * len(place), -1, *axes)
+        return result if len(used) == len(result) else result[used]
+
+    def _taps(self) -> Integers:
+        """Return the tap by which a place of the patch reads one of the window, the number of taps for none.
+
+        int64 (places of the window, places of the patch).
+        """
+        down, across = self.down.joined()[:, None, :, None], self.across.joined()[:, None]
+        height, width = self.source.weight.shape[2:]
+        tap: Integers = np.where((down < 0) | (across < 0), height * width, down * width + across)
+        return tap.reshape(self.down.size * self.across.size, -1)
 
 
-def _stacked(views: tuple[_View, ...], used: tuple[Integers, ...]) -> Weights:
-    return np.concatenate([view.weights()[own] for view, own in zip(views, used, strict=True)])
+def _stacked(views: tuple[_View, ...], used: tuple[Integers, ...], encoding: Encoding) -> NDArray[Any]:
+    parts = [view.encoded(own, encoding) for view, own in zip(views, used, strict=True)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class Kernels:
@@ -162,7 +186,7 @@ class Kernels:
         if key not in self._known:
             used = tuple(view.used() for view in views)
             inputs = tuple(view.inputs(own) for view, own in zip(views, used, strict=True))
-            self._known[key] = inputs, Crossbar(weights=partial(_stacked, views, used))
+            self._known[key] = inputs, Crossbar(encoded=partial(_stacked, views, used))
         near, crossbar = self._known[key]
         starts = [view.start + first for view, first in zip(views, self._first, strict=False)]
         return np.concatenate([own + start for own, start in zip(near, starts, strict=True)]), crossbar

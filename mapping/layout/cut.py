@@ -162,7 +162,7 @@ def _part_of(
     """Build a part from the matrix of its layer; ``ids`` numbers the axon of every input as in `_part`."""
     own = matrix[outputs]
     inputs = np.flatnonzero(np.bincount(own.indices[own.data != 0], minlength=matrix.shape[1]))
-    crossbar = Crossbar(weights=lambda: own[:, inputs].toarray().T)
+    crossbar = Crossbar(encoded=lambda encoding: encoding(own[:, inputs].toarray().T))
     return _part(layer, outputs, inputs, crossbar, ids=ids, extension=extension)
 
 

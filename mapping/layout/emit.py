@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -184,20 +185,27 @@ class _Cells:
     """The cells of the cores of a layer: digits are found once a crossbar."""
 
     def __init__(self, strengths: Sequence[int]) -> None:
-        self._strengths = strengths
+        self._digits = partial(digits_of, strengths=strengths)
         self._known: dict[Crossbar, NDArray[np.int8]] = {}
 
     def of(self, part: CorePart) -> dict[str, NDArray[Any]]:
         """Return the crossbar of a part, which equal parts share, and the line that each axon reads."""
         if part.crossbar not in self._known:
-            digits = digits_of(part.crossbar.weights(), self._strengths)
-            columns = len(part.outputs) * len(self._strengths)
-            cells = np.array(digits.reshape(len(part.inputs), columns), np.int8)
-            cells.flags.writeable = False
-            self._known[part.crossbar] = cells
+            digits = part.crossbar.encoded(self._digits)
+            cells = digits.reshape(len(part.inputs), len(part.outputs) * digits.shape[-1])
+            self._known[part.crossbar] = _sealed(cells)
         lines = np.full(part.axons, -1, np.int32)
         lines[part.axon] = np.arange(len(part.inputs))
         return {"crossbar": self._known[part.crossbar], "lines": lines}
+
+
+def _sealed(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of which nobody keeps a part, read-only, and so all that it is a view of."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base.flags.writeable = False
+        base = base.base
+    return array
 
 
 def _of_axons(part: CorePart, values: NDArray[Any]) -> NDArray[Any]:

@@ -69,4 +69,4 @@ def digits_of(weight: NDArray[np.integer], strengths: Sequence[int]) -> NDArray[
     if rest.any() and rest[at].any():
         first = int(np.flatnonzero(rest[at].reshape(-1))[0])
         raise ValueError(f"Weight {weight.reshape(-1)[first]} has no digits of strengths {tuple(strengths)}.")
-    return np.asarray(digits[at])
+    return np.asarray(digits.take(at, axis=0), np.int8)

@@ -10,7 +10,8 @@ from amaranth.hdl import ResetInserter, Signal, Value
 from amaranth.sim import Simulator
 
 from emu.bits import pack, unpack
-from emu.image import CoreImage, core_chunks
+from emu.chunks import core_chunks
+from emu.image import CoreImage
 from emu.spec import SystemSpec
 from emu.words import Section, flit_layout
 from rtl.component import Component

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.image import CoreImage, SystemImage, core_chunks
+from emu.chunks import core_chunks
+from emu.image import CoreImage, SystemImage
 from emu.spec import CHUNK_BITS, SystemSpec
 from emu.topology import alive
 from emu.words import Control, Section

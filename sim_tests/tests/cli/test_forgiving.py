@@ -171,10 +171,10 @@ def test_image_of_another_version_is_refused(image: Path, tmp_path: Path, capsys
     path = tmp_path / "newer.spikeloom"
     with zipfile.ZipFile(image) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name).replace(b"spikeloom.image/4", b"spikeloom.image/9"))
+            new.writestr(name, old.read(name).replace(b"spikeloom.image/5", b"spikeloom.image/9"))
     refused(
         ["run", str(path), "--data", "digits"],
-        "format must be 'spikeloom.image/4', not 'spikeloom.image/9'; use the version",
+        "format must be 'spikeloom.image/5', not 'spikeloom.image/9'; use the version",
         capsys,
     )
 

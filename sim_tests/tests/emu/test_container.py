@@ -173,6 +173,10 @@ AGAIN = "; write the image again with 'spikeloom compile'."
             edit_meta(format="spikeloom.image/1"),
             f"format must be {FORMAT!r}, not 'spikeloom.image/1'{ANOTHER}",
         ),
+        (
+            edit_meta(format="spikeloom.image/4"),
+            f"format must be 'spikeloom.image/5', not 'spikeloom.image/4'{ANOTHER}",
+        ),
         (edit_meta(meta=None), f"meta in meta.json must be a dict, not None{AGAIN}"),
         (edit_meta(spec={}), f"spec in meta.json is wrong: 'core'{AGAIN}"),
         (edit_meta(image_digest="0"), f"image_digest must be 0, not {small_image().digest}{AGAIN}"),
@@ -294,6 +298,14 @@ def test_file_larger_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         ImageError, match=r"members must not hold more than 1000 bytes, not [0-9]+; it is no image"
     ):
+        load_image(path)
+
+
+def test_cell_that_is_none_is_refused(path: Path) -> None:
+    content = members(path)
+    swap("crossbar/cells.npy", np.array([2, 0, 0], np.uint8))(content)
+    write(path, content)
+    with pytest.raises(ImageError, match=r"core 0 \(0, 0\): crossbar must be -1..1, not -2."):
         load_image(path)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from emu.bits import layout_bits, unpack
+from emu.chunks import core_chunks
 from emu.host import load_flits, read_request
-from emu.image import SystemImage, core_chunks
+from emu.image import SystemImage
 from emu.spec import SystemSpec
 from emu.words import (
     CONTROL_STRENGTHS,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emu.image import FIELDS, CoreImage, ImageError, SystemImage, core_chunks
+from emu.chunks import core_chunks
+from emu.image import FIELDS, CoreImage, ImageError, SystemImage
 from emu.spec import PRESETS, SystemSpec
 from emu.words import TABLES, Control, Section, section_chunks, section_words
 from sim_tests.generators.pool import PLAIN

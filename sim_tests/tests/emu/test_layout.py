@@ -8,9 +8,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from emu.bits import layout_bits, pack, packed_cells, unpack
+from emu.bits import layout_bits, pack, packed_cells, unpack, unpacked_cells
+from emu.chunks import Packer, core_chunks
 from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
-from emu.image import Packer, core_chunks
 from emu.kernels import state as arrays
 from emu.machine import Machine
 from emu.spec import MOST_ACROSS, MOST_STEPS, SystemSpec, preset
@@ -119,6 +119,13 @@ def test_crossbar_chunks_bit_by_bit() -> None:
     assert chunks.tolist() == [0b11_00_00_00_01_00_11_01, 0b01, 0, 0]
 
 
+def test_cells_are_unpacked_as_they_were_packed(seed: int) -> None:
+    cells = np.random.default_rng(seed).integers(-1, 2, 400, np.int8)
+    unpacked = unpacked_cells(packed_cells((cells & 3).astype(np.uint8)))
+    assert unpacked.tolist() == cells.tolist()
+    assert not unpacked.flags.writeable
+
+
 def test_cores_that_are_packed_together_are_those_packed_alone(seed: int) -> None:
     image, _ = random_system(seed)
     cores = [core for core in image.cores if core is not None]
@@ -166,7 +173,7 @@ def test_a_shared_crossbar_is_packed_once_and_right_for_every_core(
     own = np.arange(9, dtype=np.int32)
     naive = [core_chunks(replace(core, crossbar=core.cells, lines=own), spec) for core in cores]
     pack_cells = Mock(wraps=packed_cells)
-    monkeypatch.setattr("emu.image.packed_cells", pack_cells)
+    monkeypatch.setattr("emu.chunks.packed_cells", pack_cells)
     packer = Packer(spec)
     for core, expected in zip(cores, naive, strict=True):
         found = packer.several([core])[0]

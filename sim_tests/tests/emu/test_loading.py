@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import emu.loading
+from emu.chunks import core_chunks
 from emu.host import load_flits
-from emu.image import CoreImage, SystemImage, core_chunks
+from emu.image import CoreImage, SystemImage
 from emu.links import LinkSpec
 from emu.loading import Burst, all_cores, load_bursts, load_totals, write_bursts
 from emu.machine import Machine

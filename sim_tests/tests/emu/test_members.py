@@ -47,20 +47,55 @@ def test_file_holds_what_its_page_says(tmp_path: Path, seed: int) -> None:
     found = {name: io.BytesIO(data) for name, data in members(tmp_path / "a").items() if name != "meta.json"}
     arrays = {name.removesuffix(".npy"): np.load(data) for name, data in found.items()}
     lists = sorted(set(FIELDS) - {"crossbar", "extension"})
-    cells = arrays["crossbar/cells"].tolist()
+    packed = arrays["crossbar/cells"].tolist()
     crossbars = []
     for lines, columns in arrays["crossbar/shape"].tolist():
+        taken = [packed.pop(0) for _ in range(-(-lines * columns // 4))]
+        cells = [(0, 1, None, -1)[byte >> 2 * place & 3] for byte in taken for place in range(4)]
         crossbars.append([[cells.pop(0) for _ in range(columns)] for _ in range(lines)])
-    assert cells == []
+        assert not any(cells)
+    assert packed == []
     for number, at in enumerate(arrays["core/at"].tolist()):
         core = image.cores[at]
         assert core is not None
         assert core.extension == arrays["core/extension"][number]
         assert core.crossbar.tolist() == crossbars[arrays["core/crossbar"][number]]
         for name, rows in zip(lists, arrays["core/rows"][number], strict=True):
+            if f"core/{name}" not in arrays:
+                assert rows == 0
+                assert not getattr(core, name).any()
+                continue
             assert getattr(core, name).tolist() == arrays[f"core/{name}"][:rows].tolist()
             arrays[f"core/{name}"] = arrays[f"core/{name}"][rows:]
-    assert not any(len(arrays[f"core/{name}"]) for name in lists)
+    assert not any(len(arrays[f"core/{name}"]) for name in lists if f"core/{name}" in arrays)
+
+
+@pytest.mark.parametrize("name", ["v0", "potential", "current", "refractory", "profile", "shifts"])
+def test_field_that_is_zero_throughout_has_no_member(name: str, path: Path, tmp_path: Path) -> None:
+    member = f"core/{name}.npy"
+    assert member not in members(path)
+    image = load_image(path)
+    values = np.ones(4 if name == "shifts" else 3, np.int64)
+    one = make_core(CELLS, **{name: values}) if name != "profile" else make_core(CELLS)
+    if name == "profile":
+        one = replace(one, profile=values.astype(np.int32), profiles=np.repeat(one.profiles, 2, axis=0))
+    save_image(make_system(SPEC, image.cores[0], one, None), tmp_path / "one")
+    assert member in members(tmp_path / "one")
+    read = load_image(tmp_path / "one").cores
+    assert [getattr(core, name).any() for core in read if core is not None] == [False, True]
+
+
+def test_member_that_is_there_for_some_rows_is_missed(tmp_path: Path) -> None:
+    """A member may be absent only if the table of rows says that it has none."""
+    file = tmp_path / "one"
+    save_image(make_system(SPEC, make_core(CELLS, v0=[1, 0, 0]), None, None), file)
+    content = members(file)
+    del content["core/v0.npy"]
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with pytest.raises(ImageError, match=r"member core/v0\.npy is missing"):
+        load_image(file)
 
 
 def test_image_without_a_program_round_trip(tmp_path: Path) -> None:
@@ -102,7 +137,7 @@ def test_equal_crossbars_are_stored_once(path: Path) -> None:
         ("core/crossbar", [0, -1], "member core/crossbar.npy must hold 0..0, not -1"),
         ("core/crossbar", [0, 1], "member core/crossbar.npy must hold 0..0, not 1"),
         ("core/crossbar", [0], "member core/crossbar.npy must have the shape (2,), not (1,)"),
-        ("crossbar/shape", [[4, 2]], "member crossbar/cells.npy must have 8 rows, not 12"),
+        ("crossbar/shape", [[4, 2]], "member crossbar/cells.npy must have 2 rows, not 3"),
         ("crossbar/shape", [[6, 2]], "crossbar must have at most a line for each of the 4 axons, not 6."),
         ("crossbar/shape", [4, 3, 4], "member crossbar/shape.npy must have 2 dimensions, not 1"),
         ("core/rows", [[1] * 18], "member core/rows.npy must have the shape (2, 18), not (1, 18)"),

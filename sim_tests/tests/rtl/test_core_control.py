@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from emu.bits import unpack
-from emu.image import CoreImage, core_chunks
+from emu.chunks import core_chunks
+from emu.image import CoreImage
 from emu.spec import SystemSpec, preset
 from emu.words import (
     COUNTERS,

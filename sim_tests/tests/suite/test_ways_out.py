@@ -7,6 +7,7 @@ import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 import emu
 import sim_tests
+from emu import container
 from emu.container import load_image, save_image
 from emu.image import SystemImage
 from emu.machine import Machine
@@ -132,6 +134,25 @@ FILES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
         lambda f: load_image(saved(f, b_c=np.arange(3))),
     ),
 }
+
+
+def test_smaller_image_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of fewer digits, one of fewer cores, and one of less metadata."""
+    spec, file = SystemSpec(core=PRESETS["tiny"], width=1, height=1), tmp_path / "a"
+    whole = make_system(spec, make_core(np.ones((8, 9)), strengths=[1, 2, 4]))
+    less = make_system(spec, make_core(np.ones((8, 3)))), make_system(spec, None)
+    save_image(whole, file)
+    with zipfile.ZipFile(file) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    size, meta = sum(sizes.values()) + 3 * sizes["crossbar/cells.npy"], sizes["meta.json"]
+    monkeypatch.setattr(container, "LIMIT_BYTES", size - 1)
+    way = "use fewer digits, or a smaller mesh, which leaves layers to the host."
+    for image in less:
+        assert_goes(way, lambda: save_image(whole, file), partial(save_image, image, file))
+    monkeypatch.setattr(container, "LIMIT_BYTES", 2 * size)
+    monkeypatch.setattr(container, "_META_LIMIT", meta)
+    large = replace(whole, meta={"name": "a" * meta})
+    assert_goes("give it less meta.", lambda: save_image(large, file), lambda: save_image(whole, file))
 
 
 @pytest.mark.parametrize("way", FILES)
@@ -312,6 +333,8 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
     tried = {way for way, _, _ in (*OF_CORES.values(), *DESIGNS.values())} | {
         *FILES,
         "write the design anew.",
+        "use fewer digits, or a smaller mesh, which leaves layers to the host",
+        "give it less meta",
         "run the machine with",
         "use fewer samples or steps.",
         "verify an image instead.",
