@@ -25,6 +25,7 @@ from mapping.errors import MappingError
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import interval_of, outputs_of, stimulus_for
+from mapping.layout.site import Site
 from mapping.model.archive import network_from_arrays
 from mapping.spiking.archive import CARRIED, spiking_from_arrays
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
@@ -49,10 +50,13 @@ class Chip:
     spiking : SpikingNetwork
         What the image computes, and the encoder and decoder on the host. The counts of the image's groups of
         neurons add up to its counts, see `on_chip`.
+    site : Site, optional
+        Where it was laid out; no image file tells it.
     """
 
     image: SystemImage
     spiking: SpikingNetwork
+    site: Site | None = None
 
     def __repr__(self) -> str:
         """Return what it computes and how large it is, in a line."""

@@ -131,7 +131,7 @@ def compile_network(
     fitting = Fitting(spec=run.request.spec, site=run.site)
     spiking, on_chip = run.converted(fitting.holds)
     image = run.checked(on_chip, cast("Layout", fitting.layout), pipelined=pipelined, whole=spiking)
-    return Chip(image=image, spiking=spiking)
+    return Chip(image=image, spiking=spiking, site=run.site)
 
 
 def compile_passes(

@@ -19,7 +19,6 @@ __all__ = [
     "errors",
     "host_line",
     "layer_table",
-    "limit_table",
     "number",
     "quantity",
     "report_notes",
@@ -60,33 +59,6 @@ def layer_table(target: Mapping[str, Any]) -> Table:
         ],
         text=["kind"],
     )
-
-
-def limit_table(target: Mapping[str, Any]) -> Table:
-    """Return what limits each layer of one target of a report."""
-    return Table(
-        title=f"What limits each layer ({target['target']}): used of a core, copies, cycles of the busiest "
-        "core and link, and cores saved by twice as much",
-        columns=["layer", "cores", "axons", "columns", "inputs", "weights", "core", "link", "limit", "saved"],
-        rows=[_limit_row(row) for row in target["breakdown"]["limits"]],
-        text=["limit"],
-    )
-
-
-def _limit_row(row: Mapping[str, Any]) -> list[str]:
-    used, copies, cycles, limit = row["used"], row["copies"], row["cycles"], row["limit"]
-    return [
-        row["name"],
-        number(row["cores"]),
-        share(used["axons"]),
-        share(used["columns"]),
-        number(copies["inputs"]),
-        number(copies["weights"]),
-        number(cycles["core"]),
-        number(cycles["link"]),
-        limit or "none",
-        number(row["saves"][limit]) if limit else "-",
-    ]
 
 
 def _kind(row: Mapping[str, Any]) -> str:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many cores a layer would save if one size of the core were twice as large."""
+"""How many cores each layer would save if one size of the core were twice as large."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from emu.sizes import SpecError
 from emu.spec import CoreSpec
-from mapping.layout.capacity import limits_of
-from mapping.layout.cut import cores_of
-from mapping.spiking.network import SpikingLayer
+from mapping.errors import MappingError
+from mapping.layout.route import fit
+from mapping.layout.site import Site
+from mapping.spiking.network import SpikingNetwork
 
-__all__ = ["SIZES", "saved"]
+__all__ = ["SIZES", "cores_with_twice"]
 
 SIZES: Mapping[str, str] = MappingProxyType(
     {"axons": "axons", "columns": "columns", "thresholds": "thresholds", "entries": "fanouts"}
@@ -18,29 +19,29 @@ SIZES: Mapping[str, str] = MappingProxyType(
 """The sizes of a core that a layer may run out of, and the field of the spec that holds each."""
 
 
-def saved(
-    layer: SpikingLayer, spec: CoreSpec, *, cores: int, entries: int, most: int
-) -> dict[str, int | None]:
-    """Return by size how many cores a layer would save if cores had twice as much of it.
+def cores_with_twice(
+    size: str, spiking: SpikingNetwork, spec: CoreSpec, site: Site
+) -> Mapping[str, int] | None:
+    """Return the cores of each layer if cores had twice as much of a size, all else as it is.
 
-    None where no core can have as much. ``cores`` is how many the layer takes, ``entries`` the most fan-out
-    entries of a neuron, ``most`` the most neurons on one of its cores.
+    The network is laid out again as `mapping.layout.route.fit` does it, so what one layer gains by a larger
+    core, another may lose. None where no core can have as much, or the site has no room for what comes out.
+
+    Parameters
+    ----------
+    size : str
+        One of `SIZES`.
+    spiking : SpikingNetwork
+        The network.
+    spec : CoreSpec
+        Sizes of a core.
+    site : Site
+        Where it is laid out.
     """
-    cap = most if _count(layer, spec, entries, None) < cores else None
-    found: dict[str, int | None] = {}
-    for name, field in SIZES.items():
-        larger = _doubled(spec, field)
-        own = None if name == "entries" else cap
-        found[name] = None if larger is None else max(0, cores - _count(layer, larger, entries, own))
-    return found
-
-
-def _count(layer: SpikingLayer, spec: CoreSpec, entries: int, cap: int | None) -> int:
-    return cores_of(layer, limits_of(layer, spec, entries=entries, cap=cap))
-
-
-def _doubled(spec: CoreSpec, field: str) -> CoreSpec | None:
+    field = SIZES[size]
     try:
-        return spec.resized(**{field: 2 * getattr(spec, field)})
-    except SpecError:
+        larger = spec.resized(**{field: 2 * getattr(spec, field)})
+        parts, *_ = fit(spiking, larger, site)
+    except (SpecError, MappingError):
         return None
+    return {part.name: part.cores for part in parts.layers}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every link of a chip carried in some runs, and for whom."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from mapping.errors import MappingError
 from mapping.layout.packet_path import GATEWAY, PORTS, crossings
 from mapping.report.activity import RunTotals
 
-__all__ = ["Carried", "carried_by"]
+__all__ = ["Carried", "carried_by", "carried_of"]
 
 Integers = NDArray[np.int64]
 
@@ -65,30 +66,50 @@ def carried_by(image: SystemImage, totals: RunTotals) -> Carried:
     MappingError
         If the loads of a router's links are not the hops that it counted: one of the two is wrong.
     """
-    start, rectangle, packets = _packets(image, totals)
-    width, height = image.spec.width, image.spec.height
-    packet, router, port = crossings(width, height, start, rectangle, image.spec.gates).T
-    carried = Carried(
-        cores=image.spec.cores,
-        samples=totals.samples,
-        sender=start[packet],
-        link=router * len(PORTS) + port,
-        packets=packets[packet],
-    )
+    fired = totals.fired.reshape(image.spec.cores, -1)
+    carried = carried_of(image, fired, totals.fed, samples=totals.samples)
     sums, hops = carried.loads().sum(axis=1), totals.counters["hops"]
     if not np.array_equal(sums, hops):
         at = int(np.flatnonzero(sums != hops)[0])
+        y, x = divmod(at, image.spec.width)
         raise MappingError(
-            f"The links of router ({at % width}, {at // width}) carry {sums[at]} packets and it counted "
-            f"{hops[at]} hops: please report it."
+            f"The links of router ({x}, {y}) carry {sums[at]} packets and it counted {hops[at]} hops: please "
+            "report it."
         )
     return carried
 
 
-def _packets(image: SystemImage, totals: RunTotals) -> tuple[Integers, Integers, Integers]:
+def carried_of(
+    image: SystemImage, fired: Sequence[Integers] | Integers, fed: Integers, *, samples: int
+) -> Carried:
+    """Return what links carry if neurons fire and the host feeds packets so often.
+
+    Parameters
+    ----------
+    fired : sequence of int64 (neurons or more,)
+        By core, the steps in which each of its neurons fires.
+    fed : int64 (p,)
+        How often the host feeds each packet of its table.
+    samples : int
+        In how many samples.
+    """
+    start, rectangle, packets = _packets(image, fired, fed)
+    width, height = image.spec.width, image.spec.height
+    packet, router, port = crossings(width, height, start, rectangle, image.spec.gates).T
+    return Carried(
+        cores=image.spec.cores,
+        samples=samples,
+        sender=start[packet],
+        link=router * len(PORTS) + port,
+        packets=packets[packet],
+    )
+
+
+def _packets(
+    image: SystemImage, fired: Sequence[Integers] | Integers, fed: Integers
+) -> tuple[Integers, Integers, Integers]:
     """Return sender (a core or inlet), rectangle and number of all packets, equal ones once."""
-    tables = [np.column_stack((GATEWAY - image.input_inlet, image.input_packet[:, :4], totals.fed))]
-    fired = totals.fired.reshape(image.spec.cores, -1)
+    tables = [np.column_stack((GATEWAY - image.input_inlet, image.input_packet[:, :4], fed))]
     for index, core in enumerate(image.cores):
         if core is not None and len(core.fanout):
             sent, entries = _sent(core, fired[index]), columns_of(Section.FANOUT, core.fanout)

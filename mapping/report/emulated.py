@@ -28,7 +28,7 @@ from mapping.report.limits import limits_by_layer
 from mapping.report.loading import footprint, loading
 from mapping.report.mesh import mesh_of
 from mapping.report.pipelining import pipelining
-from mapping.report.rate import gates_of, rate_of
+from mapping.report.rate import gates_of, rate_of, work_of
 from mapping.report.timeline import timeline_of
 from mapping.targets.files import Target
 from mapping.targets.loom import energy_table
@@ -176,5 +176,5 @@ def _carried(chip: Chip, totals: RunTotals, timed: RunTotals, clock_hz: float) -
         "mesh": mesh_of(chip, carried, timed, clock_hz),
         "gates": gates_of(chip.image, carried, totals.fed),
         "rate": rate_of(chip, carried, totals.fed, timed),
-        "limits": limits_by_layer(chip, carried, timed),
+        "limits": limits_by_layer(chip, carried, totals.fed, work_of(timed)),
     }

@@ -1,80 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What limits each layer: how full its cores are, what they hold twice, what a larger core would save."""
+"""What limits each layer: how full its cores are, what a larger one would save, and what its time goes by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emu.image import CoreImage
 from emu.spec import THRESHOLDS_A_WORD, CoreSpec
-from emu.tables import columns_of
-from emu.words import Section
 from mapping.chip import Chip
-from mapping.layout.relief import SIZES, saved
-from mapping.report.activity import RunTotals
+from mapping.layout.relief import SIZES, cores_with_twice
+from mapping.report.busy import cycles_by_layer
 from mapping.report.carried import Carried
-from mapping.report.mesh import core_layers, occupied
-from mapping.report.rate import work_of
+from mapping.report.mesh import core_layers
 from mapping.spiking.digits import digits_of
 from mapping.spiking.network import SpikingLayer
 
 __all__ = ["limits_by_layer"]
 
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
-def limits_by_layer(chip: Chip, carried: Carried, timed: RunTotals) -> list[dict[str, Any]]:
+
+def limits_by_layer(chip: Chip, carried: Carried, fed: Integers, work: Floats) -> list[dict[str, Any]]:
     """Return what limits the layers of a chip, in their order, as plain data.
 
     ``used`` is the mean share of each size that the layer's cores use, ``copies`` how often they hold an
     input and a weight, ``saves`` how many cores the layer would save if cores had twice as much of a size,
-    and ``limit`` the size that saves most. ``cycles`` are those of an inference in which its busiest core
-    computes, and in which its packets occupy the busiest of their links.
+    and ``limit`` the size that saves most. ``cycles`` are those of `mapping.report.busy.cycles_by_layer`,
+    and ``bound`` is the part that has most of them.
 
     Parameters
     ----------
     carried : Carried
         What the links of ``chip`` carried.
-    timed : RunTotals
-        Of ``chip`` in cycle mode: how long its cores computed.
+    fed : int64 (packets,)
+        How often the host fed each packet of its table in the same runs.
+    work : float64 (cores,)
+        Cycles of an inference in which each core computes.
     """
-    order, work, layers = core_layers(chip.image), work_of(timed), chip.on_chip.layers
-    group = np.zeros(chip.image.spec.cores, np.int64)
-    group[list(order)] = np.array(list(order.values())) + 1
-    links = occupied(chip.image, carried.by(group, len(layers) + 1)).max(axis=(1, 2))
-    found = []
-    for index, layer in enumerate(layers):
-        own = group == index + 1
-        cores = [core for core, mine in zip(chip.image.cores, own, strict=True) if mine and core is not None]
-        cycles = {"core": float(work[own].max()), "link": int(links[index + 1]) / carried.samples}
-        found.append(_limits(layer, cores, chip.image.spec.core) | {"cycles": cycles})
+    image, spec = chip.image, chip.image.spec.core
+    names = [layer.name for layer in chip.on_chip.layers]
+    of, cores = core_layers(image), dict[str, list[CoreImage]]()
+    for index, core in enumerate(image.cores):
+        if core is not None:
+            cores.setdefault(names[of[index]], []).append(core)
+    saves = _saves(chip, {name: len(own) for name, own in cores.items()})
+    busy = cycles_by_layer(image, carried, fed, work)
+    return [
+        {
+            "name": layer.name,
+            "cores": len(cores[layer.name]),
+            "used": _used(cores[layer.name], spec),
+            "copies": {
+                "inputs": sum(np.count_nonzero(core.lines >= 0) for core in cores[layer.name]) / layer.inputs,
+                "weights": _copies(layer, cores[layer.name]),
+            },
+            "limit": _most(saves[layer.name]),
+            "saves": saves[layer.name],
+            "cycles": cycles,
+            "bound": max(cycles, key=lambda kind: cycles[kind] or 0),
+        }
+        for layer, cycles in zip(chip.on_chip.layers, busy, strict=True)
+    ]
+
+
+def _most(values: Mapping[str, float | None]) -> str | None:
+    """Return the first name of the largest value, None if none is above 0."""
+    best = max(values, key=lambda name: values[name] or 0)
+    return best if (values[best] or 0) > 0 else None
+
+
+def _saves(chip: Chip, cores: Mapping[str, int]) -> dict[str, dict[str, int | None]]:
+    """Return by layer and size the cores that twice as much of the size would save."""
+    found: dict[str, dict[str, int | None]] = {name: dict.fromkeys(SIZES) for name in cores}
+    if chip.site is None:
+        return found
+    for size in SIZES:
+        after = cores_with_twice(size, chip.on_chip, chip.image.spec.core, chip.site)
+        if after is not None:
+            for name, now in cores.items():
+                found[name][size] = now - after[name]
     return found
 
 
-def _limits(layer: SpikingLayer, cores: Sequence[CoreImage], spec: CoreSpec) -> dict[str, Any]:
-    saves = saved(
-        layer,
-        spec,
-        cores=len(cores),
-        entries=max(_entries(core) for core in cores),
-        most=max(core.neurons for core in cores),
-    )
-    best = max(saves, key=lambda size: saves[size] or 0)
-    used = np.sum([_used(core) for core in cores], axis=0) / len(cores)
+def _used(cores: Sequence[CoreImage], spec: CoreSpec) -> dict[str, float]:
+    """Return by size the mean share of it that cores use."""
+    used = np.sum([_sizes(core) for core in cores], axis=0) / len(cores)
     have = [getattr(spec, field) for field in SIZES.values()]
-    return {
-        "name": layer.name,
-        "cores": len(cores),
-        "used": {size: float(share) for size, share in zip(SIZES, used / have, strict=True)},
-        "copies": {
-            "inputs": sum(core.axons for core in cores) / layer.inputs,
-            "weights": _copies(layer, cores),
-        },
-        "limit": best if saves[best] else None,
-        "saves": saves,
-    }
+    return {size: float(share) for size, share in zip(SIZES, used / have, strict=True)}
 
 
-def _used(core: CoreImage) -> tuple[int, int, int, int]:
+def _sizes(core: CoreImage) -> tuple[int, int, int, int]:
     """Return rows and columns of the crossbar, thresholds and fan-out entries, in the order of `SIZES`."""
     extension = int(core.extension)
     return (
@@ -83,14 +101,6 @@ def _used(core: CoreImage) -> tuple[int, int, int, int]:
         len(core.thresholds) + THRESHOLDS_A_WORD * len(core.ladders),
         len(core.fanout),
     )
-
-
-def _entries(core: CoreImage) -> int:
-    """Return the most fan-out entries of a neuron; the last one of a neuron is marked."""
-    if not len(core.fanout):
-        return 0
-    last = np.flatnonzero(columns_of(Section.FANOUT, core.fanout)["last"])
-    return int(np.diff(last, prepend=-1).max())
 
 
 def _copies(layer: SpikingLayer, cores: Sequence[CoreImage]) -> float | None:

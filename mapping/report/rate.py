@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from emu.gates import inlets_of, outlets_of
 from emu.image import SystemImage
 from mapping.chip import Chip
-from mapping.layout.mesh import Mesh
 from mapping.layout.packet_path import PORTS
 from mapping.report.activity import RunTotals
+from mapping.report.busy import fed_by_inlet, kinds_of
 from mapping.report.carried import Carried
 from mapping.report.mesh import core_layers, occupied
 
@@ -73,7 +73,7 @@ def gates_of(image: SystemImage, carried: Carried, fed: Integers) -> dict[str, l
     """
     spec = image.spec
     inlets = inlets_of(spec.gates)
-    packets = np.bincount(image.input_inlet, fed, minlength=len(inlets)) / carried.samples
+    packets = fed_by_inlet(image, fed) / carried.samples
     south = carried.loads()[:, PORTS.index("south")][spec.cores - spec.width :] / carried.samples
     return {
         "inlets": [
@@ -111,16 +111,12 @@ def _busiest_core(chip: Chip, timed: RunTotals) -> dict[str, Any]:
 
 def _busiest_links(image: SystemImage, packets: Floats) -> list[dict[str, Any]]:
     """Return the bounds of wires, and of links between chips if there are any."""
-    width = image.spec.width
-    outlet = np.zeros_like(packets, np.bool_)
-    outlet[-width:, PORTS.index("south")] = True
-    between = Mesh.of(image.spec).between_chips().reshape(len(PORTS), -1).T
-    load = occupied(image, packets)
+    kinds, load = kinds_of(image.spec), occupied(image, packets)
     found = []
-    for of, own in (("wire", ~between & ~outlet), ("link", between)):
-        if own.any():
-            router, port = divmod(int(np.where(own, load, -1).argmax()), len(PORTS))
-            y, x = divmod(router, width)
+    for of in ("wire", "link"):
+        if kinds[of].any():
+            router, port = divmod(int(np.where(kinds[of], load, -1).argmax()), len(PORTS))
+            y, x = divmod(router, image.spec.width)
             found.append(_bound(of, float(load[router, port]), x=x, y=y, port=PORTS[port]))
     return found
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,8 @@ from spikeloom.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -72,6 +75,14 @@ DataOfScale = Annotated[
         help="Data to choose the scale of pixels on, kept in the image, and of activations.",
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Also tell what limits every layer: how full its cores are, what they hold twice, what a larger "
+        "core would save, and at worst which part of the chip its time goes by.",
+    ),
+]
 
 
 @app.command(
@@ -88,6 +99,7 @@ DataOfScale = Annotated[
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --pipelined",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --mesh 4x4 --passes",
         "spikeloom compile net.onnx -o net.spikeloom --data test.npz --objective latency",
+        "spikeloom compile net.onnx -o net.spikeloom --data test.npz --explain",
     ),
 )
 def compile_(
@@ -115,22 +127,30 @@ def compile_(
     digits: Digits = "5",
     tolerance: Tolerance = 1.0,
     calibrate: Calibrate = 256,
+    explain: Explain = False,
     debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
+    _check_file(output)
+    sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
+    sizes |= {"shared_links": shared_links, "gates": gates_of(inlets, outlets), "objective": objective}
+    sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
+    sizes |= _timing(passes=passes, pipelined=pipelined) | _dead(exclude)
+    sizes["options"] = graded_options(bits, digits, tolerance, seed)
+    with _told(debug=debug) as say:
+        chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
+        chip.save(output)
+    _show(output, chip, told, explained=explain)
+
+
+@contextmanager
+def _told(*, debug: bool) -> Iterator[Callable[[str], None]]:
+    """Tell what is being done, and how long each stage took if that is asked for."""
     from spikeloom.stages import stages_told
     from spikeloom.terminal import status
 
-    _check_file(output)
-    sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
-    sizes |= {**_timing(passes=passes, pipelined=pipelined), "objective": objective}
-    sizes |= {"shared_links": shared_links, "gates": gates_of(inlets, outlets)}
-    sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
-    sizes |= {"options": graded_options(bits, digits, tolerance, seed), **_dead(exclude)}
     with stages_told(asked=debug), status("compiling") as say:
-        chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
-        chip.save(output)
-    _show(output, chip, told)
+        yield say
 
 
 def _dead(exclude: Path | None) -> dict[str, Any]:
@@ -181,8 +201,8 @@ def _check_file(output: Path) -> None:
     check_places(output)
 
 
-def _show(output: Path, chip: Chip | Passes, told: str | None) -> None:
-    """Print what was written, which layers are the host's and why, and the scale of pixels."""
+def _show(output: Path, chip: Chip | Passes, told: str | None, *, explained: bool) -> None:
+    """Print what was written, which layers are the host's and why, the scale of pixels, and what limits."""
     from mapping.codes.doubts import doubt_about
     from mapping.passes import Passes
     from spikeloom.passes import pass_table, passes_line
@@ -202,6 +222,21 @@ def _show(output: Path, chip: Chip | Passes, told: str | None) -> None:
     doubt = doubt_about(spiking.network, spiking.code, spiking.near)
     if doubt is not None:
         console.print(doubt)
+    if explained:
+        _explain(chip)
+
+
+def _explain(chip: Chip | Passes) -> None:
+    """Print what limits the layers, at worst: nothing was emulated."""
+    from mapping.passes import Passes
+    from mapping.report.worst import limits_at_worst
+    from spikeloom.explanation import limit_tables
+    from spikeloom.terminal import console
+
+    for number, one in enumerate(chip.loaded if isinstance(chip, Passes) else [chip]):
+        of = f"pass {number}" if isinstance(chip, Passes) else chip.spiking.name
+        for table in limit_tables(limits_at_worst(one), of, worst=True):
+            console.print(table)
 
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:

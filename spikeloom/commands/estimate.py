@@ -88,8 +88,8 @@ Explain = Annotated[
     bool,
     typer.Option(
         "--explain",
-        help="Also tell what limits every layer: how full its cores are, what they hold twice, and what a "
-        "larger core would save.",
+        help="Also tell what limits every layer: how full its cores are, what they hold twice, what a larger "
+        "core would save, and which part of the chip its time goes by.",
     ),
 ]
 
@@ -220,9 +220,10 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
     from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
     from spikeloom.beside import beside_table
+    from spikeloom.explanation import limit_tables
     from spikeloom.exploration import exploration_notes, exploration_table
     from spikeloom.passes import pass_cost_table
-    from spikeloom.terminal import console, host_line, layer_table, limit_table, report_notes, report_table
+    from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
     console.print(f"Input: {scale_text(data, report.input, asked)}")
     console.print(report_table(report))
@@ -233,7 +234,8 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
         if part["breakdown"].get("passes"):
             console.print(pass_cost_table(part))
         if explained and part["breakdown"].get("limits"):
-            console.print(limit_table(part))
+            for table in limit_tables(part["breakdown"]["limits"], part["target"]):
+                console.print(table)
     if report.side_by_side is not None:
         console.print(beside_table(report.side_by_side))
     if report.exploration is not None:

@@ -2,22 +2,36 @@
 """What limits the rate and the layers: by the oracle's routers, and by cutting for the larger core itself."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from emu.spec import CoreSpec, preset
 from mapping.chip import Chip
 from mapping.datasets.load import Dataset, load_data, scaled
 from mapping.flow import compile_network
-from mapping.layout.partition import partition
+from mapping.layout.emit import emit
+from mapping.layout.gates import Gates
+from mapping.layout.host_tables import payloads_of, stimulus_for
+from mapping.layout.relief import SIZES
+from mapping.layout.route import fit
+from mapping.layout.site import Site
 from mapping.model.load import load_network
 from mapping.report.activity import RunTotals, total_of_runs
-from mapping.report.carried import carried_by
+from mapping.report.carried import carried_by, carried_of
 from mapping.report.limits import limits_by_layer
-from mapping.report.rate import rate_of
+from mapping.report.rate import rate_of, work_of
+from mapping.report.worst import limits_at_worst
+from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
+from mapping.spiking.network import INPUT, SpikingNetwork
+from mapping.spiking.quantisers import Lists
+from mapping.targets.files import Target, load_target
+from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.referees.explanation import Layer, explained
 from sim_tests.tests.mapping.test_mesh import by_oracle
 
 SAMPLES = 3
@@ -125,50 +139,142 @@ def test_first_bound_is_the_limit(rate: dict[str, Any], totals: RunTotals) -> No
     assert rate["speedup"] == rate["cycles"] / cycles[0] > 1
 
 
-def test_layers_hold_what_the_matrices_say(chip: Chip, totals: RunTotals) -> None:
-    rows = limits_by_layer(chip, carried_by(chip.image, totals), totals)
+def rows_of(chip: Chip, totals: RunTotals) -> list[dict[str, Any]]:
+    return limits_by_layer(chip, carried_by(chip.image, totals), totals.fed, work_of(totals))
+
+
+def layers_of(spiking: SpikingNetwork) -> list[Layer]:
+    """Return the layers as the recomputation takes them."""
+    return [
+        Layer(
+            name=layer.name,
+            inputs=layer.inputs,
+            digits=sum(
+                int(
+                    np.count_nonzero(
+                        digits_of(source.weight.reshape(len(source.weight), -1), layer.strengths)
+                    )
+                )
+                for source in layer.sources
+            ),
+        )
+        for layer in spiking.layers
+    ]
+
+
+def assert_recomputed(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert [{key: row[key] for key in expected[0]} for row in rows] == expected
+
+
+def test_explanation_is_that_of_a_recomputation(chip: Chip, data: Dataset, totals: RunTotals) -> None:
+    result = chip.run(data.x, cycles=True).result
+    expected = explained(chip.image, layers_of(chip.on_chip), chip.stimulus(data.x), result, SAMPLES)
+    assert_recomputed(rows_of(chip, totals), expected)
+
+
+def drawn(seed: int) -> Chip:
+    """Return a random network, by turns on one chip, on two and on four, with shared links or more gates."""
+    chips = ((1, 1), (2, 1), (2, 2))[seed % 3]
+    shared = chips != (1, 1) and seed % 2 == 0
+    site = Site(chips=chips, shared_links=shared, gates=Gates(inlets=str(1 + seed % 2)))
+    spiking = random_network(seed)
+    image = emit(spiking, *fit(spiking, core_spec(axons=128, fanouts=512), site), name="drawn")
+    return Chip(image=image, spiking=spiking, site=site)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_explanation_of_random_networks_is_that_of_a_recomputation(seed: int) -> None:
+    chip = drawn(seed)
+    counts = np.random.default_rng(seed).integers(0, 4, (2, *chip.spiking.shape(INPUT)))
+    result, stimulus = chip.emulated(counts, cycles=True), stimulus_for(chip.image, counts)
+    fired = [np.zeros(0 if core is None else core.neurons, np.int64) for core in chip.image.cores]
+    for _, core, neuron, _ in result.spikes.tolist():
+        fired[core][neuron] += 1
+    fed = np.count_nonzero(payloads_of(chip.image, counts), axis=0)
+    work = (result.counters["integrate"] + result.counters["update"]) / 2
+    rows = limits_by_layer(chip, carried_of(chip.image, fired, fed, samples=2), fed, work)
+    assert_recomputed(rows, explained(chip.image, layers_of(chip.on_chip), stimulus, result, 2))
+    for row, worst in zip(rows, limits_at_worst(chip), strict=True):
+        assert {key: row[key] for key in ("used", "copies", "saves")} == {
+            key: worst[key] for key in ("used", "copies", "saves")
+        }
+        for kind, cycles in row["cycles"].items():
+            assert (cycles or 0) <= (worst["cycles"][kind] or 0)
+
+
+def test_no_layer_occupies_a_part_for_longer_than_all_do(
+    chip: Chip, rate: dict[str, Any], totals: RunTotals
+) -> None:
+    rows = rows_of(chip, totals)
     assert [row["name"] for row in rows] == [layer.name for layer in chip.spiking.layers]
-    work = totals.counters["integrate"] + totals.counters["update"]
-    assert max(row["cycles"]["core"] for row in rows) == work.max() / SAMPLES
-    for layer, row in zip(chip.spiking.layers, rows, strict=True):
-        kernel = sum(int(np.count_nonzero(source.weight)) for source in layer.sources)
-        assert row["copies"]["weights"] == layer_matrix(layer).nnz / kernel
-        assert row["copies"]["inputs"] >= 1
-        assert all(0 < used <= 1 for used in row["used"].values())
-        assert row["cores"] == next(m["cores"] for m in chip.image.meta["layers"] if m["name"] == layer.name)
+    for whole in rate["bounds"]:
+        assert max(row["cycles"][whole["of"]] or 0 for row in rows) <= whole["cycles"]
+    for row in rows:
+        assert row["cycles"][row["bound"]] == max(cycles or 0 for cycles in row["cycles"].values())
+        kernel = sum(
+            int(np.count_nonzero(source.weight)) for source in chip.spiking.layer(row["name"]).sources
+        )
+        assert row["copies"]["weights"] == layer_matrix(chip.spiking.layer(row["name"])).nnz / kernel
 
 
-@pytest.mark.parametrize(("model", "core"), [("digits", "small"), ("digits-float", "medium")])
-def test_saved_cores_are_those_of_a_partition_for_the_larger_core(model: str, core: str) -> None:
-    chip = compile_network(
-        load_network(model),
-        core=core,
-        samples=scaled(load_data("digits").first(64), "auto", load_network(model))[0].x,
-    )
-    data = scaled(load_data("digits").first(2), "auto", chip.spiking.network)[0]
-    totals = total_of_runs(chip, data, cycles=True)
-    spec = chip.image.spec.core
-    rows = limits_by_layer(chip, carried_by(chip.image, totals), totals)
-    fields = {"axons": "axons", "columns": "columns", "thresholds": "thresholds", "entries": "fanouts"}
-    saved = 0
-    for size, field in fields.items():
-        parts = partition(chip.on_chip, spec.resized(**{field: 2 * getattr(spec, field)}))
-        for row, part in zip(rows, parts.layers, strict=True):
-            assert row["saves"][size] == row["cores"] - part.cores
-            saved += row["saves"][size]
-    assert saved > 0
+@pytest.mark.parametrize(
+    ("chips", "objective"), [((1, 1), "cores"), ((2, 2), "cores"), ((1, 1), "latency"), ((1, 1), "energy")]
+)
+def test_saved_cores_are_those_of_a_network_compiled_for_the_larger_core(
+    chips: tuple[int, int], objective: str
+) -> None:
+    changed = False
+    for model, core in (("digits", "small"), ("digits-float", "medium")):
+        samples = scaled(load_data("digits").first(64), "auto", load_network(model))[0].x
+        how: dict[str, Any] = {"chips": chips, "objective": objective, "samples": samples}
+        chip = compile_network(load_network(model), target=target_of(preset(core)), **how)
+        for size, field in SIZES.items():
+            larger = preset(core).resized(**{field: 2 * getattr(preset(core), field)})
+            after = compile_network(load_network(model), target=target_of(larger), **how)
+            cores = {layer["name"]: layer["cores"] for layer in after.image.meta["layers"]}
+            for row in limits_at_worst(chip):
+                assert row["saves"][size] == row["cores"] - cores[row["name"]]
+                changed |= row["saves"][size] != 0
+    assert changed
+
+
+def target_of(core: CoreSpec) -> Target:
+    """Return the target `loom` as a file with other sizes of a core describes it."""
+    return replace(load_target("loom"), core=core)
+
+
+def test_limit_is_the_size_that_saves_most(chip: Chip, totals: RunTotals) -> None:
+    rows = rows_of(chip, totals)
+    assert [row["limit"] for row in rows] == ["axons", None, None]
     for row in rows:
         most = max(row["saves"].values())
-        assert (row["limit"] is None) == (most == 0)
-        assert row["limit"] is None or row["saves"][row["limit"]] == most
+        assert row["saves"][row["limit"]] == most if row["limit"] else most <= 0
 
 
 def test_a_size_that_no_core_has_saves_nothing_that_is_told() -> None:
     b = ModelBuilder((6,), seed=3)
     y = b.quantise(b.dense(b.quantise("x", 0, 3.0), b.ternary(4, 6), name="fc"), 0, 3.0)
     chip = compile_network(b.network(y), core="reference")
-    data = Dataset(name="x", x=np.ones((1, 6)), y=None)
-    totals = total_of_runs(chip, data, cycles=True)
-    (row,) = limits_by_layer(chip, carried_by(chip.image, totals), totals)
+    (row,) = limits_at_worst(chip)
     assert row["limit"] is None
     assert set(row["saves"].values()) <= {0, None}
+    (row,) = limits_at_worst(replace(chip, site=None))
+    assert set(row["saves"].values()) == {None}
+
+
+def test_worst_is_what_a_core_does_whose_axons_are_all_present_and_neurons_all_fire() -> None:
+    """Dense layers of ones on counts of one, with thresholds of one: all fire, the first to two readers."""
+    draft = Draft(shape=(20,), levels=1, seed=1)
+    names = [draft.dense(outputs, levels=1) for outputs in (40, 12)]
+    for at, layer in enumerate(draft.layers):
+        (source,) = layer.sources
+        ones = replace(source, weight=np.ones_like(source.weight))
+        low = Lists(thresholds=np.ones_like(layer.edges))
+        draft.layers[at] = replace(layer, sources=(ones,), quantiser=low)
+    spiking = draft.network(*names)
+    image = emit(spiking, *fit(spiking, core_spec(axons=64)), name="ones")
+    chip, counts = Chip(image=image, spiking=spiking), np.ones((1, 20), np.int64)
+    result = chip.emulated(counts, cycles=True)
+    expected = explained(image, layers_of(chip.on_chip), stimulus_for(image, counts), result, 1)
+    assert_recomputed(limits_at_worst(chip), expected)
+    assert len(result.spikes) == 52
