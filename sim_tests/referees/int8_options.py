@@ -29,7 +29,8 @@ from mapping.model.network import Network
 from mapping.model.node import Node
 from mapping.model.operations.integers import before_rounding
 from sim_tests.generators.quantiser_options import NETWORKS, Option, inputs, options, quantised_by
-from sim_tests.referees.int8_table import Runtime, compared
+from sim_tests.referees.int8_runtime import Integers, Runtime
+from sim_tests.referees.int8_table import compared
 
 __all__ = ["NEAR", "Row", "farthest", "from_half", "main", "row_of"]
 
@@ -91,13 +92,14 @@ def row_of(
         if code.name != "int8":
             row.other.append(name)
             continue
-        found = compared(path, wide, core=_CORE, emulated=_EMULATED, optimised=not option.changed)
+        runtime = Runtime(path, optimised=not option.changed)
+        found = compared(path, wide, core=_CORE, emulated=_EMULATED, runtime=runtime)
         row.networks += 1
         row.activations += found.activations
         row.differ += found.network
         row.image += found.image
         if found.network:
-            row.farthest = max(row.farthest, farthest(path, network, wide, optimised=not option.changed))
+            row.farthest = max(row.farthest, farthest(runtime, network, wide))
         if found.host_share:
             row.host[name] = found.host_share
             host = code.convert(network, Request(spec=preset(_CORE), samples=wide)).host
@@ -105,18 +107,15 @@ def row_of(
     return row
 
 
-def farthest(path: Path, network: Network, x: NDArray[np.float64], *, optimised: bool) -> float:
+def farthest(runtime: Integers, network: Network, x: NDArray[np.float64]) -> float:
     """Return how far from half-way the values are at most whose integers differ first in their sample.
 
     Values are those that a quantiser rounds, before the ends of a `Relu` or `Clip` that is read as ends of
     its integers. What reads an activation that differs may differ by more, and is not looked at.
     """
-    runtime, clean, most = Runtime(path, optimised=optimised), np.ones(len(x), bool), 0.0
+    clean, most = np.ones(len(x), bool), 0.0
     for node in network.nodes:
-        tensor = node.output.removesuffix(_REAL).removesuffix(_UNCUT)
-        end = f"{tensor}{_REAL}"
-        if node.output not in (end, f"{tensor}{_UNCUT}{_REAL}") or node.op not in QUANTISERS:
-            continue
+        tensor, end = _held(node, runtime)
         if tensor not in runtime:
             continue
         right = runtime.counts(x, tensor).reshape(len(x), -1)
@@ -127,6 +126,17 @@ def farthest(path: Path, network: Network, x: NDArray[np.float64], *, optimised:
             most = max(most, float(from_half(node, values)[differ & clean[:, None]].max()))
         clean &= ~differ.any(axis=1)
     return most
+
+
+def _held(node: Node, runtime: Integers) -> tuple[str, str]:
+    """Return the integers of the model that a quantiser gives, and the tensor of their values; "" if none."""
+    if node.op not in QUANTISERS:
+        return "", ""
+    if node.output in runtime:
+        return node.output, node.output
+    tensor = node.output.removesuffix(_REAL).removesuffix(_UNCUT)
+    end = f"{tensor}{_REAL}"
+    return (tensor, end) if node.output in (end, f"{tensor}{_UNCUT}{_REAL}") else ("", "")
 
 
 _REAL = ".real"

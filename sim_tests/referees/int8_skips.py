@@ -32,6 +32,7 @@ from mapping.spiking.simulate import encode, simulate
 from sim_tests.generators.quantised_skips import skip_quantised
 from sim_tests.generators.quantiser_options import NETWORKS, inputs
 from sim_tests.referees.int8_options import from_half
+from sim_tests.referees.int8_runtime import Runtime
 from sim_tests.referees.int8_table import compared
 
 __all__ = ["NAMES", "Skips", "main", "skips_of"]
@@ -121,10 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory() as folder:
         for name, path, x in _models(chosen, Path(folder)):
             chip = compile_network(load_onnx(path), core=chosen.core, samples=x[:_CALIBRATION])
-            own, found = (
-                skips_of(chip, x),
-                compared(path, x, core=chosen.core, emulated=_EMULATED, optimised=False),
-            )
+            own, runtime = skips_of(chip, x), Runtime(path, optimised=False)
+            found = compared(path, x, core=chosen.core, emulated=_EMULATED, runtime=runtime)
             cells = (name, len(x), own.activations, own.differ, f"{own.farthest:.1g}", f"{own.near:.1g}")
             print(
                 f"| {' | '.join(map(str, cells))} | {found.network} | {found.image} | "

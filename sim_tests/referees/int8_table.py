@@ -21,7 +21,6 @@ import numpy as np
 import onnx
 import onnx.version_converter
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from mapping.chip import Chip
 from mapping.datasets.calibration import calibration_data
@@ -38,116 +37,12 @@ from mapping.model.operations.elementwise import scalar
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.simulate import encode, simulate
 from sim_tests.generators.integer_models import FORMS, FURTHER, quantised
+from sim_tests.referees.int8_runtime import Counts, Integers, Runtime
 
-__all__ = ["Differences", "Runtime", "compared", "main"]
-
-_ZERO_POINT = {
-    "QGemm": 8,
-    "QLinearAdd": 7,
-    "QLinearAveragePool": 4,
-    "QLinearConcat": 1,
-    "QLinearConv": 7,
-    "QLinearGlobalAveragePool": 4,
-    "QLinearLeakyRelu": 4,
-    "QLinearMatMul": 7,
-    "QLinearMul": 7,
-    "QLinearSigmoid": 4,
-    "QLinearSoftmax": 4,
-    "QuantizeLinear": 2,
-}
-"""Input of each operator that writes integers which is their zero point."""
+__all__ = ["Differences", "compared", "main"]
 
 HEAD = """| model | samples | activations | integer network | emulated image | host share |
 |---|---|---|---|---|---|"""
-
-Counts = NDArray[np.int64]
-
-
-class Runtime:
-    """A model in onnxruntime and all integers that it computes.
-
-    Each tensor of integers is seen at the end of a model of its own, the part of the whole up to there.
-    Further outputs would keep onnxruntime from joining the layers on either side of a quantiser, and it would
-    sum real numbers there. What several layers of the whole read is read more than once in every part.
-
-    Parameters
-    ----------
-    path : Path
-        The model.
-    optimised : bool
-        Whether onnxruntime may change the graph first. It then joins quantised layers to operators on
-        integers, for which it also rounds real biases.
-    """
-
-    def __init__(self, path: Path, *, optimised: bool = True) -> None:
-        self._model = onnx.load(path)
-        self._optimised = optimised
-        graph = self._model.graph
-        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        self._ends: dict[str, tuple[str, str]] = {}
-        self._scales: dict[str, np.float32] = {}
-        for node in graph.node:
-            if node.op_type == "Clip" and node.input[0] in self._ends:
-                self._ends[node.output[0]] = self._ends[node.input[0]]
-                self._scales[node.output[0]] = self._scales[node.input[0]]
-            index = _ZERO_POINT.get(node.op_type)
-            if index is None or (node.op_type == "QuantizeLinear" and node.input[0] in constants):
-                continue
-            self._ends[node.output[0]] = node.input[index - 1], node.input[index]
-            self._scales[node.output[0]] = np.float32(constants[node.input[index - 1]].reshape(-1)[0])
-        self._input = next(value.name for value in graph.input if value.name not in constants)
-        self._sessions: dict[str, Any] = {}
-
-    def __contains__(self, tensor: str) -> bool:
-        """Tell whether a tensor holds integers that the model computes."""
-        return tensor in self._ends
-
-    def counts(self, x: NDArray[np.float64], tensor: str) -> Counts:
-        """Return integers less their zero point, for inputs (n, shape)."""
-        if tensor not in self._sessions:
-            self._sessions[tensor] = self._session(tensor)
-        session = self._sessions[tensor]
-        size = session.get_inputs()[0].shape[0]
-        parts = np.split(x, range(size, len(x), size)) if isinstance(size, int) else [x]
-        value = np.concatenate(
-            [session.run(None, {self._input: part.astype(np.float32)})[0] for part in parts]
-        )
-        return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
-
-    @staticmethod
-    def _readers(tensor: str, nodes: Sequence[onnx.NodeProto]) -> int:
-        """Return how many layers read a tensor; of several onnxruntime may join fewer to their quantisers."""
-        readers = [node for node in nodes if tensor in node.input]
-        values = [node.output[0] for node in readers if node.op_type == "DequantizeLinear"]
-        return max(len(readers), sum(name in values for node in nodes for name in node.input))
-
-    def _session(self, tensor: str) -> Any:
-        import onnxruntime  # an extra of the tests
-
-        part = onnx.ModelProto()
-        part.CopyFrom(self._model)
-        wanted, kept = {tensor}, []
-        for node in reversed(part.graph.node):
-            if wanted & set(node.output):
-                wanted |= set(node.input)
-                kept.append(node)
-        made, whole = {name for node in kept for name in node.output}, self._model.graph.node
-        lost = [t for t in self._ends if t in made and self._readers(t, kept) < 2 <= self._readers(t, whole)]
-        seen, nodes = {"seen": tensor, **{f"again.{name}": name for name in lost}}, kept[::-1]
-        for name, integers in seen.items():
-            wanted |= set(self._ends[integers])
-            nodes.append(onnx.helper.make_node("DequantizeLinear", [integers, *self._ends[integers]], [name]))
-        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in seen]
-        constants = [kept for kept in self._model.graph.initializer if kept.name in wanted]
-        inputs = [value for value in self._model.graph.input if value.name == self._input]
-        graph = onnx.helper.make_graph(nodes, "part", inputs, outputs, constants)
-        part.graph.CopyFrom(graph)
-        options = onnxruntime.SessionOptions()
-        if not self._optimised:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return onnxruntime.InferenceSession(
-            part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,7 +62,7 @@ def compared(
     *,
     core: str = "reference",
     emulated: int = 0,
-    optimised: bool = True,
+    runtime: Integers | None = None,
 ) -> Differences:
     """Compare every activation on the chip, in integers and in the emulated image, with onnxruntime.
 
@@ -185,21 +80,20 @@ def compared(
         Core preset.
     emulated : int
         Samples that are emulated too; all if it is 0.
-    optimised : bool
-        As of `Runtime`.
+    runtime : Integers, optional
+        What computes the right integers, by default a `Runtime` that may change the graph first.
     """
-    runtime = Runtime(path, optimised=optimised)
+    runtime = runtime or Runtime(path)
     chip = compile_network(load_onnx(path), core=core, samples=x[:_BATCH])
     found = Differences(host_share=chip.spiking.host_share)
     ends = _ends(chip.spiking, runtime)
     for start in range(0, len(x), _BATCH):
         part = x[start : start + _BATCH]
-        names = {name: chip.spiking.layer(name).activation.partition(_REAL)[0] for name in ends}
-        right = {name: runtime.counts(part, tensor) for name, tensor in names.items()}
+        right = {name: runtime.counts(part, end.tensor) for name, end in ends.items()}
         counts = _add(found, chip, part, right, ends)
         for layer in chip.spiking.layers:
-            end = ends.get(layer.name, "")
-            if not end.endswith(_REAL) or _pooled(chip.spiking.network, layer.activation, end):
+            end = ends.get(layer.name)
+            if end is None or not end.placed or _pooled(chip.spiking.network, layer.activation, end.values):
                 right[layer.name] = counts[layer.name].astype(np.int64) - layer.zero
         if not emulated or start < emulated:
             few = part if not emulated else part[: emulated - start]
@@ -214,8 +108,17 @@ _REAL = ".real"
 """What follows the name of a tensor of integers in that of the values that they stand for."""
 
 
-def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
-    """Return, by layer, the tensor of integers of the model that its activation becomes by pools and moves.
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A tensor of integers of the model, that of their values, and whether both have their order."""
+
+    tensor: str
+    values: str
+    placed: bool
+
+
+def _ends(spiking: SpikingNetwork, runtime: Integers) -> dict[str, _End]:
+    """Return, by layer, the integers of the model that its activation becomes by pools and moves.
 
     A layer has none if it is rounded, or one of several that have the integers of the model only together.
     """
@@ -224,35 +127,45 @@ def _ends(spiking: SpikingNetwork, runtime: Runtime) -> dict[str, str]:
             f"Network {spiking.name!r} runs in the {spiking.code} code, which has its own integers; "
             "quantise it with --quantise."
         )
-    ends, others, whole = dict[str, str](), set[str](), dict[str, str]()
+    ends, others, whole = dict[str, _End](), set[str](), dict[str, str]()
     for layer in spiking.layers:
-        tensor = layer.activation.partition(_REAL)[0]
         if layer.name in spiking.rounded:
             continue
-        named, held = tensor + _REAL, _moved(spiking.network, layer.activation)
-        end = named if named in spiking.network.shapes else held
-        if tensor in runtime and _only_moved(spiking.network, layer.activation, end):
-            if end == held and tensor in whole:  # that was a part of this one
-                others.add(tensor)
-                del ends[whole[tensor]]
-            if end == held:
-                whole[tensor] = layer.name
+        end = _end(spiking.network, layer.activation, runtime)
+        if end.tensor in runtime and _only_moved(spiking.network, layer.activation, end.values):
+            if not end.placed and end.tensor in whole:  # that was a part of this one
+                others.add(end.tensor)
+                del ends[whole[end.tensor]]
+            if not end.placed:
+                whole[end.tensor] = layer.name
             ends[layer.name] = end
         else:
-            others.add(tensor)
-    missing = others - {spiking.layer(name).activation.partition(_REAL)[0] for name in ends}
+            others.add(end.tensor)
+    missing = others - {end.tensor for end in ends.values()}
     if missing:
         raise ValueError(f"layers must have integers of the model, not {', '.join(sorted(missing))}")
     return ends
 
 
-def _moved(network: Network, tensor: str) -> str:
-    """Return the last tensor that holds the values of a tensor: in other places, pooled, or times a scale."""
+def _end(network: Network, activation: str, runtime: Integers) -> _End:
+    """Return the tensor that may have the integers of an activation."""
+    tensor, held = activation.partition(_REAL)[0], list(_moved(network, activation))
+    for name in held:
+        if name in runtime:  # a quantiser that writes values, not integers
+            return _End(name, name, placed=True)
+    named = tensor + _REAL
+    if named in network.shapes:
+        return _End(tensor, named, placed=True)
+    return _End(tensor, held[-1], placed=False)
+
+
+def _moved(network: Network, tensor: str) -> Iterator[str]:
+    """Yield the tensors that hold the values of a tensor: in other places, pooled, or times a scale."""
+    yield tensor
     readers = network.consumers(tensor)
     while len(readers) == 1 and _moves(readers[0]):
-        tensor = readers[0].output
-        readers = network.consumers(tensor)
-    return tensor
+        yield readers[0].output
+        readers = network.consumers(readers[0].output)
 
 
 def _only_moved(network: Network, activation: str, end: str) -> bool:
@@ -279,23 +192,23 @@ def _add(
     chip: Chip,
     x: NDArray[np.float64],
     expected: Mapping[str, Counts],
-    ends: Mapping[str, str],
+    ends: Mapping[str, _End],
 ) -> Mapping[str, NDArray[np.int32]]:
     """Compare the integer network with what is expected; return its counts."""
     counts, network = simulate(chip.spiking, encode(chip.spiking, x)), chip.spiking.network
-    truth = run(network, {network.input: x}, sorted(set(ends.values())))
+    truth = run(network, {network.input: x}, sorted({end.values for end in ends.values()}))
     found.samples += len(x)
     for name, end in ends.items():
         layer = chip.spiking.layer(name)
         held = (counts[name] - layer.zero).reshape(len(x), *network.shapes[layer.activation])
-        moved = run(network, {layer.activation: held}, [end])[end]
-        factor = _factor(network, layer.activation, end)
-        true = np.asarray(truth[end] / layer.scale)
+        moved = run(network, {layer.activation: held}, [end.values])[end.values]
+        factor = _factor(network, layer.activation, end.values)
+        true = np.asarray(truth[end.values] / layer.scale)
         if factor != 1.0:
             moved, true = np.rint(moved / factor), np.rint(true / factor)
         values = (np.reshape(part, (len(x), -1)) for part in (moved, true, expected[name]))
         # a tensor of another name may have another order: then the integers are compared as a collection
-        got, exact, right = (part if end.endswith(_REAL) else np.sort(part) for part in values)
+        got, exact, right = (part if end.placed else np.sort(part) for part in values)
         found.activations += right.size
         found.network += int(((got != right) | (exact != right)).sum())
     return counts
@@ -390,7 +303,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _row(model: Path, chosen: argparse.Namespace, as_written: bool) -> int:
     """Print the line of a model; return how many activations differ."""
     data, _ = scaled(load_data(chosen.data).first(chosen.samples), chosen.input, load_onnx(model))
-    found = compared(model, data.x, core=chosen.core, emulated=chosen.emulated, optimised=not as_written)
+    found = compared(
+        model,
+        data.x,
+        core=chosen.core,
+        emulated=chosen.emulated,
+        runtime=Runtime(model, optimised=not as_written),
+    )
     cells = (model.stem, found.samples, found.activations, found.network, found.image)
     print(f"| {' | '.join(map(str, cells))} | {found.host_share:.2%} |", flush=True)
     return found.network + found.image

@@ -16,6 +16,7 @@ from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx
 from mapping.spiking.simulate import compare
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.referees.int8_runtime import Runtime
 from sim_tests.referees.int8_table import compared
 
 pytest.importorskip("onnxruntime")
@@ -114,6 +115,7 @@ def clipped(path: Path) -> Path:
 
 def test_integers_that_are_clipped_enter_the_chip(tmp_path: Path) -> None:
     x = 2.5 * np.random.default_rng(1).normal(size=(32, *SHAPE))
-    found = compared(clipped(tmp_path / "m.onnx"), x, core="medium", optimised=False)
+    path = clipped(tmp_path / "m.onnx")
+    found = compared(path, x, core="medium", runtime=Runtime(path, optimised=False))
     assert found.activations == 32 * (64 + 5)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)

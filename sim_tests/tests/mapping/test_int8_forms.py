@@ -32,6 +32,7 @@ from mapping.spiking.quantisers import Ladders, Lists, Mixed, of_rows
 from mapping.spiking.simulate import compare, decode, encode, simulate
 from sim_tests.generators.integer_models import brevitas, closing, padded, product, quantised, sums
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.referees.int8_runtime import Runtime
 from sim_tests.referees.int8_table import compared, main
 
 pytest.importorskip("onnxruntime")
@@ -74,7 +75,7 @@ def test_brevitas_network_equals_onnxruntime(
 ) -> None:
     path = tmp_path / "qcdq.onnx"
     onnx.save(brevitas(bits=bits, per_channel=per_channel, whole_bias=whole_bias), path)
-    found = compared(path, X, core="medium", optimised=whole_bias)
+    found = compared(path, X, core="medium", runtime=Runtime(path, optimised=whole_bias))
     assert found.activations == len(X) * (5 * 144 + 4)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
 
@@ -82,7 +83,7 @@ def test_brevitas_network_equals_onnxruntime(
 def test_onnxruntime_rounds_a_real_bias_that_the_model_does_not(tmp_path: Path) -> None:
     path = tmp_path / "qcdq.onnx"
     onnx.save(brevitas(bits=4), path)
-    assert compared(path, X, core="medium", optimised=True).network > 0
+    assert compared(path, X, core="medium", runtime=Runtime(path, optimised=True)).network > 0
 
 
 def test_table_compares_a_model_as_it_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from mapping.model.importers.onnx import load_onnx
 from sim_tests.generators.quantiser_options import NETWORKS, Option, inputs, options, quantised_by
 from sim_tests.referees import int8_options
 from sim_tests.referees.int8_options import NEAR, Row, farthest, main, row_of
+from sim_tests.referees.int8_runtime import Runtime
 
 pytest.importorskip("onnxruntime")
 
@@ -67,15 +68,15 @@ def test_first_differences_lie_half_way(tmp_path: Path) -> None:
     """With its optimisations off onnxruntime rounds a sum step by step, which differs half-way alone."""
     path = tmp_path / "m.onnx"
     x = model_of(GIVEN["QDQ, u8s8, per channel"], path)
-    assert 0 < farthest(path, load_onnx(path), x, optimised=False) < NEAR
-    assert farthest(path, load_onnx(path), x, optimised=True) == 0.0
+    assert 0 < farthest(Runtime(path, optimised=False), load_onnx(path), x) < NEAR
+    assert farthest(Runtime(path, optimised=True), load_onnx(path), x) == 0.0
 
 
 def test_difference_before_a_relu_is_seen_in_the_sum(tmp_path: Path) -> None:
     """A sum of real numbers that a `Relu` follows differs half-way, what reads it anywhere."""
     path = tmp_path / "m.onnx"
     x = model_of(GIVEN["QDQ, op_types_to_quantize=Conv"], path, n=256)
-    assert 0 < farthest(path, load_onnx(path), x, optimised=False) < NEAR
+    assert 0 < farthest(Runtime(path, optimised=False), load_onnx(path), x) < NEAR
 
 
 def test_other_scale_is_far_from_half_way(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_other_scale_is_far_from_half_way(tmp_path: Path) -> None:
     values = onnx.numpy_helper.to_array(scale) * np.float32(1.01)
     scale.CopyFrom(onnx.numpy_helper.from_array(values, scale.name))
     onnx.save(model, other)
-    assert farthest(path, load_onnx(other), x, optimised=True) > 0.1
+    assert farthest(Runtime(path, optimised=True), load_onnx(other), x) > 0.1
 
 
 @pytest.mark.parametrize(("far", "code"), [(NEAR / 2, 0), (0.3, 1)])

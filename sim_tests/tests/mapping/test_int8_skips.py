@@ -24,6 +24,7 @@ from sim_tests.generators.quantised_skips import skip_quantised
 from sim_tests.generators.quantiser_options import NETWORKS, inputs
 from sim_tests.referees import int8_skips
 from sim_tests.referees.int8_options import NEAR, farthest
+from sim_tests.referees.int8_runtime import Runtime
 from sim_tests.referees.int8_skips import Skips, main, skips_of
 from sim_tests.referees.int8_table import compared
 
@@ -47,9 +48,15 @@ def test_residual_network_is_whole_on_the_chip(name: str, tmp_path: Path) -> Non
     assert found.activations > 64 * 700
     assert 0 < found.near < 5e-4
     assert found.farthest <= found.near
-    right = compared(tmp_path / "m.onnx", x, core="medium", emulated=4, optimised=False)
+    right = compared(
+        tmp_path / "m.onnx",
+        x,
+        core="medium",
+        emulated=4,
+        runtime=Runtime(tmp_path / "m.onnx", optimised=False),
+    )
     assert (right.activations > 64 * 700, right.image) == (True, 0)
-    assert farthest(tmp_path / "m.onnx", load_onnx(tmp_path / "m.onnx"), x, optimised=False) < NEAR
+    assert farthest(Runtime(tmp_path / "m.onnx", optimised=False), load_onnx(tmp_path / "m.onnx"), x) < NEAR
 
 
 def added(
@@ -83,7 +90,13 @@ def test_scales_in_a_ratio_of_whole_numbers_are_exact(tmp_path: Path) -> None:
     assert (chip.spiking.layers[-1].low, chip.spiking.layers[-1].levels) == (0, 127)  # behind a Relu
     found = skips_of(chip, X)
     assert (found.differ, found.near) == (0, 0.0)
-    right = compared(tmp_path / "m.onnx", X, core="medium", emulated=8, optimised=False)
+    right = compared(
+        tmp_path / "m.onnx",
+        X,
+        core="medium",
+        emulated=8,
+        runtime=Runtime(tmp_path / "m.onnx", optimised=False),
+    )
     assert (right.network, right.image) == (0, 0)
 
 

@@ -33,6 +33,7 @@ from sim_tests.generators.integer_models import (
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees import int8_averages, int8_table
 from sim_tests.referees.int8_averages import averaged
+from sim_tests.referees.int8_runtime import Runtime
 from sim_tests.referees.int8_table import compared, main
 
 pytest.importorskip("onnxruntime")
@@ -53,7 +54,9 @@ def test_further_form_equals_onnxruntime(
 ) -> None:
     x = samples(build)
     path = quantised(build(0), x, tmp_path / "model.onnx", form, FURTHER[further])
-    found = compared(path, x.astype(np.float64), core="medium", optimised=further != "bias")
+    found = compared(
+        path, x.astype(np.float64), core="medium", runtime=Runtime(path, optimised=further != "bias")
+    )
     assert found.activations > 24 * 64
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
 
@@ -72,7 +75,7 @@ def test_valley_of_sums_that_are_not_quantised_equals_onnxruntime(tmp_path: Path
     x = samples(swish)
     options = {"OpTypesToExcludeOutputQuantization": ["Conv"]}
     path = quantised(swish(), x, tmp_path / "model.onnx", U8, options)
-    found = compared(path, x.astype(np.float64), core="medium", optimised=False)
+    found = compared(path, x.astype(np.float64), core="medium", runtime=Runtime(path, optimised=False))
     assert found.activations == 24 * (64 + 16 + 5)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
 
@@ -114,10 +117,10 @@ def test_integers_in_another_order_are_compared(tmp_path: Path, monkeypatch: pyt
     x, path = samples(channels_last), tmp_path / "model.onnx"
     quantised(channels_last(), x, path, U8, FURTHER["bias"])
     weight = next(tensor for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4)
-    found = compared(path, x.astype(np.float64), core="medium", optimised=False)
+    found = compared(path, x.astype(np.float64), core="medium", runtime=Runtime(path, optimised=False))
     assert (found.activations, found.network, found.image) == (24 * (64 + 5), 0, 0)
     monkeypatch.setattr("mapping.model.importers.onnx.fused", lambda model: model)
-    found = compared(path, x.astype(np.float64), core="medium", optimised=False)
+    found = compared(path, x.astype(np.float64), core="medium", runtime=Runtime(path, optimised=False))
     assert found.activations == 24 * (16 + 5)
     assert any(tensor.endswith(".real.held") for tensor in load_onnx(path).shapes)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
@@ -128,7 +131,10 @@ def test_integers_in_another_order_are_compared(tmp_path: Path, monkeypatch: pyt
     )
     onnx.save(model, other)
     monkeypatch.setattr(int8_table, "load_onnx", lambda _: load_onnx(other))
-    assert compared(path, x.astype(np.float64), core="medium", optimised=False).network > 0
+    assert (
+        compared(path, x.astype(np.float64), core="medium", runtime=Runtime(path, optimised=False)).network
+        > 0
+    )
 
 
 def test_integers_that_the_host_pools_are_compared(tmp_path: Path) -> None:
