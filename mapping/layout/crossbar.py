@@ -126,7 +126,7 @@ class _View:
                 cells[inputs, y[row], x[column], outputs, row, column] = kernel[:, :, tap_y, tap_x][
                     :, :, None, None
                 ]
-        return cells.reshape(math.prod(shape[:3]), -1)
+        return cells.reshape(math.prod(shape[:3]), math.prod(shape[3:]))
 
 
 def _stacked(views: tuple[_View, ...], used: tuple[Integers, ...]) -> Weights:
