@@ -138,7 +138,7 @@ class _View:
         planes[inputs, np.arange(block)[:, None], :taps] = values.reshape(block, fan_in, taps, *axes)
         place = np.arange(block)[:, None] * (taps + 1) + self._taps()[:, None]
         flat = planes.reshape(len(planes), -1, *axes).take(place.reshape(-1), axis=1)
-        result: NDArray[Any] = flat.reshape(len(planes) * len(place), -1, *axes)
+        result: NDArray[Any] = flat.reshape(len(planes) * len(place), block * place.shape[2], *axes)
         return result if len(used) == len(result) else result[used]
 
     def _taps(self) -> Integers:
@@ -149,7 +149,7 @@ class _View:
         down, across = self.down.joined()[:, None, :, None], self.across.joined()[:, None]
         height, width = self.source.weight.shape[2:]
         tap: Integers = np.where((down < 0) | (across < 0), height * width, down * width + across)
-        return tap.reshape(self.down.size * self.across.size, -1)
+        return tap.reshape(self.down.size * self.across.size, len(self.down.place) * len(self.across.place))
 
 
 def _stacked(views: tuple[_View, ...], used: tuple[Integers, ...], encoding: Encoding) -> NDArray[Any]:

@@ -192,6 +192,17 @@ def scaled(b: ModelBuilder) -> str:
     return b.op("Gemm", relu(b, y), b.constant(kernel(b, 6, 3)), b.constant(b.rng.normal(size=(1, 3))))
 
 
+def pooled_branches(b: ModelBuilder, x: str) -> str:
+    """Return two branches of unlike size, joined and then pooled."""
+    wide = b.op("Mul", relu(b, conv(b, x, 3, 4)), b.constant(2.5))
+    return pooled(b, b.op("Concat", relu(b, conv(b, x, 4, 4, 1)), wide, axis=1))
+
+
+def pooled(b: ModelBuilder, x: str) -> str:
+    """Return the largest of each window."""
+    return b.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=ONE)
+
+
 _BETWEEN: Mapping[str, tuple[int, Between]] = {
     "add broadcast": (4, squeezed),
     "average without padding": (
@@ -199,6 +210,7 @@ _BETWEEN: Mapping[str, tuple[int, Between]] = {
         lambda b, x: b.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=ONE, ceil_mode=1),
     ),
     "channel shuffle": (4, shuffled),
+    "branches pooled as one": (7, pooled_branches),
     "concat of height": (4, lambda b, x: b.op("Concat", x, relu(b, conv(b, x, 4, 4, 1)), axis=2)),
     "crop": (4, lambda b, x: slices(b, x, (1, 2), (7, 8), (2, 3), (1, 1))),
     "dense block": (8, dense_block),
@@ -219,6 +231,7 @@ _BETWEEN: Mapping[str, tuple[int, Between]] = {
     "reverse channels": (4, lambda b, x: slices(b, x, (-1,), (-99,), (1,), (-1,))),
     "shuffle unit": (4, shuffle_unit),
     "split of width": (4, lambda b, x: b.op("Sub", *halves(b, x, 3))),
+    "sum pooled": (4, lambda b, x: pooled(b, b.op("Add", x, relu(b, conv(b, x, 4, 4))))),
     "swish": (4, swish),
     "transposed": (4, lambda b, x: b.op("Transpose", x, perm=[0, 1, 3, 2])),
 }
@@ -228,6 +241,7 @@ _WHOLE: Mapping[str, tuple[Shape, Build]] = {
     "flattened branches": (MAP, flattened_branches),
     "fully convolutional": (MAP, fully_convolutional),
     "inception on the input": (MAP, lambda b: head(b, inception_of_input(b), 320)),
+    "input and branch pooled": (MAP, lambda b: head(b, pooled(b, input_and_branch(b)), 80)),
     "matrices": (ROW, matrix_rows),
     "rows": (ROW, rows),
     "scaled": ((5,), scaled),
@@ -240,6 +254,11 @@ def inception_of_input(b: ModelBuilder) -> str:
     """Return two branches of the input itself."""
     largest = b.op("MaxPool", "x", kernel_shape=[3, 3], strides=[1, 1], pads=ONE)
     return b.op("Concat", largest, relu(b, conv(b, "x", 3, 2, 1)), axis=1)
+
+
+def input_and_branch(b: ModelBuilder) -> str:
+    """Return the input itself and a branch of it."""
+    return b.op("Concat", "x", relu(b, conv(b, "x", 3, 2, 1)), axis=1)
 
 
 COMBINATIONS = (*_BETWEEN, *_WHOLE)

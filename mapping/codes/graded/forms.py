@@ -19,7 +19,18 @@ from scipy import sparse
 from mapping.spiking.matrices import source_matrix
 from mapping.spiking.network import Pool, Source
 
-__all__ = ["Convolved", "Form", "Matrix", "Picked", "Reading", "Term", "convolved", "flattened", "identity"]
+__all__ = [
+    "Convolved",
+    "Form",
+    "Matrix",
+    "Picked",
+    "Reading",
+    "Term",
+    "convolved",
+    "flattened",
+    "identity",
+    "wide",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -331,14 +342,14 @@ def _over_picked(term: Picked, outer: Convolved) -> Convolved:
 def _tiles(inner: Convolved, outer: Convolved) -> bool:
     """Tell whether a convolution pools channels alone, and what it gives beyond its map is zero if needed."""
     channels, *sizes = inner.read.pooled
-    if inner.groups != channels or len(inner.weight) != channels:
+    windows = [(size - 1) * by + 1 for size, by in zip(inner.weight.shape[2:], inner.dilation, strict=True)]
+    silent = any(pad >= windows[side % 2] for side, pad in enumerate(inner.pads))
+    if silent or inner.groups != channels or len(inner.weight) != channels:
         return False
     if not any(outer.pads):
         return True
     return not any(inner.pads) and all(
-        (inner.weight.shape[2 + axis] - 1) * inner.dilation[axis] < inner.stride[axis]
-        and sizes[axis] % inner.stride[axis] == 0
-        for axis in (0, 1)
+        windows[axis] <= inner.stride[axis] and sizes[axis] % inner.stride[axis] == 0 for axis in (0, 1)
     )
 
 
@@ -368,9 +379,20 @@ def _over_pool(inner: Convolved, outer: Convolved) -> Convolved:
 
 def flattened(form: Form, weight: Floats) -> Form:
     """Return the product of a matrix (rows, elements) with all elements of a form."""
-    terms: list[Term] = []
+    products: dict[Reading, Floats] = {}
     for term in form.terms:
-        product = weight @ term.matrix().weight
-        terms.append(Matrix(read=term.read, weight=np.asarray(product)))
+        products[term.read] = products.get(term.read, 0.0) + np.asarray(weight @ term.matrix().weight)
+    terms = [Matrix(read=read, weight=product) for read, product in products.items()]
     bias = weight @ form.biases().reshape(-1)
     return Form(terms=tuple(terms), bias=bias, shape=(len(weight),), view=(len(weight),))
+
+
+def wide(form: Form, axons: int) -> bool:
+    """Tell whether a neuron reads more than a row of a small core holds."""
+    most = 0
+    for term in form.terms:
+        if isinstance(term, Convolved):
+            most += math.prod(term.weight.shape[1:])
+        elif isinstance(term, Matrix):
+            most += term.weight.shape[1]
+    return most > axons

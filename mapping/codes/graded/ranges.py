@@ -76,7 +76,7 @@ def best_grid(values: Reals, *, bits: int, signed: bool, offset: bool, seed: int
     values : array
         What an activation was on calibration samples.
     bits : int
-        Bits of a count.
+        Bits of a count, beside its sign.
     signed : bool
         Whether values may be negative.
     offset : bool
@@ -107,9 +107,7 @@ def _grid(least: float, most: float, levels: int, *, signed: bool, offset: bool)
     if offset:
         scale = _step(most - least, levels)
         return Grid(scale=scale, low=0, high=levels, zero=min(levels, round(-least / scale)))
-    half = (levels + 1) // 2
-    scale = max(most / (half - 1), -least / half) or 1.0
-    return Grid(scale=scale, low=-half, high=half - 1)
+    return Grid(scale=_step(max(most, -least), levels), low=-levels, high=levels)
 
 
 def output_grid(values: Reals, spec: CoreSpec, *, below_zero: bool) -> Grid:

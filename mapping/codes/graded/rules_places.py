@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mapping.codes.graded.forms import Form, Picked, Shape, identity
+from mapping.codes.graded.forms import Form, Picked, Shape
 from mapping.codes.graded.moves import cropping, map_shape, spelled_out, taken
 from mapping.codes.graded.rules_sums import depthwise, windowed
 from mapping.codes.graded.walk import Walk
@@ -95,25 +95,35 @@ def _alike(walk: Walk, node: Node) -> list[Form]:
 
 
 def max_pool(walk: Walk, node: Node) -> str | None:
-    """Pool an activation where it is read, and before it is multiplied by a number above zero."""
+    """Pool activations where they are read, and before they are multiplied by numbers above zero."""
     tensor = node.inputs[0]
     shape = walk.network.shapes[tensor]
     form = walk.shaped(tensor, shape)
-    if not _scaled(form):
+    if not _scaled(form) or (len(form.terms) > 1 and _of_root(walk, form)):
         walk.cut(tensor)
         form = walk.shaped(tensor, shape)
-    (term,) = (term for term in form.terms if isinstance(term, Picked))
-    if term.read.tensor == walk.root:
+    if _of_root(walk, form):
         return AT_ROOT
     pool = Pool(kernel=node.pair("kernel"), stride=node.pair("stride"), pads=node.pads())
-    walk.points[term.read.tensor] = replace(walk.points[term.read.tensor], pooled=True)
-    read = replace(term.read, pools=(*term.read.pools, pool), pooled=walk.network.shapes[node.output])
-    walk.write(node, identity(read).scaled(term.gain))
+    terms = [term for term in form.terms if isinstance(term, Picked)]
+    _, height, width = after = walk.network.shapes[node.output]
+    for at, term in enumerate(terms):
+        walk.points[term.read.tensor] = replace(walk.points[term.read.tensor], pooled=True)
+        pooled = (term.read.pooled[0], height, width)
+        terms[at] = replace(term, read=replace(term.read, pools=(*term.read.pools, pool), pooled=pooled))
+    walk.write(node, Form(terms=tuple(terms), bias=np.zeros(len(form.bias)), shape=after, view=after))
     return None
 
 
+def _of_root(walk: Walk, form: Form) -> bool:
+    return any(term.read.tensor == walk.root for term in form.terms)
+
+
 def _scaled(form: Form) -> bool:
-    """Tell whether a form is an activation whose channels are multiplied by numbers above zero."""
-    if len(form.terms) != 1 or not isinstance(form.terms[0], Picked) or form.bias.any():
+    """Tell whether every channel of a form is one of an activation, times a number above zero."""
+    picked = [term for term in form.terms if isinstance(term, Picked)]
+    if len(picked) != len(form.terms) or form.bias.any():
         return False
-    return form.terms[0].whole and bool((form.terms[0].gain > 0).all())
+    there = np.array([term.index >= 0 for term in picked])
+    rising = all((term.gain[own] > 0).all() for term, own in zip(picked, there, strict=True))
+    return rising and bool((there.sum(axis=0) == 1).all())

@@ -20,6 +20,7 @@ from mapping.codes.graded.forms import (
     Term,
     convolved,
     flattened,
+    wide,
 )
 from mapping.codes.graded.moves import map_shape
 from mapping.codes.graded.walk import Walk
@@ -77,17 +78,6 @@ def _biases_of(outer: Convolved) -> Callable[[Floats], Floats]:
         constants={"weight": outer.weight},
     )
     return lambda values: np.asarray(OPERATIONS["Conv"].apply(node, [values[None]], (), None)[0])
-
-
-def wide(form: Form, axons: int) -> bool:
-    """Tell whether a neuron reads more than a row of a small core holds."""
-    most = 0
-    for term in form.terms:
-        if isinstance(term, Convolved):
-            most += math.prod(term.weight.shape[1:])
-        elif isinstance(term, Matrix):
-            most += term.weight.shape[1]
-    return most > axons
 
 
 def dense(walk: Walk, node: Node) -> str | None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from mapping.codes.graded.borders import bordered
 from mapping.codes.graded.forms import Floats, Form, Shape
 from mapping.codes.graded.moves import per_row, spread
 from mapping.codes.graded.rules_sums import join
@@ -37,8 +38,14 @@ def scale(walk: Walk, node: Node) -> str | None:
 def _scaled(form: Form, factor: Floats) -> Form | None:
     if not factor.ndim:
         return form.scaled(factor)
-    found = per_row(form, spread(factor, form.view))
-    return None if found is None else found[0].scaled(found[1])
+    each = spread(factor, form.view).reshape(form.shape)
+    rows = each.reshape(len(each), -1)
+    if (rows != rows[:, :1]).any():
+        found = bordered(form, each)
+        if found is not None:
+            return found
+    spelled = per_row(form, each)
+    return None if spelled is None else spelled[0].scaled(spelled[1])
 
 
 def _shifted(form: Form, offset: Floats) -> Form:

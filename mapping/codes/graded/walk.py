@@ -6,12 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mapping.codes.graded.forms import Form, Reading, Shape, identity
+from mapping.codes.graded.forms import Form, Reading, Shape, identity, wide
 from mapping.codes.graded.moves import map_shape, reshaped
 from mapping.model.network import Network
 from mapping.model.node import Node
+from mapping.model.operations import OPERATIONS
+from mapping.model.operations.elementwise import scalar
 
 __all__ = ["Point", "Rule", "Walk"]
+
+_STEPS = frozenset({"Add", "Div", "Mul"})
+_TWICE = 2
+"""Functions that compute a form that they alone read, each for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,9 +75,25 @@ class Walk:
             self._leave(node.inputs)
             return
         form = self.forms[node.output]
-        several = len(self.readers[node.output]) > 1
+        several = len(self.readers[node.output]) > 1 and not self._apart(node.output)
         if not form.plain and (several or node.output == self.network.output):
             self.cut(node.output)
+
+    def _apart(self, tensor: str) -> bool:
+        """Tell whether two functions alone read a form, which each of them may then compute for itself.
+
+        That takes fewer columns than the form and two copies of it, and rounds nothing between.
+        """
+        readers = self.readers[tensor]
+        twice = len(readers) == _TWICE and not wide(self.forms[tensor], self.axons)
+        return twice and tensor != self.network.output and all(self._functional(node) for node in readers)
+
+    def _functional(self, node: Node) -> bool:
+        """Tell whether a node, or what is behind factors and offsets, is a function that never falls."""
+        while node.op in _STEPS and scalar(node) is not None and len(self.readers[node.output]) == 1:
+            (node,) = self.readers[node.output]
+        known = node.op in OPERATIONS and len(node.inputs) == 1 and node.output not in self.banned
+        return known and OPERATIONS[node.op].rises(node) is True
 
     def _leave(self, tensors: Iterable[str]) -> None:
         """Let tensors that the host reads be activations."""

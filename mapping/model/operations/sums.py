@@ -58,9 +58,26 @@ def windows(
     pads: tuple[int, int, int, int],
     dilation: tuple[int, int] = (1, 1),
 ) -> NDArray[np.generic]:
-    """Return a view (N, C, out_y, out_x, kh, kw) of every window of a zero-padded map (N, C, H, W)."""
+    """Return (N, C, out_y, out_x, kh, kw): every window of a zero-padded map (N, C, H, W).
+
+    It is a view of the padded map, unless hardly any window reaches the map.
+    """
     top, left, bottom, right = pads
-    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    sizes = values.shape[2:]
+    if any(step > 1 and step >= size for step, size in zip(stride, sizes, strict=True)):
+        rows, columns = (
+            _places(sizes[axis], kernel[axis], stride[axis], pads[axis::2], dilation[axis]) for axis in (0, 1)
+        )
+        extended = np.pad(values, ((0, 0), (0, 0), (0, 1), (0, 1)))
+        return np.asarray(extended[:, :, rows[:, None, :, None], columns[:, None, :]])
+    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
     view = sliding_window_view(padded, extent, axis=(2, 3))
     return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def _places(size: int, kernel: int, stride: int, pads: tuple[int, ...], dilation: int) -> NDArray[np.int64]:
+    """Return the places (windows, kernel) along one axis, ``size`` for what lies in the padding."""
+    first = np.arange(0, size + sum(pads) - (kernel - 1) * dilation, stride) - pads[0]
+    at = first[:, None] + np.arange(kernel) * dilation
+    return np.where((at >= 0) & (at < size), at, size)

@@ -2,6 +2,7 @@
 """Every operator and many combinations lie on the chip, near the float network, and equal to the image."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -110,6 +111,85 @@ def test_quotient_is_recognised_as_the_function_that_it_is(
     assert ("Div" in {node.op for node in found.nodes}) == ("Div" in wanted)
     x = b.rng.normal(0, 3, (20, 6))
     np.testing.assert_allclose(infer(found, x), infer(network, x), atol=1e-6)
+
+
+def layers_of(name: str) -> dict[str, list[str]]:
+    """Return what each layer of a combination reads."""
+    return {
+        layer.name: [source.name for source in layer.sources] for layer in converted(combination(name)).layers
+    }
+
+
+def test_joined_branches_are_pooled_where_they_are_read() -> None:
+    """No layer repeats them: the next convolution reads both."""
+    layers = layers_of("branches pooled as one")
+    assert len(layers) == 5
+    assert sorted(len(reads) for reads in layers.values()) == [1, 1, 1, 1, 2]
+
+
+def test_sum_is_pooled_as_a_layer_of_its_own() -> None:
+    """The largest sum is not the sum of the largest."""
+    layers = layers_of("sum pooled")
+    assert sorted(len(reads) for reads in layers.values()) == [1, 1, 1, 1, 2]
+
+
+def test_input_and_its_branch_are_pooled_together() -> None:
+    """What enters the chip is not pooled on it: a layer repeats it beside the branch."""
+    assert [len(reads) for reads in layers_of("input and branch pooled").values()] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["swish", "hard swish"])
+def test_functions_of_one_sum_compute_it_each_for_itself(name: str) -> None:
+    """The two parts of the function read what the sum is of; no layer has the sum itself."""
+    layers = layers_of(name)
+    parts = [reads for reads in layers.values() if reads == [next(iter(layers))]]
+    assert (len(parts), len(layers)) == (2, 5)
+
+
+def test_average_without_padding_has_a_source_for_each_border() -> None:
+    """All windows, the first and the last line of either axis, and their corners."""
+    layers = layers_of("average without padding")
+    assert sorted(len(reads) for reads in layers.values()) == [1, 1, 1, 9]
+
+
+@pytest.mark.parametrize("size", [5, 6, 7])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (3, 3, 1), (2, 1, 1)])
+@pytest.mark.parametrize("include", [0, 1])
+def test_average_by_its_definition(size: int, kernel: int, stride: int, pad: int, include: int) -> None:
+    """Windows that begin in the map or the padding before it; what lies beyond the padding never counts."""
+    b = ModelBuilder((2, size, size + 1))
+    attributes: dict[str, Any] = {"strides": [stride] * 2, "pads": [pad] * 4, "ceil_mode": 1}
+    y = b.op(
+        "AveragePool", b.op("Relu", "x"), kernel_shape=[kernel] * 2, count_include_pad=include, **attributes
+    )
+    network = sunk(spelled(b.network(y)))
+    structure = structure_of(network, "x", axons=64)
+    assert not structure.refused
+    x = b.rng.uniform(0, 1, (2, size, size + 1))
+    tensors = evaluate(network, x[None])
+    (point,) = [point for point in structure.points.values() if point.tensor == network.output]
+    from sim_tests.tests.mapping.test_graded import _value
+
+    got = _value(point.form, tensors).reshape(network.shapes[network.output])
+    for (channel, row, column), value in np.ndenumerate(got):
+        window = [(at * stride - pad, at * stride - pad + kernel) for at in (row, column)]
+        inside = [(max(0, a), min(n, e)) for (a, e), n in zip(window, x.shape[1:], strict=True)]
+        counted = [
+            (max(-pad, a), min(n + pad, e)) if include else own
+            for (a, e), n, own in zip(window, x.shape[1:], inside, strict=True)
+        ]
+        (top, bottom), (left, right) = inside
+        total = x[channel, top:bottom, left:right].sum()
+        assert value == pytest.approx(total / np.prod([e - a for a, e in counted]))
+
+
+def test_a_line_of_a_map_is_folded_into_nothing() -> None:
+    """An average over averages without padding: the kernel of both would be larger than the map."""
+    b = ModelBuilder((2, 12, 12))
+    y = b.op("AveragePool", b.op("Relu", "x"), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    network = sunk(spelled(b.network(b.op("GlobalAveragePool", y))))
+    points = structure_of(network, "x", axons=100_000).points.values()
+    assert [len(point.form.terms) for point in points] == [1, 4, 1]
 
 
 def test_two_dense_layers_without_a_function_are_one() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from emu.spec import preset
 from mapping.codes.graded.convert import GradedOptions, convert_graded
+from mapping.codes.graded.ranges import best_grid
 from mapping.codes.graded.rounding import covariance, elimination, fitted, rounded, unshared
 from mapping.model.network import Network, build_network, make_node
 from mapping.spiking.archive import spiking_from_arrays, spiking_to_arrays
@@ -41,6 +42,15 @@ def test_channels_of_unlike_range_have_steps_of_their_own() -> None:
     assert last.gains is None
     counts = np.array([[3, 2]])
     assert np.allclose(layer.values(counts), counts * layer.scale * layer.gains)
+
+
+@pytest.mark.parametrize(("least", "most"), [(-2.0, 1.0), (-0.5, 3.0), (0.0, 2.0)])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_signed_values_use_a_sign_beside_all_bits(least: float, most: float, bits: int) -> None:
+    grid = best_grid(np.linspace(least, most, 999), bits=bits, signed=True, offset=False, seed=0)
+    assert (grid.low, grid.high, grid.zero) == (1 - 2**bits, 2**bits - 1, 0)
+    end = max(most, -least)
+    assert 0.9 * end < grid.scale * grid.high <= end
 
 
 @pytest.mark.parametrize("high", [0.4, 0.9])
