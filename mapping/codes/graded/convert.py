@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emu.spec import PRESETS, CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.calibration import Calibration, Grids
+from mapping.codes.graded.entry import entered
 from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
 from mapping.codes.graded.rules import RULES
 from mapping.codes.graded.spelling import spelled
@@ -152,11 +153,12 @@ def convert_graded(
     """
     options = options or GradedOptions()
     options.check(spec)
-    prepared, say = sunk(spelled(network)), progress or (lambda _: None)
+    ranged, entry = entered(network, samples, most=spec.payload_max)
+    prepared, say = sunk(spelled(ranged)), progress or (lambda _: None)
     known: dict[str, int] = {}
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
-        cuts = _cuts(prepared, spec, refused)
+        cuts = _cuts(prepared, entry, spec, refused)
         structure = least_host(prepared, cuts, refused, otherwise=partial(_nothing, prepared))
         calibration = Calibration(prepared, structure, samples, spec, Grids(options.bits, options.seed))
         if not structure.points.keys() <= known.keys():
@@ -199,14 +201,16 @@ def _nothing(network: Network, reasons: Mapping[str, str]) -> str:
     )
 
 
-def _cuts(network: Network, spec: CoreSpec, refused: Mapping[str, Obstacle]) -> Iterator[Structure]:
+def _cuts(
+    network: Network, entry: str, spec: CoreSpec, refused: Mapping[str, Obstacle]
+) -> Iterator[Structure]:
     """Yield what may run on the chip behind each tensor that may enter it.
 
-    These are the input, what no neuron computes, and what none computes from one of these. Moves and
-    selections of it only number its axons, so that they are the host's.
+    These are the input, or its features in ranges of their own, what no neuron computes, and what none
+    computes from one of these. Moves and selections of it only number its axons, so that they are the host's.
     """
     reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
-    roots = [_numbered(network, network.input)]
+    roots = [_numbered(network, entry)]
     alone = {node.name for node in network.nodes if node.op not in RULES or _product(node)}
     tried = 0
     for root in roots:  # grows

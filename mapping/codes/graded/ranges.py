@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.spiking.quantisers import least_count
 
-__all__ = ["Grid", "best_grid", "input_grid", "output_grid"]
+__all__ = ["Grid", "best_grid", "input_grid", "output_grid", "own_step"]
 
 Reals = NDArray[np.floating]
 
@@ -130,6 +130,18 @@ def _step(reach: float, levels: int) -> float:
     return reach / levels if reach > 0 else 1.0
 
 
+def own_step(values: Reals, most: int, *, bits: int = 8) -> float | None:
+    """Return the step of values that are bytes, byte shares or sixteenths, of counts that a payload has."""
+    levels = min((1 << bits) - 1, most)
+    if float(values.min(initial=0.0)) < 0:
+        return None
+    for scale in (1.0, 1 / 255, 1 / 16, 1 / 15):
+        steps = values / scale
+        if steps.max(initial=0.0) <= levels + 1e-3 and np.abs(steps - np.rint(steps)).max(initial=0.0) < 1e-3:
+            return scale
+    return None
+
+
 def input_grid(values: Reals, *, most: int, bits: int = 8) -> Grid:
     """Return the grid of what enters the chip: the values' own steps where they are bytes or byte shares.
 
@@ -138,12 +150,6 @@ def input_grid(values: Reals, *, most: int, bits: int = 8) -> Grid:
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     levels = min((1 << bits) - 1, most)
     if low >= 0:
-        for scale in (1.0, 1 / 255, 1 / 16, 1 / 15):
-            steps = values / scale
-            if (
-                steps.max(initial=0.0) <= levels + 1e-3
-                and np.abs(steps - np.rint(steps)).max(initial=0.0) < 1e-3
-            ):
-                return Grid(scale=scale, low=0, high=levels)
-        return Grid(scale=_step(high, levels), low=0, high=levels)
+        scale = own_step(values, most, bits=bits) or _step(high, levels)
+        return Grid(scale=scale, low=0, high=levels)
     return Grid(scale=_step(max(high, -low), most), low=-most, high=most)
