@@ -158,27 +158,42 @@ def _layer_cores(
     A bias that every update adds would count more than once where inputs arrive in several steps: neurons
     begin such a sample with it.
     """
-    pooled = np.concatenate([np.diff(pool_matrix(source).indptr) > 1 for source in layer.sources])
-    shift = np.concatenate([np.full(source.inputs, source.shift, np.uint8) for source in layer.sources])
+    inputs = _Inputs(layer, most=max(part.axons for part in parts))
     steps = arrivals(layer, depths(partition.spiking))
     schedule, several = _schedule(steps, partition.period, layer), len(steps) > 1
-    lists, sizes, bias = entries.lists(), entries.sizes, layer.biases()
+    bias, fanouts = layer.biases(), _fanouts(entries, [part.outputs for part in parts])
     shared = _shared(layer, schedule, several=several)
     cells, quantiser = _Cells(layer.strengths), _Quantiser(layer, partition.spec)
-    for part in parts:
+    for part, fanout in zip(parts, fanouts, strict=True):
         own: dict[str, NDArray[Any]] = {"bias": bias[part.outputs]}
         if several:
             own = {"bias": np.zeros_like(own["bias"]), "v0": own["bias"]}
         yield CoreImage(
             **own,
-            pooled=_of_axons(part, pooled),
             extension=np.array(part.extension, np.int32),
-            shifts=_of_rows(part, _of_axons(part, shift)),
             **shared,
+            **inputs.of(part),
             **cells.of(part),
             **quantiser.of(part.outputs),
-            **_fanout(entries, lists, sizes, part.outputs),
+            **fanout,
         )
+
+
+class _Inputs:
+    """What the axons of the cores of a layer, ``most`` or fewer, are: pooled or not, and how they shift."""
+
+    def __init__(self, layer: SpikingLayer, most: int) -> None:
+        self._pooled = np.concatenate([np.diff(pool_matrix(source).indptr) > 1 for source in layer.sources])
+        shift = [np.full(source.inputs, source.shift, np.uint8) for source in layer.sources]
+        self._shift = np.concatenate(shift)
+        self._some = bool(self._pooled.any()), bool(self._shift.any())
+        self._none = _sealed(np.zeros(most, np.bool_))
+
+    def of(self, part: CorePart) -> dict[str, NDArray[Any]]:
+        """Return which axons of a part are pooled, and the shifts of its rows if there are some."""
+        pooled = _of_axons(part, self._pooled) if self._some[0] else self._none[: part.axons]
+        shifts = {"shifts": _of_rows(part, _of_axons(part, self._shift))} if self._some[1] else {}
+        return {"pooled": pooled, **shifts}
 
 
 class _Cells:
@@ -243,26 +258,30 @@ def _shared(layer: SpikingLayer, schedule: NDArray[np.int32], *, several: bool) 
     return shared
 
 
-def _fanout(entries: Entries, lists: Integers, sizes: Integers, outputs: Integers) -> dict[str, NDArray[Any]]:
-    """Return the fan-out memory of a core and the place of every neuron in it; equal lists are stored once.
+def _fanouts(entries: Entries, outputs: Sequence[Integers]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the fan-out memory of each core and the place of every neuron in it; a core has equal lists once.
 
-    ``lists`` has a number for each element, see `Entries.lists`, and ``sizes`` how long its list is.
+    ``outputs`` are those of each core.
     """
-    _, first, own = np.unique(lists[outputs], return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    size = sizes[outputs[first]]
+    lists, sizes, element = entries.lists(), entries.sizes, np.concatenate(outputs)
+    ends = np.cumsum([len(own) for own in outputs])
+    core = np.repeat(np.arange(len(outputs)), np.diff(ends, prepend=0))
+    _, first, own = np.unique(core * len(lists) + lists[element], return_index=True, return_inverse=True)
+    order = np.argsort(first)  # by core, then in the order in which its neurons have them
+    size = sizes[element[first]]
     begin = np.zeros(len(first), np.int64)
     begin[order] = np.cumsum(size[order]) - size[order]
-    rows = entries.table[ranges(entries.begin[outputs[first[order]]], size[order])]
+    rows = entries.table[ranges(entries.begin[element[first[order]]], size[order])]
     last = np.zeros(len(rows), np.int32)
     last[(begin + size - 1)[size > 0]] = 1
+    table = table_of(Section.FANOUT, dict(zip(_ENTRY, (*rows.T, last), strict=True)))
+    held = np.cumsum(np.bincount(core[first], weights=size, minlength=len(outputs)).astype(np.int64))
     connected = size[own] > 0
-    fields = dict(zip(_ENTRY, (*rows.T, last), strict=True))
-    return {
-        "connected": connected,
-        "fanout_base": np.where(connected, begin[own], 0).astype(np.int32),
-        "fanout": table_of(Section.FANOUT, fields),
-    }
+    base = np.where(connected, begin[own] - np.append(0, held)[core], 0).astype(np.int32)
+    columns = {"connected": (connected, ends), "fanout_base": (base, ends), "fanout": (table, held)}
+    parts = [np.split(_sealed(array), at[:-1]) for array, at in columns.values()]
+    for some in zip(*parts, strict=True):
+        yield dict(zip(columns, some, strict=True))
 
 
 class _Quantiser:
@@ -272,6 +291,7 @@ class _Quantiser:
         self._layer = layer
         self._spec = spec
         self._clamped: Integers | None = None
+        self._known: dict[bytes, dict[str, NDArray[Any]]] = {}
 
     def _lists(self) -> Integers:
         if self._clamped is None:
@@ -279,9 +299,15 @@ class _Quantiser:
         return self._clamped
 
     def of(self, outputs: Integers) -> dict[str, NDArray[Any]]:
-        """Return the threshold memory of a core and the place of every neuron in it."""
+        """Return the threshold memory of a core and the place of every neuron in it; equal ones are one."""
+        row = outputs // (self._layer.neurons // self._layer.rows)
+        key = row.tobytes()
+        if key not in self._known:
+            self._known[key] = {name: _sealed(array) for name, array in self._of(row).items()}
+        return self._known[key]
+
+    def _of(self, row: Integers) -> dict[str, NDArray[Any]]:
         layer = self._layer
-        row = outputs // (layer.neurons // layer.rows)
         rows, first, of_row = np.unique(row, return_index=True, return_inverse=True)
         own = of_rows(layer.quantiser, rows)
         if isinstance(own, Ladders):

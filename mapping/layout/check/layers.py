@@ -125,6 +125,28 @@ class LayerRule:
         return last[1:]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Taps:
+    """What some output pixels read.
+
+    Parameters
+    ----------
+    seen : int64 (m,)
+        The input pixels.
+    at : int64 (outputs,)
+        Which of the different pixels of the outputs each one is.
+    tap : int32 (m, pixels)
+        The tap between two pixels, -1 for none.
+    number : int
+        Equal for equal ``at`` and ``tap``.
+    """
+
+    seen: Integers
+    at: Integers
+    tap: NDArray[np.int32]
+    number: int
+
+
 class _SourceRule:
     """The index arithmetic of one source of a layer."""
 
@@ -137,29 +159,38 @@ class _SourceRule:
         self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
         self._down = _taps(source, 0, inputs[0], outputs[0], height)
         self._across = _taps(source, 1, inputs[1], outputs[1], width)
-        self._last: tuple[tuple[bytes, ...], _Weights] | None = None
+        self._last: tuple[tuple[object, ...], _Weights] | None = None
+        self._seen: dict[bytes, _Taps] = {}
+        self._numbers: dict[bytes, int] = {}
 
     def block(self, outputs: Integers) -> tuple[Integers, _Weights]:
         """Return the inputs and weights of some output elements; equal ones in a row are computed once."""
         channel, pixel = np.divmod(outputs, self._pixels_out)
-        pixel, at = np.unique(pixel, return_inverse=True)
-        seen, taps = self._pixel_taps(pixel)
-        key = tuple(array.tobytes() for array in (channel, at, taps))
+        taps = self._pixel_taps(pixel)
+        key = channel.tobytes(), taps.number
         if self._last is None or self._last[0] != key:
-            self._last = key, self._weights(channel, at, taps)
-        inputs = (self._channels(channel)[:, None] * self._pixels_in + seen).reshape(-1)
+            self._last = key, self._weights(channel, taps.at, taps.tap)
+        inputs = (self._channels(channel)[:, None] * self._pixels_in + taps.seen).reshape(-1)
         return inputs, self._last[1]
 
-    def _pixel_taps(self, pixel: Integers) -> tuple[Integers, Integers]:
-        """Return the input pixels that some output pixels read, and the tap between two, -1 for none."""
-        y, x = np.divmod(pixel, self._columns)
-        rows = np.flatnonzero((self._down[:, np.unique(y)] >= 0).any(axis=1))
-        columns = np.flatnonzero((self._across[:, np.unique(x)] >= 0).any(axis=1))
-        down, across = self._down[np.ix_(rows, y)][:, None], self._across[np.ix_(columns, x)]
-        taps = np.where((down >= 0) & (across >= 0), down * self._width + across, -1)
-        taps = taps.reshape(-1, len(pixel))
-        read = (taps >= 0).any(axis=1)
-        return (rows[:, None] * len(self._across) + columns).reshape(-1)[read], taps[read]
+    def _pixel_taps(self, outputs: Integers) -> "_Taps":
+        """Return what the pixels of some outputs read; what equal ones read is found once."""
+        key = outputs.tobytes()
+        if key not in self._seen:
+            pixel, at = np.unique(outputs, return_inverse=True)
+            y, x = np.divmod(pixel, self._columns)
+            rows = np.flatnonzero((self._down[:, np.unique(y)] >= 0).any(axis=1))
+            columns = np.flatnonzero((self._across[:, np.unique(x)] >= 0).any(axis=1))
+            down, across = self._down[np.ix_(rows, y)][:, None], self._across[np.ix_(columns, x)]
+            tap = np.where((down >= 0) & (across >= 0), down * self._width + across, -1)
+            tap = tap.reshape(-1, len(pixel))
+            read = (tap >= 0).any(axis=1)
+            seen = (rows[:, None] * len(self._across) + columns).reshape(-1)[read]
+            tap = tap[read].astype(np.int32)
+            alike = b"|".join((at.tobytes(), str(tap.shape).encode(), tap.tobytes()))
+            number = self._numbers.setdefault(alike, len(self._numbers))
+            self._seen[key] = _Taps(seen=seen, at=at, tap=tap, number=number)
+        return self._seen[key]
 
     def _channels(self, channel: Integers) -> Integers:
         """Return the input channels of all groups that some output channels belong to."""
@@ -167,21 +198,22 @@ class _SourceRule:
         channels: Integers = groups[:, None] * self._fan_in + np.arange(self._fan_in)
         return channels.reshape(-1)
 
-    def _weights(self, channel: Integers, at: Integers, taps: Integers) -> _Weights:
+    def _weights(self, channel: Integers, at: Integers, taps: NDArray[np.int32]) -> _Weights:
         """Return weights (input channel and pixel, output); ``at`` picks each output's column of taps."""
         sources = self._channels(channel)
         rows, row = np.unique(channel, return_inverse=True)
-        joined = (rows // self._per_group)[:, None] == sources // self._fan_in
-        cells = self._kernel[rows[:, None], sources % self._fan_in] * joined[..., None]
-        # (tap, input channel, output channel), with one more tap: tap -1, the last one, joins nothing
-        none = np.zeros((*cells.shape[:2], 1), cells.dtype)
-        planes = np.concatenate((cells, none), axis=2).transpose(2, 1, 0)
-        planes = np.ascontiguousarray(planes).reshape(-1)
-        start = np.arange(len(sources))[:, None, None] * len(rows)
-        place = taps[:, at] % (cells.shape[2] + 1) * (len(sources) * len(rows)) + row
-        weights = planes[start + place].reshape(-1, len(channel)).astype(np.int32)
-        positive = np.where(weights > 0, weights, 0).sum(axis=0, dtype=np.int64)
-        negative = np.where(weights < 0, weights, 0).sum(axis=0, dtype=np.int64)
+        joined = sources[:, None] // self._fan_in == rows // self._per_group
+        cells = self._kernel[rows, (sources % self._fan_in)[:, None]] * joined[..., None]
+        # (input channel, output channel, tap), with one more tap: tap -1, the last one, joins nothing
+        planes = np.zeros((*joined.shape, cells.shape[2] + 1), np.int32)
+        planes[:, :, :-1] = cells
+        place = row * planes.shape[2] + taps[:, at] % planes.shape[2]
+        weights = planes.reshape(len(sources), -1).take(place.reshape(-1), axis=1)
+        weights = weights.reshape(-1, len(channel))
+        positive, negative = (
+            half(planes, 0).sum(axis=0, dtype=np.int64).reshape(-1)[place].sum(axis=0)
+            for half in (np.maximum, np.minimum)
+        )
         return _Weights(weights=weights, needed=weights.any(axis=1), negative=negative, positive=positive)
 
 

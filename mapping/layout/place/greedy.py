@@ -95,8 +95,19 @@ def _distances(pairs: sparse.csr_array, other: Integers, size: int) -> Integers:
     there = sparse.csr_array(
         (np.ones(len(other), np.int64), (np.arange(len(other)), other)), (len(other), size)
     )
-    places = np.arange(size)
-    return np.asarray((pairs @ there).toarray() @ np.abs(places[:, None] - places))
+    count = (pairs @ there).toarray()
+    return _upwards(count) + _upwards(count[:, ::-1])[:, ::-1]
+
+
+def _upwards(count: Integers) -> Integers:
+    """Return for each coordinate the sum of the distances to all that are below it.
+
+    >>> _upwards(np.array([[1, 0, 2, 0]])).tolist()
+    [[0, 1, 2, 5]]
+    """
+    sums = np.zeros_like(count)
+    sums[:, 1:] = np.cumsum(np.cumsum(count, axis=1), axis=1)[:, :-1]
+    return sums
 
 
 def _forms(layer: LayerPart, width: int, height: int) -> Iterator[tuple[Integers, Integers]]:
@@ -123,19 +134,45 @@ def _best_form(
     best: tuple[int, Integers] | None = None
     for x, y in _forms(layer, width, height):
         across, down = width - int(x.max()), height - int(y.max())
-        cores = range(len(x))
-        possible = np.all([free[y[j] : y[j] + down, x[j] : x[j] + across] for j in cores], axis=0)
+        possible = _free_for(x, y, free)
         if not possible.any():
             continue
-        by_x = sum(cost.x[j, x[j] : x[j] + across] for j in cores)
-        by_y = sum(cost.y[j, y[j] : y[j] + down] for j in cores)
-        total = np.where(possible, np.asarray(by_y)[:, None] + by_x, np.iinfo(np.int64).max)
+        by_x, by_y = _moved(cost.x, x, across), _moved(cost.y, y, down)
+        total = np.where(possible, by_y[:, None] + by_x, np.iinfo(np.int64).max)
         lowest = int(total.min())
         if best is None or lowest < best[0]:
             places = np.argwhere(total == lowest)
             top, left = places[random.integers(len(places))]
             best = (lowest, np.stack((x + left, y + top), axis=1))
     return best[1] if best else None
+
+
+def _free_for(x: Integers, y: Integers, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where a form may begin, (y, x), so that all its cores are free: look at its rows, or columns."""
+    if y.max() > x.max():
+        return _free_for(y, x, free.T).T
+    height, width = free.shape
+    taken = np.zeros((height, width + 1), np.int32)
+    np.cumsum(~free, axis=1, out=taken[:, 1:])
+    across, down = width - int(x.max()), height - int(y.max())
+    found = np.zeros((down, across), np.int32)
+    for row in np.unique(y).tolist():
+        own = np.sort(x[y == row])
+        for run in np.split(own, np.flatnonzero(np.diff(own) != 1) + 1):
+            begin, end, rows = int(run[0]), int(run[-1]) + 1, taken[row : row + down]
+            found += rows[:, end : end + across] - rows[:, begin : begin + across]
+    return np.asarray(found == 0)
+
+
+def _moved(cost: Integers, at: Integers, places: int) -> Integers:
+    """Return what all cores of a form cost together at each place where it may begin, along one axis."""
+    order = np.argsort(at, kind="stable")
+    offsets, first = np.unique(at[order], return_index=True)
+    each = np.add.reduceat(cost[order], first, axis=0)
+    sums = np.zeros(places, np.int64)
+    for own, offset in zip(each, offsets.tolist(), strict=True):
+        sums += own[offset : offset + places]
+    return sums
 
 
 def _one_by_one(cost: _Cost, free: NDArray[np.bool_]) -> Integers:

@@ -45,8 +45,8 @@ PLANTED: dict[str, Planted] = {
         mlp,
         MEDIUM,
         emit._Cells.of,
-        "digits_of(part",
-        "digits_of(-part",
+        "encoded(self._digits)",
+        "encoded(lambda weight: self._digits(-weight))",
         "wrong-weight",
     ),
     "strengths in the reverse order": (
@@ -68,7 +68,7 @@ PLANTED: dict[str, Planted] = {
     "the ladder of the row before": (
         residual,
         MEDIUM,
-        emit._Quantiser.of,
+        emit._Quantiser._of,
         "of_rows(layer.quantiser, rows)",
         "of_rows(layer.quantiser, rows - 1)",
         "thresholds",

@@ -8,13 +8,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import sparse
 
 from emu.dead import DeadSpec
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.cover import cover
 from mapping.layout.mesh import NORTH, SOUTH, Mesh
 from mapping.layout.partition import LayerPart, Partition, partition
-from mapping.layout.place import Placement, TooManyCoresError, curve, place
+from mapping.layout.place import Placement, TooManyCoresError, curve, greedy, place
 from mapping.layout.place.anneal import _exchange, _Price
 from mapping.layout.place.greedy import Greedy, _forms
 from mapping.layout.site import Site
@@ -141,3 +142,32 @@ def test_mesh_that_is_named_holds_what_is_left_and_no_more() -> None:
     assert len(five.cores) == 5
     with pytest.raises(TooManyCoresError, match=r"choose the mesh 3x2"):
         Site(mesh=(5, 1), dead=DeadSpec(cores=((0, 0),))).placement(five)
+
+
+def test_places_of_a_form_and_their_prices_are_those_of_its_cores(seed: int) -> None:
+    """Forms with holes and ragged rows, wide ones and high ones, on meshes with taken cores."""
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        width, height = rng.integers(3, 9, 2).tolist()
+        x, y = np.nonzero(rng.random((rng.integers(1, width), rng.integers(1, height))) < 0.6)
+        if not len(x):
+            continue
+        free = rng.random((height, width)) < 0.8
+        cost = rng.integers(0, 100, (len(x), width))
+        across, down = width - x.max(), height - y.max()
+        found, price = greedy._free_for(x, y, free), greedy._moved(cost, x, across)
+        assert found.shape == (down, across)
+        for left in range(across):
+            assert price[left] == sum(cost[j, x[j] + left] for j in range(len(x)))
+            for top in range(down):
+                assert found[top, left] == free[y + top, x + left].all()
+
+
+def test_distances_to_partners_are_summed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairs, other = rng.integers(0, 3, (5, 12)), rng.integers(0, 7, 12)
+    expected = [
+        [sum(n * abs(place - q) for n, q in zip(row, other, strict=True)) for place in range(7)]
+        for row in pairs
+    ]
+    assert greedy._distances(sparse.csr_array(pairs), other, 7).tolist() == expected
