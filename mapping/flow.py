@@ -58,6 +58,7 @@ def compile_network(
     mesh: tuple[int, int] | None = None,
     chips: tuple[int, int] = (1, 1),
     shared_links: bool = False,
+    wires: int | None = None,
     pipelined: bool = False,
     placer: str = "greedy",
     dead: DeadSpec | None = None,
@@ -91,6 +92,8 @@ def compile_network(
         Chips of this size side by side, joined by links of a quarter of a flit (`docs/reference/links.md`).
     shared_links : bool
         One link for each side of a chip instead of one for each of its routers.
+    wires : int, optional
+        Wires of each link instead of a quarter of the bits of a flit.
     pipelined : bool
         Take a new sample in every step, see `mapping.layout.pipeline`.
     placer : str
@@ -124,7 +127,7 @@ def compile_network(
         If the code is not that of the target, or the check finds a fault.
     """
     asked: dict[str, Any] = {"target": target, "core": core, "mesh": mesh, "chips": chips, "placer": placer}
-    asked |= {"shared_links": shared_links, "dead": dead, "seed": seed, "scaling": scaling}
+    asked |= {"shared_links": shared_links, "wires": wires, "dead": dead, "seed": seed, "scaling": scaling}
     asked |= {"strict": strict, "code": code, "options": options, "progress": progress}
     asked |= {"objective": objective, "gates": gates}
     run = _Compilation.of(model, samples, **asked)

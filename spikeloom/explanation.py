@@ -9,9 +9,36 @@ from typing import Any
 from spikeloom.table import Table
 from spikeloom.terminal import number, share
 
-__all__ = ["limit_tables"]
+__all__ = ["explanations", "in_pass", "limit_tables"]
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def explanations(target: Mapping[str, Any]) -> list[Table]:
+    """Return what limits the layers of a target of a report, in passes of each pass, and its rate."""
+    name, breakdown = target["target"], target["breakdown"]
+    found = limit_tables(breakdown["limits"], name) if breakdown.get("limits") else []
+    for at, row in enumerate(breakdown.get("passes", ())):
+        found += limit_tables(in_pass(row["limits"], row["layers"]), f"{name}, pass {at}")
+    if breakdown.get("changes"):
+        found.append(_change_table(breakdown["changes"], breakdown["rate"]["bounds"][0], name))
+    return found
+
+
+def in_pass(rows: Rows, parts: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a pass under the names of the parts of layers that it has.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As of `limit_tables`.
+    parts : sequence
+        Layer, first row and the one after the last of every part, and of a band of its map the same of its
+        lines.
+    """
+    names = {part[0]: f"{part[0]}[{part[1]}:{part[2]}]" for part in parts if len(part) == 3}
+    names |= {part[0]: f"{part[0]}[:, {part[3]}:{part[4]}]" for part in parts if len(part) > 3}
+    return [{**row, "name": names.get(row["name"], row["name"])} for row in rows]
 
 
 def limit_tables(rows: Rows, of: str, *, worst: bool = False) -> list[Table]:
@@ -44,6 +71,33 @@ def limit_tables(rows: Rows, of: str, *, worst: bool = False) -> list[Table]:
             text=["limit"],
         ),
     ]
+
+
+def _change_table(changes: Rows, first: Mapping[str, Any], of: str) -> Table:
+    """Return what single changes do to the rate.
+
+    Parameters
+    ----------
+    changes : sequence of mapping
+        ``breakdown.changes`` of a target of a report.
+    first : mapping
+        The first of its ``breakdown.rate.bounds``.
+    of : str
+        The target.
+    """
+    return Table(
+        title=f"What one change does to the rate ({of}): its limit, cycles of that and how many fewer, and "
+        "cycles of an inference",
+        columns=["change", "limit", "cycles", "fewer", "inference", "cores", "refused"],
+        rows=[_change(row, first["cycles"]) for row in changes],
+        text=["limit", "refused"],
+    )
+
+
+def _change(row: Mapping[str, Any], now: float) -> list[str]:
+    fewer = None if row["refusal"] else now - row["bound"]
+    figures = (row["bound"], fewer, row["cycles"], row["cores"])
+    return [row["option"], row["limit"] or "-", *map(number, figures), row["refusal"] or ""]
 
 
 def _cores(row: Mapping[str, Any]) -> list[str]:

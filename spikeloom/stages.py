@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mapping.stages import STAGES, Record, recorded
 from spikeloom.table import Table
 
-__all__ = ["stage_table", "stages_told"]
+__all__ = ["stage_table", "stages_told", "working"]
 
 
 def stage_table(record: Record, seconds: float) -> Table:
@@ -52,3 +52,12 @@ def stages_told(*, asked: bool) -> Iterator[None]:
             yield
         finally:
             errors.print(stage_table(record, time.perf_counter() - start))
+
+
+@contextmanager
+def working(text: str, *, asked: bool) -> Iterator[Callable[[str], None]]:
+    """Show what a command is doing, at first ``text``, and tell its stages as `stages_told` does."""
+    from spikeloom.terminal import status
+
+    with stages_told(asked=asked), status(text) as say:
+        yield say

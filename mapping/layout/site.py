@@ -45,6 +45,8 @@ class Site:
         Equal chips that the mesh is cut into.
     shared_links : bool
         The routers of a side of a chip share one link.
+    wires : int, optional
+        Wires of each link; by default as many as carry a flit in four beats.
     dead : DeadSpec
         Parts of ``mesh`` that do not work; nothing is placed on `unused_cores`.
     placer : Placer
@@ -64,6 +66,7 @@ class Site:
     mesh: tuple[int, int] | None = None
     chips: tuple[int, int] = (1, 1)
     shared_links: bool = False
+    wires: int | None = None
     dead: DeadSpec | None = None
     placer: Placer = place
     slack: int = 0
@@ -78,6 +81,10 @@ class Site:
             raise ValueError("the objective energy, and no other, needs a price")
         if self.shared_links and self.chips == (1, 1):
             raise MappingError("Links are shared between several chips only: add --chips, for example 2x1.")
+        if self.wires is not None and self.chips == (1, 1):
+            raise MappingError(
+                "Wires are those of links between several chips: add --chips, for example 2x1."
+            )
         if self.dead is None:
             return
         if self.mesh is None:
@@ -139,9 +146,20 @@ class Site:
         mesh = self.mesh or self._rounded(smallest_mesh(partition))
         spec = SystemSpec(core=partition.spec, width=mesh[0], height=mesh[1])
         if self.chips != (1, 1):
-            links = LinkSpec.between(self.chips, mesh, spec.flit_bits, shared=self.shared_links)
-            spec = replace(spec, links=links)
+            spec = replace(spec, links=self._links(mesh, spec.flit_bits))
         return replace(spec, dead=self.dead, gates=self.gates.on(*mesh))
+
+    def _links(self, mesh: tuple[int, int], flit_bits: int) -> LinkSpec:
+        """Return the links between the chips that a mesh is cut into."""
+        links = LinkSpec.between(self.chips, mesh, flit_bits, shared=self.shared_links)
+        if self.wires is None:
+            return links
+        if not 1 <= self.wires <= links.word_bits(flit_bits):
+            raise MappingError(
+                f"Wires of a link must be 1..{links.word_bits(flit_bits)}, the bits of a flit on it, not "
+                f"{self.wires}."
+            )
+        return replace(links, wires=self.wires)
 
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.

@@ -35,7 +35,7 @@ from mapping.targets.loom import energy_table
 from mapping.targets.model import Cost, Emulation, KnownWork
 from mapping.targets.models import model_of
 
-__all__ = ["TIMED_SAMPLES", "Emulated", "emulated", "report_machine"]
+__all__ = ["TIMED_SAMPLES", "Emulated", "emulated", "rated", "report_machine"]
 
 TIMED_SAMPLES = 500
 """Samples that are emulated cycle by cycle for throughput, activities and static energy."""
@@ -70,7 +70,10 @@ def report_machine(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Emulated:
-    """An image and what became of it: runs on all samples, runs in cycle mode, cycles of an inference."""
+    """An image and what became of it: runs on all samples, runs in cycle mode, cycles of an inference.
+
+    ``changes`` are what single changes do to its rate, see `mapping.report.changes`, None if none was tried.
+    """
 
     chip: Chip
     data: Dataset
@@ -80,6 +83,7 @@ class Emulated:
     timed: RunTotals
     cycles: float
     timeline: Sequence[Mapping[str, Any]]
+    changes: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def means(self) -> dict[str, float]:
@@ -116,6 +120,7 @@ class Emulated:
             "timeline": self.timeline,
             "chips": chips_of(chip.image.spec, means, clock_hz),
             **_carried(chip, self.totals, self.timed, clock_hz),
+            "changes": self.changes,
         }
         return ordered(
             {
@@ -158,6 +163,12 @@ def emulated(
         cycles=cycles,
         timeline=timeline_of(chip, data, target.clock_hz),
     )
+
+
+def rated(chip: Chip, data: Dataset) -> dict[str, Any]:
+    """Emulate a chip and return what limits its rate, see `mapping.report.rate.rate_of`."""
+    totals, timed, _ = _runs(chip, data, None)
+    return rate_of(chip, carried_by(chip.image, totals), totals.fed, timed)
 
 
 def _runs(chip: Chip, data: Dataset, totals: RunTotals | None) -> tuple[RunTotals, RunTotals, float]:

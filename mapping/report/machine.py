@@ -5,7 +5,7 @@ Counts and cycles are verified (the emulator equals the hardware); joules are mo
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.errors import clause
+from mapping.chip import Chip
 from mapping.codes.choice import AUTO, Code, code_of
 from mapping.codes.convert import convert
 from mapping.codes.doubts import doubt_about
@@ -26,8 +27,9 @@ from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.objective import check_objective
 from mapping.model.network import Network
 from mapping.report.activity import Activity, SingleDifferences, observe
+from mapping.report.changes import rates_after
 from mapping.report.closed_form import closed_form_part, counted_layers, fits_closed_form
-from mapping.report.emulated import Emulated, emulated
+from mapping.report.emulated import Emulated, emulated, rated
 from mapping.report.keys import (
     ordered,
 )
@@ -55,6 +57,8 @@ def estimate(
     strict: bool = False,
     chips: tuple[int, int] = (1, 1),
     shared_links: bool = False,
+    wires: int | None = None,
+    placer: str = "greedy",
     passes: tuple[int, int] | None = None,
     gates: Gates = ONE_OF_EACH,
     objective: str = "cores",
@@ -62,6 +66,7 @@ def estimate(
     code: str = AUTO,
     calibration: object = None,
     options: GradedOptions | None = None,
+    explained: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Return what a model costs on some targets, in their order.
@@ -89,6 +94,10 @@ def estimate(
         Equal chips, joined by links, on which cycle-exact targets have the network.
     shared_links : bool
         One link for each side of these chips instead of one for each of its routers.
+    wires : int, optional
+        Wires of each of these links, by default a quarter of the bits of a flit.
+    placer : str
+        Who places the cores on them, a name in `mapping.layout.place.PLACERS`.
     gates : Gates
         Inlets and outlets of the mesh of all chips on them.
     passes : (width, height), optional
@@ -104,6 +113,8 @@ def estimate(
         default those of the training part, or the first `mapping.datasets.load.CALIBRATION` of the data.
     options : GradedOptions, optional
         How fine activations and weights of the graded code are.
+    explained : bool
+        Also emulate what single changes of these arguments do to the rate, see `mapping.report.changes`.
     progress : callable, optional
         Told what is being done.
 
@@ -112,24 +123,21 @@ def estimate(
     MappingError
         If the model, the data or an option cannot be used, or every target refuses the network.
     """
-    where = {"core": core, "chips": chips, "shared_links": shared_links, "gates": gates}
+    where: dict[str, Any] = {"core": core, "chips": chips, "shared_links": shared_links, "gates": gates}
+    where |= {"wires": wires, "placer": placer, "objective": objective}
     loaded, chooser = _loaded(targets, patches)
+    fixed: dict[str, Any] = {"where": where, "seed": seed, "strict": strict, "passes": passes, "asked": code}
+    fixed |= {"patches": chooser, "options": options or GradedOptions(), "explained": explained}
     network, source, samples = _given(model, data, calibration, seed)
     given, chosen = scaled(source, how, network)
     run = _Estimation(
         network=network,
         data=given,
         scaling=chosen,
-        where={**where, "objective": objective},
-        seed=seed,
-        strict=strict,
-        passes=passes,
-        patches=chooser,
         code=code_of(network, code),
-        asked=code,
         samples=scaled(samples, chosen, network)[0].x,
-        options=options or GradedOptions(),
         say=progress or (lambda _: None),
+        **fixed,
     )
     return _report(run, run.parts(loaded), source, how)
 
@@ -187,6 +195,7 @@ class _Estimation:
     asked: str
     samples: NDArray[np.float64]
     options: GradedOptions
+    explained: bool
     say: Callable[[str], None]
     seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
 
@@ -277,6 +286,8 @@ class _Work:
                 activity = run.observed(chip.spiking)
                 run.say(told)
                 image = emulated(chip, run.data, target, activity)
+            if run.explained:
+                image = replace(image, changes=self._changes(chip, asked))
         else:
             passes = compile_passes(run.network, mesh=run.passes, **asked)
             with stage("report"):
@@ -285,6 +296,13 @@ class _Work:
                 image = in_passes(passes, run.data, target, activity)
         self.part = image.part
         return image.emulation
+
+    def _changes(self, chip: Chip, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what single changes of the arguments of a chip do to its rate."""
+        run = self.run
+        run.say(f"{self.target.name}: trying single changes")
+        compiled = partial(compile_network, run.network)
+        return rates_after(chip.image.spec, asked, compiled, partial(rated, data=run.data))
 
 
 def _refused(parts: Sequence[Mapping[str, Any]], refusals: Sequence[MappingError]) -> MappingError:

@@ -18,11 +18,14 @@ from mapping.datasets.rows import spread_rows
 from mapping.layout.host_tables import stimulus_for
 from mapping.passes import Passes, passes_meta
 from mapping.report.activity import Activity, RunTotals, require_equal
+from mapping.report.carried import carried_by
 from mapping.report.chips import chips_of
 from mapping.report.emulated import TIMED_SAMPLES
 from mapping.report.events import charged, layer_events, means_of
 from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
+from mapping.report.limits import limits_by_layer
 from mapping.report.loading import footprint, loading
+from mapping.report.rate import work_of
 from mapping.report.timeline import LATENCY_SAMPLES
 from mapping.targets.energy import estimate_energy
 from mapping.targets.files import Quantity, Target
@@ -214,6 +217,7 @@ def _row(
         "load_bits": load["flits"] * spec.flit_bits,
         "loading": load,
         "kept_bits": kept,
+        "limits": limits_by_layer(chip, carried_by(chip.image, total), total.fed, work_of(timed)),
     }
 
 

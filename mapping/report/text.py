@@ -197,6 +197,26 @@ def _rates(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"{number(second['cycles'])}: no schedule gives more than {rate['speedup']:.2f} times "
                 "the rate."
             )
+            yield from _changed(first, target["breakdown"]["changes"])
+
+
+def _changed(first: Mapping[str, Any], changes: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
+    """Yield which single change lowers what limits a rate most, of those that were tried."""
+    done = [row for row in changes or () if row["refusal"] is None]
+    if done:
+        best = min(done, key=lambda row: (row["bound"], row["cycles"]))
+        told = ", ".join(row["option"] for row in done)
+        if best["bound"] < first["cycles"]:
+            fewer = number(first["cycles"] - best["bound"])
+            yield (
+                f"Of the changes {told} the best for that part is {best['option']}: the busiest is then the "
+                f"{best['limit']} with {number(best['bound'])} cycles, {fewer} fewer, and an inference takes "
+                f"{number(best['cycles'])}."
+            )
+        else:
+            yield f"None of the changes {told} makes the busiest part less busy."
+    elif changes is None and first["of"] != "core":
+        yield "Estimate with --explain to see which single change makes that part less busy."
 
 
 def _part(bound: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +22,12 @@ from spikeloom.commands.options import (
     Model,
     Objective,
     Outlets,
+    Placer,
     Seed,
     SharedLinks,
     Strict,
     Tolerance,
+    Wires,
     chips_of,
     examples,
     gates_of,
@@ -35,8 +36,6 @@ from spikeloom.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -60,9 +59,6 @@ Pipelined = Annotated[
 InPasses = Annotated[
     bool,
     typer.Option("--passes", help="Load the mesh several times, a part of the network at a time."),
-]
-Placer = Annotated[
-    str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
 ]
 Exclude = Annotated[
     Path | None,
@@ -111,6 +107,7 @@ def compile_(
     mesh: Mesh = None,
     chips: Chips = "1x1",
     shared_links: SharedLinks = False,
+    wires: Wires = None,
     inlets: Inlets = "1",
     outlets: Outlets = "1",
     pipelined: Pipelined = False,
@@ -131,26 +128,17 @@ def compile_(
     debug: Debug = False,
 ) -> None:
     """Compile a model into a checked chip image: convert, partition, place, route, emit, check."""
+    from spikeloom.stages import working
+
     _check_file(output)
-    sizes: dict[str, Any] = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "placer": placer}
-    sizes |= {"shared_links": shared_links, "gates": gates_of(inlets, outlets), "objective": objective}
-    sizes |= {"target": target, "core": core, "seed": seed, "strict": strict, "code": code}
-    sizes |= _timing(passes=passes, pipelined=pipelined) | _dead(exclude)
-    sizes["options"] = graded_options(bits, digits, tolerance, seed)
-    with _told(debug=debug) as say:
+    sizes = dict[str, Any](mesh=mesh_size(mesh), chips=chips_of(chips), shared_links=shared_links)
+    sizes.update(wires=wires, gates=gates_of(inlets, outlets), placer=placer, objective=objective)
+    sizes.update(_timing(passes=passes, pipelined=pipelined) | _dead(exclude), target=target, core=core)
+    sizes.update(seed=seed, strict=strict, code=code, options=graded_options(bits, digits, tolerance, seed))
+    with working("compiling", asked=debug) as say:
         chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
         chip.save(output)
     _show(output, chip, told, explained=explain)
-
-
-@contextmanager
-def _told(*, debug: bool) -> Iterator[Callable[[str], None]]:
-    """Tell what is being done, and how long each stage took if that is asked for."""
-    from spikeloom.stages import stages_told
-    from spikeloom.terminal import status
-
-    with stages_told(asked=debug), status("compiling") as say:
-        yield say
 
 
 def _dead(exclude: Path | None) -> dict[str, Any]:
@@ -228,15 +216,20 @@ def _show(output: Path, chip: Chip | Passes, told: str | None, *, explained: boo
 
 def _explain(chip: Chip | Passes) -> None:
     """Print what limits the layers, at worst: nothing was emulated."""
-    from mapping.passes import Passes
+    from mapping.passes import Passes, passes_meta
     from mapping.report.worst import limits_at_worst
-    from spikeloom.explanation import limit_tables
+    from spikeloom.explanation import in_pass, limit_tables
     from spikeloom.terminal import console
 
-    for number, one in enumerate(chip.loaded if isinstance(chip, Passes) else [chip]):
-        of = f"pass {number}" if isinstance(chip, Passes) else chip.spiking.name
-        for table in limit_tables(limits_at_worst(one), of, worst=True):
-            console.print(table)
+    if isinstance(chip, Passes):
+        tables = []
+        for at, (one, part) in enumerate(zip(chip.loaded, chip.passes, strict=True)):
+            rows = in_pass(limits_at_worst(one), passes_meta(at, part.rows)["rows"])
+            tables += limit_tables(rows, f"pass {at}", worst=True)
+    else:
+        tables = limit_tables(limits_at_worst(chip), chip.spiking.name, worst=True)
+    for table in tables:
+        console.print(table)
 
 
 def _scale(network: Network, data: str | None, how: str | None) -> tuple[str | None, str | None]:

@@ -25,18 +25,20 @@ from spikeloom.commands.options import (
     Model,
     Objective,
     Outlets,
+    Placer,
     Samples,
     Seed,
     SharedLinks,
     Strict,
     Tolerance,
+    Wires,
     chips_of,
     examples,
     gates_of,
     graded_options,
     mesh_size,
 )
-from spikeloom.stages import stages_told
+from spikeloom.stages import working
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,9 +119,11 @@ def estimate(
     core: Core = None,
     chips: Chips = "1x1",
     shared_links: SharedLinks = False,
+    wires: Wires = None,
     inlets: Inlets = "1",
     outlets: Outlets = "1",
     passes: InPasses = None,
+    placer: Placer = "greedy",
     objective: Objective = "cores",
     patches: Patches = None,
     code: CodeName = "auto",
@@ -139,15 +143,13 @@ def estimate(
     debug: Debug = False,
 ) -> None:
     """Estimate accuracy, latency, energy and power of a model on one or more targets."""
-    from spikeloom.terminal import status
-
     rows = _checked(json, html, beside)
-    common: dict[str, Any] = {"core": core, "seed": seed, "strict": strict, "objective": objective}
-    common |= {"chips": chips_of(chips), "shared_links": shared_links, "gates": gates_of(inlets, outlets)}
-    common |= {"passes": mesh_size(passes), "options": graded_options(bits, digits, tolerance, seed)}
-    with stages_told(asked=debug), status("reading the model") as say:
-        chosen, calibration = _data(data, samples, calibrate, seed)
-        common |= {"how": scale or "auto", "code": code, "calibration": calibration, "progress": say}
+    common = dict[str, Any](core=core, seed=seed, strict=strict, objective=objective, placer=placer)
+    common.update(chips=chips_of(chips), shared_links=shared_links, wires=wires, explained=explain)
+    common.update(gates=gates_of(inlets, outlets), passes=mesh_size(passes), code=code, how=scale or "auto")
+    with working("reading the model", asked=debug) as say:
+        chosen, common["calibration"] = _data(data, samples, calibrate, seed)
+        common.update(progress=say, options=graded_options(bits, digits, tolerance, seed))
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
     _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
 
@@ -187,7 +189,7 @@ def _report(
     report = estimate(network, data, targets, patches=patches, **common)
     if not explored:
         return report
-    alone = {key: value for key, value in common.items() if key != "passes"}
+    alone = {key: value for key, value in common.items() if key not in ("passes", "explained")}
     return replace(report, exploration=explore(network, data, targets[0], **alone))
 
 
@@ -220,7 +222,7 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
     from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
     from spikeloom.beside import beside_table
-    from spikeloom.explanation import limit_tables
+    from spikeloom.explanation import explanations
     from spikeloom.exploration import exploration_notes, exploration_table
     from spikeloom.passes import pass_cost_table
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
@@ -233,9 +235,8 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
         console.print(layer_table(part))
         if part["breakdown"].get("passes"):
             console.print(pass_cost_table(part))
-        if explained and part["breakdown"].get("limits"):
-            for table in limit_tables(part["breakdown"]["limits"], part["target"]):
-                console.print(table)
+        for table in explanations(part) if explained else ():
+            console.print(table)
     if report.side_by_side is not None:
         console.print(beside_table(report.side_by_side))
     if report.exploration is not None:

@@ -35,6 +35,7 @@ __all__ = [
     "Objective",
     "Outlets",
     "Patches",
+    "Placer",
     "Samples",
     "Seed",
     "SharedLinks",
@@ -42,6 +43,7 @@ __all__ = [
     "Strict",
     "Tolerance",
     "Waves",
+    "Wires",
     "chips_of",
     "examples",
     "gates_of",
@@ -127,6 +129,13 @@ Outlets = Annotated[
 ]
 SharedLinks = Annotated[
     bool, typer.Option("--shared-links", help="One link a side of a chip instead of one a router.")
+]
+Wires = Annotated[
+    int | None,
+    typer.Option("--wires", help="Wires of a link between chips; by default a quarter of a flit."),
+]
+Placer = Annotated[
+    str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
 ]
 CodeName = Annotated[
     str,

@@ -168,6 +168,14 @@ BAD: tuple[tuple[list[str], str], ...] = (
         ["compile", "digits", "-o", "x.spikeloom", "--shared-links"],
         "Links are shared between several chips only: add --chips, for example 2x1.",
     ),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--wires", "4"],
+        "Wires are those of links between several chips: add --chips, for example 2x1.",
+    ),
+    (
+        ["compile", "digits", "-o", "x.spikeloom", "--core", "small", "--chips", "2x1", "--wires", "99"],
+        "Wires of a link must be 1..27, the bits of a flit on it, not 99.",
+    ),
     (["compile", "digits", "-o", "x.spikeloom", "--chips", "0x2"], "Chips must be at least 1x1, not 0x2."),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
     (["compile", "digits", "-o", "x.spikeloom", "--strict"], "or leave strict out."),
