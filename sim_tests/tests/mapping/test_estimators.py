@@ -33,6 +33,7 @@ from sim_tests.generators.estimator_models import (
     scaler,
 )
 from sim_tests.generators.model_builder import ModelBuilder
+from sim_tests.referees.estimator_table import measured
 
 X = np.random.default_rng(3).normal(size=(200, FEATURES))
 
@@ -257,3 +258,11 @@ def test_given_model_is_not_changed() -> None:
     before = model.SerializeToString(deterministic=True)
     read(model)
     assert model.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize("name", ["StandardScaler and MLPClassifier, iris", "LogisticRegression, wine"])
+def test_row_of_the_table_has_the_accuracy_that_scikit_learn_tells(name: str) -> None:
+    activity, score, _ = measured(name)
+    assert activity.float_accuracy == score
+    assert (activity.accuracy or 0) >= score - 0.05
+    assert (activity.agreement or 0) >= 0.95
