@@ -9,7 +9,7 @@ from typing import Any
 from spikeloom.table import Table
 from spikeloom.terminal import number, share
 
-__all__ = ["explanations", "in_pass", "limit_tables"]
+__all__ = ["explanations", "limit_tables"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -19,26 +19,10 @@ def explanations(target: Mapping[str, Any]) -> list[Table]:
     name, breakdown = target["target"], target["breakdown"]
     found = limit_tables(breakdown["limits"], name) if breakdown.get("limits") else []
     for at, row in enumerate(breakdown.get("passes", ())):
-        found += limit_tables(in_pass(row["limits"], row["layers"]), f"{name}, pass {at}")
+        found += limit_tables(row["limits"], f"{name}, pass {at}")
     if breakdown.get("changes"):
         found.append(_change_table(breakdown["changes"], breakdown["rate"]["bounds"][0], name))
     return found
-
-
-def in_pass(rows: Rows, parts: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return the rows of a pass under the names of the parts of layers that it has.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        As of `limit_tables`.
-    parts : sequence
-        Layer, first row and the one after the last of every part, and of a band of its map the same of its
-        lines.
-    """
-    names = {part[0]: f"{part[0]}[{part[1]}:{part[2]}]" for part in parts if len(part) == 3}
-    names |= {part[0]: f"{part[0]}[:, {part[3]}:{part[4]}]" for part in parts if len(part) > 3}
-    return [{**row, "name": names.get(row["name"], row["name"])} for row in rows]
 
 
 def limit_tables(rows: Rows, of: str, *, worst: bool = False) -> list[Table]:

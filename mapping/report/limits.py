@@ -17,7 +17,7 @@ from mapping.report.mesh import core_layers
 from mapping.spiking.digits import digits_of
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["limits_by_layer"]
+__all__ = ["in_pass", "limits_by_layer"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -64,6 +64,24 @@ def limits_by_layer(chip: Chip, carried: Carried, fed: Integers, work: Floats) -
         }
         for layer, cycles in zip(chip.on_chip.layers, busy, strict=True)
     ]
+
+
+def in_pass(rows: Sequence[Mapping[str, Any]], parts: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return what limits the layers of a pass under the names of the parts that it has of them.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As of `limits_by_layer`.
+    parts : sequence
+        Layer, first row and the one after the last of every part, and of a band of its map the same of its
+        lines, as `mapping.passes.passes_meta` tells them.
+    """
+    names = {
+        name: f"{name}[:, {band[0]}:{band[1]}]" if band else f"{name}[{begin}:{end}]"
+        for name, begin, end, *band in parts
+    }
+    return [{**row, "name": names[row["name"]]} for row in rows]
 
 
 def _most(values: Mapping[str, float | None]) -> str | None:

@@ -23,7 +23,7 @@ from mapping.report.chips import chips_of
 from mapping.report.emulated import TIMED_SAMPLES
 from mapping.report.events import charged, layer_events, means_of
 from mapping.report.keys import common, energy_keys, energy_parts, layer_rows, neurobench, ordered
-from mapping.report.limits import limits_by_layer
+from mapping.report.limits import in_pass, limits_by_layer
 from mapping.report.loading import footprint, loading
 from mapping.report.rate import work_of
 from mapping.report.timeline import LATENCY_SAMPLES
@@ -205,8 +205,10 @@ def _row(
     seconds = cycles / target.clock_hz
     energy = estimate_energy(charged(spec, means_of(total, timed), cycles, table), seconds, spec.cores, table)
     load = loading(chip, target, table)
+    parts = passes_meta(number, run.passes.passes[number].rows)["rows"]
+    limits = limits_by_layer(chip, carried_by(chip.image, total), total.fed, work_of(timed))
     return {
-        "layers": passes_meta(number, run.passes.passes[number].rows)["rows"],
+        "layers": parts,
         "cores": sum(core is not None for core in chip.image.cores),
         "timesteps": chip.period,
         "cycles": cycles,
@@ -217,7 +219,7 @@ def _row(
         "load_bits": load["flits"] * spec.flit_bits,
         "loading": load,
         "kept_bits": kept,
-        "limits": limits_by_layer(chip, carried_by(chip.image, total), total.fed, work_of(timed)),
+        "limits": in_pass(limits, parts),
     }
 
 

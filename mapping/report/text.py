@@ -9,7 +9,7 @@ from typing import Any
 
 from mapping.report.keys import MODELLED
 
-__all__ = ["FORMATS", "ROWS", "Row", "host_line", "notes", "number", "quantity", "share"]
+__all__ = ["FORMATS", "ROWS", "Row", "changed", "host_line", "notes", "number", "quantity", "share"]
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 
@@ -197,11 +197,19 @@ def _rates(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"{number(second['cycles'])}: no schedule gives more than {rate['speedup']:.2f} times "
                 "the rate."
             )
-            yield from _changed(first, target["breakdown"]["changes"])
+            yield from changed(first, target["breakdown"]["changes"])
 
 
-def _changed(first: Mapping[str, Any], changes: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
-    """Yield which single change lowers what limits a rate most, of those that were tried."""
+def changed(first: Mapping[str, Any], changes: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
+    """Yield which single change lowers most what limits a rate, or how to be told.
+
+    Parameters
+    ----------
+    first : mapping
+        The first of the ``breakdown.rate.bounds`` of a target.
+    changes : sequence of mapping or None
+        Its ``breakdown.changes``.
+    """
     done = [row for row in changes or () if row["refusal"] is None]
     if done:
         best = min(done, key=lambda row: (row["bound"], row["cycles"]))

@@ -217,8 +217,9 @@ def _show(output: Path, chip: Chip | Passes, told: str | None, *, explained: boo
 def _explain(chip: Chip | Passes) -> None:
     """Print what limits the layers, at worst: nothing was emulated."""
     from mapping.passes import Passes, passes_meta
+    from mapping.report.limits import in_pass
     from mapping.report.worst import limits_at_worst
-    from spikeloom.explanation import in_pass, limit_tables
+    from spikeloom.explanation import limit_tables
     from spikeloom.terminal import console
 
     if isinstance(chip, Passes):

@@ -41,13 +41,17 @@ class Line(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A mesh: its size, corners of all cores, and the cores and links in use in the order of the report."""
+    """A mesh: its size, corners of all cores, and the cores and links in use in the order of the report.
+
+    Each of several chips has a frame around its cores: x, y, width and height.
+    """
 
     width: float
     height: float
     places: list[tuple[float, float]]
     boxes: list[Box]
     lines: list[Line]
+    frames: list[tuple[float, float, float, float]]
 
 
 def hue(order: int) -> int:
@@ -59,8 +63,18 @@ def hue(order: int) -> int:
     return int(205 + 137.508 * order) % 360
 
 
-def picture(mesh: Mapping[str, Any], layers: list[str]) -> Picture:
-    """Return the picture of the ``breakdown.mesh`` of a report; ``layers`` are their names in order."""
+def picture(mesh: Mapping[str, Any], layers: list[str], chips: Mapping[str, Any] | None = None) -> Picture:
+    """Return the picture of the ``breakdown.mesh`` of a report.
+
+    Parameters
+    ----------
+    mesh : mapping
+        The mesh.
+    layers : list of str
+        The names of its layers in order.
+    chips : mapping, optional
+        The ``breakdown.chips``: how many chips the mesh is cut into.
+    """
     pitch, hues = CELL + GAP, {name: hue(order) for order, name in enumerate(layers)}
 
     def corner(place: Mapping[str, Any]) -> tuple[float, float]:
@@ -83,4 +97,14 @@ def picture(mesh: Mapping[str, Any], layers: list[str]) -> Picture:
         thick = THICK * link["cycles"] / most
         lines.append(Line(x, y, x + GAP * across, y + GAP * along, max(0.3, thick)))
     places = [(GAP + x * pitch, GAP + y * pitch) for y in range(mesh["height"]) for x in range(mesh["width"])]
-    return Picture(GAP + mesh["width"] * pitch, GAP + mesh["height"] * pitch, places, boxes, lines)
+    size = GAP + mesh["width"] * pitch, GAP + mesh["height"] * pitch
+    return Picture(*size, places, boxes, lines, [] if chips is None else _frames(mesh, chips))
+
+
+def _frames(mesh: Mapping[str, Any], chips: Mapping[str, Any]) -> list[tuple[float, float, float, float]]:
+    """Return the frames of chips, a third of a gap away from their cores."""
+    pitch, away = CELL + GAP, GAP / 3
+    across, down = mesh["width"] // chips["across"], mesh["height"] // chips["down"]
+    size = across * pitch - GAP + 2 * away, down * pitch - GAP + 2 * away
+    corners = ((x * across, y * down) for y in range(chips["down"]) for x in range(chips["across"]))
+    return [(GAP + x * pitch - away, GAP + y * pitch - away, *size) for x, y in corners]

@@ -16,7 +16,6 @@ from mapping.report.worst import limits_at_worst
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.referees.pages import differs, read_page
 from spikeloom.cli import main
-from spikeloom.explanation import in_pass
 
 LINKS = ["digits", "--data", "digits", "--core", "small", "--chips", "3x2", "--shared-links", "--wires", "4"]
 OPTIONS = ("--wires 8", "--inlets 2", "--outlets 2", "--placer anneal", "--objective latency")
@@ -118,14 +117,20 @@ def test_parts_of_a_pass_are_not_named_as_whole_layers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     passes = ["digits", "--data", "digits", "--core", "small", "--passes", "2x2"]
-    before = told(passes, tmp_path, "--explain")
+    before = told(passes, tmp_path, "--explain", "--html", str(tmp_path / "r.html"))
     text = capsys.readouterr().out
     assert "limits" not in before
-    for row in before["passes"]:
-        named = [layer["name"] for layer in in_pass(row["limits"], row["layers"])]
-        assert [name.split("[")[0] for name in named] == [layer[0] for layer in row["layers"]]
-        assert all(name in text for name in named)
+    page = read_page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert [said for figure in page.figures if (said := differs(figure, page.report))] == []
+    shown = {place for figure in page.figures for place in figure.places}
+    for at, row in enumerate(before["passes"]):
+        assert [layer["name"].split("[")[0] for layer in row["limits"]] == [
+            layer[0] for layer in row["layers"]
+        ]
+        assert all(layer["name"] in text for layer in row["limits"])
         assert sum(layer["cores"] for layer in row["limits"]) == row["cores"]
         assert all(set(layer["saves"].values()) == {None} for layer in row["limits"])
-    names = [layer["name"] for row in before["passes"] for layer in in_pass(row["limits"], row["layers"])]
-    assert len(set(names)) == len(names)
+        here = f"/targets/0/breakdown/passes/{at}/limits/0"
+        assert {f"{here}/cores", f"{here}/used/axons", f"{here}/cycles/core"} <= shown
+    names = [layer["name"] for row in before["passes"] for layer in row["limits"]]
+    assert len(set(names)) == len(names) > 3

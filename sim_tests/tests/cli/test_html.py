@@ -137,6 +137,55 @@ def test_browser_shows_the_figures_of_the_json_and_complains_of_nothing(files: P
     assert visit.requests == [(files / "sub" / "r.html").as_uri()]
 
 
+READ_LINKS = """() => [...document.querySelectorAll('svg.mesh line.link')].map(line => ({
+  from: line.querySelector('title').dataset.from, text: line.querySelector('title').textContent,
+  x: line.x1.baseVal.value, y: line.y1.baseVal.value,
+  width: parseFloat(getComputedStyle(line).strokeWidth),
+  seen: line.getBoundingClientRect().width + line.getBoundingClientRect().height > 0}))"""
+
+
+def test_browser_draws_how_long_shared_links_of_several_chips_are_busy(tmp_path: Path, visit: Visit) -> None:
+    """A side of a chip is 2 x 2 routers here; both outputs of it are as wide as all of its packets."""
+    flags = ["--core", "small", "--chips", "2x2", "--shared-links", "--wires", "6", "--samples", "2"]
+    places = ["--html", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json")]
+    assert main(["estimate", "digits", "--data", "digits", *flags, *places]) == 0
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    mesh, chips = (report["targets"][0]["breakdown"][key] for key in ("mesh", "chips"))
+    visit.open(tmp_path / "r.html")
+    drawn = visit.page.evaluate(READ_LINKS)
+    assert len(drawn) == len(mesh["links"]) > 10
+    most, beats, shared = max(link["cycles"] for link in mesh["links"]), chips["beats"], 0
+    for at, (line, link) in enumerate(zip(drawn, mesh["links"], strict=True)):
+        places_of = (f"/targets/0/breakdown/mesh/links/{at}/cycles",)
+        assert line["from"] == places_of[0]
+        assert differs(Figure(kind="count", places=places_of, text=line["text"]), report) is None
+        assert line["width"] == pytest.approx(max(0.3, 9 * link["cycles"] / most), abs=0.006)
+        assert line["seen"]
+        assert all(0 <= line[axis] - 28 - 68 * link[axis] <= 40 for axis in "xy")
+        side = [
+            other
+            for other in mesh["links"]
+            if other["port"] == link["port"]
+            and (other["x"] // 2, other["y"] // 2) == (link["x"] // 2, link["y"] // 2)
+            and leaves(other) == leaves(link)
+        ]
+        if leaves(link):
+            shared += len(side) > 1
+            assert link["cycles"] == beats * sum(other["packets"] for other in side)
+        else:
+            assert link["cycles"] == link["packets"]
+    assert shared > 1
+    assert visit.page.locator("svg.mesh rect.chip").count() == 4
+    assert visit.complaints == []
+    assert visit.requests == [(tmp_path / "r.html").as_uri()]
+
+
+def leaves(link: dict[str, Any]) -> bool:
+    """Tell whether an output of a mesh of 4 x 4 cores leads to another of 2 x 2 chips."""
+    across = (link["x"], link["port"]) in {(1, "east"), (2, "west")}
+    return across or (link["y"], link["port"]) in {(1, "south"), (2, "north")}
+
+
 def test_page_fits_a_telephone_and_pictures_have_names(files: Path, visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 400, "height": 800})
     visit.open(files / "sub" / "r.html")

@@ -262,6 +262,12 @@ def test_a_size_that_no_core_has_saves_nothing_that_is_told() -> None:
     assert set(row["saves"].values()) == {None}
 
 
+def test_pipelined_samples_are_at_worst_as_long_on_every_part() -> None:
+    chips = [compile_network(load_network("digits"), core="small", pipelined=how) for how in (False, True)]
+    alone, pipelined = map(limits_at_worst, chips)
+    assert pipelined == alone
+
+
 def test_worst_is_what_a_core_does_whose_axons_are_all_present_and_neurons_all_fire() -> None:
     """Dense layers of ones on counts of one, with thresholds of one: all fire, the first to two readers."""
     draft = Draft(shape=(20,), levels=1, seed=1)
