@@ -16,6 +16,7 @@ __all__ = [
     "FORMS",
     "FURTHER",
     "Reader",
+    "between_transposes",
     "bordered",
     "branches",
     "brevitas",
@@ -109,6 +110,35 @@ def channels_last(seed: int = 0) -> onnx.ModelProto:
     y = b.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2], name="pool")
     y = b.op("Reshape", b.op("Transpose", y, perm=[0, 2, 3, 1]), b.constant([-1, 16], np.int64))
     return b.model(b.dense(y, b.rng.normal(size=(5, 16)), b.rng.normal(size=5), name="vote"))
+
+
+def between_transposes(seed: int = 0, *, pooled: bool = False) -> onnx.ModelProto:
+    """A residual sum of maps with their channels last, every layer between two transposes; input (6, 6, 2).
+
+    Parameters
+    ----------
+    seed : int
+        Of the weights.
+    pooled : bool
+        Whether the input is pooled first.
+    """
+    b = ModelBuilder((6, 6, 2), seed=seed)
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
+
+    def first(y: str) -> str:
+        return b.op("Transpose", y, perm=[0, 3, 1, 2])
+
+    def layer(y: str, inputs: int, name: str) -> str:
+        y = b.conv(y, b.rng.normal(size=(4, inputs, 3, 3)), b.rng.normal(size=4), pads=[1] * 4, name=name)
+        return b.op("Transpose", y, perm=[0, 2, 3, 1])
+
+    x = b.op("MaxPool", first("x"), **pool) if pooled else first("x")
+    skip = b.op("Relu", layer(x, 2, "one"))
+    y = b.op("Relu", b.op("Add", layer(first(skip), 4, "two"), skip, name="join"))
+    if not pooled:
+        y = b.op("Transpose", b.op("MaxPool", first(y), **pool), perm=[0, 2, 3, 1])
+    y = b.op("Reshape", y, b.constant([-1, 36], np.int64))
+    return b.model(b.dense(y, b.rng.normal(size=(5, 36)), b.rng.normal(size=5), name="vote"))
 
 
 def gated(seed: int = 0) -> onnx.ModelProto:

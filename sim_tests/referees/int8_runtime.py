@@ -64,7 +64,14 @@ class Runtime:
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._ends: dict[str, tuple[str, str]] = {}
         self._scales: dict[str, np.float32] = {}
+        self._cut: set[str] = set()
+        values: dict[str, np.float32] = {}
         for node in graph.node:
+            if node.op_type == "DequantizeLinear" and node.input[0] in self._scales:
+                values[node.output[0]] = self._scales[node.input[0]]
+            if node.op_type in ("Clip", "Relu") and node.input[0] in values:
+                self._cut.add(node.output[0])
+                self._scales[node.output[0]] = values[node.output[0]] = values[node.input[0]]
             if node.op_type == "Clip" and node.input[0] in self._ends:
                 self._ends[node.output[0]] = self._ends[node.input[0]]
                 self._scales[node.output[0]] = self._scales[node.input[0]]
@@ -73,12 +80,14 @@ class Runtime:
                 continue
             self._ends[node.output[0]] = node.input[index - 1], node.input[index]
             self._scales[node.output[0]] = np.float32(constants[node.input[index - 1]].reshape(-1)[0])
-        self._input = next(value.name for value in graph.input if value.name not in constants)
+        given = next(value for value in graph.input if value.name not in constants)
+        self._input = given.name
+        self._kind = onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
         self._sessions: dict[str, Any] = {}
 
     def __contains__(self, tensor: str) -> bool:
-        """Tell whether a tensor holds integers that the model computes."""
-        return tensor in self._ends
+        """Tell whether a tensor holds integers that the model computes, or their values cut off at some."""
+        return tensor in self._ends or tensor in self._cut
 
     def counts(self, x: NDArray[np.float64], tensor: str) -> Counts:
         """Return integers less their zero point, for inputs (n, shape)."""
@@ -88,7 +97,7 @@ class Runtime:
         size = session.get_inputs()[0].shape[0]
         parts = np.split(x, range(size, len(x), size)) if isinstance(size, int) else [x]
         value = np.concatenate(
-            [session.run(None, {self._input: part.astype(np.float32)})[0] for part in parts]
+            [session.run(None, {self._input: part.astype(self._kind)})[0] for part in parts]
         )
         return np.asarray(np.rint(value / self._scales[tensor]), np.int64)
 
@@ -113,8 +122,10 @@ class Runtime:
         lost = [t for t in self._ends if t in made and self._readers(t, kept) < 2 <= self._readers(t, whole)]
         seen, nodes = {"seen": tensor, **{f"again.{name}": name for name in lost}}, kept[::-1]
         for name, integers in seen.items():
-            wanted |= set(self._ends[integers])
-            nodes.append(onnx.helper.make_node("DequantizeLinear", [integers, *self._ends[integers]], [name]))
+            ends = () if integers in self._cut else self._ends[integers]
+            wanted |= set(ends)
+            kind = "DequantizeLinear" if ends else "Identity"
+            nodes.append(onnx.helper.make_node(kind, [integers, *ends], [name]))
         outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in seen]
         constants = [kept for kept in self._model.graph.initializer if kept.name in wanted]
         inputs = [value for value in self._model.graph.input if value.name == self._input]

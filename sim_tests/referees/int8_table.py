@@ -106,6 +106,8 @@ def compared(
 _BATCH = 500
 _REAL = ".real"
 """What follows the name of a tensor of integers in that of the values that they stand for."""
+_VIEW = ".held"
+"""What follows it where these are read in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,8 @@ def _end(network: Network, activation: str, runtime: Integers) -> _End:
     named = tensor + _REAL
     if named in network.shapes:
         return _End(tensor, named, placed=True)
-    return _End(tensor, held[-1], placed=False)
+    view = named + _VIEW
+    return _End(tensor, view if view in held else held[-1], placed=False)
 
 
 def _moved(network: Network, tensor: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from mapping.model.evaluate import run_single
 from mapping.model.network import Network
 from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
+from mapping.model.operations.elementwise import scalar
 from mapping.model.rewrite import sunk
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
@@ -227,7 +228,7 @@ def _roots(network: Network, reasons: Mapping[str, str]) -> Iterator[str]:
             continue
         yield node.output
         behind, readers = node.output, network.consumers(node.output)
-        while len(readers) == 1 and OPERATIONS[readers[0].op].selects:
+        while len(readers) == 1 and _keeps(readers[0]):
             behind = readers[0].output
             readers = network.consumers(behind)
         if behind != node.output:
@@ -235,11 +236,18 @@ def _roots(network: Network, reasons: Mapping[str, str]) -> Iterator[str]:
 
 
 def _entry_grid(network: Network, root: str) -> Grid | None:
-    """Return the grid of a root: that of the quantiser whose integers it holds, in whatever places."""
-    node = network.producer(root)
-    while node is not None and OPERATIONS[node.op].selects:
+    """Return the grid of a root: that of the quantiser whose integers it holds, moved and scaled."""
+    node, factor = network.producer(root), 1.0
+    while node is not None and _keeps(node):
+        factor *= scalar(node) or 1.0
         node = network.producer(node.inputs[0])
-    return None if node is None or node.op not in QUANTISERS else grid_of(node)
+    grid = None if node is None or node.op not in QUANTISERS else grid_of(node)
+    return None if grid is None else replace(grid, scale=factor * grid.scale)
+
+
+def _keeps(node: Node) -> bool:
+    """Tell whether a node gives the integers that it reads, in other places or times a number above zero."""
+    return OPERATIONS[node.op].selects or (node.op == "Mul" and (scalar(node) or 0.0) > 0)
 
 
 def _itself(form: Form) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
+from mapping.codes.graded.forms import Picked
 from mapping.codes.graded.ranges import Grid, output_grid
 from mapping.codes.graded.walk import Point
 from mapping.codes.int8.near import Near, near_units
@@ -30,6 +31,7 @@ from mapping.codes.int8.weighing import (
 from mapping.codes.obstacles import Fits, Obstacle, anything_fits
 from mapping.model.node import Node
 from mapping.model.operations import apply_elementwise, rises
+from mapping.model.operations.elementwise import scalar
 from mapping.spiking.network import SpikingLayer
 
 __all__ = ["QUANTISERS", "grid_of", "is_real", "layer_of", "output_counts"]
@@ -82,7 +84,7 @@ def layer_of(
     With ``rounded`` its counts are the nearest to its real values on this grid. A sum of unlike scales has
     weights near it, as fine as a layer that ``fits`` may have.
     """
-    grid = _output(point, spec) if rounded is None else rounded
+    grid = _output(point, sent, spec) if rounded is None else rounded
     if isinstance(grid, Obstacle):
         return grid
     if point.functions and len(point.functions[0].inputs) > 1:
@@ -129,27 +131,59 @@ def _weighed_layer(
     return layer_from(point, weighed, grid, spec)
 
 
-def _output(point: Point, spec: CoreSpec) -> Grid | Obstacle:
+def _output(point: Point, sent: Mapping[str, Counted], spec: CoreSpec) -> Grid | Obstacle:
     """Return the grid of an activation, from zero up where it is pooled."""
-    last = next((n for n in reversed(range(len(point.functions))) if _quantises(point, n)), None)
-    grid = None if last is None else grid_of(point.functions[last])
-    if last is None or grid is None or any(n.op not in ("Clip", "Relu") for n in point.functions[last + 1 :]):
+    grid, behind = _integers(point, sent)
+    found = None if grid is None else _behind(behind, grid)
+    if found is None:
         return Obstacle(
             reason="its output is not quantised by one scale",
             remedy="write QuantizeLinear and DequantizeLinear behind it",
         )
-    low, high = _reached(point, last, grid)
-    for node in point.functions[last + 1 :]:
-        if node.op == "Relu":
-            low = max(low, 0)
-        else:
-            ends = [np.clip(node.number(key) / grid.scale, low, high) for key in ("low", "high")]
-            low, high = round(ends[0]), round(ends[1])
+    low, high = found.low, found.high
     if not low <= 0 <= high or low == high:
         return Obstacle(reason="its counts do not hold zero", remedy="quantise it with its zero point inside")
     below = spec.ladder and spec.signed_ladder and not point.pooled
     zero = 0 if below or low >= 0 else -low
-    return Grid(scale=grid.scale, low=low + zero, high=high + zero, zero=zero)
+    return Grid(scale=found.scale, low=low + zero, high=high + zero, zero=zero)
+
+
+def _integers(point: Point, sent: Mapping[str, Counted]) -> tuple[Grid | None, Sequence[Node]]:
+    """Return the grid of the last integers in an activation, and the functions behind them.
+
+    They are those of its last quantiser, else of the activation whose multiples it reads.
+    """
+    last = next((n for n in reversed(range(len(point.functions))) if _quantises(point, n)), None)
+    if last is not None:
+        grid = grid_of(point.functions[last])
+        return None if grid is None else _reached(point, last, grid), point.functions[last + 1 :]
+    (term, *others), bias = point.form.terms, point.form.bias
+    if others or not isinstance(term, Picked) or bias.any():
+        return None, ()
+    gains, own = np.unique(term.gain[term.index >= 0]), sent[term.read.tensor].grid
+    if gains.size != 1 or gains[0] <= 0:
+        return None, ()
+    whole = Grid(scale=own.scale * float(gains[0]), low=own.low - own.zero, high=own.high - own.zero)
+    return whole, point.functions
+
+
+def _behind(functions: Sequence[Node], grid: Grid) -> Grid | None:
+    """Return the grid of what functions leave of integers, None if these are no integers of one scale.
+
+    They may be multiplied by a number above zero, and cut off at some of them.
+    """
+    values: NDArray[np.floating] = np.arange(grid.low, grid.high + 1)[None] * grid.scale
+    step = grid.scale
+    for node in functions:
+        factor = scalar(node) if node.op == "Mul" else None
+        if node.op not in ("Clip", "Relu") and (factor is None or factor <= 0):
+            return None
+        step *= factor or 1.0
+        values = apply_elementwise(node, values, axis=0)
+    counts = np.rint(values / step)
+    if (counts * step != values).any():
+        return None
+    return Grid(scale=step, low=int(counts.min()), high=int(counts.max()))
 
 
 def _step(point: Point) -> float:
@@ -159,16 +193,16 @@ def _step(point: Point) -> float:
     return 1 / scale if last.op == "Requantise" else scale
 
 
-def _reached(point: Point, last: int, grid: Grid) -> tuple[int, int]:
-    """Return the least and the largest count that a quantiser gives behind what cuts off before it."""
+def _reached(point: Point, last: int, grid: Grid) -> Grid:
+    """Return the grid of the counts that a quantiser gives behind what cuts off before it."""
     before = point.functions[: last + 1]
     if any(node.op not in _CUTS or len(node.inputs) > 1 for node in before):
-        return grid.low, grid.high
+        return grid
     values: NDArray[np.floating] = np.tile([-_FAR, _FAR], (point.form.shape[0], 1))
     for node in before:
         values = apply_elementwise(node, values, axis=0)
     counts = np.rint(values / grid.scale)
-    return int(counts[:, 0].min()), int(counts[:, 1].max())
+    return replace(grid, low=int(counts[:, 0].min()), high=int(counts[:, 1].max()))
 
 
 _CUTS = frozenset({"Clip", "Quantise", "Relu", "Requantise", "ToInteger"})

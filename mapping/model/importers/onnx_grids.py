@@ -58,7 +58,7 @@ def integer_grid(operator: Operator, graph: Graph, index: int, what: str) -> Int
 
 
 def counts_of_input(operator: Operator, graph: Graph, index: int, zero: int) -> str:
-    """Return the tensor of the integers that an operator reads, less their zero point."""
+    """Return the name of the integers that an operator reads, less their zero point; it may be a view."""
     tensor = operator.inputs[index] if index < len(operator.inputs) else ""
     known = graph.integers.get(tensor)
     if known is not None:
@@ -67,7 +67,8 @@ def counts_of_input(operator: Operator, graph: Graph, index: int, zero: int) -> 
                 f"reads integers of the zero point {float(known.zero_point):g} as of {zero}; "
                 "supported is one zero point"
             )
-        return graph.activation(replace(operator, inputs=(known.real,)), 0)
+        graph.view(replace(operator, inputs=(known.real,)), 0)  # refuses what is no activation
+        return known.real
     if tensor != graph.input_name or graph.input_kind != "integer":
         raise operator.bad(f"reads tensor {tensor!r}, which holds no integers of a quantiser")
     if not zero:

@@ -2,6 +2,7 @@
 """Translate ONNX operators that only move elements; see `mapping.model.importers.onnx_graph.View`."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
 
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import BATCH, Graph, Operator, Step, View
 from mapping.model.network import make_node
-from mapping.model.node import Shape
+from mapping.model.node import Node, Shape
 
 __all__ = [
     "axes_of",
     "concat",
     "flatten",
     "flattened",
+    "joined",
     "reshape",
     "reshaped",
     "squeeze",
@@ -142,29 +144,76 @@ def concat(operator: Operator, graph: Graph) -> None:
     if not operator.inputs:
         raise operator.bad("joins nothing")
     views = [graph.view(operator, index) for index in range(len(operator.inputs))]
-    rank = len(views[0].shape) + 1
-    axis = operator.integer("axis", 1) % rank - 1
+    axis = operator.integer("axis", 1) % (len(views[0].shape) + 1) - 1
     if axis < 0:
         raise operator.bad("joins samples of the batch")
-    orders = [_axes_order(view) for view in views]
-    order = orders[0]
-    if order is None or any(other != order for other in orders):
-        tensors = [graph.activation(operator, index) for index in range(len(operator.inputs))]
-        graph.add(make_node(operator.name, "Concat", tensors, operator.outputs[0], attributes={"axis": axis}))
+    order = _common_order(views, graph)
+    along = axis if order is None else order[axis]
+
+    def node(tensors: list[str], output: str) -> Node:
+        return make_node(operator.name, "Concat", tensors, output, attributes={"axis": along})
+
+    _written(operator, graph, node, order)
+
+
+def joined(operator: Operator, graph: Graph, node: Callable[[list[str], str], Node]) -> None:
+    """Append a node of two activations, element by element; views of one order stay a view.
+
+    Parameters
+    ----------
+    operator, graph
+        What is read, and what has been.
+    node : callable
+        Gives the node that reads tensors and writes one, by their names.
+    """
+    views = [graph.view(operator, index) for index in range(len(operator.inputs))]
+    first, *others = views
+    shape = graph.shapes[first.tensor]
+    alike = (graph.shapes[other.tensor] == shape for other in others)
+    if first.order is None or not all(alike) or not all(_same_places(first, other) for other in others):
+        _written(operator, graph, node, _common_order(views, graph))
         return
     held = graph.fresh(operator, f"{operator.outputs[0]}.held")
-    tensors = [view.tensor for view in views]
-    graph.add(make_node(operator.name, "Concat", tensors, held, attributes={"axis": order[axis]}))
+    graph.add(node([view.tensor for view in views], held))
+    graph.define_view(operator, held, first.order)
+
+
+def _same_places(first: View, other: View) -> bool:
+    return np.array_equal(first.places(), other.places())
+
+
+def _written(
+    operator: Operator,
+    graph: Graph,
+    node: Callable[[list[str], str], Node],
+    order: tuple[int, ...] | None,
+) -> None:
+    """Append a node of tensors as they are read, or of those that are read with their axes in an order."""
+    indices = range(len(operator.inputs))
+    if order is None:
+        tensors = [graph.activation(operator, index) for index in indices]
+        graph.add(node(tensors, graph.fresh(operator, operator.outputs[0])))
+        return
+    held = graph.fresh(operator, f"{operator.outputs[0]}.held")
+    graph.add(node([graph.view(operator, index).tensor for index in indices], held))
     shape = graph.shapes[held]
     graph.define_view(operator, held, np.arange(math.prod(shape)).reshape(shape).transpose(order))
 
 
-def _axes_order(view: View) -> tuple[int, ...] | None:
-    """Return the order in which a view has the axes of its tensor, or None if it is none of these."""
-    if view.order is None:
+def _common_order(views: Sequence[View], graph: Graph) -> tuple[int, ...] | None:
+    """Return an order in which all views have the axes of their tensors, or None if there is none."""
+    rank = len(views[0].shape)
+    if any(view.order is None or len(view.shape) != rank for view in views):
         return None
-    for order in permutations(range(len(view.shape))):
-        shape = tuple(view.shape[order.index(axis)] for axis in range(len(order)))
-        if np.array_equal(np.arange(math.prod(shape)).reshape(shape).transpose(order), view.order):
+    shapes, orders = [graph.shapes[view.tensor] for view in views], permutations(range(rank))
+    for order in orders:
+        if all(_has_order(view, shape, order) for view, shape in zip(views, shapes, strict=True)):
             return order
     return None
+
+
+def _has_order(view: View, shape: Shape, order: tuple[int, ...]) -> bool:
+    """Tell whether a view has the axes of a tensor of a shape in an order."""
+    if len(shape) != len(order) or view.shape != tuple(shape[axis] for axis in order):
+        return False
+    return np.array_equal(np.arange(math.prod(shape)).reshape(shape).transpose(order), view.places())

@@ -15,6 +15,7 @@ from mapping.model.importers.onnx_integer_sums import SUMS
 from mapping.model.importers.onnx_layout import (
     concat,
     flatten,
+    joined,
     reshape,
     squeeze,
     transpose,
@@ -77,14 +78,7 @@ def _add(operator: Operator, graph: Graph) -> None:
 
 def _join(operator: Operator, graph: Graph, op: str) -> None:
     """Append a node of two activations; equal views of two tensors stay a view."""
-    views = graph.view(operator, 0), graph.view(operator, 1)
-    if views[0].order is None or not np.array_equal(views[0].places(), views[1].places()):
-        inputs = [graph.activation(operator, 0), graph.activation(operator, 1)]
-        graph.add(make_node(operator.name, op, inputs, graph.fresh(operator, operator.outputs[0])))
-        return
-    held = f"{operator.outputs[0]}.held"
-    graph.add(make_node(operator.name, op, [view.tensor for view in views], held))
-    graph.define_view(operator, held, views[0].places())
+    joined(operator, graph, lambda tensors, output: make_node(operator.name, op, tensors, output))
 
 
 def _sum(operator: Operator, graph: Graph) -> None:

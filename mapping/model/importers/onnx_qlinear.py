@@ -22,7 +22,7 @@ from mapping.model.importers.onnx_grids import (
     integer_grid,
     scales_of,
 )
-from mapping.model.importers.onnx_layout import concat, flattened
+from mapping.model.importers.onnx_layout import concat, flattened, joined
 from mapping.model.importers.onnx_qlinear_sums import add
 from mapping.model.importers.onnx_windows import average_pool, average_sums, conv
 from mapping.model.network import make_node
@@ -171,11 +171,11 @@ def _mul(operator: Operator, graph: Graph) -> None:
         factor = {"value": graph.per_element(operator, name, graph.view(reading, 0))}
         graph.elementwise(reading, [("", "Mul", {}, factor)])
     else:
-        inputs = [
-            counts_of_input(operator, graph, 0, first.zero),
-            counts_of_input(operator, graph, 3, second.zero),
-        ]
-        graph.add(make_node(operator.name, "Mul", inputs, graph.fresh(reading, product)))
+        tensors = ((0, first), (3, second))
+        inputs = tuple(counts_of_input(operator, graph, index, grid.zero) for index, grid in tensors)
+        joined(
+            replace(reading, inputs=inputs), graph, lambda read, y: make_node(operator.name, "Mul", read, y)
+        )
     _requantise(operator, graph, product, np.asarray(first.scale * second.scale / to.scale), to)
 
 
@@ -245,7 +245,7 @@ def _function(operator: Operator, graph: Graph) -> None:
 
 def _concat(operator: Operator, graph: Graph) -> None:
     """Translate ``QLinearConcat``: scale and zero of y, then tensor, scale and zero of each input."""
-    to, parts, joined = integer_grid(operator, graph, 0, "output"), [], f"{operator.outputs[0]}.joined"
+    to, parts, whole = integer_grid(operator, graph, 0, "output"), [], f"{operator.outputs[0]}.joined"
     if len(operator.inputs) < 5 or len(operator.inputs) % 3 != 2:
         raise operator.bad(f"must have two inputs and three for each tensor, not {len(operator.inputs)}")
     for index in range(2, len(operator.inputs), 3):
@@ -258,8 +258,8 @@ def _concat(operator: Operator, graph: Graph) -> None:
         reading = replace(operator, name=name, inputs=(tensor,), outputs=(part,))
         graph.elementwise(reading, [("", *_scaled(grid)[1:])])
         parts.append(part)
-    concat(replace(operator, op="Concat", inputs=tuple(parts), outputs=(joined,)), graph)
-    _quantise(operator, graph, joined, [], to)
+    concat(replace(operator, op="Concat", inputs=tuple(parts), outputs=(whole,)), graph)
+    _quantise(operator, graph, whole, [], to)
 
 
 def offer_integers(graph: Graph, output: str) -> None:

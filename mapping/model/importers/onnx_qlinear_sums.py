@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
 from mapping.model.importers.onnx_grids import IntegerGrid, constant_of, counts_of_input, integer_grid
+from mapping.model.importers.onnx_layout import joined
 from mapping.model.network import make_node
-from mapping.model.node import Attribute, Shape
+from mapping.model.node import Attribute, Node, Shape
 
 __all__ = ["add"]
 
@@ -40,14 +41,14 @@ def add(operator: Operator, graph: Graph) -> None:
     to = integer_grid(operator, graph, 6, "output")
     if operator.integer("minus", 0):
         terms[1] = replace(terms[1], factor=-terms[1].factor)
-    joined = not operator.integer("written", 0)
-    if joined and _is_spread(terms[0].shape, terms[1].shape):
+    fused = not operator.integer("written", 0)
+    if fused and _is_spread(terms[0].shape, terms[1].shape):
         terms.reverse()  # an operator on integers adds what it repeats first
     last = int(terms[0].constant)
     if last:
         terms.reverse()
     given = {"first": terms[0].factor, "second": terms[1].factor, "scale": to.scale}
-    if joined:
+    if fused:
         shift = operator.integer("shift", 0)
         grids = {"first_zero": terms[0].grid, "second_zero": terms[1].grid, "zero": to}
         given |= {key: np.float32(grid.zero + shift) for key, grid in grids.items()}
@@ -56,12 +57,14 @@ def add(operator: Operator, graph: Graph) -> None:
     if terms[1].constant:
         _add_constant(operator, graph, terms, attributes, constants)
     else:
-        inputs = [counts_of_input(operator, graph, term.index, term.grid.zero) for term in terms]
-        output = graph.fresh(operator, f"{operator.outputs[0]}.real")
-        node = make_node(
-            operator.name, "AddIntegers", inputs, output, attributes=attributes, constants=constants
-        )
-        graph.add(node)
+        inputs = tuple(counts_of_input(operator, graph, term.index, term.grid.zero) for term in terms)
+        reading = replace(operator, inputs=inputs, outputs=(f"{operator.outputs[0]}.real",))
+
+        def node(tensors: list[str], output: str) -> Node:
+            name = operator.name
+            return make_node(name, "AddIntegers", tensors, output, attributes=attributes, constants=constants)
+
+        joined(reading, graph, node)
     scale, zero = np.array(float(to.scale)), np.array(float(to.zero))
     real = f"{operator.outputs[0]}.real"
     graph.define_integers(operator, Integers(real=real, scale=scale, zero_point=zero, counted=True))

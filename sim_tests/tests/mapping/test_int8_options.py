@@ -34,6 +34,13 @@ def test_option_gives_the_activations_of_onnxruntime(name: str, tmp_path: Path) 
     assert row.activations > 32 * 2000
 
 
+def test_values_that_are_cut_off_behind_a_quantiser_are_integers_too(tmp_path: Path) -> None:
+    """A `Relu` or a `Clip` of dequantised integers stands before an average."""
+    option = GIVEN["QOperator, ActivationSymmetric"]
+    row = row_of(option, tmp_path, samples=32, only=("residual", "normed", "mobile"))
+    assert (row.networks, row.differ, row.image, row.host) == (3, 0, 0, {})
+
+
 def test_layer_that_is_excluded_is_the_hosts_and_told(tmp_path: Path) -> None:
     row = row_of(GIVEN["QDQ, nodes_to_exclude=vote"], tmp_path, samples=8, only=("MLP",))
     assert (row.differ, row.image) == (0, 0)
