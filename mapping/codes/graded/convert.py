@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from emu.spec import PRESETS, CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
+from mapping.codes.graded.averages import averages_first
 from mapping.codes.graded.calibration import Calibration, Grids
 from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
 from mapping.codes.graded.rules import RULES
@@ -151,7 +152,7 @@ def convert_graded(
     """
     options = options or GradedOptions()
     options.check(spec)
-    prepared, say = sunk(spelled(network)), progress or (lambda _: None)
+    prepared, say = sunk(averages_first(spelled(network))), progress or (lambda _: None)
     known: dict[str, int] = {}
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:
