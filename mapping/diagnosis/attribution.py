@@ -293,8 +293,8 @@ def _interpolated(thresholds: NDArray[np.int64], rows: NDArray[np.int64]) -> Flo
             counts[:, row] = below
             continue
         edges = steps[there].astype(np.float64)
-        ends = edges[0] - _gap(edges[:2]), edges[-1] + _gap(edges[-2:])
-        levels = np.concatenate([there[:1] - 1, there, there[-1:] + 1]) + 0.5
+        ends = edges[0] - _gap(edges[:2]) / 2, edges[-1] + _gap(edges[-2:]) / 2
+        levels = np.concatenate([there[:1] - 0.5, there, there[-1:] + 0.5]) + 0.5
         counts[:, row] = np.interp(rows[:, row], np.concatenate([ends[:1], edges, ends[1:]]), levels)
     return counts
 

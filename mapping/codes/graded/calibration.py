@@ -19,7 +19,7 @@ from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
 from mapping.codes.graded.reading import Sent, reader_of, single, terms_of
 from mapping.codes.graded.rounding import Elimination
 from mapping.codes.graded.structure import Structure
-from mapping.codes.graded.walk import Point
+from mapping.codes.graded.walk import CUTS, Point
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import MappingError
 from mapping.model.evaluate import run_single
@@ -41,8 +41,6 @@ _MOST_INPUTS = 1024
 
 _READERS_MOST = largest_weight(strengths_of(3))
 """Largest integer that steps of channels are chosen for: a layer depends on its own digits alone."""
-
-_CUTS = frozenset({"Clip", "Relu"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class _Last:
 
     tensor: str = ""
     grid: Grid = field(default_factory=lambda: Grid(scale=1.0, low=0, high=1))
-    known: dict[int, Elimination] = field(default_factory=dict)
+    known: dict[tuple[int, ...], Elimination] = field(default_factory=dict)
 
 
 class Calibration:
@@ -363,4 +361,4 @@ def _before(point: Point) -> str:
 
 def _cuts(point: Point) -> bool:
     """Tell whether functions only cut off, so that a ladder does."""
-    return all(node.op in _CUTS for node in point.functions)
+    return all(node.op in CUTS for node in point.functions)

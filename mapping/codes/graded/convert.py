@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from emu.spec import PRESETS, CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
+from mapping.codes.graded.averages import averages_first
 from mapping.codes.graded.calibration import Calibration, Grids
 from mapping.codes.graded.entry import entered
 from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
@@ -154,7 +155,7 @@ def convert_graded(
     options = options or GradedOptions()
     options.check(spec)
     ranged, entry = entered(network, samples, most=spec.payload_max)
-    prepared, say = sunk(spelled(ranged)), progress or (lambda _: None)
+    prepared, say = sunk(averages_first(spelled(ranged))), progress or (lambda _: None)
     known: dict[str, int] = {}
 
     def attempt(refused: Mapping[str, Obstacle]) -> SpikingNetwork | Mapping[str, Obstacle]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Convolved, Matrix
 from mapping.codes.graded.ranges import Grid
-from mapping.codes.graded.reading import Sent, inputs_of, single, terms_of
+from mapping.codes.graded.reading import Inputs, Sent, single, terms_of
 from mapping.codes.graded.rounding import Elimination, clipped_scales, elimination, fitted
 from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
@@ -61,7 +61,7 @@ def integers_of(
     grid: Grid,
     spec: CoreSpec,
     seed: int,
-    known: dict[int, Elimination] | None = None,
+    known: dict[tuple[int, ...], Elimination] | None = None,
 ) -> Integers:
     """Round the weights of an activation.
 
@@ -80,21 +80,30 @@ def integers_of(
     seed : int
         Of the windows that are looked at.
     known : dict, optional
-        What is known of the inputs of each term from rounding it before; what is missing is added.
+        What is known of the inputs of terms that are rounded together; what is missing is added.
     """
     terms, most = terms_of(point), largest_weight(strengths)
     effective = [_effective(term, sent[term.read.tensor].grid) for term in terms]
-    unit, shifts = _units(effective, most, spec, inputs=(point, terms, sent, seed))
+    inputs = Inputs(terms=terms, sent=sent, seed=seed)
+    unit, shifts = _units(effective, most, spec, inputs)
     unit = _reachable(unit, point, grid, spec)
-    sources, known = [], {} if known is None else known
-    for at, (term, values, shift) in enumerate(zip(terms, effective, shifts, strict=True)):
-        read = sent[term.read.tensor]
-        if not single(values) and at not in known:
-            truth = inputs_of(term, read.real_counts() - read.grid.zero, seed)
-            known[at] = elimination(inputs_of(term, read.counts - read.grid.zero, seed), truth)
-        weight, step = _rounded(values, unit * (1 << shift), most, known.get(at), free=len(terms) == 1)
-        unit = step / (1 << shift)
-        sources.append(term.source(weight, read.grid.low, read.grid.high, shift, read.name))
+    shifts = [_fewest(values, unit, shift, most) for values, shift in zip(effective, shifts, strict=True)]
+    weights, known = [np.zeros(0, np.int64)] * len(terms), {} if known is None else known
+    for together in inputs.together(effective):
+        shown = [effective[at] / (1 << shifts[at]) for at in together]
+        alone = single(effective[together[0]])
+        if not alone and together not in known:
+            known[together] = elimination(*inputs.of(together, shifts))
+        free = len(together) == len(terms)
+        found, unit = _rounded(shown, unit, most, known.get(together), free=free)
+        for at, weight in zip(together, found, strict=True):
+            weights[at] = weight
+    sources = [
+        term.source(weight, read.grid.low, read.grid.high, shift, read.name)
+        for term, read, weight, shift in zip(
+            terms, (sent[term.read.tensor] for term in terms), weights, shifts, strict=True
+        )
+    ]
     bias = point.form.biases().reshape(len(unit), -1)
     row = bias.mean(axis=1)
     extra = np.rint((bias - row[:, None]) / unit[:, None]).astype(np.int64).reshape(-1)
@@ -106,11 +115,7 @@ def integers_of(
 
 
 def _units(
-    effective: Sequence[Floats],
-    most: int,
-    spec: CoreSpec,
-    *,
-    inputs: tuple[Point, Sequence[Convolved | Matrix], Mapping[str, Sent], int],
+    effective: Sequence[Floats], most: int, spec: CoreSpec, inputs: Inputs
 ) -> tuple[Floats, list[int]]:
     """Return the value of a potential of one for each row, and the shift of each source.
 
@@ -127,7 +132,11 @@ def _units(
     least = min(middle.values(), default=1.0)
     for at, size in middle.items():
         shifts[at] = min(top, max(0, round(math.log2(size / least))))
-        unit = np.maximum(unit, _own_unit(at, effective[at], most, inputs=inputs) / (1 << shifts[at]))
+    _bound(shifts, inputs.reach(effective), spec.sum_max)
+    for together in inputs.together(effective):
+        if together[0] in middle:
+            shown = [effective[at] / (1 << shifts[at]) for at in together]
+            unit = np.maximum(unit, _own_unit(shown, inputs.of(together, shifts)[0], most))
     if len(effective) == 1:
         unit = unit if several else largest[0]
     else:
@@ -135,6 +144,12 @@ def _units(
             {at: largest[at] for at in range(len(effective)) if at not in several}, unit, shifts, (most, top)
         )
     return np.where(unit > 0, unit, 1.0), shifts
+
+
+def _bound(shifts: list[int], reach: Sequence[int], most: int) -> None:
+    """Lower the largest shifts until no column's sum, of so much from each source, can be beyond ``most``."""
+    while any(shifts) and sum(size << shift for size, shift in zip(reach, shifts, strict=True)) > most:
+        shifts[shifts.index(max(shifts))] -= 1
 
 
 def _add_skips(skips: Mapping[int, Floats], unit: Floats, shifts: list[int], limits: tuple[int, int]) -> None:
@@ -158,20 +173,23 @@ def _add_skips(skips: Mapping[int, Floats], unit: Floats, shifts: list[int], lim
         unit[:] = np.where(integer >= 1, sizes / (np.maximum(integer, 1) * (1 << shifts[at])), unit)
 
 
-def _own_unit(
-    at: int,
-    values: Floats,
-    most: int,
-    *,
-    inputs: tuple[Point, Sequence[Convolved | Matrix], Mapping[str, Sent], int],
-) -> Floats:
-    """Return the step of each row that suits one source."""
-    _, terms, sent, seed = inputs
-    source = sent[terms[at].read.tensor]
-    read = inputs_of(terms[at], source.counts - source.grid.zero, seed)
+def _fewest(values: Floats, unit: Floats, shift: int, most: int) -> int:
+    """Return the smallest shift, up to one given, with which no weight (rows, n) is beyond the digits."""
+    largest = float((np.abs(values).max(axis=1, initial=0.0) / unit).max(initial=0.0))
+    while shift and largest <= most << (shift - 1):
+        shift -= 1
+    return shift
+
+
+def _own_unit(effective: Sequence[Floats], read: Floats, most: int) -> Floats:
+    """Return the step of each row that suits what it reads of some sources, (groups, samples, inputs)."""
     power = np.square(read).mean(axis=1)
-    grouped = values.reshape(len(read), -1, values.shape[1])
-    return np.asarray(clipped_scales(grouped, power, most).reshape(-1))
+    return np.asarray(clipped_scales(_grouped(effective, len(read)), power, most).reshape(-1))
+
+
+def _grouped(effective: Sequence[Floats], groups: int) -> Floats:
+    """Return the weights of sources (rows, n) side by side, float64 (groups, rows of a group, all n)."""
+    return np.concatenate([values.reshape(groups, -1, values.shape[1]) for values in effective], axis=2)
 
 
 def _reachable(unit: Floats, point: Point, grid: Grid, spec: CoreSpec) -> Floats:
@@ -183,15 +201,17 @@ def _reachable(unit: Floats, point: Point, grid: Grid, spec: CoreSpec) -> Floats
 
 
 def _rounded(
-    values: Floats, step: Floats, most: int, inputs: Elimination | None, *, free: bool
-) -> tuple[NDArray[np.int64], Floats]:
-    """Return the integers of weights (rows, n), and the step of each row."""
+    effective: Sequence[Floats], step: Floats, most: int, inputs: Elimination | None, *, free: bool
+) -> tuple[list[NDArray[np.int64]], Floats]:
+    """Return the integers of weights (rows, n) of each source, and the step of each row."""
     if inputs is None:
-        return np.asarray(np.clip(np.rint(values / step[:, None]), -most, most), np.int64), step
+        found = [np.clip(np.rint(values / step[:, None]), -most, most) for values in effective]
+        return [np.asarray(values, np.int64) for values in found], step
     groups = len(inputs.order)
-    grouped = values.reshape(groups, -1, values.shape[1])
-    found, steps = fitted(grouped, step.reshape(groups, -1), inputs, most, free=free)
-    return found.reshape(values.shape), steps.reshape(-1)
+    whole, steps = fitted(_grouped(effective, groups), step.reshape(groups, -1), inputs, most, free=free)
+    ends = np.cumsum([values.shape[1] for values in effective])[:-1]
+    parts = np.split(whole, ends, axis=2)
+    return [part.reshape(len(step), -1) for part in parts], steps.reshape(-1)
 
 
 def whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from mapping.model.operations.sums import windows
 from mapping.spiking.network import INPUT
 from mapping.spiking.simulate import source_input
 
-__all__ = ["Sent", "inputs_of", "reader_of", "single", "terms_of"]
+__all__ = ["Inputs", "Sent", "inputs_of", "reader_of", "single", "terms_of"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int32]
@@ -28,6 +29,10 @@ _POSITIONS = 1 << 14
 
 _FEWER_POSITIONS = 1 << 12
 """Of these, how many tell the steps of channels."""
+
+
+_TOGETHER = 2048
+"""Inputs of a row, of all terms, up to which these are rounded together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +80,46 @@ def inputs_of(term: Convolved | Matrix, values: NDArray[Any], seed: int, *, most
     sample, y, x = np.unravel_index(np.sort(picks), (n, height, width))
     chosen = view[sample, :, y, x].reshape(len(picks), term.groups, -1)
     return np.ascontiguousarray(chosen.transpose(1, 0, 2)).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """What the rows of a layer read of several terms, in the same windows of the same samples."""
+
+    terms: Sequence[Convolved | Matrix]
+    sent: Mapping[str, Sent]
+    seed: int
+
+    def together(self, weights: Sequence[Floats]) -> list[tuple[int, ...]]:
+        """Return which terms are rounded together: all of as many groups, if their inputs are few enough.
+
+        Of ``weights`` (rows, n) those of which a row reads one input alone are each on their own.
+        """
+        found: dict[int, list[int]] = {}
+        for at, (term, weight) in enumerate(zip(self.terms, weights, strict=True)):
+            groups = 1 if isinstance(term, Matrix) else term.groups
+            found.setdefault(-1 - at if single(weight) else groups, []).append(at)
+        parts: list[tuple[int, ...]] = []
+        for members in found.values():
+            few = sum(weights[at].shape[1] for at in members) <= _TOGETHER
+            parts += [tuple(members)] if few else [(at,) for at in members]
+        return sorted(parts)
+
+    def reach(self, weights: Sequence[Floats]) -> list[int]:
+        """Return the most that counts of each term can add up to in a row that has a cell for each weight."""
+        grids = [self.sent[term.read.tensor].grid for term in self.terms]
+        cells = [int(np.count_nonzero(weight, axis=1).max(initial=0)) for weight in weights]
+        return [number * max(grid.high, -grid.low) for number, grid in zip(cells, grids, strict=True)]
+
+    def of(self, together: Sequence[int], shifts: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return shifted counts, (groups, samples, inputs), and what these would be if they were real."""
+        counts, real = [], []
+        for at in together:
+            term, read = self.terms[at], self.sent[self.terms[at].read.tensor]
+            counts.append(inputs_of(term, read.counts - read.grid.zero, self.seed) * (1 << shifts[at]))
+            values = read.real_counts() - read.grid.zero
+            real.append(inputs_of(term, values, self.seed) * (1 << shifts[at]))
+        return np.concatenate(counts, axis=2), np.concatenate(real, axis=2)
 
 
 def single(weight: Floats) -> bool:

@@ -13,7 +13,7 @@ from mapping.codes.graded.borders import bordered
 from mapping.codes.graded.forms import Floats, Form, Shape
 from mapping.codes.graded.moves import per_row, spread
 from mapping.codes.graded.rules_sums import join
-from mapping.codes.graded.walk import Point, Walk
+from mapping.codes.graded.walk import CUTS, STEPS, Point, Walk
 from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS, apply_elementwise
 from mapping.model.operations.elementwise import scalar
@@ -81,6 +81,8 @@ def function(walk: Walk, node: Node) -> str | None:
     """Let a function of a form be an activation, or of an activation that nothing else reads."""
     if OPERATIONS[node.op].rises(node) is False:
         return _part(walk, node)
+    if _follows_list(walk, node) and _part(walk, node) is None:
+        return None
     tensor = node.inputs[0]
     form, before = walk.forms[tensor], walk.points.get(tensor)
     joins = before is not None and len(walk.readers[tensor]) == 1 and not before.pooled
@@ -104,13 +106,20 @@ def function(walk: Walk, node: Node) -> str | None:
     return None
 
 
+def _follows_list(walk: Walk, node: Node) -> bool:
+    """Tell whether a function is of a number plus an activation that takes a list of thresholds anyway."""
+    before = walk.network.producer(node.inputs[0])
+    point = None if before is None else walk.points.get(before.inputs[0])
+    return point is not None and not all(function.op in CUTS for function in point.functions)
+
+
 def _part(walk: Walk, node: Node) -> str | None:
     """Let a function be one with what is before it, where nothing reaches the part in which it falls."""
     refusal = f"{node.op} is no function that never falls"
     path, tensor = [node], node.inputs[0]
     while tensor not in walk.points:
         before = walk.network.producer(tensor)
-        if before is None or before.op not in _STEPS or scalar(before) is None:
+        if before is None or before.op not in STEPS or scalar(before) is None:
             return refusal
         path, tensor = [before, *path], before.inputs[0]
     point = walk.points[tensor]
@@ -124,7 +133,6 @@ def _part(walk: Walk, node: Node) -> str | None:
     return None
 
 
-_STEPS = frozenset({"Add", "Div", "Mul"})
 _GRID = np.linspace(-64.0, 64.0, 8193)
 """Numbers on which a function is looked at."""
 

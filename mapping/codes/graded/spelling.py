@@ -131,16 +131,19 @@ def _two_sides(node: Node) -> list[Node]:
 
 
 def _around(node: Node, valley: float) -> list[Node]:
-    """Return f(max(x, m)) + f(m - relu(m - x)) - f(m)."""
+    """Return f(max(x, m)) - f(m) and f(m - relu(m - x)) - f(m), neither below zero, and f(m), as a sum."""
     chain, (tensor,) = _Chain(node), node.inputs
     bottom = np.array(valley)
-    above = chain.add("Clip", tensor, low=valley, high=np.inf)
-    up = chain.append(node.op, [above], node.attributes)
+    least = np.asarray(apply_elementwise(node, np.array([[valley]]), axis=0)[0, 0])
+
+    def raised(side: str) -> str:
+        value = chain.append(node.op, [side], node.attributes)
+        return chain.add("Relu", chain.add("Add", value, value=np.array(-least))) if least else value
+
+    up = raised(chain.add("Clip", tensor, low=valley, high=np.inf))
     depth = chain.add("Relu", chain.add("Add", chain.times(tensor, -1.0), value=bottom))
-    below = chain.add("Add", chain.times(depth, -1.0), value=bottom)
-    down = chain.append(node.op, [below], node.attributes)
-    least = apply_elementwise(node, np.array([[valley]]), axis=0)[0, 0]
-    chain.add("Add", chain.add("Add", up, down), last=True, value=np.array(-least))
+    down = raised(chain.add("Add", chain.times(depth, -1.0), value=bottom))
+    chain.add("Add", chain.add("Add", up, down), last=True, value=least)
     return chain.nodes
 
 

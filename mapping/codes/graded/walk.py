@@ -13,9 +13,14 @@ from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.elementwise import scalar
 
-__all__ = ["Point", "Rule", "Walk"]
+__all__ = ["CUTS", "STEPS", "Point", "Rule", "Walk"]
 
-_STEPS = frozenset({"Add", "Div", "Mul"})
+CUTS = frozenset({"Clip", "Relu"})
+"""Functions that only cut off, which a ladder does; any other one takes a list of thresholds."""
+
+STEPS = frozenset({"Add", "Div", "Mul"})
+"""Operations between two functions of one number that may be one."""
+
 _TWICE = 2
 """Functions that compute a form that they alone read, each for itself."""
 
@@ -90,7 +95,7 @@ class Walk:
 
     def _functional(self, node: Node) -> bool:
         """Tell whether a node, or what is behind factors and offsets, is a function that never falls."""
-        while node.op in _STEPS and scalar(node) is not None and len(self.readers[node.output]) == 1:
+        while node.op in STEPS and scalar(node) is not None and len(self.readers[node.output]) == 1:
             (node,) = self.readers[node.output]
         known = node.op in OPERATIONS and len(node.inputs) == 1 and node.output not in self.banned
         return known and OPERATIONS[node.op].rises(node) is True

@@ -19,7 +19,7 @@ from mapping.diagnosis.options import Setting, settings, try_options
 from mapping.model.evaluate import infer, resume, run_single
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
-from mapping.spiking.quantisers import Ladders
+from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders
 from mapping.spiking.simulate import encode, fire, potentials, simulate
 from sim_tests.generators.ordinary_networks import calibration, inverted, mlp, pooled, residual
 
@@ -84,6 +84,14 @@ def test_real_counts_round_to_the_counts(kind: str, spec: CoreSpec) -> None:
         clipped = np.clip(real, layer.low, layer.levels)
         assert np.abs(clipped - fire(layer, reached)).max() <= 0.5 + 1e-9
         assert np.abs(clipped - fire(layer, reached)).max() > 0.3
+
+
+def test_list_ends_at_its_first_and_last_count() -> None:
+    """A function that saturates has no half counts more where all potentials are beyond its thresholds."""
+    thresholds = np.array([[ALWAYS, 10, 20, 40, NEVER]])
+    potential = np.array([[[-99, 5, 10, 15, 20, 30, 40, 50, 99]]])
+    counts = module._interpolated(thresholds, potential)
+    assert counts.reshape(-1).tolist() == [1.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.0]
 
 
 def test_weights_without_activations_are_those_of_floats_that_were_rounded() -> None:

@@ -146,6 +146,16 @@ def test_functions_of_one_sum_compute_it_each_for_itself(name: str) -> None:
     assert (len(parts), len(layers)) == (2, 5)
 
 
+@pytest.mark.parametrize("name", ["swish", "hard swish"])
+def test_parts_of_a_function_begin_at_zero(name: str) -> None:
+    """So channels have steps of their own, and a part that is not reached sends nothing."""
+    network = combination(name)
+    x = calibration(network, n=5)
+    np.testing.assert_allclose(infer(spelled(network), x), infer(network, x), rtol=1e-9, atol=1e-7)
+    parts = converted(network).layers[1:3]
+    assert all((layer.low, layer.zero) == (0, 0) and layer.gains is not None for layer in parts)
+
+
 def test_average_without_padding_has_a_source_for_each_border() -> None:
     """All windows, the first and the last line of either axis, and their corners."""
     layers = layers_of("average without padding")

@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 
 from emu.spec import preset
+from mapping.codes.graded import layers, reading
 from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.codes.graded.ranges import best_grid
 from mapping.codes.graded.rounding import covariance, elimination, fitted, rounded, unshared
+from mapping.model.evaluate import infer
 from mapping.model.network import Network, build_network, make_node
 from mapping.spiking.archive import spiking_from_arrays, spiking_to_arrays
 from mapping.spiking.network import SpikingNetwork
+from mapping.spiking.simulate import decode, encode, simulate
+from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.ordinary_networks import calibration, inverted
 
 MEDIUM = preset("medium")
@@ -62,6 +66,48 @@ def test_no_count_stands_for_more_than_a_clip_lets_pass(high: float) -> None:
     top = layer.values(np.full((1, 2), layer.levels))
     assert (top <= high * 1.02).all()
     assert top.max() > 0.6 * high
+
+
+def joined(seed: int) -> Network:
+    """Two branches of the same inputs, one of values fifty times those of the other, and what reads both."""
+    b = ModelBuilder((6,), seed=seed)
+    one = b.op("Relu", b.dense("x", b.rng.normal(size=(8, 6))))
+    other = b.op("Relu", b.dense("x", b.rng.normal(0, 0.02, (8, 6))))
+    weight = b.rng.normal(size=(5, 16)) * np.repeat([1.0, 50.0], 8)
+    return b.network(b.dense(b.op("Concat", one, other, axis=1), weight))
+
+
+def wrong(network: Network) -> float:
+    samples = calibration(network, n=200)
+    spiking = convert_graded(network, samples, MEDIUM, GradedOptions(bits=8, digits=2))
+    truth = infer(network, samples)
+    got = decode(spiking, simulate(spiking, encode(spiking, samples)), samples)
+    return float(np.square(got - truth).mean() / truth.var())
+
+
+def test_sources_make_up_for_each_others_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rounded in one branch varies with the other, whose weights take it up."""
+    together = [wrong(joined(seed)) for seed in range(4)]
+    monkeypatch.setattr(reading, "_TOGETHER", 0)
+    apart = [wrong(joined(seed)) for seed in range(4)]
+    assert sum(together) < 0.7 * sum(apart)
+
+
+def test_shift_is_no_larger_than_the_weights_need() -> None:
+    """A unit that a threshold has raised leaves room: 300 units are 75 of weights shifted by 2."""
+    unit = np.array([0.01, 0.02])
+    weights = np.array([[3.0, -1.0], [1.0, 1.0]])
+    assert [layers._fewest(weights, unit, shift, 121) for shift in (0, 1, 2, 5)] == [0, 1, 2, 2]
+
+
+def test_shifts_leave_every_sum_within_a_column() -> None:
+    """Of 10 x 255 and 4 x 255 at most, shifted: the larger shift is lowered first."""
+    shifts = [5, 4]
+    layers._bound(shifts, [2550, 1020], (1 << 16) - 1)
+    assert shifts == [4, 4]
+    assert (2550 << 4) + (1020 << 4) < 1 << 16 <= (2550 << 5) + (1020 << 4)
+    layers._bound(shifts, [2550, 1020], 1000)
+    assert shifts == [0, 0]
 
 
 def test_saved_network_keeps_its_steps() -> None:
