@@ -12,9 +12,9 @@ import numpy as np
 
 from emu.dead import DeadSpec
 from emu.errors import clause
-from emu.links import LinkSpec
 from emu.spec import CoreSpec, SpecError, SystemSpec
 from mapping.errors import MappingError
+from mapping.layout.assembly import QUARTER, Links, assembled
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.mesh import Mesh
@@ -43,8 +43,8 @@ class Site:
         ``chips``.
     chips : (across, down)
         Equal chips that the mesh is cut into.
-    shared_links : bool
-        The routers of a side of a chip share one link.
+    links : Links
+        The links between them.
     dead : DeadSpec
         Parts of ``mesh`` that do not work; nothing is placed on `unused_cores`.
     placer : Placer
@@ -63,7 +63,7 @@ class Site:
 
     mesh: tuple[int, int] | None = None
     chips: tuple[int, int] = (1, 1)
-    shared_links: bool = False
+    links: Links = QUARTER
     dead: DeadSpec | None = None
     placer: Placer = place
     slack: int = 0
@@ -76,7 +76,7 @@ class Site:
         check_objective(self.objective)
         if (self.price is None) == (self.objective == "energy"):
             raise ValueError("the objective energy, and no other, needs a price")
-        if self.shared_links and self.chips == (1, 1):
+        if self.links.shared and self.chips == (1, 1):
             raise MappingError("Links are shared between several chips only: add --chips, for example 2x1.")
         if self.dead is None:
             return
@@ -134,14 +134,11 @@ class Site:
         Raises
         ------
         MappingError
-            If the mesh has not the gates.
+            If it cannot be built, or has not the gates.
         """
         mesh = self.mesh or self._rounded(smallest_mesh(partition))
-        spec = SystemSpec(core=partition.spec, width=mesh[0], height=mesh[1])
-        if self.chips != (1, 1):
-            links = LinkSpec.between(self.chips, mesh, spec.flit_bits, shared=self.shared_links)
-            spec = replace(spec, links=links)
-        return replace(spec, dead=self.dead, gates=self.gates.on(*mesh))
+        where: dict[str, Any] = {"chips": self.chips, "links": self.links}
+        return assembled(partition.spec, mesh, **where, dead=self.dead, gates=self.gates)
 
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.

@@ -53,7 +53,7 @@ def estimate(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
-    chips: tuple[int, int] = (1, 1),
+    chips: tuple[int, int] | None = None,
     shared_links: bool = False,
     passes: tuple[int, int] | None = None,
     gates: Gates = ONE_OF_EACH,
@@ -85,12 +85,12 @@ def estimate(
         How pixels are scaled, see `mapping.datasets.load.scaled`.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
-    chips : (across, down)
-        Equal chips, joined by links, on which cycle-exact targets have the network.
+    chips : (across, down), optional
+        Equal chips, joined by links, on which cycle-exact targets have the network; by default the target's.
     shared_links : bool
         One link for each side of these chips instead of one for each of its routers.
     gates : Gates
-        Inlets and outlets of the mesh of all chips on them.
+        Inlets and outlets of the mesh of all chips on them, by default the target's.
     passes : (width, height), optional
         Mesh of a chip over which cycle-exact targets run the network in passes.
     objective : str

@@ -178,3 +178,12 @@ def test_chips_compute_what_one_chip_does(seed: int) -> None:
     assert timed.elapsed is not None
     assert whole_timed.elapsed is not None
     assert timed.elapsed > whole_timed.elapsed
+
+
+def test_shared_side_of_fewer_routers_than_the_longest_has_lanes_of_nothing() -> None:
+    """Two chips side by side share one link each way, whose second lane no router has."""
+    spec = mesh(4, 1, width=2, height=1, wires=5, shared=True)
+    assert topology_of(spec).lanes.tolist() == [[0, -3], [1, -3]]
+    image, stimulus = random_system(0, spec=spec, steps=3)
+    result = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert diff(run_oracle(image, stimulus, cycles=True), result) is None
