@@ -325,4 +325,5 @@ def test_verify_hands_its_files_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     files = {f"--{kind}": tmp_path / f"a.{kind}" for kind in ("json", "junit", "waves")}
     flags = [word for flag, path in files.items() for word in (flag, str(path))]
     assert main(["verify", "--random", "2", "--seed", "3", *flags]) == 0
-    assert given == {"number": 2, "seed": 3, "--sim": "auto", "--verilog": None, **files}
+    options = {"--target": None, "--sim": "auto", "--verilog": None}
+    assert given == {"number": 2, "seed": 3, **options, **files}
