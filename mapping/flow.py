@@ -21,6 +21,7 @@ from mapping.datasets.scale import check_scale
 from mapping.errors import MappingError, UnsupportedModelError
 from mapping.given import model_and_samples
 from mapping.layout import pipeline
+from mapping.layout.assembly import QUARTER
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.check.passes import require_passes
@@ -56,7 +57,7 @@ def compile_network(
     target: Target | str = "loom",
     core: str | None = None,
     mesh: tuple[int, int] | None = None,
-    chips: tuple[int, int] = (1, 1),
+    chips: tuple[int, int] | None = None,
     shared_links: bool = False,
     wires: int | None = None,
     pipelined: bool = False,
@@ -87,13 +88,15 @@ def compile_network(
     core : str, optional
         Core preset instead of the target's.
     mesh : (width, height), optional
-        Size of a chip; by default the smallest that fits. Layers that find no room run on the host.
-    chips : (across, down)
-        Chips of this size side by side, joined by links of a quarter of a flit (`docs/reference/links.md`).
+        Size of a chip; by default the target's, or the smallest that fits. Layers that find no room run on
+        the host.
+    chips : (across, down), optional
+        Chips of this size side by side, joined by the target's links (`docs/reference/links.md`); by default
+        as many as the target has.
     shared_links : bool
-        One link for each side of a chip instead of one for each of its routers.
+        One link for each side of a chip instead of one for each of its routers, whatever the target has.
     wires : int, optional
-        Wires of each link instead of a quarter of the bits of a flit.
+        Wires of each link instead of the target's, or of a quarter of the bits of a flit.
     pipelined : bool
         Take a new sample in every step, see `mapping.layout.pipeline`.
     placer : str
@@ -102,7 +105,7 @@ def compile_network(
         Cores and ports of the mesh of all chips that do not work (`docs/reference/mapping.md`); they need
         ``mesh``.
     gates : Gates
-        Inlets and outlets of the mesh of all chips (`docs/reference/mapping.md`), by default one of each.
+        Inlets and outlets of the mesh of all chips (`docs/reference/mapping.md`), by default the target's.
     seed : int
         Seed of the placer; equal arguments give an equal image.
     objective : str
@@ -165,7 +168,7 @@ def compile_passes(
     """
     target = load_target(target) if isinstance(target, str) else target
     core_of(target, asked.get("core"))
-    mesh = mesh or _mesh(target) or model_of(target).array(target)
+    mesh = mesh or target.size or model_of(target).array(target)
     if mesh is None:
         raise MappingError("Passes need a mesh that a pass fits: add --mesh WxH, for example 4x4.")
     run = _Compilation.of(model, samples, target=target, mesh=mesh, **asked)
@@ -200,9 +203,6 @@ class _Compilation:
         *,
         target: Target | str = "loom",
         core: str | None = None,
-        mesh: tuple[int, int] | None = None,
-        chips: tuple[int, int] = (1, 1),
-        placer: str = "greedy",
         seed: int = 0,
         scaling: str | None = None,
         strict: bool = False,
@@ -211,15 +211,13 @@ class _Compilation:
         progress: Callable[[str], None] | None = None,
         **where: Any,
     ) -> "_Compilation":
-        """Return it for the arguments of `compile_network`; ``where`` are those that `Site` has too."""
+        """Return it for the arguments of `compile_network`; ``where`` are those of `_site`."""
         network, given, scaling = model_and_samples(model, samples, scaling, seed)
         target, laid_out = _target(target)
         expanded = laid_out is unary
         name, spec = core_of(target, core)
         chosen = code_of(network, unary_code(code, target) if expanded else code)
-        size = _buildable(spec, mesh or _mesh(target), chips)
-        price = price_of(target, spec) if where.get("objective") == "energy" else None
-        site = site_for(placer, mesh=size, chips=chips, seed=seed, price=price, **where)
+        site = _site(target, spec, seed=seed, **where)
         asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
         asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}
         facts = {"target": target.name, "core": name, "seed": seed, "spikeloom": version("spikeloom")}
@@ -342,11 +340,30 @@ def _carried(network: Network, spiking: SpikingNetwork) -> dict[str, NDArray[Any
     return {**network_to_arrays(spiking.network), **spiking_to_arrays(spiking)}
 
 
-def _mesh(target: Target) -> tuple[int, int] | None:
-    if target.mesh in ("auto", ""):
-        return None
-    width, height = target.mesh.split("x")
-    return int(width), int(height)
+def _site(
+    target: Target,
+    core: CoreSpec,
+    *,
+    mesh: tuple[int, int] | None = None,
+    chips: tuple[int, int] | None = None,
+    shared_links: bool = False,
+    wires: int | None = None,
+    gates: Gates = ONE_OF_EACH,
+    placer: str = "greedy",
+    objective: str = OBJECTIVES[0],
+    **where: Any,
+) -> Site:
+    """Return the site that is asked for, and that of the target where nothing is said.
+
+    One chip alone has no links of which somebody could say how they are, but that they are shared.
+    """
+    chips = chips or target.chips
+    links = QUARTER if chips == (1, 1) else target.links
+    links = replace(links, shared=links.shared or shared_links, wires=links.wires if wires is None else wires)
+    where |= {"chips": chips, "links": links}
+    where |= {"mesh": _buildable(core, mesh or target.size, chips), "gates": gates.or_else(target.gates)}
+    price = price_of(target, core) if objective == "energy" else None
+    return site_for(placer, price=price, objective=objective, **where)
 
 
 def _buildable(

@@ -10,20 +10,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from emu.container import load_image
-from emu.dead import DeadSpec
 from emu.errors import SpikeloomError, clause
-from emu.links import LinkSpec
 from emu.passes import holds_passes, load_images
-from emu.spec import CoreSpec, SystemSpec, preset
+from emu.spec import SystemSpec
 from emu.trace import Stimulus
 from mapping.chip import Chip
 from mapping.datasets.load import load_data
-from mapping.errors import MappingError
 from mapping.layout.host_tables import stimulus_for
 from rtl.export import SIDECAR, VerilogError, write_verilog
 from rtl.memory import Body
@@ -32,12 +28,9 @@ from spikeloom.files import check_places, numbered, write_stimulus
 from spikeloom.first import PARENT
 from spikeloom.passes import open_any
 
-__all__ = ["BenchEnvironmentError", "export_verilog", "verify_image", "verify_random"]
+__all__ = ["BenchEnvironmentError", "export_verilog", "spec_of", "verify_image", "verify_random"]
 
 BENCH_MODULE = "sim_tests.verify"
-LINKS = {"wires": 8}
-"""Sizes of links that nobody gives; the others are `emu.links.LinkSpec`'s."""
-
 GRACE_SECONDS = 10.0
 """Time that an interrupted program has to end its simulators and remove its files."""
 
@@ -137,41 +130,19 @@ def _verify_chip(image: Path, stimulus: Stimulus | None, options: Mapping[str, o
 
 
 def export_verilog(
-    directory: Path,
-    *,
-    image: Path | None,
-    preset_name: str,
-    mesh: tuple[int, int],
-    changes: Mapping[str, Any],
-    chips: tuple[int, int] = (1, 1),
-    links: Mapping[str, Any] | None = None,
-    dead: DeadSpec | None = None,
-    initial: bool = True,
-    memories: Body = Body.INFERRED,
+    directory: Path, spec: SystemSpec, *, initial: bool = True, memories: Body = Body.INFERRED
 ) -> list[Path]:
-    """Write the Verilog of a chip or of several, and its bench; return the files.
+    """Write the Verilog of a chip or of several; return the files.
 
     Parameters
     ----------
-    image : take the sizes from this image; otherwise from ``preset_name``, ``changes`` to it, and ``mesh``.
-    chips, links : chips across and down, each with this mesh, and sizes of their links that differ from
-        `LINKS`.
-    dead : what does not work; with it the chip has straps for that, even if there is nothing.
     initial : declare the registers' start values.
     memories : what stands for a memory.
 
     Raises
     ------
-    MappingError : a size breaks a limit of the machine.
+    BenchEnvironmentError : the Verilog or its bench cannot be made.
     """
-    if image is not None:
-        spec = (load_images(image)[0] if holds_passes(image) else load_image(image)).spec
-    else:
-        try:
-            core = preset(preset_name).resized(**changes)
-            spec = replace(_system(core, mesh, chips, {**LINKS, **(links or {})}), dead=dead)
-        except ValueError as error:
-            raise MappingError(f"The chip cannot be built: {clause(error)}.") from None
     with _stage(directory) as stage:
         try:
             write_verilog(spec, stage, initial=initial, memories=memories)
@@ -181,13 +152,9 @@ def export_verilog(
         return _publish(stage, directory)
 
 
-def _system(
-    core: CoreSpec, mesh: tuple[int, int], chips: tuple[int, int], links: Mapping[str, Any]
-) -> SystemSpec:
-    """Return a system of chips of a mesh each, joined by links if there are several."""
-    width, height = (size * count for size, count in zip(mesh, chips, strict=True))
-    joins = LinkSpec(width=mesh[0], height=mesh[1], **links) if chips != (1, 1) else None
-    return SystemSpec(core=core, width=width, height=height, links=joins)
+def spec_of(image: Path) -> SystemSpec:
+    """Return the sizes of the chip of an image, or of passes."""
+    return (load_images(image)[0] if holds_passes(image) else load_image(image)).spec
 
 
 def _write_bench(stage: Path, directory: Path) -> None:

@@ -24,7 +24,7 @@ from mapping.report.emulated import report_machine
 from mapping.report.result import Report
 from mapping.spiking.simulate import Comparison, compare
 from mapping.targets.files import load_target
-from spikeloom.bench import export_verilog, verify_image
+from spikeloom.bench import export_verilog, spec_of, verify_image
 from spikeloom.files import write_text
 from spikeloom.terminal import console, layer_table, report_notes, report_table, status
 
@@ -67,7 +67,7 @@ def run_demo(*, out: Path, images: int, sim: str) -> int:
     console.print(f"5 RTL      {images} images in lock step, program and state by packets only")
     if code := verify_image(image, "digits", images, {"--sim": sim, "--json": proof}):
         return code
-    written = export_verilog(out / "verilog", image=image, preset_name=CORE, mesh=(1, 1), changes={})
+    written = export_verilog(out / "verilog", spec_of(image))
     console.print(f"6 Verilog  {len(written)} files in {out / 'verilog'}")
     with status("writing the report"):
         report = _report(emulated, json.loads(proof.read_text()))

@@ -68,9 +68,9 @@ def _kind(row: Mapping[str, Any]) -> str:
 def target_table(targets: Sequence[Target]) -> Table:
     """Return the targets as a table."""
     return Table(
-        columns=["target", "kind", "title"],
-        rows=[[target.name, target.kind, target.title] for target in targets],
-        text=["kind", "title"],
+        columns=["target", "kind", "machine", "title"],
+        rows=[[target.name, target.kind, target.machine, target.title] for target in targets],
+        text=["kind", "machine", "title"],
     )
 
 

@@ -207,7 +207,7 @@ def _turn_sides(mesh: Mesh, x0: int, x1: int, y1: int) -> None:
     east = (port == EAST) & (y == 0) & (x < x1)
     south = (port == SOUTH) & (x0 <= x) & (x <= x1) & (y < y1)
     lanes = mesh.shared[:, SHARED_LANES:]
-    crossed = np.where(lanes >= 0, (east | south)[lanes], False)
+    crossed = (east | south)[np.maximum(lanes, 0)] & (lanes >= 0)
     used = crossed.any(axis=1)
     mesh.shared[used, SHARED_TURN] = crossed.shape[1] - crossed[used, ::-1].argmax(axis=1)
 

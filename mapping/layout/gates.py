@@ -13,11 +13,11 @@ from emu.spec import SpecError, SystemSpec
 from emu.topology import entries_of, meets_dead
 from mapping.errors import MappingError
 
-__all__ = ["ONE_OF_EACH", "Gates", "inlets_for", "outlets_for"]
+__all__ = ["FAR", "ONE_OF_EACH", "Gates", "dealt", "hops_of", "inlets_for", "outlets_for"]
 
 Integers = NDArray[np.int64]
 
-_FAR = np.iinfo(np.int64).max // 2
+FAR = np.iinfo(np.int64).max // 2
 """Stands for the length of a way that is dead."""
 
 _INLETS = re.compile(r"[0-9]{1,9}[WE](,[0-9]{1,9}[WE])*")
@@ -27,13 +27,13 @@ _NUMBER = re.compile(r"0*[1-9][0-9]{0,8}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """The inlets and outlets that are asked for, each as a text.
+    """The inlets and outlets that are asked for, each as a text, or not: then there is one.
 
     Parameters
     ----------
-    inlets : str
+    inlets : str, optional
         Rows and sides such as ``0W,3W,2E``, or how many there are to be, spread evenly.
-    outlets : str
+    outlets : str, optional
         Columns such as ``0,4``, or how many.
 
     Raises
@@ -47,16 +47,24 @@ class Gates:
     GateSpec(inlets=((2, 'W'), (2, 'E')), outlets=(2,))
     """
 
-    inlets: str = "1"
-    outlets: str = "1"
+    inlets: str | None = None
+    outlets: str | None = None
 
     def __post_init__(self) -> None:
         for name, text, listed, example in (
             ("Inlets", self.inlets, _INLETS, "rows and sides, for example 0W,3W,2E"),
             ("Outlets", self.outlets, _OUTLETS, "several columns, for example 0,4"),
         ):
-            if not (listed.fullmatch(text) or _NUMBER.fullmatch(text)):
+            if not (text is None or listed.fullmatch(text) or _NUMBER.fullmatch(text)):
                 raise MappingError(f"{name} must be how many, 1 or more, or {example}, not {text[:100]!r}.")
+
+    def or_else(self, other: "Gates") -> "Gates":
+        """Return these, and the inlets or outlets of another where nothing is said of them.
+
+        >>> Gates(outlets="1").or_else(Gates(inlets="2", outlets="3"))
+        Gates(inlets='2', outlets='1')
+        """
+        return Gates(inlets=self.inlets or other.inlets, outlets=self.outlets or other.outlets)
 
     def on(self, width: int, height: int) -> GateSpec | None:
         """Return those of a mesh beside the first ones, which are always there; None if there are no others.
@@ -66,7 +74,8 @@ class Gates:
         MappingError
             If the mesh has not so many, or not these.
         """
-        inlets, outlets = self._inlets(width, height), self._outlets(width)
+        inlets = _inlets(self.inlets or "1", width, height)
+        outlets = _outlets(self.outlets or "1", width)
         if not inlets and not outlets:
             return None
         gates = GateSpec(inlets=tuple(sorted(inlets)), outlets=tuple(sorted(outlets)))
@@ -77,21 +86,23 @@ class Gates:
             raise MappingError(f"{told}; name others, or how many.") from error
         return gates
 
-    def _inlets(self, width: int, height: int) -> set[tuple[int, str]]:
-        """Return row and side of every further inlet: of a number, west and east by turns."""
-        if self.inlets[-1] in "WE":
-            return {(int(gate[:-1]), gate[-1]) for gate in self.inlets.split(",")} - {(0, "W")}
-        number = _number("Inlets", self.inlets, (width, height), 2 * height)
-        west, east = number - number // 2, number // 2
-        rows = {(row * height // west, "W") for row in range(west)}
-        return (rows | {((2 * row + 1) * height // (2 * east), "E") for row in range(east)}) - {(0, "W")}
 
-    def _outlets(self, width: int) -> set[int]:
-        """Return the column of every further outlet."""
-        if "," in self.outlets:
-            return {int(column) for column in self.outlets.split(",")} - {0}
-        number = _number("Outlets", self.outlets, (width, None), width)
-        return {column * width // number for column in range(number)} - {0}
+def _inlets(asked: str, width: int, height: int) -> set[tuple[int, str]]:
+    """Return row and side of every further inlet: of a number, west and east by turns."""
+    if asked[-1] in "WE":
+        return {(int(gate[:-1]), gate[-1]) for gate in asked.split(",")} - {(0, "W")}
+    number = _number("Inlets", asked, (width, height), 2 * height)
+    west, east = number - number // 2, number // 2
+    rows = {(row * height // west, "W") for row in range(west)}
+    return (rows | {((2 * row + 1) * height // (2 * east), "E") for row in range(east)}) - {(0, "W")}
+
+
+def _outlets(asked: str, width: int) -> set[int]:
+    """Return the column of every further outlet."""
+    if "," in asked:
+        return {int(column) for column in asked.split(",")} - {0}
+    number = _number("Outlets", asked, (width, None), width)
+    return {column * width // number for column in range(number)} - {0}
 
 
 ONE_OF_EACH = Gates()
@@ -121,7 +132,8 @@ def inlets_for(system: SystemSpec, rectangles: Integers) -> NDArray[np.int32]:
         return np.zeros(len(rectangles), np.int32)
     places, of = np.unique(rectangles, axis=0, return_inverse=True)
     lengths = np.stack([_hops(system, np.tile(entry, (len(places), 1)), places) for entry in entries], axis=1)
-    return _dealt(of.reshape(-1), lengths, -(-len(rectangles) // len(entries)))
+    shares = dealt(np.bincount(of.reshape(-1)), lengths, len(rectangles))
+    return _members(of.reshape(-1), shares, lengths)
 
 
 def outlets_for(system: SystemSpec, sender: Integers, position: Integers) -> NDArray[np.int32]:
@@ -146,48 +158,73 @@ def outlets_for(system: SystemSpec, sender: Integers, position: Integers) -> NDA
     start, row = position[cores], np.full(len(cores), system.height)
     ends = [np.stack((*[np.full(len(cores), column)] * 2, row, row), axis=1) for column in columns]
     lengths = np.stack([_hops(system, start, end) for end in ends], axis=1)
-    share = max(-(-len(sender) // len(columns)), int(sent.max()))
-    return columns[_dealt(of.reshape(-1), lengths, share)]
+    shares = dealt(sent, lengths, len(sender), most=int(sent.max()))
+    return columns[_members(of.reshape(-1), shares, lengths)]
 
 
-def _hops(system: SystemSpec, start: Integers, rectangles: Integers) -> Integers:
-    """Return how many hops each packet takes, `_FAR` where its way is dead."""
-    (x, y), (x0, x1, y0, y1) = start.T, rectangles.T
-    along = np.maximum(x, x1) - np.minimum(x, x0)
-    down = np.maximum(y, y1) - np.minimum(y, y0)
-    return np.where(meets_dead(system, start, rectangles), _FAR, along + (x1 - x0 + 1) * down)
-
-
-def _dealt(group: Integers, lengths: Integers, room: int) -> NDArray[np.int32]:
-    """Return a gate for each packet of some groups, at most ``room`` packets by each where that can be.
-
-    The groups for which another gate would be furthest about choose first. A group that takes several gates
-    has them by turns.
+def hops_of(start: Integers, rectangles: Integers) -> Integers:
+    """Return how many hops each packet takes from router to router, int64 (...,).
 
     Parameters
     ----------
-    group : int64 (packets,)
-        The group of each packet.
-    lengths : int64 (groups, gates)
-        The way of a packet of each group by each gate.
+    start, rectangles : int64 (..., 2) and (..., 4)
+        x, y where it enters, and x0, x1, y0, y1.
     """
-    best = np.sort(lengths, axis=1)
+    (x, y), (x0, x1, y0, y1) = np.moveaxis(start, -1, 0), np.moveaxis(rectangles, -1, 0)
+    along = np.maximum(x, x1) - np.minimum(x, x0)
+    down = np.maximum(y, y1) - np.minimum(y, y0)
+    return np.asarray(along + (x1 - x0 + 1) * down)
+
+
+def _hops(system: SystemSpec, start: Integers, rectangles: Integers) -> Integers:
+    """Return how many hops each packet takes, `FAR` where its way is dead."""
+    return np.where(meets_dead(system, start, rectangles), FAR, hops_of(start, rectangles))
+
+
+def dealt(packets: Integers, lengths: Integers, whole: int, *, most: int = 0) -> Integers:
+    """Return how many packets of some groups each gate takes, int64 (groups, gates).
+
+    The groups for which another gate would be furthest about choose first.
+
+    Parameters
+    ----------
+    packets : int64 (groups,)
+        The packets of each group.
+    lengths : int64 (groups, gates)
+        The way of a packet of each group by each gate, `FAR` where it is dead.
+    whole : int
+        Packets of all groups: a gate takes at most its share of them, where that can be.
+    most : int
+        Or at most so many, if those are more.
+    """
+    gates = lengths.shape[1]
+    best, left = np.sort(lengths, axis=1), [max(-(-whole // gates), most)] * gates
     order = np.argsort(lengths, axis=1, kind="stable").tolist()
-    left = [room] * lengths.shape[1]
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-    result = np.zeros(len(group), np.int32)
+    result = np.zeros((len(packets), gates), np.int64)
     for one in np.argsort(best[:, 0] - best[:, 1], kind="stable").tolist():
-        possible = [gate for gate in order[one] if lengths[one, gate] < _FAR] or [0]
-        shares, rest = [], len(members[one])
+        possible = [gate for gate in order[one] if lengths[one, gate] < FAR] or [0]
+        rest = int(packets[one])
         for gate in possible:
             share = min(rest, max(left[gate], 0))
-            shares.append(share)
+            result[one, gate] = share
             rest -= share
         if rest:  # only what other gates cannot reach goes beyond the room
-            shares[max(range(len(possible)), key=lambda at: (left[possible[at]] - shares[at], -at))] += rest
-        for gate, share in zip(possible, shares, strict=True):
-            left[gate] -= share
-        result[members[one]] = np.repeat(possible, shares)[_by_turns(shares)]
+            at = max(
+                range(len(possible)), key=lambda at: (left[possible[at]] - result[one, possible[at]], -at)
+            )
+            result[one, possible[at]] += rest
+        for gate in possible:
+            left[gate] -= int(result[one, gate])
+    return result
+
+
+def _members(group: Integers, shares: Integers, lengths: Integers) -> NDArray[np.int32]:
+    """Return a gate for each member of some groups; one that takes several has them by turns."""
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    result = np.zeros(len(group), np.int32)
+    for own, share, way in zip(members, shares, lengths, strict=True):
+        gates = np.argsort(way, kind="stable")
+        result[own] = np.repeat(gates, share[gates])[_by_turns(share[gates].tolist())]
     return result
 
 

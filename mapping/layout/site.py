@@ -12,9 +12,9 @@ import numpy as np
 
 from emu.dead import DeadSpec
 from emu.errors import clause
-from emu.links import LinkSpec
 from emu.spec import CoreSpec, SpecError, SystemSpec
 from mapping.errors import MappingError
+from mapping.layout.assembly import QUARTER, Links, assembled
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.layout.mesh import Mesh
@@ -43,10 +43,8 @@ class Site:
         ``chips``.
     chips : (across, down)
         Equal chips that the mesh is cut into.
-    shared_links : bool
-        The routers of a side of a chip share one link.
-    wires : int, optional
-        Wires of each link; by default as many as carry a flit in four beats.
+    links : Links
+        The links between them.
     dead : DeadSpec
         Parts of ``mesh`` that do not work; nothing is placed on `unused_cores`.
     placer : Placer
@@ -65,8 +63,7 @@ class Site:
 
     mesh: tuple[int, int] | None = None
     chips: tuple[int, int] = (1, 1)
-    shared_links: bool = False
-    wires: int | None = None
+    links: Links = QUARTER
     dead: DeadSpec | None = None
     placer: Placer = place
     slack: int = 0
@@ -79,9 +76,9 @@ class Site:
         check_objective(self.objective)
         if (self.price is None) == (self.objective == "energy"):
             raise ValueError("the objective energy, and no other, needs a price")
-        if self.shared_links and self.chips == (1, 1):
+        if self.links.shared and self.chips == (1, 1):
             raise MappingError("Links are shared between several chips only: add --chips, for example 2x1.")
-        if self.wires is not None and self.chips == (1, 1):
+        if self.links.wires is not None and self.chips == (1, 1):
             raise MappingError(
                 "Wires are those of links between several chips: add --chips, for example 2x1."
             )
@@ -141,13 +138,11 @@ class Site:
         Raises
         ------
         MappingError
-            If the mesh has not the gates.
+            If it cannot be built, or has not the gates.
         """
         mesh = self.mesh or self._rounded(smallest_mesh(partition))
-        spec = SystemSpec(core=partition.spec, width=mesh[0], height=mesh[1])
-        if self.chips != (1, 1):
-            spec = replace(spec, links=self._links(mesh, spec.flit_bits))
-        return replace(spec, dead=self.dead, gates=self.gates.on(*mesh))
+        where: dict[str, Any] = {"chips": self.chips, "links": self.links}
+        return assembled(partition.spec, mesh, **where, dead=self.dead, gates=self.gates)
 
     def _links(self, mesh: tuple[int, int], flit_bits: int) -> LinkSpec:
         """Return the links between the chips that a mesh is cut into."""

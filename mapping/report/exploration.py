@@ -75,7 +75,7 @@ def explore(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
-    chips: tuple[int, int] = (1, 1),
+    chips: tuple[int, int] | None = None,
     shared_links: bool = False,
     gates: Gates = ONE_OF_EACH,
     objective: str = "cores",

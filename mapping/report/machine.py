@@ -55,7 +55,7 @@ def estimate(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
-    chips: tuple[int, int] = (1, 1),
+    chips: tuple[int, int] | None = None,
     shared_links: bool = False,
     wires: int | None = None,
     placer: str = "greedy",
@@ -90,8 +90,8 @@ def estimate(
         How pixels are scaled, see `mapping.datasets.load.scaled`.
     strict : bool
         Refuse a network with convolutions or dense layers on the host.
-    chips : (across, down)
-        Equal chips, joined by links, on which cycle-exact targets have the network.
+    chips : (across, down), optional
+        Equal chips, joined by links, on which cycle-exact targets have the network; by default the target's.
     shared_links : bool
         One link for each side of these chips instead of one for each of its routers.
     wires : int, optional
@@ -99,7 +99,7 @@ def estimate(
     placer : str
         Who places the cores on them, a name in `mapping.layout.place.PLACERS`.
     gates : Gates
-        Inlets and outlets of the mesh of all chips on them.
+        Inlets and outlets of the mesh of all chips on them, by default the target's.
     passes : (width, height), optional
         Mesh of a chip over which cycle-exact targets run the network in passes.
     objective : str

@@ -11,8 +11,11 @@ from typing import Any
 
 from emu.errors import clause
 from emu.spec import PRESETS, CoreSpec, SpecError
+from mapping.errors import MappingError
+from mapping.layout.assembly import Links, assembled
+from mapping.layout.gates import Gates
 from mapping.targets.schema import OLD_KINDS, SCHEMAS, UNITS
-from mapping.targets.target import Quantity, Target, TargetError
+from mapping.targets.target import Quantity, Target, TargetError, two_of
 
 __all__ = ["CORE_SIZES", "target_of"]
 
@@ -29,8 +32,10 @@ _FIELDS = ("value", "unit", "low", "high", "kind", "source")
 _SCALE_KEY = "scale"
 _SCALES = ("axons", "columns", "lanes", "payload_bits", "potential_bits", "sum_bits", "strengths")
 _SECTIONS = ("target", "geometry", "timing", "energy")
-_CORE_KEYS = ("preset", "core")
+_OPTIONAL = {"core": ("preset", "core"), "assembly": ("chips", "links", "inlets", "outlets")}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_LINK_SIZES = tuple(field.name for field in fields(Links))
+_CHIPS = re.compile(r"[1-9][0-9]{0,2}x[1-9][0-9]{0,2}")
 _MESH = re.compile(r"auto|[1-9][0-9]{0,2}x[1-9][0-9]{0,2}")
 
 
@@ -66,7 +71,8 @@ class _Reader:
         model = self.header(header)
         parts = {key: self.section(key, document[key], own) for key, own in SCHEMAS[model].items()}
         core = parts["geometry"].get("core")
-        return Target(
+        joined = parts["geometry"].pop("assembly", {})
+        target = Target(
             name=header["name"],
             title=header["title"],
             model=model,
@@ -77,14 +83,31 @@ class _Reader:
             timing=_numbers(parts["timing"]),
             energy=_numbers(parts["energy"]),
             origin=origin,
+            **joined,
         )
+        self.builds(target)
+        return target
+
+    def builds(self, target: Target) -> None:
+        """Refuse what cannot be put together from a mesh of a given size."""
+        if target.core is None or target.size is None:
+            return
+        (width, height), (across, down) = target.size, target.chips
+        mesh = width * across, height * down
+        try:
+            assembled(target.core, mesh, chips=target.chips, links=target.links, gates=target.gates)
+        except MappingError as error:
+            raise TargetError(
+                f"Section [geometry] of {self.file} is impossible: {error}", key="geometry"
+            ) from error
 
     def section(self, section: str, value: object, schema: Mapping[str, str]) -> dict[str, Any]:
         table, own = self.table(section, value), dict(schema)
-        told = _CORE_KEYS if own.pop("core", None) else ()
-        self.keys(section, table, [*told, *own], optional=told)
+        several = {key: getattr(self, key) for key in _OPTIONAL if own.pop(key, None)}
+        optional = [name for key in several for name in _OPTIONAL[key]]
+        self.keys(section, table, [*optional, *own], optional=optional)
         found = {key: self.entry(f"{section}.{key}", table[key], own[key]) for key in own}
-        return found | ({"core": self.core(table)} if told else {})
+        return found | {key: read(table) for key, read in several.items()}
 
     def core(self, geometry: Mapping[str, Any]) -> CoreSpec:
         """Return the core: a preset, a preset with other sizes, or all sizes."""
@@ -102,6 +125,41 @@ class _Reader:
             size, _, rule = clause(error).partition(" must be ")
             key = f"{key}.{size}"
             raise TargetError(f"Key {key} in {self.file} must be {rule}; correct it.", key=key) from error
+
+    def assembly(self, geometry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return chips, links and gates, those that are given."""
+        found: dict[str, Any] = {}
+        if "chips" in geometry:
+            chips = geometry["chips"]
+            if not isinstance(chips, str) or not _CHIPS.fullmatch(chips):
+                raise self.fail("geometry.chips", "XxY", chips, 'write for example "2x1"')
+            found["chips"] = two_of(chips)
+        if "links" in geometry:
+            found["links"] = self.links(self.table("geometry.links", geometry["links"]))
+        named = {name: self.gate(name, geometry[name]) for name in ("inlets", "outlets") if name in geometry}
+        return found | {"gates": Gates(**named)}
+
+    def links(self, sizes: Mapping[str, Any]) -> Links:
+        """Return the links, with the sizes that are given."""
+        self.keys("geometry.links", sizes, _LINK_SIZES, optional=_LINK_SIZES)
+        try:
+            return Links(**sizes)
+        except (SpecError, TypeError) as error:
+            size, _, rule = clause(error).removeprefix("link ").partition(" must be ")
+            key = f"geometry.links.{size}"
+            raise TargetError(f"Key {key} in {self.file} must be {rule}; correct it.", key=key) from error
+
+    def gate(self, name: str, value: object) -> str:
+        """Return the text of inlets or outlets."""
+        example = {"inlets": "0W,0E", "outlets": "0,1"}[name]
+        try:
+            if isinstance(value, str):
+                Gates(**{name: value})
+                return value
+        except MappingError:
+            pass
+        remedy = f'write for example "2" or "{example}"'
+        raise self.fail(f"geometry.{name}", "how many or which", value, remedy)
 
     def fail(self, key: str, rule: str, value: object, remedy: str) -> TargetError:
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."

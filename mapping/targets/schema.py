@@ -9,7 +9,10 @@ from types import MappingProxyType
 __all__ = ["CLOSED_FORM", "CYCLE_EXACT", "KINDS", "OLD_KINDS", "SCHEMAS", "UNITS", "Sections"]
 
 Sections = Mapping[str, Mapping[str, str]]
-"""Section -> key -> what it measures: a key of `UNITS`, ``mesh``, or ``core``: of the preset and the core."""
+"""Section -> key -> what it measures: a key of `UNITS`, ``mesh``, or the name of several keys.
+
+``core`` stands for ``preset`` and ``core``, ``assembly`` for ``chips``, ``links``, ``inlets``, ``outlets``.
+"""
 
 CYCLE_EXACT, CLOSED_FORM = "cycle-exact", "closed-form"
 
@@ -34,7 +37,7 @@ def _each(measure: str, names: str) -> dict[str, str]:
 SCHEMAS: Mapping[str, Sections] = MappingProxyType(
     {
         "loom": {
-            "geometry": {"core": "core", "mesh": "mesh"},
+            "geometry": {"core": "core", "mesh": "mesh", "assembly": "assembly"},
             "timing": {"clock_hz": "frequency"},
             "energy": {
                 **_each("energy", "crossbar_words synaptic_operations deliveries neuron_updates thresholds"),

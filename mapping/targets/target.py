@@ -8,11 +8,19 @@ from dataclasses import dataclass
 
 from emu.spec import CoreSpec
 from mapping.errors import MappingError
+from mapping.layout.assembly import QUARTER, Links
+from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.targets.schema import KINDS, UNITS
 
-__all__ = ["Quantity", "Target", "TargetError"]
+__all__ = ["Quantity", "Target", "TargetError", "two_of"]
 
 _SCALE = {unit: scale for units in UNITS.values() for unit, scale in units.items()}
+
+
+def two_of(text: str) -> tuple[int, int]:
+    """Return the two numbers of a text ``WxH``."""
+    first, second = text.split("x")
+    return int(first), int(second)
 
 
 class TargetError(MappingError, ValueError):
@@ -87,7 +95,14 @@ class Target:
     core : CoreSpec or None
         The core that images for it have; None if there are no images for it.
     preset, mesh : str
-        Core preset that ``core`` is, and mesh size (``auto`` or ``WxH``), each empty if there is none.
+        Core preset that ``core`` is, and mesh size of a chip (``auto`` or ``WxH``), each empty if there is
+        none.
+    chips : (across, down)
+        Equal chips of this mesh that are put together.
+    links : Links
+        The links between them, or between as many as somebody asks for.
+    gates : Gates
+        Inlets and outlets of all chips.
     geometry, timing, energy : Mapping[str, Quantity]
         The numbers of the three sections, read-only.
     origin : str
@@ -104,11 +119,31 @@ class Target:
     timing: Mapping[str, Quantity]
     energy: Mapping[str, Quantity]
     origin: str
+    chips: tuple[int, int] = (1, 1)
+    links: Links = QUARTER
+    gates: Gates = ONE_OF_EACH
 
     @property
     def kind(self) -> str:
         """``cycle-exact`` (time and counts come from the emulator) or ``closed-form`` (from a formula)."""
         return KINDS[self.model]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of ``mesh``, None where it is as large as a network needs."""
+        return None if self.mesh in ("", "auto") else two_of(self.mesh)
+
+    @property
+    def machine(self) -> str:
+        """What is built of the target: its core, mesh and chips; of a formula, that nothing is."""
+        if self.core is None:
+            return "a formula"
+        cores = f"{self.preset or 'own'} cores"
+        if self.size is None:
+            return f"{cores}, as many as needed"
+        across, down = self.chips
+        several = "" if self.chips == (1, 1) else f"{across} x {down} chips of "
+        return several + "{} x {} ".format(*self.size) + cores
 
     @property
     def clock_hz(self) -> float:

@@ -15,12 +15,16 @@ from rich.console import Console
 
 from emu.errors import SpikeloomError
 from emu.spec import SystemSpec
+from mapping.flow import core_of
+from mapping.targets.files import load_target
+from mapping.targets.machines import machine_of
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import ENGINES, choose, run_jobs
 from sim_tests.bench.exported import export_bench, read_design
 from sim_tests.bench.reports import geometry, json_report, junit_report, verdict, write_whole
 from sim_tests.bench.systems import (
     COVERED_FROM,
+    LIMIT_CORES,
     Outcome,
     System,
     VerifyError,
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stimulus", type=Path, help="npz with steps, step, packet; random events if absent")
     parser.add_argument("--random", type=int, metavar="N", help="verify N random systems instead of an image")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first random system")
+    parser.add_argument("--target", metavar="T", help="random systems of this target's machine")
     parser.add_argument("--sim", default="auto", help=f"auto, {', '.join(ENGINES)}")
     parser.add_argument("--verilog", type=Path, metavar="DIR", help="verify the design in this folder")
     parser.add_argument("--waves", type=Path, help="write the waves of one system here (.vcd)")
@@ -95,8 +100,24 @@ def _check(options: argparse.Namespace) -> None:
         raise VerifyError(f"--seed must be at least 0, not {options.seed}.")
     if options.stimulus is not None and options.image is None:
         raise VerifyError("--stimulus needs an image that it feeds.")
+    if options.target is not None and (options.random is None or options.verilog is not None):
+        raise VerifyError(
+            "--target says of which machine random systems are: give --random N, and leave --verilog out."
+        )
     if options.waves is not None and options.waves.suffix != ".vcd":
         raise VerifyError(f"--waves must name a .vcd file, not {options.waves}.")
+
+
+def _machine(target: str) -> SystemSpec:
+    """Return the machine that a target describes, if it can be simulated whole."""
+    loaded = load_target(target)
+    spec = machine_of(loaded, core_of(loaded, None)[1])
+    if spec.cores > LIMIT_CORES:
+        raise VerifyError(
+            f"Target {loaded.name} has {spec.cores} cores, more than the {LIMIT_CORES} that are simulated "
+            "whole; give its file a smaller mesh, or fewer chips."
+        )
+    return spec
 
 
 def _systems(options: argparse.Namespace, spec: SystemSpec | None) -> list[System]:
@@ -140,6 +161,7 @@ def _mean_coverage(systems: Sequence[System]) -> dict[str, float]:
 def _verify(options: argparse.Namespace, teller: _Teller) -> int:
     engine = choose(options.sim)
     spec, design = read_design(options.verilog) if options.verilog is not None else (None, None)
+    spec = spec if options.target is None else _machine(options.target)
     if design is not None and engine == "pysim":
         raise VerifyError(
             "Simulator pysim reads no Verilog; use --sim verilator or --sim icarus with --verilog."

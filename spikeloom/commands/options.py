@@ -112,19 +112,19 @@ Core = Annotated[
     ),
 ]
 Chips = Annotated[
-    str,
-    typer.Option("--chips", help="Equal chips XxY, joined by links of a quarter of a flit."),
+    str | None,
+    typer.Option("--chips", help="Equal chips XxY, joined by the target's links; by default its chips."),
 ]
 Objective = Annotated[
     str,
     typer.Option("--objective", help="What cores beyond the fewest are for: cores (none), latency, energy."),
 ]
 Inlets = Annotated[
-    str,
+    str | None,
     typer.Option("--inlets", help="Where the host feeds: how many ends of rows, or which, such as 0W,3W,2E."),
 ]
 Outlets = Annotated[
-    str,
+    str | None,
     typer.Option("--outlets", help="Where outputs leave: how many columns, or which, such as 0,4."),
 ]
 SharedLinks = Annotated[
@@ -132,7 +132,7 @@ SharedLinks = Annotated[
 ]
 Wires = Annotated[
     int | None,
-    typer.Option("--wires", help="Wires of a link between chips; by default a quarter of a flit."),
+    typer.Option("--wires", min=1, help="Wires of a link between chips; by default a quarter of a flit."),
 ]
 Placer = Annotated[
     str, typer.Option("--placer", help="Who places cores: greedy, curve or anneal (spares the busiest link).")
@@ -216,7 +216,7 @@ def graded_options(bits: int, digits: str, tolerance: float, seed: int) -> Grade
     return GradedOptions(bits=bits, digits=number, seed=seed, tolerance=tolerance)
 
 
-def gates_of(inlets: str, outlets: str) -> Gates:
+def gates_of(inlets: str | None, outlets: str | None) -> Gates:
     """Return the inlets and outlets that are asked for.
 
     Raises
@@ -238,14 +238,14 @@ def mesh_size(text: str | None) -> tuple[int, int] | None:
     return None if text is None else _two(text, "Mesh must be WxH, for example 4x3")
 
 
-def chips_of(text: str) -> tuple[int, int]:
-    """Return the numbers in ``XxY``.
+def chips_of(text: str | None) -> tuple[int, int] | None:
+    """Return the numbers in ``XxY``, None if nothing is asked for.
 
     Raises
     ------
     MappingError : it is no such text.
     """
-    return _two(text, "Chips must be XxY, for example 2x1")
+    return None if text is None else _two(text, "Chips must be XxY, for example 2x1")
 
 
 def _two(text: str, rule: str) -> tuple[int, int]:

@@ -20,6 +20,10 @@ Samples = Annotated[int, typer.Option("--samples", min=1, help="Samples of the d
 Random = Annotated[
     int | None, typer.Option("--random", min=1, help="Verify N random systems instead of an image.")
 ]
+Machine = Annotated[
+    str | None,
+    typer.Option("--target", help="Draw the random systems for the machine that this TOML file describes."),
+]
 Verilog = Annotated[
     Path | None,
     typer.Option(
@@ -32,6 +36,7 @@ Verilog = Annotated[
     epilog=examples(
         "spikeloom verify digits.spikeloom --data digits --samples 10",
         "spikeloom verify --random 20 --seed 7",
+        "spikeloom verify --random 20 --target mine.toml",
         "spikeloom verify digits.spikeloom --verilog my_edited_design/",
     )
 )
@@ -42,6 +47,7 @@ def verify(
     samples: Samples = 2,
     random: Random = None,
     seed: Seed = 0,
+    target: Machine = None,
     sim: Sim = "auto",
     verilog: Verilog = None,
     waves: Waves = None,
@@ -53,7 +59,14 @@ def verify(
     from spikeloom.files import check_places
 
     check_places(waves, junit, json)
-    options = {"--sim": sim, "--verilog": verilog, "--waves": waves, "--junit": junit, "--json": json}
+    options = {
+        "--target": target,
+        "--sim": sim,
+        "--verilog": verilog,
+        "--waves": waves,
+        "--junit": junit,
+        "--json": json,
+    }
     if (image is None) == (random is None):
         raise MappingError("Give either an image or --random N to verify, not both and not neither.")
     if image is None:

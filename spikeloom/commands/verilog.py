@@ -4,14 +4,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mapping.errors import MappingError
-from spikeloom.commands.options import MaybeImage, SharedLinks, chips_of, examples, mesh_size
+from spikeloom.commands.options import (
+    Inlets,
+    MaybeImage,
+    Outlets,
+    SharedLinks,
+    chips_of,
+    examples,
+    gates_of,
+    mesh_size,
+)
 
 if TYPE_CHECKING:
+    from emu.spec import SystemSpec
     from rtl.memory import Body
 
 __all__ = ["app", "verilog"]
@@ -20,6 +30,10 @@ app = typer.Typer()
 
 Folder = Annotated[
     Path, typer.Option("-o", "--output", help="Folder to write to: design in DIR/*.v, bench in DIR/tb/.")
+]
+Machine = Annotated[
+    str | None,
+    typer.Option("--target", help="Target, such as a TOML file: its core, mesh, chips, links and gates."),
 ]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="Core size: tiny, small, medium, reference, article.")
@@ -34,7 +48,8 @@ Chips = Annotated[
     str | None, typer.Option("--chips", help="Chips of the system, XxY, each of the size of --mesh.")
 ]
 Wires = Annotated[
-    int | None, typer.Option("--wires", help="Wires of a link between two chips, for a beat of a flit; 8.")
+    int | None,
+    typer.Option("--wires", help="Wires of a link between two chips; for a quarter of a flit."),
 ]
 Latency = Annotated[
     int | None, typer.Option("--latency", help="Cycles of a link beside the beats, 2 by default.")
@@ -66,15 +81,6 @@ def _given(**sizes: int | None) -> dict[str, int]:
     return {name: value for name, value in sizes.items() if value is not None}
 
 
-def _several(chips: str | None, links: dict[str, int]) -> tuple[int, int]:
-    """Return how many chips there are; sizes of links are refused where there is one."""
-    several = chips_of(chips or "1x1")
-    if links and several == (1, 1):
-        option = {"shared": "shared-links"}.get(name := next(iter(links)), name)
-        raise MappingError(f"Option --{option} needs several chips: add --chips, for example 2x1.")
-    return several
-
-
 def _body(memories: str) -> Body:
     """Return what stands for a memory."""
     from rtl.memory import Body
@@ -89,6 +95,8 @@ def _body(memories: str) -> Body:
     epilog=examples(
         "spikeloom verilog digits.spikeloom -o design/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
+        "spikeloom verilog --target mine.toml -o design/",
+        "spikeloom verilog --preset small --mesh 4x3 --inlets 0W,2E --outlets 0,3 -o design/",
         "spikeloom verilog --preset small --mesh 2x2 --chips 2x1 --wires 12 -o design/",
         "spikeloom verilog --preset small --mesh 2x2 --chips 2x1 --shared-links -o design/",
         "spikeloom verilog --preset small --mesh 4x3 --exclude faults.toml -o design/",
@@ -100,6 +108,7 @@ def verilog(
     output: Folder,
     image: MaybeImage = None,
     *,
+    target: Machine = None,
     preset: Preset = None,
     mesh: Mesh = None,
     axons: Axons = None,
@@ -110,29 +119,38 @@ def verilog(
     latency: Latency = None,
     depth: Depth = None,
     shared_links: SharedLinks = False,
+    inlets: Inlets = None,
+    outlets: Outlets = None,
     exclude: Exclude = None,
     no_initial: NoInitial = False,
     memories: Memories = "inferred",
 ) -> None:
     """Write the Verilog of a chip, or of several, the same text for the same sizes, and its bench."""
     from mapping.layout.site import dead_parts
-    from spikeloom.bench import export_verilog
+    from spikeloom.bench import export_verilog, spec_of
     from spikeloom.terminal import console
 
-    changes = _given(axons=axons, columns=columns, lanes=lanes)
+    sizes = _given(axons=axons, columns=columns, lanes=lanes)
     links = _given(wires=wires, latency=latency, depth=depth, shared=shared_links or None)
-    if image is not None and (preset or mesh or changes or chips or links or exclude):
-        raise MappingError("Give either an image or sizes for the Verilog, not both.")
-    for path in export_verilog(
-        output,
-        image=image,
-        preset_name=preset or "small",
-        mesh=mesh_size(mesh) or (2, 2),
-        chips=_several(chips, links),
-        links=links,
-        changes=changes,
-        dead=dead_parts(exclude) if exclude else None,
-        initial=not no_initial,
-        memories=_body(memories),
-    ):
+    where = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "links": links, "sizes": sizes}
+    if image is not None:
+        if any((target, preset, inlets, outlets, exclude, *where.values())):
+            raise MappingError("Give either an image or sizes for the Verilog, not both.")
+        spec = spec_of(image)
+    else:
+        dead = None if exclude is None else dead_parts(exclude)
+        spec = _machine(target, preset, dead=dead, gates=gates_of(inlets, outlets), **where)
+    for path in export_verilog(output, spec, initial=not no_initial, memories=_body(memories)):
         console.print(str(path))
+
+
+def _machine(target: str | None, preset: str | None, **asked: Any) -> SystemSpec:
+    """Return the machine of a target, or a small one; other sizes are as of `machine_of`."""
+    from mapping.flow import core_of
+    from mapping.targets.files import load_target
+    from mapping.targets.machines import machine_of
+
+    if target is None:
+        preset, asked["mesh"] = preset or "small", asked["mesh"] or (2, 2)
+    loaded = load_target(target or "loom")
+    return machine_of(loaded, core_of(loaded, preset)[1], **asked)

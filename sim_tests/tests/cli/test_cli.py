@@ -174,7 +174,7 @@ BAD: tuple[tuple[list[str], str], ...] = (
     ),
     (
         ["compile", "digits", "-o", "x.spikeloom", "--core", "small", "--chips", "2x1", "--wires", "99"],
-        "Wires of a link must be 1..27, the bits of a flit on it, not 99.",
+        "The chip cannot be built: link wires must be 1..27, not 99.",
     ),
     (["compile", "digits", "-o", "x.spikeloom", "--chips", "0x2"], "Chips must be at least 1x1, not 0x2."),
     (["compile", "digits", "-o", "x.spikeloom", "--mesh", "4"], "Mesh must be WxH, for example 4x3, not '4'"),
@@ -333,4 +333,5 @@ def test_verify_hands_its_files_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     files = {f"--{kind}": tmp_path / f"a.{kind}" for kind in ("json", "junit", "waves")}
     flags = [word for flag, path in files.items() for word in (flag, str(path))]
     assert main(["verify", "--random", "2", "--seed", "3", *flags]) == 0
-    assert given == {"number": 2, "seed": 3, "--sim": "auto", "--verilog": None, **files}
+    options = {"--target": None, "--sim": "auto", "--verilog": None}
+    assert given == {"number": 2, "seed": 3, **options, **files}

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from emu.dead import DeadSpec
+from emu.gates import GateSpec
 from emu.host import flits
+from emu.links import LinkSpec
 from emu.loading import load_bursts
 from emu.machine import Machine
-from emu.spec import SystemSpec
+from emu.spec import PRESETS, SystemSpec
 from emu.topology import sides_with_links
 from emu.trace import RunResult, compared
 from emu.words import COUNTERS
+from mapping.targets.files import target_text
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
 from sim_tests.bench.job import prepare
@@ -85,18 +88,27 @@ def test_random_systems_with_wide_flits_equal_on_icarus(bits: int, seed: int) ->
 def test_exported_system_of_several_chips_equals(tmp_path: Path, dead: DeadSpec | None) -> None:
     """What is exported is one chip and a system of them, and the program verifies that folder."""
     require_engine("verilator")
-    export_verilog(
-        tmp_path / "design",
-        image=None,
-        preset_name="tiny",
-        mesh=(2, 1),
-        chips=(1, 2),
-        links={"wires": 5, "depth": 1, "shared": dead is None},
-        dead=dead,
-        changes={},
-    )
+    links = LinkSpec(width=2, height=1, wires=5, depth=1, shared=dead is None)
+    spec = SystemSpec(core=PRESETS["tiny"], width=2, height=2, links=links, dead=dead)
+    export_verilog(tmp_path / "design", spec)
     options = ["--verilog", str(tmp_path / "design"), "--random", "2", "--sim", "verilator"]
     assert verification(options) == 0
+
+
+def test_machine_of_a_target_is_what_random_systems_run_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program draws systems for the machine of a file: two chips with links and gates of its own."""
+    require_engine("icarus")
+    text, file = target_text("loom"), tmp_path / "board.toml"
+    sizes = 'preset = "tiny"\nmesh = "1x2"\nchips = "2x1"\ninlets = "2"\noutlets = "2"\n'
+    sizes += "links = {wires = 5, latency = 4, depth = 1, shared = true}"
+    file.write_text(text.replace('preset = "reference"\nmesh = "auto"', sizes), encoding="utf-8")
+    assert verification(["--random", "2", "--target", str(file), "--sim", "icarus"]) == 0
+    links = LinkSpec(width=1, height=2, wires=5, latency=4, depth=1, shared=True)
+    gates = GateSpec(inlets=((1, "E"),), outlets=(1,))
+    spec = SystemSpec(core=PRESETS["tiny"], width=2, height=2, links=links, gates=gates)
+    assert capsys.readouterr().out.startswith(f"{geometry(spec)}: 2 systems on icarus: equal\n")
 
 
 def test_chip_in_the_wrong_place_differs(seed: int) -> None:

@@ -14,6 +14,7 @@ from emu.spec import KIND_BITS, SpecError, SystemSpec, preset
 from emu.topology import PLACES, Port, topology_of
 from emu.trace import RunResult, compared, diff
 from emu.words import Kind, counters_of, flit_layout
+from sim_tests.generators.machines import MOST_CORES, random_machine
 from sim_tests.generators.pool import SEVERAL
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
 from sim_tests.oracle.machine import run_oracle
@@ -178,3 +179,44 @@ def test_chips_compute_what_one_chip_does(seed: int) -> None:
     assert timed.elapsed is not None
     assert whole_timed.elapsed is not None
     assert timed.elapsed > whole_timed.elapsed
+
+
+def test_shared_side_of_fewer_routers_than_the_longest_has_lanes_of_nothing() -> None:
+    """Two chips side by side share one link each way, whose second lane no router has."""
+    spec = mesh(4, 1, width=2, height=1, wires=5, shared=True)
+    assert topology_of(spec).lanes.tolist() == [[0, -3], [1, -3]]
+    image, stimulus = random_system(0, spec=spec, steps=3)
+    result = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert diff(run_oracle(image, stimulus, cycles=True), result) is None
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_random_machine_equals_the_oracle(number: int, seed: int) -> None:
+    """Sizes that nobody chose: emulator == oracle in all cycles, and a functional run counts the same."""
+    spec = random_machine(seed + number)
+    image, stimulus = random_system(seed + number, spec=spec, steps=4)
+    result = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert diff(run_oracle(image, stimulus, cycles=True), result) is None
+    fast = Machine(image).run(stimulus)
+    assert {name: values.tolist() for name, values in fast.counters.items()} == {
+        name: result.counters[name].tolist() for name in fast.counters
+    }
+
+
+def test_random_machines_have_what_links_can_be() -> None:
+    """Among 60: shared and own links, least depth, single wires, whole flits, gates, dead parts."""
+    drawn = [random_machine(seed) for seed in range(60)]
+    links = [spec.links for spec in drawn if spec.links is not None]
+    assert len(links) == 60
+    assert all(spec.cores <= MOST_CORES and spec.chips != (1, 1) for spec in drawn)
+    for found in (
+        {one.shared for one in links} == {False, True},
+        {one.depth for one in links} >= {1, 9},
+        {one.latency for one in links} >= {2, 20},
+        any(one.wires == 1 for one in links),
+        any(one.beats(spec.flit_bits) == 1 for one, spec in zip(links, drawn, strict=True)),
+        any((topology_of(spec).lanes < 0).any() for spec in drawn),
+        any(spec.gates is not None and len(spec.gates.inlets) > 2 for spec in drawn),
+        any(spec.dead is not None and spec.dead.cores and spec.dead.ports for spec in drawn),
+    ):
+        assert found

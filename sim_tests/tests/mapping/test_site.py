@@ -12,6 +12,7 @@ from emu.links import LinkSpec
 from emu.spec import SystemSpec
 from emu.topology import meets_dead
 from mapping.errors import MappingError
+from mapping.layout.assembly import Links
 from mapping.layout.check import check
 from mapping.layout.emit import emit
 from mapping.layout.gates import Gates
@@ -33,7 +34,7 @@ def test_site_gives_the_placer_the_links_of_its_chips() -> None:
 
     flit = SystemSpec(core=parts.spec, width=8, height=6).flit_bits
     for shared in (False, True):
-        Site(mesh=(8, 6), chips=(2, 3), shared_links=shared, placer=spy).placement(parts)
+        Site(mesh=(8, 6), chips=(2, 3), links=Links(shared=shared), placer=spy).placement(parts)
         beats = LinkSpec.between((2, 3), (8, 6), flit, shared=shared).beats(flit)
         assert beats > 1
         assert seen.pop() == Mesh(width=8, height=6, chip=(4, 2), beats=beats, shared=shared)
@@ -42,8 +43,8 @@ def test_site_gives_the_placer_the_links_of_its_chips() -> None:
 def test_links_of_one_chip_are_not_shared() -> None:
     told = r"^Links are shared between several chips only: add --chips, for example 2x1\.$"
     with pytest.raises(MappingError, match=told):
-        Site(shared_links=True)
-    assert Site(shared_links=True, chips=(2, 1)).chips == (2, 1)
+        Site(links=Links(shared=True))
+    assert Site(links=Links(shared=True), chips=(2, 1)).chips == (2, 1)
 
 
 def test_default_mesh_has_slack_and_equal_chips() -> None:

@@ -110,6 +110,7 @@ def test_mesh_size_may_be_given(mesh: str, tmp_path: Path) -> None:
     assert load_target(edited(tmp_path, "loom", 'mesh = "auto"', f'mesh = "{mesh}"')).mesh == mesh
 
 
+GEOMETRY = "preset, core, chips, links, inlets, outlets, mesh"
 BROKEN = [
     (
         "version = 2\n",
@@ -254,7 +255,7 @@ def test_empty_text_is_refused(field: str, tmp_path: Path) -> None:
     ("old", "new", "key", "known"),
     [
         ("[target]\n", "[target]\nauthor = 1\n", "target.author", "version, name, title, model"),
-        ("[geometry]\n", "[geometry]\naxons = 1\n", "geometry.axons", "preset, core, mesh"),
+        ("[geometry]\n", "[geometry]\na = 1\n", "geometry.a", GEOMETRY),
         ("[geometry]\n", "[leak]\n[geometry]\n", "leak", "target, geometry, timing, energy"),
         (
             "[energy.hops]\n",

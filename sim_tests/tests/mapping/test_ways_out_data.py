@@ -185,6 +185,16 @@ TARGETS: dict[str, tuple[str, str, str]] = {
     "rename the target": ('name = "loom"', 'name = "My Loom"', 'name = "my-loom"'),
     "choose one of them": ('preset = "reference"', 'preset = "huge"', 'preset = "small"'),
     'write for example "4x4"': ('mesh = "auto"', 'mesh = "4"', 'mesh = "4x4"'),
+    'write for example "2x1"': (
+        'mesh = "auto"',
+        'mesh = "auto"\nchips = "2"',
+        'mesh = "auto"\nchips = "2x1"',
+    ),
+    'write for example "2" or "0,1"': (
+        'mesh = "auto"',
+        'mesh = "auto"\noutlets = "1W"',
+        'mesh = "auto"\noutlets = "0,1"',
+    ),
     "correct one of the three": (HOPS, HOPS.replace("1.8", "9.9"), HOPS.replace("1.8", "1.1")),
     "write it without quotes": (HOPS, HOPS.replace("1.8", '"1.8"'), HOPS),
     "convert the three numbers": (HOPS, HOPS.replace("pJ", "erg"), HOPS),
@@ -355,6 +365,9 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "create it or name another.",
         "add it or leave the option out.",
         WAY,  # in test_int8_wide.py
+        'write for example "2" or "',  # in `TARGETS`, with an example that is a value
+        'write for example mesh = "2x2" into a file of it.',  # in test_target_machines.py
+        "add --chips, for example 2x1.",  # in test_cli_remedies.py
         "choose the target loom, or the objective cores or latency.",  # in test_thrift.py
         "download it again.",
         "download both again.",

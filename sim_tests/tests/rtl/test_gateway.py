@@ -2,6 +2,7 @@
 """The gateway: both streams pass in the same cycle, spikes are counted when they pass."""
 
 import pytest
+from amaranth.hdl import Signal
 
 from emu.spec import SystemSpec, preset
 from emu.words import Kind
@@ -37,6 +38,18 @@ def test_flit_that_does_not_pass_is_not_counted(
 
 def test_gateway_counters_have_48_bits() -> None:
     assert widths(Gateway(SPEC), "stimulus", "outputs") == [48, 48]
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32, 47, 48])
+def test_gateway_counters_carry_into_every_bit(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registers that begin near a power of two stand for a long run; beyond 2^48 they begin anew."""
+    first, like = (1 << bits) - 1, Signal.like
+    monkeypatch.setattr(Signal, "like", lambda *a, **names: like(*a, **names, init=first))
+    counters = ["stimulus", "outputs", "stimulus_1", "outputs_1"]
+    ways = [("host_i", "mesh_o"), ("mesh_i", "host_o"), ("host_i_1", "mesh_o_1"), ("mesh_i_1", "host_o_1")]
+    row = {end: 1 for source, sink in ways for end in (f"{source}.valid", f"{sink}.ready")}
+    cycles = play(Gateway(SPEC, 2, 2), [row, row, {}], counters)
+    assert [list(cycle.values()) for cycle in cycles] == [[(first + n) % (1 << 48)] * 4 for n in range(3)]
 
 
 def test_kind_of_a_spike_is_zero() -> None:

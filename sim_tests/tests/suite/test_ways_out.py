@@ -21,6 +21,7 @@ from emu.container import load_image, save_image
 from emu.image import SystemImage
 from emu.machine import Machine
 from emu.spec import PRESETS, SystemSpec
+from mapping.targets.files import target_text
 from rtl.export import write_verilog
 from sim_tests.bench import engines, exported, program, systems
 from sim_tests.bench.exported import read_design
@@ -289,6 +290,31 @@ def test_verilog_of_the_image_is_verified(tmp_path: Path) -> None:
     )
 
 
+def target_of(folder: Path, mesh: str) -> Path:
+    """Write a target with tiny cores."""
+    text, file = target_text("loom"), folder / "board.toml"
+    sizes = 'preset = "reference"\nmesh = "auto"'
+    assert text.count(sizes) == 1
+    file.write_text(text.replace(sizes, f'preset = "tiny"\nmesh = "{mesh}"\nchips = "2x1"'), encoding="utf-8")
+    return file
+
+
+def test_machine_of_a_target_is_smaller_or_alone(tmp_path: Path) -> None:
+    assert_goes(
+        "give its file a smaller mesh, or fewer chips.",
+        lambda: program._machine(str(target_of(tmp_path, "5x4"))),
+        lambda: program._machine(str(target_of(tmp_path, "6x3"))),
+    )
+    options = program._parser().parse_args
+    random = ["--random", "1", "--target", "board.toml"]
+    for wrong in (["a.spikeloom", "--target", "board.toml"], [*random, "--verilog", "design"]):
+        assert_goes(
+            "give --random N, and leave --verilog out.",
+            partial(program._check, options(wrong)),
+            lambda: program._check(options(random)),
+        )
+
+
 def test_folder_that_is_named_keeps_simulators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_engine("icarus")
     (tmp_path / "file").write_text("")
@@ -338,6 +364,8 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "run the machine with",
         "use fewer samples or steps.",
         "verify an image instead.",
+        "give its file a smaller mesh, or fewer chips.",
+        "give --random N, and leave --verilog out.",
         "export the Verilog of the image with 'spikeloom verilog'.",
         "set SPIKELOOM_CACHE to another folder.",
     }
