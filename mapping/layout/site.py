@@ -144,18 +144,6 @@ class Site:
         where: dict[str, Any] = {"chips": self.chips, "links": self.links}
         return assembled(partition.spec, mesh, **where, dead=self.dead, gates=self.gates)
 
-    def _links(self, mesh: tuple[int, int], flit_bits: int) -> LinkSpec:
-        """Return the links between the chips that a mesh is cut into."""
-        links = LinkSpec.between(self.chips, mesh, flit_bits, shared=self.shared_links)
-        if self.wires is None:
-            return links
-        if not 1 <= self.wires <= links.word_bits(flit_bits):
-            raise MappingError(
-                f"Wires of a link must be 1..{links.word_bits(flit_bits)}, the bits of a flit on it, not "
-                f"{self.wires}."
-            )
-        return replace(links, wires=self.wires)
-
     def placement(self, partition: Partition) -> Placement:
         """Return where the parts of a partition sit.
 

@@ -12,6 +12,7 @@ from emu.spec import CoreSpec, preset
 from mapping.chip import Chip
 from mapping.datasets.load import Dataset, load_data, scaled
 from mapping.flow import compile_network
+from mapping.layout.assembly import Links
 from mapping.layout.emit import emit
 from mapping.layout.gates import Gates
 from mapping.layout.host_tables import payloads_of, stimulus_for
@@ -176,7 +177,7 @@ def drawn(seed: int) -> Chip:
     """Return a random network, by turns on one chip, on two and on four, with shared links or more gates."""
     chips = ((1, 1), (2, 1), (2, 2))[seed % 3]
     shared = chips != (1, 1) and seed % 2 == 0
-    site = Site(chips=chips, shared_links=shared, gates=Gates(inlets=str(1 + seed % 2)))
+    site = Site(chips=chips, links=Links(shared=shared), gates=Gates(inlets=str(1 + seed % 2)))
     spiking = random_network(seed)
     image = emit(spiking, *fit(spiking, core_spec(axons=128, fanouts=512), site), name="drawn")
     return Chip(image=image, spiking=spiking, site=site)
