@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mapping.model.network import Network
     from mapping.passes import Passes
 
-__all__ = ["app", "compile_"]
+__all__ = ["app", "compile_", "show_compiled"]
 
 app = typer.Typer()
 
@@ -130,7 +130,7 @@ def compile_(
     with stages_told(asked=debug), status("compiling") as say:
         chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
         chip.save(output)
-    _show(output, chip, told)
+    show_compiled(output, chip, told)
 
 
 def _dead(exclude: Path | None) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _check_file(output: Path) -> None:
     check_places(output)
 
 
-def _show(output: Path, chip: Chip | Passes, told: str | None) -> None:
+def show_compiled(output: Path, chip: Chip | Passes, told: str | None) -> None:
     """Print what was written, which layers are the host's and why, and the scale of pixels."""
     from mapping.codes.doubts import doubt_about
     from mapping.passes import Passes
