@@ -28,6 +28,7 @@ __all__ = [
     "reader",
     "unpack",
     "unpacked_cells",
+    "used_cells",
     "words_of",
 ]
 
@@ -198,6 +199,21 @@ def unpacked_cells(data: NDArray[np.uint8]) -> NDArray[np.int8]:
     cells.flags.writeable = False
     return cells.view(np.int8)
 
+
+def used_cells(crossbar: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return how many cells of each column are not zero, counted in bytes as many rows at a time as fit.
+
+    >>> used_cells(np.ones((300, 2), np.int8)).tolist()
+    [300, 300]
+    """
+    used, count = (crossbar != 0).view(np.uint8), np.zeros(crossbar.shape[1], np.int64)
+    for at in range(0, len(used), _ROWS):
+        count += np.add.reduce(used[at : at + _ROWS], axis=0, dtype=np.uint8)
+    return count
+
+
+_ROWS = 255
+"""Rows of which a byte can count the cells."""
 
 _CELLS = (
     (((np.arange(256)[:, None] >> np.arange(0, 8, 2) & 3) ^ 2) - 2).astype(np.int8).view("<u4").reshape(-1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.bits import Field, Layout, limits
+from emu.bits import Field, Layout, limits, used_cells
 from emu.errors import SpikeloomError
 from emu.spec import STRENGTH_BITS, THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.topology import alive, entries_of, meets_dead
@@ -125,7 +125,7 @@ class _Known:
         """Return the cells of each column that are not zero, or refuse the crossbar."""
         if id(crossbar) not in self.crossbars:
             require_within(where, "crossbar", crossbar, -1, 1)
-            self.crossbars[id(crossbar)] = np.count_nonzero(crossbar, axis=0)
+            self.crossbars[id(crossbar)] = used_cells(crossbar)
         return self.crossbars[id(crossbar)]
 
     def is_new(self, core: CoreImage) -> bool:

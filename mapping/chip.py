@@ -7,8 +7,9 @@ The only module of `mapping` that runs the machine.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +35,31 @@ from mapping.spiking.spread import spread
 from mapping.spiking.unary import unary
 from mapping.stages import stage
 
-__all__ = ["Chip", "Inference", "carried_network", "laid_out", "open_chip"]
+__all__ = ["Chip", "Inference", "carried_network", "in_batches", "laid_out", "open_chip"]
 
 Progress = Callable[[int, int], None]
+Done_co = TypeVar("Done_co", covariant=True)
+
+
+class Run(Protocol[Done_co]):
+    """Emulates samples (n, input shape), and calls ``progress`` with (steps done, all steps)."""
+
+    def __call__(self, x: NDArray[np.float64], *, progress: Progress | None) -> Done_co:
+        """Return what became of the samples."""
+
+
+def in_batches(
+    run: Run[Done_co], data: Dataset, batch: int | None, *, steps: int, progress: Progress | None
+) -> Iterator[tuple[Dataset, Done_co]]:
+    """Run data batch by batch, one in memory at a time; give each batch and what became of it.
+
+    ``progress`` is told the steps of all data, ``steps`` of each sample.
+    """
+    before, every = 0, len(data.x) * steps
+    for part in batches(data, batch):
+        tell = None if progress is None else lambda done, _, at=before: progress(at + done, every)
+        yield part, run(part.x, progress=tell)
+        before += len(part.x) * steps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -174,11 +197,8 @@ class Chip:
         cycles, progress
             As of `run`.
         """
-        before, steps = 0, len(data.x) * interval_of(self.image)
-        for part in batches(data, batch):
-            tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
-            yield part, self.run(part.x, cycles=cycles, progress=tell)
-            before += len(part.x) * interval_of(self.image)
+        run, steps = partial(self.run, cycles=cycles), interval_of(self.image)
+        yield from in_batches(run, data, batch, steps=steps, progress=progress)
 
     @stage("save")
     def save(self, path: str | Path) -> None:

@@ -6,8 +6,8 @@ The contract is `docs/reference/passes.md`.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from emu.image import SystemImage
 from emu.passes import load_images, save_images
 from emu.trace import RunResult
-from mapping.chip import Chip, Inference, Progress, carried_network, laid_out
-from mapping.datasets.load import Dataset, batches, scaled
+from mapping.chip import Chip, Inference, Progress, carried_network, in_batches, laid_out
+from mapping.datasets.load import Dataset, scaled
 from mapping.errors import MappingError
 from mapping.layout.check import require
 from mapping.layout.check.passes import require_passes
@@ -28,9 +28,12 @@ from mapping.layout.plan import Pass, Plan, Rows, height_of
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode
 
-__all__ = ["Passes", "open_passes", "passes_meta"]
+__all__ = ["KEPT", "Passes", "open_passes", "passes_meta"]
 
 Counts = NDArray[np.integer]
+
+KEPT = 8
+"""Passes up to which the emulators of all of them stay in memory from one batch to the next."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -67,6 +70,11 @@ class Passes:
         """The chip as each pass leaves it: image and network."""
         pairs = zip(self.images, self.passes, strict=True)
         return tuple(Chip(image=image, spiking=one.network) for image, one in pairs)
+
+    def _emulators(self) -> Iterator[Chip]:
+        """Yield the chip of each pass, whose emulator is kept if passes are few and else goes with it."""
+        for chip in self.loaded:
+            yield chip if len(self.loaded) <= KEPT else replace(chip)
 
     @property
     def chips(self) -> tuple[int, int]:
@@ -135,7 +143,7 @@ class Passes:
         """
         steps, before = self.period * len(counts), 0
         kept, done = self._begin(counts), []
-        for chip, one in zip(self.loaded, self.passes, strict=True):
+        for chip, one in zip(self._emulators(), self.passes, strict=True):
             fed = _fed(one, kept)
             tell = None if progress is None else lambda at, _, on=before: progress(on + at, steps)
             result = chip.emulated(fed, cycles=cycles, progress=tell)
@@ -163,11 +171,8 @@ class Passes:
         cycles, progress
             As of `run`.
         """
-        before, steps = 0, len(data.x) * self.period
-        for part in batches(data, batch):
-            tell = None if progress is None else lambda done, _, at=before: progress(at + done, steps)
-            yield part, self.run(part.x, cycles=cycles, progress=tell)
-            before += len(part.x) * self.period
+        run = partial(self.run, cycles=cycles)
+        yield from in_batches(run, data, batch, steps=self.period, progress=progress)
 
     def kept(self) -> tuple[int, ...]:
         """Return for each pass the bits that the host holds of one inference while it runs.

@@ -205,7 +205,8 @@ def _sum_bits(layer: SpikingLayer, spec: CoreSpec) -> int:
     most = 0
     for source in layer.sources:
         digits = digits_of(source.weight.reshape(len(source.weight), -1), layer.strengths)
-        cells = np.count_nonzero(digits, axis=1).max(axis=1, initial=0).astype(np.int64)
+        each = [(digits[..., place] != 0).sum(axis=1, dtype=np.int64) for place in range(digits.shape[-1])]
+        cells = np.max(each, axis=0)
         most = most + (cells << (source.shift + spec.payload_bits - 1))
     return int(np.max(most)).bit_length() + 1
 

@@ -90,8 +90,10 @@ class Source:
 
     def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the least and the largest that it adds to the potential of each row, each int64 (rows,)."""
-        flat = self.weight.reshape(len(self.weight), -1).astype(np.int64) << self.shift
-        up, down = np.where(flat > 0, flat, 0).sum(axis=1), np.where(flat < 0, flat, 0).sum(axis=1)
+        flat = self.weight.reshape(len(self.weight), -1)
+        up, down = (
+            half(flat, 0).sum(axis=1, dtype=np.int64) << self.shift for half in (np.maximum, np.minimum)
+        )
         return up * self.low + down * self.high, up * self.high + down * self.low
 
     @property

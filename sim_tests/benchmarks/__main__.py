@@ -51,7 +51,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
     parser.add_argument("--model", metavar="MODEL", help="any model of spikeloom estimate")
     parser.add_argument("--on", metavar="DATA", help="data for it, as for spikeloom estimate --data")
     text = f"large network to map, may be repeated ({', '.join(Options().networks)})"
-    parser.add_argument("--network", choices=[*LARGE], action="append", help=text)
+    parser.add_argument("--network", choices=[*LARGE, mapping.KUANG], action="append", help=text)
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that has the peers")
     text = "processor time on one thread, for a machine that does other work; threads stay elapsed time"
     parser.add_argument("--cpu", action="store_true", help=text)

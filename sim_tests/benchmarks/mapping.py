@@ -1,34 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a large spiking network to its image: seconds and peak of memory of every stage."""
+"""From a large spiking network to its image and report: seconds and peak of memory of every stage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from emu.container import load_image, save_image
-from emu.loading import load_totals
 from emu.spec import preset
+from mapping.chip import Chip
 from mapping.errors import InfeasibleError, MappingError
+from mapping.flow import compile_network
 from mapping.layout.check import require
 from mapping.layout.emit import emit
 from mapping.layout.route import fit
+from mapping.model.importers.onnx import network_from_onnx
+from mapping.model.network import Network
 from mapping.spiking.network import SpikingNetwork
 from mapping.stages import Stage, recorded, stage
 from sim_tests.benchmarks.measure import Options, Row
+from sim_tests.generators.article_models import article_model
 from sim_tests.generators.large_networks import LARGE
+from spikeloom.commands.compile import show_compiled
+from spikeloom.terminal import console
 
-__all__ = ["rows"]
+__all__ = ["KUANG", "rows"]
+
+
+KUANG = "vgg-kuang2021"
+"""The article's VGG of four spikes on a mesh of cores of its chip, from the float network on."""
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Yield for every network its cores, the stages of its mapping, and their sum; or why it has no image."""
     for name in options.networks:
-        spiking = LARGE[name]()
+        mapped = partial(_mapped, LARGE[name]()) if name in LARGE else partial(_article, _vgg())
         with recorded() as record:
-            found = _mapped(spiking)
-        yield Row(f"{name} on reference cores", found)
+            found = mapped()
+        yield Row(f"{name} on {'reference' if name in LARGE else 'article'} cores", found)
         yield from (Row(f"{name}: {key}", _text(one)) for key, one in record.stages.items())
         yield Row(f"{name}: all", _text(_total(list(record.stages.values()))))
 
@@ -43,6 +54,21 @@ def _mapped(spiking: SpikingNetwork) -> str:
         image = emit(spiking, parts, placement, routes, name=spiking.name)
     with stage("check"):
         require(image, spiking)
+    return _told(Chip(image=image, spiking=spiking))
+
+
+def _vgg() -> Network:
+    return network_from_onnx(article_model("vgg", 4), name="vgg")
+
+
+def _article(network: Network) -> str:
+    """Compile a network for the article's chip as `spikeloom compile` does; return what it takes."""
+    return _told(compile_network(network, target="kuang2021"))
+
+
+def _told(chip: Chip) -> str:
+    """Write an image, read it, and tell nobody what `spikeloom compile` tells; return its cores and load."""
+    image = chip.image
     with TemporaryDirectory() as folder:
         file = Path(folder, "image.spikeloom")
         with stage("save"):
@@ -51,10 +77,14 @@ def _mapped(spiking: SpikingNetwork) -> str:
         with stage("read"):
             again = load_image(file)
     if again.digest != image.digest:
-        raise MappingError(f"The file of {spiking.name} holds another image: please report it.")
-    load = load_totals(image)
+        raise MappingError(f"The file of {chip.spiking.name} holds another image: please report it.")
+    del again
+    with stage("report"), console.capture():
+        show_compiled(file, chip, None)
+        load = chip.load
+    spec, used = image.spec, sum(core is not None for core in image.cores)
     return (
-        f"{len(parts.cores)} cores of {placement.width} x {placement.height}; "
+        f"{used} cores of {spec.width} x {spec.height}; "
         f"loaded by {load.flits:,} flits, core by core by {load.one_by_one:,}; "
         f"a file of {size:,} bytes"
     )

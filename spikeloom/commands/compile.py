@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mapping.model.network import Network
     from mapping.passes import Passes
 
-__all__ = ["app", "compile_"]
+__all__ = ["app", "compile_", "show_compiled"]
 
 app = typer.Typer()
 
@@ -138,7 +138,7 @@ def compile_(
     with working("compiling", asked=debug) as say:
         chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
         chip.save(output)
-    _show(output, chip, told, explained=explain)
+    show_compiled(output, chip, told, explained=explain)
 
 
 def _dead(exclude: Path | None) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _check_file(output: Path) -> None:
     check_places(output)
 
 
-def _show(output: Path, chip: Chip | Passes, told: str | None, *, explained: bool) -> None:
+def show_compiled(output: Path, chip: Chip | Passes, told: str | None, *, explained: bool = False) -> None:
     """Print what was written, which layers are the host's and why, the scale of pixels, and what limits."""
     from mapping.codes.doubts import doubt_about
     from mapping.passes import Passes

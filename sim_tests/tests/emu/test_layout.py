@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from emu.bits import layout_bits, pack, packed_cells, unpack, unpacked_cells
+from emu.bits import layout_bits, pack, packed_cells, unpack, unpacked_cells, used_cells
 from emu.chunks import Packer, core_chunks
 from emu.host import load_flits, read_request, run_flits, spike_data, write_flits
 from emu.kernels import state as arrays
@@ -124,6 +124,11 @@ def test_cells_are_unpacked_as_they_were_packed(seed: int) -> None:
     unpacked = unpacked_cells(packed_cells((cells & 3).astype(np.uint8)))
     assert unpacked.tolist() == cells.tolist()
     assert not unpacked.flags.writeable
+
+
+def test_used_cells_of_a_column_are_counted_beyond_a_byte(seed: int) -> None:
+    cells = np.random.default_rng(seed).integers(-1, 2, (1000, 3), np.int8)
+    assert used_cells(cells).tolist() == [sum(cell != 0 for cell in column) for column in cells.T]
 
 
 def test_cores_that_are_packed_together_are_those_packed_alone(seed: int) -> None:

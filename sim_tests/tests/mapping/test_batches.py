@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from mapping.chip import Progress, in_batches
 from mapping.datasets import batches
 from mapping.datasets.batches import as_data, gather
-from mapping.datasets.load import load_data
+from mapping.datasets.load import Dataset, load_data
 from mapping.errors import MappingError
 from sim_tests.generators.fake_torch import FakeTensor
 
@@ -177,3 +179,17 @@ def test_a_batch_as_a_loader_gives_it_is_a_pair() -> None:
     assert data.y is not None
     assert (data.x.tolist(), data.y.tolist()) == (X.tolist(), Y.tolist())
     assert as_data([X, X]).y is None
+
+
+def test_progress_of_batches_goes_on_where_the_one_before_ended() -> None:
+    told: list[tuple[int, int]] = []
+
+    def run(x: NDArray[np.float64], *, progress: Progress | None) -> int:
+        assert progress is not None
+        for step in (1, 3 * len(x)):
+            progress(step, 3 * len(x))
+        return len(x)
+
+    found = in_batches(run, Dataset(name="x", x=X, y=Y), 4, steps=3, progress=lambda *at: told.append(at))
+    assert [(part.x.tolist(), count) for part, count in found] == [(X[:4].tolist(), 4), (X[4:].tolist(), 2)]
+    assert told == [(1, 18), (12, 18), (13, 18), (18, 18)]
