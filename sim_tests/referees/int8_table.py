@@ -260,8 +260,7 @@ def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, bo
         network = load_onnx(model)
         _, how = scaled(load_data(chosen.data).first(1), chosen.input, network)
         samples, _ = scaled(calibration_data(chosen.data).first(_CALIBRATION), how, network)
-        real = onnx.version_converter.convert_version(onnx.load(model), 13)
-        real.ir_version = 8
+        real = _quantisable(model)
         few = samples.x.astype(np.float32)
         for form in FORMS:
             name = f"{model.stem}_{form[0].lower()}_{'us'[form[1]]}8_{('tensor', 'channel')[form[2]]}"
@@ -270,6 +269,28 @@ def _models(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, bo
                 path = quantised(real, few, folder / f"{name}_{more}.onnx", form, options)
                 yield path, chosen.as_written or more == "bias"
 
+
+def _quantisable(path: Path) -> onnx.ModelProto:
+    """Return a model in an operator set that has scales for each channel: its own, or the first of these."""
+    model = onnx.load(path)
+    number = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
+    if number < _PER_CHANNEL:
+        try:
+            model = onnx.version_converter.convert_version(model, _PER_CHANNEL)
+        except (onnx.version_converter.ConvertError, RuntimeError):
+            raise UnsupportedModelError(
+                f"Model {path.stem!r} has operator set {number}, and onnx cannot take it to {_PER_CHANNEL}; "
+                f"export it with operator set {_PER_CHANNEL} or later."
+            ) from None
+    model.ir_version = min(model.ir_version, _KNOWN_TO_RUNTIMES)
+    return model
+
+
+_PER_CHANNEL = 13
+"""First operator set whose quantisers may have a scale for each channel."""
+
+_KNOWN_TO_RUNTIMES = 10
+"""Version of the format of files that onnxruntime reads in all its releases that are tested."""
 
 _CALIBRATION = 200
 """Samples on which onnxruntime chooses its ranges."""
