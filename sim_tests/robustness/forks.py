@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-__all__ = ["Ended", "Forks"]
+__all__ = ["Done", "Forks"]
 
 _SHARED = (
     "pytest",
@@ -58,7 +58,7 @@ ONNX Runtime is not among them: at its end it waits for a thread, which a fork l
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class Done:
     """How a run of pytest ended, and what it printed."""
 
     code: int
@@ -93,7 +93,7 @@ class Forks:
     ) -> None:
         self._server.communicate()
 
-    def run(self, arguments: Sequence[str], *, seconds: float) -> Ended:
+    def run(self, arguments: Sequence[str], *, seconds: float) -> Done:
         """Run pytest with these arguments; what takes longer is killed, with all that it started.
 
         Raises
@@ -110,7 +110,7 @@ class Forks:
         if not answer:
             raise RuntimeError(f"The server of forks ended with code {self._server.wait()}.")
         code, text = json.loads(answer)
-        return Ended(code=code, out=text)
+        return Done(code=code, out=text)
 
 
 def _serve(requests: IO[str], answers: IO[str]) -> list[str] | None:
@@ -147,11 +147,13 @@ def _wait(process: int, seconds: float) -> int:
     """Return the code with which a fork ended, -9 if it had to be killed; end what it left running."""
     limit = threading.Timer(seconds, os.killpg, (process, signal.SIGKILL))
     limit.start()
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    limit.cancel()
-    limit.join()  # a fork of a program with threads is not safe
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process, signal.SIGKILL)
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    finally:
+        limit.cancel()
+        limit.join()  # a fork of a program with threads is not safe
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process, signal.SIGKILL)
     return code
 
 

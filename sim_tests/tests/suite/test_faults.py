@@ -14,7 +14,7 @@ from py_compile import PycInvalidationMode
 import pytest
 
 from sim_tests.robustness.faults_table import END, Fault, load_faults, render, replaced
-from sim_tests.robustness.forks import Ended, Forks
+from sim_tests.robustness.forks import Done, Forks
 
 ROOT = Path(__file__).parents[3]
 FAULTS = load_faults()
@@ -109,7 +109,7 @@ class Copy:
     folder: Path
     forks: Forks
 
-    def run(self, *tests: str, seconds: float = 300) -> Ended:
+    def run(self, *tests: str, seconds: float = 300) -> Done:
         """Run the named tests on the packages as they are now, without compiled kernels."""
         options = ["-x", "-q", "--tb=short", "--rootdir=.", "-pno:cacheprovider"]
         plugins = ["--disable-plugin-autoload", "-ppytest_timeout"]
