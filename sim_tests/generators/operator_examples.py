@@ -192,6 +192,12 @@ _ARITHMETIC = (
         around=("Abs",),
         note="One neuron with both as sources, as of `Add`; the weights of the second have the other sign.",
     ),
+    Example(
+        operator="Mean",
+        build=_two("Mean"),
+        around=("Abs",),
+        note=f"{_SUM[:-1]}, and the share goes into the scale.",
+    ),
     Example(operator="Sum", build=_two("Sum"), around=("Abs",), note=_SUM),
     Example(
         operator="BatchNormalization",

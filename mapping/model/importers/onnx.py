@@ -36,7 +36,7 @@ __all__ = ["MAX_BYTES", "OPSETS", "load_onnx", "network_from_onnx"]
 MAX_BYTES = 512 * 2**20
 """Largest file read."""
 
-OPSETS = (7, 28)
+OPSETS = (1, 28)
 """First and last operator set understood; the supported operators mean the same in all of them."""
 
 _INTEGERS = frozenset({TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8})

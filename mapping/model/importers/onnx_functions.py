@@ -84,7 +84,7 @@ def _prelu(operator: Operator, graph: Graph) -> None:
 def _pow(operator: Operator, graph: Graph) -> None:
     operator.allow()
     exponent = graph.constants[_constant(operator, graph, 1, "exponent")]
-    if exponent.size != 1:
+    if not exponent.size or (exponent != exponent.reshape(-1)[0]).any():
         raise operator.unknown("is supported only with one exponent")
     number: dict[str, Attribute] = {"exponent": float(exponent.reshape(-1)[0])}
     graph.elementwise(replace(operator, inputs=operator.inputs[:1]), [("", "Pow", number, {})])

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.model.importers.onnx_arithmetic import ARITHMETIC_RULES
 from mapping.model.importers.onnx_conditions import CONDITION_RULES
 from mapping.model.importers.onnx_functions import FUNCTION_RULES, softmax
 from mapping.model.importers.onnx_graph import Graph, Integers, Operator, Step
@@ -15,7 +15,6 @@ from mapping.model.importers.onnx_integer_sums import SUMS
 from mapping.model.importers.onnx_layout import (
     concat,
     flatten,
-    joined,
     reshape,
     squeeze,
     transpose,
@@ -41,7 +40,6 @@ from mapping.model.importers.onnx_windows import (
     max_pool,
     reduce_map,
 )
-from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
 __all__ = ["FOLDING", "QONNX", "QONNX_DOMAINS", "SUPPORTED", "emit"]
@@ -59,124 +57,37 @@ _PASSING = frozenset(
 )
 
 
-def _two_inputs(operator: Operator, graph: Graph) -> tuple[str, str, bool]:
-    """Return activation, other input, and whether the operator reads them in the opposite order."""
-    operator.allow()
-    if len(operator.inputs) != 2:
-        raise operator.bad(f"must have two inputs, not {len(operator.inputs)}")
-    first, second = operator.inputs
-    return (second, first, True) if first in graph.constants else (first, second, False)
-
-
-def _add(operator: Operator, graph: Graph) -> None:
-    tensor, other, _ = _two_inputs(operator, graph)
-    if other in graph.constants:
-        _with_constant(operator, graph, (tensor, other), op="Add")
-    else:
-        _join(operator, graph, "Add")
-
-
-def _join(operator: Operator, graph: Graph, op: str) -> None:
-    """Append a node of two activations; equal views of two tensors stay a view."""
-    joined(operator, graph, lambda tensors, output: make_node(operator.name, op, tensors, output))
-
-
-def _sum(operator: Operator, graph: Graph) -> None:
-    """Add any number of activations, one after the other."""
-    operator.allow()
-    if len(operator.inputs) == 1:
-        graph.alias(operator)
-        return
-    first, *others = operator.inputs
-    for index, other in enumerate(others, start=1):
-        last = index == len(others)
-        output = operator.outputs[0] if last else f"{operator.outputs[0]}.{index}"
-        name = operator.name if last else f"{operator.name}.{index}"
-        _add(replace(operator, name=name, inputs=(first, other), outputs=(output,)), graph)
-        first = output
-
-
-def _sub(operator: Operator, graph: Graph) -> None:
-    tensor, other, swapped = _two_inputs(operator, graph)
-    if other not in graph.constants:
-        negative = f"{operator.outputs[0]}.negative"
-        _neg(replace(operator, name=f"{operator.name}.neg", inputs=(other,), outputs=(negative,)), graph)
-        _join(replace(operator, inputs=(tensor, negative)), graph, "Add")
-        return
-    if not swapped:
-        _with_constant(operator, graph, (tensor, other), op="Add", change=np.negative)
-        return
-    reading = replace(operator, inputs=(tensor,))
-    value = graph.per_element(operator, other, graph.view(reading, 0))
-    negated: Step = ("", "Mul", {}, {"value": np.array(-1.0)})
-    graph.elementwise(reading, [negated, (".minuend", "Add", {}, {"value": value})])
-
-
-def _neg(operator: Operator, graph: Graph) -> None:
-    operator.allow()
-    graph.elementwise(operator, [("", "Mul", {}, {"value": np.array(-1.0)})])
-
-
-def _mul(operator: Operator, graph: Graph) -> None:
-    tensor, other, _ = _two_inputs(operator, graph)
-    if other not in graph.constants:
-        _join(operator, graph, "Mul")
-        return
-    _with_constant(operator, graph, (tensor, other), op="Mul")
-
-
-def _div(operator: Operator, graph: Graph) -> None:
-    tensor, other, swapped = _two_inputs(operator, graph)
-    if swapped:
-        raise operator.unknown("is not supported with a constant dividend")
-    if other not in graph.constants:
-        _join(operator, graph, "Div")
-        return
-    divisor = graph.constants[other]
-    exact = divisor.dtype.kind == "f" and bool((np.abs(np.frexp(divisor)[0]) == 0.5).all())
-    if exact:  # a power of two divides as its reciprocal multiplies
-        _with_constant(operator, graph, (tensor, other), op="Mul", change=np.reciprocal)
-    else:
-        _with_constant(operator, graph, (tensor, other), op="Div")
-
-
-def _bound(operator: Operator, graph: Graph) -> None:
-    tensor, other, _ = _two_inputs(operator, graph)
-    if other not in graph.constants:
-        _join(operator, graph, operator.op)
-        return
-    value = graph.constants[other]
-    if value.size != 1 or value.dtype.kind not in "biuf":
-        raise operator.unknown("is supported only of two activations, or of one and a number")
-    ends: dict[str, Attribute] = {"low": -math.inf, "high": math.inf}
-    ends["low" if operator.op == "Max" else "high"] = float(graph.finite(other, value).reshape(()))
-    graph.elementwise(replace(operator, inputs=(tensor,)), [("", "Clip", ends, {})])
-
-
-def _with_constant(
-    operator: Operator,
-    graph: Graph,
-    tensors: tuple[str, str],
-    *,
-    op: str,
-    change: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.positive,
-) -> None:
-    reading = replace(operator, inputs=tensors[:1])
-    value = change(graph.per_element(operator, tensors[1], graph.view(reading, 0)))
-    graph.elementwise(reading, [("", op, {}, {"value": value})])
-
-
 def _batch_norm(operator: Operator, graph: Graph) -> None:
     operator.allow("epsilon", "momentum", "spatial", "training_mode")
-    operator.require("spatial", 1)
     if operator.integer("training_mode", 0):
         raise operator.bad("is in training mode; export the model in evaluation mode")
     if any(operator.outputs[1:]):
         raise operator.bad("has training outputs; export the model in evaluation mode")
+    if not operator.integer("spatial", 1):
+        _norm_by_element(operator, graph)
+        return
     names = ("scale", "bias", "mean", "variance")
     constants = {key: graph.parameter(operator, i, ndim=1) for i, key in enumerate(names, start=1)}
     attributes: dict[str, Attribute] = {"epsilon": operator.number("epsilon", float(np.float32(1e-5)))}
     graph.chain(operator, [("", "BatchNormalization", attributes, constants)])
+
+
+def _norm_by_element(operator: Operator, graph: Graph) -> None:
+    """Normalise every element by numbers of its own, as before operator set 9 where ``spatial`` is 0."""
+    reading = replace(operator, inputs=operator.inputs[:1])
+    view = graph.view(reading, 0)
+    found = (graph.optional(operator, index) for index in range(1, 5))
+    if any(value is None or value.shape != view.shape for value in found):
+        raise operator.bad(f"has spatial = 0 and needs four constants of shape {view.shape}")
+    names = operator.inputs[1:5]
+    scale, bias, mean, variance = (graph.finite(name, graph.constants[name]) for name in names)
+    factor = scale / np.sqrt(variance + operator.number("epsilon", float(np.float32(1e-5))))
+    steps: list[Step] = []
+    for op, value in (("Mul", factor), ("Add", bias - mean * factor)):
+        name = f"{operator.outputs[0]}.{op.lower()}"
+        graph.constants[name] = value
+        steps.append((f".{op.lower()}", op, {}, {"value": graph.per_element(operator, name, view)}))
+    graph.elementwise(reading, steps)
 
 
 def _clip_bounds(operator: Operator, graph: Graph) -> dict[str, float]:
@@ -249,11 +160,11 @@ def _last(operator: Operator, graph: Graph) -> None:
 
 
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
+    **ARITHMETIC_RULES,
     **FUNCTION_RULES,
     **QLINEAR,
     **SUMS,
     **CONDITION_RULES,
-    "Add": _add,
     "ArgMax": _last,
     "AveragePool": average_pool,
     "BatchNormalization": _batch_norm,
@@ -264,7 +175,6 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "ConvTranspose": conv_transpose,
     "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantise,
-    "Div": _div,
     "Dropout": _dropout,
     "Einsum": einsum,
     "Flatten": flatten,
@@ -276,11 +186,7 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "IntQuant": quantise_qonnx,
     "LogSoftmax": _last,
     "MatMul": matmul,
-    "Max": _bound,
     "MaxPool": max_pool,
-    "Min": _bound,
-    "Mul": _mul,
-    "Neg": _neg,
     "Pad": pad,
     "Quant": quantise_qonnx,
     "QuantizeLinear": quantise,
@@ -294,8 +200,6 @@ _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     "Softmax": _last,
     "SpaceToDepth": space_to_depth,
     "Squeeze": squeeze,
-    "Sub": _sub,
-    "Sum": _sum,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

@@ -22,6 +22,8 @@ from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.generators.sound_files import small_chip
 from sim_tests.robustness.ways_out import assert_goes, clauses
 from sim_tests.tests.mapping.test_int8_wide import stored_as
+from sim_tests.tests.mapping.test_other_tools import apart, fused
+from sim_tests.tests.mapping.test_other_tools import read as of_other_tools
 
 Build = Callable[[ModelBuilder], str]
 Edit = Callable[[onnx.ModelProto], object]
@@ -188,6 +190,11 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         "train an MLPClassifier, a LogisticRegression or a LinearSVC",
         lambda: network_from_onnx(trees(), name="trees"),
         lambda: [network_from_onnx(build(True), name="c") for build, _ in CLASSIFIERS.values()],
+    ),
+    "joined": (
+        "export it without optimising it",
+        lambda: of_other_tools(fused("FusedConv", "Wave")),
+        lambda: of_other_tools(apart("FusedConv", "Relu")),
     ),
     "foreign operator": (
         "export the model with operators of the ONNX standard",
