@@ -109,7 +109,7 @@ def function(walk: Walk, node: Node) -> str | None:
 def _follows_list(walk: Walk, node: Node) -> bool:
     """Tell whether a function is of a number plus an activation that takes a list of thresholds anyway."""
     before = walk.network.producer(node.inputs[0])
-    point = None if before is None else walk.points.get(before.inputs[0])
+    point = walk.points.get(before.inputs[0]) if before is not None and before.op == "Add" else None
     return point is not None and not all(function.op in CUTS for function in point.functions)
 
 
