@@ -109,7 +109,7 @@ class Copy:
     folder: Path
     forks: Forks
 
-    def run(self, *tests: str, seconds: float = 300) -> Done:
+    def run(self, *tests: str, seconds: float = 800) -> Done:
         """Run the named tests on the packages as they are now, without compiled kernels."""
         options = ["-x", "-q", "--tb=short", "--rootdir=.", "-pno:cacheprovider"]
         plugins = ["--disable-plugin-autoload", "-ppytest_timeout"]
@@ -157,6 +157,7 @@ def test_named_tests_pass_without_a_fault(copy: Copy, file: str) -> None:
     assert done.code == 0, done.out[-3000:]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.file}-{f.why}".replace(" ", "_"))
 def test_planted_fault_is_noticed(copy: Copy, fault: Fault) -> None:
     assert fault_missed(copy, fault) is None
