@@ -16,7 +16,6 @@ from mapping.codes.graded.convert import AUTO_DIGITS, GradedOptions
 from mapping.datasets.load import CALIBRATION, Dataset, batches, scaled
 from mapping.errors import InfeasibleError, MappingError, OptionError, UnsupportedModelError
 from mapping.flow import compile_network
-from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.report.activity import Activity, observe
@@ -75,14 +74,12 @@ def explore(
     seed: int = 0,
     how: str = "auto",
     strict: bool = False,
-    chips: tuple[int, int] | None = None,
-    shared_links: bool = False,
-    gates: Gates = ONE_OF_EACH,
     objective: str = "cores",
     code: str = AUTO,
     calibration: Dataset | None = None,
     options: GradedOptions | None = None,
     progress: Callable[[str], None] | None = None,
+    **where: Any,
 ) -> list[dict[str, Any]]:
     """Return a row with `EXPLORATION_KEYS` for each of `BITS` with each of `DIGITS`.
 
@@ -90,10 +87,10 @@ def explore(
     ----------
     options : GradedOptions, optional
         Seed and tolerance of all settings.
-    network, data, target, core, seed, how, strict, chips, shared_links, gates
+    network, data, target, core, seed, how, strict, objective, code, calibration, progress
         As of `mapping.report.machine.estimate`, for one cycle-exact target.
-    objective, code, calibration, progress
-        As there too.
+    **where
+        As there too: ``chips``, ``shared_links``, ``wires``, ``gates`` and ``placer``.
 
     Raises
     ------
@@ -113,7 +110,7 @@ def explore(
         truth=truth,
         samples=samples.x,
         target=chip,
-        where={"core": core, "chips": chips, "shared_links": shared_links, "gates": gates},
+        where={"core": core, **where},
         asked={"seed": seed, "strict": strict, "objective": objective},
         say=say,
     )

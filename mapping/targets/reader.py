@@ -98,7 +98,7 @@ class _Reader:
             assembled(target.core, mesh, chips=target.chips, links=target.links, gates=target.gates)
         except MappingError as error:
             raise TargetError(
-                f"Section [geometry] of {self.file} is impossible: {error}", key="geometry"
+                f"Section [geometry] of {self.file} is impossible: {clause(error)}.", key="geometry"
             ) from error
 
     def section(self, section: str, value: object, schema: Mapping[str, str]) -> dict[str, Any]:

@@ -343,8 +343,8 @@ def _tiles(inner: Convolved, outer: Convolved) -> bool:
     """Tell whether a convolution pools channels alone, and what it gives beyond its map is zero if needed."""
     channels, *sizes = inner.read.pooled
     windows = [(size - 1) * by + 1 for size, by in zip(inner.weight.shape[2:], inner.dilation, strict=True)]
-    silent = any(pad >= windows[side % 2] for side, pad in enumerate(inner.pads))
-    if silent or inner.groups != channels or len(inner.weight) != channels:
+    lone = any(pad >= windows[side % 2] and inner.stride[side % 2] > 1 for side, pad in enumerate(inner.pads))
+    if lone or inner.groups != channels or len(inner.weight) != channels:
         return False
     if not any(outer.pads):
         return True

@@ -27,7 +27,7 @@ _READS: Mapping[str, tuple[int, ...]] = {
     "QLinearMul": (0, 3),
     "QLinearSigmoid": (0,),
 }
-"""Operators that read integers, and which of their inputs are these: scale and zero point stand behind."""
+"""Operators that read integers, and which of their inputs these are, each before its scale and zero point."""
 
 
 def quantise_input(graph: GraphProto) -> None:

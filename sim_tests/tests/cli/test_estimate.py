@@ -109,7 +109,8 @@ def test_mesh_of_a_target_that_no_chip_has_is_refused(
     own = tmp_path / "own.toml"
     own.write_text(capsys.readouterr().out.replace('mesh = "auto"', 'mesh = "600x4"'), encoding="utf-8")
     assert estimate(*wide(), tmp_path, "--target", str(own)) == 2
-    expected = "spikeloom: A mesh of 600x4 cores cannot be built: width must be 1..512, not 600.\n"
+    told = "is impossible: The chip cannot be built: width must be 1..512, not 600.\n"
+    expected = f"spikeloom: Section [geometry] of {own} {told}"
     assert capsys.readouterr() == ("", expected)
 
 
