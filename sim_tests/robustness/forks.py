@@ -75,6 +75,7 @@ class Forks:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._asked = 0
         # -P: or the folder of this file would come before the one of the tests.
         self._server = subprocess.Popen(
             [sys.executable, "-P", __file__],
@@ -100,17 +101,23 @@ class Forks:
         ------
         RuntimeError : the server is gone.
         """
-        into, out = self._server.stdin, self._server.stdout
-        assert into is not None
-        assert out is not None
-        with contextlib.suppress(BrokenPipeError):
-            into.write(json.dumps([list(arguments), seconds]) + "\n")
-            into.flush()
-        answer = out.readline()
-        if not answer:
-            raise RuntimeError(f"The server of forks ended with code {self._server.wait()}.")
-        code, text = json.loads(answer)
+        self._ask(arguments, seconds)
+        number, code, text = 0, 0, ""
+        while number != self._asked:  # whoever asked before may have been interrupted
+            assert self._server.stdout is not None
+            answer = self._server.stdout.readline()
+            if not answer:
+                raise RuntimeError(f"The server of forks ended with code {self._server.wait()}.")
+            number, code, text = json.loads(answer)
         return Done(code=code, out=text)
+
+    def _ask(self, arguments: Sequence[str], seconds: float) -> None:
+        """Send a request with a number of its own, which the answer to it has too."""
+        self._asked += 1
+        assert self._server.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._server.stdin.write(json.dumps([self._asked, list(arguments), seconds]) + "\n")
+            self._server.stdin.flush()
 
 
 def _serve(requests: IO[str], answers: IO[str]) -> list[str] | None:
@@ -122,7 +129,7 @@ def _serve(requests: IO[str], answers: IO[str]) -> list[str] | None:
     assert not ours, f"{ours} would not be imported again"
     gc.freeze()
     while line := requests.readline():
-        arguments, seconds = json.loads(line)
+        number, arguments, seconds = json.loads(line)
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as printed:
             process = os.fork()
             if not process:
@@ -130,7 +137,7 @@ def _serve(requests: IO[str], answers: IO[str]) -> list[str] | None:
                 return [str(argument) for argument in arguments]
             code = _wait(process, seconds)
             printed.seek(0)
-            print(json.dumps([code, printed.read()]), file=answers, flush=True)
+            print(json.dumps([number, code, printed.read()]), file=answers, flush=True)
     return None
 
 

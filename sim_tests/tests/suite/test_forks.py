@@ -74,6 +74,11 @@ def test_nothing_of_a_run_is_left(forks: Forks, tmp_path: Path, test: str, secon
     assert ask(forks, "test_it")[0] == 0
 
 
+def test_answer_to_a_run_that_was_given_up_is_not_taken_for_another(forks: Forks) -> None:
+    forks._ask(["-q", "--rootdir=.", "no_such_file.py"], 60)
+    assert ask(forks, "test_it")[0] == 0
+
+
 def test_server_that_is_gone_is_told(forks: Forks) -> None:
     forks._server.kill()
     with pytest.raises(RuntimeError, match=r"^The server of forks ended with code -9\.$"):
