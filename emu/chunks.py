@@ -77,10 +77,18 @@ class Packer:
 
         A row holds the cells of ``extension`` axons, those of a whole word or more each.
         """
+        lines, at = self.lines(core)
+        return lines[at].reshape(-1)
+
+    def lines(self, core: CoreImage) -> tuple[Chunks, NDArray[np.int64]]:
+        """Return the lines of a core's crossbar, one array for all that share it, and the line of each axon.
+
+        uint16 (lines + 1, chunks), the last one zeros, and int64 (axons up to a whole row,).
+        """
         extension = int(core.extension)
         at = np.full(-(-core.axons // extension) * extension, -1, np.int64)
         at[: core.axons] = core.lines
-        return self._packed_lines(core)[at].reshape(-1)
+        return self._packed_lines(core), at
 
     def _packed_lines(self, core: CoreImage) -> Chunks:
         """Return the lines of a core's crossbar, and one of zeros behind them: (lines + 1, chunks)."""

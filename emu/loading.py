@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,17 @@ class LoadTotals:
     packets: Mapping[Place, int] = field(repr=False)
 
 
+class _Jump(NamedTuple):
+    """The two packets that set the chunk pointer of the cores of a rectangle."""
+
+    place: Place
+    section: int
+    address: int
+
+
+_Step = Burst | _Jump
+
+
 def pointer_bursts(place: Place, section: int, address: int) -> list[Burst]:
     """Return the packets that set the chunk pointer of the cores of a rectangle."""
     high, low = _pointer(section, address)
@@ -116,7 +128,7 @@ class _Shared:
     rows: Chunks
     at: dict[Cell, Ints] = field(default_factory=dict)
 
-    def write(self, place: Place, members: Sequence[Cell]) -> list[Burst]:
+    def write(self, place: Place, members: Sequence[Cell]) -> list[_Step]:
         """Return what writes the rows in some cores, the only ones of a rectangle whose pointer may not rest.
 
         The pointer of a core is set anew wherever its next row is not the one behind the row before, and
@@ -129,19 +141,18 @@ class _Shared:
         targets: dict[int, dict[int, list[Cell]]] = {}
         for row, place_of, number in zip(sent.tolist(), at[jumps].tolist(), member.tolist(), strict=True):
             targets.setdefault(row, {}).setdefault(place_of, []).append(members[number])
-        found: list[Burst] = []
+        found: list[_Step] = []
         for (begin, groups), end in zip(targets.items(), [*targets, len(self.rows)][1:], strict=True):
             for row, cells in groups.items():
-                for strip in _strips(tuple(cells)):
-                    found += self._point(strip, row)
+                found += [self._point(strip, row) for strip in _strips(tuple(cells))]
             found.append(Burst(place, Kind.WRITE, self.rows[begin:end].reshape(-1)))
         return found
 
-    def _point(self, place: Place, row: int) -> list[Burst]:
+    def _point(self, place: Place, row: int) -> _Jump:
         """Return what sets the pointers of the cores of a rectangle to a row, or to rest."""
         if row < 0:
-            return pointer_bursts(place, *_REST)
-        return pointer_bursts(place, self.section, row * self.rows.shape[1])
+            return _Jump(place, *_REST)
+        return _Jump(place, self.section, row * self.rows.shape[1])
 
     def least(self, members: Sequence[Cell]) -> int:
         """Return the packets that `write_apart` takes at least."""
@@ -149,7 +160,7 @@ class _Shared:
         held = (int(np.count_nonzero(at >= 0)) for at in places.values())
         return sum(held) * int(self.rows.shape[1])
 
-    def write_apart(self, members: Sequence[Cell]) -> Iterator[Burst]:
+    def write_apart(self, members: Sequence[Cell]) -> Iterator[_Step]:
         """Yield what writes the rows in some cores, by rectangles of those with the same places alone."""
         places: dict[bytes, list[Cell]] = defaultdict(list)
         for cell in members:
@@ -159,7 +170,7 @@ class _Shared:
             order = np.argsort(at)[np.count_nonzero(at < 0) :]
             for run in np.split(order, np.flatnonzero(np.diff(at[order]) != 1) + 1):
                 for strip in strips(cells):
-                    yield from self._point(strip, int(at[run[0]]))
+                    yield self._point(strip, int(at[run[0]]))
                     yield Burst(strip, Kind.WRITE, self.rows[run].reshape(-1))
 
 
@@ -172,24 +183,25 @@ class _Loader:
 
     def __init__(self, enabled: Iterable[Cell]) -> None:
         self._parts = strips(enabled)
+        cells = [(cell, part) for part, place in enumerate(self._parts) for cell in cells_of(place)]
+        self._order = {cell: (part, at) for at, (cell, part) in enumerate(cells)}
         self._resting: set[Cell] = set()
         self._sent = 0
 
-    def send(self, shared: _Shared) -> Iterator[Burst]:
+    def send(self, shared: _Shared) -> Iterator[_Step]:
         """Yield what writes rows in all cores that hold them."""
-        for part in self._parts:
-            members = [cell for cell in cells_of(part) if cell in shared.at]
-            if members:
-                yield from self._to(shared, members)
+        held = sorted(shared.at, key=self._order.__getitem__)
+        for _, members in groupby(held, lambda cell: self._order[cell][0]):
+            yield from self._to(shared, list(members))
 
-    def _to(self, shared: _Shared, members: list[Cell]) -> list[Burst]:
+    def _to(self, shared: _Shared, members: list[Cell]) -> list[_Step]:
         """Return what writes rows in some cores of a full rectangle: together, or apart if shorter."""
         place, size = bounds(members), shared.rows.size
         if self._sent + size >= _FURTHEST:
             self._resting, self._sent = set(), 0
         self._sent += size
         others = set(cells_of(place)) - set(members) - self._resting
-        rest = [b for strip in strips(others) for b in pointer_bursts(strip, *_REST)]
+        rest = [_Jump(strip, *_REST) for strip in strips(others)]
         sent = [*rest, *shared.write(place, members)]
         length = _length(sent)
         apart = list(shared.write_apart(members)) if shared.least(members) < length else None
@@ -201,8 +213,13 @@ class _Loader:
         return sent
 
 
-def _length(bursts: Iterable[Burst]) -> int:
-    return sum(len(burst.data) for burst in bursts)
+def _packets(step: _Step) -> int:
+    """Return how many packets a step is."""
+    return 2 if isinstance(step, _Jump) else len(step.data)
+
+
+def _length(steps: Iterable[_Step]) -> int:
+    return sum(map(_packets, steps))
 
 
 def _row_chunks(spec: SystemSpec, section: Section, chunks: Chunks) -> int:
@@ -237,11 +254,18 @@ class _Contents:
 
     def __init__(self) -> None:
         self._known: dict[bytes, int] = {}
+        self._lines: dict[int, tuple[Chunks, Ints]] = {}
         self._places: dict[tuple[int, int], int] = {}
 
     def of(self, rows: Chunks) -> Ints:
         """Return the number of what each row holds."""
         return np.array([self._known.setdefault(row.tobytes(), len(self._known)) for row in rows], np.int64)
+
+    def of_lines(self, lines: Chunks, at: Ints) -> Ints:
+        """Return the number of what each row holds, of ``lines`` that several cores share by their places."""
+        if id(lines) not in self._lines:
+            self._lines[id(lines)] = lines, self.of(lines)  # what is held keeps its id
+        return self._lines[id(lines)][1][at]
 
     def keys(self, contents: Ints) -> Ints:
         """Return a number of each row of a memory: equal rows have equal ones, but not in the same memory."""
@@ -265,7 +289,10 @@ def _classes(image: SystemImage) -> dict[Section, list[_Class]]:
             if not len(chunks):
                 continue
             rows = chunks.reshape(-1, _row_chunks(image.spec, section, chunks))
-            held = contents[section].of(rows)
+            if section == Section.CROSSBAR and core.extension == 1:
+                held = contents[section].of_lines(*packer.lines(core))
+            else:
+                held = contents[section].of(rows)
             order = np.argsort(held, kind="stable")
             key = section, held[order].tobytes()
             if key not in known:
@@ -317,11 +344,15 @@ def _join(shared: _Shared, other: _Class, pairs: Ints) -> None:
 
 def load_bursts(image: SystemImage) -> Iterator[Burst]:
     """Yield the packets that load an image into a chip after reset and clear its counters."""
-    yield from _bursts(image, _classes(image))
+    for step in _steps(image, _classes(image)):
+        if isinstance(step, _Jump):
+            yield from pointer_bursts(*step)
+        else:
+            yield step
 
 
-def _bursts(image: SystemImage, memories: dict[Section, list[_Class]]) -> Iterator[Burst]:
-    """Yield the packets of a load, of which nothing is sent yet."""
+def _steps(image: SystemImage, memories: dict[Section, list[_Class]]) -> Iterator[_Step]:
+    """Yield the steps of a load, of which nothing is sent yet."""
     spec, one = image.spec, np.ones(1, np.uint16)
     enabled = [(i % spec.width, i // spec.width) for i, core in enumerate(image.cores) if core is not None]
     loader = _Loader(enabled)
@@ -349,8 +380,8 @@ def load_totals(image: SystemImage) -> LoadTotals:
     pointers = 2 * sum(len(one.at) for one in classes)
     enabled = sum(core is not None for core in image.cores)
     packets = Counter[Place]()
-    for place, _, data in _bursts(image, memories):
-        packets[place] += len(data)
+    for step in _steps(image, memories):
+        packets[step.place] += _packets(step)
     flits = packets.total()
     return LoadTotals(
         flits=flits,
