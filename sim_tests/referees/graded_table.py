@@ -7,6 +7,7 @@ python -m sim_tests.referees.graded_table --data mnist:DIR net.onnx other.onnx
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from emu.spec import preset
 from mapping.codes.choice import CODES, Request
@@ -17,6 +18,7 @@ from mapping.errors import MappingError
 from mapping.model.load import load_network
 from mapping.model.network import Network
 from mapping.report.activity import Activity, observe
+from sim_tests.referees.plain_arrays import sinabs_network
 
 __all__ = ["CHOICES", "main", "row"]
 
@@ -48,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="ONNX files of ordinary networks")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="ONNX files of ordinary networks, or the arrays of sinabs's",
+    )
     parser.add_argument("--data", required=True, help="data as the command line takes them")
     parser.add_argument(
         "--calibration", help="data to choose scales on; by default the training part of --data"
@@ -60,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(HEAD)
         for model in chosen.models:
-            network = load_network(model)
+            network = sinabs_network(Path(model)) if model.endswith(".npz") else load_network(model)
             data, how = scaled(load_data(chosen.data).first(chosen.samples), "auto", network)
             given = calibration_data(chosen.calibration or chosen.data, chosen.calibrate)
             calibration, _ = scaled(given, how, network)

@@ -13,7 +13,10 @@ from mapping.codes.graded.convert import convert_graded
 from mapping.datasets.calibration import calibration_data
 from mapping.datasets.load import accuracy, load_data, scaled
 from mapping.model.evaluate import infer
+from mapping.model.network import Network
 from mapping.spiking.simulate import decode, encode, simulate
+from sim_tests.referees.graded_table import main as graded_table
+from sim_tests.referees.plain_arrays import sinabs_network
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "bring_a_model.md"
 
@@ -31,6 +34,22 @@ def builder() -> dict[str, Any]:
     return names
 
 
+def assert_same_network(one: Network, other: Network) -> None:
+    """Demand the same operations with the same constants."""
+    assert [node.op for node in one.nodes] == [node.op for node in other.nodes]
+    for node, twin in zip(one.nodes, other.nodes, strict=True):
+        assert node.attributes == twin.attributes
+        assert all(np.array_equal(value, twin.constants[key]) for key, value in node.constants.items())
+
+
+def test_other_arrays_are_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays: dict[str, Any] = {f"{i}.weight": np.zeros((2, 3)) for i in (0, 3, 6, 10, 12)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert graded_table(["--data", "digits", str(tmp_path / "a.npz")]) == 2
+    told = f"graded_table: Array 0.weight of {tmp_path / 'a.npz'} must have 4 axes, not 2.\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.slow
 def test_builder_reads_the_arrays_of_sinabs(builder: dict[str, Any], data_dir: Path) -> None:
     """Published: 97.88 %; without biases, averages of 2 x 2 behind every convolution's function."""
@@ -44,6 +63,7 @@ def test_builder_reads_the_arrays_of_sinabs(builder: dict[str, Any], data_dir: P
         layers += conv(weight) + relu + average
     layers += flat + dense(weights[3]) + relu + dense(weights[4])
     network = builder["network_of"](layers, (1, 28, 28))
+    assert_same_network(network, sinabs_network(data_dir / "models" / "sinabs_mnist_cnn.npz"))
     data, chosen = scaled(load_data(f"mnist:{data_dir / 'mnist'}").first(1000), "unit", network)
     sample, _ = scaled(calibration_data(f"mnist:{data_dir / 'mnist'}", 128), chosen, network)
     spiking = convert_graded(network, sample.x, preset("reference"))
