@@ -203,9 +203,9 @@ class _Loader:
         others = set(cells_of(place)) - set(members) - self._resting
         rest = [_Jump(strip, *_REST) for strip in strips(others)]
         sent = [*rest, *shared.write(place, members)]
-        length = _length(sent)
+        length = sum(map(_packets, sent))
         apart = list(shared.write_apart(members)) if shared.least(members) < length else None
-        if apart is not None and _length(apart) <= length:
+        if apart is not None and sum(map(_packets, apart)) <= length:
             sent = apart
         else:
             self._resting |= others
@@ -216,10 +216,6 @@ class _Loader:
 def _packets(step: _Step) -> int:
     """Return how many packets a step is."""
     return 2 if isinstance(step, _Jump) else len(step.data)
-
-
-def _length(steps: Iterable[_Step]) -> int:
-    return sum(map(_packets, steps))
 
 
 def _row_chunks(spec: SystemSpec, section: Section, chunks: Chunks) -> int:
