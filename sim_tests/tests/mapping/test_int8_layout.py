@@ -11,6 +11,8 @@ from onnx.reference import ReferenceEvaluator
 
 from emu.spec import preset
 from mapping.codes.choice import Request, code_of
+from mapping.errors import UnsupportedModelError
+from mapping.flow import compile_network
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx, network_from_onnx
 from mapping.spiking.simulate import compare
@@ -64,6 +66,15 @@ def bare(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
     return of_bytes(model, kind)
 
 
+def refusal(path: Path, x: np.ndarray) -> str | None:
+    """Return the sentence that refuses a network, None if it is compiled."""
+    try:
+        compile_network(str(path), x, core="medium")
+    except UnsupportedModelError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("form", FEW, ids=NAMES)
 def test_input_of_integers_enters_any_operator_on_integers(
     form: tuple[str, int, int], tmp_path: Path
@@ -74,6 +85,7 @@ def test_input_of_integers_enters_any_operator_on_integers(
     onnx.save(bare(onnx.load(path), kind), path)
     low = np.iinfo(kind).min
     given = np.random.default_rng(2).integers(low, low + 256, x.shape).astype(np.float64)
+    assert refusal(path, given) is None
     found = compared(path, given, core="medium", emulated=2)
     assert found.activations >= len(x) * (3 * 144 + 5)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)

@@ -87,6 +87,19 @@ def network(path: Path, *, scale: float = 0.05, pooled_first: bool = False) -> P
     return path
 
 
+def problem(path: Path) -> str | None:
+    """Return why the integers of a network cannot be compared, None if they can."""
+    try:
+        compared(path, X[:1], core="medium", runtime=Evaluator(path))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def test_integers_before_a_pool_are_found_behind_that_of_the_chip(tmp_path: Path) -> None:
+    assert problem(network(tmp_path / "m.onnx", pooled_first=True)) is None
+
+
 @pytest.mark.parametrize("pooled_first", [False, True])
 def test_every_activation_is_that_of_another_executor(pooled_first: bool, tmp_path: Path) -> None:
     path = network(tmp_path / "m.onnx", pooled_first=pooled_first)

@@ -52,6 +52,7 @@ def test_folder_of_torchvision_is_read(tmp_path: Path, name: str) -> None:
     below = tmp_path / IDX[name] / "raw"
     below.mkdir(parents=True)
     idx_folder(below, packed=True)
+    idx_folder(tmp_path, packed=True)
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(255 - IMAGES))
     assert (load_data(f"{name}:{tmp_path}").x == IMAGES).all()
 
