@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from mapping.codes.int8.layers import QUANTISERS
 from mapping.codes.int8.units import Units, units_of
 from mapping.model.evaluate import infer
 from mapping.model.importers.onnx import load_onnx
@@ -63,6 +64,8 @@ def test_quantisers_that_are_written_twice_are_one(tmp_path: Path) -> None:
     path = quantised(residual(), x, tmp_path / "m.onnx", ("QDQ", 0, 0), {"DedicatedQDQPair": True})
     read = [node.input[0] for node in onnx.load(path).graph.node if node.op_type == "QuantizeLinear"]
     assert len(set(read)) < len(read)
+    joined = [node.inputs for node in load_onnx(path).nodes if node.op in QUANTISERS]
+    assert len(set(joined)) == len(joined)
     found = compared(path, X, core="medium")
     assert found.activations > 24 * 400
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
