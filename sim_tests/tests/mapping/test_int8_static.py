@@ -2,7 +2,6 @@
 """Further forms of onnxruntime's quantiser, and functions with a valley: exact, or off the chip."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,15 +78,6 @@ def test_valley_of_sums_that_are_not_quantised_equals_onnxruntime(tmp_path: Path
     found = compared(path, x.astype(np.float64), core="medium", runtime=Runtime(path, optimised=False))
     assert found.activations == 24 * (64 + 16 + 5)
     assert (found.network, found.image, found.host_share) == (0, 0, 0.0)
-
-
-def test_each_side_of_a_valley_has_its_own_sums_of_more_inputs_than_a_row_too(tmp_path: Path) -> None:
-    """A core of 16 axons reads 18 inputs by its extension."""
-    x = samples(swish)
-    options = {"OpTypesToExcludeOutputQuantization": ["Conv"]}
-    network = load_onnx(quantised(swish(), x, tmp_path / "model.onnx", U8, options))
-    spiking = code_of(network).convert(network, Request(spec=replace(preset("medium"), axons=16)))
-    assert (spiking.host_share, compare(spiking, x.astype(np.float64)).differences) == (0.0, 0)
 
 
 def test_valley_that_is_not_split_is_the_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
