@@ -114,22 +114,17 @@ class Ladders:
     def counts(self, potentials: Ints, low: int, high: int) -> Ints:
         """Return the counts of potentials (n, rows, m), within ``low`` .. ``high``.
 
-        Without ties, T_j <= V exactly if j step < ((V - first + 1) << 2 P) - offset, which one division
-        solves; with ties the odd ones lie higher, and the one found may be out of reach.
-
         >>> ladder = Ladders(words=np.array([[2, 2 << 8, 0, 0]]), payload_bits=4)  # T_j = 2 + 2 j
         >>> ladder.counts(np.arange(8)[:, None, None], -1, 2).reshape(-1).tolist()
         [-1, -1, 0, 0, 1, 1, 2, 2]
         """
-        first, step, offset, ties = (column[:, None] for column in self.words.T)
-        bits = 2 * self.payload_bits
-        wide = (potentials << bits) + (((1 - first) << bits) - offset - 1)
-        found = np.clip(_floor_quotient(wide, step), low, high)
-        if ties.any():
-            odd = (found & 1).astype(np.bool_) & (ties > 0) & (found > low)
-            rise = (found * step + offset + (1 << self.payload_bits)) >> 2 * self.payload_bits
-            found = found - (odd & (first + rise > potentials))
-        return np.asarray(found, np.int64)
+        # What is counted on lists alone needs no compiler, which takes a while to be loaded.
+        from mapping.spiking.ladder_counts import count_ladders
+
+        counts = np.empty(potentials.shape, np.int64)
+        values = np.ascontiguousarray(potentials, np.int64)
+        count_ladders(values, self.words, self.payload_bits, (low, high), counts)
+        return counts
 
     def edges(self, low: int, high: int) -> Ints:
         """Return the least potential of each count above ``low``, int64 (rows, high - low)."""
@@ -224,22 +219,3 @@ def between(quantiser: Quantiser, begin: int, end: int) -> Quantiser:
     if not isinstance(lists, Lists) or not isinstance(ladders, Ladders):
         raise TypeError("listed rows must have lists and the others ladders")
     return Mixed(listed=listed.copy(), lists=lists, ladders=ladders)
-
-
-def _floor_quotient(values: Ints, step: Ints) -> Ints:
-    """Return values // step for steps above 0, where they are small by a division of floats, which is faster.
-
-    Quotients of integers that differ lie 1 / step apart. Below 2**51 a rounded one is off by less than half
-    of that, and one that is an integer is not off at all, so its floor is that of the exact one.
-
-    >>> _floor_quotient(np.array([-7, -6, 5, 2**60 - 1]), np.array(3)).tolist()
-    [-3, -2, 1, 384307168202282325]
-    """
-    if max(-int(values.min(initial=0)), int(values.max(initial=0))) >= _EXACT:
-        return np.asarray(values // step, np.int64)
-    quotient = values / step
-    return np.asarray(np.floor(quotient, out=quotient), np.int64)
-
-
-_EXACT = 2**51
-"""Integers below this have quotients whose floor floats tell exactly."""

@@ -128,7 +128,8 @@ def potentials(layer: SpikingLayer, counts: Mapping[str, Counts]) -> NDArray[np.
     total = layer.biases().reshape(layer.output_shape)
     for source in layer.sources:
         sums = _sums(source, layer.output_shape, source_input(source, counts[source.name]))
-        sums <<= source.shift
+        if source.shift:
+            sums <<= source.shift
         sums += total
         total = sums
     return total

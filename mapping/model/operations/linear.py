@@ -14,8 +14,8 @@ from mapping.model.operations.window import convolved, window_shape
 
 __all__ = ["LINEAR", "dense", "is_pad", "magnitudes"]
 
-_BLOCK = 2**22  # elements of a window matrix built at once, 32 MiB; float32 sums depend on where it ends
-_ORDERED = 2**18  # the same for sums in a fixed order, 2 MiB: they stay in the cache
+_BLOCK = 2**18
+"""Elements of a window matrix built at once, 2 MiB: they stay in the cache. Sums of float32 depend on it."""
 
 
 def is_pad(node: Node) -> bool:
@@ -67,7 +67,7 @@ def _conv(node: Node, weight: Reals, values: Reals) -> Reals:
     height, width = view.shape[2:4]
     exact = sums_are_exact(weight.reshape(rows, -1), values)
     result = np.empty((len(values), rows, height, width), dtype=values.dtype)
-    images = max(1, (_BLOCK if exact else _ORDERED) // max(1, fan_in * kh * kw * height * width))
+    images = max(1, _BLOCK // max(1, fan_in * kh * kw * height * width))
     for start in range(0, len(values), images):
         part = view[start : start + images]
         for g in range(groups):

@@ -49,7 +49,7 @@ def _reduced_shape(node: Node, shape: Shape) -> Shape:
 def _max_pool(node: Node, values: Reals) -> Reals:
     (kh, kw), (sy, sx), (top, left, bottom, right) = node.pair("kernel"), node.pair("stride"), node.pads()
     edges = ((0, 0), (0, 0), (top, bottom), (left, right))
-    padded = np.pad(values, edges, constant_values=-np.inf)
+    padded = np.pad(values, edges, constant_values=-np.inf) if any(node.pads()) else values
     height, width = (padded.shape[2] - kh) // sy + 1, (padded.shape[3] - kw) // sx + 1
     result = np.full((*values.shape[:2], height, width), -np.inf, dtype=values.dtype)
     for y in range(kh):

@@ -60,7 +60,7 @@ def windows(
 ) -> NDArray[np.generic]:
     """Return (N, C, out_y, out_x, kh, kw): every window of a zero-padded map (N, C, H, W).
 
-    It is a view of the padded map, unless hardly any window reaches the map.
+    It is a view of the map, padded where there are pads, unless hardly any window reaches the map.
     """
     top, left, bottom, right = pads
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -71,7 +71,7 @@ def windows(
         )
         extended = np.pad(values, ((0, 0), (0, 0), (0, 1), (0, 1)))
         return np.asarray(extended[:, :, rows[:, None, :, None], columns[:, None, :]])
-    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(pads) else values
     view = sliding_window_view(padded, extent, axis=(2, 3))
     return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
