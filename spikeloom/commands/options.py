@@ -167,8 +167,8 @@ Calibrate = Annotated[
     typer.Option(
         "--calibrate",
         min=1,
-        help="Graded code: samples, without labels, on which scales are chosen; of the training part of the "
-        "data if they have one.",
+        help="Graded code: samples, without labels, on which scales are chosen, fewer of large networks; of "
+        "the training part of the data if they have one.",
     ),
 ]
 Strict = Annotated[

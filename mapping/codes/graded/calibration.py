@@ -21,6 +21,7 @@ from mapping.codes.graded.rounding import Elimination
 from mapping.codes.graded.structure import Structure
 from mapping.codes.graded.walk import CUTS, Point
 from mapping.codes.obstacles import Fits, Obstacle
+from mapping.datasets.rows import Take, spread_rows
 from mapping.errors import MappingError
 from mapping.model.evaluate import run_single
 from mapping.model.network import Network
@@ -31,6 +32,12 @@ from mapping.spiking.simulate import fire, potentials
 __all__ = ["Calibration", "Grids", "Made"]
 
 Counts = NDArray[np.int32]
+
+_MOST_VALUES = 1 << 28
+"""Values of all samples that are held at once, 1 GiB of float32; work on a layer takes as much again."""
+
+_FEWEST = 8
+"""Samples that are looked at whatever their size."""
 
 _POSITIVE = frozenset({"Exp", "Relu", "Sigmoid", "Softplus"})
 _KEEPING = frozenset({"Ceil", "Clip", "Floor", "PRelu", "Pow", "Round", "Sign", "Sqrt", "Tanh"})
@@ -84,7 +91,7 @@ class Calibration:
     structure : Structure
         Its activations on the chip.
     samples : float64 (n, input shape)
-        Calibration samples.
+        Calibration samples; of a large network some are left out, those looked at lie at equal distances.
     spec : CoreSpec
         The core.
     grids : Grids
@@ -104,7 +111,8 @@ class Calibration:
         pools = [node.output for node in network.nodes if node.op == "MaxPool" and node.inputs[0] in points]
         before = [_before(point) for point in points.values()]
         wanted = dict.fromkeys([structure.root, *points, *before, *pools])
-        self._values = run_single(network, samples, list(wanted))
+        rows = _looked_at_together(network, wanted)(len(samples))
+        self._values = run_single(network, samples[rows], list(wanted))
         for tensor, values in self._values.items():
             _check_finite(tensor, values)
         self._leaving = host_reads(network, structure)
@@ -319,6 +327,12 @@ class Calibration:
         mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
         truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
         return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _looked_at_together(network: Network, tensors: Iterable[str]) -> Take:
+    """Return how to take as many samples as the values of these tensors leave room for."""
+    each = sum(math.prod(network.shapes[tensor]) for tensor in tensors)
+    return spread_rows(max(_FEWEST, _MOST_VALUES // each))
 
 
 def _readers(point: Point, points: Iterable[Point]) -> list[tuple[Point, Convolved | Matrix]]:

@@ -104,6 +104,18 @@ def searched(network: Network) -> Calibration:
     return Calibration(prepared, structure, calibration(network), MEDIUM, Grids(8, 0))
 
 
+def test_fewer_samples_are_looked_at_of_a_large_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = residual(3)
+    there = len(calibration(network))
+    each = sum(values[0].size for values in searched(network)._values.values())
+    for most, wanted in ((there * each, there), (11 * each + 1, 11), (1, 8)):
+        monkeypatch.setattr("mapping.codes.graded.calibration._MOST_VALUES", most)
+        values = searched(network)._values
+        assert {len(value) for value in values.values()} == {wanted}
+        rows = np.arange(wanted) * there // wanted
+        assert np.array_equal(values[network.input], calibration(network)[rows].astype(np.float32))
+
+
 def test_error_of_a_changed_layer_is_that_of_the_whole_network_with_it() -> None:
     network = residual(3)
     part = searched(network)
