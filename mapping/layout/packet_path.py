@@ -90,10 +90,20 @@ def _begin(width: int, start: Integers, gates: GateSpec | None) -> tuple[Integer
     return x, y, np.where(outside, np.where(east, E, W), L)
 
 
+def _ahead(size: int, place: Integers, way: Integers, span: Integers) -> Integers:
+    """Return along one axis where copies get that go on, ``way`` 1, or back, -1, as long as they only can.
+
+    Before a rectangle, and behind it, the comparisons of `_requests` have one result: a router that a copy
+    enters there takes it straight on. So it is moved at once to where they change, or to the border.
+    """
+    near, far = np.minimum(span.min(axis=1), size - 1), np.maximum(span.max(axis=1), 0)
+    return np.where(way > 0, np.maximum(place, near), np.where(way < 0, np.minimum(place, far), place))
+
+
 def _rounds(
-    width: int, height: int, start: Integers, rectangle: Integers, gates: GateSpec | None
+    width: int, height: int, start: Integers, rectangle: Integers, gates: GateSpec | None, *, far: bool
 ) -> Iterator[_Round]:
-    """Move every copy by one router a round, until none is left."""
+    """Move every copy by one router a round, or ``far`` where nothing else can happen, until none is left."""
     packet = np.arange(len(start))
     x, y, port = _begin(width, start, gates)
     while len(packet):
@@ -113,13 +123,17 @@ def _rounds(
             stuck=stuck,
         )
         on = inside & (output != L)
-        packet, x, y, port = packet[on], to_x[on], to_y[on], _ENTRY[output[on]]
+        packet, x, y, output = packet[on], to_x[on], to_y[on], output[on]
+        port = _ENTRY[output]
+        if far:
+            x = _ahead(width, x, _ACROSS[output], rectangle[packet, :2])
+            y = _ahead(height, y, _DOWN[output], rectangle[packet, 2:])
 
 
 def follow(
     width: int, height: int, start: Integers, rectangle: Integers, gates: GateSpec | None = None
 ) -> Paths:
-    """Follow packets, every fork included; each round moves every flit by one router.
+    """Follow packets, every fork included.
 
     Parameters
     ----------
@@ -138,16 +152,16 @@ def follow(
     >>> paths.core.tolist(), paths.sunk.tolist()
     ([4, 5], [0])
     """
-    arrivals, sunk = [np.zeros((2, 0), np.int64)], np.zeros(len(start), np.int64)
-    for now in _rounds(width, height, start, rectangle, gates):
+    arrivals, sunk = [np.zeros(0, np.int64)], np.zeros(len(start), np.int64)
+    places = width * height - GATEWAY
+    for now in _rounds(width, height, start, rectangle, gates, far=True):
         for lost in (now.stuck, now.packet[now.astray]):
             sunk += np.bincount(lost, minlength=len(sunk))
         arrived = (now.output == L) | now.to_host
         core = np.where(now.to_host, GATEWAY, now.router)
-        arrivals.append(np.stack((now.packet[arrived], core[arrived])))
-    table = np.concatenate(arrivals, axis=1)
-    packet, core = table[:, np.lexsort(table[::-1])]
-    return Paths(packet=packet, core=core, sunk=sunk)
+        arrivals.append(now.packet[arrived] * places + (core[arrived] - GATEWAY))
+    packet, core = np.divmod(np.sort(np.concatenate(arrivals)), places)
+    return Paths(packet=packet, core=core + GATEWAY, sunk=sunk)
 
 
 def crossings(
@@ -163,7 +177,7 @@ def crossings(
     [[0, 0, 1], [0, 1, 1], [0, 1, 2], [0, 2, 2]]
     """
     tables = [np.zeros((0, 3), np.int64)]
-    for now in _rounds(width, height, start, rectangle, gates):
+    for now in _rounds(width, height, start, rectangle, gates, far=False):
         taken = (now.output != L) & ~now.astray
         tables.append(np.column_stack((now.packet, now.router, now.output))[taken])
     return np.concatenate(tables)

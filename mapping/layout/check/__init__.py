@@ -17,6 +17,7 @@ from mapping.layout.check.layers import LayerRule
 from mapping.layout.check.neurons import neuron_violations
 from mapping.layout.check.synapses import Feeds, Synapses, feeds_of
 from mapping.layout.check.tables import Placed, placed_cores, table_violations
+from mapping.layout.check.twins import Twins, likeness
 from mapping.layout.check.violation import KINDS, Violation
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
 
@@ -69,23 +70,35 @@ def _violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
 def _layer_violations(
     image: SystemImage, frame: Frame, layer: SpikingLayer, cores: list[Placed], feeds: Feeds
 ) -> Iterator[Violation]:
-    """Compare the cores of one layer: those that share a crossbar after each other, told in their order."""
-    rule, crossbars = LayerRule(layer), Crossbars()
+    """Compare the cores of one layer: those that share a crossbar after each other, told in their order.
+
+    A core like one that was found sound is not looked at again.
+    """
+    rule, crossbars, twins = LayerRule(layer), Crossbars(), Twins()
+    outlines = [rule.outline(core.elements) for core in cores]
     classes = {id(core.core.crossbar): order for order, core in reversed([*enumerate(cores)])}
+    every = sorted(
+        zip(cores, outlines, feeds.split([core.index for core in cores]), strict=True),
+        key=lambda one: (one[1].channels, classes[id(one[0].core.crossbar)]),
+    )
     found: dict[int, list[Violation]] = {}
-    for core in sorted(cores, key=lambda core: classes[id(core.core.crossbar)]):
-        block = rule.block(core.elements)
-        synapses = Synapses(
-            layer=layer,
-            index=core.index,
-            core=core.core,
-            block=block,
-            feeds=feeds.of(core.index),
-            crossbars=crossbars,
+    for core, outline, own in every:
+        crossbar = crossbars.of(core.core)
+        carried = own.plain()
+        like = (
+            None
+            if carried is None
+            else likeness(core.core, crossbar, outline, own.arrivals.axon, carried, own.arrivals.distinct)
         )
-        found[core.index] = [
-            *synapses.violations(frame),
-            *neuron_violations(frame, core, block, image.spec.core),
-        ]
+        if like is not None and twins.has(crossbar, outline, like):
+            continue
+        block = rule.block(outline)
+        synapses = Synapses(
+            layer=layer, index=core.index, core=core.core, block=block, feeds=own, crossbar=crossbar
+        )
+        neurons = neuron_violations(frame, core, block, image.spec.core)
+        found[core.index] = [*synapses.violations(frame), *neurons]
+        if like is not None and not found[core.index]:
+            twins.add(outline, like)
     for core in cores:
-        yield from found[core.index]
+        yield from found.get(core.index, ())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.gates import inlets_of
-from emu.image import CoreImage, SystemImage
+from emu.image import SystemImage
 from emu.tables import column
 from emu.words import RECTANGLE, Section
 from mapping.layout.check.frame import Frame
@@ -23,8 +23,6 @@ Integers = NDArray[np.int64]
 
 _TARGET = [column(Section.FANOUT, name) for name in (*RECTANGLE, "axon")]
 """Columns of a fan-out entry that say where a packet goes; the host's packets have only these."""
-
-_Table = tuple[NDArray[np.int32], Integers, Integers]
 
 _DISABLED = -1
 """Stands for the number of axons of a disabled core."""
@@ -64,6 +62,11 @@ class Arrivals:
     source: Integers
     times: Integers
 
+    @property
+    def distinct(self) -> Integers:
+        """How many different sources each axon has, int64 (axons,)."""
+        return np.diff(self.begin)
+
     def part(self, low: int, high: int) -> "Arrivals":
         """Return the axons from row ``low`` up to ``high``."""
         first, last = self.begin[[low, high]].tolist()
@@ -80,32 +83,48 @@ class Arrivals:
 class Deliveries:
     """Where packets arrive, by the layer of the core; sorted when a layer is asked for.
 
+    A delivery is one number, that of its core - `GATEWAY`, its axon and its source, which sorts by them.
+
     Parameters
     ----------
     layer : int64 (cores + 1,)
         The layer of core i in place i + 1, -1 for one that computes nothing; the gateway, in place 0, has
         the number after the last layer.
-    axons, sources : int
-        Bounds of an axon and of a source.
+    axon_bits, source_bits : int
+        Bits of an axon and of a source.
     """
 
     layer: Integers
-    axons: int
-    sources: int
+    axon_bits: int
+    source_bits: int
     _keys: dict[int, list[Integers]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, core: Integers, axon: Integers, source: Integers) -> None:
-        """Note packets; a delivery is one number, which sorts by core, axon and source."""
-        key = ((core - GATEWAY) * self.axons + axon) * self.sources + source
+    def add(self, core: Integers, axon: Integers, source: Integers, packet: Integers) -> None:
+        """Note that packets, of which ``axon`` and ``source`` are told, arrive at cores."""
+        key = (core - GATEWAY) << self.axon_bits + self.source_bits
+        key |= (axon << self.source_bits | source)[packet]
         layer = self.layer[core - GATEWAY]
-        for one in np.unique(layer[layer >= 0]).tolist():
-            self._keys[one].append(key[layer == one])
+        for one in np.flatnonzero(np.bincount(layer + 1)[1:]).tolist():
+            own = layer == one
+            self._keys[one].append(key if own.all() else key[own])
 
     def take(self, layer: int) -> Arrivals:
         """Return what arrives at the cores of a layer, and forget it."""
-        keys = np.sort(np.concatenate([np.zeros(0, np.int64), *self._keys.pop(layer, [])]))
-        place, source = np.divmod(keys, self.sources)
-        return _gathered(place, self.axons, source)
+        keys = np.concatenate([np.zeros(0, np.int64), *self._keys.pop(layer, [])])
+        keys.sort()
+        place, source = keys >> self.source_bits, keys & (1 << self.source_bits) - 1
+        fresh = np.ones(len(keys), np.bool_)
+        np.not_equal(place[1:], place[:-1], out=fresh[1:])
+        other = np.ones(len(keys), np.bool_)
+        np.not_equal(keys[1:], keys[:-1], out=other[1:])
+        different, place = np.flatnonzero(other), place[fresh]
+        return Arrivals(
+            core=(place >> self.axon_bits) + GATEWAY,
+            axon=place & (1 << self.axon_bits) - 1,
+            begin=np.append(np.flatnonzero(fresh[different]), len(different)),
+            source=source[different],
+            times=np.diff(different, append=len(keys)),
+        )
 
 
 def _ranges(begin: Integers, size: Integers) -> Integers:
@@ -119,51 +138,77 @@ def _ranges(begin: Integers, size: Integers) -> Integers:
     return result
 
 
-def _lists(core: CoreImage) -> tuple[Integers, Integers, Integers]:
-    """Return the connected neurons of a core, and where the list of each one begins and how long it is."""
-    neurons = np.flatnonzero(core.connected)
-    begin = core.fanout_base[neurons].astype(np.int64)
-    last = np.flatnonzero(core.columns(Section.FANOUT)["last"])
-    return neurons, begin, last[np.searchsorted(last, begin)] - begin + 1
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lists:
+    """The lists of entries of the connected neurons of some cores, whose fan-outs follow each other.
+
+    Parameters
+    ----------
+    core, neuron : int64 (lists,)
+        Which of the cores has it, and of which neuron it is.
+    begin, size : int64 (lists,)
+        Where in the fan-outs it begins, and how many entries it has.
+    """
+
+    core: Integers
+    neuron: Integers
+    begin: Integers
+    size: Integers
+
+    @classmethod
+    def of(cls, cores: Sequence[Placed]) -> "_Lists":
+        """Return those of some cores, at least one."""
+        programs = [placed.core for placed in cores]
+        entries = np.array([len(program.fanout) for program in programs])
+        neurons = np.array([program.neurons for program in programs])
+        at = np.flatnonzero(np.concatenate([program.connected for program in programs]))
+        core = np.repeat(np.arange(len(cores)), neurons)[at]
+        base = np.concatenate([program.fanout_base for program in programs])[at]
+        begin = (np.cumsum(entries) - entries)[core] + base
+        ends = np.concatenate([program.columns(Section.FANOUT)["last"] for program in programs]) != 0
+        last = np.flatnonzero(ends)[(np.cumsum(ends) - ends)[begin]]
+        neuron = at - (np.cumsum(neurons) - neurons)[core]
+        return cls(core=core, neuron=neuron, begin=begin, size=last - begin + 1)
+
+    def running_on(self) -> Integers:
+        """Return the lists within which another one begins."""
+        begins = np.zeros(int((self.begin + self.size).max(initial=0)), np.int64)
+        begins[self.begin] = 1
+        before = np.cumsum(begins)
+        return np.flatnonzero(before[self.begin + self.size - 1] > before[self.begin])
 
 
 def _packets_of(image: SystemImage, frame: Frame, cores: Sequence[Placed]) -> Iterator[Packets]:
     """Yield the packets of the host, then those of the connected neurons of each layer."""
     elements, inlets = (array.astype(np.int64) for array in (image.input_element, image.input_inlet))
-    yield _packets([(image.input_packet, elements, GATEWAY - inlets)])
+    yield _packets(image.input_packet, elements, GATEWAY - inlets)
     for order in range(len(frame.spiking.layers)):
-        every: list[_Table] = []
-        for placed in cores:
-            if placed.layer == order:
-                neurons, begin, size = _lists(placed.core)
-                rows = placed.core.fanout[_ranges(begin, size)][:, _TARGET]
-                source = np.repeat(frame.first[order + 1] + placed.elements[neurons], size)
-                every.append((rows, source, np.full(len(rows), placed.index)))
-        if every:
-            yield _packets(every)
+        own = [placed for placed in cores if placed.layer == order]
+        if own:
+            lists = _Lists.of(own)
+            at = np.repeat(np.arange(len(lists.core)), lists.size)
+            element = np.concatenate([placed.elements for placed in own])
+            first = np.cumsum([0, *(placed.core.neurons for placed in own)])
+            source = frame.first[order + 1] + element[first[lists.core] + lists.neuron]
+            start = np.array([placed.index for placed in own])[lists.core]
+            rows = np.concatenate([placed.core.fanout for placed in own])
+            rows = rows[_ranges(lists.begin, lists.size)][:, _TARGET]
+            yield _packets(rows, source[at], start[at])
 
 
-def _packets(tables: Sequence[_Table]) -> Packets:
+def _packets(rows: NDArray[np.int32], source: Integers, start: Integers) -> Packets:
     """Return packets by rows of rectangle and axon, their sources, and where they start."""
-    rows, sources, starts = zip(*tables, strict=True)
-    table = np.concatenate(rows).astype(np.int64)
-    return Packets(
-        source=np.concatenate(sources),
-        start=np.concatenate(starts),
-        rectangle=table[:, :-1],
-        axon=table[:, -1],
-    )
+    table = rows.astype(np.int64)
+    return Packets(source=source, start=start, rectangle=table[:, :-1], axon=table[:, -1])
 
 
 def list_violations(cores: Sequence[Placed]) -> Iterator[Violation]:
     """Demand that no neuron's list of entries runs on into another one's."""
     message = "its list of entries runs on into another neuron's"
-    for placed in cores:
-        neurons, begin, size = _lists(placed.core)
-        others = np.append(np.unique(begin), np.iinfo(np.int64).max)
-        after = others[np.searchsorted(others, begin, side="right")]
-        for neuron in neurons[after < begin + size].tolist():
-            yield Violation(kind="unterminated-list", message=message, core=placed.index, neuron=neuron)
+    lists = _Lists.of(cores)
+    for row in lists.running_on().tolist():
+        core, neuron = cores[int(lists.core[row])].index, int(lists.neuron[row])
+        yield Violation(kind="unterminated-list", message=message, core=core, neuron=neuron)
 
 
 def _paths(image: SystemImage, packets: Packets) -> tuple[Paths, Integers]:
@@ -171,23 +216,25 @@ def _paths(image: SystemImage, packets: Packets) -> tuple[Paths, Integers]:
     width, height, gates = image.spec.width, image.spec.height, image.spec.gates
     inlets = len(inlets_of(gates))
     sizes = (image.spec.cores + inlets, width, width, height + 1, height + 1)
-    places = np.column_stack((packets.start + inlets, packets.rectangle))
-    key = np.ravel_multi_index(tuple(places.T), sizes)
-    _, one, path = np.unique(key, return_index=True, return_inverse=True)
-    return follow(width, height, packets.start[one], packets.rectangle[one], gates), path
+    places = (packets.start + inlets, *packets.rectangle.T)
+    key, path = np.unique(np.ravel_multi_index(places, sizes), return_inverse=True)
+    start, *rectangle = np.unravel_index(key, sizes)
+    return follow(width, height, start - inlets, np.stack(rectangle, axis=1), gates), path
 
 
 def deliveries_of(
     image: SystemImage, frame: Frame, cores: Sequence[Placed]
 ) -> tuple[Deliveries, list[Violation]]:
     """Follow all packets; return what arrives, and a violation for each that arrives nowhere in use."""
-    used = np.array([_DISABLED if program is None else program.axons for program in image.cores])
+    programs = [_DISABLED if program is None else program.axons for program in image.cores]
+    used = np.array([np.iinfo(np.int64).max, *programs])  # by core - GATEWAY
     layer = np.full(image.spec.cores + 1, -1)
     layer[0] = len(frame.spiking.layers)
     layer[[core.index + 1 for core in cores]] = [core.layer for core in cores]
     entries = [core.core.fanout[:, _TARGET[-1]] for core in cores]
-    axons = 1 + max(int(axon.max(initial=0)) for axon in (image.input_packet[:, -1], *entries))
-    found = Deliveries(layer=layer, axons=axons, sources=int(frame.first[-1]))
+    most = max(int(axon.max(initial=0)) for axon in (image.input_packet[:, -1], *entries))
+    bits = most.bit_length(), int(frame.first[-1]).bit_length()
+    found = Deliveries(layer=layer, axon_bits=bits[0], source_bits=bits[1])
     lost: list[Violation] = []
     refused: list[Violation] = []
     for packets in _packets_of(image, frame, cores):
@@ -196,30 +243,14 @@ def deliveries_of(
         astray = ((paths.sunk > 0) | (copies == 0))[path]
         packet = np.repeat(np.arange(len(path)), copies[path])
         core = paths.core[_ranges((np.cumsum(copies) - copies)[path], copies[path])]
-        axon = packets.axon[packet]
-        sound = (core == GATEWAY) | (axon < used[core])
-        lost += _lost(frame, packets, np.flatnonzero(astray))
-        refused += _refused(frame, packets, packet[~sound], core[~sound], used)
-        found.add(core[sound], axon[sound], packets.source[packet[sound]])
+        sound = packets.axon[packet] < used[core - GATEWAY]
+        if astray.any():
+            lost += _lost(frame, packets, np.flatnonzero(astray))
+        if not sound.all():
+            refused += _refused(frame, packets, packet[~sound], core[~sound], used)
+            packet, core = packet[sound], core[sound]
+        found.add(core, packets.axon, packets.source, packet)
     return found, lost + refused
-
-
-def _gathered(place: Integers, axons: int, source: Integers) -> Arrivals:
-    """Return deliveries to places ``(core - GATEWAY) * axons + axon``, sorted by both, by axon."""
-    core, axon = np.divmod(place, axons)
-    core += GATEWAY
-    fresh = np.ones(len(core), np.bool_)
-    fresh[1:] = place[1:] != place[:-1]
-    other = fresh.copy()
-    other[1:] |= source[1:] != source[:-1]
-    different = np.flatnonzero(other)
-    return Arrivals(
-        core=core[fresh],
-        axon=axon[fresh],
-        begin=np.append(np.flatnonzero(fresh[different]), len(different)),
-        source=source[different],
-        times=np.diff(np.append(different, len(source))),
-    )
 
 
 def _lost(frame: Frame, packets: Packets, rows: Integers) -> Iterator[Violation]:
@@ -241,11 +272,12 @@ def _refused(
     """Name the packets that reach a core that is disabled, or does not use their axon."""
     for row, index in zip(packet.tolist(), core.tolist(), strict=True):
         text, axon = frame.text(int(packets.source[row])), int(packets.axon[row])
-        if used[index] == _DISABLED:
+        limit = int(used[index - GATEWAY])
+        if limit == _DISABLED:
             message = f"a packet of {text} reaches this disabled core"
             yield Violation(kind="disabled-destination", message=message, core=index, axon=axon)
         else:
-            message = f"a packet of {text} names an axon beyond the {used[index]} in use"
+            message = f"a packet of {text} names an axon beyond the {limit} in use"
             yield Violation(kind="axon-out-of-range", message=message, core=index, axon=axon)
 
 

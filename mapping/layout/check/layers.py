@@ -11,17 +11,43 @@ joins two places, so the two have no formula in common. A dense layer is a convo
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.spiking.network import Pool, Source, SpikingLayer
 
-__all__ = ["Block", "LayerRule", "pooled_sources"]
+__all__ = ["Block", "LayerRule", "Outline", "Weights", "narrowest", "pooled_sources"]
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Weights = NDArray[np.int32]
+Weights = NDArray[np.signedinteger[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outline:
+    """What is known of the weights of some outputs before they are looked up.
+
+    Parameters
+    ----------
+    outputs : int64 (outputs,)
+        The output elements.
+    inputs : int64 (m,)
+        Every input of the layer that may have a weight for them, ascending.
+    bias : int64 (outputs,)
+        The bias of each output.
+    channels : int
+        Equal for outputs of the same channels.
+    kind : tuple of int
+        Equal for outputs of the same channels whose inputs have the same weights, in the order of ``inputs``.
+    """
+
+    outputs: Integers
+    inputs: Integers
+    bias: Integers
+    channels: int
+    kind: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +58,7 @@ class Block:
     ----------
     inputs : int64 (m,)
         Every input of the layer that may have a weight for them, ascending.
-    weights : int32 (m, outputs)
+    weights : integers (m, outputs)
         The weights, shifted as their source's counts are.
     needed : bool (m,)
         Whether an input has a weight that is not zero.
@@ -51,23 +77,10 @@ class Block:
     bias: Integers
 
     def of(self, at: Integers) -> Weights:
-        """Return the weights of the inputs at some places of ``inputs``, int32 (n, outputs); zeros for -1."""
+        """Return the weights of the inputs at some places of ``inputs``, (n, outputs); zeros for -1."""
         weights = self.weights[at]
         weights[at < 0] = 0
         return weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Weights:
-    """The part of a block that does not depend on where in the map its outputs lie; see `Block`.
-
-    ``negative`` and ``positive`` are the sums of the weights of either sign.
-    """
-
-    weights: Weights
-    needed: Flags
-    negative: Integers
-    positive: Integers
 
 
 class LayerRule:
@@ -81,48 +94,42 @@ class LayerRule:
 
     def __init__(self, layer: SpikingLayer) -> None:
         self._layer = layer
+        self._bias = layer.biases()
         self._rules = [_SourceRule(source, layer.output_shape) for source in layer.sources]
-        self._first = np.cumsum([0, *(math.prod(source.input_shape) for source in layer.sources)])
-        self._last: tuple[list[_Weights], Weights, Flags] | None = None
+        self._first = np.cumsum([0, *(math.prod(source.input_shape) for source in layer.sources)]).tolist()
 
-    def block(self, outputs: Integers) -> Block:
-        """Return the weights of some output elements.
-
-        Blocks with equal weights that follow each other have one array of them.
-        """
-        layer = self._layer
-        rows = outputs // math.prod(layer.output_shape[1:])
-        bias = np.zeros(len(outputs), np.int64) if layer.bias is None else layer.bias[outputs]
-        low, high, inputs, parts = bias, bias, [], []
-        for first, rule, source in zip(self._first.tolist(), self._rules, layer.sources, strict=False):
-            own, known = rule.block(outputs)
-            inputs.append(own + first)
-            parts.append(known)
-            up, down = known.positive << source.shift, known.negative << source.shift
-            low = low + up * source.low + down * source.high
-            high = high + up * source.high + down * source.low
-        weights, needed = self._joined(parts)
-        return Block(
-            inputs=np.concatenate(inputs),
-            weights=weights,
-            needed=needed,
-            low=low,
-            high=high,
-            rows=rows,
-            bias=bias,
+    def outline(self, outputs: Integers) -> Outline:
+        """Return what some output elements read, and what tells their weights from those of others."""
+        parts = [rule.outline(outputs) for rule in self._rules]
+        shifted = [part[0] + first for part, first in zip(parts, self._first, strict=False)]
+        return Outline(
+            outputs=outputs,
+            inputs=shifted[0] if len(shifted) == 1 else np.concatenate(shifted),
+            bias=self._bias[outputs],
+            channels=parts[0][1],
+            kind=tuple(number for _, *own in parts for number in own),
         )
 
-    def _joined(self, parts: list[_Weights]) -> tuple[Weights, Flags]:
-        """Return the weights of all sources, shifted, and which are needed."""
-        last = self._last
-        if last is None or any(one is not other for one, other in zip(last[0], parts, strict=True)):
-            shifted = [
-                part.weights << source.shift if source.shift else part.weights
-                for part, source in zip(parts, self._layer.sources, strict=True)
-            ]
-            weights = shifted[0] if len(shifted) == 1 else np.concatenate(shifted)
-            self._last = last = parts, weights, np.concatenate([part.needed for part in parts])
-        return last[1:]
+    def block(self, outline: Outline) -> Block:
+        """Return the weights of an outline."""
+        low = high = outline.bias
+        weights = []
+        for rule, source in zip(self._rules, self._layer.sources, strict=True):
+            own, positive, negative = rule.weights(outline.outputs)
+            weights.append(own << source.shift if source.shift else own)
+            up, down = positive << source.shift, negative << source.shift
+            low = low + up * source.low + down * source.high
+            high = high + up * source.high + down * source.low
+        every = weights[0] if len(weights) == 1 else np.concatenate(weights)
+        return Block(
+            inputs=outline.inputs,
+            weights=every,
+            needed=np.asarray(every.any(axis=1)),
+            low=low,
+            high=high,
+            rows=outline.outputs // math.prod(self._layer.output_shape[1:]),
+            bias=outline.bias,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -147,6 +154,48 @@ class _Taps:
     number: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Channels:
+    """The kernels of some output channels.
+
+    Parameters
+    ----------
+    rows : int64 (outputs,)
+        The channel of each output.
+    sources : int64 (m,)
+        The input channels of all groups that they belong to.
+    number : int
+        Equal for equal ``rows``.
+    """
+
+    rows: Integers
+    sources: Integers
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Planes:
+    """The taps of kernels, with one more that joins nothing: tap -1, the last one.
+
+    Parameters
+    ----------
+    row : int64 (outputs,)
+        Which of the different channels of the outputs each one has.
+    taps : int
+        Taps of a kernel, and that one.
+    weights : integers (input channels, different channels x taps)
+        The weights.
+    positive, negative : int64 (different channels x taps,)
+        The sums over the input channels of the weights of either sign.
+    """
+
+    row: Integers
+    taps: int
+    weights: Weights
+    positive: Integers
+    negative: Integers
+
+
 class _SourceRule:
     """The index arithmetic of one source of a layer."""
 
@@ -155,25 +204,37 @@ class _SourceRule:
         height, width = source.weight.shape[2:] or (1, 1)
         inputs, outputs = (shape[1:] or (1, 1) for shape in (source.input_shape, output_shape))
         self._fan_in, self._per_group = fan_in, rows // source.groups
-        self._kernel, self._width = source.weight.reshape(rows, fan_in, -1), int(width)
+        self._kernel, self._width = _narrow(source).reshape(rows, fan_in, -1), int(width)
         self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
         self._down = _taps(source, 0, inputs[0], outputs[0], height)
         self._across = _taps(source, 1, inputs[1], outputs[1], width)
-        self._last: tuple[tuple[object, ...], _Weights] | None = None
+        self._channels: dict[bytes, _Channels] = {}
         self._seen: dict[bytes, _Taps] = {}
         self._numbers: dict[bytes, int] = {}
+        self._last: tuple[_Channels, _Planes] | None = None
 
-    def block(self, outputs: Integers) -> tuple[Integers, _Weights]:
-        """Return the inputs and weights of some output elements; equal ones in a row are computed once."""
+    def _read(self, outputs: Integers) -> tuple[_Channels, _Taps]:
+        """Return the channels of some output elements, and what their pixels read."""
         channel, pixel = np.divmod(outputs, self._pixels_out)
-        taps = self._pixel_taps(pixel)
-        key = channel.tobytes(), taps.number
-        if self._last is None or self._last[0] != key:
-            self._last = key, self._weights(channel, taps.at, taps.tap)
-        inputs = (self._channels(channel)[:, None] * self._pixels_in + taps.seen).reshape(-1)
-        return inputs, self._last[1]
+        return self._channels_of(channel), self._pixel_taps(pixel)
 
-    def _pixel_taps(self, outputs: Integers) -> "_Taps":
+    def outline(self, outputs: Integers) -> tuple[Integers, int, int]:
+        """Return the inputs of some output elements, and what tells weights apart: channels and taps."""
+        channels, taps = self._read(outputs)
+        inputs = (channels.sources[:, None] * self._pixels_in + taps.seen).reshape(-1)
+        return inputs, channels.number, taps.number
+
+    def weights(self, outputs: Integers) -> tuple[Weights, Integers, Integers]:
+        """Return the weights of some output elements, and for each its sums of those of either sign."""
+        channels, taps = self._read(outputs)
+        if self._last is None or self._last[0] is not channels:
+            self._last = channels, self._planes(channels)
+        planes = self._last[1]
+        place = planes.row * planes.taps + taps.tap[:, taps.at] % planes.taps
+        weights = planes.weights.take(place.reshape(-1), axis=1).reshape(-1, len(outputs))
+        return weights, planes.positive[place].sum(axis=0), planes.negative[place].sum(axis=0)
+
+    def _pixel_taps(self, outputs: Integers) -> _Taps:
         """Return what the pixels of some outputs read; what equal ones read is found once."""
         key = outputs.tobytes()
         if key not in self._seen:
@@ -192,29 +253,43 @@ class _SourceRule:
             self._seen[key] = _Taps(seen=seen, at=at, tap=tap, number=number)
         return self._seen[key]
 
-    def _channels(self, channel: Integers) -> Integers:
-        """Return the input channels of all groups that some output channels belong to."""
-        groups = np.unique(channel // self._per_group)
-        channels: Integers = groups[:, None] * self._fan_in + np.arange(self._fan_in)
-        return channels.reshape(-1)
+    def _channels_of(self, rows: Integers) -> _Channels:
+        """Return what is known of the channels of some outputs; that of equal ones is one object."""
+        key = rows.tobytes()
+        if key not in self._channels:
+            groups = np.unique(rows // self._per_group)
+            sources = (groups[:, None] * self._fan_in + np.arange(self._fan_in)).reshape(-1)
+            self._channels[key] = _Channels(rows=rows, sources=sources, number=len(self._channels))
+        return self._channels[key]
 
-    def _weights(self, channel: Integers, at: Integers, taps: NDArray[np.int32]) -> _Weights:
-        """Return weights (input channel and pixel, output); ``at`` picks each output's column of taps."""
-        sources = self._channels(channel)
-        rows, row = np.unique(channel, return_inverse=True)
+    def _planes(self, channels: _Channels) -> _Planes:
+        """Return the taps of the kernels of some channels."""
+        sources = channels.sources
+        rows, row = np.unique(channels.rows, return_inverse=True)
         joined = sources[:, None] // self._fan_in == rows // self._per_group
         cells = self._kernel[rows, (sources % self._fan_in)[:, None]] * joined[..., None]
-        # (input channel, output channel, tap), with one more tap: tap -1, the last one, joins nothing
-        planes = np.zeros((*joined.shape, cells.shape[2] + 1), np.int32)
+        planes = np.zeros((*joined.shape, cells.shape[2] + 1), cells.dtype)
         planes[:, :, :-1] = cells
-        place = row * planes.shape[2] + taps[:, at] % planes.shape[2]
-        weights = planes.reshape(len(sources), -1).take(place.reshape(-1), axis=1)
-        weights = weights.reshape(-1, len(channel))
+        weights = planes.reshape(len(sources), -1)
         positive, negative = (
-            half(planes, 0).sum(axis=0, dtype=np.int64).reshape(-1)[place].sum(axis=0)
-            for half in (np.maximum, np.minimum)
+            half(weights, 0).sum(axis=0, dtype=np.int64) for half in (np.maximum, np.minimum)
         )
-        return _Weights(weights=weights, needed=weights.any(axis=1), negative=negative, positive=positive)
+        return _Planes(row=row, taps=planes.shape[2], weights=weights, positive=positive, negative=negative)
+
+
+def _narrow(source: Source) -> Weights:
+    """Return the weights of a source in the narrowest integers that hold them after its shift."""
+    most = max(int(source.weight.max(initial=0)), -int(source.weight.min(initial=0)))
+    return source.weight.astype(narrowest(most << source.shift))
+
+
+def narrowest(most: int) -> type[np.signedinteger[Any]]:
+    """Return the narrowest integers that hold -most .. most.
+
+    >>> narrowest(127), narrowest(128)
+    (<class 'numpy.int8'>, <class 'numpy.int16'>)
+    """
+    return next(kind for kind in (np.int8, np.int16, np.int32, np.int64) if most <= np.iinfo(kind).max)
 
 
 def _taps(source: Source, axis: int, inputs: int, outputs: int, kernel: int) -> Integers:

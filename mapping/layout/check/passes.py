@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.errors import MappingError
+from mapping.layout.check.families import Families
 from mapping.layout.check.layers import pooled_sources
-from mapping.layout.check.synapses import labels_of
 from mapping.layout.plan import Pass, Rows, height_of
 from mapping.spiking.network import INPUT, Source, SpikingLayer, SpikingNetwork
 
@@ -128,17 +128,15 @@ def _same_elements(
 
 def _inputs(*read: tuple[Integers, Source]) -> list[Integers]:
     """Return a number for each input after the pools, in its shape: equal ones for equal sources."""
-    begins, members = [], []
+    every = []
     for ids, source in read:
         begin, element = pooled_sources(source)
-        begins.append(begin)
-        members.append(ids[source.first + element])
-    starts = np.concatenate([begins[0][:-1], begins[1][:-1] + len(members[0])])
-    sizes = np.concatenate([np.diff(begin) for begin in begins])
-    labels = labels_of(starts, sizes, np.concatenate(members), most=int(sizes.max()))
-    cut = len(begins[0]) - 1
-    parts = zip((labels[:cut], labels[cut:]), read, strict=True)
-    return [label.reshape(source.input_shape) for label, (_, source) in parts]
+        every.append((begin, ids[source.first + element]))
+    families = Families.of(*every[-1])
+    return [
+        families.find(*lists).reshape(source.input_shape)
+        for lists, (_, source) in zip(every, read, strict=True)
+    ]
 
 
 def _tap_rows(got: Source, wanted: Source, band: slice) -> tuple[Integers, Integers] | None:

@@ -44,27 +44,36 @@ def table_violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
     if message is not None:
         yield Violation(kind="placed-table", message=message)
         return
-    order, _, core, _ = _sorted_places(image).T
+    order, _, core = _by_neuron(image)
     mixed = (core[1:] == core[:-1]) & (order[1:] != order[:-1])
     for index in np.unique(core[1:][mixed]).tolist():
         yield Violation(kind="placed-table", message="it has neurons of two layers", core=index)
 
 
-def _sorted_places(image: SystemImage) -> Integers:
-    """Return the rows of the table by core and neuron."""
-    table = image.attachments[_PLACED].astype(np.int64)
-    return table[np.lexsort((table[:, 3], table[:, 2]))]
+def _neurons(image: SystemImage) -> Integers:
+    """Return how many neurons each core has, int64 (cores,)."""
+    return np.array([0 if core is None else core.neurons for core in image.cores], np.int64)
+
+
+def _by_neuron(image: SystemImage) -> tuple[Integers, Integers, Integers]:
+    """Return layer, output element and core of each neuron, core after core, by a table found sound."""
+    neurons = _neurons(image)
+    layer, element, core, neuron = image.attachments[_PLACED].T
+    at = (np.cumsum(neurons) - neurons)[core] + neuron
+    places = np.empty((2, len(at)), np.int64)
+    places[0, at], places[1, at] = layer, element
+    return places[0], places[1], np.repeat(np.arange(len(neurons)), neurons)
 
 
 def placed_cores(image: SystemImage) -> list[Placed]:
     """Return the cores in use by a table that was found sound; a core without neurons computes nothing."""
-    table = _sorted_places(image)
-    bounds = np.searchsorted(table[:, 2], np.arange(len(image.cores) + 1))
+    layer, element, _ = _by_neuron(image)
+    ends = np.cumsum(_neurons(image)).tolist()
     found = []
-    for index, core in enumerate(image.cores):
-        own = table[bounds[index] : bounds[index + 1]]
-        if core is not None and len(own):
-            found.append(Placed(index=index, core=core, layer=int(own[0, 0]), elements=own[:, 1]))
+    for index, (core, begin, end) in enumerate(zip(image.cores, [0, *ends], ends, strict=False)):
+        if core is not None and end > begin:
+            own = element[begin:end]
+            found.append(Placed(index=index, core=core, layer=int(layer[begin]), elements=own))
     return found
 
 
@@ -74,12 +83,14 @@ def _placed_table(image: SystemImage, frame: Frame) -> str | None:
     if table is None or table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iu":
         return "it must be there, with four columns of integers"
     sizes = [math.prod(layer.output_shape) for layer in frame.spiking.layers]
-    neurons = [0 if core is None else core.neurons for core in image.cores]
-    wanted, there = _pairs(sizes), _pairs(neurons)
-    places = table[:, 2:]
-    if np.array_equal(table[:, :2], wanted) and np.array_equal(places[np.lexsort(places.T[::-1])], there):
-        return None
-    return f"it must name the network's {len(wanted)} neurons and the cores' {len(there)} once each"
+    neurons, (core, neuron) = _neurons(image), table.T[2:]
+    if np.array_equal(table[:, :2], _pairs(sizes)) and len(table) == neurons.sum():
+        known = (core >= 0) & (core < len(neurons)) & (neuron >= 0)
+        if known.all() and (neuron < neurons[core]).all():
+            at = (np.cumsum(neurons) - neurons)[core] + neuron
+            if (np.bincount(at, minlength=len(at)) == 1).all():
+                return None
+    return f"it must name the network's {sum(sizes)} neurons and the cores' {neurons.sum()} once each"
 
 
 def _pairs(sizes: Sequence[int]) -> Integers:

@@ -86,7 +86,7 @@ def assert_blocks(layer: SpikingLayer, random: np.random.Generator) -> None:
     rule, dense = LayerRule(layer), naive_weights(layer)
     for size in (1, 3, dense.shape[1]):
         outputs = random.permutation(dense.shape[1])[:size]
-        block = rule.block(outputs)
+        block = rule.block(rule.outline(outputs))
         assert np.array_equal(block.weights, dense[np.ix_(block.inputs, outputs)])
         assert set(np.flatnonzero(dense[:, outputs].any(axis=1))) == set(block.inputs[block.needed])
         assert (np.diff(block.inputs) > 0).all()
@@ -129,7 +129,8 @@ def test_sources_of_pooled_inputs_equal_the_definition(pools: tuple[Pool, ...]) 
 def test_outputs_that_read_only_padding_have_no_inputs() -> None:
     draft = Draft(shape=(1, 2, 2))
     draft.conv(1, (1, 1), pads=(1, 1, 1, 1))
-    block = LayerRule(draft.layers[0]).block(np.array([0, 3]))
+    rule = LayerRule(draft.layers[0])
+    block = rule.block(rule.outline(np.array([0, 3])))
     assert (block.inputs.tolist(), block.weights.shape, block.high.tolist()) == ([], (0, 2), [0, 0])
     image = compile_network(draft.network(), core_spec(columns=8, lanes=8))
     assert check(image, draft.network()) == []
