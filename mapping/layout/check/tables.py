@@ -60,7 +60,7 @@ def _by_neuron(image: SystemImage) -> tuple[Integers, Integers, Integers]:
     neurons = _neurons(image)
     layer, element, core, neuron = image.attachments[_PLACED].T
     at = (np.cumsum(neurons) - neurons)[core] + neuron
-    places = np.empty((2, len(at)), np.int64)
+    places = np.zeros((2, len(at)), np.int64)
     places[0, at], places[1, at] = layer, element
     return places[0], places[1], np.repeat(np.arange(len(neurons)), neurons)
 
