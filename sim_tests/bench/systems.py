@@ -28,6 +28,7 @@ from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.top import gates_of
 from sim_tests.generators.coverage import coverage, unreachable
+from sim_tests.generators.machines import random_machine
 from sim_tests.generators.pool import SEVERAL
 from sim_tests.generators.systems import make_stimulus, random_system
 from sim_tests.oracle.machine import run_oracle
@@ -68,6 +69,9 @@ _SHARED = "crossbars loaded by rectangle"
 
 _EVERY = 5
 """Of so many consecutive seeds, the last one is of a system of several chips."""
+
+_UNCHOSEN = 4
+"""Of so many systems of several chips, one is a random machine; the others are those of `SEVERAL`."""
 
 _PHASES = 2
 """Phases in which a chip is reset before each random system; before an image it is reset in all of them."""
@@ -160,7 +164,8 @@ class Outcome:
 def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
     """Return a random system, expected by the emulator and compared with the oracle.
 
-    Without sizes a fifth of all seeds are of several chips, and the others of one of `POOL`.
+    Without sizes a fifth of all seeds are of several chips, now and then of a machine that is random itself,
+    and the others of one of `POOL`.
 
     Raises
     ------
@@ -198,8 +203,11 @@ def readable(image: SystemImage, result: RunResult) -> RunResult:
 
 def _several(seed: int) -> SystemSpec | None:
     """Return the system of several chips that a seed is of, if it is of one."""
-    turn, last = divmod(seed + 1, _EVERY)
-    return None if last else SEVERAL[turn % len(SEVERAL)]
+    turn, other = divmod(seed + 1, _EVERY)
+    if other:
+        return None
+    unchosen, other = divmod(turn, _UNCHOSEN)
+    return SEVERAL[(turn - unchosen) % len(SEVERAL)] if other else random_machine(seed)
 
 
 def random_batch(count: int, seed: int, spec: SystemSpec | None = None) -> list[System]:

@@ -28,6 +28,7 @@ from sim_tests.bench.reports import geometry
 from sim_tests.bench.scoreboard import BenchError
 from sim_tests.bench.systems import judge, missed, random_batch, seeded_system
 from sim_tests.conftest import require_engine
+from sim_tests.generators.machines import random_machine
 from sim_tests.generators.pool import PLAIN, POOL, SEVERAL
 from sim_tests.generators.systems import make_core, make_stimulus, make_system
 from spikeloom.bench import export_verilog
@@ -70,6 +71,13 @@ def test_random_systems_of_several_chips_equal_on_verilator(spec: SystemSpec, se
 def test_random_systems_of_several_chips_equal_on_icarus(seed: int) -> None:
     require_engine("icarus")
     demand_equal(SEVERAL[0], range(seed + 500, seed + 502), "icarus")
+
+
+@pytest.mark.parametrize("number", [636, 637, 638])
+def test_random_machine_equals_on_icarus(number: int, seed: int) -> None:
+    """Sizes that nobody chose: with the usual seed small, with three lanes, a dead link and dead cores."""
+    require_engine("icarus")
+    demand_equal(random_machine(seed + number), [seed + number], "icarus")
 
 
 def test_random_system_equals_on_pysim(seed: int) -> None:
@@ -126,11 +134,13 @@ def test_half_of_all_seeds_load_rows_of_several_cores_by_one_packet() -> None:
 
 
 def test_a_fifth_of_all_seeds_is_of_several_chips() -> None:
+    """Of these one in four is a random machine, and all of the pool come in turn."""
     batch = [seeded_system(seed) for seed in range(100, 120)]
     joined = [system.spec for system in batch if sides_with_links(system.spec)]
     assert len(joined) == 4
-    joined += [seeded_system(seed).spec for seed in range(124, 134, 5)]
-    assert {geometry(spec) for spec in joined} == {geometry(spec) for spec in SEVERAL}
+    joined += [seeded_system(seed).spec for seed in range(124, 140, 5)]
+    assert [spec for spec in joined if spec not in SEVERAL] == [random_machine(seed) for seed in (119, 139)]
+    assert {geometry(spec) for spec in joined if spec in SEVERAL} == {geometry(spec) for spec in SEVERAL}
     corners = {"several chips", "dead cores, wires and links"}
     assert corners <= set(missed([s for s in batch if not sides_with_links(s.spec)]))
     assert not corners & set(missed(batch))
