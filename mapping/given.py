@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mapping.datasets.batches import as_data, gather
 from mapping.datasets.calibration import calibration_data
-from mapping.datasets.load import CALIBRATION, MORE_SAMPLES, Dataset, load_data, scaled
+from mapping.datasets.load import CALIBRATION, MORE_SAMPLES, Dataset, arranged, load_data, scaled
 from mapping.datasets.rows import spread_rows
 from mapping.model.load import load_network
 from mapping.model.network import Network
@@ -92,7 +92,7 @@ def loaded_samples(
 
 def scale_on(network: Network, data: str, how: str | None) -> tuple[Dataset, str]:
     """Return some samples of data, as they are loaded, and the scale of pixels chosen on them."""
-    sample = load_data(data, spread_rows(MORE_SAMPLES))
+    sample = arranged(load_data(data, spread_rows(MORE_SAMPLES)), network)
     return sample, scaled(sample, how or "auto", network)[1]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mapping.errors import MappingError
 
-__all__ = ["IDX", "MAX_BYTES", "idx_folder", "load_idx", "load_idx_pair"]
+__all__ = ["IDX", "MAX_BYTES", "check_folder", "idx_folder", "load_idx", "load_idx_pair"]
 
 IDX = {"mnist": "MNIST", "fashion": "FashionMNIST", "kmnist": "KMNIST"}
 """Data sets that are published so, and the name that torchvision gives their folder."""
@@ -29,6 +29,7 @@ MAX_BYTES = 2**28
 
 _UINT8 = 8  # type code of unsigned bytes
 _PREFIXES = {"train": "train", "test": "t10k"}
+_STEMS = frozenset(f"{part}-{what}" for part in _PREFIXES.values() for what in ("images", "labels"))
 _LABELS = 10
 
 
@@ -40,6 +41,36 @@ def idx_folder(folder: Path, name: str) -> Path:
     """
     raw = folder / IDX[name] / "raw"
     return raw if raw.is_dir() else folder
+
+
+def check_folder(source: str) -> None:
+    """Refuse a folder, or an idx file, that is named without the kind of its data.
+
+    Raises
+    ------
+    MappingError
+        If there is such a folder or file.
+    """
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent
+    idx = any(file.name.split("-idx")[0] in _STEMS for file in _files(folder))
+    if path.is_dir():
+        kept = [name for name in IDX if (path / IDX[name] / "raw").is_dir()]
+        kind = kept[0] if kept else "mnist"
+        what = "a folder of idx files" if idx or kept else "a folder"
+        raise MappingError(
+            f"Data {source!r} are {what}; write {kind}:{source} if they are those of {IDX[kind]}, or name a "
+            "file ending in .npz."
+        )
+    if idx and path.is_file():
+        raise MappingError(f"Data {source!r} are one of several idx files; write mnist:{folder}.")
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def load_idx_pair(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.datasets.digits import digits_part
 from mapping.datasets.events import (
     THREE_SIGMA,
     Options,
@@ -19,7 +20,8 @@ from mapping.datasets.events import (
     npz_recordings,
     three_sigma,
 )
-from mapping.datasets.idx import IDX, idx_folder, load_idx_pair
+from mapping.datasets.idx import IDX, check_folder, idx_folder, load_idx_pair
+from mapping.datasets.inputs import Part, in_order, input_arrays
 from mapping.datasets.labels import numbered, read_labels
 from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
@@ -39,6 +41,7 @@ __all__ = [
     "MORE_SAMPLES",
     "Dataset",
     "accuracy",
+    "arranged",
     "batches",
     "checked",
     "classes",
@@ -62,9 +65,6 @@ CALIBRATION = 256
 BATCH = 500
 """Samples of one run of the chip."""
 
-DIGITS_TEST = 1437
-"""First of the digits that no training has seen; they were written by other people than the ones before."""
-
 _FILE = re.compile(r"(?P<path>.+\.(?P<kind>npz|aedat4))(?::(?P<options>.*))?", re.DOTALL)
 
 
@@ -84,6 +84,8 @@ class Dataset:
         Whether ``x`` are counts of events, as read (samples, 2, rows, columns): decreasing brightness first.
     texts : tuple of str
         What the numbers in ``y`` stand for where labels are texts; `scaled` makes numbers of outputs of them.
+    parts : tuple of Part
+        What ``x`` (samples, numbers) holds of several inputs, see `arranged`; empty for one.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Dataset:
     pixels: bool = False
     events: bool = False
     texts: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def first(self, samples: int | None) -> "Dataset":
         """Return the first samples, all for None.
@@ -192,6 +195,13 @@ def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> f
     return None if right is None else right / len(logits)
 
 
+def arranged(data: Dataset, network: Network) -> Dataset:
+    """Return data whose samples are one array, as the network reads its inputs, see `in_order`."""
+    if not data.parts:
+        return data
+    return replace(data, x=in_order(data.name, data.x, data.parts, network), parts=())
+
+
 def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     """Return data as the input of a network, and how its pixels were scaled.
 
@@ -215,7 +225,7 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     MappingError
         If ``how`` is none of these, sizes do not agree, or a label is no output of the network.
     """
-    shaped = data.shaped(network.shapes[network.input])
+    shaped = arranged(data, network).shaped(network.shapes[network.input])
     outputs = math.prod(network.shapes[network.output])
     if outputs < 2:
         shaped = replace(shaped, y=None)
@@ -306,10 +316,12 @@ def _loaded(source: str) -> Dataset:
     """Load all of data that are not idx files."""
     name, _, part = source.partition(":")
     if name == "digits":
-        return _digits(source, part or "test")
+        x, y = digits_part(part or "test")
+        return Dataset(name=source, x=x, y=y)
     file = _FILE.fullmatch(source)
     if file is not None:
         return (_npz if file["kind"] == "npz" else _aedat4)(source, Path(file["path"]), file["options"] or "")
+    check_folder(source)
     raise MappingError(
         "Data must be digits, digits:train, digits:all, mnist:DIR, mnist:DIR:train, the same with "
         f"fashion or kmnist, or a file ending in .npz or .aedat4, not {source!r}."
@@ -330,18 +342,11 @@ def _idx(source: str, name: str, rest: str, take: Take | None) -> Dataset:
     return Dataset(name=source, x=x[rows].astype(np.float64), y=y[rows], pixels=True)
 
 
-def _digits(source: str, part: str) -> Dataset:
-    from sklearn.datasets import load_digits
-
-    slices = {"test": slice(DIGITS_TEST, None), "train": slice(DIGITS_TEST), "all": slice(None)}
-    if part not in slices:
-        raise MappingError(f"Part of the digits must be test, train or all, not {part!r}.")
-    bunch, chosen = load_digits(), slices[part]
-    x, y = bunch.images[chosen].astype(np.float64), bunch.target[chosen].astype(np.int64)
-    return Dataset(name=source, x=x, y=y)
-
-
 def _npz(source: str, path: Path, options: str) -> Dataset:
+    several = None if options else input_arrays(path)
+    if several is not None:
+        labels = read_arrays(path, (), optional=("y",)).get("y")
+        return replace(checked(source, several[0], labels), parts=several[1])
     arrays = read_arrays(path, ("x",), optional=("y",))
     if arrays["x"].ndim == 1:
         arrays |= read_arrays(path, (), optional=("t", "p", "offsets", "labels"))

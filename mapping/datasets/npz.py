@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mapping.errors import MappingError
 
-__all__ = ["MAX_BYTES", "read_arrays"]
+__all__ = ["MAX_BYTES", "array_names", "read_arrays"]
 
 MAX_BYTES = 2**31
 """Most bytes that the arrays of a file may hold together."""
@@ -66,6 +66,15 @@ def read_arrays(path: Path, required: tuple[str, ...], *, optional: tuple[str, .
     except _DAMAGE as error:
         reason = (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")[:200]
         raise MappingError(f"Data file {path} is no npz file of plain arrays: {reason}.") from None
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in a file, none if it is no npz file; `read_arrays` says why."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except _DAMAGE:
+        return []
 
 
 def _check_names(path: Path, sizes: Mapping[str, int], required: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from mapping.model.importers.onnx_conditions import condition
 from mapping.model.importers.onnx_constants import FOLDED, fold_constant
 from mapping.model.importers.onnx_external import attach_external
 from mapping.model.importers.onnx_foreign import import_foreign
+from mapping.model.importers.onnx_functions import ANEW
 from mapping.model.importers.onnx_fused import fused
 from mapping.model.importers.onnx_graph import Graph, Operator
 from mapping.model.importers.onnx_heads import Names, headed
@@ -333,11 +334,7 @@ def _check_known(node: onnx.NodeProto, name: str) -> None:
     standard = onnx.defs.has(node.op_type)
     known = node.op_type in {*SUPPORTED, *QONNX, *FOLDED} or standard
     if node.op_type in DYNAMIC:
-        raise UnsupportedModelError(
-            f"Node {name!r} ({node.op_type}) chooses the scale of its input anew for every sample, and a "
-            "chip has fixed ones; quantise the float model with onnxruntime's quantize_static instead of "
-            "quantize_dynamic, or give the float model."
-        )
+        raise UnsupportedModelError(f"Node {name!r} ({node.op_type}) {ANEW}.")
     if node.domain not in domains or not known:
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         if node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):

@@ -38,7 +38,7 @@ def _two_inputs(operator: Operator, graph: Graph) -> tuple[str, str, bool]:
 def _aligned(operator: Operator, graph: Graph, tensor: str) -> str:
     """Return the name of a constant whose first axis is that one of an activation from which it stands."""
     value, rank = graph.constants[tensor], len(graph.view(operator, 0).shape) + 1
-    axis = operator.integer("axis", 0) % rank
+    axis = operator.axis(0, rank)
     name = f"{operator.outputs[0]}.{tensor}.aligned"
     graph.constants[name] = value.reshape(*value.shape, *[1] * max(0, rank - axis - value.ndim))
     return name

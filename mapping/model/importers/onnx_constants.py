@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.model.importers.onnx_graph import BATCH, Graph, Operator
+from mapping.model.importers.onnx_graph import BATCH, FLOAT_TYPES, Graph, Operator
 from mapping.model.node import MAX_ELEMENTS
 
 __all__ = ["FOLDED", "fold_constant", "of_one"]
 
 Constant = NDArray[Any]
+
+_CONSTANT_TYPES: Mapping[int, type[np.generic]] = {**FLOAT_TYPES, 6: np.int32, 7: np.int64}
 
 
 def fold_constant(operator: Operator, graph: Graph) -> bool:
@@ -154,6 +156,13 @@ def _slice(operator: Operator, arrays: Sequence[Any]) -> Constant:
     return np.asarray(data[tuple(where)])
 
 
+def _cast(operator: Operator, arrays: Sequence[Any]) -> Constant:
+    code = operator.integer("to", 0)
+    if code not in _CONSTANT_TYPES:
+        raise operator.bad(f"casts to the ONNX type {code}, which is not supported")
+    return np.asarray(arrays[0].astype(_CONSTANT_TYPES[code]))
+
+
 def _concat(operator: Operator, arrays: Sequence[Any]) -> Constant:
     if sum(array.size for array in arrays) > MAX_ELEMENTS:
         raise operator.bad(f"writes a constant above the limit of {MAX_ELEMENTS} elements")
@@ -204,7 +213,7 @@ def _expand(operator: Operator, arrays: Sequence[Any]) -> Constant:
 _RULES: Mapping[str, Callable[[Operator, Sequence[Any]], Constant]] = {
     "Abs": _arithmetic(np.abs),
     "Add": _arithmetic(np.add),
-    "Cast": lambda operator, arrays: arrays[0].astype(operator.cast_type()),
+    "Cast": _cast,
     "Concat": _concat,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,

@@ -14,7 +14,13 @@ from mapping.model.importers.onnx_layout import axes_of, reshaped
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
-__all__ = ["FUNCTION_RULES", "reduce", "softmax", "taken"]
+__all__ = ["ANEW", "FUNCTION_RULES", "reduce", "softmax", "taken"]
+
+ANEW = (
+    "chooses the scale of its input anew for every sample, and a chip has fixed ones; quantise the float "
+    "model with onnxruntime's quantize_static instead of quantize_dynamic, or give the float model"
+)
+"""What a sentence says of operators that quantise dynamically."""
 
 Rule = Callable[[Operator, Graph], None]
 Places = NDArray[np.int64]
@@ -106,15 +112,16 @@ def softmax(operator: Operator, graph: Graph, opset: int | None = None) -> None:
     operator.allow("axis")
     shape = graph.shapes[graph.activation(operator, 0)]
     old = (graph.opset if opset is None else opset) < 13
-    axis = operator.integer("axis", 1 if old else -1) % (len(shape) + 1)
-    if axis == 0 or (old and axis != 1 and axis != len(shape)):
+    axis = operator.axis(1 if old else -1, len(shape) + 1)
+    if axis == 0:
         raise operator.bad(f"has an axis that is not supported over an input of shape {shape}")
     if not old or axis == len(shape):
         graph.chain(operator, [("", operator.op, {"axis": axis - 1}, {})])
         return
-    flat: Step = (".flat", "Reshape", {"shape": (math.prod(shape),)}, {})
+    rows = shape[: axis - 1] and (math.prod(shape[: axis - 1]),)
+    flat: Step = (".flat", "Reshape", {"shape": (*rows, math.prod(shape[axis - 1 :]))}, {})
     back: Step = (".shape", "Reshape", {"shape": shape}, {})
-    graph.chain(operator, [flat, ("", operator.op, {"axis": 0}, {}), back])
+    graph.chain(operator, [flat, ("", operator.op, {"axis": len(rows)}, {}), back])
 
 
 def reduce(operator: Operator, graph: Graph) -> None:
@@ -125,7 +132,8 @@ def reduce(operator: Operator, graph: Graph) -> None:
     shape = graph.shapes[tensor]
     axes = axes_of(operator, graph, len(shape) + 1)
     if not axes or 0 in axes:
-        raise operator.bad("is supported only over axes behind the batch")
+        ranged = graph.counted and operator.op in {"ReduceMax", "ReduceMin"}
+        raise operator.bad(ANEW if ranged else "reduces the batch; export the model without it")
     attributes: dict[str, Attribute] = {
         "kind": operator.op.removeprefix("Reduce").lower(),
         "axes": tuple(axis - 1 for axis in axes),
@@ -185,7 +193,7 @@ def _slice(operator: Operator, graph: Graph) -> None:
 def _split(operator: Operator, graph: Graph) -> None:
     operator.allow("axis", "num_outputs", "split")
     shape = graph.view(operator, 0).shape
-    axis = operator.integer("axis", 0) % (len(shape) + 1)
+    axis = operator.axis(0, len(shape) + 1)
     if axis == 0:
         raise operator.bad("splits the batch; supported are axes behind it")
     number, size = len(operator.outputs), shape[axis - 1]
@@ -231,7 +239,7 @@ def _gather(operator: Operator, graph: Graph) -> None:
             return
     shape = graph.view(operator, 0).shape
     index = graph.optional(operator, 1)
-    axis = operator.integer("axis", 0) % (len(shape) + 1)
+    axis = operator.axis(0, len(shape) + 1)
     if axis == 0 or index is None or index.dtype.kind not in "iu":
         raise operator.unknown("is supported only with constant indices along an axis behind the batch")
     if index.size and (index.min() < -shape[axis - 1] or index.max() >= shape[axis - 1]):

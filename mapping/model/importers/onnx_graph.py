@@ -21,8 +21,6 @@ BATCH = -(2**40)
 FLOAT_TYPES: Mapping[int, type[np.generic]] = {1: np.float32, 10: np.float16, 11: np.float64}
 """Types of an activation: TensorProto.FLOAT, FLOAT16 and DOUBLE."""
 
-_CONSTANT_TYPES: Mapping[int, type[np.generic]] = {**FLOAT_TYPES, 6: np.int32, 7: np.int64}
-
 Step = tuple[str, str, dict[str, Attribute], dict[str, NDArray[np.float64]]]
 """A node to append: suffix of its name, operation, attributes, constants."""
 
@@ -68,13 +66,17 @@ class Operator:
     def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Return an attribute that is a list of as many integers as ``default``."""
         value = self.attributes.get(name, default)
-        if (
-            not isinstance(value, tuple)
-            or len(value) != len(default)
-            or not all(isinstance(v, int) for v in value)
-        ):
+        whole = isinstance(value, tuple) and all(isinstance(v, int) for v in value)
+        if not isinstance(value, tuple) or not whole or len(value) != len(default):
             raise self.bad(f"has the attribute {name} = {value!r}, not {len(default)} integers")
         return value
+
+    def axis(self, default: int, rank: int) -> int:
+        """Return the attribute ``axis`` of a tensor of so many axes, not negative."""
+        axis = self.integer("axis", default)
+        if not -rank <= axis < rank:
+            raise self.bad(f"has axis = {axis} for a tensor of {rank} axes; export it again")
+        return axis % rank
 
     def require(self, name: str, wanted: float) -> None:
         """Refuse an attribute whose value is not the only one supported."""
@@ -87,13 +89,6 @@ class Operator:
         if not isinstance(value, str):
             raise self.bad(f"has the attribute {name} = {value!r}, which is no text")
         return value
-
-    def cast_type(self) -> type[np.generic]:
-        """Return the target type of a ``Cast`` of a constant."""
-        code = self.integer("to", 0)
-        if code not in _CONSTANT_TYPES:
-            raise self.bad(f"casts to the ONNX type {code}, which is not supported")
-        return _CONSTANT_TYPES[code]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -289,14 +284,17 @@ class Graph:
         if not tensor:
             return None
         if tensor not in self.constants:
-            raise operator.bad(f"reads tensor {tensor!r} where a constant is needed")
+            told = f"reads tensor {tensor!r} where a constant is needed"
+            raise operator.bad(f"{told}; export the model with its weights")
         return self.constants[tensor]
 
     def parameter(self, operator: Operator, index: int, *, ndim: int) -> NDArray[np.float64]:
         """Return a required finite constant input of a given rank."""
         value = self.optional(operator, index)
         if value is None or value.ndim != ndim or value.dtype.kind not in "biuf" or not value.size:
-            raise operator.bad(f"needs a numeric constant with {ndim} dimensions as input {index}")
+            shown = "none" if value is None else f"{value.dtype.name} of shape {value.shape}"
+            told = f"needs numbers with {ndim} dimensions as input {index}, not {shown}"
+            raise operator.bad(f"{told}; export it again")
         return self.finite(operator.inputs[index], value)
 
     @staticmethod
@@ -326,7 +324,7 @@ class Graph:
         if placed is None:
             raise operator.unknown(
                 f"has a constant of shape {value.shape} on an input of shape {view.shape}, over which it "
-                "cannot be spread"
+                "cannot be spread; give it one value for each channel"
             )
         if value.size == 1:
             return np.array(placed.reshape(-1)[0])

@@ -13,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx_ml import DOMAIN, class_names
+from mapping.model.importers.onnx_spelt import Parts, shared
 
 __all__ = ["Names", "headed"]
 
@@ -33,34 +34,6 @@ class _Head:
     names: Names
 
 
-class _Parts:
-    """A graph by its tensors: who writes one, and the constants."""
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.writers = {name: node for node in graph.node for name in node.output if name}
-        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
-
-    def constant(self, name: str) -> np.ndarray | None:
-        """Return a constant, which is an initializer or what a node ``Constant`` holds."""
-        tensor, node = self.tensors.get(name), self.writers.get(name)
-        if node is not None and node.op_type == "Constant":
-            tensor = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
-            return None
-        try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
-            return None  # the reader of constants says why
-
-    def back(self, name: str, passing: frozenset[str]) -> tuple[str, NodeProto | None]:
-        """Return the tensor behind operators that do not matter, and the node that writes it."""
-        node = self.writers.get(name)
-        while node is not None and node.op_type in passing and not node.domain and node.input:
-            name = node.input[0]
-            node = self.writers.get(name)
-        return name, node
-
-
 def headed(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Names]:
     """Return a model whose output are the scores of the classes, and the names of the classes.
 
@@ -78,7 +51,7 @@ def headed(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Names]:
     for node in graph.node:
         if node.op_type == "LinearClassifier" and len(node.output) == 1:
             node.output.append(f"{node.output[0]}.scores")
-    parts = _Parts(graph)
+    parts = Parts(graph)
     if graph.output and _several(parts, graph.output[0].name):
         return model, ()
     heads = [_head(parts, value.name) for value in graph.output]
@@ -96,7 +69,7 @@ def headed(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Names]:
     return copy, names
 
 
-def _several(parts: _Parts, name: str) -> bool:
+def _several(parts: Parts, name: str) -> bool:
     """Tell whether an output holds a truth for every class, so that none of them is the class."""
     _, node = parts.back(name, _PASSING)
     return node is not None and node.op_type == "Binarizer"
@@ -111,7 +84,7 @@ def _distinct(names: Names) -> Names:
     return names
 
 
-def _head(parts: _Parts, name: str) -> _Head | None:
+def _head(parts: Parts, name: str) -> _Head | None:
     """Return the scores from which an output is chosen, if it is a class or a map of scores."""
     tensor, node = parts.back(name, _PASSING)
     if node is None:
@@ -125,7 +98,7 @@ def _head(parts: _Parts, name: str) -> _Head | None:
     return None if found is None else _Head(found.scores, _translated(found.names, node))
 
 
-def _chosen(parts: _Parts, tensor: str, node: NodeProto) -> _Head | None:
+def _chosen(parts: Parts, tensor: str, node: NodeProto) -> _Head | None:
     """Return the scores from which a node chooses a class, by its number or out of a table of names."""
     if node.op_type == "LinearClassifier":
         return _Head(node.output[1], class_names(node)) if node.output[0] == tensor else None
@@ -161,13 +134,17 @@ def _listed(attribute: onnx.AttributeProto) -> Names:
     return (*map(int, attribute.ints), *(text.decode("utf-8", "replace") for text in attribute.strings))
 
 
-def _kept(parts: _Parts, name: str) -> str:
+def _kept(parts: Parts, name: str) -> str:
     """Return the first tensor whose classes have the order of those of a tensor, for every sample.
 
-    The division by a norm, which is positive, changes it as little as a type does.
+    The division by a norm or a sum, which is positive, changes it as little as a type does.
     """
     while True:
         name, node = parts.back(name, _KEEPING)
+        scores = None if node is None else shared(parts, node)
+        if scores is not None:
+            name = scores
+            continue
         if node is None or node.domain != DOMAIN or node.op_type != "Normalizer":
             return name
         norm = next((a.s for a in node.attribute if a.name == "norm"), b"MAX")
@@ -176,7 +153,7 @@ def _kept(parts: _Parts, name: str) -> str:
         name = node.input[0]
 
 
-def _two_scores(graph: onnx.GraphProto, parts: _Parts, name: str) -> str | None:
+def _two_scores(graph: onnx.GraphProto, parts: Parts, name: str) -> str | None:
     """Return scores (-z, z) in the place of the two probabilities (1 - s, s), where s is that of z.
 
     They have the same order, and their difference is not lost where s is almost 0 or 1.

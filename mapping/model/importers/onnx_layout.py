@@ -144,7 +144,7 @@ def concat(operator: Operator, graph: Graph) -> None:
     if not operator.inputs:
         raise operator.bad("joins nothing")
     views = [graph.view(operator, index) for index in range(len(operator.inputs))]
-    axis = operator.integer("axis", 1) % (len(views[0].shape) + 1) - 1
+    axis = operator.axis(1, len(views[0].shape) + 1) - 1
     if axis < 0:
         raise operator.bad("joins samples of the batch")
     order = _common_order(views, graph)

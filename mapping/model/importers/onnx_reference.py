@@ -20,7 +20,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mapping.errors import MappingError, UnsupportedModelError
-from mapping.model.importers.onnx_transposed import ConvTranspose
+from mapping.model.importers.onnx_own import OWN, SAME_SHAPE
 from mapping.model.node import MAX_ELEMENTS, Node, Shape
 
 __all__ = ["KINDS", "apply_foreign", "constant_outputs", "obstacle", "output_shapes", "pack"]
@@ -76,20 +76,7 @@ def output_shapes(
     ValueError
         If inputs do not fit, or an output has no size that can be told in advance, or one too large.
     """
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    for name, value in constants.items():
-        whole.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
-    context = onnx.checker.C.CheckerContext()
-    context.ir_version, context.opset_imports = 10, {"": whole.opset_import[0].version}
-    try:
-        onnx.checker.check_node(whole.graph.node[0], context)
-        found = onnx.shape_inference.infer_shapes(whole, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
-        raise ValueError(
-            f"does not fit its inputs: {_first_line(error)}; "
-            "check the model with 'onnx.checker.check_model(model, full_check=True)'"
-        ) from None
+    found = _inferred(model, constants)
     shapes = []
     for output in found.graph.output:
         kind = _ELEMENTS.get(output.type.tensor_type.elem_type)
@@ -107,6 +94,27 @@ def output_shapes(
     return shapes
 
 
+def _inferred(model: onnx.ModelProto, constants: Mapping[str, NDArray[np.generic]]) -> onnx.ModelProto:
+    """Return a model of one node with the shapes of its outputs, as far as ONNX can tell them."""
+    whole, node = onnx.ModelProto(), model.graph.node[0]
+    whole.CopyFrom(model)
+    if node.op_type in SAME_SHAPE and model.graph.input and node.input[0] == model.graph.input[0].name:
+        whole.graph.output[0].type.CopyFrom(model.graph.input[0].type)
+        return whole
+    for name, value in constants.items():
+        whole.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = 10, {"": whole.opset_import[0].version}
+    try:
+        onnx.checker.check_node(node, context)
+        return onnx.shape_inference.infer_shapes(whole, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
+        raise ValueError(
+            f"does not fit its inputs: {_first_line(error)}; "
+            "check the model with 'onnx.checker.check_model(model, full_check=True)'"
+        ) from None
+
+
 def constant_outputs(
     model: onnx.ModelProto, constants: Mapping[str, NDArray[np.generic]]
 ) -> list[NDArray[np.generic]]:
@@ -120,7 +128,10 @@ def constant_outputs(
     output_shapes(model, constants)
     try:
         with np.errstate(all="ignore"):
-            return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, dict(constants))]
+            return [
+                np.asarray(value)
+                for value in ReferenceEvaluator(model, new_ops=OWN).run(None, dict(constants))
+            ]
     except _FAILURES as error:
         raise ValueError(
             f"cannot be evaluated by ONNX's reference evaluator ({_first_line(error)}); "
@@ -137,7 +148,7 @@ def _evaluator(text: str) -> Any:
     node, opset = model.graph.node, model.opset_import
     if len(node) != 1 or len(opset) != 1 or model.functions or obstacle(node[0], opset[0].version):
         raise MappingError("An operator of the host is damaged; compile the model again.")
-    return ReferenceEvaluator(model, new_ops=[ConvTranspose])
+    return ReferenceEvaluator(model, new_ops=OWN)
 
 
 def apply_foreign(node: Node, inputs: Sequence[NDArray[Any]], shape: Shape) -> NDArray[Any]:

@@ -15,7 +15,9 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto, helper, inliner, numpy_helper
 
 from mapping.errors import UnsupportedModelError
+from mapping.model.importers.onnx_columns import rows_first
 from mapping.model.importers.onnx_entries import quantise_input
+from mapping.model.importers.onnx_spelt import named_functions
 
 __all__ = ["MAX_NODES", "tidied"]
 
@@ -56,13 +58,17 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         graph.input.extend(kept)
         inputs = [value for value in graph.input if value.name not in constants]
     _check_writers(graph)
-    _sort(graph, {value.name for value in graph.input} | constants)
+    given = {value.name for value in graph.input} | constants
+    _check_read(graph, given)
+    _sort(graph, given)
     for node in graph.node:
         if node.domain == "com.microsoft" and node.op_type in _STANDARD:
             node.domain = ""
     _join_twins(graph)
+    named_functions(graph)
     quantise_input(graph)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
+    rows_first(graph)
     if len(inputs) == 1:
         _add_batch(graph, inputs[0], opset)
     elif len(inputs) > 1:
@@ -109,6 +115,18 @@ def _check_writers(graph: GraphProto) -> None:
                     "is there already; export it again."
                 )
             written |= {output} if output else set()
+
+
+def _check_read(graph: GraphProto, given: set[str]) -> None:
+    """Refuse a node that reads what neither a node writes nor the file holds."""
+    known = given | {output for node in graph.node for output in node.output} | {""}
+    for index, node in enumerate(graph.node):
+        for name in node.input:
+            if name not in known:
+                raise UnsupportedModelError(
+                    f"Node {node.name or f'{node.op_type.lower()}_{index}'!r} ({node.op_type}) reads tensor "
+                    f"{name!r}, which the file does not hold; export the model again, with its weights."
+                )
 
 
 def _sort(graph: GraphProto, known: set[str]) -> None:

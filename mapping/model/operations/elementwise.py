@@ -85,7 +85,8 @@ def one_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     for key, value in node.constants.items():
         full = (shapes[0],) if key in _BY_ELEMENT else ()
         if value.shape not in ((), shapes[0][:1], *full):
-            raise misfit(node, f"has {key} of shape {value.shape} for an input of shape {shapes[0]}")
+            told = f"has {key} of shape {value.shape} for an input of shape {shapes[0]}"
+            raise misfit(node, f"{told}; give it one value for each channel")
     return shapes[0]
 
 
@@ -101,4 +102,5 @@ def joined_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 
 def _unlike(node: Node, shapes: Sequence[Shape]) -> Exception:
-    return misfit(node, f"joins tensors of different shapes {' and '.join(map(str, shapes))}")
+    told = f"joins tensors of different shapes {' and '.join(map(str, shapes))}"
+    return misfit(node, f"{told}; give it tensors of one shape")

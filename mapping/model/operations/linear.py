@@ -38,14 +38,20 @@ def magnitudes(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return largest if ((rows == 0) | (rows == largest[:, None])).all() else None
 
 
+def _fitting(weight: NDArray[np.float64], groups: int, channels: int) -> str:
+    """Return what to give a convolution instead of weights that do not fit its input."""
+    if groups < 1 or channels % groups or weight.shape[0] % groups:
+        return f"give it groups that divide its {channels} inputs and {weight.shape[0]} outputs"
+    return f"give it weights of shape {(len(weight), channels // groups, *weight.shape[2:])}"
+
+
 def _conv_shape(node: Node, shape: Shape) -> Shape:
     weight, groups = node.constants["weight"], int(node.number("groups"))
     if len(shape) != 3:
         raise misfit(node, f"needs an input of shape (channels, height, width), not {shape}")
     if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise misfit(
-            node, f"has weights of shape {weight.shape} in {groups} groups for an input of shape {shape}"
-        )
+        told = f"has weights of shape {weight.shape} in {groups} groups for an input of shape {shape}"
+        raise misfit(node, f"{told}; {_fitting(weight, groups, shape[0])}")
     kernel = (weight.shape[2], weight.shape[3])
     return (weight.shape[0], *window_shape(node, shape, kernel, node.pair("dilation")))
 
@@ -53,7 +59,8 @@ def _conv_shape(node: Node, shape: Shape) -> Shape:
 def _dense_shape(node: Node, shape: Shape) -> Shape:
     weight = node.constants["weight"]
     if shape != (weight.shape[1],):
-        raise misfit(node, f"has weights for {weight.shape[1]} features and an input of shape {shape}")
+        told = f"has weights for {weight.shape[1]} features and an input of shape {shape}"
+        raise misfit(node, f"{told}; give it weights of shape {(len(weight), math.prod(shape))}")
     return (weight.shape[0],)
 
 

@@ -50,7 +50,8 @@ def _concat_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     if not all(0 <= axis < len(shape) == len(shapes[0]) for shape in shapes) or any(
         shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for shape in shapes
     ):
-        raise misfit(node, f"joins tensors of shapes {', '.join(map(str, shapes))} along axis {axis}")
+        told = f"joins tensors of shapes {', '.join(map(str, shapes))} along axis {axis}"
+        raise misfit(node, f"{told}; give it tensors whose other axes agree")
     return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
 
 

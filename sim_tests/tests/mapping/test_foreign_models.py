@@ -234,4 +234,4 @@ def test_batch_may_not_be_mixed() -> None:
     b = ModelBuilder((2, 4))
     with pytest.raises(UnsupportedModelError) as error:
         b.network(b.op("ReduceMean", "x", axes=[0], name="m"))
-    assert str(error.value) == "Node 'm' (ReduceMean) is supported only over axes behind the batch."
+    assert str(error.value) == "Node 'm' (ReduceMean) reduces the batch; export the model without it."

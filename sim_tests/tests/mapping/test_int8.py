@@ -262,7 +262,10 @@ REFUSED: list[tuple[Callable[[ModelBuilder], str], str]] = [
         lambda b: matrix(b, weight=b.constant(np.ones((6, 3)), np.int16)),
         f"{M} has weights of type int16, supported are int8 and uint8.",
     ),
-    (lambda b: matrix(b, weight="x"), f"{M} reads tensor 'x' where a constant is needed."),
+    (
+        lambda b: matrix(b, weight="x"),
+        f"{M} reads tensor 'x' where a constant is needed; export the model with its weights.",
+    ),
     (
         lambda b: matrix(b, scale=b.constant(np.ones(6))),
         f"{M} has 6 scales and 1 zero points of type int8 for 3 output channels of int8.",

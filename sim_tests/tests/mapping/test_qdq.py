@@ -193,7 +193,10 @@ MESSAGES: list[tuple[Build, str]] = [
     (lambda b: q(b, "x"), f"{QN} must have two or three inputs, not 1."),
     (q, f"{QN} reads tensor '', which no earlier node writes."),
     (lambda b: q(b, "x", ""), f"{QN} needs a numeric constant as input 1, its scale."),
-    (lambda b: q(b, "x", "x"), f"{QN} reads tensor 'x' where a constant is needed."),
+    (
+        lambda b: q(b, "x", "x"),
+        f"{QN} reads tensor 'x' where a constant is needed; export the model with its weights.",
+    ),
     (
         lambda b: q(b, "x", scaled(b, 1.0), b.constant(0.0)),
         (

@@ -235,11 +235,14 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: b.op("Quant", "x", "x", "x", "x", domain=DOMAIN, name="q"),
-        "Node 'q' (Quant) reads tensor 'x' where a constant is needed.",
+        "Node 'q' (Quant) reads tensor 'x' where a constant is needed; export the model with its weights.",
     ),
     (
         lambda b: b.op("Quant", "y", *(b.constant(1.0) for _ in range(3)), domain=DOMAIN, name="q", signed=0),
-        "Node 'q' (Quant) reads tensor 'y', which no earlier node writes.",
+        (
+            "Node 'q' (Quant) reads tensor 'y', which the file does not hold; export the model again, with "
+            "its weights."
+        ),
     ),
 ]
 

@@ -29,6 +29,7 @@ from sim_tests.generators.sound_files import idx_files
 from sim_tests.robustness.mutations import npz_of
 from sim_tests.robustness.ways_out import assert_goes, clauses
 from sim_tests.tests.mapping.test_int8_wide import WAY
+from sim_tests.tests.mapping.test_ways_out_inputs import INPUTS
 
 Way = tuple[Callable[[Path], object], Callable[[Path], object]]
 """What is refused in a folder, and what does what the sentence says."""
@@ -359,6 +360,7 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
     ]
     tried = {
         *DATA,
+        *INPUTS,
         *PYTHON,
         *TARGETS,
         *EXPLORED,

@@ -105,6 +105,13 @@ def q_linear(b: ModelBuilder) -> str:
     return b.op("QLinearWhere", "x")
 
 
+def ranged(b: ModelBuilder) -> str:
+    """Integers whose scale follows from the smallest value of all samples."""
+    scale = b.op("Div", b.op("ReduceMin", "x", keepdims=0), b.constant(-127.0))
+    y = b.op("QuantizeLinear", "x", scale, b.constant(0, np.uint8))
+    return b.op("Cast", b.op("MatMulInteger", y, b.constant(np.ones((6, 6)), np.int8)), to=1)
+
+
 def qdq(b: ModelBuilder) -> str:
     return integers(True)(b)
 
@@ -124,6 +131,17 @@ def turned(batch: int) -> Callable[[], object]:
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
 
     return network(build, edit=edit)
+
+
+def in_groups(groups: int) -> Callable[[], object]:
+    """Return what reads a convolution of one row of 6 channels in groups."""
+
+    def build(b: ModelBuilder) -> str:
+        y = b.op("Reshape", "x", b.constant([-1, 6, 1, 1], np.int64))
+        y = b.conv(y, np.ones((3, 6 // groups, 1, 1)), group=groups)
+        return b.dense(b.op("Flatten", y), np.ones((6, 3)))
+
+    return network(build)
 
 
 WITHOUT = "export the model without it"
@@ -160,6 +178,47 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         "quantise the float model with one scale for each tensor or output channel",
         stored(onnx.TensorProto.INT8, axis=1, block_size=4),
         stored(onnx.TensorProto.INT8),
+    ),
+    "missing": (
+        "export the model again, with its weights.",
+        network(lambda b: b.op("Mul", "x", "w")),
+        network(lambda b: b.op("Mul", "x", b.constant(2.0, name="w"))),
+    ),
+    "no constant": (
+        "export the model with its weights",
+        network(lambda b: b.op("Gemm", "x", "x")),
+        network(lambda b: b.dense("x", np.eye(6))),
+    ),
+    "weights of another rank": (
+        "export it again",
+        network(lambda b: b.dense("x", np.ones((6, 6, 1)))),
+        network(lambda b: b.dense("x", np.ones((6, 6)))),
+    ),
+    "axis": (
+        "export it again",
+        network(lambda b: b.op("Flatten", b.op("Softmax", "x", axis=9))),
+        network(lambda b: b.op("Flatten", b.op("Softmax", "x", axis=1))),
+    ),
+    "weights": (
+        "give it weights of shape (4, 6)",
+        network(lambda b: b.dense(b.dense("x", np.ones((4, 7))), np.ones((6, 4)))),
+        network(lambda b: b.dense(b.dense("x", np.ones((4, 6))), np.ones((6, 4)))),
+    ),
+    "groups": ("give it groups that divide", in_groups(2), in_groups(1)),
+    "spread": (
+        "give it one value for each channel",
+        network(lambda b: b.op("Mul", "x", b.constant(np.ones(5)))),
+        network(lambda b: b.op("Mul", "x", b.constant(np.ones(6)))),
+    ),
+    "norm of other channels": (
+        "give it one value for each channel",
+        network(lambda b: b.norm("x", 5)),
+        network(lambda b: b.norm("x", 6)),
+    ),
+    "unlike": (
+        "give it tensors of one shape",
+        network(lambda b: b.op("Add", "x", b.dense("x", np.ones((5, 6))))),
+        network(lambda b: b.op("Add", "x", b.dense("x", np.ones((6, 6))))),
     ),
     "operator set": ("export it with opset 17.", network(plain, opset=99), network(plain, opset=17)),
     "bias": ("give each output one", network(biased(5)), network(biased(6))),
@@ -211,6 +270,12 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         network(lambda b: b.op("DynamicQuantizeLinear", "x")),
         network(qdq),
     ),
+    "dynamic scales, written out": (
+        "quantise the float model with onnxruntime's quantize_static",
+        network(ranged),
+        network(qdq),
+    ),
+    "batch reduced": (WITHOUT, network(lambda b: b.op("ReduceMean", "x", axes=[0, 1])), network(plain)),
     "random numbers": (WITHOUT, network(lambda b: b.op("RandomNormalLike", "x")), network(plain)),
     "no size": (WITHOUT, network(lambda b: b.op("NonZero", "x")), network(plain)),
     "too large": (
