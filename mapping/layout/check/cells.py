@@ -66,10 +66,13 @@ def _alike(one: CoreImage, other: CoreImage) -> bool:
 
 def _read(core: CoreImage) -> Crossbar:
     """Return the crossbar of a core."""
-    lines, digits = len(core.crossbar), len(core.strengths)
-    cells, strengths = core.crossbar.reshape(lines, core.neurons, digits), core.strengths.tolist()
-    weights = np.zeros(cells.shape[:2], narrowest(sum(map(abs, strengths))))
-    for digit, strength in enumerate(strengths):
-        weights += cells[:, :, digit] * weights.dtype.type(strength)
+    strengths = core.strengths.tolist()
+    kind = narrowest(sum(map(abs, strengths)))
+    products = (core.crossbar * np.tile(np.array(strengths, kind), core.neurons)).reshape(-1)
+    ends = range(len(products) - len(strengths) + 1, len(products) + 1)
+    sums = products[: ends[0]].copy()  # from every cell on those of so many, the first of a neuron too
+    for digit, end in enumerate(ends[1:], 1):
+        sums += products[digit:end]
+    weights = sums[:: len(strengths)].reshape(len(core.crossbar), core.neurons)
     loud = np.append(weights.any(axis=1), False)
     return Crossbar(core=core, weights=weights, loud=loud, negative=bool((core.crossbar < 0).any()))

@@ -18,6 +18,14 @@ NONE = -1
 """Stands for no family."""
 
 
+def _numbered(keys: Integers) -> tuple[Integers, Integers]:
+    """Return the different keys, ascending, and which of them each one is; at once if they are ascending."""
+    if (keys[1:] > keys[:-1]).all():
+        return keys, np.arange(len(keys))
+    different, number = np.unique(keys, return_inverse=True)
+    return different, number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Families:
     """The families of some lists, and the lists of each.
@@ -55,13 +63,13 @@ class Families:
         for step in range(int(sizes.max(initial=0))):
             longer = np.flatnonzero(sizes > step)
             edge = node[longer] * base + member[begin[longer] + step]
-            edges, node[longer] = np.unique(edge, return_inverse=True)
+            edges, node[longer] = _numbered(edge)
             steps.append(edges)
         family, ends, first = np.full(len(sizes), NONE), [], 0
         for length in range(len(steps) + 1):
             end = np.full(len(steps[length - 1]) if length else 1, NONE)
             own = np.flatnonzero(sizes == length)
-            there = np.unique(node[own])
+            there = np.flatnonzero(np.bincount(node[own], minlength=len(end)))
             end[there] = np.arange(first, first + len(there))
             family[own], first = end[node[own]], first + len(there)
             ends.append(end)
