@@ -13,6 +13,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -75,12 +76,12 @@ Array = NDArray[Any]
 _MOST_ROWS = 1 << 31
 
 
-def _meta(image: SystemImage, members: Mapping[str, str]) -> bytes:
+def _meta(image: SystemImage, digest: str, members: Mapping[str, str]) -> bytes:
     meta = {
         "format": FORMAT,
         "spec": image.spec.to_dict(),
         "meta": dict(image.meta),
-        "image_digest": image.digest,
+        "image_digest": digest,
         "members": dict(members),
     }
     try:
@@ -132,12 +133,15 @@ def write_image(image: SystemImage, stream: IO[bytes], limit: int | None = None)
     """
     members, digest = list(members_of(image)), hashlib.sha256().hexdigest()
     sizes = {member.file: member.bytes for member in members}
-    sizes[_META] = len(_meta(image, dict.fromkeys(sizes, digest)))  # digests are as long as each other
+    sizes[_META] = len(
+        _meta(image, digest, dict.fromkeys(sizes, digest))
+    )  # digests are as long as each other
     require_room(sizes[_META], _META_LIMIT, "bytes of metadata", "give it less meta")
     require_room(total := _unpacked(sizes), LIMIT_BYTES if limit is None else limit)
-    with packed(stream) as archive:
+    with ThreadPoolExecutor(1) as other, packed(stream) as archive:
+        whole = other.submit(lambda: image.digest)  # takes as long as the members do
         digests = {member.file: write_array(archive, member) for member in members}
-        write_member(archive, _META, _meta(image, digests), zipfile.ZIP_DEFLATED)
+        write_member(archive, _META, _meta(image, whole.result(), digests), zipfile.ZIP_DEFLATED)
     return total
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -222,6 +223,12 @@ class CoreImage:
                 return
 
 
+def _hash(sha: Any, pieces: Sequence[bytes | NDArray[np.uint16]]) -> None:
+    """Add pieces to a hash; other threads run meanwhile."""
+    for piece in pieces:
+        sha.update(piece)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SystemImage:
     """A checked program for every core of a chip, with the tables that connect it to the host.
@@ -279,15 +286,27 @@ class SystemImage:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the sizes and the chip bytes, hexadecimal."""
-        sha, packer = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode()), Packer(self.spec)
+        sha = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
+        with ThreadPoolExecutor(1) as hasher:  # hashes some cores while the next ones are packed
+            before = hasher.submit(_hash, sha, ())
+            for pieces in self._chip_bytes():
+                before.result()
+                before = hasher.submit(_hash, sha, pieces)
+            before.result()
+        return sha.hexdigest()
+
+    def _chip_bytes(self) -> Iterator[list[bytes | NDArray[np.uint16]]]:
+        """Yield what the digest is of, some cores at a time."""
+        packer = Packer(self.spec)
         for at in range(0, len(self.cores), _TOGETHER):
             some = self.cores[at : at + _TOGETHER]
             packed = iter(packer.several([core for core in some if core is not None]))
+            pieces: list[bytes | NDArray[np.uint16]] = []
             for core in some:
-                sha.update(b"\1" if core is not None else b"\0")
+                pieces.append(b"\1" if core is not None else b"\0")
                 for chunks in next(packed).values() if core is not None else ():
-                    sha.update(len(chunks).to_bytes(8, "little") + chunks.astype("<u2").tobytes())
-        return sha.hexdigest()
+                    pieces += (len(chunks).to_bytes(8, "little"), np.ascontiguousarray(chunks, "<u2"))
+            yield pieces
 
     def replace(self, **changes: Any) -> SystemImage:
         """Return a copy with the given fields replaced, checked again; other packets enter by inlet 0."""

@@ -309,8 +309,8 @@ def _check_sums(where: str, core: CoreImage, spec: CoreSpec, cells: Ints) -> Non
         return
     used = core.lines >= 0
     rows = np.repeat(core.shifts, int(core.extension))[: core.axons]
-    factor = np.zeros(len(core.crossbar), np.int64)
-    np.add.at(factor, core.lines[used], 1 << rows[used].astype(np.int64))
+    shifted, size = np.ldexp(1.0, rows[used]), len(core.crossbar)
+    factor = np.bincount(core.lines[used], shifted, minlength=size).astype(np.int64)  # whole, below 2^53
     most = factor[0] * cells if (factor == factor[:1]).all() else factor @ (core.crossbar != 0)
     most = most << (spec.payload_bits - 1)
     if most.max(initial=0) > spec.sum_max:

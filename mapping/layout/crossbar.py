@@ -5,9 +5,10 @@ Patches of a convolution that lie alike have the same weights, whatever the axon
 they differ in the order of crossbar rows alone (`docs/decisions/0022-crossbar-classes.md`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -136,20 +137,31 @@ class _View:
         planes = np.zeros((len(self.channels), block, taps + 1, *axes), values.dtype)
         inputs = at[:, None] * fan_in + np.arange(fan_in)
         planes[inputs, np.arange(block)[:, None], :taps] = values.reshape(block, fan_in, taps, *axes)
-        place = np.arange(block)[:, None] * (taps + 1) + self._taps()[:, None]
+        place = _places(self.down, self.across, (height, width), block)
         flat = planes.reshape(len(planes), -1, *axes).take(place.reshape(-1), axis=1)
         result: NDArray[Any] = flat.reshape(len(planes) * len(place), block * place.shape[2], *axes)
         return result if len(used) == len(result) else result[used]
 
-    def _taps(self) -> Integers:
-        """Return the tap by which a place of the patch reads one of the window, the number of taps for none.
 
-        int64 (places of the window, places of the patch).
-        """
-        down, across = self.down.joined()[:, None, :, None], self.across.joined()[:, None]
-        height, width = self.source.weight.shape[2:]
-        tap: Integers = np.where((down < 0) | (across < 0), height * width, down * width + across)
-        return tap.reshape(self.down.size * self.across.size, len(self.down.place) * len(self.across.place))
+@lru_cache(maxsize=4)
+def _places(down: _Axis, across: _Axis, kernel: tuple[int, int], block: int) -> Integers:
+    """Return for the places of a window, channels of a block and places of a patch where the tap is.
+
+    int64 (places of the window, channels, places of the patch): channel x (taps + 1) + tap. The blocks of a
+    patch follow each other and have one array.
+    """
+    taps = math.prod(kernel)
+    return np.arange(block)[:, None] * (taps + 1) + _taps(down, across, kernel)[:, None]
+
+
+def _taps(down: _Axis, across: _Axis, kernel: tuple[int, int]) -> Integers:
+    """Return the tap by which a place of the patch reads one of the window, the number of taps for none.
+
+    int64 (places of the window, places of the patch).
+    """
+    (height, width), y, x = kernel, down.joined()[:, None, :, None], across.joined()[:, None]
+    tap: Integers = np.where((y < 0) | (x < 0), height * width, y * width + x)
+    return tap.reshape(down.size * across.size, len(down.place) * len(across.place))
 
 
 def _stacked(views: tuple[_View, ...], used: tuple[Integers, ...], encoding: Encoding) -> NDArray[Any]:

@@ -67,18 +67,15 @@ def emit(
         If the image breaks a limit of the machine.
     """
     cores: list[CoreImage | None] = [None] * routes.system.cores
-    placed: list[NDArray[np.int64]] = []
+    placed: list[NDArray[np.int32]] = []
     for order, layer in enumerate(partition.layers):
         parts, entries = partition.of(layer), routes.entries[layer.name]
         images = _layer_cores(spiking.layer(layer.name), parts, partition, entries)
-        for index, (part, image) in enumerate(zip(parts, images, strict=True), layer.first):
-            core = placement.index(index)
+        own = np.array([placement.index(layer.first + index) for index in range(len(parts))])
+        for core, image in zip(own.tolist(), images, strict=True):
             cores[core] = image
-            neurons = np.arange(len(part.outputs))
-            placed.append(
-                np.stack((np.full_like(neurons, order), part.outputs, np.full_like(neurons, core), neurons))
-            )
-    packets, places = routes.entries[INPUT], np.concatenate(placed, axis=1)
+        placed.append(_placed(order, parts, own))
+    packets = routes.entries[INPUT]
     total = sum(math.prod(spiking.shape(output)) for output in routes.outputs)
     return SystemImage(
         spec=routes.system,
@@ -88,8 +85,19 @@ def emit(
         input_inlet=routes.inlet,
         output_element=np.arange(total, dtype=np.int32),
         meta={**_meta(spiking, partition, routes, name), **facts},
-        attachments={PLACED: places.T[np.lexsort(places[1::-1])].astype(np.int32), **carried},
+        attachments={PLACED: np.concatenate(placed), **carried},
     )
+
+
+def _placed(order: int, parts: Sequence[CorePart], cores: Integers) -> NDArray[np.int32]:
+    """Return the rows of `PLACED` of a layer, whose elements are each on one of these cores."""
+    sizes = [len(part.outputs) for part in parts]
+    table = np.full((sum(sizes), 4), order, np.int32)
+    outputs = np.concatenate([part.outputs for part in parts])
+    table[outputs, 1] = outputs
+    table[outputs, 2] = np.repeat(cores, sizes)
+    table[outputs, 3] = np.concatenate([np.arange(size) for size in sizes])
+    return table
 
 
 def _meta(spiking: SpikingNetwork, partition: Partition, routes: Routes, name: str) -> dict[str, Any]:

@@ -191,9 +191,9 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     ),
     "kernel upside down": (
         conv,
-        crossbar._View._taps,
-        "down * width + across",
-        "(2 - down) * width + across",
+        crossbar._taps,
+        "y * width + x",
+        "(2 - y) * width + x",
         "wrong-weight",
     ),
     "strides swapped": (
