@@ -175,9 +175,37 @@ def test_samples_of_another_shape_are_refused(module_class: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "among", [lambda y: (y, 3), lambda y: {"out": [y], "loss": None}], ids=["tuple", "dict"]
+)
+def test_first_of_several_outputs_is_the_module_s(module_class: Any, among: Any) -> None:
+    class Several(module_class):  # type: ignore[misc]
+        def __call__(self, given: Any) -> Any:
+            return among(super().__call__(given))
+
+    expected = module_class(mlp())(FakeTensor(X)).values
+    assert np.allclose(infer(load_network(Several(mlp()), X), X), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_module_of_several_inputs_is_told_to_be_wrapped(module_class: Any) -> None:
+    class Two(module_class):  # type: ignore[misc]
+        def __call__(self, given: Any) -> Any:
+            return self.forward(*[given])
+
+        def forward(self, image: Any, row: Any, scale: float = 1) -> Any:
+            return image * row * scale
+
+    sentence = refused(Two(mlp()))
+    assert sentence.startswith("Module Two takes 2 tensors, image and row (TypeError: ")
+    assert sentence.endswith(
+        "); wrap it in a module that takes one and splits it, as docs/guides/pytorch.md shows."
+    )
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((1, 2), "tuple"),
+        ((), "tuple"),
+        ({"logits": [1, 2]}, "int"),
         (FakeTensor([[1.0]]), "FakeTensor of shape (1, 1)"),
         (FakeTensor(1.0), "FakeTensor of shape ()"),
     ],
