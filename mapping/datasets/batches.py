@@ -18,6 +18,8 @@ Array = NDArray[Any]
 
 _LABELS = re.compile(r"label|target|class|^y$", re.IGNORECASE)
 
+_PAIRS = "; hand over pairs, for example ((b[0], b[-1]) for b in loader)"
+
 MAX_BYTES = 8 * 2**30
 """Most that is gathered: a loader may never end."""
 
@@ -146,7 +148,7 @@ def _pair(batch: Any) -> tuple[Array, Array | None]:
     if not isinstance(batch, tuple | list) or len(batch) not in (1, 2):
         raise ValueError(
             f"it must be an array of samples or a pair (x, y), not {_name(batch)}"
-            + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
+            + (f" of {len(batch)}{_PAIRS}" if isinstance(batch, tuple | list) and len(batch) > 2 else "")
         )
     if isinstance(batch[0], tuple | list) and len(batch) == 2 and len(batch[0]) != len(batch[1]):
         raise ValueError(

@@ -4,13 +4,14 @@
 PyTorch is never imported here. Whoever has a module has imported it, and it is found where Python keeps it.
 """
 
+import inspect
 import io
 import logging
 import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from itertools import product
@@ -44,6 +45,10 @@ TOLERANCE = 1e-3
 HALF = 3e-2
 """The same for modules in half precision."""
 
+_AS_TAKEN = "give samples as it takes them, with the batch as first axis"
+_SPLIT = "wrap it in a module that takes one and splits it, as docs/guides/pytorch.md shows"
+"""What helps with samples that a module does not take: of one tensor, and of several."""
+
 _WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 """Modules of PyTorch that compute what one of their parts does, and the name of that part."""
 
@@ -61,7 +66,8 @@ def load_module(module: Any, example: NDArray[Any]) -> Network:
     Parameters
     ----------
     module : torch.nn.Module
-        Takes one tensor (n, input shape) and gives one.
+        Takes one tensor (n, input shape) and gives one; of several that it gives the first is read, as of
+        a file.
     example : array (n, input shape)
         Samples of its input; the first of them say its shape, and on them the network read is compared with
         the module.
@@ -129,7 +135,7 @@ def _run(torch: Any, module: Any, samples: NDArray[Any]) -> tuple[Any, Any]:
     for shaped in (samples, samples[:, None]) if samples.ndim == 3 else (samples,):
         given = _tensor(torch, module, shaped)
         try:
-            output = module(given)
+            output = _first(module(given))
         except Exception as error:  # noqa: BLE001  # the module is the user's own code
             failed.append(error)
             continue
@@ -140,9 +146,32 @@ def _run(torch: Any, module: Any, samples: NDArray[Any]) -> tuple[Any, Any]:
             )
         return given, output
     raise UnsupportedModelError(
-        f"Module {name} does not take samples of shape {samples.shape[1:]} ({_told(failed[0])}); "
-        "give samples as it takes them, with the batch as first axis."
+        f"Module {name} {_asked(module) or f'does not take samples of shape {samples.shape[1:]}'} "
+        f"({_told(failed[0])}); {_SPLIT if _asked(module) else _AS_TAKEN}."
     ) from failed[0]
+
+
+def _asked(module: Any) -> str:
+    """Return what several tensors a module takes, in words, or nothing if it takes one.
+
+    >>> _asked(lambda image, table, scale=1: image)
+    'takes 2 tensors, image and table'
+    """
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(getattr(module, "forward", module)).parameters.values()
+    names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
+    return f"takes {len(names)} tensors, {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else ""
+
+
+def _first(output: Any) -> Any:
+    """Return the first of what a module gives, which is all that a file of it is read for.
+
+    >>> _first(([1.5], 2)), _first({"logits": 3, "features": 4}), _first(())
+    (1.5, 3, ())
+    """
+    while isinstance(output, tuple | list | Mapping) and output:
+        output = next(iter(output.values() if isinstance(output, Mapping) else output))
+    return output
 
 
 def _kind(output: Any) -> str:

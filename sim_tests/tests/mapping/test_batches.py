@@ -129,7 +129,10 @@ def test_an_endless_loader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             [(X, Y, Y)],
-            "Batch 0 of list is unusable: it must be an array of samples or a pair (x, y), not tuple of 3.",
+            (
+                "Batch 0 of list is unusable: it must be an array of samples or a pair (x, y), not tuple of "
+                "3; hand over pairs, for example ((b[0], b[-1]) for b in loader)."
+            ),
         ),
         (
             [((X, X), Y)],
