@@ -32,6 +32,7 @@ STAGES = (
     "emit",
     "check",
     "save",
+    "load",
     "observe",
     "cycles",
     "run",
