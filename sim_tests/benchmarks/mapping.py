@@ -42,7 +42,7 @@ def rows(options: Options) -> Iterator[Row]:
     keep_freed()  # as a command does
     for name in options.networks:
         mapped = partial(_mapped, LARGE[name]()) if name in LARGE else partial(_article, _vgg())
-        with recorded() as record:
+        with recorded(options.clock) as record:
             found = mapped()
         yield Row(f"{name} on {'reference' if name in LARGE else 'article'} cores", found)
         yield from (Row(f"{name}: {key}", _text(one)) for key, one in record.stages.items())
