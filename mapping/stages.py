@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ STAGES = (
     "emit",
     "check",
     "save",
+    "load",
     "observe",
     "cycles",
     "run",
@@ -58,6 +59,7 @@ class Record:
     """
 
     stages: dict[str, Stage] = field(default_factory=dict)
+    clock: Callable[[], float] | None = None
     _open: list[Stage] = field(default_factory=list)
     _since: float = 0.0
 
@@ -73,7 +75,7 @@ class Record:
 
     def _charge(self) -> None:
         """Charge the stage that is open with what happened since the last call."""
-        now, peak = time.perf_counter(), _peak_mib()
+        now, peak = (self.clock or time.perf_counter)(), _peak_mib()
         if self._open:
             current = self._open[-1]
             current.seconds += now - self._since
@@ -85,9 +87,9 @@ _RECORD: ContextVar[Record | None] = ContextVar("record of stages", default=None
 
 
 @contextmanager
-def recorded() -> Iterator[Record]:
-    """Record the stages that are passed within."""
-    record = Record()
+def recorded(clock: Callable[[], float] | None = None) -> Iterator[Record]:
+    """Record the stages that are passed within, in seconds of a clock, by default of elapsed time."""
+    record = Record(clock=clock)
     token = _RECORD.set(record)
     try:
         yield record

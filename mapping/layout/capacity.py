@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a core of a given size can hold of a layer, by itself and whatever is around it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.layout.cut import CorePart, Limits, cut_layer, fits_as_patch, most_inputs, spare_axons
-from mapping.layout.delivery import arriving
+from mapping.layout.delivery import arriving, ordered
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
@@ -182,13 +183,11 @@ def lists_of(spec: CoreSpec, levels: int) -> int:
 
 def entries_of(reader: SpikingLayer, index: int, parts: Sequence[CorePart]) -> Integers:
     """Return how many fan-out entries every element of a reader's source needs: one for each of its axons."""
-    element, _, axon = arriving(reader, index, parts)
-    axons = int(axon.max(initial=0)) + 1
-    elements = int(np.prod(reader.sources[index].shape))
-    key = np.sort(element * axons + axon)
-    first = np.ones(len(key), np.bool_)
-    first[1:] = key[1:] != key[:-1]
-    return np.bincount(key[first] // axons, minlength=elements)
+    element, core, axon = arriving(reader, index, parts)
+    element, axon, _ = ordered(element, axon, np.zeros_like(core))
+    first = np.ones(len(element), np.bool_)
+    first[1:] = (element[1:] != element[:-1]) | (axon[1:] != axon[:-1])
+    return np.bincount(element[first], minlength=math.prod(reader.sources[index].shape))
 
 
 def clamped_thresholds(layer: SpikingLayer, spec: CoreSpec) -> Integers:

@@ -6,12 +6,13 @@ from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from mapping.layout.cut import CorePart
 from mapping.spiking.matrices import pool_matrix
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["arriving", "deliveries", "numbered", "ranges"]
+__all__ = ["arriving", "deliveries", "numbered", "ordered", "ranges"]
 
 Integers = NDArray[np.int64]
 
@@ -26,12 +27,7 @@ def deliveries(
 
     ``index`` is that of the source among those of the layer.
     """
-    element, core, axon = arriving(layer, index, parts)
-    axons = int(axon.max(initial=0)) + 1
-    key = np.sort((element * len(parts) + core) * axons + axon)
-    place, axon = np.divmod(key, axons)
-    element, core = np.divmod(place, len(parts))
-    return element, core, axon
+    return ordered(*arriving(layer, index, parts))
 
 
 def arriving(
@@ -48,6 +44,22 @@ def arriving(
     sizes = np.diff(begin)[inputs]
     member = pools.indices[ranges(begin[inputs], sizes)].astype(np.int64) + source.first
     return member, np.repeat(core, sizes), np.repeat(axon, sizes)
+
+
+def ordered(first: Integers, second: Integers, third: Integers) -> tuple[Integers, Integers, Integers]:
+    """Return rows of three numbers from 0 on, sorted by the first one, then the second, then the third.
+
+    What arrives at cores is nearly sorted once it is put together by element, which takes no comparison.
+
+    >>> [column.tolist() for column in ordered(np.array([2, 0, 2]), np.array([1, 3, 0]), np.array([4, 4, 4]))]
+    [[0, 2, 2], [3, 0, 1], [4, 4, 4]]
+    """
+    bits = [int(column.max(initial=0)).bit_length() for column in (second, third)]
+    keys = (first << bits[0] | second) << bits[1] | third
+    shape, ends = (1, int(first.max(initial=0)) + 1), np.array([0, len(keys)])
+    keys = sparse.csr_array((keys, first, ends), shape=shape).tocsc().data
+    keys.sort(kind="stable")
+    return keys >> sum(bits), keys >> bits[1] & (1 << bits[0]) - 1, keys & (1 << bits[1]) - 1
 
 
 def ranges(begin: Integers, size: Integers) -> Integers:

@@ -13,7 +13,7 @@ from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import entries_of, limits_of, misfit, preset_for
 from mapping.layout.cut import CorePart, cut_layer
-from mapping.layout.delivery import arriving
+from mapping.layout.delivery import arriving, ordered
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
 __all__ = [
@@ -76,16 +76,13 @@ class Partition:
 
     def readings(self, name: str) -> tuple[Integers, Integers, Integers]:
         """Return element, axon and core of every reading of an activation, sorted in this order."""
-        found = [np.zeros((3, 0), np.int64)]
+        found = [(np.zeros(0, np.int64),) * 3]
         for layer in self.layers:
             for index in [at for at, source in enumerate(layer.sources) if source == name]:
                 element, core, axon = arriving(self.spiking.layer(layer.name), index, self.of(layer))
-                found.append(np.stack((element, axon, core + layer.first)))
-        element, axon, core = np.concatenate(found, axis=1)
-        axons, cores = int(axon.max(initial=0)) + 1, len(self.cores)
-        place, core = np.divmod(np.sort((element * axons + axon) * cores + core), cores)
-        element, axon = np.divmod(place, axons)
-        return element, axon, core
+                found.append((element, axon, core + layer.first))
+        element, axon, core = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        return ordered(element, axon, core)
 
     def home(self, name: str) -> tuple[Integers, Integers]:
         """Return core and neuron index, each int64 (elements,), of every output element of a layer."""

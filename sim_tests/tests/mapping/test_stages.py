@@ -28,6 +28,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def test_seconds_are_those_of_the_clock_that_is_given(clock: Clock) -> None:
+    other = Clock()
+    with recorded(other) as record, stage("convert"):
+        clock.now += 5
+        other.now += 3
+    assert record.stages["convert"].seconds == 3
+
+
 def test_a_stage_within_another_pauses_it(clock: Clock) -> None:
     with recorded() as record:
         clock.now += 100
