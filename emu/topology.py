@@ -53,8 +53,8 @@ OPPOSITE = {Port.N: Port.S, Port.E: Port.W, Port.S: Port.N, Port.W: Port.E}
 PLACES = 8
 """Port p of router r is place ``PLACES * r + p``."""
 
-FED_BY = (0b11110, 0b11000, 0b11011, 0b10010, 0b11111)
-"""By output: the inputs that feed it, bit p for port p."""
+FED_BY = (0b11110, 0b11000, 0b11011, 0b10010)
+"""By output N, E, S and W: the inputs that feed it, bit p for port p; all feed L."""
 
 HOST, CORE, NOTHING = -1, -2, -3
 """Stand for a place where a port meets the host, its own core or nothing."""

@@ -7,9 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emu.dead import DeadSpec
 from emu.links import LinkSpec
 from emu.spec import SystemSpec, preset
-from emu.topology import CORE, HOST, NOTHING, PLACES, Port, comes_out, on_chip, topology_of
+from emu.topology import (
+    CORE,
+    HOST,
+    NOTHING,
+    PLACES,
+    Port,
+    comes_out,
+    on_chip,
+    sides_with_links,
+    topology_of,
+)
 from sim_tests.oracle.rules import OPPOSITE, Mesh, S, W
 
 SIZES = [*itertools.product(range(1, 5), repeat=2), (64, 1), (1, 63), (7, 9), (70, 66)]
@@ -77,3 +88,11 @@ def test_chips_are_counted_row_by_row() -> None:
     chips, there = on_chip(spec, places)
     assert chips.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert there.tolist() == [PLACES * core + Port.W for core in (0, 1)] * 6
+
+
+def test_sides_keep_their_links_though_all_of_them_are_dead() -> None:
+    """A chip is one module, whatever is dead."""
+    joined = replace(chip(2, 2), links=LinkSpec(width=1, height=2, wires=8))
+    dead = replace(joined, dead=DeadSpec(ports=((0, 0, "E"), (0, 1, "E"))))
+    assert len(topology_of(dead).links) == 0
+    assert sides_with_links(dead) == sides_with_links(joined) == (Port.E, Port.W)

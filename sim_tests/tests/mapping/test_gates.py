@@ -20,7 +20,7 @@ from mapping.datasets.load import load_data
 from mapping.errors import MappingError
 from mapping.flow import compile_network
 from mapping.layout.check import check
-from mapping.layout.gates import ONE_OF_EACH, Gates, inlets_for, outlets_for
+from mapping.layout.gates import FAR, ONE_OF_EACH, Gates, dealt, hops_of, inlets_for, outlets_for
 from mapping.layout.packet_path import GATEWAY, follow
 from mapping.report.activity import total_of_runs
 from mapping.report.carried import carried_by
@@ -105,6 +105,34 @@ def test_outputs_take_the_nearest_outlet_within_its_share() -> None:
     assert three.tolist() == [3] * 4 + [0] * 4 + [3, 0, 3, 0]
 
 
+def test_core_that_sends_more_than_a_share_has_one_outlet() -> None:
+    spec = on(4, 2, Gates(outlets="0,3"))
+    sender = np.repeat([0, 1], [8, 1])
+    assert outlets_for(spec, sender, np.array([[3, 0], [0, 0]])).tolist() == [3] * 8 + [0]
+
+
+def test_packets_leave_below_a_dead_core() -> None:
+    """The router of such a core works: the way past it is the shortest as before."""
+    spec = on(4, 2, Gates(outlets="0,3"), DeadSpec(cores=((3, 1),)))
+    places = np.array([[3, 0], [0, 0]])
+    assert outlets_for(spec, np.repeat([0, 1], 2), places).tolist() == [3, 3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("packets", "lengths", "shares"),
+    [
+        ([3, 2], [[1, 2], [1, 2]], [[3, 0], [0, 2]]),  # three for each, the first group whole
+        ([5, 1], [[1, FAR], [1, 2]], [[5, 0], [0, 1]]),  # a gate beyond its share takes no more
+        ([5], [[2, 1, FAR]], [[2, 3, 0]]),  # what is left goes to the nearest of those that are equally full
+        ([1, 5], [[FAR, 1, FAR], [2, 1, FAR]], [[0, 1, 0], [2, 3, 0]]),  # full as they are then
+    ],
+)
+def test_gates_take_equal_shares_of_groups(
+    packets: list[int], lengths: list[list[int]], shares: list[list[int]]
+) -> None:
+    assert dealt(np.array(packets), np.array(lengths), sum(packets)).tolist() == shares
+
+
 def test_no_packet_takes_a_dead_way() -> None:
     dead = DeadSpec(ports=((2, 1, "E"), (1, 0, "S")))
     spec = on(4, 3, Gates(inlets="0W,1W,1E,2E", outlets="0,1,3"), dead)
@@ -179,6 +207,25 @@ def test_walk_from_an_inlet_is_that_of_the_oracle() -> None:
         lost = int(y == 3 and x == 1)
         paths = follow(3, 3, np.array([GATEWAY - inlet]), np.array([rectangle]), gates)
         assert (paths.core.tolist(), paths.sunk.tolist()) == ([] if lost else [ends], [lost])
+
+
+def hops(port: int, x: int, y: int, rectangle: tuple[int, int, int, int]) -> int:
+    """Return the hops of a packet and its copies by the oracle's routing, on a mesh of three rows."""
+    found = 0
+    for out in wanted(port, x, y, rectangle) - {L}:
+        dx, dy = STEPS[out]
+        found += 1 + (hops(OPPOSITE[out], x + dx, y + dy, rectangle) if y + dy < 3 else 0)
+    return found
+
+
+def test_hops_are_those_of_a_walk_of_the_oracle() -> None:
+    """From every core of four columns to every rectangle, and to the host."""
+    ends = [(a, b) for a in range(4) for b in range(a, 4)]
+    starts = np.array([(x, y) for x in range(4) for y in range(3)])
+    for columns, rows in product(ends, ends):
+        rectangle = (*columns, *rows)
+        told = hops_of(starts, np.tile(rectangle, (len(starts), 1)))
+        assert told.tolist() == [hops(L, x, y, rectangle) for x, y in starts.tolist()], rectangle
 
 
 def test_stimulus_enters_as_the_image_says(chips: tuple[Chip, Chip]) -> None:

@@ -40,6 +40,12 @@ def test_site_gives_the_placer_the_links_of_its_chips() -> None:
         assert seen.pop() == Mesh(width=8, height=6, chip=(4, 2), beats=beats, shared=shared)
 
 
+def test_first_row_is_used_as_far_as_the_host_reaches() -> None:
+    """What lies behind a dead way there is cut off with its columns; what lies before it is not."""
+    dead = DeadSpec(ports=((1, 0, "E"),))
+    assert unused_cores(dead, 4, 2) == {(2, 0), (3, 0), (2, 1), (3, 1)}
+
+
 def test_links_of_one_chip_are_not_shared() -> None:
     told = r"^Links are shared between several chips only: add --chips, for example 2x1\.$"
     with pytest.raises(MappingError, match=told):
