@@ -32,6 +32,8 @@ _PADDED = (
     "Constants go into the biases; what repeats elements is a layer of ones, or the host's if its matrix "
 )
 _PADDED += "has more than 16 million places."
+_MASKED = "Folded into the layer that reads it, with a row for every element; the host's if the matrix "
+_MASKED += "has more than 16 million places."
 _FACTOR = "Folded into the scales of the channels."
 _KNOWN = "As the function that it is: a square, `Swish`, `HardSwish`, `Gelu` or `Mish`."
 _DIVIDED = "As the function that it is: `Softsign` or `Swish`."
@@ -88,6 +90,11 @@ def _between(b: ModelBuilder) -> str:
 
 def _bent(b: ModelBuilder) -> str:
     return b.op("Where", b.op("Greater", "x", b.constant(0.25)), "x", b.constant(0.0))
+
+
+def _masked(b: ModelBuilder) -> str:
+    places = b.constant(np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3 == 0, np.bool_)
+    return b.op("Where", places, "x", b.constant(0.5))
 
 
 def _swish(b: ModelBuilder) -> str:
@@ -176,6 +183,7 @@ _ARITHMETIC = (
     Example(operator="Not", build=_not, note=_THRESHOLD),
     Example(operator="Where", form="between constants", build=_between, note=_THRESHOLD),
     Example(operator="Where", form="of what is compared, and nothing or a multiple", build=_bent),
+    Example(operator="Where", form="of places that are known, and a constant", build=_masked, note=_MASKED),
     Example(operator="Max", form="with a constant", build=_op("Max", _numbers())),
     Example(operator="Max", form="of two activations", build=_two("Max"), around=("Abs",)),
     Example(operator="Min", form="with a constant", build=_op("Min", _numbers())),

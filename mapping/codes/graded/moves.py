@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mapping.codes.graded.forms import Convolved, Floats, Form, Ints, Picked, Reading, Shape, Term
 
-__all__ = ["cropping", "map_shape", "per_row", "reshaped", "spelled_out", "spread", "taken"]
+__all__ = ["MOST", "cropping", "map_shape", "per_row", "reshaped", "spelled_out", "spread", "taken"]
 
-_MOST = 1 << 24
+MOST = 1 << 24
 """Weights, zeros included, of a matrix that stands for elements in another order."""
 
 _MAP = 3
@@ -74,7 +74,7 @@ def _reread(term: Term, shape: Shape) -> Picked | None:
 def spelled_out(form: Form) -> Form | None:
     """Return a form of which every element is a row, or None if its matrices were too large."""
     rows = math.prod(form.shape)
-    if any(rows * math.prod(term.read.pooled) > _MOST for term in form.terms):
+    if any(rows * math.prod(term.read.pooled) > MOST for term in form.terms):
         return None
     terms = tuple(term.matrix() for term in form.terms)
     return Form(terms=terms, bias=form.biases().reshape(-1), shape=(rows,), view=form.view)

@@ -22,7 +22,7 @@ from mapping.codes.graded.forms import (
     flattened,
     wide,
 )
-from mapping.codes.graded.moves import map_shape
+from mapping.codes.graded.moves import MOST, map_shape
 from mapping.codes.graded.walk import Walk
 from mapping.model.network import make_node
 from mapping.model.node import Node
@@ -83,13 +83,17 @@ def _biases_of(outer: Convolved) -> Callable[[Floats], Floats]:
 def dense(walk: Walk, node: Node) -> str | None:
     """Fold a matrix into the form that it reads."""
     tensor, weight = node.inputs[0], node.constants["weight"]
+    walk.write(node, _multiplied(walk, tensor, weight), matrix=True)
+    return None
+
+
+def _multiplied(walk: Walk, tensor: str, weight: Floats) -> Form:
     form = walk.forms[tensor]
     if not form.plain:
         foldable = all(isinstance(term, Picked | Matrix) or _pools(term) for term in form.terms)
         if not foldable or wide(flattened(form, weight[:1]), walk.axons):
             form = walk.linear(tensor)
-    walk.write(node, flattened(form, weight), matrix=True)
-    return None
+    return flattened(form, weight)
 
 
 def _pools(term: Term) -> bool:
@@ -103,7 +107,7 @@ def reduce(walk: Walk, node: Node) -> str | None:
     if kind not in ("mean", "sum"):
         return "windows of pooled axons lie in the map of a channel"
     if len(shape) > 3:  # a map has three axes
-        return "it adds along the axes of more than a map"
+        return _by_element(walk, node)
     axes = {2 if axis == 1 and len(shape) == 2 else axis for axis in node.integers("axes")}
     sizes = map_shape(shape) if len(shape) > 1 else (shape[0], 1, 1)
     kernel = tuple(size if axis in axes else 1 for axis, size in enumerate(sizes))
@@ -113,6 +117,19 @@ def reduce(walk: Walk, node: Node) -> str | None:
     outer = Convolved(read=NOTHING, weight=weight, groups=1 if over else sizes[0])
     found = windowed(walk, tensor, outer)
     walk.write(node, found.moved(walk.network.shapes[node.output]), matrix=True)
+    return None
+
+
+def _by_element(walk: Walk, node: Node) -> str | None:
+    """Fold a mean or a sum over some axes of many into the form that it reads, as a matrix."""
+    before, after = (walk.network.shapes[tensor] for tensor in (node.inputs[0], node.output))
+    elements, rows = math.prod(before), math.prod(after)
+    if elements * rows > MOST:
+        return "it adds along the axes of more than a map"
+    added = np.broadcast_to(np.arange(rows).reshape(after), before).reshape(-1)
+    weight = np.zeros((rows, elements))
+    weight[added, np.arange(elements)] = 1.0 if node.text("kind") == "sum" else rows / elements
+    walk.write(node, replace(_multiplied(walk, node.inputs[0], weight), view=after), matrix=True)
     return None
 
 

@@ -107,7 +107,8 @@ def _where(operator: Operator, graph: Graph) -> None:
     operator.allow()
     known = graph.conditions.get(operator.inputs[0]) if len(operator.inputs) == 3 else None
     if known is None:
-        raise operator.unknown("is supported only with a comparison with a constant")
+        _masked(operator, graph)
+        return
     chosen, other = operator.inputs[1:]
     if chosen in graph.constants and other in graph.constants:
         _between(operator, graph, known)
@@ -122,6 +123,28 @@ def _where(operator: Operator, graph: Graph) -> None:
     if step is None:
         raise operator.unknown("is supported only between constants, or parts of what is compared")
     graph.elementwise(reading, [step])
+
+
+def _masked(operator: Operator, graph: Graph) -> None:
+    """Translate a ``Where`` that puts a constant at places that are known: a factor of zero and an offset."""
+    mask = graph.constants.get(operator.inputs[0]) if len(operator.inputs) == 3 else None
+    filled = [name for name in operator.inputs[1:] if name in graph.constants]
+    if mask is None or mask.dtype.kind != "b" or len(filled) != 1:
+        raise operator.unknown("is supported only with a comparison with a constant, or constant places")
+    value = graph.constants[filled[0]].astype(np.float64)
+    if not np.isfinite(value).all():
+        raise operator.unknown(
+            f"puts {value.reshape(-1)[0]:g} in some places; put a large finite number there, such as -1e9"
+        )
+    first = filled[0] == operator.inputs[1]
+    reading = replace(operator, inputs=(operator.inputs[2 if first else 1],))
+    kept = (mask != first).astype(np.float64)
+    steps: list[Step] = []
+    for suffix, op, each in ((".places", "Mul", kept), ("", "Add", (1.0 - kept) * value)):
+        name = f"{operator.outputs[0]}{suffix}.value"
+        graph.constants[name] = each
+        steps.append((suffix, op, {}, {"value": graph.per_element(reading, name, graph.view(reading, 0))}))
+    graph.elementwise(reading, steps if value.any() else steps[:1])
 
 
 def _between(operator: Operator, graph: Graph, known: Condition) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Take over operators that nothing here knows, for the host to evaluate as they are."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,9 @@ from mapping.model.node import Attribute, Node, Shape
 __all__ = ["import_foreign"]
 
 Constants = Mapping[str, NDArray[np.generic]]
+
+_MOVES = frozenset({"Flatten", "Gather", "GatherND", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that only move or repeat the elements of one input."""
 
 _TYPES = {"real": TensorProto.FLOAT, "integer": TensorProto.INT64, "truth": TensorProto.BOOL}
 
@@ -76,7 +80,39 @@ def import_foreign(proto: onnx.NodeProto, operator: Operator, graph: Graph) -> N
             attributes={**shared, "output": position},
             constants=reals,
         )
-        _append(graph, node, shape=shape, kind=kind)
+        if not _gathered(graph, node, shape):
+            _append(graph, node, shape=shape, kind=kind)
+
+
+def _gathered(graph: Graph, node: Node, shape: Shape) -> bool:
+    """Take elements at once where the last of several moves brings the batch back to the first axis.
+
+    An index that is a tensor is written so: its axes come first, something is gathered, and they go back.
+    Tell whether it was that.
+    """
+    written = {other.output: other for other in graph.nodes}
+    moves = [node]
+    while _moves(written.get(moves[0].inputs[0])):
+        moves.insert(0, written[moves[0].inputs[0]])
+    source = moves[0].inputs[0]
+    if not _moves(node) or len(shape) < 2 or shape[0] != 1 or source in {*graph.whole, *graph.kinds}:
+        return False
+    held = [*(graph.shapes[move.output] for move in moves[:-1]), shape[1:]]
+    places = np.arange(math.prod(graph.shapes[source]), dtype=np.float64).reshape(1, *graph.shapes[source])
+    for move, size in zip(moves, held, strict=True):
+        places = apply_foreign(move, [places], size)
+    order, sizes = {"order": places.reshape(-1)}, dict[str, Attribute](shape=shape[1:])
+    graph.add(make_node(node.name, "Take", [source], node.output, attributes=sizes, constants=order))
+    return True
+
+
+def _moves(node: Node | None) -> bool:
+    return (
+        node is not None
+        and node.op == "Foreign"
+        and len(node.inputs) == 1
+        and node.text("operator") in _MOVES
+    )
 
 
 def _evaluate(

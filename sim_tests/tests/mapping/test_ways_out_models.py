@@ -144,6 +144,11 @@ def in_groups(groups: int) -> Callable[[], object]:
     return network(build)
 
 
+def hidden(value: float) -> Callable[[], object]:
+    """Return what imports a mask, with a value where it hides the input."""
+    return network(lambda b: b.op("Where", b.constant(np.arange(6) < 2, np.bool_), b.constant(value), "x"))
+
+
 WITHOUT = "export the model without it"
 
 
@@ -223,6 +228,7 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "operator set": ("export it with opset 17.", network(plain, opset=99), network(plain, opset=17)),
     "bias": ("give each output one", network(biased(5)), network(biased(6))),
     "batch": ("export the model for a batch of 1", turned(10), turned(1)),
+    "mask": ("put a large finite number there, such as -1e9", hidden(-np.inf), hidden(-1e9)),
     "sparse": ("export it with dense weights.", network(plain, edit=sparse), network(plain)),
     "outside": ("save the model with its data inside.", network(plain, edit=outside), network(plain)),
     "NaN": ("train the model again.", network(plain, edit=no_number), network(plain)),
