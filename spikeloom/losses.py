@@ -57,6 +57,7 @@ def tried_json(tried: InputTried) -> dict[str, Any]:
         "layer_scale": scale
         and {
             **_told(scale),
+            "cross_entropy": scale.cross_entropy,
             "better": scale.better and asdict(scale.better),
             "alike": [asdict(layer) for layer in scale.alike],
         },

@@ -133,9 +133,13 @@ def _layer_text(scale: LayerScale, better: ScaledLayer) -> str:
     """Return which layer seems to have weights of another scale."""
     times = [f"those of {other.layer!r} times {factor_text(other.factor)}" for other in scale.alike]
     instead = f" (or with {' or '.join(times)}, which these samples do not tell apart)" if times else ""
+    what, before, after = "float network's accuracy", percent(scale.accuracy), percent(better.accuracy)
+    if scale.cross_entropy is not None and better.cross_entropy is not None:
+        what = f"labels' cross-entropy (accuracy {before} and {after})"
+        before, after = f"{scale.cross_entropy:.3f}", f"{better.cross_entropy:.3f}"
     return (
         f"The weights of layer {better.layer!r} seem to have another scale than in training: on "
-        f"{scale.samples} samples the float network's accuracy is {percent(scale.accuracy)} as they are, and "
-        f"{percent(better.accuracy)} with them times {factor_text(better.factor)}{instead}; export the model "
+        f"{scale.samples} samples the {what} is {before} as they are, and "
+        f"{after} with them times {factor_text(better.factor)}{instead}; export the model "
         "again, or multiply these weights, without the bias, in the file."
     )

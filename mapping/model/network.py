@@ -125,7 +125,7 @@ def build_network(
             raise misfit(node, f"writes tensor {node.output!r}, which exists already")
         shapes[node.output] = infer_shape(node, [shapes[tensor] for tensor in node.inputs])
     if output_name not in shapes:
-        raise UnsupportedModelError(f"No node writes the graph output {output_name!r}.")
+        raise UnsupportedModelError(f"No node writes the graph output {output_name!r}; export it again.")
     outputs = math.prod(shapes[output_name])
     if classes and len(classes) != outputs:
         raise UnsupportedModelError(

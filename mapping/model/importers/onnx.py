@@ -238,12 +238,13 @@ def _array(tensor: TensorProto, name: str) -> NDArray[np.generic]:
             f"Tensor {name!r} is stored outside the model file; save the model with its data inside."
         )
     if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > MAX_BYTES:
-        raise UnsupportedModelError(f"Tensor {name!r} has the unusable shape {tuple(tensor.dims)}.")
+        told = f"Tensor {name!r} has the unusable shape {tuple(tensor.dims)}"
+        raise UnsupportedModelError(f"{told}; export it again.")
     try:
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
         raise UnsupportedModelError(
-            f"Tensor {name!r} is damaged: its data does not fit its type and shape."
+            f"Tensor {name!r} is damaged: its data does not fit its type and shape; export it again."
         ) from None
     # types of two bytes and less that numpy does not know
     return np.asarray(array, np.float32) if array.dtype.name in _WIDENED else np.asarray(array)
@@ -271,7 +272,8 @@ def _input(
     if len(sizes) < 2 or len(fixed) != len(sizes) - 1:
         shown = ", ".join("?" if size is None else str(size) for size in sizes)
         raise UnsupportedModelError(
-            f"Input {inputs[0].name!r} must have a batch dimension and fixed sizes after it, not ({shown})."
+            f"Input {inputs[0].name!r} must have a batch dimension and fixed sizes after it, not ({shown}); "
+            "export it with fixed sizes."
         )
     return inputs[0].name, sizes[0], tuple(fixed)
 

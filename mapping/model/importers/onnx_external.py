@@ -102,5 +102,6 @@ def _size(tensor: TensorProto) -> int:
             f"Tensor {tensor.name!r} has a type that is not supported; export it with float32 weights."
         ) from None
     if min(tensor.dims, default=0) < 0:
-        raise UnsupportedModelError(f"Tensor {tensor.name!r} has the unusable shape {tuple(tensor.dims)}.")
+        told = f"Tensor {tensor.name!r} has the unusable shape {tuple(tensor.dims)}"
+        raise UnsupportedModelError(f"{told}; export it again.")
     return int(math.prod(tensor.dims) * item)

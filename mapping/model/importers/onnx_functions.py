@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.model.importers.onnx_graph import Graph, Operator, Step
 from mapping.model.importers.onnx_layout import axes_of, reshaped
+from mapping.model.importers.onnx_nearest import nearest_places
 from mapping.model.network import make_node
 from mapping.model.node import Attribute
 
@@ -248,9 +249,10 @@ def _gather(operator: Operator, graph: Graph) -> None:
 
 
 def _resize(operator: Operator, graph: Graph) -> None:
-    """Translate an enlargement by whole factors that repeats elements."""
+    """Translate a change of size that repeats elements or leaves some out."""
     operator.allow(
         "antialias",
+        "axes",
         "coordinate_transformation_mode",
         "cubic_coeff_a",
         "exclude_outside",
@@ -271,8 +273,12 @@ def _resize(operator: Operator, graph: Graph) -> None:
         ("asymmetric", "floor"),
     }
     old = operator.op == "Upsample"
-    if operator.text("mode", "nearest") != "nearest" or not whole or factors[0] != 1 or not (same or old):
-        raise operator.unknown("is supported only as a repetition of elements, by whole factors")
+    if operator.text("mode", "nearest") != "nearest":
+        raise operator.unknown("is supported only as a repetition of elements")
+    if not whole or factors[0] != 1 or not (same or old):
+        order = nearest_places(operator, graph)
+        taken(operator, graph, lambda places: places.reshape(-1)[order])
+        return
 
     def enlarge(places: Places) -> Places:
         for axis, factor in enumerate(factors[1:]):

@@ -82,8 +82,8 @@ def twice(model: onnx.ModelProto) -> None:
 
 CHANGES: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (external, "Tensor 'w' is stored outside the model file; save the model with its data inside."),
-    (short, "Tensor 'w' is damaged: its data does not fit its type and shape."),
-    (huge, "Tensor 'w' has the unusable shape (1099511627776,)."),
+    (short, "Tensor 'w' is damaged: its data does not fit its type and shape; export it again."),
+    (huge, "Tensor 'w' has the unusable shape (1099511627776,); export it again."),
     (sparse, "The model has sparse initializers; export it with dense weights."),
     (old, "The model must use one ONNX operator set from 1 to 28, not 99; export it with opset 17."),
     (
@@ -101,8 +101,14 @@ CHANGES: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
             "recurrent one with LSTM, GRU or RNN."
         ),
     ),
-    (no_size, "Input 'x' must have a batch dimension and fixed sizes after it, not (?, ?)."),
-    (no_writer, "No node writes the graph output 'nothing'."),
+    (
+        no_size,
+        (
+            "Input 'x' must have a batch dimension and fixed sizes after it, not (?, ?); export it with "
+            "fixed sizes."
+        ),
+    ),
+    (no_writer, "No node writes the graph output 'nothing'; export it again."),
     (twice, "Node 'relu0' (Relu) writes tensor 't0', which is there already; export it again."),
     (two_constants, "The model has 2 constants with the name 'w'; export it again."),
 ]

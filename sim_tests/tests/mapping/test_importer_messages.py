@@ -61,8 +61,8 @@ MESSAGES: list[tuple[Build, str]] = [
         "Node 'g' (Gather) reads an element beyond the 2 of its input.",
     ),
     (
-        lambda b: b.op("Upsample", "x", b.constant([1.0, 1.0, 1.5, 2.0]), name="u"),
-        "Node 'u' (Upsample) is supported only as a repetition of elements, by whole factors.",
+        lambda b: b.op("Upsample", "x", b.constant([1.0, 1.0, 1.5, 2.0]), name="u", mode="linear"),
+        "Node 'u' (Upsample) is supported only as a repetition of elements.",
     ),
     (
         lambda b: b.op("Slice", "x", *(b.constant([n], np.int64) for n in (3, 3, 2)), name="s"),

@@ -7,8 +7,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from mapping.datasets.load import Dataset, accuracy
+from mapping.diagnosis.cross_entropy import clearly_less, cross_entropies
+from mapping.diagnosis.finding import percent
 from mapping.diagnosis.input_scale import factor_text
 from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
 from mapping.diagnosis.layer_scale import check_layer_scale
@@ -72,6 +76,56 @@ def test_scaled_layer_is_named_and_its_way_out_mends(
         f"{100 * scale.better.accuracy:.2f} % with them times {factor_text(1 / factor)}{instead}; export the "
         "model again, or multiply these weights, without the bias, in the file."
     )
+
+
+@pytest.mark.parametrize(("factor", "mends"), [(1.5, 0.5**0.5), (0.7, 2.0**0.5)])
+def test_factor_that_changes_few_answers_is_found_by_the_cross_entropy(
+    sound: onnx.ModelProto, factor: float, mends: float
+) -> None:
+    data, wrong = unseen(1024), times(sound, "fc1", factor)
+    tried = try_inputs(read(wrong), data, "unit")
+    scale, findings = tried.layer_scale, list(input_findings(tried))
+    assert [(finding.kind, finding.layer) for finding in findings] == [("layer-scale", "fc1")]
+    assert scale is not None
+    assert scale.better is not None
+    assert scale.cross_entropy is not None
+    assert scale.better.cross_entropy is not None
+    assert (scale.better.layer, scale.better.factor) == ("fc1", mends)
+    assert scale.better.accuracy - scale.accuracy < 0.06
+    before, after = (
+        cross_entropies(infer(read(model), data.x), data.y).mean()
+        for model in (wrong, times(wrong, "fc1", mends))
+        if data.y is not None
+    )
+    assert (scale.cross_entropy, scale.better.cross_entropy) == pytest.approx((before, after), rel=1e-4)
+    assert f"the labels' cross-entropy (accuracy {percent(scale.accuracy)} and" in findings[0].text
+    assert (
+        f"is {scale.cross_entropy:.3f} as they are, and {scale.better.cross_entropy:.3f}" in findings[0].text
+    )
+    assert check_layer_scale(read(sound), data, "unit").better is None  # type: ignore[union-attr]
+
+
+def test_unit_of_the_outputs_is_none_of_the_cross_entropy() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 300)
+    outputs = rng.normal(size=(300, 5)) + np.eye(5)[y]
+    own = cross_entropies(outputs, y)
+    for unit in (1e-6, 0.3, 7.0, 1e5):
+        np.testing.assert_allclose(cross_entropies(unit * outputs + unit, y), own, rtol=1e-3)
+
+    def with_unit(unit: float) -> np.ndarray:
+        return np.asarray(-np.log(softmax(outputs * unit, axis=1)[np.arange(300), y]))
+
+    best = minimize_scalar(lambda unit: with_unit(unit).mean(), bounds=(0.1, 10.0)).x
+    by_hand = with_unit(best)
+    np.testing.assert_allclose(own, by_hand, rtol=1e-3)
+
+
+def test_gain_that_is_small_or_uncertain_is_none() -> None:
+    before, rng = np.ones(400), np.random.default_rng(1)
+    assert clearly_less(before, np.full(400, 0.8))
+    assert not clearly_less(before, np.full(400, 0.9))
+    assert not clearly_less(before, 0.8 + 3 * rng.normal(size=400))
 
 
 def test_layers_that_samples_do_not_tell_apart_are_both_named() -> None:

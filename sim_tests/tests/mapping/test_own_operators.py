@@ -67,6 +67,45 @@ def runtime(b: ModelBuilder, output: str, x: NDArray[np.float32]) -> NDArray[np.
     return np.concatenate([session.run(None, {"x": sample[None]})[0] for sample in x])
 
 
+def resized(scales: list[float], sizes: list[int] | None = None, **attributes: Any) -> Build:
+    def build(b: ModelBuilder, x: str) -> str:
+        if sizes is not None:
+            return b.op("Resize", x, "", "", b.constant(sizes, np.int64), **attributes)
+        return b.op("Resize", x, "", b.constant(scales), **attributes)
+
+    return build
+
+
+RESIZED: dict[str, tuple[int, Build]] = {
+    f"{mode}, {nearest}, {scales}": (
+        13,
+        resized([1, 1, *scales], coordinate_transformation_mode=mode, nearest_mode=nearest),
+    )
+    for mode in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+    for nearest in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+    for scales in ((2.0, 3.0), (1.5, 0.6), (0.5, 2.4))
+} | {
+    "sizes": (
+        13,
+        resized([], [1, 4, 7, 3], coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+    ),
+    "axes": (18, resized([1.5, 2.0], axes=[2, 3], nearest_mode="floor")),
+    "set 10": (10, lambda b, x: b.op("Resize", x, b.constant([1.0, 1.0, 1.4, 2.0]))),
+    "Upsample": (9, lambda b, x: b.op("Upsample", x, b.constant([1.0, 1.0, 1.4, 2.0]))),
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+def test_change_of_size_takes_the_elements_of_another_runtime(name: str) -> None:
+    opset, build = RESIZED[name]
+    b = ModelBuilder(MAP, seed=3, opset=opset)
+    y = b.op("Relu", build(b, "x"))
+    x = b.rng.normal(0.5, 1.5, (3, *MAP)).astype(np.float32)
+    network = b.network(y)
+    assert [node.op for node in network.nodes] == ["Take", "Relu"]
+    np.testing.assert_array_equal(infer(network, x.astype(np.float64)), runtime(b, y, x))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_value_is_that_of_another_runtime(name: str) -> None:
     opset, build = CASES[name]

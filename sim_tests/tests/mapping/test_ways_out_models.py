@@ -52,6 +52,18 @@ def sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [3]))
 
 
+def of_any_size(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "features"
+
+
+def cut(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-1]
+
+
+def unwritten(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "nowhere"
+
+
 def outside(model: onnx.ModelProto) -> None:
     external_data_helper.set_external_data(model.graph.initializer[0], "weights.bin")
 
@@ -229,6 +241,9 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "bias": ("give each output one", network(biased(5)), network(biased(6))),
     "batch": ("export the model for a batch of 1", turned(10), turned(1)),
     "mask": ("put a large finite number there, such as -1e9", hidden(-np.inf), hidden(-1e9)),
+    "sizes": ("export it with fixed sizes.", network(plain, edit=of_any_size), network(plain)),
+    "cut tensor": ("export it again.", network(plain, edit=cut), network(plain)),
+    "no writer": ("export it again.", network(plain, edit=unwritten), network(plain)),
     "sparse": ("export it with dense weights.", network(plain, edit=sparse), network(plain)),
     "outside": ("save the model with its data inside.", network(plain, edit=outside), network(plain)),
     "NaN": ("train the model again.", network(plain, edit=no_number), network(plain)),
