@@ -140,7 +140,10 @@ def quantise(
             {"rounding": "odd"},
             "rounds by 'odd', supported are half_even, half_up, half_down, ceil, floor, up, down",
         ),
-        ({"scale": [1.0, 1.0, 1.0]}, "has scale of shape (3,) for an input of shape (2,)"),
+        (
+            {"scale": [1.0, 1.0, 1.0]},
+            "has scale of shape (3,) for an input of shape (2,); give it one value for each channel",
+        ),
     ],
 )
 def test_unusable_quantiser_is_refused(changes: dict[str, Any], problem: str) -> None:
