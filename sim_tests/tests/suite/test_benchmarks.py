@@ -56,17 +56,17 @@ def test_mapping_has_cores_and_every_stage_or_the_refusal(monkeypatch: pytest.Mo
     large = {"small": lambda: residual((4, 8), size=8, blocks=1), "wide": lambda: _wide(2000)}
     monkeypatch.setattr(mapping, "LARGE", large)
     found = list(mapping.rows(Options(networks=("small", "wide"))))
-    stages = ("partition", "place", "route", "emit", "check", "save", "read", "report", "all")
+    stages = ("partition", "place", "route", "emit", "check", "save", "report", "read", "load")
     names = ["small on reference cores"]
-    names += [f"small: {name}" for name in stages]
-    names += ["wide on reference cores", "wide: partition", "wide: all"]
+    names += [f"small: {name}" for name in (*stages, "all that a command does")]
+    names += ["wide on reference cores", "wide: partition", "wide: all that a command does"]
     assert [row.name for row in found] == names
     # 25 neurons of five digits lie in a block: three layers of 256 neurons take two cores, four take one
     assert re.fullmatch(
         r"10 cores of 4 x 3; loaded by [\d,]+ flits, core by core by [\d,]+; a file of [\d,]+ bytes",
         str(found[0].value),
     )
-    assert "needs" in found[10].value
+    assert "needs" in found[11].value
 
 
 def _wide(levels: int) -> SpikingNetwork:
