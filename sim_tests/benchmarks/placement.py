@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from emu.spec import preset
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import with_gateway
@@ -13,7 +15,7 @@ from mapping.layout.mesh import Mesh
 from mapping.layout.objective import step_of
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import PLACERS, smallest_mesh
-from mapping.layout.traffic import Loads, traffic_of
+from mapping.layout.traffic import INLET, Loads, traffic_of
 from sim_tests.benchmarks.measure import Options, Row
 from sim_tests.generators.large_networks import LARGE
 
@@ -36,7 +38,7 @@ def rows(options: Options) -> Iterator[Row]:
         width, height = (-(-size // _CHIP) * _CHIP for size in _size(parts))
         mesh = Mesh(width=width, height=height, chip=(_CHIP, _CHIP), beats=_BEATS)
         traffic = traffic_of(parts)
-        loads = Loads(traffic=traffic, mesh=mesh)
+        loads, inner = Loads(traffic=traffic, mesh=mesh), np.flatnonzero(traffic.source != INLET)
         step = max(step_of(network.layer(part.name), parts.spec, parts.of(part)) for part in parts.layers)
         label = f"{name}: {len(parts.cores)} cores on {width} x {height}"
         yield Row(f"{label}, step of the busiest core", f"{step} cycles")
@@ -44,9 +46,9 @@ def rows(options: Options) -> Iterator[Row]:
             start = options.clock()
             placement = place(parts, mesh)
             seconds = options.clock() - start
-            sent, fed = loads.parts(placement.position)
-            busiest, whole = (int(mesh.busy(load).max()) for load in (sent, sent + fed))
-            value = f"{busiest} cycles, {whole} with the input, {mesh.hops(sent + fed)} hops, {seconds:.1f} s"
+            load = loads(placement.position, inner)
+            busiest = int(mesh.busy(load).max())
+            value = f"{busiest} cycles, {load.sum()} hops, {seconds:.1f} s"
             yield Row(f"{label}, {placer}: busiest link", value, f"{busiest / step:.2f}", "the step")
 
 

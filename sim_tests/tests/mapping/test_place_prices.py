@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What placers compare: each price is that of the placement at hand, and the best one keeps the promises."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from emu.dead import DeadSpec
-from emu.gates import GateSpec
-from emu.spec import SystemSpec
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.cover import cover
-from mapping.layout.mesh import NORTH, SOUTH, WEST, Mesh
+from mapping.layout.mesh import NORTH, SOUTH, Mesh
 from mapping.layout.partition import LayerPart, Partition, partition
 from mapping.layout.place import Placement, TooManyCoresError, curve, greedy, place
 from mapping.layout.place.anneal import _exchange, _Price
@@ -35,7 +33,7 @@ class _Watched(_Price):
 
     def of(self, load: Integers, position: Integers) -> float:
         """Compare the loads with those of a count from nothing."""
-        assert np.array_equal(load, self.loads.parts(position))
+        assert np.array_equal(load, self.loads(position, self.flows))
         self.told.append(_Price.of(self, load, position))
         return self.told[-1]
 
@@ -45,80 +43,38 @@ def parts(seed: int) -> Partition:
     return partition(random_network(seed + 1), core_spec())
 
 
-@pytest.mark.parametrize("gates", [None, GateSpec(inlets=((3, "W"), (1, "E")), outlets=(2, 6))])
-def test_loads_of_an_exchange_are_those_of_the_placement(parts: Partition, gates: GateSpec | None) -> None:
-    system = SystemSpec(core=parts.spec, width=7, height=5, gates=gates)
-    mesh, traffic = replace(Mesh.of(system), chip=(7, 5)), traffic_of(parts)
+def test_loads_of_an_exchange_are_those_of_the_placement(parts: Partition) -> None:
+    mesh = Mesh(width=7, height=5, chip=(7, 5))
+    traffic = traffic_of(parts)
     start = Greedy(parts, traffic, mesh).in_order(parts.layers)
     price = _Watched.against(traffic, mesh, start)
-    limit = price.rank
-    assert limit == price.limit
-    _exchange(price, 3000, np.random.default_rng(3))
+    _exchange(traffic, mesh, price, 3000, np.random.default_rng(3))
     assert len(cast(_Watched, price).told) > 20
-    sent, fed = price.loads.parts(price.best)
-    busiest = int(mesh.busy(sent + fed).max()), int(mesh.busy(sent).max())
-    assert price.rank == (*busiest, mesh.hops(sent + fed))
-    assert price.rank <= limit
-    assert all(new <= old for new, old in zip(price.rank, limit, strict=True))
+    best = price.loads(price.best, price.flows)
+    assert (int(mesh.busy(best).max()), best.sum() <= price.hops) == (price.least, True)
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_busiest_link_is_that_of_what_is_priced_first(parts: Partition, first: int) -> None:
-    mesh, traffic = Mesh(width=9, height=4, chip=(3, 4), beats=3), traffic_of(parts)
+def test_flows_of_the_busiest_link_are_its_load(parts: Partition) -> None:
+    traffic, mesh = traffic_of(parts), Mesh(width=9, height=4)
     price = _Price.against(traffic, mesh, curve(parts, mesh).position)
-    price.first = first
-    sent, fed = load = price.loads.parts(price.best)
-    link = price.busiest(load)
-    fed[WEST, 0, 0] = 0
-    busy = mesh.busy(sent if first else sent + fed)
-    assert busy[link] == busy.max() > 0
-
-
-@pytest.mark.parametrize(("sent", "allowed"), [(30, 40), (40, 40), (41, 90)])
-def test_cores_may_send_for_as_long_as_they_compute(sent: int, allowed: int) -> None:
-    best = np.zeros((1, 2), np.int64)
-    loads = cast(Loads, SimpleNamespace(mesh=Mesh(width=4, height=4)))
-    price = _Price(loads=loads, limit=(100, 90, 10), best=best, rank=(100, sent, 10), first=1)
-    price.turn_to_all(40)
-    assert (price.first, price.limit) == (0, (100, allowed, 10))
-
-
-def test_search_ends_when_cores_send_for_no_longer_than_enough(parts: Partition) -> None:
-    mesh, traffic = Mesh(width=9, height=5, chip=(3, 5), beats=3), traffic_of(parts)
-    price = cast(_Watched, _Watched.against(traffic, mesh, curve(parts, mesh).position))
-    price.first = 1
-    _exchange(price, 50_000, np.random.default_rng(1), enough=price.rank[1] - 1)
-    assert price.rank[1] < price.limit[1]
-    ended = len(price.told)
-    _exchange(price, 50_000, np.random.default_rng(1), enough=price.rank[1])
-    assert len(price.told) == ended + 1
+    load = price.loads(price.best, price.flows)
+    assert load.max() > 0
+    assert traffic.packets[price.busiest(load, price.best)].sum() == load.max()
 
 
 @pytest.mark.parametrize(
-    ("rank", "kept"),
-    [
-        ((4, 3, 10), True),
-        ((5, 2, 10), True),
-        ((5, 3, 9), True),
-        ((5, 3, 10), False),
-        ((4, 3, 11), False),
-        ((4, 4, 9), False),
-        ((6, 2, 9), False),
-    ],
+    ("hops", "worst", "kept"), [(10, 4, True), (9, 5, True), (10, 5, False), (11, 4, False), (9, 6, False)]
 )
-def test_best_placement_is_less_busy_and_in_nothing_worse(rank: tuple[int, int, int], kept: bool) -> None:
-    """A link that the host loads, one that cores load, and hops beside them."""
+def test_best_placement_is_less_busy_and_takes_no_more_hops(hops: int, worst: int, kept: bool) -> None:
     before, other = np.zeros((1, 2), np.int64), np.ones((1, 2), np.int64)
     loads = cast(Loads, SimpleNamespace(mesh=Mesh(width=4, height=4)))
-    price = _Price(loads=loads, limit=(5, 3, 10), best=before, rank=(5, 3, 10))
-    load = np.zeros((2, 4, 4, 4), np.int64)
-    load[1, WEST, 0, 0] = 2  # enters, and is no hop
-    load[1, NORTH, 1, 1], load[0, SOUTH, 0, 2] = rank[0], rank[1]
-    load[0, SOUTH, 1] = [max(0, min(1, rank[2] - sum(rank[:2]) - at)) for at in range(4)]
-    busiest, sent, hops = rank
-    assert price.ranked(*price.busy(load), load) == (busiest, sent, hops)
+    price = _Price(loads=loads, flows=np.arange(1), hops=10, worst=5, best=before, least=5, fewest=10)
+    load = np.zeros((4, 4, 4), np.int64)
+    load[NORTH, 1, 1], load[SOUTH, 0, :] = worst, [0, 0, 1, hops - worst - 1]
+    load[SOUTH, 0, 3], load[SOUTH, 1, 3] = min(worst, hops - worst - 1), max(0, hops - 2 * worst - 1)
+    assert (int(load.sum()), int(load.max())) == (hops, worst)
     price.of(load, other)
-    assert (price.best.tolist() == other.tolist(), price.rank) == (kept, rank if kept else (5, 3, 10))
+    assert (price.best.tolist() == other.tolist(), price.least) == (kept, worst if kept else 5)
 
 
 def test_greedy_prices_the_ways_of_what_is_placed_before_or_after(parts: Partition) -> None:
