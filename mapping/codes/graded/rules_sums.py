@@ -88,6 +88,7 @@ def dense(walk: Walk, node: Node) -> str | None:
 
 
 def _multiplied(walk: Walk, tensor: str, weight: Floats) -> Form:
+    """Return the form of a matrix times a tensor, which becomes a layer of its own if it must."""
     form = walk.forms[tensor]
     if not form.plain:
         foldable = all(isinstance(term, Picked | Matrix) or _pools(term) for term in form.terms)
