@@ -60,7 +60,7 @@ def _dense_shape(node: Node, shape: Shape) -> Shape:
     weight = node.constants["weight"]
     if shape != (weight.shape[1],):
         told = f"has weights for {weight.shape[1]} features and an input of shape {shape}"
-        raise misfit(node, f"{told}; give it weights of shape {(len(weight), math.prod(shape))}")
+        raise misfit(node, f"{told}; give each output {math.prod(shape)} weights")
     return (weight.shape[0],)
 
 

@@ -247,8 +247,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: b.dense(b.op("Flatten", "x"), np.ones((3, 71))),
         (
-            "Node 'gemm1' (Dense) has weights for 71 features and an input of shape (72,); give it weights "
-            "of shape (3, 72)."
+            "Node 'gemm1' (Dense) has weights for 71 features and an input of shape (72,); give each output "
+            "72 weights."
         ),
     ),
     (

@@ -217,7 +217,7 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         network(lambda b: b.op("Flatten", b.op("Softmax", "x", axis=1))),
     ),
     "weights": (
-        "give it weights of shape (4, 6)",
+        "give each output 6 weights",
         network(lambda b: b.dense(b.dense("x", np.ones((4, 7))), np.ones((6, 4)))),
         network(lambda b: b.dense(b.dense("x", np.ones((4, 6))), np.ones((6, 4)))),
     ),
