@@ -14,7 +14,7 @@ from emu.words import SHIFT_BITS
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.errors import InfeasibleError
 from mapping.layout.cut import CorePart, Limits, cut_layer, fits_as_patch, most_inputs, spare_axons
-from mapping.layout.delivery import arriving, ordered
+from mapping.layout.delivery import arriving, ordered, readers
 from mapping.spiking.digits import digits_of
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import SpikingLayer, SpikingNetwork
@@ -183,7 +183,7 @@ def lists_of(spec: CoreSpec, levels: int) -> int:
 
 def entries_of(reader: SpikingLayer, index: int, parts: Sequence[CorePart]) -> Integers:
     """Return how many fan-out entries every element of a reader's source needs: one for each of its axons."""
-    element, core, axon = arriving(reader, index, parts)
+    element, core, axon = arriving(reader, index, readers(parts)[0])
     element, axon, _ = ordered(element, axon, np.zeros_like(core))
     first = np.ones(len(element), np.bool_)
     first[1:] = (element[1:] != element[:-1]) | (axon[1:] != axon[:-1])

@@ -6,14 +6,16 @@ follow Zou et al. 2021 (Front. Neurosci. 15:694170); the axon numbering is ours.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mapping.layout.crossbar import Crossbar, Kernels
+from mapping.layout.crossbar import Crossbar, Encoding, Kernels
 from mapping.spiking.matrices import layer_matrix
 from mapping.spiking.network import Source, SpikingLayer
 from mapping.spiking.quantisers import Mixed
@@ -34,7 +36,8 @@ class CorePart:
     outputs : int64 (n,)
         Output element of each neuron, ascending.
     inputs, axon : int64 (m,)
-        Inputs of the layer with a non-zero weight here, ascending, and the axon of each.
+        Inputs of the layer with a non-zero weight here, ascending, and the axon of each. Parts that follow
+        each other and read the same have the same arrays.
     axons : int
         Axons in use.
     crossbar : Crossbar
@@ -112,13 +115,10 @@ def cut_layer(layer: SpikingLayer, limits: Sequence[Limits]) -> tuple[list[CoreP
         count, extension = block
         ids = _in_order(layer, np.arange(matrix.shape[1]), extension)
         blocks = _of_one_kind(layer, np.array_split(np.arange(matrix.shape[0]), count))
-        parts = [_part_of(layer, matrix, block, ids, extension) for block in blocks]
+        parts = _parts_of(layer, matrix, blocks, ids, extension)
         return parts, (1, 1, len(parts))
     choices = [
-        [
-            _part_of(layer, matrix, block, None, limit.extension)
-            for block in _greedy_blocks(layer, matrix, limit)
-        ]
+        _parts_of(layer, matrix, _greedy_blocks(layer, matrix, limit), None, limit.extension)
         for limit in limits
         if limit.neurons and most_inputs(layer, matrix) <= limit.axons
     ]
@@ -156,36 +156,53 @@ def _of_one_kind(layer: SpikingLayer, blocks: Sequence[Integers]) -> list[Intege
     return [piece for piece in pieces if len(piece)]
 
 
-def _part_of(
-    layer: SpikingLayer, matrix: sparse.csr_array, outputs: Integers, ids: Integers | None, extension: int
-) -> CorePart:
-    """Build a part from the matrix of its layer; ``ids`` numbers the axon of every input as in `_part`."""
-    own = matrix[outputs]
-    inputs = np.flatnonzero(np.bincount(own.indices[own.data != 0], minlength=matrix.shape[1]))
-    crossbar = Crossbar(encoded=lambda encoding: encoding(own[:, inputs].toarray().T))
-    return _part(layer, outputs, inputs, crossbar, ids=ids, extension=extension)
-
-
-def _part(
+def _parts_of(
     layer: SpikingLayer,
-    outputs: Integers,
-    inputs: Integers,
-    crossbar: Crossbar,
-    *,
+    matrix: sparse.csr_array,
+    blocks: Iterable[Integers],
     ids: Integers | None,
     extension: int,
-) -> CorePart:
-    """Build a part; ``ids`` numbers the axon of every input of the layer, None numbers those in use."""
-    axon = _in_order(layer, inputs, extension) if ids is None else ids[inputs]
-    return CorePart(
-        layer=layer.name,
-        outputs=outputs.astype(np.int64),
-        inputs=inputs,
-        axon=axon,
-        axons=int(axon.max(initial=0)) + 1,
-        crossbar=crossbar,
-        extension=extension,
-    )
+) -> list[CorePart]:
+    """Build parts from the matrix of their layer; ``ids`` numbers the axon of every input, see `_Parts`."""
+    parts = _Parts(layer, ids, extension)
+    for outputs in blocks:
+        own = matrix[outputs]
+        inputs = np.flatnonzero(np.bincount(own.indices[own.data != 0], minlength=matrix.shape[1]))
+        parts.add(outputs, inputs, Crossbar(encoded=partial(_dense, own, inputs)))
+    return parts.made
+
+
+def _dense(own: sparse.csr_array, inputs: Integers, encoding: Encoding) -> NDArray[Any]:
+    """Return what stands for the weights of some inputs, (inputs, outputs, ...)."""
+    return encoding(own[:, inputs].toarray().T)
+
+
+class _Parts:
+    """The parts of a layer; ``ids`` numbers the axon of every input of it, None numbers those in use."""
+
+    def __init__(self, layer: SpikingLayer, ids: Integers | None, extension: int) -> None:
+        self._layer, self._ids, self._extension = layer, ids, extension
+        self.made: list[CorePart] = []
+
+    def add(self, outputs: Integers, inputs: Integers, crossbar: Crossbar) -> None:
+        """Build one more; it shares what it reads with the one before if that is the same."""
+        before = self.made[-1] if self.made else None
+        if before is not None and np.array_equal(before.inputs, inputs):
+            inputs, axon = before.inputs, before.axon
+        elif self._ids is None:
+            axon = _in_order(self._layer, inputs, self._extension)
+        else:
+            axon = self._ids[inputs]
+        part = CorePart(
+            layer=self._layer.name,
+            outputs=outputs.astype(np.int64),
+            inputs=inputs,
+            axon=axon,
+            axons=int(axon.max(initial=0)) + 1,
+            crossbar=crossbar,
+            extension=self._extension,
+        )
+        self.made.append(part)
 
 
 def _in_order(layer: SpikingLayer, inputs: Integers, extension: int) -> Integers:
@@ -323,17 +340,15 @@ def _patches(layer: SpikingLayer, patch: _Patch) -> tuple[list[CorePart], tuple[
     numbered = zip(layer.sources, patch.views, strict=True)
     ids = np.concatenate([_axon_ids(source, view) for source, view in numbered])
     blocks = _of_one_kind(layer, _channel_blocks(layer, patch.channels))
-    kernels, parts = Kernels(layer), []
+    kernels, parts = Kernels(layer), _Parts(layer, ids, patch.extension)
     for top in range(0, height, patch.height):
         for left in range(0, width, patch.width):
             rows = np.arange(top, min(top + patch.height, height))
             columns = np.arange(left, min(left + patch.width, width))
             for block in blocks:
                 outputs = (block[:, None, None] * height + rows[:, None]) * width + columns
-                inputs, crossbar = kernels.patch(block, rows, columns)
-                at = outputs.reshape(-1)
-                parts.append(_part(layer, at, inputs, crossbar, ids=ids, extension=patch.extension))
-    return parts, (-(-height // patch.height), -(-width // patch.width), len(blocks))
+                parts.add(outputs.reshape(-1), *kernels.patch(block, rows, columns))
+    return parts.made, (-(-height // patch.height), -(-width // patch.width), len(blocks))
 
 
 def _axon_ids(source: Source, view: _View) -> Integers:

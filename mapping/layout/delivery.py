@@ -12,7 +12,7 @@ from mapping.layout.cut import CorePart
 from mapping.spiking.matrices import pool_matrix
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["arriving", "deliveries", "numbered", "ordered", "ranges"]
+__all__ = ["arriving", "deliveries", "numbered", "ordered", "ranges", "readers"]
 
 Integers = NDArray[np.int64]
 
@@ -44,6 +44,17 @@ def arriving(
     sizes = np.diff(begin)[inputs]
     member = pools.indices[ranges(begin[inputs], sizes)].astype(np.int64) + source.first
     return member, np.repeat(core, sizes), np.repeat(axon, sizes)
+
+
+def readers(parts: Sequence[CorePart]) -> tuple[list[CorePart], Integers]:
+    """Return the first part of each reader, parts that share what they read, and the reader of each part."""
+    number: dict[int, int] = {}
+    heads: list[CorePart] = []
+    for part in parts:
+        if id(part.inputs) not in number:
+            number[id(part.inputs)] = len(heads)
+            heads.append(part)
+    return heads, np.array([number[id(part.inputs)] for part in parts], np.int64)
 
 
 def ordered(first: Integers, second: Integers, third: Integers) -> tuple[Integers, Integers, Integers]:

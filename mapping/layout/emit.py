@@ -271,7 +271,7 @@ def _fanouts(entries: Entries, outputs: Sequence[Integers]) -> Iterator[dict[str
 
     ``outputs`` are those of each core.
     """
-    lists, sizes, element = entries.lists(), entries.sizes, np.concatenate(outputs)
+    lists, sizes, element = entries.lists, entries.sizes, np.concatenate(outputs)
     ends = np.cumsum([len(own) for own in outputs])
     core = np.repeat(np.arange(len(outputs)), np.diff(ends, prepend=0))
     _, first, own = np.unique(core * len(lists) + lists[element], return_index=True, return_inverse=True)

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from emu.spec import CoreSpec
 from mapping.errors import InfeasibleError
 from mapping.layout.capacity import entries_of, limits_of, misfit, preset_for
 from mapping.layout.cut import CorePart, cut_layer
-from mapping.layout.delivery import arriving, ordered
+from mapping.layout.delivery import arriving, numbered, ordered, readers
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_REPEAT",
     "LayerPart",
     "Partition",
+    "Readings",
     "arrivals",
     "depths",
     "overfull",
@@ -58,6 +59,24 @@ class LayerPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Readings:
+    """Where an activation is read.
+
+    Parameters
+    ----------
+    element, axon, group : int64 (n,)
+        Every element and an axon on which some cores read it, sorted, and which cores these are.
+    members : tuple of int64 (m,)
+        The cores of each group, ascending; groups are in the order in which they are met.
+    """
+
+    element: Integers
+    axon: Integers
+    group: Integers
+    members: tuple[Integers, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Partition:
     """Every layer of a network as parts of one core each, in the order of the layers.
 
@@ -69,20 +88,38 @@ class Partition:
     period: int
     layers: tuple[LayerPart, ...]
     cores: tuple[CorePart, ...]
+    _readings: dict[str, Readings] = field(default_factory=dict, repr=False)
 
     def of(self, layer: LayerPart) -> tuple[CorePart, ...]:
         """Return the parts of one layer."""
         return self.cores[layer.first : layer.first + layer.cores]
 
-    def readings(self, name: str) -> tuple[Integers, Integers, Integers]:
-        """Return element, axon and core of every reading of an activation, sorted in this order."""
+    def readings(self, name: str) -> Readings:
+        """Return where an activation is read."""
+        if name not in self._readings:
+            self._readings[name] = self._read(name)
+        return self._readings[name]
+
+    def _read(self, name: str) -> Readings:
         found = [(np.zeros(0, np.int64),) * 3]
+        cores: list[Integers] = []
         for layer in self.layers:
+            heads, reader = readers(self.of(layer))
             for index in [at for at, source in enumerate(layer.sources) if source == name]:
-                element, core, axon = arriving(self.spiking.layer(layer.name), index, self.of(layer))
-                found.append((element, axon, core + layer.first))
-        element, axon, core = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        return ordered(element, axon, core)
+                element, own, axon = arriving(self.spiking.layer(layer.name), index, heads)
+                found.append((element, axon, own + len(cores)))
+            if name in layer.sources:
+                cores += [layer.first + np.flatnonzero(reader == own) for own in range(len(heads))]
+        element, axon, reader = ordered(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        first = np.ones(len(reader), np.bool_)
+        first[1:] = (element[1:] != element[:-1]) | (axon[1:] != axon[:-1])
+        begin = np.append(np.flatnonzero(first), len(reader))
+        group, met = numbered(begin, reader[:, None])
+        bounds = zip(begin[met].tolist(), begin[met + 1].tolist(), strict=True)
+        members = [
+            np.sort(np.concatenate([cores[own] for own in reader[low:high].tolist()])) for low, high in bounds
+        ]
+        return Readings(element=element[first], axon=axon[first], group=group, members=tuple(members))
 
     def home(self, name: str) -> tuple[Integers, Integers]:
         """Return core and neuron index, each int64 (elements,), of every output element of a layer."""

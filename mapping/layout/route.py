@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import overload
 
@@ -30,7 +31,7 @@ Entry = tuple[int, int, int, int, int]
 """x0, x1, y0, y1, axon: one packet to all cores of a rectangle."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Entries(Sequence[tuple[Entry, ...]]):
     """The entries of every element of one activation, one element after the other; item i are those of i.
 
@@ -64,8 +65,9 @@ class Entries(Sequence[tuple[Entry, ...]]):
         """Entries of each element, int64 (elements,)."""
         return np.diff(self.begin)
 
+    @cached_property
     def lists(self) -> Integers:
-        """Return a number for each element, int64 (elements,), equal for equal lists of entries."""
+        """A number for each element, int64 (elements,), equal for equal lists of entries."""
         return numbered(self.begin, self.table)[0]
 
 
@@ -148,29 +150,26 @@ def _output_offsets(partition: Partition) -> dict[str, int]:
 
 def _entries(partition: Partition, placement: Placement, name: str) -> Entries:
     """Return the entries that reach the readers of every element: by axon, then by size of the rectangle."""
-    elements = math.prod(partition.spiking.shape(name))
-    element, axon, core = partition.readings(name)
-    first = np.ones(len(core), np.bool_)
-    first[1:] = (element[1:] != element[:-1]) | (axon[1:] != axon[:-1])
-    begin = np.append(np.flatnonzero(first), len(core))
-    group, met = numbered(begin, core[:, None])
-    bounds = zip(begin[met].tolist(), begin[met + 1].tolist(), strict=True)
-    covers = [cover(placement.position[core[low:high]].tolist()) for low, high in bounds]
+    elements, read = math.prod(partition.spiking.shape(name)), partition.readings(name)
+    covers = [cover(placement.position[cores].tolist()) for cores in read.members]
     counts = np.array([len(one) for one in covers], np.int64)
     rectangles = np.array([rectangle for one in covers for rectangle in one], np.int64).reshape(-1, 4)
-    sizes = counts[group]
-    rows = rectangles[ranges((np.cumsum(counts) - counts)[group], sizes)]
-    table = np.column_stack((rows, np.repeat(axon[first], sizes)))
-    of_element = np.bincount(element[first], weights=sizes, minlength=elements).astype(np.int64)
+    sizes = counts[read.group]
+    rows = rectangles[ranges((np.cumsum(counts) - counts)[read.group], sizes)]
+    table = np.column_stack((rows, np.repeat(read.axon, sizes)))
+    of_element = np.bincount(read.element, weights=sizes, minlength=elements).astype(np.int64)
     return Entries(np.append(0, np.cumsum(of_element)), table.astype(np.int32))
 
 
 def _check_memory(partition: Partition, layer: LayerPart, entries: Entries) -> None:
     """Demand room for the entries of each core; equal lists are stored once."""
-    lists, sizes = entries.lists(), entries.sizes
-    for part in partition.of(layer):
-        first = np.unique(lists[part.outputs], return_index=True)[1]
-        broken = overfull(layer.name, int(sizes[part.outputs[first]].sum()), partition.spec)
+    parts = partition.of(layer)
+    element = np.concatenate([part.outputs for part in parts])
+    core = np.repeat(np.arange(len(parts)), [len(part.outputs) for part in parts])
+    first = np.unique(core * len(entries) + entries.lists[element], return_index=True)[1]
+    held = np.bincount(core[first], weights=entries.sizes[element[first]], minlength=len(parts))
+    for own in held.astype(np.int64).tolist():
+        broken = overfull(layer.name, own, partition.spec)
         if broken is not None:
             raise broken
 

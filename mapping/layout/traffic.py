@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mapping.layout.cover import Rectangle, cover
-from mapping.layout.delivery import numbered
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import Partition
 from mapping.spiking.network import INPUT
@@ -129,20 +128,16 @@ def _flows(partition: Partition, name: str, sets: dict[bytes, int]) -> Integers:
     In the order in which sender and set meet first, by element and axon. ``sets`` has the number of every
     set of readers that was met before, and gets the others.
     """
-    element, axon, core = partition.readings(name)
-    if not len(element):
+    read = partition.readings(name)
+    if not len(read.element):
         return np.zeros((3, 0), np.int64)
-    new = (np.diff(element) != 0) | (np.diff(axon) != 0)
-    begin = np.concatenate(([0], np.flatnonzero(new) + 1, [len(core)]))
-    group, met = numbered(begin, core[:, None])
-    bounds = zip(begin[met].tolist(), begin[met + 1].tolist(), strict=True)
-    known = np.array([sets.setdefault(core[low:high].tobytes(), len(sets)) for low, high in bounds])
-    first = element[begin[:-1]]
-    sender = np.full(len(first), INLET) if name == INPUT else partition.home(name)[0][first]
-    _, at, packets = np.unique(sender * len(met) + group, return_index=True, return_counts=True)
+    known = np.array([sets.setdefault(cores.tobytes(), len(sets)) for cores in read.members])
+    sender = np.full(len(read.element), INLET) if name == INPUT else partition.home(name)[0][read.element]
+    keys = sender * len(sets) + known[read.group]
+    _, at, packets = np.unique(keys, return_index=True, return_counts=True)
     order = np.argsort(at)
     at = at[order]
-    return np.stack((sender[at], known[group[at]], packets[order]))
+    return np.stack((sender[at], known[read.group[at]], packets[order]))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
