@@ -119,6 +119,7 @@ class _Known:
     """
 
     crossbars: dict[int, Ints] = field(default_factory=dict)
+    factors: dict[tuple[int, ...], Ints] = field(default_factory=dict)
     schedules: set[tuple[object, ...]] = field(default_factory=set)
 
     def cells(self, where: str, crossbar: NDArray[np.int8]) -> Ints:
@@ -127,6 +128,17 @@ class _Known:
             require_within(where, "crossbar", crossbar, -1, 1)
             self.crossbars[id(crossbar)] = used_cells(crossbar)
         return self.crossbars[id(crossbar)]
+
+    def factor(self, core: CoreImage) -> Ints:
+        """Return the sum of the powers that the axons of each line shift by, int64 (lines,)."""
+        extension, size = int(core.extension), len(core.crossbar)
+        key = id(core.lines), id(core.shifts), extension, size
+        if key not in self.factors:
+            used = core.lines >= 0
+            rows = np.repeat(core.shifts, extension)[: core.axons]
+            shifted = np.bincount(core.lines[used], np.ldexp(1.0, rows[used]), minlength=size)
+            self.factors = {key: shifted.astype(np.int64)}  # whole, below 2^53; cores that share it are near
+        return self.factors[key]
 
     def is_new(self, core: CoreImage) -> bool:
         """Tell whether no core had the schedule and the profiles of this one before."""
@@ -153,11 +165,11 @@ def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, 
     """Refuse a program that breaks a limit; ``within`` tells that its words are known to break none."""
     spec = system.core
     _check_sizes(where, core, system)
-    cells = known.cells(where, core.crossbar)
+    cells, factor = known.cells(where, core.crossbar), known.factor(core)
     if not within:
         _check_words(where, [core], system, ladder=core.is_ladder)
     require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
-    _check_sums(where, core, spec, cells)
+    _check_sums(where, core, spec, cells, factor)
     if known.is_new(core):
         _check_schedule(where, core, spec)
     if core.is_ladder:
@@ -303,14 +315,13 @@ def _columns(cores: Sequence[CoreImage], section: Section) -> dict[str, NDArray[
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
-def _check_sums(where: str, core: CoreImage, spec: CoreSpec, cells: Ints) -> None:
-    """No column sum may overflow, whatever payloads come; ``cells`` counts those of a column but zeros."""
+def _check_sums(where: str, core: CoreImage, spec: CoreSpec, cells: Ints, factor: Ints) -> None:
+    """No column sum may overflow, whatever payloads come.
+
+    ``cells`` counts those of a column but zeros, ``factor`` what each line is read with.
+    """
     if not core.crossbar.size:
         return
-    used = core.lines >= 0
-    rows = np.repeat(core.shifts, int(core.extension))[: core.axons]
-    shifted, size = np.ldexp(1.0, rows[used]), len(core.crossbar)
-    factor = np.bincount(core.lines[used], shifted, minlength=size).astype(np.int64)  # whole, below 2^53
     most = factor[0] * cells if (factor == factor[:1]).all() else factor @ (core.crossbar != 0)
     most = most << (spec.payload_bits - 1)
     if most.max(initial=0) > spec.sum_max:

@@ -22,8 +22,35 @@ Integers = NDArray[np.int64]
 Weights = NDArray[np.int16]
 
 
-Encoding = Callable[[Weights], NDArray[Any]]
-"""Returns what stands for each weight of an array, with any axes behind those of the array; 0 for 0."""
+class Encoding:
+    """What stands for weights, as the cells of a core hold them.
+
+    What a block of kernels becomes is kept: the patches of a layer share it.
+
+    Parameters
+    ----------
+    of : callable
+        Returns what stands for each weight of an array, with any axes behind those of the array; 0 for 0.
+    """
+
+    def __init__(self, of: Callable[[Weights], NDArray[Any]]) -> None:
+        self.of = of
+        self._planes: dict[tuple[Source, bytes], NDArray[Any]] = {}
+
+    def planes(self, view: "_View") -> NDArray[Any]:
+        """Return what stands for the taps of a view, and for one more that joins nothing, the last one.
+
+        (input channels, output channels, taps + 1, ...).
+        """
+        key = view.source, view.block.tobytes()
+        if key not in self._planes:
+            values, (_, at) = self.of(view.source.weight[view.block]), view.groups
+            block, fan_in, height, width, *axes = values.shape
+            planes = np.zeros((len(view.channels), block, height * width + 1, *axes), values.dtype)
+            inputs = at[:, None] * fan_in + np.arange(fan_in)
+            planes[inputs, np.arange(block)[:, None], :-1] = values.reshape(block, fan_in, -1, *axes)
+            self._planes[key] = planes
+        return self._planes[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +68,7 @@ class Crossbar:
 
     def weights(self) -> Weights:
         """Return the weights, int16 (inputs, outputs)."""
-        return self.encoded(lambda weights: weights.astype(np.int16))
+        return self.encoded(Encoding(lambda weights: weights.astype(np.int16)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,16 +157,11 @@ class _View:
 
     def encoded(self, used: Integers, encoding: Encoding) -> NDArray[Any]:
         """Return what stands for the weights of the places that are `used`, (places, outputs, ...)."""
-        values, (_, at) = encoding(self.source.weight[self.block]), self.groups
-        block, fan_in, height, width, *axes = values.shape
-        taps = height * width
-        # (input channel, output channel, tap, ...), with one tap more, which joins nothing
-        planes = np.zeros((len(self.channels), block, taps + 1, *axes), values.dtype)
-        inputs = at[:, None] * fan_in + np.arange(fan_in)
-        planes[inputs, np.arange(block)[:, None], :taps] = values.reshape(block, fan_in, taps, *axes)
-        place = _places(self.down, self.across, (height, width), block)
-        flat = planes.reshape(len(planes), -1, *axes).take(place.reshape(-1), axis=1)
-        result: NDArray[Any] = flat.reshape(len(planes) * len(place), block * place.shape[2], *axes)
+        planes, kernel = encoding.planes(self), self.source.weight.shape[2:]
+        channels, block, _, *axes = planes.shape
+        place = _places(self.down, self.across, (kernel[0], kernel[1]), block)
+        flat = planes.reshape(channels, -1, *axes).take(place.reshape(-1), axis=1)
+        result: NDArray[Any] = flat.reshape(channels * len(place), block * place.shape[2], *axes)
         return result if len(used) == len(result) else result[used]
 
 

@@ -174,7 +174,7 @@ def _parts_of(
 
 def _dense(own: sparse.csr_array, inputs: Integers, encoding: Encoding) -> NDArray[Any]:
     """Return what stands for the weights of some inputs, (inputs, outputs, ...)."""
-    return encoding(own[:, inputs].toarray().T)
+    return encoding.of(own[:, inputs].toarray().T)
 
 
 class _Parts:

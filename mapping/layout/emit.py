@@ -16,7 +16,7 @@ from emu.spec import THRESHOLDS_A_WORD, CoreSpec
 from emu.tables import table_of
 from emu.words import RECTANGLE, Emission, Reset, Section
 from mapping.layout.capacity import clamped_thresholds
-from mapping.layout.crossbar import Crossbar
+from mapping.layout.crossbar import Crossbar, Encoding
 from mapping.layout.cut import CorePart
 from mapping.layout.delivery import ranges
 from mapping.layout.partition import Partition, arrivals, depths
@@ -208,8 +208,9 @@ class _Cells:
     """The cells of the cores of a layer: digits are found once a crossbar."""
 
     def __init__(self, strengths: Sequence[int]) -> None:
-        self._digits = partial(digits_of, strengths=strengths)
+        self._digits = Encoding(partial(digits_of, strengths=strengths))
         self._known: dict[Crossbar, NDArray[np.int8]] = {}
+        self._axon, self._lines = np.zeros(0, np.int64), np.zeros(0, np.int32)
 
     def of(self, part: CorePart) -> dict[str, NDArray[Any]]:
         """Return the crossbar of a part, which equal parts share, and the line that each axon reads."""
@@ -217,9 +218,11 @@ class _Cells:
             digits = part.crossbar.encoded(self._digits)
             cells = digits.reshape(len(part.inputs), len(part.outputs) * digits.shape[-1])
             self._known[part.crossbar] = _sealed(cells)
-        lines = np.full(part.axons, -1, np.int32)
-        lines[part.axon] = np.arange(len(part.inputs))
-        return {"crossbar": self._known[part.crossbar], "lines": lines}
+        if part.axon is not self._axon:
+            lines = np.full(part.axons, -1, np.int32)
+            lines[part.axon] = np.arange(len(part.inputs))
+            self._axon, self._lines = part.axon, _sealed(lines)
+        return {"crossbar": self._known[part.crossbar], "lines": self._lines}
 
 
 def _sealed(array: NDArray[Any]) -> NDArray[Any]:
