@@ -6,7 +6,7 @@ follow `docs/reference/network.md`, and what a core must hold comes from the lay
 A contract of the import linter keeps it so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from emu.image import SystemImage
 from mapping.errors import MappingError
@@ -64,11 +64,12 @@ def _violations(image: SystemImage, frame: Frame) -> Iterator[Violation]:
     for order, layer in enumerate(frame.spiking.layers):
         own = [core for core in cores if core.layer == order]
         feeds = feeds_of(frame, layer, deliveries.take(order))
-        yield from _layer_violations(image, frame, layer, own, feeds)
+        each = feeds.split([deliveries.head(core.index) for core in own])
+        yield from _layer_violations(image, frame, layer, own, each)
 
 
 def _layer_violations(
-    image: SystemImage, frame: Frame, layer: SpikingLayer, cores: list[Placed], feeds: Feeds
+    image: SystemImage, frame: Frame, layer: SpikingLayer, cores: list[Placed], feeds: Sequence[Feeds]
 ) -> Iterator[Violation]:
     """Compare the cores of one layer: those that share a crossbar after each other, told in their order.
 
@@ -78,18 +79,13 @@ def _layer_violations(
     outlines = [rule.outline(core.elements) for core in cores]
     classes = {id(core.core.crossbar): order for order, core in reversed([*enumerate(cores)])}
     every = sorted(
-        zip(cores, outlines, feeds.split([core.index for core in cores]), strict=True),
+        zip(cores, outlines, feeds, strict=True),
         key=lambda one: (one[1].channels, classes[id(one[0].core.crossbar)]),
     )
     found: dict[int, list[Violation]] = {}
     for core, outline, own in every:
         crossbar = crossbars.of(core.core)
-        carried = own.plain()
-        like = (
-            None
-            if carried is None
-            else likeness(core.core, crossbar, outline, own.arrivals.axon, carried, own.arrivals.distinct)
-        )
+        like = None if own.plain is None else likeness(core.core, crossbar, outline, own.plain)
         if like is not None and twins.has(crossbar, outline, like):
             continue
         block = rule.block(outline)

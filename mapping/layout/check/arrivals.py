@@ -80,39 +80,77 @@ class Arrivals:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Flight:
+    """Packets that were followed.
+
+    Parameters
+    ----------
+    source, axon : int64 (packets,)
+        Those of each packet.
+    path : int64 (packets,)
+        Which of the different paths each one takes.
+    paths : Paths
+        Where these end.
+    """
+
+    source: Integers
+    axon: Integers
+    path: Integers
+    paths: Paths
+
+    def arriving(self, wanted: NDArray[np.bool_]) -> tuple[Integers, Integers]:
+        """Return packet and core, sorted, of what arrives at the wanted cores, by core - GATEWAY."""
+        own = wanted[self.paths.core - GATEWAY]
+        copies = np.bincount(self.paths.packet[own], minlength=len(self.paths.sunk))
+        packet = np.repeat(np.arange(len(self.path)), copies[self.path])
+        place = _ranges((np.cumsum(copies) - copies)[self.path], copies[self.path])
+        return packet, self.paths.core[own][place]
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Deliveries:
     """Where packets arrive, by the layer of the core; sorted when a layer is asked for.
 
-    A delivery is one number, that of its core - `GATEWAY`, its axon and its source, which sorts by them.
+    Cores of a layer on which all paths end alike have the same deliveries. They are kept once, for the first
+    of these cores, the head. A delivery is one number, that of its core - `GATEWAY`, its axon and its source,
+    which sorts by them.
 
     Parameters
     ----------
     layer : int64 (cores + 1,)
         The layer of core i in place i + 1, -1 for one that computes nothing; the gateway, in place 0, has
         the number after the last layer.
+    heads : int64 (cores + 1,)
+        The head of each core, in the same places.
     axon_bits, source_bits : int
         Bits of an axon and of a source.
     """
 
     layer: Integers
+    heads: Integers
     axon_bits: int
     source_bits: int
     _keys: dict[int, list[Integers]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, core: Integers, axon: Integers, source: Integers, packet: Integers) -> None:
-        """Note that packets, of which ``axon`` and ``source`` are told, arrive at cores."""
+    def add(self, flight: _Flight, packet: Integers, core: Integers) -> None:
+        """Note that packets of a flight arrive at cores that are heads."""
         key = (core - GATEWAY) << self.axon_bits + self.source_bits
-        key |= (axon << self.source_bits | source)[packet]
+        key |= (flight.axon << self.source_bits | flight.source)[packet]
         layer = self.layer[core - GATEWAY]
         for one in np.flatnonzero(np.bincount(layer + 1)[1:]).tolist():
             own = layer == one
             self._keys[one].append(key if own.all() else key[own])
 
+    def head(self, core: int) -> int:
+        """Return the core that has the deliveries of a core."""
+        return int(self.heads[core - GATEWAY])
+
     def take(self, layer: int) -> Arrivals:
-        """Return what arrives at the cores of a layer, and forget it."""
+        """Return what arrives at the heads of a layer, and forget it."""
         keys = np.concatenate([np.zeros(0, np.int64), *self._keys.pop(layer, [])])
-        number, axons = np.cumsum(self.layer == layer) - 1, (1 << self.axon_bits) - 1
+        head = self.heads == np.arange(len(self.heads)) + GATEWAY
+        number, axons = np.cumsum((self.layer == layer) & head) - 1, (1 << self.axon_bits) - 1
         place = number[keys >> self.axon_bits + self.source_bits] << self.axon_bits
         keys = _sorted(keys, place | keys >> self.source_bits & axons)
         place, source = keys >> self.source_bits, keys & (1 << self.source_bits) - 1
@@ -246,26 +284,43 @@ def deliveries_of(
     layer = np.full(image.spec.cores + 1, -1)
     layer[0] = len(frame.spiking.layers)
     layer[[core.index + 1 for core in cores]] = [core.layer for core in cores]
-    entries = [core.core.fanout[:, _TARGET[-1]] for core in cores]
-    most = max(int(axon.max(initial=0)) for axon in (image.input_packet[:, -1], *entries))
-    bits = most.bit_length(), int(frame.first[-1]).bit_length()
-    found = Deliveries(layer=layer, axon_bits=bits[0], source_bits=bits[1])
     lost: list[Violation] = []
     refused: list[Violation] = []
+    flights: list[_Flight] = []
     for packets in _packets_of(image, frame, cores):
         paths, path = _paths(image, packets)
         copies = np.bincount(paths.packet, minlength=len(paths.sunk))
         astray = ((paths.sunk > 0) | (copies == 0))[path]
-        packet = np.repeat(np.arange(len(path)), copies[path])
-        core = paths.core[_ranges((np.cumsum(copies) - copies)[path], copies[path])]
-        sound = packets.axon[packet] < used[core - GATEWAY]
         if astray.any():
             lost += _lost(frame, packets, np.flatnonzero(astray))
+        flights.append(_Flight(source=packets.source, axon=packets.axon, path=path, paths=paths))
+    heads = _heads(flights, np.stack((layer, used)))
+    most = max(int(flight.axon.max(initial=0)) for flight in flights)
+    bits = most.bit_length(), int(frame.first[-1]).bit_length()
+    found = Deliveries(layer=layer, heads=heads, axon_bits=bits[0], source_bits=bits[1])
+    for flight in flights:
+        packet, core = flight.arriving(heads == np.arange(len(heads)) + GATEWAY)
+        sound = flight.axon[packet] < used[core - GATEWAY]
         if not sound.all():
-            refused += _refused(frame, packets, packet[~sound], core[~sound], used)
-            packet, core = packet[sound], core[sound]
-        found.add(core, packets.axon, packets.source, packet)
+            refused += _refused(frame, flight, used)
+        found.add(flight, packet[sound], core[sound])
     return found, lost + refused
+
+
+def _heads(flights: Sequence[_Flight], about: Integers) -> Integers:
+    """Return for each core the first one that is alike, int64 (cores + 1,), by core - `GATEWAY`.
+
+    Cores are alike where all paths end alike and what is told ``about`` them is the same, (facts, cores + 1).
+    """
+    first = np.cumsum([0, *(len(flight.paths.sunk) for flight in flights)])
+    path = np.concatenate([flight.paths.packet + low for flight, low in zip(flights, first, strict=False)])
+    core = np.concatenate([flight.paths.core for flight in flights]) - GATEWAY
+    order = np.argsort(core, kind="stable")
+    ended = np.split(path[order], np.cumsum(np.bincount(core, minlength=about.shape[1]))[:-1])
+    known: dict[tuple[bytes, bytes], int] = {}
+    keys = zip(about.T, ended, strict=True)
+    heads = [known.setdefault((own.tobytes(), ends.tobytes()), at) for at, (own, ends) in enumerate(keys)]
+    return np.array(heads) + GATEWAY
 
 
 def _lost(frame: Frame, packets: Packets, rows: Integers) -> Iterator[Violation]:
@@ -281,12 +336,12 @@ def _lost(frame: Frame, packets: Packets, rows: Integers) -> Iterator[Violation]
         )
 
 
-def _refused(
-    frame: Frame, packets: Packets, packet: Integers, core: Integers, used: Integers
-) -> Iterator[Violation]:
+def _refused(frame: Frame, flight: _Flight, used: Integers) -> Iterator[Violation]:
     """Name the packets that reach a core that is disabled, or does not use their axon."""
-    for row, index in zip(packet.tolist(), core.tolist(), strict=True):
-        text, axon = frame.text(int(packets.source[row])), int(packets.axon[row])
+    packet, core = flight.arriving(np.ones(len(used), np.bool_))
+    wrong = flight.axon[packet] >= used[core - GATEWAY]
+    for row, index in zip(packet[wrong].tolist(), core[wrong].tolist(), strict=True):
+        text, axon = frame.text(int(flight.source[row])), int(flight.axon[row])
         limit = int(used[index - GATEWAY])
         if limit == _DISABLED:
             message = f"a packet of {text} reaches this disabled core"

@@ -34,7 +34,7 @@ class Outline:
     outputs : int64 (outputs,)
         The output elements.
     inputs : int64 (m,)
-        Every input of the layer that may have a weight for them, ascending.
+        Every input of the layer that may have a weight for them, ascending; one array where it is the same.
     bias : int64 (outputs,)
         The bias of each output.
     channels : int
@@ -97,14 +97,18 @@ class LayerRule:
         self._bias = layer.biases()
         self._rules = [_SourceRule(source, layer.output_shape) for source in layer.sources]
         self._first = np.cumsum([0, *(math.prod(source.input_shape) for source in layer.sources)]).tolist()
+        self._inputs: dict[tuple[int, ...], Integers] = {}
 
     def outline(self, outputs: Integers) -> Outline:
         """Return what some output elements read, and what tells their weights from those of others."""
         parts = [rule.outline(outputs) for rule in self._rules]
-        shifted = [part[0] + first for part, first in zip(parts, self._first, strict=False)]
+        key = tuple(id(inputs) for inputs, *_ in parts)
+        if key not in self._inputs:
+            shifted = [part[0] + first for part, first in zip(parts, self._first, strict=False)]
+            self._inputs[key] = np.concatenate(shifted)
         return Outline(
             outputs=outputs,
-            inputs=shifted[0] if len(shifted) == 1 else np.concatenate(shifted),
+            inputs=self._inputs[key],
             bias=self._bias[outputs],
             channels=parts[0][1],
             kind=tuple(number for _, *own in parts for number in own),
@@ -208,6 +212,8 @@ class _SourceRule:
         self._pixels_in, self._pixels_out, self._columns = math.prod(inputs), math.prod(outputs), outputs[1]
         self._down = _taps(source, 0, inputs[0], outputs[0], height)
         self._across = _taps(source, 1, inputs[1], outputs[1], width)
+        self._inputs: dict[tuple[int, int], Integers] = {}
+        self._sources: dict[bytes, Integers] = {}
         self._channels: dict[bytes, _Channels] = {}
         self._seen: dict[bytes, _Taps] = {}
         self._numbers: dict[bytes, int] = {}
@@ -221,8 +227,10 @@ class _SourceRule:
     def outline(self, outputs: Integers) -> tuple[Integers, int, int]:
         """Return the inputs of some output elements, and what tells weights apart: channels and taps."""
         channels, taps = self._read(outputs)
-        inputs = (channels.sources[:, None] * self._pixels_in + taps.seen).reshape(-1)
-        return inputs, channels.number, taps.number
+        key = id(channels.sources), id(taps)
+        if key not in self._inputs:
+            self._inputs[key] = (channels.sources[:, None] * self._pixels_in + taps.seen).reshape(-1)
+        return self._inputs[key], channels.number, taps.number
 
     def weights(self, outputs: Integers) -> tuple[Weights, Integers, Integers]:
         """Return the weights of some output elements, and for each its sums of those of either sign."""
@@ -258,7 +266,8 @@ class _SourceRule:
         key = rows.tobytes()
         if key not in self._channels:
             groups = np.unique(rows // self._per_group)
-            sources = (groups[:, None] * self._fan_in + np.arange(self._fan_in)).reshape(-1)
+            own = (groups[:, None] * self._fan_in + np.arange(self._fan_in)).reshape(-1)
+            sources = self._sources.setdefault(groups.tobytes(), own)
             self._channels[key] = _Channels(rows=rows, sources=sources, number=len(self._channels))
         return self._channels[key]
 

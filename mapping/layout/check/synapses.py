@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,12 @@ from mapping.layout.check.layers import Block, Weights, pooled_sources
 from mapping.layout.check.violation import Violation, ViolationKind
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["Feeds", "Synapses", "feeds_of"]
+__all__ = ["Feeds", "Plain", "Synapses", "feeds_of"]
 
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Feeds:
     """What arrives at the axons of the cores of a layer, as its inputs.
 
@@ -43,23 +44,51 @@ class Feeds:
     families: Families
 
     def split(self, cores: Sequence[int]) -> "list[Feeds]":
-        """Return those of each core."""
-        begin, end = np.searchsorted(self.arrivals.core, np.add.outer((0, 1), cores)).tolist()
-        return [
-            Feeds(
+        """Return those of each core; one that is named again has the same ones."""
+        own = list(dict.fromkeys(cores))
+        begin, end = np.searchsorted(self.arrivals.core, np.add.outer((0, 1), own)).tolist()
+        made = {
+            core: Feeds(
                 arrivals=self.arrivals.part(low, high), family=self.family[low:high], families=self.families
             )
-            for low, high in zip(begin, end, strict=True)
-        ]
+            for core, low, high in zip(own, begin, end, strict=True)
+        }
+        return [made[core] for core in cores]
 
-    def plain(self) -> Integers | None:
-        """Return the input that each axon carries; None if it is not plain which, or that it comes once."""
+    @cached_property
+    def plain(self) -> "Plain | None":
+        """What each axon carries; None if it is not plain which input, or that it comes once."""
         begin, member = self.families.begin, self.families.member
         if (self.family == NONE).any() or (self.arrivals.times > 1).any():
             return None
         if len(member) >= len(begin) and (begin[self.family + 1] - begin[self.family] > 1).any():
             return None
-        return member[begin[self.family]]
+        element = member[begin[self.family]]
+        order = np.argsort(element)
+        arrivals = self.arrivals
+        return Plain(axon=arrivals.axon[order], element=element[order], distinct=arrivals.distinct[order])
+
+
+class Plain:
+    """The axons of a core by the input that each one carries, ascending.
+
+    Parameters
+    ----------
+    axon, element, distinct : int64 (axons,)
+        The axon, its input, and the sources that meet there.
+    """
+
+    def __init__(self, *, axon: Integers, element: Integers, distinct: Integers) -> None:
+        self.axon, self.element, self.distinct = axon, element, distinct
+        self._inputs = self._places = np.zeros(0, np.int64)
+
+    def places(self, inputs: Integers) -> Integers:
+        """Return where each input stands among some, ascending, and -1 - input for those that do not."""
+        if inputs is not self._inputs:
+            place = np.searchsorted(inputs, self.element)
+            strange = np.append(inputs, -1)[place] != self.element
+            self._inputs, self._places = inputs, np.where(strange, -1 - self.element, place)
+        return self._places
 
 
 def feeds_of(frame: Frame, layer: SpikingLayer, arrivals: Arrivals) -> Feeds:

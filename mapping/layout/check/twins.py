@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emu.image import FIELDS, CoreImage
 from mapping.layout.check.cells import Crossbar
 from mapping.layout.check.layers import Outline
+from mapping.layout.check.synapses import Plain
 
 __all__ = ["Likeness", "Twins", "likeness"]
 
@@ -26,33 +27,21 @@ _WHOLE = tuple(name for name in FIELDS if name not in (*_BY_AXON, *_APART))
 Likeness = tuple[NDArray[Any], ...]
 
 
-def likeness(
-    core: CoreImage,
-    crossbar: Crossbar,
-    outline: Outline,
-    axon: NDArray[np.int64],
-    *arrived: NDArray[np.int64],
-) -> Likeness:
+def likeness(core: CoreImage, crossbar: Crossbar, outline: Outline, plain: Plain) -> Likeness:
     """Return what the check of a core reads, in the order of its inputs.
 
     Parameters
     ----------
     core, crossbar, outline
         The core, its crossbar, and what its outputs read.
-    axon : int64 (n,)
-        The axons at which something arrives.
-    arrived : int64 (n,)
-        The input that each one carries, and more about it.
+    plain : Plain
+        What arrives at its axons.
     """
-    order = np.argsort(arrived[0])
-    axon, element, inputs = axon[order], arrived[0][order], outline.inputs
-    place = np.searchsorted(inputs, element)
-    strange = np.append(inputs, -1)[place] != element
-    at = np.where(strange, -1 - element, place)
+    axon = plain.axon
     by_axon = core.lines[axon], core.shifts[axon // int(core.extension)], core.pooled[axon]
     loud = np.count_nonzero(crossbar.loud[core.lines])
     whole = [getattr(core, name) for name in _WHOLE]
-    return (*whole, outline.bias, at, *by_axon, *(about[order] for about in arrived[1:]), np.array(loud))
+    return (*whole, outline.bias, plain.places(outline.inputs), *by_axon, plain.distinct, np.array(loud))
 
 
 class Twins:

@@ -44,9 +44,9 @@ PLANTED: dict[str, Planted] = {
     "digits of the negative weight": (
         mlp,
         MEDIUM,
-        emit._Cells.of,
-        "encoded(self._digits)",
-        "encoded(lambda weight: self._digits(-weight))",
+        emit._Cells.__init__,
+        "partial(digits_of, strengths=strengths)",
+        "lambda weight: digits_of(-weight, strengths)",
         "wrong-weight",
     ),
     "strengths in the reverse order": (
