@@ -65,7 +65,7 @@ def test_sum_counts_the_shift_of_the_row_of_each_axon(cells: list[int], most: in
 
 def test_sum_counts_the_shifts_of_each_core() -> None:
     tame, wild = (make_core(np.ones((4, 1)), extension=2, shifts=shifts) for shifts in ([0, 0], [6, 0]))
-    with pytest.raises(ImageError, match="core 1 .* column 0 may sum to 1040, more than the 511"):
+    with pytest.raises(ImageError, match=r"core 1 .* column 0 may sum to 1040, more than the 511"):
         make_system(SystemSpec(core=FOLDED, width=2, height=1), tame, wild)
 
 
