@@ -165,11 +165,11 @@ def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, 
     """Refuse a program that breaks a limit; ``within`` tells that its words are known to break none."""
     spec = system.core
     _check_sizes(where, core, system)
-    cells, factor = known.cells(where, core.crossbar), known.factor(core)
+    cells = known.cells(where, core.crossbar)
     if not within:
         _check_words(where, [core], system, ladder=core.is_ladder)
     require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
-    _check_sums(where, core, spec, cells, factor)
+    _check_sums(where, core, spec, cells, known.factor(core))
     if known.is_new(core):
         _check_schedule(where, core, spec)
     if core.is_ladder:
