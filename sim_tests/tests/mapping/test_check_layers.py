@@ -233,7 +233,7 @@ PLANTED: dict[str, tuple[Callable[[], SpikingNetwork], Callable[..., Any], str, 
     ),
     "groups interleaved": (
         lambda: conv(groups=2),
-        crossbar._View.encoded,
+        crossbar.Encoding.planes,
         "at[:, None] * fan_in",
         "np.arange(len(at))[:, None] % 2 * fan_in",
         "wrong-weight",
