@@ -8,12 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.errors import clause
-from emu.gates import GateSpec, outlets_of
+from emu.gates import GateSpec, inlets_of, outlets_of
 from emu.spec import SpecError, SystemSpec
 from emu.topology import entries_of, meets_dead
 from mapping.errors import MappingError
 
-__all__ = ["FAR", "ONE_OF_EACH", "Gates", "dealt", "hops_of", "inlets_for", "outlets_for"]
+__all__ = [
+    "FAR",
+    "ONE_OF_EACH",
+    "Gates",
+    "dealt",
+    "fed_by",
+    "hops_of",
+    "inlets_for",
+    "outlets_for",
+    "taken_by",
+]
 
 Integers = NDArray[np.int64]
 
@@ -127,13 +137,26 @@ def inlets_for(system: SystemSpec, rectangles: Integers) -> NDArray[np.int32]:
     rectangles : int64 (packets, 4)
         x0, x1, y0, y1, in the order of the host's table.
     """
-    entries = entries_of(system)
-    if len(entries) == 1 or not len(rectangles):
+    if len(inlets_of(system.gates)) == 1 or not len(rectangles):
         return np.zeros(len(rectangles), np.int32)
     places, of = np.unique(rectangles, axis=0, return_inverse=True)
-    lengths = np.stack([_hops(system, np.tile(entry, (len(places), 1)), places) for entry in entries], axis=1)
-    shares = dealt(np.bincount(of.reshape(-1)), lengths, len(rectangles))
+    shares, lengths = fed_by(system, places, np.bincount(of.reshape(-1)))
     return _members(of.reshape(-1), shares, lengths)
+
+
+def fed_by(system: SystemSpec, places: Integers, packets: Integers) -> tuple[Integers, Integers]:
+    """Return how many of the host's packets each inlet takes, and their ways, int64 (places, inlets) each.
+
+    Parameters
+    ----------
+    places : int64 (places, 4)
+        Rectangles, all different and in ascending order.
+    packets : int64 (places,)
+        How many packets go to each.
+    """
+    entries = entries_of(system)
+    lengths = np.stack([_hops(system, np.tile(entry, (len(places), 1)), places) for entry in entries], axis=1)
+    return dealt(packets, lengths, int(packets.sum())), lengths
 
 
 def outlets_for(system: SystemSpec, sender: Integers, position: Integers) -> NDArray[np.int32]:
@@ -155,11 +178,26 @@ def outlets_for(system: SystemSpec, sender: Integers, position: Integers) -> NDA
     if len(columns) == 1 or not len(sender):
         return np.zeros(len(sender), np.int32)
     cores, of, sent = np.unique(sender, return_inverse=True, return_counts=True)
-    start, row = position[cores], np.full(len(cores), system.height)
-    ends = [np.stack((*[np.full(len(cores), column)] * 2, row, row), axis=1) for column in columns]
-    lengths = np.stack([_hops(system, start, end) for end in ends], axis=1)
-    shares = dealt(sent, lengths, len(sender), most=int(sent.max()))
+    shares, lengths = taken_by(system, position[cores], sent)
     return columns[_members(of.reshape(-1), shares, lengths)]
+
+
+def taken_by(system: SystemSpec, start: Integers, sent: Integers) -> tuple[Integers, Integers]:
+    """Return how many of some cores' packets each outlet takes, and their ways, int64 (cores, outlets) each.
+
+    Parameters
+    ----------
+    start : int64 (cores, 2)
+        x and y of every core that sends to the host, in ascending order of the parts.
+    sent : int64 (cores,)
+        How many packets each sends.
+    """
+    row = np.full(len(start), system.height)
+    ends = [
+        np.stack((np.full_like(row, x), np.full_like(row, x), row, row), 1) for x in outlets_of(system.gates)
+    ]
+    lengths = np.stack([_hops(system, start, end) for end in ends], axis=1)
+    return dealt(sent, lengths, int(sent.sum()), most=int(sent.max(initial=0))), lengths
 
 
 def hops_of(start: Integers, rectangles: Integers) -> Integers:
@@ -198,6 +236,8 @@ def dealt(packets: Integers, lengths: Integers, whole: int, *, most: int = 0) ->
         Or at most so many, if those are more.
     """
     gates = lengths.shape[1]
+    if gates == 1:
+        return packets[:, None]
     best, left = np.sort(lengths, axis=1), [max(-(-whole // gates), most)] * gates
     order = np.argsort(lengths, axis=1, kind="stable").tolist()
     result = np.zeros((len(packets), gates), np.int64)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cores that a network may be placed on, and what a packet costs on the way between them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import inlets_of
 from emu.spec import SystemSpec
 
 __all__ = ["EAST", "NORTH", "SOUTH", "WEST", "Mesh"]
@@ -32,6 +33,8 @@ class Mesh:
         Cycles that a packet takes on a link between two chips.
     shared : bool
         The outputs of a side of a chip share one link.
+    gated : SystemSpec, optional
+        The system, if the host meets it at more than the first inlet and the first outlet.
     """
 
     width: int
@@ -40,15 +43,28 @@ class Mesh:
     chip: tuple[int, int] | None = None
     beats: int = 1
     shared: bool = False
+    gated: SystemSpec | None = None
 
     @classmethod
     def of(cls, spec: SystemSpec) -> "Mesh":
-        """Return the mesh of a system, with its links."""
-        links = spec.links
+        """Return the mesh of a system, with its links and gates."""
+        links, gated = spec.links, spec if spec.gates is not None else None
+        own = cls(width=spec.width, height=spec.height, gated=gated)
         if links is None:
-            return cls(width=spec.width, height=spec.height)
+            return own
         beats, chip = links.beats(spec.flit_bits), (links.width, links.height)
-        return cls(width=spec.width, height=spec.height, chip=chip, beats=beats, shared=links.shared)
+        return replace(own, chip=chip, beats=beats, shared=links.shared)
+
+    @property
+    def entrances(self) -> tuple[tuple[int, int, int], ...]:
+        """Port, y and x of every inlet: the ports by which packets enter, and none leaves.
+
+        >>> Mesh(width=2, height=1).entrances == ((WEST, 0, 0),)
+        True
+        """
+        inlets = inlets_of(None if self.gated is None else self.gated.gates)
+        last = self.width - 1
+        return tuple((WEST, row, 0) if side == "W" else (EAST, row, last) for row, side in inlets)
 
     @property
     def cores(self) -> int:
@@ -95,6 +111,10 @@ class Mesh:
         along = np.where(np.isin(np.arange(4), (NORTH, SOUTH))[:, None, None, None, None], 1, 0)
         sides = np.where(along, chips.sum(-1, keepdims=True), chips.sum(-3, keepdims=True))
         return np.where(between, np.broadcast_to(sides, chips.shape).reshape(cycles.shape), cycles)
+
+    def hops(self, packets: NDArray[np.int64]) -> int:
+        """Return the hops of packets as `busy` takes them: all but those that enter by an inlet."""
+        return int(packets.sum() - packets[tuple(np.array(self.entrances).T)].sum())
 
     def between_chips(self) -> NDArray[np.bool_]:
         """Return which outputs lead to another chip, bool (4, height, width)."""

@@ -62,7 +62,7 @@ class Bill:
     cores : int
         Those of the mesh.
     fed : int
-        Cycles in which the host's packets occupy the busiest wire or link.
+        Cycles in which the host's packets occupy the busiest inlet, wire or link.
     steps : tuple of (int, int)
         By depth the cycles of the longest step of a core, and those in which what its layers send occupies
         the busiest wire or link.
@@ -100,7 +100,7 @@ def bill_of(parts: Partition, placement: Placement, spec: SystemSpec) -> Bill:
     return Bill(
         words=sum(words_of(parts.spiking.layer(one.name), parts.spec, parts.of(one)) for one in parts.layers),
         deliveries=int((traffic.packets[arrive] * traffic.size[traffic.readers[arrive]]).sum()),
-        hops=int(total.sum()),
+        hops=mesh.hops(total),
         bits=int(total[mesh.between_chips()].sum()) * bits,
         cores=spec.cores,
         fed=fed,

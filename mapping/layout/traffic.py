@@ -5,18 +5,22 @@ Placers compare placements by it. Routes, emission and check do not use it: what
 counted from the image.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mapping.layout.cover import Rectangle, cover
+from emu.gates import outlets_of
+from emu.spec import SystemSpec
+from mapping.layout.cover import cover
+from mapping.layout.gates import fed_by, taken_by
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import Partition
 from mapping.spiking.network import INPUT
 
-__all__ = ["INLET", "OUTLET", "Loads", "Traffic", "traffic_of"]
+__all__ = ["INLET", "OUTLET", "Loads", "Traffic", "Ways", "traffic_of"]
 
 Integers = NDArray[np.int64]
 
@@ -82,9 +86,9 @@ class Traffic:
         if not len(flows):
             return None
         flow = int(flows[random.integers(len(flows))])
-        readers = int(self.readers[flow])
-        if readers == OUTLET or random.random() < 0.5:
-            return int(self.source[flow])
+        readers, source = int(self.readers[flow]), int(self.source[flow])
+        if readers == OUTLET or (source != INLET and random.random() < 0.5):
+            return source
         return int(self.members[readers, random.integers(self.size[readers])])
 
     def _reading(self) -> tuple[Integers, Integers]:
@@ -140,44 +144,111 @@ def _flows(partition: Partition, name: str, sets: dict[bytes, int]) -> Integers:
     return np.stack((sender[at], known[read.group[at]], packets[order]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ways:
+    """Where packets go.
+
+    Parameters
+    ----------
+    flow, packets, inlet : int64 (n,)
+        The flow, how many of its packets go this way, and the inlet that feeds them, -1 if a core sends them.
+    start, box : int64 (n, 2) and (n, 4)
+        x and y of their first router; x0, x1, y0, y1 of their rectangle.
+    """
+
+    flow: Integers
+    packets: Integers
+    inlet: Integers
+    start: Integers
+    box: Integers
+
+    def take(self, index: Integers | slice, **changed: Integers) -> "Ways":
+        """Return some of them, with other values."""
+        own = {one.name: getattr(self, one.name)[index] for one in fields(self)}
+        return Ways(**(own | changed))
+
+    @classmethod
+    def of(cls, *parts: "Ways") -> "Ways":
+        """Return all packets of some ways."""
+        return cls(**{one.name: np.concatenate([getattr(p, one.name) for p in parts]) for one in fields(cls)})
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Loads:
-    """Count the packets over every link of a mesh, for one traffic and any placement.
+    """Count the packets over every link of a mesh, and by every inlet, for one traffic and any placement.
 
     A packet goes along its row to the columns of its rectangle and from there up and down them; a set of
-    readers that is no rectangle takes several packets.
+    readers that is no rectangle takes several packets. Where there are several inlets or outlets, packets
+    take those that they are dealt to in an image (`mapping.layout.gates`).
     """
 
     traffic: Traffic
     mesh: Mesh
-    _covers: dict[bytes, tuple[Rectangle, ...]] = field(default_factory=dict)
+    _covers: dict[bytes, Integers] = field(default_factory=dict)
 
     def __call__(self, position: Integers, flows: Integers | None = None) -> Integers:
-        """Return packets by output and router, int64 (4, height, width), of all flows or of some.
+        """Return packets by output and router, int64 (4, height, width), of all flows or of some (`whole`).
 
+        At the ports of inlets (`Mesh.entrances`), by which nothing leaves, there are those that enter.
         ``position`` is that of `Placement`.
         """
-        traffic, height, width = self.traffic, self.mesh.height, self.mesh.width
-        flows = np.arange(len(traffic.source)) if flows is None else flows
-        flows, rectangle = self._packets(position, flows)
-        source, packets = traffic.source[flows], traffic.packets[flows]
-        start = np.where(source[:, None] == INLET, 0, position[np.maximum(source, 0)])
-        steps = np.zeros((4, height + 2, width + 2), np.int64)
-        _along_rows(steps, start, rectangle, packets)
-        _along_columns(steps, start, rectangle, packets)
-        steps = np.cumsum(steps, axis=2)
-        for port in (NORTH, SOUTH):
-            steps[port] = np.cumsum(steps[port], axis=0)
-        return np.asarray(steps[:, :height, :width])
+        return np.asarray(self.parts(position, flows).sum(axis=0))
 
-    def over(self, position: Integers, flows: Integers, link: tuple[int, int, int]) -> Integers:
-        """Return which of some flows of cores go over a link, once for each of their packets that does.
+    def parts(self, position: Integers, flows: Integers | None = None) -> Integers:
+        """Return the same of what cores send, and of what the host feeds: int64 (2, 4, height, width)."""
+        flows = np.arange(len(self.traffic.source)) if flows is None else flows
+        return self._count(self._ways(position, flows))
 
-        ``link`` is an output and the x, y of its router.
+    def ways(self, position: Integers) -> Ways:
+        """Return the ways of all packets of a placement."""
+        return self._ways(position, np.arange(len(self.traffic.source)))
+
+    def change(self, before: Ways, after: Integers, flows: Integers) -> Integers:
+        """Return how the `parts` change from the ways of one placement to another, if only these flows do.
+
+        ``flows`` are `whole`.
         """
-        port, x, y = link
-        flows, rectangle = self._packets(position, flows)
-        (sx, sy), (x0, x1, y0, y1) = position[self.traffic.source[flows]].T, rectangle.T
+        changed = np.zeros(len(self.traffic.source), np.bool_)
+        changed[flows] = True
+        old = before.take(np.flatnonzero(changed[before.flow]))
+        return self._count(Ways.of(old.take(slice(None), packets=-old.packets), self._ways(after, flows)))
+
+    def _count(self, ways: Ways) -> Integers:
+        """Return the packets over every link, of cores and of the host."""
+        height, width = self.mesh.height, self.mesh.width
+        steps = np.zeros((2, 4, height + 2, width + 2), np.int64)
+        np.add.at(steps.reshape(-1), *_turns(ways, height + 2, width + 2))
+        steps = np.cumsum(steps, axis=3)
+        for port in (NORTH, SOUTH):
+            steps[:, port] = np.cumsum(steps[:, port], axis=1)
+        for inlet, place in enumerate(self.mesh.entrances):
+            steps[1][place] = ways.packets[ways.inlet == inlet].sum()
+        return steps[:, :, :height, :width]
+
+    def whole(self, flows: Integers) -> Integers:
+        """Return some flows, and those that are dealt to gates together with one of them.
+
+        Where there are several inlets, the way of all that the host feeds depends on where every reader is;
+        with several outlets likewise that of all outputs.
+        """
+        source, readers, mesh = self.traffic.source, self.traffic.readers, self.mesh
+        if mesh.gated is None:
+            return flows
+        for several, dealt in (
+            (len(mesh.entrances) > 1, source == INLET),
+            (len(outlets_of(mesh.gated.gates)) > 1, readers == OUTLET),
+        ):
+            if several and dealt[flows].any():
+                flows = np.union1d(flows, np.flatnonzero(dealt))
+        return flows
+
+    def over(self, ways: Ways, link: tuple[int, int, int]) -> Integers:
+        """Return which flows go over a link, once for each of their packets that does.
+
+        ``link`` is an output, y and x of its router. Packets that are dealt together count for one flow.
+        """
+        port, y, x = link
+        (sx, sy), (x0, x1, y0, y1) = ways.start.T, ways.box.T
         column = (x0 <= x) & (x <= x1)
         over = {
             EAST: (sy == y) & (sx <= x) & (x < x1),
@@ -185,7 +256,23 @@ class Loads:
             SOUTH: column & (sy <= y) & (y < y1),
             NORTH: column & (y0 < y) & (y <= sy),
         }
-        return np.asarray(flows[over[port]])
+        return np.asarray(ways.flow[over[port]])
+
+    def _ways(self, position: Integers, flows: Integers) -> Ways:
+        """Return the ways of all packets of some flows."""
+        traffic, mesh = self.traffic, self.mesh
+        flow, box = self._packets(position, flows)
+        source = traffic.source[flow]
+        fed, out = source == INLET, traffic.readers[flow] == OUTLET
+        start = np.where(fed[:, None], 0, position[np.maximum(source, 0)])
+        inlet = np.where(fed, 0, -1)
+        ways = Ways(flow=flow, packets=traffic.packets[flow], inlet=inlet, start=start, box=box)
+        if mesh.gated is None:
+            return ways
+        own, entering, leaving = (ways.take(np.flatnonzero(of)) for of in (~fed & ~out, fed, out))
+        if len(mesh.entrances) > 1:
+            entering = _by_inlets(mesh.gated, entering, mesh.entrances)
+        return Ways.of(own, entering, _by_outlets(mesh.gated, leaving))
 
     def _packets(self, position: Integers, flows: Integers) -> tuple[Integers, Integers]:
         """Return the flow and the rectangle of every packet."""
@@ -198,40 +285,77 @@ class Loads:
         uneven = np.flatnonzero((np.prod(high - low + 1, axis=1) != self.traffic.size[sets]) & ~out)
         if not len(uneven):
             return flows, boxes[which]
-        parts: list[tuple[Rectangle, ...]] = [((a, b, c, d),) for a, b, c, d in boxes.tolist()]
-        for index in uneven.tolist():
-            parts[index] = self._cover(cells[index, : self.traffic.size[sets[index]]])
-        count = np.array([len(part) for part in parts], np.int64)
-        table = np.array([box for part in parts for box in part], np.int64)
-        begin, each = (np.cumsum(count) - count)[which], count[which]
+        covers = [self._cover(one) for one in _squeezed(cells[uneven])]
+        count = np.ones(len(sets), np.int64)
+        count[uneven] = [len(one) for one in covers]
+        table, begin = np.repeat(boxes, count, axis=0), np.cumsum(count) - count
+        of, ends = np.repeat(uneven, count[uneven])[:, None], np.concatenate(covers)
+        table[np.repeat(count, count) > 1] = cells[of, ends, [0, 0, 1, 1]]
+        each = count[which]
         within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
-        return np.repeat(flows, each), table[np.repeat(begin, each) + within]
+        return np.repeat(flows, each), table[np.repeat(begin[which], each) + within]
 
-    def _cover(self, cells: Integers) -> tuple[Rectangle, ...]:
-        """Return rectangles that hold exactly these cells; most are asked for again soon."""
+    def _cover(self, cells: Integers) -> Integers:
+        """Return which cells give x0, x1, y0, y1 of rectangles that hold exactly these; most are known."""
         key = cells.tobytes()
         if key not in self._covers:
             if len(self._covers) >= _MOST_COVERS:
                 self._covers.clear()
-            self._covers[key] = cover(cells.tolist())
+            (x, y), boxes = cells.T.tolist(), cover(cells.tolist())
+            ends = [(x.index(x0), x.index(x1), y.index(y0), y.index(y1)) for x0, x1, y0, y1 in boxes]
+            self._covers[key] = np.array(ends, np.int64)
         return self._covers[key]
 
 
-def _along_rows(steps: Integers, start: Integers, rectangle: Integers, packets: Integers) -> None:
-    """Add where the load of eastward and westward links changes from router to router."""
-    (x, y), (x0, x1) = start.T, rectangle.T[:2]
+def _squeezed(cells: Integers) -> Integers:
+    """Return sets of cells, (sets, most, 2), with all empty columns and rows between cells as one.
+
+    A cover is the same for either.
+    """
+    order = np.argsort(cells, axis=1)
+    gaps = np.diff(np.take_along_axis(cells, order, axis=1), axis=1, prepend=-1)
+    gaps[:, 0] = 0
+    result = np.empty_like(cells)
+    np.put_along_axis(result, order, np.cumsum(np.minimum(gaps, 2), axis=1), axis=1)
+    return result
+
+
+def _by_inlets(system: SystemSpec, ways: Ways, entrances: Sequence[tuple[int, int, int]]) -> Ways:
+    """Return what the host feeds by the inlets of a system, packets with the same rectangle together."""
+    if not len(ways.flow):
+        return ways
+    places, first, of = np.unique(ways.box, axis=0, return_index=True, return_inverse=True)
+    packets = np.zeros(len(places), np.int64)
+    np.add.at(packets, of.reshape(-1), ways.packets)
+    shares = fed_by(system, places, packets)[0]
+    place, inlet = np.nonzero(shares)
+    entries = np.array(entrances)[inlet][:, [2, 1]]
+    return ways.take(first[place], packets=shares[place, inlet], inlet=inlet, start=entries)
+
+
+def _by_outlets(system: SystemSpec, ways: Ways) -> Ways:
+    """Return what cores send to the host by the outlets of a system."""
+    if not len(ways.flow):
+        return ways
+    shares = taken_by(system, ways.start, ways.packets)[0]
+    core, outlet = np.nonzero(shares)
+    x = np.array(outlets_of(system.gates))[outlet]
+    y = np.full(len(x), system.height)
+    return ways.take(core, packets=shares[core, outlet], box=np.column_stack((x, x, y, y)))
+
+
+def _turns(ways: Ways, height: int, width: int) -> tuple[Integers, Integers]:
+    """Return where loads change from router to router and by how much, int64 (changes,) each.
+
+    Where: in a flat array (2, 4, height, width). Along its row for east and west, and over the columns of the
+    rectangle for south and north.
+    """
+    (x, y), (x0, x1, y0, y1), packets = ways.start.T, ways.box.T, ways.packets
     east, west = packets * (x1 > x), packets * (x0 < x)
-    np.add.at(steps[EAST], (np.append(y, y), np.append(x, x1)), np.append(east, -east))
-    np.add.at(steps[WEST], (np.append(y, y), np.append(x0, x) + 1), np.append(west, -west))
-
-
-def _along_columns(steps: Integers, start: Integers, rectangle: Integers, packets: Integers) -> None:
-    """Add where the load of northward and southward links changes, over the columns of the rectangle."""
-    (_, y), (x0, x1, y0, y1) = start.T, rectangle.T
-    for port, first, last, sent in (
-        (SOUTH, y, y1, packets * (y1 > y)),
-        (NORTH, np.minimum(y0, y) + 1, y + 1, packets * (y0 < y)),
-    ):
-        rows = np.concatenate((first, last, first, last))
-        columns = np.concatenate((x0, x0, x1 + 1, x1 + 1))
-        np.add.at(steps[port], (rows, columns), np.concatenate((sent, -sent, -sent, sent)))
+    south, north = packets * (y1 > y), packets * (y0 < y)
+    top, below, left, right, after = np.minimum(y0, y) + 1, y + 1, np.minimum(x0, x) + 1, x + 1, x1 + 1
+    columns = np.array([x, x1, left, right, x0, x0, after, after, x0, x0, after, after])
+    rows = np.array([y, y, y, y, y, y1, y, y1, top, below, top, below])
+    sent = np.array([east, -east, west, -west, south, -south, -south, south, north, -north, -north, north])
+    ports = np.repeat((EAST, WEST, SOUTH, NORTH), (2, 2, 4, 4))[:, None] + 4 * (ways.inlet >= 0)
+    return ((ports * height + rows) * width + columns).reshape(-1), sent.reshape(-1)

@@ -1,53 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search for a placement whose busiest link is less busy, without more hops than the greedy one.
+"""Search for a placement whose busiest links are less busy, without more hops than the greedy one.
 
 Simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 220, 1983) in two stages: first over the order
-in which the greedy placer takes the layers, then over exchanges of two windows of cores. Half of these have
-an end of a flow over the busiest link in one window.
+in which the greedy placer takes the layers and over their shapes, then over changes of windows of cores. What
+is made less is the sum over the links of the time that each is busy beyond an aim, which the best placement
+sets ever lower: every link that is too busy counts, not the busiest alone. Half of the changes move an end of
+a flow over such a link.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.layout.mesh import Mesh
+from mapping.layout.objective import steps_of
 from mapping.layout.partition import Partition
 from mapping.layout.place.greedy import Greedy
+from mapping.layout.place.moves import drawn
 from mapping.layout.place.placement import Placement, require_room
-from mapping.layout.traffic import INLET, Loads, Traffic, traffic_of
+from mapping.layout.place.price import Price
+from mapping.layout.traffic import traffic_of
 
-__all__ = ["anneal", "exchanged"]
+__all__ = ["anneal"]
 
 Integers = NDArray[np.int64]
 
-_SHARPNESS = 20
-"""Exponent of the mean over the links: large, and the busiest alone counts."""
-
-_WINDOW = 6
-"""Most columns and rows of cores that are exchanged at once."""
-
 _AIMED = 0.5
-"""Share of exchanges that move an end of a flow over the busiest link."""
+"""Share of changes that move an end of a flow over a link that is too busy."""
+
+_AGAIN = 0.2
+"""Share of these after which another such link is drawn."""
+
+_STRETCHES = np.array([(1, 1), (1, 2), (1, 4), (2, 1), (4, 1), (2, 4), (4, 2)])
+"""What a hop along a row and along a column counts for a layer."""
+
+_DEAR = 1 / 30
+"""What all hops of the greedy placement cost at first, in links that are busy for twice their aim, a core."""
 
 
 def anneal(
     partition: Partition, mesh: Mesh, *, seed: int = 0, orders: int | None = None, work: int | None = None
 ) -> Placement:
-    """Place so that the busiest link takes as few cycles as can be found, serialisation included.
+    """Place so that cores send within their longest step, and then all packets as fast as can be found.
 
-    Of placements whose busiest links are alike it keeps the one of the fewest hops.
-    It prices what every neuron sends in a step if all fire: the trees of its packets, and the cycles in which
-    they occupy each link (`Mesh.busy`). The result never takes more hops than the greedy placement, and its
-    busiest link is never busier.
+    It prices all packets of a sample if every neuron fires and every input is there: the trees of what cores
+    send, what the host feeds by every inlet and reads by every outlet, and the cycles in which they occupy
+    each link, serialisation included (`Mesh.busy`). Placements are compared by their `Rank`, and by no number
+    of it is the result worse than the greedy placement.
 
     Parameters
     ----------
     partition, mesh, seed
         See `mapping.layout.place.placement.Placer`.
     orders : int, optional
-        Orders of the layers that are tried; by default 30 for each layer, fewer where there are many cores.
+        Orders of the layers that are tried; by default some hundred, fewer where there are many cores.
     work : int, optional
         Flows that are priced in the second stage; by default up to some million, fewer for more cores.
 
@@ -59,140 +66,85 @@ def anneal(
     require_room(partition, mesh)
     if not partition.cores:
         return Placement(width=mesh.width, height=mesh.height, position=np.zeros((0, 2), np.int64))
-    traffic = traffic_of(partition)
+    traffic, cores = traffic_of(partition), len(partition.cores)
     greedy = Greedy(partition, traffic, mesh, seed=seed)
     random = np.random.default_rng(seed)
-    price = _Price.against(traffic, mesh, greedy.in_order(partition.layers))
-    cores = len(partition.cores)
-    orders = min(400_000 // cores, 30 * len(partition.layers)) if orders is None else orders
-    work = min(60 * cores**2, 2_000_000_000 // cores) if work is None else work
-    _try_orders(partition, greedy, price, orders, random)
-    _exchange(traffic, mesh, price, work, random)
+    price = Price.against(traffic, mesh, greedy.in_order(partition.layers), max(steps_of(partition)))
+    orders = min(3 * cores, 276_500 // cores) if orders is None else orders
+    most = 204_000_000 // math.isqrt(cores)
+    work = min(max(1500 * cores, 150 * cores**2), most) if work is None else work
+    start = _try_orders(partition, greedy, price, orders, random)
+    _change(price, start, work, random)
     return Placement(width=mesh.width, height=mesh.height, position=price.best)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Price:
-    """What placements cost, as a share of the greedy one's; keeps the best that takes no more hops.
-
-    The best one has the least busy busiest link, and of those the fewest hops: ``least`` and ``fewest``.
-    The stimulus is left out: what it loads most is the inlet, wherever its readers are.
-    """
-
-    loads: Loads
-    flows: Integers
-    hops: int
-    worst: int
-    best: Integers
-    least: int
-    fewest: int
-
-    @classmethod
-    def against(cls, traffic: Traffic, mesh: Mesh, position: Integers) -> "_Price":
-        """Return prices relative to a placement."""
-        loads, flows = Loads(traffic=traffic, mesh=mesh), np.flatnonzero(traffic.source != INLET)
-        load = loads(position, flows)
-        worst = int(mesh.busy(load).max(initial=0))
-        hops = int(load.sum())
-        return cls(loads=loads, flows=flows, hops=hops, worst=worst, best=position, least=worst, fewest=hops)
-
-    def of(self, load: Integers, position: Integers) -> float:
-        """Return the price of a placement with these loads, and remember the placement if it is the best."""
-        busy, hops = self.loads.mesh.busy(load), int(load.sum())
-        worst = int(busy.max(initial=0))
-        if hops <= self.hops and (worst, hops) < (self.least, self.fewest):
-            self.least, self.fewest, self.best = worst, hops, position.copy()
-        peak = float(((busy / max(self.worst, 1)) ** _SHARPNESS).sum()) ** (1 / _SHARPNESS)
-        share = hops / max(self.hops, 1)
-        return float(peak + share / 10 + 3 * max(0.0, share - 1))
-
-    def busiest(self, load: Integers, position: Integers) -> Integers:
-        """Return the flows over the busiest link of a placement with these loads, each packet once."""
-        busy = self.loads.mesh.busy(load)
-        port, y, x = np.unravel_index(int(busy.argmax()), busy.shape)
-        return self.loads.over(position, self.flows, (int(port), int(x), int(y)))
-
-
 def _try_orders(
-    partition: Partition, greedy: Greedy, price: _Price, tries: int, random: np.random.Generator
-) -> None:
-    """Move one layer at a time to another place in the order, and keep what is not worse."""
-    layers = list(partition.layers)
-    lowest = math.inf
+    partition: Partition, greedy: Greedy, price: Price, tries: int, random: np.random.Generator
+) -> Integers:
+    """Return the cheapest placement of some orders and shapes of the layers."""
+    layers, stretch = list(partition.layers), dict[str, tuple[int, int]]()
+    hop = _DEAR * len(partition.cores) / 3
+    cheapest, lowest, best = math.inf, math.inf, price.best
     for attempt in range(tries):
-        order = list(layers)
+        order, shapes = list(layers), dict(stretch)
         if attempt == 1:
             order.sort(key=lambda layer: -layer.cores)
-        elif attempt:
+        elif random.random() < 0.5:
             order.insert(int(random.integers(len(order))), order.pop(int(random.integers(len(order)))))
-        position = greedy.in_order(order)
-        found = price.of(price.loads(position, price.flows), position)
-        if found <= lowest:
-            lowest, layers = found, order
+        elif attempt:
+            x, y = _STRETCHES[random.integers(len(_STRETCHES))].tolist()
+            shapes[order[int(random.integers(len(order)))].name] = x, y
+        position = greedy.in_order(order, shapes)
+        load = price.loads.parts(position)
+        price.keep(busy := price.busy(load), load, position)
+        found = float(price.excess(busy).sum()) + hop * price.hops(load)
+        if found < cheapest:
+            cheapest, best = found, position
+        if found <= lowest or random.random() < math.exp((lowest - found) / (0.3 * (1 - attempt / tries))):
+            lowest, layers, stretch = found, order, shapes
+    return best
 
 
-def _exchange(traffic: Traffic, mesh: Mesh, price: _Price, work: int, random: np.random.Generator) -> None:
-    """Exchange windows of cores from the best placement on, ever less often for the worse."""
-    touched = traffic.by_core()
-    position = price.best.copy()
-    load = price.loads(position, price.flows)
-    lowest, done = price.of(load, position), 0
-    busiest: Integers | None = None
+def _change(price: Price, position: Integers, work: int, random: np.random.Generator) -> None:
+    """Change windows of cores from a placement on, ever less often for the worse, at ever cheaper hops."""
+    loads, traffic, done = price.loads, price.loads.traffic, 0
+    touched, load, ways = traffic.by_core(), loads.parts(position), loads.ways(position)
+    excess, hops = price.excess(price.busy(load)), price.hops(load)
+    over: Integers | None = None
     while done < work:
         core = None
         if random.random() < _AIMED:
-            if busiest is None:
-                busiest = price.busiest(load, position)
-                done += len(price.flows) // 4
-            core = traffic.end(busiest, random)
-        moved = exchanged(mesh, position, random, core)
+            if over is None or random.random() < _AGAIN:
+                link = _drawn_link(excess, random)
+                over = np.zeros(0, np.int64) if link is None else loads.over(ways, link)
+                done += len(ways.flow) // 20
+            core = traffic.end(over, random)
+        moved = drawn(loads.mesh, position, random, core)
         if moved is None:
             done += 1
             continue
-        cores = np.flatnonzero((moved != position).any(axis=1))
-        flows = np.unique(np.concatenate([touched[core] for core in cores.tolist()]))
-        flows = flows[traffic.source[flows] != INLET]
+        movers = np.flatnonzero((moved != position).any(axis=1))
+        flows = loads.whole(np.unique(np.concatenate([touched[core] for core in movers.tolist()])))
         done += 10 + len(flows)
-        other = load - price.loads(position, flows) + price.loads(moved, flows)
-        found = price.of(other, moved)
-        temperature = 5e-3 * 1e-3 ** (done / work)
-        if found < lowest or random.random() < math.exp((lowest - found) / temperature):
-            position, load, lowest, busiest = moved, other, found, None
+        other = load + loads.change(ways, moved, flows)
+        less = 0.1 ** (done / work)
+        dear, warm = _DEAR * traffic.cores * less, max(5e-3, 1 / traffic.cores) * less
+        busy = price.busy(other)
+        then = price.excess(busy), price.hops(other)
+        saved = float(excess.sum() - then[0].sum()) + dear * (hops - then[1])
+        best = price.keep(busy, other, moved)
+        if saved > 0 or random.random() < math.exp(saved / warm):
+            position, load, ways, over = moved, other, loads.ways(moved), None
+            excess, hops = then
+        if best:
+            excess = price.excess(price.busy(load))
 
 
-def exchanged(
-    mesh: Mesh, position: Integers, random: np.random.Generator, core: int | None = None
-) -> Integers | None:
-    """Return the placement with two windows of cores exchanged, drawn by ``random``; one holds ``core``.
-
-    Returns None if the windows overlap, hold nothing or hold an excluded core.
-    """
-    wide = int(random.integers(1, 1 + max(1, min(_WINDOW, mesh.width // 2))))
-    high = int(random.integers(1, 1 + max(1, min(_WINDOW, mesh.height // 2))))
-    if random.random() < 0.4:
-        wide = high = 1
-    sizes = np.array([wide, high])
-    room = np.array([mesh.width, mesh.height]) - sizes + 1
-    here, there = random.integers(0, room), random.integers(0, room)
-    if core is not None:
-        here = np.clip(position[core] - random.integers(0, sizes), 0, room - 1)
-    if (np.abs(here - there) < sizes).all():
+def _drawn_link(excess: NDArray[np.float64], random: np.random.Generator) -> tuple[int, int, int] | None:
+    """Return output, y and x of a link that is too busy, the more the likelier; None if there is none."""
+    sums = np.cumsum(excess)
+    if sums[-1] <= 0:
         return None
-    first, second = (
-        np.flatnonzero(((position >= corner) & (position < corner + sizes)).all(axis=1))
-        for corner in (here, there)
-    )
-    if not len(first) + len(second) or _excluded(mesh, sizes, here, there):
-        return None
-    moved = position.copy()
-    moved[first] += there - here
-    moved[second] += here - there
-    return moved
-
-
-def _excluded(mesh: Mesh, sizes: Integers, *corners: Integers) -> bool:
-    """Tell whether a window holds an excluded core."""
-    if not mesh.excluded:
-        return False
-    cells = np.array(sorted(mesh.excluded))
-    return any(bool(((cells >= corner) & (cells < corner + sizes)).all(axis=1).any()) for corner in corners)
+    at = int(np.searchsorted(sums, random.random() * sums[-1], "right"))
+    port, y, x = np.unravel_index(at, excess.shape)
+    return int(port), int(y), int(x)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Give layer by layer the cheapest free place of its form."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,10 @@ class _Cost:
     x: Integers
     y: Integers
 
+    def stretched(self, x: int, y: int) -> "_Cost":
+        """Return the cost if a hop along a row, and along a column, counts so many times."""
+        return _Cost(x=self.x * x, y=self.y * y)
+
 
 class Greedy:
     """Place the layers of a partition in any order, each where it is cheapest beside those placed before.
@@ -65,13 +69,19 @@ class Greedy:
         self._pairs = sparse.csr_array(pairs + pairs.T)
         self._fed, self._sent = traffic.host()
 
-    def in_order(self, layers: Iterable[LayerPart]) -> Integers:
-        """Return the place of every core, int64 (cores, 2), x and y, if layers are placed in this order."""
+    def in_order(
+        self, layers: Iterable[LayerPart], stretch: Mapping[str, tuple[int, int]] | None = None
+    ) -> Integers:
+        """Return the place of every core, int64 (cores, 2), x and y, if layers are placed in this order.
+
+        ``stretch`` has what a hop along a row and along a column counts for some layers, by name, instead of
+        one.
+        """
         random = np.random.default_rng(self._seed)
         position = np.full((len(self._partition.cores), 2), -1, np.int64)
         free = self._mesh.free()
         for layer in layers:
-            cost = self._cost(layer, position)
+            cost = self._cost(layer, position).stretched(*(stretch or {}).get(layer.name, (1, 1)))
             cells = _best_form(layer, cost, free, random)
             if cells is None:
                 cells = _one_by_one(cost, free.copy())

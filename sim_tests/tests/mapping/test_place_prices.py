@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What placers compare: each price is that of the placement at hand, and the best one keeps the promises."""
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,13 +12,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from emu.dead import DeadSpec
+from emu.gates import GateSpec
+from emu.spec import SystemSpec
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.cover import cover
-from mapping.layout.mesh import NORTH, SOUTH, Mesh
+from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import LayerPart, Partition, partition
 from mapping.layout.place import Placement, TooManyCoresError, curve, greedy, place
-from mapping.layout.place.anneal import _exchange, _Price
+from mapping.layout.place.anneal import _change, _drawn_link
 from mapping.layout.place.greedy import Greedy, _forms
+from mapping.layout.place.price import Price, Rank
 from mapping.layout.site import Site
 from mapping.layout.traffic import INLET, OUTLET, Loads, traffic_of
 from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
@@ -26,15 +30,16 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Watched(_Price):
+class _Watched(Price):
     """Prices that look whether the loads are those of the placement."""
 
-    told: list[float] = field(default_factory=list)
+    told: list[bool] = field(default_factory=list)
 
-    def of(self, load: Integers, position: Integers) -> float:
+    def keep(self, busy: tuple[Integers, Integers], load: Integers, position: Integers) -> bool:
         """Compare the loads with those of a count from nothing."""
-        assert np.array_equal(load, self.loads(position, self.flows))
-        self.told.append(_Price.of(self, load, position))
+        assert np.array_equal(load, self.loads.parts(position))
+        assert np.array_equal(busy[1], self.loads.mesh.busy(self.loads(position)))
+        self.told.append(Price.keep(self, busy, load, position))
         return self.told[-1]
 
 
@@ -43,38 +48,86 @@ def parts(seed: int) -> Partition:
     return partition(random_network(seed + 1), core_spec())
 
 
-def test_loads_of_an_exchange_are_those_of_the_placement(parts: Partition) -> None:
-    mesh = Mesh(width=7, height=5, chip=(7, 5))
-    traffic = traffic_of(parts)
+@pytest.mark.parametrize("gates", [None, GateSpec(inlets=((3, "W"), (1, "E")), outlets=(2, 6))])
+def test_loads_of_a_change_are_those_of_the_placement(parts: Partition, gates: GateSpec | None) -> None:
+    system = SystemSpec(core=parts.spec, width=7, height=5, gates=gates)
+    mesh, traffic = replace(Mesh.of(system), chip=(7, 5)), traffic_of(parts)
     start = Greedy(parts, traffic, mesh).in_order(parts.layers)
-    price = _Watched.against(traffic, mesh, start)
-    _exchange(traffic, mesh, price, 3000, np.random.default_rng(3))
+    price = _Watched.against(traffic, mesh, start, 1)
+    limit = price.rank
+    assert limit == price.limit
+    _change(price, start, 3000, np.random.default_rng(3))
     assert len(cast(_Watched, price).told) > 20
-    best = price.loads(price.best, price.flows)
-    assert (int(mesh.busy(best).max()), best.sum() <= price.hops) == (price.least, True)
-
-
-def test_flows_of_the_busiest_link_are_its_load(parts: Partition) -> None:
-    traffic, mesh = traffic_of(parts), Mesh(width=9, height=4)
-    price = _Price.against(traffic, mesh, curve(parts, mesh).position)
-    load = price.loads(price.best, price.flows)
-    assert load.max() > 0
-    assert traffic.packets[price.busiest(load, price.best)].sum() == load.max()
+    assert any(cast(_Watched, price).told)
+    sent, fed = price.loads.parts(price.best)
+    whole, own = int(mesh.busy(sent + fed).max()), int(mesh.busy(sent).max())
+    assert price.rank == (max(own, 1), whole, own, sent.sum())
+    assert price.rank < limit
+    assert all(new <= old for new, old in zip(price.rank, limit, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("hops", "worst", "kept"), [(10, 4, True), (9, 5, True), (10, 5, False), (11, 4, False), (9, 6, False)]
+    ("step", "aims"),
+    [(10, (60, 400)), (80, (80, 400)), (100, (100, 285)), (150, (120, 285))],
 )
-def test_best_placement_is_less_busy_and_takes_no_more_hops(hops: int, worst: int, kept: bool) -> None:
+def test_aims_are_below_the_best_placement_until_cores_send_within_their_step(
+    step: int, aims: tuple[float, float]
+) -> None:
+    """Of a greedy placement of 120 and 400 cycles, and a best one of 100 and 300."""
+    best, loads = np.zeros((1, 2), np.int64), cast(Loads, None)
+    limit, rank = Rank(max(120, step), 400, 120, 50), Rank(max(100, step), 300, 100, 50)
+    price = Price(loads=loads, step=step, limit=limit, rank=rank, best=best)
+    assert price.aims == pytest.approx(aims)
+
+
+def test_excess_is_what_each_link_is_busy_beyond_its_aim() -> None:
+    """Aims of 60 cycles with what cores send, and of 400 with all; a link of all counts for twenty."""
+    best, loads = np.zeros((1, 2), np.int64), cast(Loads, None)
+    rank = Rank(100, 300, 100, 50)
+    price = Price(loads=loads, step=1, limit=Rank(120, 400, 120, 50), rank=rank, best=best)
+    sent, whole = np.array([[[60, 90, 0, 0]]] * 4), np.array([[[400, 100, 440, 0]]] * 4)
+    assert price.excess((sent, whole)) == pytest.approx(np.array([[[0, 0.5, 2, 0]]] * 4))
+
+
+def test_links_are_drawn_as_they_are_busy() -> None:
+    random, excess = np.random.default_rng(1), np.zeros((4, 3, 5))
+    assert _drawn_link(excess, random) is None
+    excess[EAST, 1, 4], excess[SOUTH, 2, 0] = 3, 1
+    drawn = Counter(_drawn_link(excess, random) for _ in range(400))
+    assert set(drawn) == {(EAST, 1, 4), (SOUTH, 2, 0)}
+    assert 60 < drawn[SOUTH, 2, 0] < 140
+
+
+@pytest.mark.parametrize(
+    ("rank", "kept"),
+    [
+        ((4, 4, 10), True),
+        ((5, 2, 10), True),
+        ((5, 3, 9), True),
+        ((5, 3, 10), False),
+        ((4, 4, 11), False),
+        ((5, 5, 9), False),
+        ((6, 2, 9), False),
+    ],
+)
+def test_best_placement_is_less_busy_and_in_nothing_worse(rank: tuple[int, int, int], kept: bool) -> None:
+    """A link that the host loads, one that cores load, and hops of these; within four cycles all is well."""
+    whole, sent, hops = rank
     before, other = np.zeros((1, 2), np.int64), np.ones((1, 2), np.int64)
     loads = cast(Loads, SimpleNamespace(mesh=Mesh(width=4, height=4)))
-    price = _Price(loads=loads, flows=np.arange(1), hops=10, worst=5, best=before, least=5, fewest=10)
-    load = np.zeros((4, 4, 4), np.int64)
-    load[NORTH, 1, 1], load[SOUTH, 0, :] = worst, [0, 0, 1, hops - worst - 1]
-    load[SOUTH, 0, 3], load[SOUTH, 1, 3] = min(worst, hops - worst - 1), max(0, hops - 2 * worst - 1)
-    assert (int(load.sum()), int(load.max())) == (hops, worst)
-    price.of(load, other)
-    assert (price.best.tolist() == other.tolist(), price.least) == (kept, worst if kept else 5)
+    given = Rank(4, 5, 4, 10) if sent == 4 else Rank(4, 5, 3, 10)
+    price = Price(loads=loads, step=4, limit=given, rank=given, best=before)
+    load = np.zeros((2, 4, 4, 4), np.int64)
+    load[1, WEST, 0, 0] = 2  # enters, and is no hop
+    load[1, NORTH, 1, 1], load[0, SOUTH, 0, 2] = whole, sent
+    load[0, SOUTH, 1:].flat[: hops - sent] = 1
+    busy = price.busy(load)
+    assert price.ranked(busy, load) == (max(sent, 4), whole, sent, hops)
+    assert price.keep(busy, load, other) is kept
+    assert (price.best.tolist() == other.tolist(), price.rank[1:]) == (
+        kept,
+        (whole, sent, hops) if kept else given[1:],
+    )
 
 
 def test_greedy_prices_the_ways_of_what_is_placed_before_or_after(parts: Partition) -> None:

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What placers price is what the routes of a placement send, link by link."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emu.dead import DeadSpec
+from emu.gates import GateSpec, inlets_of
+from emu.spec import SystemSpec
 from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
 from mapping.layout.packet_path import GATEWAY, crossings
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import PLACERS, Placement, Placer
 from mapping.layout.route import route
+from mapping.layout.site import unused_cores
 from mapping.layout.traffic import INLET, OUTLET, Loads, Traffic, traffic_of
 from mapping.spiking.network import INPUT
 from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
@@ -20,35 +26,88 @@ _PORTS = {0: NORTH, 1: EAST, 2: SOUTH, 3: WEST}
 """Output of `mapping.layout.packet_path` -> output of `mapping.layout.mesh`."""
 
 
-def _walked(parts: Partition, placement: Placement) -> Integers:
-    """Return the packets over each link if every element sends once, by the routes and the check's walk."""
-    senders, rectangles = [], []
-    for name, elements in route(parts, placement).entries.items():
+DEAD = DeadSpec(cores=((1, 0), (3, 3)), ports=((4, 5, "E"), (7, 2, "S")))
+
+GATES = {
+    "one of each": None,
+    "inlets": GateSpec(inlets=((0, "E"), (3, "W"))),
+    "outlets": GateSpec(outlets=(4, 8)),
+    "several": GateSpec(inlets=((2, "E"), (5, "W"), (6, "W")), outlets=(3,)),
+}
+"""Row 5 has a dead way, so that some packets cannot take the inlet there."""
+
+
+def _system(parts: Partition, gates: str) -> SystemSpec:
+    """Return a mesh of 9 x 8 cores with dead parts and gates."""
+    return SystemSpec(core=parts.spec, width=9, height=8, dead=DEAD, gates=GATES[gates])
+
+
+def _mesh(system: SystemSpec) -> Mesh:
+    return replace(Mesh.of(system), excluded=unused_cores(DEAD, system.width, system.height))
+
+
+def _walked(parts: Partition, placement: Placement, system: SystemSpec) -> Integers:
+    """Return the packets over each link if every element sends once, by the routes and the check's walk.
+
+    What enters by an inlet is counted at its port.
+    """
+    senders, rectangles, routes = [], [], route(parts, placement, system)
+    for name, elements in routes.entries.items():
         home = None if name == INPUT else parts.home(name)[0]
         for element, entries in enumerate(elements):
-            at = GATEWAY if home is None else placement.index(int(home[element]))
-            senders += [at] * len(entries)
+            if home is not None:
+                senders += [placement.index(int(home[element]))] * len(entries)
             rectangles += [entry[:4] for entry in entries]
+        if home is None:
+            senders += (GATEWAY - routes.inlet).tolist()
     loads = np.zeros((4, placement.height, placement.width), np.int64)
     where = np.array(senders, np.int64), np.array(rectangles, np.int64).reshape(-1, 4)
-    for _, router, output in crossings(placement.width, placement.height, *where).tolist():
+    for _, router, output in crossings(system.width, system.height, *where, system.gates).tolist():
         loads[_PORTS[output], router // placement.width, router % placement.width] += 1
+    for inlet, (row, side) in enumerate(inlets_of(system.gates)):
+        port, x = (WEST, 0) if side == "W" else (EAST, system.width - 1)
+        assert loads[port, row, x] == 0
+        loads[port, row, x] = (routes.inlet == inlet).sum()
     return loads
 
 
-@pytest.mark.parametrize("placer", PLACERS.values(), ids=PLACERS)
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("placer", [PLACERS[name] for name in ("greedy", "curve")])
 @pytest.mark.parametrize("offset", range(4))
-def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int) -> None:
+def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int, gates: str) -> None:
     parts = partition(random_network(seed + offset), core_spec())
-    mesh = Mesh(width=9, height=8, excluded=frozenset({(1, 0), (3, 3)}))
-    placement = placer(parts, mesh, seed=offset)
+    system = _system(parts, gates)
+    placement = placer(parts, _mesh(system), seed=offset)
     traffic = traffic_of(parts)
-    loads = Loads(traffic=traffic, mesh=mesh)
+    loads = Loads(traffic=traffic, mesh=_mesh(system))
     found = loads(placement.position)
-    assert np.array_equal(found, _walked(parts, placement))
-    halves = np.arange(len(traffic.source)) % 2 == 0
-    parts_of = [loads(placement.position, np.flatnonzero(half)) for half in (halves, ~halves)]
-    assert np.array_equal(parts_of[0] + parts_of[1], found)
+    assert np.array_equal(found, _walked(parts, placement, system))
+    sent, fed = loads.parts(placement.position)
+    host = traffic.source == INLET
+    assert np.array_equal(sent, loads(placement.position, np.flatnonzero(~host)))
+    assert np.array_equal(fed, loads(placement.position, np.flatnonzero(host)))
+    assert np.array_equal(sent + fed, found)
+    entered = sum(found[place] for place in _mesh(system).entrances)
+    assert _mesh(system).hops(found) == found.sum() - entered
+    assert entered == len(route(parts, placement, system).inlet)
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("offset", range(3))
+def test_change_of_loads_is_that_of_what_moves(seed: int, offset: int, gates: str) -> None:
+    """With a packet of the host all that is dealt to gates with it changes its way."""
+    parts = partition(random_network(seed + offset), core_spec())
+    mesh, traffic = _mesh(_system(parts, gates)), traffic_of(parts)
+    loads, random = Loads(traffic=traffic, mesh=mesh), np.random.default_rng(seed)
+    before, touched = PLACERS["curve"](parts, mesh).position, traffic.by_core()
+    for _ in range(20):
+        one, other = random.choice(len(before), 2, replace=False).tolist()
+        after = before.copy()
+        after[[one, other]] = before[[other, one]]
+        flows = loads.whole(np.union1d(touched[one], touched[other]))
+        changed = loads.parts(after) - loads.parts(before)
+        assert np.array_equal(loads.change(loads.ways(before), after, flows), changed)
+        before = after
 
 
 def test_packet_to_the_host_is_one_packet_whatever_the_sets_of_readers_are() -> None:
@@ -71,23 +130,22 @@ def test_packet_to_the_host_is_one_packet_whatever_the_sets_of_readers_are() -> 
 @pytest.mark.parametrize("offset", range(3))
 def test_flows_over_a_link_are_its_load(seed: int, offset: int) -> None:
     parts = partition(random_network(seed + offset), core_spec())
-    mesh = Mesh(width=9, height=8, excluded=frozenset({(1, 0), (3, 3)}))
+    mesh, traffic = _mesh(_system(parts, "one of each")), traffic_of(parts)
     position = PLACERS["curve"](parts, mesh, seed=offset).position
-    traffic = traffic_of(parts)
-    loads, flows = Loads(traffic=traffic, mesh=mesh), np.flatnonzero(traffic.source != INLET)
-    found = loads(position, flows)
-    for port, y, x in np.ndindex(found.shape):
-        over = loads.over(position, flows, (port, x, y))
-        assert traffic.packets[over].sum() == found[port, y, x]
+    loads = Loads(traffic=traffic, mesh=mesh)
+    found, ways = loads(position), loads.ways(position)
+    for place in np.ndindex(found.shape):
+        if place not in mesh.entrances:
+            assert traffic.packets[loads.over(ways, place)].sum() == found[place]
 
 
 def test_end_of_a_flow_is_its_sender_or_one_of_its_readers() -> None:
     _, traffic = _traffic()
     random = np.random.default_rng(0)
     assert traffic.end(np.zeros(0, np.int64), random) is None
-    for flow in np.flatnonzero(traffic.source != INLET).tolist():
+    for flow, source in enumerate(traffic.source.tolist()):
         readers = traffic.readers[flow]
-        ends = {int(traffic.source[flow])}
+        ends = {source} - {INLET}
         if readers != OUTLET:
             ends |= set(traffic.members[readers, : traffic.size[readers]].tolist())
         assert {traffic.end(np.array([flow]), random) for _ in range(50)} == ends
