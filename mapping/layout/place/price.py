@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from mapping.layout.mesh import Mesh
 from mapping.layout.traffic import Loads, Traffic
 
-__all__ = ["Price", "Rank"]
+__all__ = ["ALONE", "BEYOND", "Price", "Rank"]
 
 Integers = NDArray[np.int64]
 
 _LOWER = (0.6, 0.95)
 """Share of the cycles of the best placement that the next one is to take, for what cores send and for all."""
 
-_ALONE = 20
+ALONE = 20
 """A link that all packets keep busy for too long counts as so many that what cores send does: it is alone."""
 
-_BEYOND = 30
+BEYOND = 30
 """A hop more than the greedy placement has costs so many times what another does."""
 
 
@@ -93,16 +93,19 @@ class Price:
         own, every = (
             np.maximum(cycles / max(aim, 1) - 1, 0) for cycles, aim in zip(busy, self.aims, strict=True)
         )
-        return np.asarray(own + _ALONE * every)
+        return np.asarray(own + ALONE * every)
 
     def hops(self, load: Integers) -> float:
         """Return the hops as a share of those of the given placement; more than all are dear."""
         share = int(load[0].sum()) / max(self.limit.hops, 1)
-        return share + _BEYOND * max(0.0, share - 1)
+        return share + BEYOND * max(0.0, share - 1)
 
     def keep(self, busy: tuple[Integers, Integers], load: Integers, position: Integers) -> bool:
         """Remember a placement with these loads if it is the best; tell whether it is."""
-        rank = self.ranked(busy, load)
+        return self.take(self.ranked(busy, load), position)
+
+    def take(self, rank: Rank, position: Integers) -> bool:
+        """Remember a placement of this rank if it is the best; tell whether it is."""
         if rank >= self.rank or any(map(operator.gt, rank, self.limit)):
             return False
         self.rank, self.best = rank, position.copy()
