@@ -261,7 +261,7 @@ class Loads:
     def _ways(self, position: Integers, flows: Integers) -> Ways:
         """Return the ways of all packets of some flows."""
         traffic, mesh = self.traffic, self.mesh
-        flow, box = self._packets(position, flows)
+        flow, box = self.packets_of(position, flows)
         source = traffic.source[flow]
         fed, out = source == INLET, traffic.readers[flow] == OUTLET
         start = np.where(fed[:, None], 0, position[np.maximum(source, 0)])
@@ -274,7 +274,7 @@ class Loads:
             entering = _by_inlets(mesh.gated, entering, mesh.entrances)
         return Ways.of(own, entering, _by_outlets(mesh.gated, leaving))
 
-    def _packets(self, position: Integers, flows: Integers) -> tuple[Integers, Integers]:
+    def packets_of(self, position: Integers, flows: Integers) -> tuple[Integers, Integers]:
         """Return the flow and the rectangle of every packet."""
         sets, which = np.unique(self.traffic.readers[flows], return_inverse=True)
         cells = position[self.traffic.members[sets]]

@@ -17,26 +17,23 @@ from mapping.layout.mesh import Mesh
 from mapping.layout.objective import steps_of
 from mapping.layout.partition import Partition
 from mapping.layout.place.greedy import Greedy
-from mapping.layout.place.moves import drawn
 from mapping.layout.place.placement import Placement, require_room
 from mapping.layout.place.price import Price
+from mapping.layout.place.search import Search
 from mapping.layout.traffic import traffic_of
 
 __all__ = ["anneal"]
 
 Integers = NDArray[np.int64]
 
-_AIMED = 0.5
-"""Share of changes that move an end of a flow over a link that is too busy."""
-
-_AGAIN = 0.2
-"""Share of these after which another such link is drawn."""
-
 _STRETCHES = np.array([(1, 1), (1, 2), (1, 4), (2, 1), (4, 1), (2, 4), (4, 2)])
 """What a hop along a row and along a column counts for a layer."""
 
 _DEAR = 1 / 30
 """What all hops of the greedy placement cost at first, in links that are busy for twice their aim, a core."""
+
+_WARM = 5e-3
+"""By how much a change may be for the worse at first, in links that are busy for twice their aim."""
 
 
 def anneal(
@@ -74,7 +71,7 @@ def anneal(
     most = 204_000_000 // math.isqrt(cores)
     work = min(max(1500 * cores, 150 * cores**2), most) if work is None else work
     start = _try_orders(partition, greedy, price, orders, random)
-    _change(price, start, work, random)
+    Search(price, start, random).run(work, dear=_DEAR * cores, warm=max(_WARM, 1 / cores))
     return Placement(width=mesh.width, height=mesh.height, position=price.best)
 
 
@@ -103,48 +100,3 @@ def _try_orders(
         if found <= lowest or random.random() < math.exp((lowest - found) / (0.3 * (1 - attempt / tries))):
             lowest, layers, stretch = found, order, shapes
     return best
-
-
-def _change(price: Price, position: Integers, work: int, random: np.random.Generator) -> None:
-    """Change windows of cores from a placement on, ever less often for the worse, at ever cheaper hops."""
-    loads, traffic, done = price.loads, price.loads.traffic, 0
-    touched, load, ways = traffic.by_core(), loads.parts(position), loads.ways(position)
-    excess, hops = price.excess(price.busy(load)), price.hops(load)
-    over: Integers | None = None
-    while done < work:
-        core = None
-        if random.random() < _AIMED:
-            if over is None or random.random() < _AGAIN:
-                link = _drawn_link(excess, random)
-                over = np.zeros(0, np.int64) if link is None else loads.over(ways, link)
-                done += len(ways.flow) // 20
-            core = traffic.end(over, random)
-        moved = drawn(loads.mesh, position, random, core)
-        if moved is None:
-            done += 1
-            continue
-        movers = np.flatnonzero((moved != position).any(axis=1))
-        flows = loads.whole(np.unique(np.concatenate([touched[core] for core in movers.tolist()])))
-        done += 10 + len(flows)
-        other = load + loads.change(ways, moved, flows)
-        less = 0.1 ** (done / work)
-        dear, warm = _DEAR * traffic.cores * less, max(5e-3, 1 / traffic.cores) * less
-        busy = price.busy(other)
-        then = price.excess(busy), price.hops(other)
-        saved = float(excess.sum() - then[0].sum()) + dear * (hops - then[1])
-        best = price.keep(busy, other, moved)
-        if saved > 0 or random.random() < math.exp(saved / warm):
-            position, load, ways, over = moved, other, loads.ways(moved), None
-            excess, hops = then
-        if best:
-            excess = price.excess(price.busy(load))
-
-
-def _drawn_link(excess: NDArray[np.float64], random: np.random.Generator) -> tuple[int, int, int] | None:
-    """Return output, y and x of a link that is too busy, the more the likelier; None if there is none."""
-    sums = np.cumsum(excess)
-    if sums[-1] <= 0:
-        return None
-    at = int(np.searchsorted(sums, random.random() * sums[-1], "right"))
-    port, y, x = np.unravel_index(at, excess.shape)
-    return int(port), int(y), int(x)

@@ -4,10 +4,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.gates import outlets_of
+from mapping.layout.gates import fed_by
 from mapping.layout.mesh import EAST, WEST, Mesh
 from mapping.layout.place.changes import BETTER, DONE, FREE, HOPS, NONE, Board, State, change
 from mapping.layout.place.price import ALONE, BEYOND, Price, Rank
-from mapping.layout.traffic import INLET, OUTLET, Loads, Traffic
+from mapping.layout.traffic import INLET, OUTLET, Loads
 
 __all__ = ["Search"]
 
@@ -16,17 +18,17 @@ Integers = NDArray[np.int64]
 _DRAWS = 1 << 16
 
 
-def board_of(traffic: Traffic, mesh: Mesh) -> Board:
-    """Return flows and mesh as the compiled functions take them."""
-    groups, cores = len(traffic.size), traffic.cores
-    flows = np.arange(len(traffic.source))
-    readers = np.where(traffic.readers == OUTLET, groups, traffic.readers)
-    source = np.where(traffic.source == INLET, cores, traffic.source)
+def board_of(loads: Loads, position: Integers) -> Board:
+    """Return flows and mesh as the compiled functions take them; flows by several gates as they are dealt."""
+    traffic, mesh = loads.traffic, loads.mesh
+    groups, cores, outlets = len(traffic.size), traffic.cores, outlets_of_mesh(mesh)
+    source, readers, packets = dealt_flows(loads, position)
+    flows = np.arange(len(source))
     held = np.arange(traffic.members.shape[1]) < traffic.size[:, None]
-    member, member_at = traffic.members[held], _table(np.append(traffic.size, 0))
+    member, member_at = traffic.members[held], _table(np.append(traffic.size, [0] * len(outlets)))
     sets_at, sets = _listed(member, np.repeat(np.arange(groups), traffic.size), cores)
-    sent_at, sent = _listed(source, flows, cores + 1)
-    read_at, read = _listed(readers, flows, groups + 1)
+    sent_at, sent = _listed(source, flows, cores + len(mesh.entrances))
+    read_at, read = _listed(readers, flows, groups + len(outlets))
     part, link_at, link = parts_of(mesh)
     height, width = mesh.height, mesh.width
     return Board(
@@ -34,11 +36,11 @@ def board_of(traffic: Traffic, mesh: Mesh) -> Board:
         height=height,
         cores=cores,
         source=source,
-        packets=traffic.packets,
+        packets=packets,
         readers=readers,
         member_at=member_at,
         member=member,
-        box_at=member_at[:-1].copy(),
+        box_at=np.append(member_at[:groups], member_at[groups] + np.arange(len(outlets))),
         sets_at=sets_at,
         sets=sets,
         sent_at=sent_at,
@@ -51,6 +53,55 @@ def board_of(traffic: Traffic, mesh: Mesh) -> Board:
         link=link,
         entrance=np.array([np.ravel_multi_index(at, (4, height, width)) for at in mesh.entrances]),
     )
+
+
+def outlets_of_mesh(mesh: Mesh) -> tuple[int, ...]:
+    """Return the column of every outlet."""
+    return outlets_of(None if mesh.gated is None else mesh.gated.gates)
+
+
+def dealt_flows(loads: Loads, position: Integers) -> tuple[Integers, Integers, Integers]:
+    """Return source, set of readers and packets of each flow, split by the gates that a placement deals it to.
+
+    Sources beyond the cores are inlets, sets beyond those of the traffic are outlets. What of a flow enters by
+    an inlet is a mean over its rectangles.
+    """
+    traffic, mesh = loads.traffic, loads.mesh
+    groups, cores = len(traffic.size), traffic.cores
+    source = np.where(traffic.source == INLET, cores, traffic.source)
+    readers = np.where(traffic.readers == OUTLET, groups, traffic.readers)
+    if mesh.gated is None:
+        return source, readers, traffic.packets
+    shares = np.zeros((len(source), max(len(mesh.entrances), len(outlets_of_mesh(mesh)))), np.int64)
+    shares[:, 0] = traffic.packets
+    fed, out = (np.flatnonzero(of) for of in (traffic.source == INLET, traffic.readers == OUTLET))
+    if len(mesh.entrances) > 1 and len(fed):
+        shares[fed, : len(mesh.entrances)] = _entering(loads, position, fed)
+    ways = loads.ways(position)
+    if len(out):
+        shares[out] = 0
+        leaving = np.isin(ways.flow, out)
+        column = np.searchsorted(outlets_of_mesh(mesh), ways.box[leaving, 0])
+        np.add.at(shares, (ways.flow[leaving], column), ways.packets[leaving])
+    flow, gate = np.nonzero(shares)
+    source = source[flow] + np.where(traffic.source[flow] == INLET, gate, 0)
+    return source, readers[flow] + np.where(traffic.readers[flow] == OUTLET, gate, 0), shares[flow, gate]
+
+
+def _entering(loads: Loads, position: Integers, fed: Integers) -> Integers:
+    """Return how many packets of flows that the host feeds enter by each inlet, (flows, inlets)."""
+    system = loads.mesh.gated
+    assert system is not None
+    flow, box = loads.packets_of(position, fed)
+    places, of = np.unique(box, axis=0, return_inverse=True)
+    of = of.reshape(-1)
+    packets = np.bincount(of, weights=loads.traffic.packets[flow]).astype(np.int64)
+    share = fed_by(system, places, packets)[0] / packets[:, None]
+    at = np.searchsorted(fed, flow)
+    mean = np.stack([np.bincount(at, weights=one, minlength=len(fed)) for one in share[of].T], axis=1)
+    mean /= np.bincount(at, minlength=len(fed))[:, None]
+    ends = np.round(np.cumsum(mean, axis=1) * loads.traffic.packets[fed, None]).astype(np.int64)
+    return np.diff(ends, axis=1, prepend=0)
 
 
 def parts_of(mesh: Mesh) -> tuple[Integers, Integers, Integers]:
@@ -80,19 +131,20 @@ def _listed(key: Integers, value: Integers, keys: int) -> tuple[Integers, Intege
 
 def state_of(board: Board, loads: Loads, position: Integers) -> State:
     """Return a placement as the compiled functions take it."""
-    mesh, traffic, groups = loads.mesh, loads.traffic, len(board.read_at) - 1
+    mesh, traffic = loads.mesh, loads.traffic
+    outlets, real, groups = outlets_of_mesh(mesh), len(traffic.size), len(board.read_at) - 1
     links, parts = 4 * mesh.height * mesh.width, len(board.link_at) - 1
     cell = np.where(mesh.free(), FREE, NONE).reshape(-1).astype(np.int64)
     cell[position[:, 1] * mesh.width + position[:, 0]] = np.arange(len(position))
     boxes = np.zeros((int(board.box_at[-1]) + 1, 4), np.int64)
-    count = np.zeros(groups, np.int64)
-    _, first = np.unique(board.readers, return_index=True)
-    flow, box = loads._packets(position, np.sort(first))
-    group = board.readers[flow]
-    count[: groups] = np.bincount(group, minlength=groups)
-    order = np.argsort(group, kind="stable")
-    within = np.arange(len(order)) - np.repeat(_table(count)[:-1], count)
-    boxes[np.repeat(board.box_at, count) + within] = box[order]
+    boxes[board.box_at[real:]] = [(x, x, mesh.height, mesh.height) for x in outlets]
+    count = np.ones(groups, np.int64)
+    inner = np.flatnonzero(traffic.readers != OUTLET)
+    _, first = np.unique(traffic.readers[inner], return_index=True)
+    flow, box = loads.packets_of(position, inner[first])
+    count[:real] = np.bincount(traffic.readers[flow], minlength=real)
+    within = np.arange(len(flow)) - np.repeat(_table(count[:real])[:-1], count[:real])
+    boxes[np.repeat(board.box_at[:real], count[:real]) + within] = box
     load = loads.parts(position)
     busy = np.ascontiguousarray(mesh.busy(load).reshape(2, links)[:, board.link[board.link_at[:-1]]])
     places = np.concatenate([position, [(x, y) for _, y, x in mesh.entrances]]).astype(np.int64)
@@ -128,24 +180,35 @@ def state_of(board: Board, loads: Loads, position: Integers) -> State:
 
 
 class Search:
-    """Compiled changes from a placement on."""
+    """Compiled changes from a placement on.
+
+    Where packets are dealt to several gates, changes are priced as if each flow kept its gates; what looks
+    better than the best placement is dealt and priced anew.
+    """
 
     def __init__(self, price: Price, position: Integers, random: np.random.Generator) -> None:
         self.price, self._random = price, random
-        self._board = board_of(price.loads.traffic, price.loads.mesh)
-        self.state = state_of(self._board, price.loads, position)
+        self._deal(position)
 
     def run(self, work: int, *, dear: float, warm: float) -> None:
         """Change windows of cores, ever less often for the worse, at ever cheaper hops."""
-        price, state = self.price, self.state
-        state.at[DONE] = 0
+        price, done = self.price, 0
         scales = np.array([dear, warm, 1 / max(price.limit.hops, 1), BEYOND])
-        while state.at[DONE] < work:
-            found = change(
-                self._board, state, self._random.random(_DRAWS), self._aims(), scales, self._bounds(), work
-            )
+        while done < work:
+            draws, self.state.at[DONE] = self._random.random(_DRAWS), done
+            found = change(self.board, self.state, draws, self._aims(), scales, self._bounds(), work)
+            done = int(self.state.at[DONE])
             if found == BETTER:
-                self._keep()
+                done += self._keep()
+
+    @property
+    def position(self) -> Integers:
+        """The placement at hand, int64 (cores, 2)."""
+        return self.state.position[: self.board.cores]
+
+    def _deal(self, position: Integers) -> None:
+        self.board = board_of(self.price.loads, position)
+        self.state = state_of(self.board, self.price.loads, position)
 
     def _aims(self) -> NDArray[np.float64]:
         own, every = self.price.aims
@@ -154,13 +217,15 @@ class Search:
     def _bounds(self) -> Integers:
         """Return what bounds a better placement, as `change` takes it."""
         price = self.price
-        return np.array(
-            [min(price.rank.step, price.limit.sent), price.limit.whole, price.limit.hops, price.step, *price.rank]
-        )
+        most = min(price.rank.step, price.limit.sent), price.limit.whole, price.limit.hops
+        return np.array([*most, price.step, *price.rank])
 
-    def _keep(self) -> None:
-        state, price = self.state, self.price
-        sent = int(state.busy[0].max(initial=0))
-        whole = int(state.busy.sum(axis=0).max(initial=0))
-        rank = Rank(max(sent, price.step), whole, sent, int(state.at[HOPS]))
-        price.take(rank, state.position[: self._board.cores])
+    def _keep(self) -> int:
+        """Remember the placement at hand if it is the best; return the work that this took."""
+        price, dealt = self.price, self.price.loads.mesh.gated is not None
+        if dealt:
+            self._deal(self.position.copy())
+        sent = int(self.state.busy[0].max(initial=0))
+        whole = int(self.state.busy.sum(axis=0).max(initial=0))
+        price.take(Rank(max(sent, price.step), whole, sent, int(self.state.at[HOPS])), self.position)
+        return len(self.board.source) if dealt else 0
