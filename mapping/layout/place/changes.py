@@ -86,6 +86,7 @@ class State(NamedTuple):
     new_position: Ints
     new_boxes: Ints
     new_count: Ints
+    kept: Ints
     touched: Ints
     part_stamp: Ints
     set_stamp: Ints
@@ -121,7 +122,11 @@ def _walk(board: Board, state: State, flow: int, old: bool, sign: int) -> None:
     kind, packets = (0 if source < board.cores else 1), sign * board.packets[flow]
     x, y, plane = position[source, 0], position[source, 1], board.width * board.height
     row, width = y * board.width, board.width
+    moved = state.position[source, 0] != state.new_position[source, 0]
+    moved = moved or state.position[source, 1] != state.new_position[source, 1]
     for at in range(board.box_at[group], board.box_at[group] + count):
+        if not moved and state.kept[0 if old else 1, at] == state.at[2]:
+            continue
         x0, x1, y0, y1 = boxes[at, 0], boxes[at, 1], boxes[at, 2], boxes[at, 3]
         if kind == 1:
             _add(board, state, board.entrance[source - board.cores], kind, packets)
@@ -411,14 +416,19 @@ def _note_flow(state: State, flow: int) -> None:
 
 @inner
 def _covers(board: Board, state: State, group: int) -> None:
-    """Cover a set anew, and note its flows if that is not as before."""
+    """Cover a set anew, note which rectangles are as before, and its flows unless all are."""
     _cover(board, state, group)
-    count, first = state.new_count[group], board.box_at[group]
-    same = count == state.count[group]
-    for at in range(first, first + count):
-        for k in range(4):
-            same = same and state.boxes[at, k] == state.new_boxes[at, k]
-    if not same:
+    first = board.box_at[group]
+    left = state.new_count[group] + state.count[group]
+    for at in range(first, first + state.count[group]):
+        box = state.boxes[at]
+        for other in range(first, first + state.new_count[group]):
+            new = state.new_boxes[other]
+            if box[0] == new[0] and box[1] == new[1] and box[2] == new[2] and box[3] == new[3]:
+                state.kept[0, at] = state.kept[1, other] = state.at[2]
+                left -= 2
+                break
+    if left > 0:
         for i in range(board.read_at[group], board.read_at[group + 1]):
             _note_flow(state, board.read[i])
 

@@ -165,6 +165,7 @@ def state_of(board: Board, loads: Loads, position: Integers) -> State:
         new_position=places.copy(),
         new_boxes=boxes.copy(),
         new_count=count.copy(),
+        kept=zeros(2, len(boxes)),
         touched=zeros(parts, 3),
         part_stamp=zeros(parts),
         set_stamp=zeros(groups),
