@@ -43,7 +43,7 @@ _AIMED, _AGAIN = 0.5, 0.2
 
 
 class Board(NamedTuple):
-    """What no change alters. All int64; lists by number are a table of beginnings (``..._at``) and one of all.
+    """What no change alters; lists by number are a table of beginnings (``..._at``) and one of all.
 
     Sources are cores, then inlets; sets of readers are those of the traffic, then one for each outlet. Parts
     are what packets occupy: a link, or the links of a side that share one.
@@ -80,12 +80,12 @@ class State(NamedTuple):
     position: Ints
     cell: Ints
     boxes: Ints
-    count: Ints
+    boxes_of: Ints
     busy: Ints
     at: Ints
     new_position: Ints
     new_boxes: Ints
-    new_count: Ints
+    new_boxes_of: Ints
     kept: Ints
     touched: Ints
     part_stamp: Ints
@@ -118,7 +118,7 @@ def _walk(board: Board, state: State, flow: int, old: bool, sign: int) -> None:
     source, group = board.source[flow], board.readers[flow]
     position = state.position if old else state.new_position
     boxes = state.boxes if old else state.new_boxes
-    count = state.count[group] if old else state.new_count[group]
+    count = state.boxes_of[group] if old else state.new_boxes_of[group]
     kind, packets = (0 if source < board.cores else 1), sign * board.packets[flow]
     x, y, plane = position[source, 0], position[source, 1], board.width * board.height
     row, width = y * board.width, board.width
@@ -234,14 +234,14 @@ def _cover(board: Board, state: State, group: int) -> None:
             left -= state.corner[largest, 0]
             count += 1
             _remove(board, state, largest, cores)
-    state.new_count[group] = count
+    state.new_boxes_of[group] = count
 
 
 @inner
-def _excess(state: State, own: int, fed: int, aims: Floats) -> float:
+def _excess(own: int, fed: int, aims: Floats) -> float:
     """Return by which share a part is busy for longer than what is aimed at (`Price.excess`)."""
     sent, every = own * aims[0] - 1.0, (own + fed) * aims[1] - 1.0
-    return max(sent, 0.0) + aims[2] * max(every, 0.0)
+    return max(sent, 0.0) + aims[2] * max(every, 0.0)  # type: ignore[no-any-return]
 
 
 @inner
@@ -255,7 +255,7 @@ def _draw(state: State, draws: Floats, below: int) -> int:
 def _chance(state: State, draws: Floats, share: float) -> bool:
     """Draw whether something happens that does in this share of all cases."""
     state.at[8] += 1
-    return draws[state.at[8] - 1] < share
+    return draws[state.at[8] - 1] < share  # type: ignore[no-any-return]
 
 
 @inner
@@ -272,7 +272,7 @@ def _begin(state: State, draws: Floats, axis: int, core: int, size: int, whole: 
     """Draw where a window begins along an axis; it holds a core unless that is -1."""
     if core < 0:
         return _draw(state, draws, whole - size + 1)
-    return min(max(state.position[core, axis] - _draw(state, draws, size), 0), whole - size)
+    return min(max(state.position[core, axis] - _draw(state, draws, size), 0), whole - size)  # type: ignore[no-any-return]
 
 
 @inner
@@ -334,16 +334,16 @@ def _over(board: Board, state: State, port: int, x: int, y: int) -> None:
     for flow in range(len(board.source)):
         source, group = board.source[flow], board.readers[flow]
         sx, sy = state.position[source, 0], state.position[source, 1]
-        for at in range(board.box_at[group], board.box_at[group] + state.count[group]):
+        for at in range(board.box_at[group], board.box_at[group] + state.boxes_of[group]):
             x0, x1, y0, y1 = state.boxes[at, 0], state.boxes[at, 1], state.boxes[at, 2], state.boxes[at, 3]
             if port == 1:
-                goes = sy == y and sx <= x and x < x1
+                goes = sy == y and sx <= x < x1
             elif port == 3:
-                goes = sy == y and x0 < x and x <= sx
+                goes = sy == y and x0 < x <= sx
             elif port == 2:
-                goes = x0 <= x and x <= x1 and sy <= y and y < y1
+                goes = x0 <= x <= x1 and sy <= y < y1
             else:
-                goes = x0 <= x and x <= x1 and y0 < y and y <= sy
+                goes = x0 <= x <= x1 and y0 < y <= sy
             if goes:
                 state.over[n] = flow
                 n += 1
@@ -356,7 +356,7 @@ def _aim(board: Board, state: State, draws: Floats, aims: Floats) -> None:
     """Draw a part that is too busy, the more the likelier, and list the flows over one of its links."""
     total, parts = 0.0, state.busy.shape[1]
     for part in range(parts):
-        total += _excess(state, state.busy[0, part], state.busy[1, part], aims)
+        total += _excess(state.busy[0, part], state.busy[1, part], aims)
     state.at[7] = 0
     state.at[8] += 1
     wanted = draws[state.at[8] - 1] * total
@@ -364,7 +364,7 @@ def _aim(board: Board, state: State, draws: Floats, aims: Floats) -> None:
         part, sums = -1, 0.0
         while sums <= wanted and part < parts - 1:
             part += 1
-            sums += _excess(state, state.busy[0, part], state.busy[1, part], aims)
+            sums += _excess(state.busy[0, part], state.busy[1, part], aims)
         state.at[10] = part
         first = board.link_at[part]
         link = board.link[first + _draw(state, draws, board.link_at[part + 1] - first)]
@@ -378,7 +378,7 @@ def _aimed(board: Board, state: State, draws: Floats, aims: Floats) -> int:
     """Draw an end of a flow over a part that is too busy; -1 if there is none."""
     part = state.at[10]
     again = _chance(state, draws, _AGAIN) or state.at[7] == 0
-    if again or _excess(state, state.busy[0, part], state.busy[1, part], aims) <= 0:
+    if again or _excess(state.busy[0, part], state.busy[1, part], aims) <= 0:
         _aim(board, state, draws, aims)
     if state.at[7] == 0:
         return -1
@@ -419,10 +419,10 @@ def _covers(board: Board, state: State, group: int) -> None:
     """Cover a set anew, note which rectangles are as before, and its flows unless all are."""
     _cover(board, state, group)
     first = board.box_at[group]
-    left = state.new_count[group] + state.count[group]
-    for at in range(first, first + state.count[group]):
+    left = state.new_boxes_of[group] + state.boxes_of[group]
+    for at in range(first, first + state.boxes_of[group]):
         box = state.boxes[at]
-        for other in range(first, first + state.new_count[group]):
+        for other in range(first, first + state.new_boxes_of[group]):
             new = state.new_boxes[other]
             if box[0] == new[0] and box[1] == new[1] and box[2] == new[2] and box[3] == new[3]:
                 state.kept[0, at] = state.kept[1, other] = state.at[2]
@@ -478,8 +478,8 @@ def _settle(board: Board, state: State, taken: bool) -> None:
             state.new_position[core, 0], state.new_position[core, 1] = state.position[core]
     for i in range(at[5]):
         group = state.changed_sets[i]
-        count = state.new_count[group] if taken else state.count[group]
-        state.count[group] = state.new_count[group] = count
+        count = state.new_boxes_of[group] if taken else state.boxes_of[group]
+        state.boxes_of[group] = state.new_boxes_of[group] = count
         for k in range(board.box_at[group], board.box_at[group] + count):
             for j in range(4):
                 if taken:
@@ -496,7 +496,7 @@ def _settle(board: Board, state: State, taken: bool) -> None:
 def _dear(hops: int, scales: Floats) -> float:
     """Return hops as a share of those that are allowed; more than all are dear (`Price.hops`)."""
     share = hops * scales[2]
-    return share + scales[3] * max(share - 1.0, 0.0)
+    return share + scales[3] * max(share - 1.0, 0.0)  # type: ignore[no-any-return]
 
 
 @inner
@@ -516,12 +516,12 @@ def _better(state: State, bounds: Ints) -> bool:
         most, whole = max(most, own), max(whole, own + state.busy[1, part])
     step = max(most, bounds[3])
     if step != bounds[4]:
-        return step < bounds[4]
+        return step < bounds[4]  # type: ignore[no-any-return]
     if whole != bounds[5]:
-        return whole < bounds[5]
+        return whole < bounds[5]  # type: ignore[no-any-return]
     if most != bounds[6]:
-        return most < bounds[6]
-    return state.at[1] < bounds[7]
+        return most < bounds[6]  # type: ignore[no-any-return]
+    return state.at[1] < bounds[7]  # type: ignore[no-any-return]
 
 
 @inner
@@ -530,8 +530,8 @@ def _saved(state: State, aims: Floats) -> float:
     saved = 0.0
     for i in range(state.at[3]):
         part, own, fed = state.touched[i]
-        saved += _excess(state, own, fed, aims)
-        saved -= _excess(state, state.busy[0, part], state.busy[1, part], aims)
+        saved += _excess(own, fed, aims)
+        saved -= _excess(state.busy[0, part], state.busy[1, part], aims)
     return saved
 
 

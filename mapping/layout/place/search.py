@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What compiled changes of placements work on, made from traffic and mesh (`mapping.layout.place.changes`)."""
+"""What compiled changes of placements work on: traffic and mesh as arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.gates import outlets_of
+from emu.spec import SystemSpec
 from mapping.layout.gates import fed_by
 from mapping.layout.mesh import EAST, WEST, Mesh
 from mapping.layout.place.changes import BETTER, DONE, FREE, HOPS, NONE, Board, State, change
@@ -61,10 +62,10 @@ def outlets_of_mesh(mesh: Mesh) -> tuple[int, ...]:
 
 
 def dealt_flows(loads: Loads, position: Integers) -> tuple[Integers, Integers, Integers]:
-    """Return source, set of readers and packets of each flow, split by the gates that a placement deals it to.
+    """Return source, set of readers and packets of each flow, split by the gates of a placement.
 
-    Sources beyond the cores are inlets, sets beyond those of the traffic are outlets. What of a flow enters by
-    an inlet is a mean over its rectangles.
+    Sources beyond the cores are inlets, sets beyond those of the traffic are outlets. What of a flow enters
+    by an inlet is a mean over its rectangles.
     """
     traffic, mesh = loads.traffic, loads.mesh
     groups, cores = len(traffic.size), traffic.cores
@@ -76,7 +77,7 @@ def dealt_flows(loads: Loads, position: Integers) -> tuple[Integers, Integers, I
     shares[:, 0] = traffic.packets
     fed, out = (np.flatnonzero(of) for of in (traffic.source == INLET, traffic.readers == OUTLET))
     if len(mesh.entrances) > 1 and len(fed):
-        shares[fed, : len(mesh.entrances)] = _entering(loads, position, fed)
+        shares[fed, : len(mesh.entrances)] = _entering(loads, mesh.gated, position, fed)
     ways = loads.ways(position)
     if len(out):
         shares[out] = 0
@@ -88,10 +89,8 @@ def dealt_flows(loads: Loads, position: Integers) -> tuple[Integers, Integers, I
     return source, readers[flow] + np.where(traffic.readers[flow] == OUTLET, gate, 0), shares[flow, gate]
 
 
-def _entering(loads: Loads, position: Integers, fed: Integers) -> Integers:
+def _entering(loads: Loads, system: SystemSpec, position: Integers, fed: Integers) -> Integers:
     """Return how many packets of flows that the host feeds enter by each inlet, (flows, inlets)."""
-    system = loads.mesh.gated
-    assert system is not None
     flow, box = loads.packets_of(position, fed)
     places, of = np.unique(box, axis=0, return_inverse=True)
     of = of.reshape(-1)
@@ -99,8 +98,8 @@ def _entering(loads: Loads, position: Integers, fed: Integers) -> Integers:
     share = fed_by(system, places, packets)[0] / packets[:, None]
     at = np.searchsorted(fed, flow)
     mean = np.stack([np.bincount(at, weights=one, minlength=len(fed)) for one in share[of].T], axis=1)
-    mean /= np.bincount(at, minlength=len(fed))[:, None]
-    ends = np.round(np.cumsum(mean, axis=1) * loads.traffic.packets[fed, None]).astype(np.int64)
+    each = np.bincount(at, minlength=len(fed))[:, None]
+    ends = np.round(np.cumsum(mean / each, axis=1) * loads.traffic.packets[fed, None]).astype(np.int64)
     return np.diff(ends, axis=1, prepend=0)
 
 
@@ -131,22 +130,12 @@ def _listed(key: Integers, value: Integers, keys: int) -> tuple[Integers, Intege
 
 def state_of(board: Board, loads: Loads, position: Integers) -> State:
     """Return a placement as the compiled functions take it."""
-    mesh, traffic = loads.mesh, loads.traffic
-    outlets, real, groups = outlets_of_mesh(mesh), len(traffic.size), len(board.read_at) - 1
-    links, parts = 4 * mesh.height * mesh.width, len(board.link_at) - 1
+    mesh, links, parts = loads.mesh, len(board.part), len(board.link_at) - 1
+    groups, flows, cores = len(board.read_at) - 1, len(board.source), board.cores
     cell = np.where(mesh.free(), FREE, NONE).reshape(-1).astype(np.int64)
     cell[position[:, 1] * mesh.width + position[:, 0]] = np.arange(len(position))
-    boxes = np.zeros((int(board.box_at[-1]) + 1, 4), np.int64)
-    boxes[board.box_at[real:]] = [(x, x, mesh.height, mesh.height) for x in outlets]
-    count = np.ones(groups, np.int64)
-    inner = np.flatnonzero(traffic.readers != OUTLET)
-    _, first = np.unique(traffic.readers[inner], return_index=True)
-    flow, box = loads.packets_of(position, inner[first])
-    count[:real] = np.bincount(traffic.readers[flow], minlength=real)
-    within = np.arange(len(flow)) - np.repeat(_table(count[:real])[:-1], count[:real])
-    boxes[np.repeat(board.box_at[:real], count[:real]) + within] = box
+    boxes, boxes_of = _boxes(board, loads, position)
     load = loads.parts(position)
-    busy = np.ascontiguousarray(mesh.busy(load).reshape(2, links)[:, board.link[board.link_at[:-1]]])
     places = np.concatenate([position, [(x, y) for _, y, x in mesh.entrances]]).astype(np.int64)
     at = np.zeros(11, np.int64)
     at[HOPS] = load[0].sum()
@@ -154,17 +143,16 @@ def state_of(board: Board, loads: Loads, position: Integers) -> State:
     def zeros(*shape: int) -> Integers:
         return np.zeros(shape, np.int64)
 
-    flows, cores = len(board.source), board.cores
     return State(
         position=places,
         cell=cell,
         boxes=boxes,
-        count=count,
-        busy=busy,
+        boxes_of=boxes_of,
+        busy=np.ascontiguousarray(mesh.busy(load).reshape(2, links)[:, board.link[board.link_at[:-1]]]),
         at=at,
         new_position=places.copy(),
         new_boxes=boxes.copy(),
-        new_count=count.copy(),
+        new_boxes_of=boxes_of.copy(),
         kept=zeros(2, len(boxes)),
         touched=zeros(parts, 3),
         part_stamp=zeros(parts),
@@ -174,10 +162,24 @@ def state_of(board: Board, loads: Loads, position: Integers) -> State:
         target=zeros(cores),
         changed_sets=zeros(groups),
         changed_flows=zeros(flows),
-        over=zeros(flows + len(boxes) * 8),
+        over=zeros(int(np.diff(np.append(board.box_at, len(boxes)))[board.readers].sum())),
         run=zeros(links // 4),
-        corner=zeros(int(traffic.size.max(initial=1)), 5),
+        corner=zeros(int(loads.traffic.size.max(initial=1)), 5),
     )
+
+
+def _boxes(board: Board, loads: Loads, position: Integers) -> tuple[Integers, Integers]:
+    """Return the rectangles of every set, from ``box_at`` on, and how many they are; outlets are below."""
+    mesh, traffic, sets = loads.mesh, loads.traffic, len(loads.traffic.size)
+    boxes = np.zeros((int(board.box_at[-1]) + 1, 4), np.int64)
+    boxes[board.box_at[sets:]] = [(x, x, mesh.height, mesh.height) for x in outlets_of_mesh(mesh)]
+    inner = np.flatnonzero(traffic.readers != OUTLET)
+    _, first = np.unique(traffic.readers[inner], return_index=True)
+    flow, box = loads.packets_of(position, inner[first])
+    count = np.bincount(traffic.readers[flow], minlength=sets)
+    within = np.arange(len(flow)) - np.repeat(_table(count)[:-1], count)
+    boxes[np.repeat(board.box_at[:sets], count) + within] = box
+    return boxes, np.append(count, np.ones(len(board.box_at) - sets, np.int64))
 
 
 class Search:
