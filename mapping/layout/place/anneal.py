@@ -67,11 +67,11 @@ def anneal(
     greedy = Greedy(partition, traffic, mesh, seed=seed)
     random = np.random.default_rng(seed)
     price = Price.against(traffic, mesh, greedy.in_order(partition.layers), max(steps_of(partition)))
-    orders = min(3 * cores, 276_500 // cores) if orders is None else orders
-    most = 204_000_000 // math.isqrt(cores)
-    work = min(max(1500 * cores, 150 * cores**2), most) if work is None else work
+    orders = min(3 * cores, 300, 276_500 // cores) if orders is None else orders
+    most = min(30_000_000, 100_000_000_000 // cores)
+    work = min(max(200_000, 300 * cores**2), most) if work is None else work
     start = _try_orders(partition, greedy, price, orders, random)
-    Search(price, start, random).run(work, dear=_DEAR * cores, warm=max(_WARM, 1 / cores))
+    Search(price, start, random).run(work, dear=_DEAR / 2 * cores, warm=max(_WARM, 1 / cores))
     return Placement(width=mesh.width, height=mesh.height, position=price.best)
 
 
