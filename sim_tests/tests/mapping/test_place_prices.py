@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What placers compare: each price is that of the placement at hand, and the best one keeps the promises."""
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,12 +15,13 @@ from emu.gates import GateSpec
 from emu.spec import SystemSpec
 from mapping.layout.capacity import MAX_CORES
 from mapping.layout.cover import cover
-from mapping.layout.mesh import EAST, NORTH, SOUTH, WEST, Mesh
+from mapping.layout.mesh import NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import LayerPart, Partition, partition
 from mapping.layout.place import Placement, TooManyCoresError, curve, greedy, place
-from mapping.layout.place.anneal import _change, _drawn_link
+from mapping.layout.place.changes import HOPS
 from mapping.layout.place.greedy import Greedy, _forms
 from mapping.layout.place.price import Price, Rank
+from mapping.layout.place.search import Search
 from mapping.layout.site import Site
 from mapping.layout.traffic import INLET, OUTLET, Loads, traffic_of
 from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
@@ -29,39 +29,35 @@ from sim_tests.generators.mapping_networks import Draft, core_spec, random_netwo
 Integers = NDArray[np.int64]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Watched(Price):
-    """Prices that look whether the loads are those of the placement."""
-
-    told: list[bool] = field(default_factory=list)
-
-    def keep(self, busy: tuple[Integers, Integers], load: Integers, position: Integers) -> bool:
-        """Compare the loads with those of a count from nothing."""
-        assert np.array_equal(load, self.loads.parts(position))
-        assert np.array_equal(busy[1], self.loads.mesh.busy(self.loads(position)))
-        self.told.append(Price.keep(self, busy, load, position))
-        return self.told[-1]
-
-
 @pytest.fixture
 def parts(seed: int) -> Partition:
     return partition(random_network(seed + 1), core_spec())
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("gates", [None, GateSpec(inlets=((3, "W"), (1, "E")), outlets=(2, 6))])
-def test_loads_of_a_change_are_those_of_the_placement(parts: Partition, gates: GateSpec | None) -> None:
-    system = SystemSpec(core=parts.spec, width=7, height=5, gates=gates)
-    mesh, traffic = replace(Mesh.of(system), chip=(7, 5)), traffic_of(parts)
-    start = Greedy(parts, traffic, mesh).in_order(parts.layers)
-    price = _Watched.against(traffic, mesh, start, 1)
-    limit = price.rank
-    assert limit == price.limit
-    _change(price, start, 3000, np.random.default_rng(3))
-    assert len(cast(_Watched, price).told) > 20
-    assert any(cast(_Watched, price).told)
-    sent, fed = price.loads.parts(price.best)
-    whole, own = int(mesh.busy(sent + fed).max()), int(mesh.busy(sent).max())
-    assert price.rank == (max(own, 1), whole, own, sent.sum())
+def test_loads_after_changes_are_those_of_the_placement(
+    parts: Partition, gates: GateSpec | None, shared: bool
+) -> None:
+    """Counted from nothing: with one inlet and one outlet after each call, with several for the best one."""
+    system = SystemSpec(core=parts.spec, width=8, height=6, gates=gates)
+    excluded = frozenset({(3, 2)})
+    mesh = replace(Mesh.of(system), chip=(4, 3), beats=3, shared=shared, excluded=excluded)
+    traffic = traffic_of(parts)
+    price = Price.against(traffic, mesh, Greedy(parts, traffic, mesh).in_order(parts.layers), 1)
+    limit = price.limit
+    search = Search(price, price.best, np.random.default_rng(3))
+    for _ in range(5):
+        search.run(3000, dear=len(parts.cores) / 60, warm=0.01)
+        load, first = price.loads.parts(search.position), search.board.link[search.board.link_at[:-1]]
+        cells = {(x, y) for x, y in search.position.tolist()}
+        assert len(cells) == len(parts.cores)
+        assert not cells & excluded
+        if gates is None:
+            assert np.array_equal(mesh.busy(load).reshape(2, -1)[:, first], search.state.busy)
+            assert load[0].sum() == search.state.at[HOPS]
+    load = price.loads.parts(price.best)
+    assert price.rank == price.ranked(price.busy(load), load)
     assert price.rank < limit
     assert all(new <= old for new, old in zip(price.rank, limit, strict=True))
 
@@ -87,15 +83,6 @@ def test_excess_is_what_each_link_is_busy_beyond_its_aim() -> None:
     price = Price(loads=loads, step=1, limit=Rank(120, 400, 120, 50), rank=rank, best=best)
     sent, whole = np.array([[[60, 90, 0, 0]]] * 4), np.array([[[400, 100, 440, 0]]] * 4)
     assert price.excess((sent, whole)) == pytest.approx(np.array([[[0, 0.5, 2, 0]]] * 4))
-
-
-def test_links_are_drawn_as_they_are_busy() -> None:
-    random, excess = np.random.default_rng(1), np.zeros((4, 3, 5))
-    assert _drawn_link(excess, random) is None
-    excess[EAST, 1, 4], excess[SOUTH, 2, 0] = 3, 1
-    drawn = Counter(_drawn_link(excess, random) for _ in range(400))
-    assert set(drawn) == {(EAST, 1, 4), (SOUTH, 2, 0)}
-    assert 60 < drawn[SOUTH, 2, 0] < 140
 
 
 @pytest.mark.parametrize(
