@@ -16,7 +16,7 @@ __all__ = ["Search"]
 
 Integers = NDArray[np.int64]
 
-_DRAWS = 1 << 16
+_DRAWS, _DEALT_DRAWS = 1 << 16, 1 << 8
 
 
 def board_of(loads: Loads, position: Integers) -> Board:
@@ -185,8 +185,8 @@ def _boxes(board: Board, loads: Loads, position: Integers) -> tuple[Integers, In
 class Search:
     """Compiled changes from a placement on.
 
-    Where packets are dealt to several gates, changes are priced as if each flow kept its gates; what looks
-    better than the best placement is dealt and priced anew.
+    Where packets are dealt to several gates, changes are priced as if each flow kept its gates; every few
+    changes, and if it looks better than the best one, the placement is dealt and priced anew.
     """
 
     def __init__(self, price: Price, position: Integers, random: np.random.Generator) -> None:
@@ -196,12 +196,13 @@ class Search:
     def run(self, work: int, *, dear: float, warm: float) -> None:
         """Change windows of cores, ever less often for the worse, at ever cheaper hops."""
         price, done = self.price, 0
+        dealt = price.loads.mesh.gated is not None
         scales = np.array([dear, warm, 1 / max(price.limit.hops, 1), BEYOND])
         while done < work:
-            draws, self.state.at[DONE] = self._random.random(_DRAWS), done
+            draws, self.state.at[DONE] = self._random.random(_DEALT_DRAWS if dealt else _DRAWS), done
             found = change(self.board, self.state, draws, self._aims(), scales, self._bounds(), work)
             done = int(self.state.at[DONE])
-            if found == BETTER:
+            if found == BETTER or dealt:
                 done += self._keep()
 
     @property
