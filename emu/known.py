@@ -23,8 +23,8 @@ Ints = NDArray[np.int64]
 class Known:
     """What was looked at, by the identity of arrays of cores that are there as long as this.
 
-    ``crossbars`` has for each legal crossbar its cells that are not zero, int64 (columns,); ``factors`` has the
-    last that was made, as cores that share theirs follow each other.
+    ``crossbars`` has for each legal crossbar its cells that are not zero, int64 (columns,); ``factors`` has
+    the last that was made, as cores that share theirs follow each other.
     """
 
     crossbars: dict[int, Ints] = field(default_factory=dict)
