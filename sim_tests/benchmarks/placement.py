@@ -47,8 +47,8 @@ def rows(options: Options) -> Iterator[Row]:
             placement = place(parts, mesh)
             seconds = options.clock() - start
             load = loads(placement.position, inner)
-            busiest = int(mesh.busy(load).max())
-            value = f"{busiest} cycles, {load.sum()} hops, {seconds:.1f} s"
+            busiest, whole = (int(mesh.busy(one).max()) for one in (load, loads(placement.position)))
+            value = f"{busiest} cycles, {whole} with the input, {load.sum()} hops, {seconds:.1f} s"
             yield Row(f"{label}, {placer}: busiest link", value, f"{busiest / step:.2f}", "the step")
 
 

@@ -174,13 +174,19 @@ def test_objectives_have_cores_and_cycles(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> None:
-    draft = Draft(shape=(8,))
-    for _ in range(3):
-        draft.dense(64)
+    """The first layer takes several cores, which read all of the input."""
+    draft = Draft(shape=(400,))
+    for width in (3000, 8, 8):
+        draft.dense(width, density=0.2)
     monkeypatch.setattr(placement_rows, "LARGE", {"chain": draft.network})
     found = list(placement_rows.rows(Options(networks=("chain",))))
     assert [row.name.rsplit(", ")[1].split(":")[0] for row in found] == ["step of the busiest core", *PLACERS]
-    assert all("hops" in row.value for row in found[1:])
+    form = r"(\d+) cycles, (\d+) with the input, \d+ hops, [\d.]+ s"
+    told = [re.fullmatch(form, str(row.value)) for row in found[1:]]
+    busiest = [(int(one[1]), int(one[2])) for one in told if one]
+    assert len(busiest) == len(PLACERS)
+    assert all(0 < sent <= whole for sent, whole in busiest)
+    assert any(sent < whole for sent, whole in busiest)
 
 
 def test_section_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
