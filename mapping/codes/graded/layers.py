@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emu.spec import CoreSpec
 from mapping.codes.graded.forms import Convolved, Matrix
 from mapping.codes.graded.ranges import Grid
-from mapping.codes.graded.reading import Inputs, Sent, single, terms_of
+from mapping.codes.graded.reading import Inputs, Sent, apart, single, terms_of
 from mapping.codes.graded.rounding import Elimination, clipped_scales, elimination, fitted
 from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
@@ -91,7 +91,7 @@ def integers_of(
     weights, known = [np.zeros(0, np.int64)] * len(terms), {} if known is None else known
     for together in inputs.together(effective):
         shown = [effective[at] / (1 << shifts[at]) for at in together]
-        alone = single(effective[together[0]])
+        alone = apart(effective[together[0]])
         if not alone and together not in known:
             known[together] = elimination(*inputs.of(together, shifts))
         free = len(together) == len(terms)

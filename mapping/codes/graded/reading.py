@@ -19,7 +19,7 @@ from mapping.model.operations.sums import windows
 from mapping.spiking.network import INPUT
 from mapping.spiking.simulate import source_input
 
-__all__ = ["Inputs", "Sent", "inputs_of", "reader_of", "single", "terms_of"]
+__all__ = ["Inputs", "Sent", "apart", "inputs_of", "reader_of", "single", "terms_of"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int32]
@@ -33,6 +33,9 @@ _FEWER_POSITIONS = 1 << 12
 
 _TOGETHER = 2048
 """Inputs of a row, of all terms, up to which these are rounded together."""
+
+_CORRELATED = 9216
+"""Inputs of a row up to which errors are handed on: what more have in common takes gigabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,6 +128,11 @@ class Inputs:
 def single(weight: Floats) -> bool:
     """Tell whether every row (rows, n) reads one input at most."""
     return bool((np.count_nonzero(weight, axis=1) <= 1).all())
+
+
+def apart(weight: Floats) -> bool:
+    """Tell whether weights (rows, n) are rounded each for itself: alone in a row, or too many of them."""
+    return weight.shape[1] > _CORRELATED or single(weight)
 
 
 def reader_of(term: Convolved | Matrix, values: NDArray[np.floating], most: int, seed: int) -> Reader:
