@@ -65,9 +65,9 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.domain == "com.microsoft" and node.op_type in _STANDARD:
             node.domain = ""
     _join_twins(graph)
-    named_functions(graph)
-    quantise_input(graph)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
+    named_functions(graph, opset)
+    quantise_input(graph)
     rows_first(graph)
     if len(inputs) == 1:
         _add_batch(graph, inputs[0], opset)
