@@ -258,12 +258,11 @@ class Calibration:
         """Return the grid with the steps of channels, none above ``most``, that suit what reads them."""
         terms = [term for _, term in self._readers[point.tensor]]
         factor = balance(terms)
-        each = factor.reshape(-1, 1)
         own = self._values[point.tensor]
-        shaped = (own.reshape(len(own), len(factor), -1) * each).reshape(len(own), *point.form.shape)
+        shaped = _times(own.reshape(len(own), len(factor), -1), factor).reshape(-1, *point.form.shape)
         readers = [reader_of(term, shaped, _READERS_MOST, self._grids.seed, factor) for term in terms]
-        seen = [values.reshape(len(own), len(factor), -1) * each for values in self._seen(point)]
-        values = np.concatenate(seen, axis=2)
+        seen = [values.reshape(len(own), len(factor), -1) for values in self._seen(point)]
+        values = _times(np.concatenate(seen, axis=2), factor)
         if (factor != 1).any():
             grid = best_grid(values, bits=self._grids.bits, signed=False, offset=False, seed=self._grids.seed)
         found = equalised(grid, values, readers, most_step=most * factor, seed=self._grids.seed)
@@ -331,6 +330,11 @@ class Calibration:
         mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
         truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
         return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _times(values: NDArray[np.floating], factor: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Return values (n, channels, pixels) times a power of two for each channel; no copy where all are 1."""
+    return values if (factor == 1).all() else values * factor.astype(values.dtype)[:, None]
 
 
 def _looked_at_together(network: Network, tensors: Iterable[str]) -> Take:
