@@ -70,8 +70,8 @@ class DeadSpec:
             require(not way_out, "dead port", "none between cores of column 0, which leads out", [x, y, side])
         if not self.alive(width, height).any():
             raise SpecError(
-                "dead cores and ports must be such that the host reaches a core, not "
-                f"{len(self.cores)} cores and {len(self.ports)} ports on a mesh of {width}x{height}."
+                f"The host must reach a core, and reaches none past {len(self.cores)} dead cores and "
+                f"{len(self.ports)} dead ports on a mesh of {width}x{height}."
             )
         led = self._led_out(width, height, gates)
         for x in outlets_of(gates)[1:]:
