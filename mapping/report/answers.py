@@ -18,7 +18,7 @@ from mapping.model.network import Network
 from mapping.model.node import Node
 from mapping.model.operations import OPERATIONS
 from mapping.model.operations.operation import Reals
-from mapping.model.operations.strays import UNIT, reach
+from mapping.model.operations.strays import rounded
 
 __all__ = ["Answers", "answers", "strayed"]
 
@@ -59,7 +59,7 @@ def strayed(network: Network, x: NDArray[np.float64]) -> tuple[NDArray[np.float6
     network, x
         As of `answers`.
     """
-    bounds = {network.input: UNIT * reach(x)}
+    bounds = {network.input: rounded(x)}
 
     def watch(node: Node, inputs: Sequence[Reals], output: Reals) -> None:
         own = [bounds[tensor] for tensor in node.inputs]

@@ -15,9 +15,9 @@ import numpy as np
 from mapping.model.node import Node
 from mapping.model.operations.operation import Reals
 
-__all__ = ["UNIT", "added", "kept", "reach", "weighed"]
+__all__ = ["added", "kept", "rounded", "weighed"]
 
-UNIT = 2.0**-24
+_UNIT = 2.0**-24
 """Relative error of a rounding to float32, u."""
 
 _MORE = 8
@@ -26,7 +26,12 @@ _TINY = 2.0**-126
 """Smallest normal float32: what a product below it may lose."""
 
 
-def reach(values: Reals) -> float:
+def rounded(values: Reals) -> float:
+    """Return how far some values in float64 lie from those nearest in float32 at most."""
+    return _UNIT * _reach(values) + _TINY
+
+
+def _reach(values: Reals) -> float:
     """Return the largest magnitude of some values; NaN if one of them is."""
     return float(np.abs(values).max(initial=0.0))
 
@@ -41,8 +46,8 @@ def added(_node: Node, bounds: Sequence[float], inputs: Sequence[Reals], output:
     apart = sum(bounds)
     if not math.isfinite(apart):
         return math.inf
-    largest = reach(output) + sum(map(reach, inputs))  # no constant of a sum is larger
-    return apart + _MORE * UNIT * (largest + apart) + _TINY
+    largest = _reach(output) + sum(map(_reach, inputs))  # no constant of a sum is larger
+    return apart + _MORE * _UNIT * (largest + apart) + _TINY
 
 
 def weighed(node: Node, bounds: Sequence[float], inputs: Sequence[Reals], _output: Reals) -> float:
@@ -52,7 +57,7 @@ def weighed(node: Node, bounds: Sequence[float], inputs: Sequence[Reals], _outpu
         return math.inf
     rows = np.abs(node.constants["weight"])
     rows = rows.reshape(len(rows), -1)
-    roundings = (rows.shape[1] + _MORE) * UNIT
+    roundings = (rows.shape[1] + _MORE) * _UNIT
     relative = roundings / (1 - roundings) if roundings < 1 else math.inf
     largest = float(rows.sum(axis=1).max(initial=0.0))
-    return largest * (apart + relative * (reach(inputs[0]) + apart)) + rows.shape[1] * _TINY
+    return largest * (apart + relative * (_reach(inputs[0]) + apart)) + rows.shape[1] * _TINY
