@@ -7,11 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.rows import spread_rows
-from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, Loss, Part, attribute, loss_of
+from mapping.diagnosis.attribution import (
+    ACTIVATIONS,
+    WEIGHTS,
+    Attribution,
+    Loss,
+    Part,
+    attribute,
+    loss_of,
+    values_of,
+)
 from mapping.diagnosis.finding import NOTE, WARNING, Finding, percent
 from mapping.diagnosis.input_tried import CHANCE, ENOUGH, InputTried, hopeless_text, input_findings
 from mapping.diagnosis.layers import Diagnosis
 from mapping.diagnosis.options import Trial
+from mapping.model.network import Network
 from mapping.spiking.network import INPUT, SpikingNetwork
 
 __all__ = ["find_losses", "loss_doubt"]
@@ -21,6 +31,9 @@ _AGREES = 0.95
 
 _LOOKED_AT = 64
 """Samples that tell which layer loses most."""
+
+_MOST_VALUES = 1 << 28
+"""Values of all these samples, beyond which fewer are looked at, but `ENOUGH`."""
 
 
 def find_losses(
@@ -67,7 +80,7 @@ def loss_doubt(spiking: SpikingNetwork, x: NDArray[np.float64], agreement: float
     """
     if spiking.exact or len(x) < ENOUGH:
         return None
-    seen = x[spread_rows(_LOOKED_AT)(len(x))]
+    seen = x[spread_rows(_looked_at(spiking.network))(len(x))]
     agreement = loss_of(spiking, seen).agreement if agreement is None else agreement
     if agreement is None or agreement >= _AGREES:
         return None
@@ -75,6 +88,11 @@ def loss_doubt(spiking: SpikingNetwork, x: NDArray[np.float64], agreement: float
     return _DOUBT.format(
         agreement=percent(agreement), share=percent(worst.share), place=_place(spiking, worst)
     )
+
+
+def _looked_at(network: Network) -> int:
+    """Return of how many samples a network is asked whether it loses answers."""
+    return max(ENOUGH, min(_LOOKED_AT, _MOST_VALUES // values_of(network)))
 
 
 _DOUBT = (

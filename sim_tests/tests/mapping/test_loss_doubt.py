@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports say where a converted network answers otherwise than its float network, and by what."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from emu.spec import preset
 from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.datasets.load import Dataset
+from mapping.diagnosis import attribution, losses
 from mapping.diagnosis.attribution import attribute
 from mapping.diagnosis.losses import loss_doubt
-from mapping.model.evaluate import infer
+from mapping.model.evaluate import infer, run_single
+from mapping.model.network import Network
+from mapping.model.operations.operation import Reals
 from mapping.report.machine import estimate
 from mapping.spiking.network import SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
@@ -56,6 +60,26 @@ def test_nothing_is_told_without_a_loss_of_answers(why: str) -> None:
     if why == "exact":
         spiking = replace(spiking, code="int8")
     assert loss_doubt(spiking, samples[: 19 if why == "few" else None]) is None
+
+
+def test_large_networks_are_asked_for_fewer_samples_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    spiking, samples = converted(COARSE)
+    told, each = loss_doubt(spiking, samples[:20], 0.5), attribution.values_of(spiking.network)
+    asked: list[int] = []
+
+    def counted(network: Network, x: NDArray[np.float64], wanted: Sequence[str]) -> dict[str, Reals]:
+        asked.append(len(x))
+        return run_single(network, x, wanted)
+
+    monkeypatch.setattr(attribution, "run_single", counted)
+    monkeypatch.setattr(attribution, "_MOST_VALUES", 8 * each)
+    monkeypatch.setattr(losses, "_MOST_VALUES", each)
+    assert loss_doubt(spiking, samples[:20], 0.5) == told
+    assert asked == [8, 8, 4]
+    asked.clear()
+    loss_doubt(spiking, samples)
+    assert asked[:3] == [8, 8, 4]
+    assert sum(asked) in {20, 40}  # who loses most is asked only if answers are lost
 
 
 def test_report_tells_it() -> None:
