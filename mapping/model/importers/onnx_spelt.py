@@ -11,7 +11,9 @@ import math
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, helper
+
+from mapping.model.importers.onnx_stored import stored
 
 __all__ = ["Parts", "named_functions", "shared"]
 
@@ -31,12 +33,7 @@ class Parts:
         tensor, node = self.tensors.get(name), self.writers.get(name)
         if node is not None and node.op_type == "Constant":
             tensor = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
-            return None
-        try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
-            return None  # the reader of constants says why
+        return stored(tensor)
 
     def back(self, name: str, passing: frozenset[str]) -> tuple[str, NodeProto | None]:
         """Return the tensor behind operators that do not matter, and the node that writes it."""
