@@ -133,7 +133,7 @@ def write_image(image: SystemImage, stream: IO[bytes], limit: int | None = None)
     """
     members, digest = list(members_of(image)), hashlib.sha256().hexdigest()
     sizes = {member.file: member.bytes for member in members}
-    sizes[_META] = len(_meta(image, digest, dict.fromkeys(sizes, digest)))  # all digests are as long
+    sizes[_META] = len(_meta(image, digest, dict.fromkeys(sizes, digest)))  # all digests have one length
     require_room(sizes[_META], _META_LIMIT, "bytes of metadata", "give it less meta")
     require_room(total := _unpacked(sizes), LIMIT_BYTES if limit is None else limit)
     with ThreadPoolExecutor(1) as other, packed(stream) as archive:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.gates import GateSpec, inlets_of, outlets_of
-from emu.sizes import require
+from emu.sizes import SpecError, require
 
 __all__ = ["DeadSpec"]
 
@@ -68,8 +68,11 @@ class DeadSpec:
             require(inside, "dead port", f"between two of {width} x {height} cores", [x, y, side])
             way_out = x == 0 and side == "S"
             require(not way_out, "dead port", "none between cores of column 0, which leads out", [x, y, side])
-        left = bool(self.alive(width, height).any())
-        require(left, "dead cores and ports", "such that the host reaches a core", self)
+        if not self.alive(width, height).any():
+            raise SpecError(
+                f"The host must reach a core, and reaches none past {len(self.cores)} dead cores and "
+                f"{len(self.ports)} dead ports on a mesh of {width}x{height}."
+            )
         led = self._led_out(width, height, gates)
         for x in outlets_of(gates)[1:]:
             reached = f"such that tokens of the host reach the outlet of column {x}"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.bits import Field, Layout, limits, used_cells
+from emu.bits import Field, Layout, limits
 from emu.errors import SpikeloomError
+from emu.known import Known
 from emu.spec import STRENGTH_BITS, THRESHOLDS_A_WORD, CoreSpec, SystemSpec
 from emu.topology import alive, entries_of, meets_dead
 from emu.words import (
@@ -97,7 +97,7 @@ def check_cores(cores: Sequence[CoreImage | None], system: SystemSpec) -> None:
     ImageError
         If a core breaks a limit.
     """
-    known = _Known()
+    known = Known()
     programs = [(index, core) for index, core in enumerate(cores) if core is not None]
     for first in range(0, len(programs), _TOGETHER):
         some = programs[first : first + _TOGETHER]
@@ -109,44 +109,6 @@ def check_cores(cores: Sequence[CoreImage | None], system: SystemSpec) -> None:
                 y, x = divmod(index, system.width)
                 _check_alive(where, (x, y), system)
                 check_ways(where, (x, y), core.fanout[:, : len(RECTANGLE)], system)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Known:
-    """What was looked at, by the identity of arrays of cores that are there as long as this.
-
-    ``crossbars`` has for each legal crossbar its cells that are not zero, int64 (columns,).
-    """
-
-    crossbars: dict[int, Ints] = field(default_factory=dict)
-    factors: dict[tuple[int, ...], Ints] = field(default_factory=dict)
-    schedules: set[tuple[object, ...]] = field(default_factory=set)
-
-    def cells(self, where: str, crossbar: NDArray[np.int8]) -> Ints:
-        """Return the cells of each column that are not zero, or refuse the crossbar."""
-        if id(crossbar) not in self.crossbars:
-            require_within(where, "crossbar", crossbar, -1, 1)
-            self.crossbars[id(crossbar)] = used_cells(crossbar)
-        return self.crossbars[id(crossbar)]
-
-    def factor(self, core: CoreImage) -> Ints:
-        """Return the sum of the powers that the axons of each line shift by, int64 (lines,)."""
-        extension, size = int(core.extension), len(core.crossbar)
-        key = id(core.lines), id(core.shifts), extension, size
-        if key not in self.factors:
-            used = core.lines >= 0
-            rows = np.repeat(core.shifts, extension)[: core.axons]
-            shifted = np.bincount(core.lines[used], np.ldexp(1.0, rows[used]), minlength=size)
-            self.factors = {key: shifted.astype(np.int64)}  # whole, below 2^53; cores that share it are near
-        return self.factors[key]
-
-    def is_new(self, core: CoreImage) -> bool:
-        """Tell whether no core had the schedule and the profiles of this one before."""
-        arrays = (core.schedule, core.profiles, core.profile)
-        key = (*map(id, arrays), core.is_ladder, core.neurons > 0)
-        new = key not in self.schedules
-        self.schedules.add(key)
-        return new
 
 
 def _values_are_within(cores: Sequence[CoreImage], system: SystemSpec) -> bool:
@@ -161,15 +123,16 @@ def _values_are_within(cores: Sequence[CoreImage], system: SystemSpec) -> bool:
     return True
 
 
-def _check_core(where: str, core: CoreImage, system: SystemSpec, known: _Known, *, within: bool) -> None:
+def _check_core(where: str, core: CoreImage, system: SystemSpec, known: Known, *, within: bool) -> None:
     """Refuse a program that breaks a limit; ``within`` tells that its words are known to break none."""
     spec = system.core
     _check_sizes(where, core, system)
-    cells = known.cells(where, core.crossbar)
+    if not known.has(core.crossbar):
+        require_within(where, "crossbar", core.crossbar, -1, 1)
     if not within:
         _check_words(where, [core], system, ladder=core.is_ladder)
     require_within(where, "profile", core.profile, 0, len(core.profiles) - 1)
-    _check_sums(where, core, spec, cells, known.factor(core))
+    _check_sums(where, core, spec, known.cells(core.crossbar), known.factor(core))
     if known.is_new(core):
         _check_schedule(where, core, spec)
     if core.is_ladder:

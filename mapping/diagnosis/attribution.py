@@ -20,7 +20,17 @@ from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders
 from mapping.spiking.simulate import decode, encode, fire, potentials, simulate
 
-__all__ = ["ACTIVATIONS", "SAMPLES", "WEIGHTS", "Attribution", "Loss", "Part", "attribute", "loss_of"]
+__all__ = [
+    "ACTIVATIONS",
+    "SAMPLES",
+    "WEIGHTS",
+    "Attribution",
+    "Loss",
+    "Part",
+    "attribute",
+    "loss_of",
+    "values_of",
+]
 
 SAMPLES = 256
 """Samples that are looked at."""
@@ -31,6 +41,9 @@ WEIGHTS, ACTIVATIONS = "weights", "activations"
 _BLOCK = 64
 _OFF = 0.25
 """Distance from 1 that rounding does not give a factor, if there are at least `_DIGITS` and `_LEVELS`."""
+
+_MOST_VALUES = 1 << 26
+"""Values of all tensors that are held at once, 256 MiB of float32."""
 
 _DIGITS, _LEVELS = 2, 15
 
@@ -178,9 +191,10 @@ def attribute(
     x, y = x[rows], None if y is None else y[rows]
     tallies: dict[tuple[str, str], _Tally] = {}
     own, spread = _Tally(), _Spread()
-    for start in range(0, len(x), _BLOCK):
+    step = _together(spiking.network)
+    for start in range(0, len(x), step):
         (progress or (lambda _: None))(f"attributing the loss on samples {start}.. of {len(x)}")
-        part, labels = x[start : start + _BLOCK], None if y is None else y[start : start + _BLOCK]
+        part, labels = x[start : start + step], None if y is None else y[start : start + step]
         truth = run_single(spiking.network, part, _tensors(spiking))
         output = truth[spiking.network.output]
         spread.add(output)
@@ -309,9 +323,20 @@ def loss_of(spiking: SpikingNetwork, x: NDArray[np.float64], y: NDArray[np.int64
     rows = spread_rows(SAMPLES)(len(x))
     x, y = x[rows], None if y is None else y[rows]
     tally, spread = _Tally(), _Spread()
-    for start in range(0, len(x), _BLOCK):
-        part, labels = x[start : start + _BLOCK], None if y is None else y[start : start + _BLOCK]
+    step = _together(spiking.network)
+    for start in range(0, len(x), step):
+        part, labels = x[start : start + step], None if y is None else y[start : start + step]
         truth = run_single(spiking.network, part, [spiking.network.output])[spiking.network.output]
         spread.add(truth)
         tally.add(decode(spiking, simulate(spiking, encode(spiking, part)), part), truth, labels)
     return tally.loss(len(x), spread.root, labelled=y is not None)
+
+
+def _together(network: Network) -> int:
+    """Return how many samples are evaluated together."""
+    return max(1, min(_BLOCK, _MOST_VALUES // values_of(network)))
+
+
+def values_of(network: Network) -> int:
+    """Return the values of one sample in all tensors of a network."""
+    return sum(math.prod(shape) for shape in network.shapes.values())

@@ -3,17 +3,37 @@
 
 from collections.abc import Iterator, Sequence
 
-from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, Loss, Part
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.datasets.rows import spread_rows
+from mapping.diagnosis.attribution import (
+    ACTIVATIONS,
+    WEIGHTS,
+    Attribution,
+    Loss,
+    Part,
+    attribute,
+    loss_of,
+    values_of,
+)
 from mapping.diagnosis.finding import NOTE, WARNING, Finding, percent
 from mapping.diagnosis.input_tried import CHANCE, ENOUGH, InputTried, hopeless_text, input_findings
 from mapping.diagnosis.layers import Diagnosis
 from mapping.diagnosis.options import Trial
+from mapping.model.network import Network
 from mapping.spiking.network import INPUT, SpikingNetwork
 
-__all__ = ["find_losses"]
+__all__ = ["find_losses", "loss_doubt"]
 
 _AGREES = 0.95
 """Agreement below which a loss is a warning."""
+
+_LOOKED_AT = 64
+"""Samples that tell which layer loses most."""
+
+_MOST_VALUES = 1 << 28
+"""Values of all these samples, beyond which fewer are looked at, but `ENOUGH`."""
 
 
 def find_losses(
@@ -38,6 +58,47 @@ def find_losses(
         found += [*_unlabelled(diagnosis), *_scale(attribution), *_loss(spiking, attribution)]
         found += [*_options(trials)]
     return found
+
+
+def loss_doubt(spiking: SpikingNetwork, x: NDArray[np.float64], agreement: float | None = None) -> str | None:
+    """Return, in a sentence, that a converted network answers otherwise than its float network, and where.
+
+    Parameters
+    ----------
+    spiking : SpikingNetwork
+        The converted network.
+    x : float64 (samples, input shape)
+        What it is asked; of many samples some at equal distances are looked at.
+    agreement : float, optional
+        Share of the samples on which both answer the same, by default that of those looked at.
+
+    Returns
+    -------
+    str or None
+        None where they agree on 95 %, of a network that gives a value and no class, of one that is exact, and
+        on fewer than 20 samples.
+    """
+    if spiking.exact or len(x) < ENOUGH:
+        return None
+    seen = x[spread_rows(_looked_at(spiking.network))(len(x))]
+    agreement = loss_of(spiking, seen).agreement if agreement is None else agreement
+    if agreement is None or agreement >= _AGREES:
+        return None
+    worst = attribute(spiking, seen).worst
+    return _DOUBT.format(
+        agreement=percent(agreement), share=percent(worst.share), place=_place(spiking, worst)
+    )
+
+
+def _looked_at(network: Network) -> int:
+    """Return of how many samples a network is asked whether it loses answers."""
+    return max(ENOUGH, min(_LOOKED_AT, _MOST_VALUES // values_of(network)))
+
+
+_DOUBT = (
+    "The converted network answers as the float network does on only {agreement} of the samples, and {share} "
+    "of the squared error comes with {place}: 'spikeloom inspect MODEL --data DATA' tries which option helps."
+)
 
 
 def _float_network(diagnosis: Diagnosis, tried: InputTried) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from mapping.layout.cut import CorePart
 from mapping.spiking.matrices import pool_matrix
 from mapping.spiking.network import SpikingLayer
 
-__all__ = ["arriving", "deliveries", "numbered", "ordered", "ranges", "readers"]
+__all__ = ["arriving", "numbered", "ordered", "ranges", "readers"]
 
 Integers = NDArray[np.int64]
 
@@ -20,20 +20,13 @@ _FACTOR, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
 """Odd, with its bits spread: a product carries every bit upwards, a shift brings it back down."""
 
 
-def deliveries(
-    layer: SpikingLayer, index: int, parts: Sequence[CorePart]
-) -> tuple[Integers, Integers, Integers]:
-    """Return source element, index into ``parts`` and axon of every delivery from one source, sorted.
-
-    ``index`` is that of the source among those of the layer.
-    """
-    return ordered(*arriving(layer, index, parts))
-
-
 def arriving(
     layer: SpikingLayer, index: int, parts: Sequence[CorePart]
 ) -> tuple[Integers, Integers, Integers]:
-    """Return what `deliveries` does, in the order of the parts and their inputs."""
+    """Return source element, index into ``parts`` and axon of every delivery from one source.
+
+    In the order of the parts and their inputs. ``index`` is that of the source among those of the layer.
+    """
     source, pools = layer.sources[index], pool_matrix(layer.sources[index])
     low = sum(other.inputs for other in layer.sources[:index])
     inputs = np.concatenate([part.inputs for part in parts]) - low

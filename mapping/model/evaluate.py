@@ -7,7 +7,7 @@ float64, and are otherwise taken in a fixed order, so that they depend neither o
 linear algebra library. `docs/reference/truth.md` says what this is equal to.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,9 @@ from mapping.model.operations.operation import Reals
 __all__ = ["evaluate", "infer", "needed_nodes", "resume", "run", "run_single"]
 
 Floats = NDArray[np.float64]
+
+Watch = Callable[[Node, Sequence[Reals], Reals], None]
+"""Is given a node, its inputs and its output."""
 
 
 def needed_nodes(network: Network, given: Iterable[str], wanted: Iterable[str]) -> tuple[Node, ...]:
@@ -88,11 +91,13 @@ def run(
     return computed
 
 
-def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[str, Reals]:
+def run_single(
+    network: Network, x: ArrayLike, wanted: Sequence[str], watch: Watch | None = None
+) -> dict[str, Reals]:
     """Compute the wanted tensors from the graph input in float32 throughout, as most runtimes do.
 
     Sums are taken in the order of the linear algebra library. Values too large for float32 become infinite
-    and are not reported.
+    and are not reported. ``watch`` sees every node, with its inputs and its output.
 
     Raises
     ------
@@ -101,7 +106,7 @@ def run_single(network: Network, x: ArrayLike, wanted: Sequence[str]) -> dict[st
     """
     with np.errstate(all="ignore"):
         values = _checked(network, network.input, x).astype(np.float32)
-        return _compute(network, {network.input: values}, wanted, {})
+        return _compute(network, {network.input: values}, wanted, {}, watch=watch)
 
 
 def resume(network: Network, given: Mapping[str, ArrayLike], wanted: Sequence[str]) -> dict[str, Reals]:
@@ -124,6 +129,7 @@ def _compute(
     scales: Mapping[str, float],
     *,
     keep: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, Reals]:
     nodes = needed_nodes(network, tensors, wanted)
     last_use = {tensor: i for i, node in enumerate(nodes) for tensor in node.inputs}
@@ -132,6 +138,8 @@ def _compute(
         scale = scales.get(node.inputs[0])
         shape = network.shapes[node.output]
         tensors[node.output] = OPERATIONS[node.op].apply(node, inputs, shape, scale)
+        if watch is not None:
+            watch(node, inputs, tensors[node.output])
         for tensor in set(node.inputs):
             if not keep and last_use[tensor] == i and tensor not in wanted:
                 del tensors[tensor]

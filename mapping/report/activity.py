@@ -13,6 +13,7 @@ from mapping.datasets.load import Dataset, batches, classes, correct, largest
 from mapping.errors import MappingError
 from mapping.layout.host_tables import payloads_of
 from mapping.model.evaluate import infer, run_single
+from mapping.report.answers import answers
 from mapping.report.intervals import Z95
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
@@ -149,12 +150,12 @@ class SingleDifferences:
         counts: Mapping[str, NDArray[np.int32]],
         answers: NDArray[np.int64],
     ) -> None:
-        """Evaluate more samples; ``counts`` by layer and ``answers`` are those of float64."""
+        """Evaluate more samples of an exact code; ``counts`` and ``answers`` are those of float64."""
         scales = {INPUT: (spiking.encoder_output, spiking.input_scale, 0)}
         scales |= {layer.name: (layer.activation, layer.scale, layer.zero) for layer in spiking.layers}
         output = spiking.network.output
         single = run_single(spiking.network, x, [*{tensor for tensor, *_ in scales.values()} | {output}])
-        for name, (tensor, scale, zero) in scales.items() if spiking.exact else ():
+        for name, (tensor, scale, zero) in scales.items():
             with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
                 self.activations += int(
                     np.count_nonzero(np.rint(single[tensor] / scale) + zero != counts[name])
@@ -220,9 +221,14 @@ class Activity:
         """Run the network on more samples."""
         counts = simulate(spiking, encode(spiking, data.x))
         self.input_spikes += int(np.abs(counts[INPUT]).sum(dtype=np.int64))
-        truth = infer(spiking.network, data.x)
+        if spiking.exact:
+            truth = largest(infer(spiking.network, data.x))
+            self.single.add(spiking, data.x, counts, truth)
+        else:
+            found = answers(spiking.network, data.x)
+            truth = found.double
+            self.single.answers += int(np.count_nonzero(found.single != truth))
         self.answer(decode(spiking, counts, data.x), truth, data.y)
-        self.single.add(spiking, data.x, counts, largest(truth))
         for name, operations in operation_counts(spiking, counts).items():
             layer = self.layers.setdefault(name, LayerActivity())
             layer.read += int(operations.input_spikes.sum())
@@ -235,26 +241,20 @@ class Activity:
             layer.neurons += int(np.size(counts[name]))
 
     def answer(
-        self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
+        self, logits: NDArray[np.float64], truth: NDArray[np.int64], labels: NDArray[np.int64] | None
     ) -> None:
-        """Count the answers of spiking and float network to more samples, from their outputs."""
+        """Count the answers to more samples; ``truth`` are those of the float network in float64."""
+        found = largest(logits)
         self.samples += len(logits)
-        self.correct = _sum(self.correct, correct(logits, labels))
-        self.float_correct = _sum(self.float_correct, correct(truth, labels))
-        self._pair(logits, truth, labels)
-        self.classes = math.prod(logits.shape[1:]) > 1
-        self.answers += largest(logits).tolist()
-        self.float_answers += largest(truth).tolist()
-
-    def _pair(
-        self, logits: NDArray[np.float64], truth: NDArray[np.float64], labels: NDArray[np.int64] | None
-    ) -> None:
-        """Count the samples on which one of the two networks alone is right."""
-        if labels is None or classes(logits) is None:
-            return
-        right, wanted = (largest(outputs) == labels for outputs in (logits, truth))
-        self.gained += int(np.count_nonzero(right & ~wanted))
-        self.lost += int(np.count_nonzero(wanted & ~right))
+        self.classes = classes(logits) is not None
+        self.answers += found.tolist()
+        self.float_answers += truth.tolist()
+        if labels is not None and self.classes:
+            right, wanted = found == labels, truth == labels
+            self.correct = (self.correct or 0) + int(np.count_nonzero(right))
+            self.float_correct = (self.float_correct or 0) + int(np.count_nonzero(wanted))
+            self.gained += int(np.count_nonzero(right & ~wanted))
+            self.lost += int(np.count_nonzero(wanted & ~right))
 
     @property
     def difference(self) -> tuple[float, float, float] | None:

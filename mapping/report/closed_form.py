@@ -137,6 +137,7 @@ def closed_form_part(
             "cores": cost.cores,
             "chips": cost.chips,
             "area_mm2": cost.area_mm2,
+            "cores_least": cost.least,
             "synaptic_operations": cost.operations,
             "pipelined": False,
             **energy_keys(cost.energy, cost.latency_s, cost.throughput_per_s),

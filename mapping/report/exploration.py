@@ -16,9 +16,9 @@ from mapping.codes.graded.convert import AUTO_DIGITS, GradedOptions
 from mapping.datasets.load import CALIBRATION, Dataset, batches, scaled
 from mapping.errors import InfeasibleError, MappingError, OptionError, UnsupportedModelError
 from mapping.flow import compile_network
-from mapping.model.evaluate import infer
 from mapping.model.network import Network
 from mapping.report.activity import Activity, observe
+from mapping.report.answers import answers
 from mapping.report.emulated import report_machine
 from mapping.spiking.simulate import decode, encode, simulate
 from mapping.stages import stage
@@ -103,7 +103,7 @@ def explore(
     say = progress or (lambda _: None)
     say("running the float network")
     with stage("run"):
-        truth = [infer(network, part.x) for part in batches(data)]
+        truth = [answers(network, part.x).double for part in batches(data)]
     exploration = Exploration(
         network=network,
         data=data,
@@ -153,8 +153,8 @@ class Exploration:
         Other arguments of `explore` that `compile_network` has too: what they are compiled for, and how.
     data : Dataset
         As the network takes them.
-    truth : sequence of float64 (n, outputs)
-        Outputs of the float network, batch by batch.
+    truth : sequence of int64 (n,)
+        Answers of the float network in float64, batch by batch.
     samples : float64 (n, input shape)
         Calibration samples.
     say : callable
@@ -163,7 +163,7 @@ class Exploration:
 
     network: Network
     data: Dataset
-    truth: Sequence[NDArray[np.float64]]
+    truth: Sequence[NDArray[np.int64]]
     samples: NDArray[np.float64]
     target: Target
     where: Mapping[str, Any]

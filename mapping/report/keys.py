@@ -15,6 +15,7 @@ from mapping.spiking.network import SpikingNetwork, sources_of
 from mapping.targets.energy import EnergyBreakdown
 
 __all__ = [
+    "AT_LEAST",
     "MODELLED",
     "TARGET_KEYS",
     "common",
@@ -54,6 +55,7 @@ TARGET_KEYS = (
     "cores",
     "chips",
     "area_mm2",
+    "cores_least",
     "neurons",
     "synapses",
     "spikes",
@@ -91,6 +93,9 @@ TARGET_KEYS = (
 )
 """Keys of every target in the JSON report; one that does not apply is null."""
 
+
+AT_LEAST = "cores, chips, area and static energy are at least these"
+"""What is said of a target whose ``cores_least`` tells why."""
 
 MODELLED = "modelled"
 """Kind of every energy: counts times a table. A measured one would be called so."""

@@ -20,6 +20,7 @@ from mapping.codes.doubts import doubt_about
 from mapping.codes.graded.convert import GradedOptions
 from mapping.datasets.load import Dataset, scale_text, scaled
 from mapping.diagnosis.input_tried import doubt_of
+from mapping.diagnosis.losses import loss_doubt
 from mapping.errors import InfeasibleError, MappingError, UnsupportedModelError
 from mapping.flow import compile_network, compile_passes, unary_code
 from mapping.given import calibration_of, model_and_data
@@ -162,6 +163,7 @@ def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Data
     taken = next(part for part in parts if part["refusal"] is None)
     doubts = (
         doubt_about(run.network, run.code.name, taken["near"]),
+        next(iter(run.lost.values())),
         doubt_of(run.network, source, run.scaling, how, taken["ann_accuracy"]),
     )
     return Report(
@@ -198,6 +200,7 @@ class _Estimation:
     explained: bool
     say: Callable[[str], None]
     seen: dict[tuple[str, ...], Activity] = field(default_factory=dict)
+    lost: dict[tuple[str, ...], str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_objective(self.where["objective"])
@@ -240,6 +243,7 @@ class _Estimation:
         if layers not in self.seen:
             self.say(f"running the network on {len(self.data.x)} samples")
             self.seen[layers] = observe(spiking, self.data)
+            self.lost[layers] = loss_doubt(spiking, self.data.x, self.seen[layers].agreement)
         return self.seen[layers]
 
     @property

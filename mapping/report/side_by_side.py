@@ -4,6 +4,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mapping.report.keys import AT_LEAST
+
 __all__ = ["PUBLISHED", "side_by_side", "what"]
 
 PUBLISHED = "published"
@@ -19,8 +21,8 @@ def side_by_side(
     """Return a row for each target that took the network and each published system; None for a single row.
 
     Keys are ``system``; ``kind`` of accuracy, cores and times (``cycle-exact``, ``closed-form`` or
-    ``published``) and ``energy_kind``; the figures; ``what``, ``note`` and ``source`` of what is published.
-    A figure that is not known is None.
+    ``published``) and ``energy_kind``; the figures; ``what`` and ``source`` of what is published; and
+    ``note``, what else to know of the figures. A figure that is not known is None.
     """
     ours = [_ours(target) for target in targets if target["refusal"] is None]
     rows = [*ours, *map(_theirs, published or ())]
@@ -30,7 +32,8 @@ def side_by_side(
 def _ours(target: Mapping[str, Any]) -> dict[str, Any]:
     row = {"system": target["target"], "kind": target["kind"], "energy_kind": target["energy_kind"]}
     row |= {key: target[key] for key in (*_SHARED, *_OURS)}
-    return row | dict.fromkeys(("what", "note", "source"))
+    note = None if target["cores_least"] is None else AT_LEAST
+    return row | {"what": None, "note": note, "source": None}
 
 
 def _theirs(system: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +50,6 @@ def what(row: Mapping[str, Any]) -> str:
     >>> what({"kind": "published", "energy_kind": "published", "what": "measured chip", "note": None})
     'published, measured chip'
     """
-    if row["kind"] != PUBLISHED:
-        return f"{row['kind']}, joules {row['energy_kind']}"
     note = "" if row["note"] is None else f"; {row['note']}"
-    return f"{PUBLISHED}, {row['what']}{note}"
+    kind = row["what"] if row["kind"] == PUBLISHED else f"joules {row['energy_kind']}"
+    return f"{row['kind']}, {kind}{note}"

@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from mapping.report.keys import MODELLED
+from mapping.report.keys import AT_LEAST, MODELLED
 
 __all__ = ["FORMATS", "ROWS", "Row", "changed", "host_line", "notes", "number", "quantity", "share"]
 
@@ -155,6 +155,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     refused = [target for target in targets if target["refusal"] is not None]
     return [
         *([report["doubt"]] if report.get("doubt") else []),
+        *_least(targets),
         *_timed(targets),
         *_rates(targets),
         *(f"Not pipelined on {t['target']}: {t['pipelining']}" for t in targets if t["pipelining"]),
@@ -236,6 +237,13 @@ def _part(bound: Mapping[str, Any]) -> str:
     side = "" if bound["port"] is None else f" to the {bound['port']}"
     layer = "" if bound["layer"] is None else f" of {bound['layer']}"
     return f"{_PARTS[bound['of']]} ({bound['x']}, {bound['y']}){side}{layer}"
+
+
+def _least(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield of which targets the cores are a lower bound, and why."""
+    for target in targets:
+        if target["cores_least"] is not None:
+            yield f"On {target['target']} {AT_LEAST}: {target['cores_least']}."
 
 
 def _timed(targets: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -218,6 +218,8 @@ class Cost:
         Events by the target's table, and static power where it is known.
     area_mm2 : float or None
         Silicon of the chips, None where it is not known.
+    least : str, optional
+        Of a closed form that does not know every limit of its chip, why more cores than these may be needed.
     layers : tuple of LayerCost
         Of a closed form.
     pipelined : Pipelined, optional
@@ -237,6 +239,7 @@ class Cost:
     operations: float
     energy: EnergyBreakdown
     area_mm2: float | None = None
+    least: str | None = None
     layers: tuple[LayerCost, ...] = ()
     pipelined: Pipelined | None = None
     loading: Mapping[str, Any] | None = None

@@ -136,9 +136,9 @@ def compile_(
     sizes.update(_timing(passes=passes, pipelined=pipelined) | _dead(exclude), target=target, core=core)
     sizes.update(seed=seed, strict=strict, code=code, options=graded_options(bits, digits, tolerance, seed))
     with working("compiling", asked=debug) as say:
-        chip, told = _compiled(model, data, scale, calibrate, progress=say, **sizes)
+        chip, told, lost = _compiled(model, data, scale, calibrate, progress=say, **sizes)
         chip.save(output)
-    show_compiled(output, chip, told, explained=explain)
+    show_compiled(output, chip, told, lost, explained=explain)
 
 
 def _dead(exclude: Path | None) -> dict[str, Any]:
@@ -164,8 +164,9 @@ def _compiled(
     passes: bool,
     seed: int,
     **asked: Any,
-) -> tuple[Chip | Passes, str | None]:
-    """Return the chip, or its passes, and what is to be told of the scale of pixels."""
+) -> tuple[Chip | Passes, str | None, str | None]:
+    """Return the chip, or its passes, and what is to be told of the scale of pixels and of what was lost."""
+    from mapping.diagnosis.losses import loss_doubt
     from mapping.flow import compile_network, compile_passes
     from mapping.model.load import load_network
     from mapping.stages import stage
@@ -175,7 +176,8 @@ def _compiled(
     scale, told = _scale(network, data, scale)
     given = _samples(network, data, scale, calibrate, seed)
     compiler = compile_passes if passes else compile_network
-    return compiler(network, given, scaling=scale, seed=seed, **asked), told
+    chip = compiler(network, given, scaling=scale, seed=seed, **asked)
+    return chip, told, None if given is None else loss_doubt(chip.spiking, given)
 
 
 def _check_file(output: Path) -> None:
@@ -189,8 +191,10 @@ def _check_file(output: Path) -> None:
     check_places(output)
 
 
-def show_compiled(output: Path, chip: Chip | Passes, told: str | None, *, explained: bool = False) -> None:
-    """Print what was written, which layers are the host's and why, the scale of pixels, and what limits."""
+def show_compiled(
+    output: Path, chip: Chip | Passes, told: str | None, lost: str | None = None, *, explained: bool = False
+) -> None:
+    """Print what was written, the host's layers and why, the scale of pixels, doubts, and what limits."""
     from mapping.codes.doubts import doubt_about
     from mapping.passes import Passes
     from spikeloom.passes import pass_table, passes_line
@@ -208,8 +212,8 @@ def show_compiled(output: Path, chip: Chip | Passes, told: str | None, *, explai
     if told is not None:
         console.print(f"Input: {told}")
     doubt = doubt_about(spiking.network, spiking.code, spiking.near)
-    if doubt is not None:
-        console.print(doubt)
+    for text in filter(None, (doubt, lost)):
+        console.print(text)
     if explained:
         _explain(chip)
 

@@ -14,9 +14,9 @@ from emu.spec import CoreSpec
 from mapping.codes.graded.equalisation import equalised
 from mapping.codes.graded.forms import Convolved, Matrix
 from mapping.codes.graded.host import host_reads
-from mapping.codes.graded.layers import Integers, integers_of, layer_of, leaving_grid
+from mapping.codes.graded.layers import Integers, integers_of, layer_of, leaving_grid, summing
 from mapping.codes.graded.ranges import Grid, best_grid, input_grid, output_grid
-from mapping.codes.graded.reading import Sent, reader_of, single, terms_of
+from mapping.codes.graded.reading import Sent, balance, reader_of, single, terms_of
 from mapping.codes.graded.rounding import Elimination
 from mapping.codes.graded.structure import Structure
 from mapping.codes.graded.walk import CUTS, Point
@@ -216,7 +216,7 @@ class Calibration:
             known=self._last.known,
         )
         counts = {sent.name: sent.counts for sent in self._sent.values()}
-        sums = potentials(layer_of(point, integers, Grid(scale=1.0, low=0, high=1), (1,), self._spec), counts)
+        sums = potentials(summing(point, integers), counts)
         made = []
         for variant in (integers, self._corrected(point, integers, sums)):
             layer = layer_of(point, variant, grid, strengths, self._spec)
@@ -256,15 +256,18 @@ class Calibration:
 
     def _equalised(self, point: Point, grid: Grid, *, most: float) -> Grid:
         """Return the grid with the steps of channels, none above ``most``, that suit what reads them."""
+        terms = [term for _, term in self._readers[point.tensor]]
+        factor = balance(terms)
         own = self._values[point.tensor]
-        shaped = own.reshape(len(own), *point.form.shape)
-        readers = [
-            reader_of(term, shaped, _READERS_MOST, self._grids.seed)
-            for _, term in self._readers[point.tensor]
-        ]
-        seen = [values.reshape(len(own), len(shaped[0]), -1) for values in self._seen(point)]
-        values = np.concatenate(seen, axis=2)
-        return equalised(grid, values, readers, most_step=most, seed=self._grids.seed)
+        shaped = _times(own.reshape(len(own), len(factor), -1), factor).reshape(-1, *point.form.shape)
+        readers = [reader_of(term, shaped, _READERS_MOST, self._grids.seed, factor) for term in terms]
+        seen = [values.reshape(len(own), len(factor), -1) for values in self._seen(point)]
+        values = _times(np.concatenate(seen, axis=2), factor)
+        if (factor != 1).any():
+            grid = best_grid(values, bits=self._grids.bits, signed=False, offset=False, seed=self._grids.seed)
+        found = equalised(grid, values, readers, most_step=most * factor, seed=self._grids.seed)
+        steps = found.steps(len(factor)) / factor
+        return replace(grid, scale=float(steps.max()), gains=steps / steps.max())
 
     def _added(self, point: Point) -> list[Point]:
         """Return the other activations, of the same ones, that a sum alone reads together with this one."""
@@ -327,6 +330,11 @@ class Calibration:
         mean = got.mean(axis=(0, 2)) * integers.unit + integers.bias
         truth = self._values[_before(point)].reshape(got.shape).mean(axis=(0, 2))
         return replace(integers, bias=integers.bias + truth - mean)
+
+
+def _times(values: NDArray[np.floating], factor: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Return values (n, channels, pixels) times a power of two for each channel; no copy where all are 1."""
+    return values if (factor == 1).all() else values * factor.astype(values.dtype)[:, None]
 
 
 def _looked_at_together(network: Network, tensors: Iterable[str]) -> Take:

@@ -16,6 +16,7 @@ from emu.spec import PRESETS, CoreSpec
 from mapping.codes.graded.allocation import DigitSearch
 from mapping.codes.graded.averages import averages_first
 from mapping.codes.graded.calibration import Calibration, Grids
+from mapping.codes.graded.closing import closing
 from mapping.codes.graded.entry import entered
 from mapping.codes.graded.host import Surroundings, host_reads, least_host, settled
 from mapping.codes.graded.rules import RULES
@@ -210,7 +211,7 @@ def _cuts(
     These are the input, or its features in ranges of their own, what no neuron computes, and what none
     computes from one of these. Moves and selections of it only number its axons, so that they are the host's.
     """
-    reasons = {tensor: obstacle.reason for tensor, obstacle in refused.items()}
+    reasons = closing(network) | {tensor: obstacle.reason for tensor, obstacle in refused.items()}
     roots = [_numbered(network, entry)]
     alone = {node.name for node in network.nodes if node.op not in RULES or _product(node)}
     tried = 0

@@ -67,8 +67,9 @@ def _error(network: Network, samples: NDArray[np.float64], most: int, root: str)
     grid = input_grid(values, most=most)
     rounded = grid.values(grid.counts(values)).astype(np.float64)
     got = resume(network, {root: rounded}, [network.output])[network.output]
-    spread = float(np.square(truth - truth.mean(axis=0)).mean())
-    return float(np.sqrt(np.square(got - truth).mean() / spread)) if spread > 0 else 0.0
+    with np.errstate(all="ignore"):  # an Exp at the output may leave the range of floats
+        spread = float(np.square(truth - truth.mean(axis=0)).mean())
+        return float(np.sqrt(np.square(got - truth).mean() / spread)) if spread > 0 else 0.0
 
 
 def _ranged(network: Network, samples: NDArray[np.float64]) -> tuple[Network, str]:

@@ -62,7 +62,7 @@ class Reader:
 
 
 def equalised(
-    grid: Grid, values: NDArray[np.floating], readers: Sequence[Reader], *, most_step: float, seed: int
+    grid: Grid, values: NDArray[np.floating], readers: Sequence[Reader], *, most_step: Floats, seed: int
 ) -> Grid:
     """Return the grid with a step for each channel with which what reads them errs least.
 
@@ -74,8 +74,8 @@ def equalised(
         What the activation was.
     readers : sequence of Reader
         All that reads it.
-    most_step : float
-        Largest step that a channel may have.
+    most_step : float64 (channels,)
+        Largest step that each channel may have.
     seed : int
         Of the values that are looked at, if there are many.
     """
@@ -98,7 +98,7 @@ def equalised(
 
 
 def _candidates(
-    grid: Grid, values: NDArray[np.floating], most_step: float, seed: int
+    grid: Grid, values: NDArray[np.floating], most_step: Floats, seed: int
 ) -> tuple[Floats, Floats]:
     """Return steps of each channel and the mean squared error with each, both float64 (channels, steps)."""
     flat = np.moveaxis(values.reshape(*values.shape[:2], -1), 1, 0).reshape(values.shape[1], -1)
@@ -106,7 +106,8 @@ def _candidates(
     whole = np.where(whole > 0, whole, grid.scale)
     if flat.shape[1] > _SEEN:
         flat = flat[:, np.random.default_rng(seed).choice(flat.shape[1], _SEEN, replace=False)]
-    steps = np.clip(whole[:, None] * _RATIOS, min(grid.scale * _LEAST, most_step), most_step)
+    least = np.minimum(grid.scale * _LEAST, most_step)
+    steps = np.clip(whole[:, None] * _RATIOS, least[:, None], most_step[:, None])
     errors = np.empty(steps.shape)
     for at in range(steps.shape[1]):
         step = steps[:, at, None]

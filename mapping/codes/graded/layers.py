@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.spec import CoreSpec
-from mapping.codes.graded.forms import Convolved, Matrix
 from mapping.codes.graded.ranges import Grid
-from mapping.codes.graded.reading import Inputs, Sent, single, terms_of
+from mapping.codes.graded.reading import Inputs, Sent, apart, single, terms_of, weighed
 from mapping.codes.graded.rounding import Elimination, clipped_scales, elimination, fitted
 from mapping.codes.graded.walk import Point
 from mapping.model.operations import apply_elementwise
@@ -22,12 +21,15 @@ from mapping.spiking.network import MOST_PARTS, Source, SpikingLayer
 from mapping.spiking.quantisers import ALWAYS, NEVER, Ladders, Lists, Quantiser
 from mapping.spiking.simulate import potentials
 
-__all__ = ["Integers", "integers_of", "layer_of", "leaving_grid", "whole_sums"]
+__all__ = ["Integers", "integers_of", "layer_of", "leaving_grid", "summing", "whole_sums"]
 
 Floats = NDArray[np.float64]
 
 _SPARE = 2
 """Bits that a ladder's first threshold keeps free."""
+
+
+_PLAIN = Grid(scale=1.0, low=0, high=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,15 +44,6 @@ class Integers:
     unit: Floats
     bias: Floats
     extra: NDArray[np.int64]
-
-
-def _effective(term: Convolved | Matrix, grid: Grid) -> Floats:
-    """Return what a count adds to the value of each row, (rows, n)."""
-    channels, *pixels = term.read.pooled
-    steps = grid.steps(channels)
-    if isinstance(term, Matrix):
-        return np.asarray(term.dense() * np.repeat(steps, math.prod(pixels)))
-    return np.asarray((term.weight * steps[term.channels()][:, :, None, None]).reshape(len(term.weight), -1))
 
 
 def integers_of(
@@ -83,7 +76,7 @@ def integers_of(
         What is known of the inputs of terms that are rounded together; what is missing is added.
     """
     terms, most = terms_of(point), largest_weight(strengths)
-    effective = [_effective(term, sent[term.read.tensor].grid) for term in terms]
+    effective = [weighed(term, sent[term.read.tensor].grid.steps(term.read.pooled[0])) for term in terms]
     inputs = Inputs(terms=terms, sent=sent, seed=seed)
     unit, shifts = _units(effective, most, spec, inputs)
     unit = _reachable(unit, point, grid, spec)
@@ -91,7 +84,7 @@ def integers_of(
     weights, known = [np.zeros(0, np.int64)] * len(terms), {} if known is None else known
     for together in inputs.together(effective):
         shown = [effective[at] / (1 << shifts[at]) for at in together]
-        alone = single(effective[together[0]])
+        alone = apart(effective[together[0]])
         if not alone and together not in known:
             known[together] = elimination(*inputs.of(together, shifts))
         free = len(together) == len(terms)
@@ -194,10 +187,11 @@ def _grouped(effective: Sequence[Floats], groups: int) -> Floats:
 
 def _reachable(unit: Floats, point: Point, grid: Grid, spec: CoreSpec) -> Floats:
     """Return units with which bias and step of every ladder fit a threshold."""
-    bias = np.abs(point.form.biases().reshape(len(unit), -1)).max(axis=1)
+    bias, steps = point.form.biases().reshape(len(unit), -1), grid.steps(len(unit))[:, None]
+    ends = [(count - grid.zero) * steps - bias for count in (grid.low - 1, grid.high + 1)]
+    farthest = np.abs(np.concatenate(ends, axis=1)).max(axis=1)
     room = 2.0 ** (spec.potential_bits - 1 - _SPARE)
-    levels = grid.high - grid.low + abs(grid.zero) + 1
-    return np.asarray(np.maximum(unit, (bias + levels * grid.steps(len(unit))) / room))
+    return np.asarray(np.maximum(unit, farthest / room))
 
 
 def _rounded(
@@ -229,15 +223,12 @@ def whole_sums(source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return potentials(layer, {source.name: ones}).reshape(-1)
 
 
-def layer_of(
-    point: Point, integers: Integers, grid: Grid, strengths: Sequence[int], spec: CoreSpec
+def summing(
+    point: Point, integers: Integers, grid: Grid = _PLAIN, strengths: Sequence[int] = (1,)
 ) -> SpikingLayer:
-    """Return the layer of an activation.
-
-    A form of which functions only cut off gets ladders, any other one lists of thresholds.
-    """
+    """Return the layer of an activation with all that its potentials need, but no thresholds yet."""
     extra = integers.extra if integers.extra.any() else None
-    layer = SpikingLayer(
+    return SpikingLayer(
         name=point.name,
         sources=integers.sources,
         output_shape=point.form.shape,
@@ -251,6 +242,16 @@ def layer_of(
         zero=grid.zero,
         gains=grid.gains,
     )
+
+
+def layer_of(
+    point: Point, integers: Integers, grid: Grid, strengths: Sequence[int], spec: CoreSpec
+) -> SpikingLayer:
+    """Return the layer of an activation.
+
+    A form of which functions only cut off gets ladders, any other one lists of thresholds.
+    """
+    layer = summing(point, integers, grid, strengths)
     bounds = _bounds(point, grid)
     if bounds is not None and spec.ladder:
         low, high = bounds

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from mapping.model.operations.sums import windows
 from mapping.spiking.network import INPUT
 from mapping.spiking.simulate import source_input
 
-__all__ = ["Inputs", "Sent", "inputs_of", "reader_of", "single", "terms_of"]
+__all__ = ["Inputs", "Sent", "apart", "balance", "inputs_of", "reader_of", "single", "terms_of", "weighed"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int32]
@@ -33,6 +34,9 @@ _FEWER_POSITIONS = 1 << 12
 
 _TOGETHER = 2048
 """Inputs of a row, of all terms, up to which these are rounded together."""
+
+_CORRELATED = 9216
+"""Inputs of a row up to which errors are handed on: what more have in common takes gigabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,11 +131,47 @@ def single(weight: Floats) -> bool:
     return bool((np.count_nonzero(weight, axis=1) <= 1).all())
 
 
-def reader_of(term: Convolved | Matrix, values: NDArray[np.floating], most: int, seed: int) -> Reader:
-    """Return how a term with integers up to ``most`` reads channels of which it gets some values."""
+def apart(weight: Floats) -> bool:
+    """Tell whether weights (rows, n) are rounded each for itself: alone in a row, or too many of them."""
+    return weight.shape[1] > _CORRELATED or single(weight)
+
+
+def weighed(term: Convolved | Matrix, steps: Floats) -> Floats:
+    """Return the weights of a term times a number for each channel (channels,) that it reads, (rows, n)."""
+    if isinstance(term, Matrix):
+        return np.asarray(term.dense() * np.repeat(steps, math.prod(term.read.pooled[1:])))
+    return np.asarray((term.weight * steps[term.channels()][:, :, None, None]).reshape(len(term.weight), -1))
+
+
+def balance(terms: Sequence[Convolved | Matrix]) -> Floats:
+    """Return a power of 256 for each channel that terms read, by which its weights are larger than usual.
+
+    It is 1 for all channels but those of weights beyond a sixteenth and 16 times the middle size.
+    """
+    channels = terms[0].read.pooled[0]
+    power = np.zeros(channels)
+    for term in terms:
+        if isinstance(term, Matrix):
+            power += np.square(term.dense()).sum(axis=0).reshape(channels, -1).sum(axis=1)
+        else:
+            squares = np.square(term.weight).sum(axis=(2, 3)).reshape(-1)
+            power += np.bincount(term.channels().reshape(-1), squares, minlength=channels)
+    there = power > 0
+    middle = np.median(power[there]) if there.any() else 1.0
+    relative = np.log2(np.where(there, power, middle) / middle) / 2
+    return np.asarray(np.exp2(8 * np.rint(relative / 8)))
+
+
+def reader_of(
+    term: Convolved | Matrix, values: NDArray[np.floating], most: int, seed: int, factor: Floats
+) -> Reader:
+    """Return how a term with integers up to ``most`` reads channels of which it gets some values.
+
+    The values are those of the channels times a ``factor`` (channels,), by which weights are divided.
+    """
     covered = covariance(inputs_of(term, values, seed, most=_FEWER_POSITIONS))
     channels, size = term.read.pooled[0], covered.shape[1]
-    weight = term.dense() if isinstance(term, Matrix) else term.weight.reshape(len(term.weight), -1)
+    weight = weighed(term, 1.0 / factor)
     grouped = weight.reshape(len(covered), -1, size)
     variance = np.einsum("gri,gij,grj->gr", grouped, covered, grouped, optimize=True).reshape(-1)
     power, largest = np.zeros((len(weight), channels)), np.zeros((len(weight), channels))

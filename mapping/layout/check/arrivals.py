@@ -142,6 +142,11 @@ class Deliveries:
             own = layer == one
             self._keys[one].append(key if own.all() else key[own])
 
+    @property
+    def is_head(self) -> NDArray[np.bool_]:
+        """Whether each core is a head, bool (cores + 1,)."""
+        return np.asarray(self.heads == np.arange(len(self.heads)) + GATEWAY)
+
     def head(self, core: int) -> int:
         """Return the core that has the deliveries of a core."""
         return int(self.heads[core - GATEWAY])
@@ -149,8 +154,7 @@ class Deliveries:
     def take(self, layer: int) -> Arrivals:
         """Return what arrives at the heads of a layer, and forget it."""
         keys = np.concatenate([np.zeros(0, np.int64), *self._keys.pop(layer, [])])
-        head = self.heads == np.arange(len(self.heads)) + GATEWAY
-        number, axons = np.cumsum((self.layer == layer) & head) - 1, (1 << self.axon_bits) - 1
+        number, axons = np.cumsum((self.layer == layer) & self.is_head) - 1, (1 << self.axon_bits) - 1
         place = number[keys >> self.axon_bits + self.source_bits] << self.axon_bits
         keys = _sorted(keys, place | keys >> self.source_bits & axons)
         place, source = keys >> self.source_bits, keys & (1 << self.source_bits) - 1
@@ -299,7 +303,7 @@ def deliveries_of(
     bits = most.bit_length(), int(frame.first[-1]).bit_length()
     found = Deliveries(layer=layer, heads=heads, axon_bits=bits[0], source_bits=bits[1])
     for flight in flights:
-        packet, core = flight.arriving(heads == np.arange(len(heads)) + GATEWAY)
+        packet, core = flight.arriving(found.is_head)
         sound = flight.axon[packet] < used[core - GATEWAY]
         if not sound.all():
             refused += _refused(frame, flight, used)

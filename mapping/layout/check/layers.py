@@ -60,8 +60,6 @@ class Block:
         Every input of the layer that may have a weight for them, ascending.
     weights : integers (m, outputs)
         The weights, shifted as their source's counts are.
-    needed : bool (m,)
-        Whether an input has a weight that is not zero.
     low, high : int64 (outputs,)
         The smallest and the largest potential that a neuron can reach.
     rows, bias : int64 (outputs,)
@@ -70,7 +68,6 @@ class Block:
 
     inputs: Integers
     weights: Weights
-    needed: Flags
     low: Integers
     high: Integers
     rows: Integers
@@ -78,9 +75,15 @@ class Block:
 
     def of(self, at: Integers) -> Weights:
         """Return the weights of the inputs at some places of ``inputs``, (n, outputs); zeros for -1."""
+        if np.array_equal(at, np.arange(len(self.weights))):
+            return self.weights
         weights = self.weights[at]
         weights[at < 0] = 0
         return weights
+
+    def needed(self, at: Integers) -> Flags:
+        """Tell which inputs at some places have a weight that is not zero, bool (n,); -1 has none."""
+        return np.asarray(self.of(at).any(axis=1))
 
 
 class LayerRule:
@@ -128,7 +131,6 @@ class LayerRule:
         return Block(
             inputs=outline.inputs,
             weights=every,
-            needed=np.asarray(every.any(axis=1)),
             low=low,
             high=high,
             rows=outline.outputs // math.prod(self._layer.output_shape[1:]),

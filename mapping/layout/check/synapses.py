@@ -185,9 +185,10 @@ class Synapses:
     def _weights(self, axon: Integers, element: Integers) -> Iterator[Violation]:
         """Compare every cell, given the inputs that the axons carry, each one once."""
         at = self._place(element)
-        missing = self.block.needed.copy()
-        missing[at[at >= 0]] = False
-        for absent in self.block.inputs[missing].tolist():
+        unread = np.ones(len(self.block.inputs), np.bool_)
+        unread[at[at >= 0]] = False
+        missing = np.flatnonzero(unread)
+        for absent in self.block.inputs[missing[self.block.needed(missing)]].tolist():
             message = f"no axon joins input {absent} of {self.layer.name} to it"
             yield Violation(kind="missing-connection", message=message, core=self.index)
         held, wanted = self._held(axon), self.block.of(at)
@@ -195,8 +196,8 @@ class Synapses:
             yield from self._cells(axon, element, held, wanted)
         if min(self.layer.strengths) < 0 and self.crossbar.negative:
             yield from self._on_off()
-        useless = ~np.append(self.block.needed, False)[at] & ~self.crossbar.loud[self.core.lines[axon]]
-        for row in np.flatnonzero(useless).tolist():
+        quiet = np.flatnonzero(~self.crossbar.loud[self.core.lines[axon]])
+        for row in quiet[~self.block.needed(at[quiet])].tolist():
             message = f"input {element[row]} has no weight on this core"
             yield self._at("extra-delivery", int(axon[row]), message)
 

@@ -24,6 +24,7 @@ from mapping.model.importers.onnx_fusible import (
     ternary,
     whole_windows,
 )
+from mapping.model.importers.onnx_stored import stored
 
 __all__ = ["fused"]
 
@@ -113,13 +114,7 @@ class _Fusion:
         return kept[::-1]
 
     def _array(self, name: str) -> NDArray[np.generic] | None:
-        tensor = self._constants.get(name)
-        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            return None
-        try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
-            return None  # what is damaged is refused where it is read
+        return stored(self._constants.get(name))
 
     def _weights(self, name: str) -> str | None:
         """Return the name of integer weights, evaluated where the model quantises or clips constants."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find functions that a model writes with several operators, and quotients that change no order of classes.
 
-A ``Sigmoid`` is 1 / (1 + exp(-x)), the same float64 operations that it is evaluated with. Probabilities
+A ``Sigmoid`` is 1 / (1 + exp(-x)), the same float64 operations that it is evaluated with. A ``Softmax`` is
+exp(x) / sum(exp(x)), whether the largest x is subtracted from all of them or not. Probabilities
 P / sum(P) have the order of P if no P is negative; `skl2onnx` puts shares where the sum is zero.
 """
 
@@ -10,7 +11,9 @@ import math
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, NodeProto, helper
+
+from mapping.model.importers.onnx_stored import stored
 
 __all__ = ["Parts", "named_functions", "shared"]
 
@@ -30,12 +33,7 @@ class Parts:
         tensor, node = self.tensors.get(name), self.writers.get(name)
         if node is not None and node.op_type == "Constant":
             tensor = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
-            return None
-        try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError):
-            return None  # the reader of constants says why
+        return stored(tensor)
 
     def back(self, name: str, passing: frozenset[str]) -> tuple[str, NodeProto | None]:
         """Return the tensor behind operators that do not matter, and the node that writes it."""
@@ -69,10 +67,17 @@ class Parts:
         return None
 
 
-def named_functions(graph: GraphProto) -> None:
-    """Write a ``Sigmoid`` where a graph spells one; what nobody reads any more is left out later."""
+def named_functions(graph: GraphProto, opset: int) -> None:
+    """Write a ``Sigmoid`` or ``Softmax`` where a graph spells one; what nobody reads is left out later."""
     parts = Parts(graph)
     for node in graph.node:
+        exponent = _softmax(parts, node, opset)
+        if exponent is not None:
+            node.op_type = "Softmax"
+            node.attribute.append(helper.make_attribute("axis", _along(parts, node.input[1])))
+            del node.input[:]
+            node.input.append(exponent)
+            continue
         below = None
         if node.op_type == "Reciprocal" and not node.domain and node.input:
             below = node.input[0]
@@ -83,6 +88,28 @@ def named_functions(graph: GraphProto) -> None:
             node.op_type = "Sigmoid"
             del node.input[:], node.attribute[:]
             node.input.append(argument)
+
+
+def _softmax(parts: Parts, node: NodeProto, opset: int) -> str | None:
+    """Return the x of a quotient exp(x) / sum(exp(x)) over an axis that a ``Softmax`` of this opset has."""
+    if node.op_type != "Div" or node.domain or len(node.input) != 2:
+        return None
+    above, below = node.input
+    power = parts.made(above, "Exp")
+    if power is None or not _sums(parts, below, above):
+        return None
+    axis = _along(parts, below)
+    if axis != -1 and opset < _AXIS_ALONE:
+        return None
+    less = parts.made(power.input[0], "Sub", 2)
+    most = None if less is None else parts.made(less.input[1], "ReduceMax")
+    if less is None or most is None or most.input[0] != less.input[0]:
+        return str(power.input[0])
+    return str(less.input[0] if _along(parts, less.input[1]) == axis else power.input[0])
+
+
+_AXIS_ALONE = 13
+"""Operator set from which on a ``Softmax`` is of one axis, and not of all behind it."""
 
 
 def _sigmoid(parts: Parts, below: str) -> str | None:
@@ -121,11 +148,17 @@ def _sums(parts: Parts, total: str, scores: str) -> bool:
     whole = parts.made(total, "ReduceSum")
     if whole is None or whole.input[0] != scores:
         return False
+    return _along(parts, total) is not None and _low(parts, scores) >= 0
+
+
+def _along(parts: Parts, name: str) -> int | None:
+    """Return the axis, 1 or the last, over which a tensor was reduced, if that is kept."""
+    whole = parts.writers[name]
     given = parts.constant(whole.input[1]) if len(whole.input) > 1 else None
     axes = [a.ints for a in whole.attribute if a.name == "axes"] if given is None else [given.reshape(-1)]
-    along = [list(axis) for axis in axes] in ([[1]], [[-1]])
     kept = all(a.i for a in whole.attribute if a.name == "keepdims")
-    return along and kept and _low(parts, scores) >= 0
+    found = [list(axis) for axis in axes]
+    return int(found[0][0]) if kept and found in ([[1]], [[-1]]) else None
 
 
 def _of_zero(parts: Parts, name: str, total: str) -> bool:

@@ -18,6 +18,7 @@ from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx_columns import rows_first
 from mapping.model.importers.onnx_entries import quantise_input
 from mapping.model.importers.onnx_spelt import named_functions
+from mapping.model.importers.onnx_stored import stored
 
 __all__ = ["MAX_NODES", "tidied"]
 
@@ -65,9 +66,9 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.domain == "com.microsoft" and node.op_type in _STANDARD:
             node.domain = ""
     _join_twins(graph)
-    named_functions(graph)
-    quantise_input(graph)
     opset = max((entry.version for entry in copy.opset_import if not entry.domain), default=1)
+    named_functions(graph, opset)
+    quantise_input(graph)
     rows_first(graph)
     if len(inputs) == 1:
         _add_batch(graph, inputs[0], opset)
@@ -234,15 +235,20 @@ def _add_batch(graph: GraphProto, value: ValueInfoProto, opset: int) -> None:
 def _constant(graph: GraphProto, name: str) -> list[int] | None:
     for tensor in graph.initializer:
         if tensor.name == name and math.prod(tensor.dims) <= len(_ALONG) * 2:
-            return [int(n) for n in numpy_helper.to_array(tensor).reshape(-1)]
+            return _numbers(tensor)
     for node in graph.node:
         if name in node.output and node.op_type == "Constant":
             for attribute in node.attribute:
                 if attribute.name == "value" and attribute.type == AttributeProto.TENSOR:
-                    return [int(n) for n in numpy_helper.to_array(attribute.t).reshape(-1)]
+                    return _numbers(attribute.t)
                 if attribute.name == "value_ints":
                     return list(attribute.ints)
     return None
+
+
+def _numbers(tensor: onnx.TensorProto) -> list[int] | None:
+    values = stored(tensor)
+    return None if values is None else [int(n) for n in values.reshape(-1)]
 
 
 def _added_axes(graph: GraphProto, node: NodeProto, opset: int) -> list[int] | None:

@@ -28,6 +28,7 @@ from mapping.model.operations.operation import (
     unbounded,
 )
 from mapping.model.operations.rounding import ROUNDINGS, round_by
+from mapping.model.operations.strays import added, kept
 
 __all__ = ["ARITHMETIC"]
 
@@ -123,6 +124,7 @@ _JOINING = (
         "A constant goes into the biases; the sum of two activations is one neuron with both as sources, "
         "and the axon shift brings them to one scale.",
         always,
+        strays=added,
     ),
     _joining(
         "Mul",
@@ -179,6 +181,7 @@ _RISING = (
         _clipped,
         "The ends of the ladder: the first step lies at the lower end and the highest count at the upper.",
         attributes={"low": "smallest value, may be infinite", "high": "largest value, may be infinite"},
+        strays=added,
     ),
     _rising("Floor", lambda _, values, __: np.floor(values), _LIST),
     _rising(
@@ -209,6 +212,7 @@ _RISING = (
         "Relu",
         lambda _, values, __: np.maximum(values, 0.0),
         "The foot of the ladder: a sum that does not reach the first step sends nothing.",
+        strays=kept,
     ),
     _rising("Round", lambda _, values, __: np.rint(values), _LIST),
 )

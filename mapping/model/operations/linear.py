@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.model.node import Node, Shape
 from mapping.model.operations.operation import UNBOUNDED, Operation, Range, Reals, misfit, of_shape
+from mapping.model.operations.strays import weighed
 from mapping.model.operations.sums import product, sums_are_exact, windows
 from mapping.model.operations.window import convolved, window_shape
 
@@ -143,6 +144,7 @@ LINEAR = (
         interval=_sum_interval,
         rises=_all_positive,
         work=_conv_work,
+        strays=weighed,
         chip="One neuron an output, with the digits of its kernel where the window meets an axon; groups, "
         "depthwise and dilated kernels have fewer such places, and padding is silence.",
     ),
@@ -154,6 +156,7 @@ LINEAR = (
         interval=_sum_interval,
         rises=_all_positive,
         work=lambda node, _shapes: node.constants["weight"].size,
+        strays=weighed,
         chip="One neuron an output, with the digits of its weights where it meets the axons.",
     ),
 )

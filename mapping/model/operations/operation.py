@@ -21,6 +21,7 @@ __all__ = [
     "Operation",
     "Range",
     "Reals",
+    "Strays",
     "always",
     "misfit",
     "never",
@@ -29,6 +30,7 @@ __all__ = [
     "of_shape",
     "same_range",
     "unbounded",
+    "unknown",
 ]
 
 Reals = NDArray[Any]
@@ -40,11 +42,17 @@ Range = tuple[float, float]
 Apply = Callable[[Node, Sequence[Reals], Shape, float | None], Reals]
 Each = Callable[[Node, Reals, Mapping[str, Reals]], Reals]
 Interval = Callable[[Node, Sequence[Range]], Range]
+Strays = Callable[[Node, Sequence[float], Sequence[Reals], Reals], float]
 
 UNBOUNDED: Range = (-math.inf, math.inf)
 
 HOST = "The host's: "
 """How `Operation.chip` begins where the chip can do none of it."""
+
+
+def unknown(_node: Node, _bounds: Sequence[float], _inputs: Sequence[Reals], _output: Reals) -> float:
+    """Say of an operation that its float32 values may lie anywhere."""
+    return math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +88,9 @@ class Operation:
         It has one input, whose elements it only puts in other places.
     selects : bool
         It has one input and writes none but its values, perhaps not all of them.
+    strays : callable
+        (node, bounds, inputs, output) -> how far an output in float32 lies from that in float64 at most, from
+        such bounds of the inputs and the float32 values of all; infinite where nothing is known.
     """
 
     name: str
@@ -94,6 +105,7 @@ class Operation:
     each: Each | None = None
     moves: bool = False
     selects: bool = False
+    strays: Strays = unknown
 
     @property
     def elementwise(self) -> bool:

@@ -18,6 +18,7 @@ from mapping.model.operations.operation import (
     same_range,
     unbounded,
 )
+from mapping.model.operations.strays import kept
 
 __all__ = ["PLACES"]
 
@@ -90,6 +91,7 @@ def _selecting(
         chip=chip,
         moves=moves,
         selects=True,
+        strays=kept,
     )
 
 

@@ -20,6 +20,7 @@ from mapping.model.operations.operation import (
     of_shape,
     same_range,
 )
+from mapping.model.operations.strays import kept
 from mapping.model.operations.window import window_shape
 
 __all__ = ["POOLS"]
@@ -98,6 +99,7 @@ POOLS = (
         chip="Pooled axons, for values that are never negative: the neurons of a window send to one axon, "
         "where packets of one step merge to the largest.",
         selects=True,
+        strays=kept,
     ),
     Operation(
         name="Reduce",

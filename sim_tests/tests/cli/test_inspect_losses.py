@@ -123,6 +123,20 @@ def test_option_that_helps_is_named_and_does_what_is_said(model: Path, tmp_path:
     )
 
 
+def test_loss_of_answers_is_told_by_compile_and_its_way_out_helps(
+    model: Path, tmp_path: Path, capsys: Out
+) -> None:
+    source, image = data(tmp_path), str(tmp_path / "m.spikeloom")
+    coarse = ["--bits", "2", "--digits", "1"]
+    assert main(["compile", str(model), "-o", image, "--data", source]) == 0
+    assert "answers as the float network" not in capsys.readouterr().out
+    assert main(["compile", str(model), "-o", image, "--data", source, *coarse]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The converted network answers as the float network does on only" in said
+    assert "'spikeloom inspect MODEL --data DATA' tries which option helps." in said
+    assert "helps" in told(inspect(model, source, tmp_path, *coarse), "option-helps")["text"]
+
+
 def test_loss_is_told_with_the_part_that_loses_most(model: Path, tmp_path: Path) -> None:
     result = inspect(model, data(tmp_path), tmp_path, "--bits", "2")
     worst = result["attribution"]["worst"]

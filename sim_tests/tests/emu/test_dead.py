@@ -69,7 +69,7 @@ def drawn(rng: np.random.Generator) -> SystemSpec:
         ({"ports": [[0, 1, "N"]]}, r"dead port must be none between cores of column 0, which leads out, not"),
         (
             {"cores": [[0, 0], [0, 1]], "ports": [[1, 0, "W"]]},
-            "dead cores and ports must be such that the host reaches a core, not DeadSpec",
+            "reaches none past 2 dead cores and 1 dead ports on a mesh of 3x2",
         ),
     ],
 )

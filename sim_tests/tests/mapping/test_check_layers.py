@@ -88,7 +88,8 @@ def assert_blocks(layer: SpikingLayer, random: np.random.Generator) -> None:
         outputs = random.permutation(dense.shape[1])[:size]
         block = rule.block(rule.outline(outputs))
         assert np.array_equal(block.weights, dense[np.ix_(block.inputs, outputs)])
-        assert set(np.flatnonzero(dense[:, outputs].any(axis=1))) == set(block.inputs[block.needed])
+        needed = block.needed(np.arange(len(block.inputs)))
+        assert set(np.flatnonzero(dense[:, outputs].any(axis=1))) == set(block.inputs[needed])
         assert (np.diff(block.inputs) > 0).all()
         assert np.array_equal(block.high, np.maximum(dense[:, outputs], 0).sum(axis=0) * layer.only.high)
         assert np.array_equal(block.low, np.minimum(dense[:, outputs], 0).sum(axis=0) * layer.only.high)

@@ -13,6 +13,7 @@ from emu.spec import CoreSpec, preset
 from mapping.codes.choice import CODES, code_of
 from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.codes.graded.forms import Form, Matrix
+from mapping.codes.graded.rounding import Elimination, elimination
 from mapping.codes.graded.structure import structure_of
 from mapping.errors import MappingError, UnsupportedModelError
 from mapping.flow import compile_network
@@ -348,6 +349,22 @@ def test_layer_that_fits_no_core_is_the_hosts() -> None:
     spiking = convert_graded(network, calibration(network), spec, fits=fits(spec))
     assert len(spiking.layers) == 1
     assert "axons for the inputs of one neuron" in spiking.host[0].reason
+
+
+def test_rows_of_too_many_inputs_are_rounded_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What thousands of inputs have in common takes gigabytes, for a row that no core holds."""
+
+    def of_few(inputs: NDArray[np.float64], *truth: NDArray[np.float64]) -> Elimination:
+        assert inputs.shape[2] == 2
+        return elimination(inputs, *truth)
+
+    monkeypatch.setattr("mapping.codes.graded.layers.elimination", of_few)
+    b = ModelBuilder((9217,))
+    wide = b.op("Relu", b.dense("x", b.rng.normal(size=(2, 9217))))
+    network = b.network(b.dense(wide, b.rng.normal(size=(3, 2))))
+    spiking = convert_graded(network, calibration(network), MEDIUM, fits=fits(MEDIUM))
+    assert [layer.rows for layer in spiking.layers] == [3]
+    assert "axons for the inputs of one neuron but 2048 are allowed" in spiking.host[0].reason
 
 
 def test_damaged_archive_is_one_sentence() -> None:

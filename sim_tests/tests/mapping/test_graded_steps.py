@@ -175,3 +175,73 @@ def test_weights_are_fitted_to_what_is_read() -> None:
 def test_too_few_samples_fit_nothing() -> None:
     inputs = correlated(4)[:, :40]
     assert elimination(2 * inputs, inputs).fit is None
+
+
+def stretched(factor: float, kind: str) -> Network:
+    """A network whose values of one channel are multiplied by what its weights are divided by."""
+    b = ModelBuilder((3, 6, 6), seed=2)
+    first, second = b.rng.normal(size=(8, 3, 3, 3)), b.rng.normal(size=(6, 8, 3, 3))
+    last = b.rng.normal(size=(5, 24 if kind == "conv" else 128))
+    first[2] *= factor
+    if kind == "conv":
+        second[:, 2] /= factor
+        y = b.op("Relu", b.conv(b.op("Relu", b.conv("x", first)), second))
+    else:
+        last[:, 32:48] /= factor
+        y = b.op("Relu", b.conv("x", first))
+    return b.network(b.dense(b.op("Flatten", y), last))
+
+
+@pytest.mark.parametrize("kind", ["conv", "dense"])
+@pytest.mark.parametrize("factor", [2.0**-24, 2.0**24])
+def test_stretched_channel_does_not_hide_the_others(kind: str, factor: float) -> None:
+    """The network is the same one; powers of 256 leave even its integers as they are."""
+    plain, network = stretched(1.0, kind), stretched(factor, kind)
+    samples = calibration(plain, n=64)
+    want, got = (convert_graded(net, samples, MEDIUM) for net in (plain, network))
+    x = calibration(plain, n=50, seed=3)
+    counts = [simulate(net, encode(net, x)) for net in (want, got)]
+    for ours, theirs in zip(want.layers, got.layers, strict=True):
+        assert np.array_equal(counts[0][ours.name], counts[1][theirs.name])
+
+
+def test_steps_of_a_stretched_channel_end_where_its_clip_does() -> None:
+    """They are compared with the clip's end in units in which channels are of one size."""
+    first, second = (
+        np.array([[0.4], [0.3], [2.0**-12]]),
+        np.array([[1.0, -1.0, 2.0**12], [1.0, 1.0, -(2.0**12)]]),
+    )
+    cut = make_node("cut", "Clip", ["a"], "b", attributes={"low": 0.0, "high": 0.5})
+    nodes = [make_node("one", "Dense", ["x"], "a", constants={"weight": first}), cut]
+    nodes.append(make_node("two", "Dense", ["b"], "y", constants={"weight": second}))
+    network = build_network(nodes, name="n", input_name="x", input_shape=(1,), output_name="y")
+    samples = np.linspace(0, 1, 100)[:, None]
+    layer = convert_graded(network, samples, MEDIUM).layers[0]
+    top = layer.values(np.full((1, 3), layer.levels))[0]
+    assert (top <= 0.5 * 1.02).all()
+    assert top[2] == pytest.approx(2.0**-12, rel=0.1)
+
+
+@pytest.mark.parametrize("offset", [-(2.0**20), 2.0**20])
+def test_offset_beyond_the_spread_of_outputs_costs_nothing(offset: float) -> None:
+    b = ModelBuilder((6,), seed=7)
+    weight, bias = b.rng.normal(size=(5, 6)), b.rng.normal(size=5)
+    network = b.network(b.dense("x", weight, bias + offset))
+    samples = calibration(network)
+    spiking = convert_graded(network, samples, MEDIUM)
+    values = decode(spiking, simulate(spiking, encode(spiking, samples)), samples)
+    truth = infer(network, samples)
+    assert np.abs(values - truth).max() < 0.02 * truth.std()
+
+
+def test_tiny_outputs_have_their_counts() -> None:
+    """Weights far below one give the same counts, and no warning of numpy."""
+    b = ModelBuilder((6,), seed=8)
+    weight = b.rng.normal(size=(5, 6))
+    samples = calibration(b.network("x"))
+    found = []
+    for size in (1.0, 2.0**-80):
+        b = ModelBuilder((6,), seed=8)
+        spiking = convert_graded(b.network(b.dense("x", size * weight)), samples, MEDIUM)
+        found.append(simulate(spiking, encode(spiking, samples))[spiking.layers[-1].name])
+    assert np.array_equal(found[0], found[1])

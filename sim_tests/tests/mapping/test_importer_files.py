@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx import network_from_onnx
+from mapping.model.importers.onnx_stored import stored
 from sim_tests.generators.model_builder import ModelBuilder, relu
 
 Build = Callable[[ModelBuilder], str]
@@ -136,3 +137,33 @@ def test_unused_initializer_changes_nothing() -> None:
     model = relu()
     no_change(model)
     assert [node.op for node in network_from_onnx(model, name="m").nodes] == ["Relu"]
+
+
+def cut_off(values: list[int]) -> TensorProto:
+    """Return a tensor of numbers that has lost its last bytes."""
+    tensor = numpy_helper.from_array(np.array(values, np.int64), "numbers")
+    tensor.raw_data = tensor.raw_data[:-3]
+    return tensor
+
+
+@pytest.mark.parametrize(("op", "values"), [("Unsqueeze", [0]), ("Reshape", [1, 4])])
+def test_numbers_that_give_a_vector_its_batch_may_be_damaged(op: str, values: list[int]) -> None:
+    weight = numpy_helper.from_array(np.ones((3, 4), np.float32), "w")
+    nodes = [
+        helper.make_node(op, ["x", "numbers"], ["t"]),
+        helper.make_node("Gemm", ["t", "w"], ["y"], transB=1),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
+    graph = helper.make_graph(nodes, "g", [x], [y], [weight, cut_off(values)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    with pytest.raises(UnsupportedModelError, match=r"^Tensor 'numbers' is damaged: "):
+        network_from_onnx(model, name="n")
+
+
+def test_values_are_looked_at_where_they_are_whole_and_in_the_file() -> None:
+    sound = numpy_helper.from_array(np.array([1, 2], np.int64), "numbers")
+    beside = helper.make_tensor("w", TensorProto.FLOAT, [0], [])
+    beside.data_location = TensorProto.EXTERNAL
+    found = [stored(tensor) for tensor in (sound, cut_off([1]), beside, None)]
+    assert [None if values is None else values.tolist() for values in found] == [[1, 2], None, None, None]

@@ -19,6 +19,12 @@ from spikeloom.cli import main
 PRODUCTS = {("mnist", "Loihi"): 80.22e-6, ("mnist", "SpiNNaker"): 36.26e-6, ("nmnist", "Loihi"): 90.23e-6}
 """Energy times latency in J s, as Rueckauer 2020 printed it beside the two (Tables 3.2 and 3.4)."""
 
+POWER = {
+    "nmnist": (1803.74, 1753.68, 0.37 + 37.18, 26.39 + 61.22),
+    "mnist": (1812.41, 1730.88, 0.36 + 16.96, 22.65 + 76.20),
+}
+"""Milliwatts of Rueckauer 2020, Tables 3.3 and 3.5: in all, static, and both of all cores alone."""
+
 PER_JOULE = {
     "mnist": {
         "Kuang 2021, LeNet, 1 spike": 5271,
@@ -47,6 +53,20 @@ def test_energies_and_latencies_give_the_products_printed(dataset: str, system: 
     assert row["energy_j"] * row["latency_s"] == pytest.approx(PRODUCTS[dataset, system], rel=2e-3)
 
 
+@pytest.mark.parametrize(("dataset", "milliwatts"), POWER.items())
+def test_note_tells_what_of_the_energy_of_loihi_is_the_boards(
+    dataset: str, milliwatts: tuple[float, ...]
+) -> None:
+    row = next(row for row in published(dataset) if row["system"] == "Loihi" and row["energy_j"])
+    total, static, own_static, own = milliwatts
+    assert row["energy_j"] == pytest.approx(total * row["latency_s"] / 1e3, rel=1e-3)
+    rest, without = (static - own_static) / 1e3, own * row["latency_s"]
+    assert row["note"] == (
+        f"the energy holds {rest:.2f} W that are static and belong neither to neurocores nor to x86 cores; "
+        f"without them it is {without:.2f} mJ"
+    )
+
+
 @pytest.mark.parametrize("dataset", PER_JOULE)
 def test_energies_give_the_samples_per_joule_printed(dataset: str) -> None:
     rows = {row["system"]: row for row in published(dataset)}
@@ -68,7 +88,8 @@ def test_table_has_the_targets_above_the_published_rows() -> None:
     assert [row[0] for row in table.rows] == ["loom", *(row["system"] for row in rows)]
     assert table.rows[0][1] == "cycle-exact, joules modelled"
     loihi = next(row for row in table.rows if row[0] == "Loihi")
-    assert loihi[1:8] == ["published, measured chip", "99.21 %", "-", "6.65 ms", "150 /s", "12.06 mJ", "-"]
+    assert loihi[1].startswith("published, measured chip; the energy holds 1.71 W that are static")
+    assert loihi[2:8] == ["99.21 %", "-", "6.65 ms", "150 /s", "12.06 mJ", "-"]
     assert any("five of ten classes" in row[1] for row in table.rows)
 
 

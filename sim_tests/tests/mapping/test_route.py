@@ -7,7 +7,7 @@ import pytest
 from emu.spec import preset
 from mapping.errors import InfeasibleError
 from mapping.layout.cover import cover
-from mapping.layout.delivery import deliveries
+from mapping.layout.delivery import arriving
 from mapping.layout.mesh import Mesh
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import Placement, place
@@ -42,7 +42,7 @@ def test_routes_reach_the_readers_exactly(seed: int, offset: int) -> None:
     wanted = []
     for layer in parts.layers:
         (name,) = layer.sources
-        table = deliveries(parts.spiking.layer(layer.name), 0, parts.of(layer))
+        table = arriving(parts.spiking.layer(layer.name), 0, parts.of(layer))
         for source, core, axon in zip(*(column.tolist() for column in table), strict=True):
             wanted.append((name, source, *placement.position[layer.first + core].tolist(), axon))
     got = [

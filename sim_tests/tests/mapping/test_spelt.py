@@ -69,6 +69,43 @@ def test_sigmoid_is_the_same_to_the_last_bit(build: Callable[[ModelBuilder, str]
     np.testing.assert_array_equal(infer(network, X), 1.0 / (1.0 + np.exp(-X)) * 2.0)
 
 
+def spelt_softmax(b: ModelBuilder, x: str, axis: int, *, stable: bool) -> str:
+    axes = b.constant([axis], np.int64)
+    x = b.op("Sub", x, b.op("ReduceMax", x, axes, keepdims=1)) if stable else x
+    y = b.op("Exp", x)
+    return b.op("Div", y, b.op("ReduceSum", y, axes, keepdims=1))
+
+
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_softmax_that_is_spelt_is_one(axis: int, *, stable: bool) -> None:
+    """At the output of classes it changes no order; elsewhere it has the values of its definition."""
+    b = ModelBuilder((6,), seed=2)
+    scores = b.dense("x", b.rng.normal(size=(4, 6)))
+    last = b.network(spelt_softmax(b, scores, axis, stable=stable))
+    assert not {"Div", "Exp", "Softmax", "Sub"} & set(ops(last))
+    b = ModelBuilder((6,), seed=2)
+    y = spelt_softmax(b, b.dense("x", b.rng.normal(size=(4, 6))), axis, stable=stable)
+    network = b.network(b.op("Mul", y, b.constant(2.0)))
+    assert "Softmax" in ops(network)
+    power = np.exp(infer(last, X))
+    np.testing.assert_allclose(infer(network, X), 2 * power / power.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["another axis", "another sum", "old set"])
+def test_what_is_no_softmax_stays(kind: str) -> None:
+    b = ModelBuilder((3, 4, 4), seed=2, **({"opset": 12} if kind == "old set" else {}))
+    y = b.op("Exp", "x")
+    if kind == "old set":
+        total = b.op("ReduceSum", y, axes=[1], keepdims=1)
+    else:
+        added = b.op("Exp", y) if kind == "another sum" else y
+        total = b.op(
+            "ReduceSum", added, b.constant([2 if kind == "another axis" else 1], np.int64), keepdims=1
+        )
+    assert "Softmax" not in ops(b.network(b.op("Div", y, total)))
+
+
 @pytest.mark.parametrize(("power", "offset"), [(1.0, 1.0), (-1.0, 2.0), (-2.0, 1.0)])
 def test_what_is_no_sigmoid_stays(power: float, offset: float) -> None:
     b = ModelBuilder((6,))

@@ -192,9 +192,13 @@ def test_a_count_has_as_many_neurons_as_the_core_has_room_for(
         assert len(part.outputs) == parts * outputs
 
 
-@pytest.mark.parametrize(("end", "parts", "low"), [("Relu", 4, 0), ("LeakyRelu", 1, 0), ("", 4, -1020)])
-def test_functions_that_only_cut_off_leave_in_parts(end: str, parts: int, low: int) -> None:
-    network = wide(4, end=end)
+@pytest.mark.parametrize(
+    ("end", "outputs", "parts", "low"),
+    [("Relu", 4, 4, 0), ("LeakyRelu", 1, 1, 0), ("LeakyRelu", 4, 4, -1020), ("", 4, 4, -1020)],
+)
+def test_functions_that_only_cut_off_leave_in_parts(end: str, outputs: int, parts: int, low: int) -> None:
+    """Of a single output any function is the chip's; of classes only these are."""
+    network = wide(outputs, end=end)
     (layer,) = convert_graded(network, calibration(network), MEDIUM).layers
     assert (layer.parts, layer.low, layer.levels) == (parts, low, 255 * parts)
     assert isinstance(layer.quantiser, Ladders if parts > 1 else Lists)

@@ -16,7 +16,7 @@ from emu.links import LinkSpec
 from emu.spec import PRESETS, SystemSpec
 from mapping.errors import MappingError
 from mapping.flow import compile_network, core_of
-from mapping.layout.assembly import QUARTER, Links
+from mapping.layout.assembly import QUARTER, Links, assembled
 from mapping.layout.gates import ONE_OF_EACH, Gates
 from mapping.model.importers.onnx import network_from_onnx
 from mapping.targets.files import TargetError, load_target, target_text
@@ -116,6 +116,14 @@ def test_what_is_asked_for_replaces_what_the_file_says(tmp_path: Path) -> None:
     asked = {"mesh": (4, 2), "chips": (1, 1), "gates": Gates(inlets="1E")}
     spec = compile_network(network, target=load_target(path), **asked).image.spec  # type: ignore[arg-type]
     assert (spec.links, spec.gates) == (None, GateSpec(inlets=((1, "E"),), outlets=(3,)))
+
+
+@pytest.mark.parametrize("chips", [(2, 1), (1, 2), (2, 2), (1, 1)])
+def test_chips_in_a_row_or_a_column_are_joined(chips: tuple[int, int]) -> None:
+    spec = assembled(PRESETS["tiny"], (4, 4), chips=chips)
+    across, down = chips
+    wanted = None if chips == (1, 1) else (4 // across, 4 // down)
+    assert (None if spec.links is None else (spec.links.width, spec.links.height)) == wanted
 
 
 def test_links_of_a_file_join_the_chips_that_are_asked_for(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ import mapping
 from mapping.codes.convert import convert
 from mapping.datasets.load import Dataset
 from mapping.model.network import Network
+from mapping.report.keys import AT_LEAST
 from mapping.report.machine import estimate
+from mapping.report.side_by_side import what
+from mapping.report.text import notes
 from mapping.spiking.network import INPUT
 from mapping.spiking.simulate import encode, simulate
 from mapping.targets.files import list_targets, load_target
@@ -248,3 +251,16 @@ def test_report_has_every_target_side_by_side() -> None:
         assert all(row[key] == part[key] for key in row if key in part)
         assert row["energy_j_low"] <= row["energy_j"] <= row["energy_j_high"]
     assert report.to_dict()["side_by_side"] == rows
+
+
+def test_cores_of_loihi_are_told_to_be_a_lower_bound() -> None:
+    network, x = small_network(), np.random.default_rng(1).normal(0.5, 0.5, (3, 12))
+    report = estimate(network, Dataset(name="random", x=x, y=None), ("kuang2021", "loihi"), core="tiny")
+    kuang, loihi = report.targets
+    assert kuang["cores_least"] is None
+    told = [line for line in notes(report.to_dict()) if AT_LEAST in line]
+    assert told == [f"On loihi {AT_LEAST}: {loihi['cores_least']}."]
+    assert [what(row) for row in report.side_by_side or ()] == [
+        "closed-form, joules modelled",
+        f"closed-form, joules modelled; {AT_LEAST}",
+    ]

@@ -76,6 +76,17 @@ def test_output_of_too_many_levels_is_refused(
     assert cost(name, most).cores == 1
 
 
+def test_neuron_of_loihi_with_too_many_inputs_is_told_to_have_fewer() -> None:
+    """Its axons are fewer than its synapses, and fewer levels of its output would not help."""
+    with pytest.raises(InfeasibleError) as caught:
+        cost("loihi", dense("a", 200_000, 1, INPUT, output=True))
+    assert str(caught.value) == (
+        "Layer 'a' needs 200000 input axons for one output but 4096 are allowed: let its neurons have fewer "
+        "inputs, or quantise its input to fewer levels."
+    )
+    assert cost("loihi", dense("a", 4096, 1, INPUT, output=True)).cores == 1
+
+
 def test_output_that_too_many_axons_read_is_refused() -> None:
     with pytest.raises(InfeasibleError) as caught:
         cost("truenorth", dense("a", 4, 4, INPUT), dense("b", 4, 129 * 256, "a", output=True))
