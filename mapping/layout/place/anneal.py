@@ -17,6 +17,7 @@ from mapping.layout.mesh import Mesh
 from mapping.layout.objective import steps_of
 from mapping.layout.partition import Partition
 from mapping.layout.place.greedy import Greedy
+from mapping.layout.place.pairs import exchange_pairs
 from mapping.layout.place.placement import Placement, require_room
 from mapping.layout.place.price import Price
 from mapping.layout.place.search import Search
@@ -35,6 +36,15 @@ _DEAR = 1 / 30
 _WARM = 5e-3
 """By how much a change may be for the worse at first, in links that are busy for twice their aim."""
 
+_ROUNDS = 3
+"""One search in four ends where links stay too busy; three together hardly ever do."""
+
+_MOST_ORDERS, _ORDERED = 100, 92_000
+"""Orders that a round tries, and cores that are placed for them."""
+
+_LEAST_WORK, _MOST_WORK, _WORKED = 200_000, 20_000_000, 35_000_000_000
+"""Flows that a round prices, at least and at most, and the latter times the cores."""
+
 
 def anneal(
     partition: Partition, mesh: Mesh, *, seed: int = 0, orders: int | None = None, work: int | None = None
@@ -44,16 +54,16 @@ def anneal(
     It prices all packets of a sample if every neuron fires and every input is there: the trees of what cores
     send, what the host feeds by every inlet and reads by every outlet, and the cycles in which they occupy
     each link, serialisation included (`Mesh.busy`). Placements are compared by their `Rank`, and by no number
-    of it is the result worse than the greedy placement.
+    of it is the result worse than the greedy placement. The best of three rounds is taken.
 
     Parameters
     ----------
     partition, mesh, seed
         See `mapping.layout.place.placement.Placer`.
     orders : int, optional
-        Orders of the layers that are tried; by default some hundred, fewer where there are many cores.
+        Orders of the layers that a round tries; by default a hundred, fewer where there are many cores.
     work : int, optional
-        Flows that are priced in the second stage; by default up to some million, fewer for more cores.
+        Flows that a round prices in its second stage; by default up to 20 million, fewer for more cores.
 
     Raises
     ------
@@ -67,11 +77,13 @@ def anneal(
     greedy = Greedy(partition, traffic, mesh, seed=seed)
     random = np.random.default_rng(seed)
     price = Price.against(traffic, mesh, greedy.in_order(partition.layers), max(steps_of(partition)))
-    orders = min(3 * cores, 300, 276_500 // cores) if orders is None else orders
-    most = min(30_000_000, 100_000_000_000 // cores)
-    work = min(max(200_000, 300 * cores**2), most) if work is None else work
-    start = _try_orders(partition, greedy, price, orders, random)
-    Search(price, start, random).run(work, dear=_DEAR / 2 * cores, warm=max(_WARM, 1 / cores))
+    orders = min(cores, _MOST_ORDERS, _ORDERED // cores) if orders is None else orders
+    work = min(max(_LEAST_WORK, 150 * cores**2), _MOST_WORK, _WORKED // cores) if work is None else work
+    for _ in range(_ROUNDS):
+        start = _try_orders(partition, greedy, price, orders, random)
+        Search(price, start, random).run(work, hop=_DEAR / 2 * cores, warm=max(_WARM, 1 / cores))
+    if mesh.gated is not None:
+        exchange_pairs(price, random)
     return Placement(width=mesh.width, height=mesh.height, position=price.best)
 
 
@@ -94,7 +106,7 @@ def _try_orders(
         position = greedy.in_order(order, shapes)
         load = price.loads.parts(position)
         price.keep(busy := price.busy(load), load, position)
-        found = float(price.excess(busy).sum()) + hop * price.hops(load)
+        found = price.cost(busy, load, hop)
         if found < cheapest:
             cheapest, best = found, position
         if found <= lowest or random.random() < math.exp((lowest - found) / (0.3 * (1 - attempt / tries))):

@@ -3,40 +3,20 @@
 
 import operator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.layout.mesh import Mesh
+from mapping.layout.place.changes import Aims, Rank, dear, excess
 from mapping.layout.traffic import Loads, Traffic
 
-__all__ = ["ALONE", "BEYOND", "Price", "Rank"]
+__all__ = ["Price", "Rank"]
 
 Integers = NDArray[np.int64]
 
 _LOWER = (0.6, 0.95)
 """Share of the cycles of the best placement that the next one is to take, for what cores send and for all."""
-
-ALONE = 20
-"""A link that all packets keep busy for too long counts as so many that what cores send does: it is alone."""
-
-BEYOND = 30
-"""A hop more than the greedy placement has costs so many times what another does."""
-
-
-class Rank(NamedTuple):
-    """What placements are compared by, in this order; the less, the better.
-
-    ``step`` are the cycles of the busiest link with what cores send, or the longest step of a core if that is
-    more; ``whole`` those of the busiest link, inlet or outlet with all packets; ``sent`` those of the busiest
-    link with what cores send, and ``hops`` the hops of these.
-    """
-
-    step: int
-    whole: int
-    sent: int
-    hops: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -72,11 +52,16 @@ class Price:
         return price
 
     @property
-    def aims(self) -> tuple[float, float]:
-        """Cycles that no link shall take more of: with what cores send, and with all packets."""
+    def aims(self) -> Aims:
+        """One over the cycles that no link shall take more of, and over the hops that are allowed.
+
+        Cores are first to send within their longest step; then all packets are to be faster than before.
+        """
         if self.rank.sent > self.step:
-            return max(self.step, _LOWER[0] * self.rank.sent), self.limit.whole
-        return min(self.step, self.limit.sent), _LOWER[1] * self.rank.whole
+            sent, whole = max(self.step, _LOWER[0] * self.rank.sent), float(self.limit.whole)
+        else:
+            sent, whole = min(self.step, self.limit.sent), _LOWER[1] * self.rank.whole
+        return Aims(sent=1 / max(sent, 1), whole=1 / max(whole, 1), hops=1 / max(self.limit.hops, 1))
 
     def busy(self, load: Integers) -> tuple[Integers, Integers]:
         """Return the cycles in which links are busy with what cores send, and in all, (4, height, width)."""
@@ -88,17 +73,10 @@ class Price:
         sent, whole = (int(cycles.max(initial=0)) for cycles in busy)
         return Rank(max(sent, self.step), whole, sent, int(load[0].sum()))
 
-    def excess(self, busy: tuple[Integers, Integers]) -> NDArray[np.float64]:
-        """Return by which share each link is busy for longer than `aims`, (4, height, width)."""
-        own, every = (
-            np.maximum(cycles / max(aim, 1) - 1, 0) for cycles, aim in zip(busy, self.aims, strict=True)
-        )
-        return np.asarray(own + ALONE * every)
-
-    def hops(self, load: Integers) -> float:
-        """Return the hops as a share of those of the given placement; more than all are dear."""
-        share = int(load[0].sum()) / max(self.limit.hops, 1)
-        return share + BEYOND * max(0.0, share - 1)
+    def cost(self, busy: tuple[Integers, Integers], load: Integers, hop: float) -> float:
+        """Return what a placement costs: what its links are busy beyond `aims`, and its hops at a price."""
+        sent, whole = busy
+        return float(excess(sent, whole - sent, self.aims).sum()) + hop * dear(int(load[0].sum()), self.aims)
 
     def keep(self, busy: tuple[Integers, Integers], load: Integers, position: Integers) -> bool:
         """Remember a placement with these loads if it is the best; tell whether it is."""

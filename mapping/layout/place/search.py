@@ -8,15 +8,19 @@ from emu.gates import outlets_of
 from emu.spec import SystemSpec
 from mapping.layout.gates import fed_by
 from mapping.layout.mesh import EAST, WEST, Mesh
-from mapping.layout.place.changes import BETTER, DONE, FREE, HOPS, NONE, Board, State, change
-from mapping.layout.place.price import ALONE, BEYOND, Price, Rank
+from mapping.layout.place.changes import DONE, FREE, HOPS, NONE, PLACES, Board, State, change
+from mapping.layout.place.price import Price, Rank
 from mapping.layout.traffic import INLET, OUTLET, Loads
 
 __all__ = ["Search"]
 
 Integers = NDArray[np.int64]
 
-_DRAWS, _DEALT_DRAWS = 1 << 16, 1 << 8
+_DRAWS, _DEALT_DRAWS = 1 << 16, (1 << 8, 8)
+"""Random numbers for a call; for one after which packets are dealt to gates anew, at least and for a core."""
+
+_DEALING = 2000
+"""Work that dealing takes, and once more for some flows."""
 
 
 def board_of(loads: Loads, position: Integers) -> Board:
@@ -137,35 +141,36 @@ def state_of(board: Board, loads: Loads, position: Integers) -> State:
     boxes, boxes_of = _boxes(board, loads, position)
     load = loads.parts(position)
     places = np.concatenate([position, [(x, y) for _, y, x in mesh.entrances]]).astype(np.int64)
-    at = np.zeros(11, np.int64)
+    at = np.zeros(PLACES, np.int64)
     at[HOPS] = load[0].sum()
 
     def zeros(*shape: int) -> Integers:
         return np.zeros(shape, np.int64)
 
     return State(
-        position=places,
+        position=_twice(places),
+        boxes=_twice(boxes),
+        boxes_of=_twice(boxes_of),
+        kept=zeros(2, len(boxes)),
         cell=cell,
-        boxes=boxes,
-        boxes_of=boxes_of,
         busy=np.ascontiguousarray(mesh.busy(load).reshape(2, links)[:, board.link[board.link_at[:-1]]]),
         at=at,
-        new_position=places.copy(),
-        new_boxes=boxes.copy(),
-        new_boxes_of=boxes_of.copy(),
-        kept=zeros(2, len(boxes)),
         touched=zeros(parts, 3),
         part_stamp=zeros(parts),
         set_stamp=zeros(groups),
         flow_stamp=zeros(flows),
-        moved=zeros(cores),
-        target=zeros(cores),
-        changed_sets=zeros(groups),
-        changed_flows=zeros(flows),
+        moved=zeros(cores, 2),
+        concerned=zeros(groups),
+        flows=zeros(flows),
         over=zeros(int(np.diff(np.append(board.box_at, len(boxes)))[board.readers].sum())),
         run=zeros(links // 4),
         corner=zeros(int(loads.traffic.size.max(initial=1)), 5),
     )
+
+
+def _twice(values: Integers) -> Integers:
+    """Return values at hand, and those after a change."""
+    return np.stack((values, values))
 
 
 def _boxes(board: Board, loads: Loads, position: Integers) -> tuple[Integers, Integers]:
@@ -193,36 +198,29 @@ class Search:
         self.price, self._random = price, random
         self._deal(position)
 
-    def run(self, work: int, *, dear: float, warm: float) -> None:
-        """Change windows of cores, ever less often for the worse, at ever cheaper hops."""
+    def run(self, work: int, *, hop: float, warm: float) -> None:
+        """Change windows of cores, ever less often for the worse, at ever cheaper hops (`changes.change`)."""
         price, done = self.price, 0
         dealt = price.loads.mesh.gated is not None
-        scales = np.array([dear, warm, 1 / max(price.limit.hops, 1), BEYOND])
+        least, each = _DEALT_DRAWS
+        count = max(least, each * self.board.cores) if dealt else _DRAWS
         while done < work:
-            draws, self.state.at[DONE] = self._random.random(_DEALT_DRAWS if dealt else _DRAWS), done
-            found = change(self.board, self.state, draws, self._aims(), scales, self._bounds(), work)
+            draws, self.state.at[DONE] = self._random.random(count), done
+            limit = price.limit._replace(sent=min(price.rank.step, price.limit.sent))
+            ranks = limit, price.rank, price.step
+            better = change(self.board, self.state, draws, price.aims, hop, warm, *ranks, work)
             done = int(self.state.at[DONE])
-            if found == BETTER or dealt:
+            if better or dealt:
                 done += self._keep()
 
     @property
     def position(self) -> Integers:
         """The placement at hand, int64 (cores, 2)."""
-        return self.state.position[: self.board.cores]
+        return self.state.position[0, : self.board.cores]
 
     def _deal(self, position: Integers) -> None:
         self.board = board_of(self.price.loads, position)
         self.state = state_of(self.board, self.price.loads, position)
-
-    def _aims(self) -> NDArray[np.float64]:
-        own, every = self.price.aims
-        return np.array([1 / max(own, 1), 1 / max(every, 1), ALONE])
-
-    def _bounds(self) -> Integers:
-        """Return what bounds a better placement, as `change` takes it."""
-        price = self.price
-        most = min(price.rank.step, price.limit.sent), price.limit.whole, price.limit.hops
-        return np.array([*most, price.step, *price.rank])
 
     def _keep(self) -> int:
         """Remember the placement at hand if it is the best; return the work that this took."""
@@ -232,4 +230,4 @@ class Search:
         sent = int(self.state.busy[0].max(initial=0))
         whole = int(self.state.busy.sum(axis=0).max(initial=0))
         price.take(Rank(max(sent, price.step), whole, sent, int(self.state.at[HOPS])), self.position)
-        return len(self.board.source) if dealt else 0
+        return _DEALING + 10 * len(self.board.source) if dealt else 0
