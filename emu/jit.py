@@ -34,8 +34,8 @@ OFF = ("0", "off", "no", "false")
 
 
 @cache
-def _sources_digest() -> str:
-    """Return a digest of every kernel source, of the constants in them and of the compiler's version.
+def _sources_digest(folder: Path) -> str:
+    """Return a digest of the kernels of the machine and those in a folder, and of the compiler's version.
 
     Numba notices a change of the file that holds a kernel, but not of the files of the kernels it calls, nor
     of the constants that it takes from elsewhere.
@@ -43,13 +43,14 @@ def _sources_digest() -> str:
     sha = hashlib.sha256(f"numba {numba.__version__}".encode())
     here = Path(__file__).parent
     constants = [here / "spec.py", here / "words.py"]
-    for source in [Path(__file__), *constants, *sorted((here / "kernels").glob("*.py"))]:
+    kernels = [*sorted((here / "kernels").glob("*.py")), *sorted(folder.glob("*.py"))]
+    for source in [Path(__file__), *constants, *kernels]:
         sha.update(source.name.encode() + b"\0" + source.read_bytes())
     return sha.hexdigest()[:16]
 
 
-def cache_folder() -> Path | None:
-    """Return the folder of compiled kernels for these sources, None if nothing is kept."""
+def cache_folder(beside: Path = Path(__file__).parent / "kernels") -> Path | None:
+    """Return where compiled kernels of a folder are kept for these sources, None if nothing is."""
     switch = os.environ.get("SPIKELOOM_CACHE", "")
     if switch.lower() in OFF and switch:
         return None
@@ -57,7 +58,7 @@ def cache_folder() -> Path | None:
         base = Path(switch)
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
-    folder = base / _sources_digest()
+    folder = base / _sources_digest(beside)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -73,7 +74,7 @@ def njit(function: Kernel) -> Kernel:
     They hold no lock of the interpreter (``nogil``): threads run them side by side.
     ``NUMBA_DISABLE_JIT=1`` runs the same source in the interpreter.
     """
-    folder = cache_folder()
+    folder = cache_folder(Path(function.__code__.co_filename).parent)
     compiler: Any = numba
     before = compiler.config.CACHE_DIR
     if folder is not None:

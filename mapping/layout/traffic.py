@@ -73,24 +73,6 @@ class Traffic:
         np.add.at(sent, self.source[out], self.packets[out])
         return fed, sent
 
-    def by_core(self) -> tuple[Integers, ...]:
-        """Return for each core the flows that it sends or reads, ascending."""
-        flow, core = self._reading()
-        own = np.flatnonzero(self.source >= 0)
-        table = np.unique(np.stack((np.append(core, self.source[own]), np.append(flow, own))), axis=1)
-        bounds = np.searchsorted(table[0], np.arange(1, self.cores))
-        return tuple(np.split(table[1], bounds))
-
-    def end(self, flows: Integers, random: np.random.Generator) -> int | None:
-        """Return the core that sends one of some flows or one that reads it, drawn; None without flows."""
-        if not len(flows):
-            return None
-        flow = int(flows[random.integers(len(flows))])
-        readers, source = int(self.readers[flow]), int(self.source[flow])
-        if readers == OUTLET or (source != INLET and random.random() < 0.5):
-            return source
-        return int(self.members[readers, random.integers(self.size[readers])])
-
     def _reading(self) -> tuple[Integers, Integers]:
         """Return flow and core of every reading."""
         flow = np.flatnonzero(self.readers != OUTLET)
@@ -187,7 +169,7 @@ class Loads:
     _covers: dict[bytes, Integers] = field(default_factory=dict)
 
     def __call__(self, position: Integers, flows: Integers | None = None) -> Integers:
-        """Return packets by output and router, int64 (4, height, width), of all flows or of some (`whole`).
+        """Return packets by output and router, int64 (4, height, width), of all flows or of some.
 
         At the ports of inlets (`Mesh.entrances`), by which nothing leaves, there are those that enter.
         ``position`` is that of `Placement`.
@@ -196,22 +178,7 @@ class Loads:
 
     def parts(self, position: Integers, flows: Integers | None = None) -> Integers:
         """Return the same of what cores send, and of what the host feeds: int64 (2, 4, height, width)."""
-        flows = np.arange(len(self.traffic.source)) if flows is None else flows
-        return self._count(self._ways(position, flows))
-
-    def ways(self, position: Integers) -> Ways:
-        """Return the ways of all packets of a placement."""
-        return self._ways(position, np.arange(len(self.traffic.source)))
-
-    def change(self, before: Ways, after: Integers, flows: Integers) -> Integers:
-        """Return how the `parts` change from the ways of one placement to another, if only these flows do.
-
-        ``flows`` are `whole`.
-        """
-        changed = np.zeros(len(self.traffic.source), np.bool_)
-        changed[flows] = True
-        old = before.take(np.flatnonzero(changed[before.flow]))
-        return self._count(Ways.of(old.take(slice(None), packets=-old.packets), self._ways(after, flows)))
+        return self._count(self.ways(position, flows))
 
     def _count(self, ways: Ways) -> Integers:
         """Return the packets over every link, of cores and of the host."""
@@ -225,41 +192,9 @@ class Loads:
             steps[1][place] = ways.packets[ways.inlet == inlet].sum()
         return steps[:, :, :height, :width]
 
-    def whole(self, flows: Integers) -> Integers:
-        """Return some flows, and those that are dealt to gates together with one of them.
-
-        Where there are several inlets, the way of all that the host feeds depends on where every reader is;
-        with several outlets likewise that of all outputs.
-        """
-        source, readers, mesh = self.traffic.source, self.traffic.readers, self.mesh
-        if mesh.gated is None:
-            return flows
-        for several, dealt in (
-            (len(mesh.entrances) > 1, source == INLET),
-            (len(outlets_of(mesh.gated.gates)) > 1, readers == OUTLET),
-        ):
-            if several and dealt[flows].any():
-                flows = np.union1d(flows, np.flatnonzero(dealt))
-        return flows
-
-    def over(self, ways: Ways, link: tuple[int, int, int]) -> Integers:
-        """Return which flows go over a link, once for each of their packets that does.
-
-        ``link`` is an output, y and x of its router. Packets that are dealt together count for one flow.
-        """
-        port, y, x = link
-        (sx, sy), (x0, x1, y0, y1) = ways.start.T, ways.box.T
-        column = (x0 <= x) & (x <= x1)
-        over = {
-            EAST: (sy == y) & (sx <= x) & (x < x1),
-            WEST: (sy == y) & (x0 < x) & (x <= sx),
-            SOUTH: column & (sy <= y) & (y < y1),
-            NORTH: column & (y0 < y) & (y <= sy),
-        }
-        return np.asarray(ways.flow[over[port]])
-
-    def _ways(self, position: Integers, flows: Integers) -> Ways:
-        """Return the ways of all packets of some flows."""
+    def ways(self, position: Integers, flows: Integers | None = None) -> Ways:
+        """Return the ways of all packets of all flows or of some."""
+        flows = np.arange(len(self.traffic.source)) if flows is None else flows
         traffic, mesh = self.traffic, self.mesh
         flow, box = self.packets_of(position, flows)
         source = traffic.source[flow]

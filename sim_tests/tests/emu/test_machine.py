@@ -309,3 +309,19 @@ def test_cache_switch(switch: str, kept: bool, monkeypatch: pytest.MonkeyPatch, 
     folder = jit.cache_folder()
     assert (folder is not None) == kept
     assert folder is None or folder.parent == tmp_path / switch
+
+
+def test_sources_beside_a_kernel_have_a_cache_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """A kernel calls those in its folder, and numba sees a change of its own file alone."""
+    from emu import jit
+
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+    folders = set()
+    for text in ("", "a = 1", "a = 2"):
+        (tmp_path / "beside.py").write_text(text)
+        jit._sources_digest.cache_clear()
+        folders.add(jit.cache_folder(tmp_path))
+    assert len(folders) == 3
+    assert jit.cache_folder() not in folders

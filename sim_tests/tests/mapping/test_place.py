@@ -15,7 +15,6 @@ from mapping.layout.mesh import Mesh
 from mapping.layout.partition import Partition, partition
 from mapping.layout.place import PLACERS, Placer, anneal, place, smallest_mesh
 from mapping.layout.place.curve import hilbert
-from mapping.layout.place.moves import exchanged, rolled, turned
 from mapping.layout.traffic import Loads, traffic_of
 from sim_tests.generators.mapping_networks import Draft, core_spec, random_network
 
@@ -124,65 +123,6 @@ def test_anneal_takes_fewer_cycles_on_its_busiest_link_and_no_more_hops() -> Non
     before, after = (loads(placer(parts, mesh, seed=1).position) for placer in (place, anneal))
     assert mesh.hops(after) <= mesh.hops(before)
     assert mesh.busy(after).max() < mesh.busy(before).max()
-
-
-def test_exchange_around_a_core_moves_it() -> None:
-    mesh = Mesh(width=4, height=3)
-    position = np.array([(0, 0), (1, 0), (2, 1), (3, 2)])
-    random = np.random.default_rng(0)
-    found = [moved for _ in range(99) if (moved := exchanged(mesh, position, random, 2)) is not None]
-    assert len(found) > 30
-    assert all(moved[2].tolist() != [2, 1] for moved in found)
-
-
-def test_turned_window_is_mirrored_and_holds_the_core() -> None:
-    mesh = Mesh(width=4, height=3, excluded=frozenset({(1, 2)}))
-    position = np.array([(0, 0), (1, 0), (2, 1), (3, 2)])
-    random = np.random.default_rng(0)
-    found = [moved for _ in range(300) if (moved := turned(mesh, position, random, 2)) is not None]
-    assert len(found) > 30
-    for moved in found:
-        kept = (moved == position).all(axis=0)
-        assert kept.any()
-        movers = (moved != position).any(axis=1)
-        sums = (moved + position)[movers][:, ~kept]
-        assert len(np.unique(sums)) == 1
-        assert len(set(map(tuple, moved.tolist()))) == 4
-        assert not set(map(tuple, moved.tolist())) & mesh.excluded
-        assert all(0 <= x < 4 and 0 <= y < 3 for x, y in moved.tolist())
-    assert any(moved[2].tolist() != [2, 1] for moved in found)
-
-
-def test_rolled_window_moves_by_one_and_closes_behind() -> None:
-    """What leaves a window at one end is at the other; what was side by side within stays so."""
-    mesh = Mesh(width=4, height=3, excluded=frozenset({(3, 2)}))
-    position = np.array([(x, y) for x in range(4) for y in range(3) if (x, y) != (3, 2)])
-    random = np.random.default_rng(0)
-    found = [moved for _ in range(300) if (moved := rolled(mesh, position, random, 4)) is not None]
-    assert len(found) > 30
-    for moved in found:
-        cells = set(map(tuple, moved.tolist()))
-        assert cells == set(map(tuple, position.tolist()))
-        ways = (moved - position)[(moved != position).any(axis=1)]
-        assert len(np.unique(np.flatnonzero(ways.any(axis=0)))) == 1
-        along = ways.sum(axis=1)
-        assert (np.abs(along) == 1).any()
-        assert along.sum() == 0
-    assert any((moved[4] != position[4]).any() for moved in found)
-    assert any((np.abs(moved - position) > 1).any() for moved in found)
-
-
-def test_exchange_moves_nothing_onto_an_excluded_core() -> None:
-    mesh = Mesh(width=4, height=3, excluded=frozenset({(1, 1), (3, 0)}))
-    position = np.array([(0, 0), (1, 0), (2, 1), (3, 2)])
-    random = np.random.default_rng(0)
-    found = [moved for _ in range(300) if (moved := exchanged(mesh, position, random)) is not None]
-    assert len(found) > 100
-    for moved in found:
-        cells = set(map(tuple, moved.tolist()))
-        assert len(cells) == 4
-        assert not cells & mesh.excluded
-        assert all(0 <= x < 4 and 0 <= y < 3 for x, y in cells)
 
 
 def test_hilbert_visits_every_cell_from_neighbour_to_neighbour() -> None:

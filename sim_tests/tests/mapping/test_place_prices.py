@@ -48,7 +48,7 @@ def test_loads_after_changes_are_those_of_the_placement(
     limit = price.limit
     search = Search(price, price.best, np.random.default_rng(3))
     for _ in range(5):
-        search.run(3000, dear=len(parts.cores) / 60, warm=0.01)
+        search.run(3000, hop=len(parts.cores) / 60, warm=0.01)
         load, first = price.loads.parts(search.position), search.board.link[search.board.link_at[:-1]]
         cells = {(x, y) for x, y in search.position.tolist()}
         assert len(cells) == len(parts.cores)
@@ -69,20 +69,23 @@ def test_loads_after_changes_are_those_of_the_placement(
 def test_aims_are_below_the_best_placement_until_cores_send_within_their_step(
     step: int, aims: tuple[float, float]
 ) -> None:
-    """Of a greedy placement of 120 and 400 cycles, and a best one of 100 and 300."""
+    """Of a greedy placement of 120 and 400 cycles and 50 hops, and a best one of 100 and 300."""
     best, loads = np.zeros((1, 2), np.int64), cast(Loads, None)
-    limit, rank = Rank(max(120, step), 400, 120, 50), Rank(max(100, step), 300, 100, 50)
+    limit, rank = Rank(max(120, step), 400, 120, 50), Rank(max(100, step), 300, 100, 40)
     price = Price(loads=loads, step=step, limit=limit, rank=rank, best=best)
-    assert price.aims == pytest.approx(aims)
+    assert [1 / aim for aim in price.aims] == pytest.approx([*aims, 50])
 
 
-def test_excess_is_what_each_link_is_busy_beyond_its_aim() -> None:
+@pytest.mark.parametrize(("hops", "share"), [(25, 0.5), (50, 1.0), (55, 1.1 + 30 * 0.1)])
+def test_cost_is_what_each_link_is_busy_beyond_its_aim_and_hops(hops: int, share: float) -> None:
     """Aims of 60 cycles with what cores send, and of 400 with all; a link of all counts for twenty."""
     best, loads = np.zeros((1, 2), np.int64), cast(Loads, None)
     rank = Rank(100, 300, 100, 50)
     price = Price(loads=loads, step=1, limit=Rank(120, 400, 120, 50), rank=rank, best=best)
     sent, whole = np.array([[[60, 90, 0, 0]]] * 4), np.array([[[400, 100, 440, 0]]] * 4)
-    assert price.excess((sent, whole)) == pytest.approx(np.array([[[0, 0.5, 2, 0]]] * 4))
+    load = np.zeros((2, 4, 1, 4), np.int64)
+    load[0, NORTH, 0, 1], load[1, NORTH, 0, 1] = hops, 7
+    assert price.cost((sent, whole), load, 3.0) == pytest.approx(4 * (0.5 + 2) + 3.0 * share)
 
 
 @pytest.mark.parametrize(

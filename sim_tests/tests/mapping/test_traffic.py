@@ -92,24 +92,6 @@ def test_loads_are_what_the_routes_send(placer: Placer, seed: int, offset: int, 
     assert entered == len(route(parts, placement, system).inlet)
 
 
-@pytest.mark.parametrize("gates", GATES)
-@pytest.mark.parametrize("offset", range(3))
-def test_change_of_loads_is_that_of_what_moves(seed: int, offset: int, gates: str) -> None:
-    """With a packet of the host all that is dealt to gates with it changes its way."""
-    parts = partition(random_network(seed + offset), core_spec())
-    mesh, traffic = _mesh(_system(parts, gates)), traffic_of(parts)
-    loads, random = Loads(traffic=traffic, mesh=mesh), np.random.default_rng(seed)
-    before, touched = PLACERS["curve"](parts, mesh).position, traffic.by_core()
-    for _ in range(20):
-        one, other = random.choice(len(before), 2, replace=False).tolist()
-        after = before.copy()
-        after[[one, other]] = before[[other, one]]
-        flows = loads.whole(np.union1d(touched[one], touched[other]))
-        changed = loads.parts(after) - loads.parts(before)
-        assert np.array_equal(loads.change(loads.ways(before), after, flows), changed)
-        before = after
-
-
 def test_packet_to_the_host_is_one_packet_whatever_the_sets_of_readers_are() -> None:
     """The one set is three cores in an angle, two packets; what goes out leaves by column 0."""
     one = np.ones(2, np.int64)
@@ -125,30 +107,6 @@ def test_packet_to_the_host_is_one_packet_whatever_the_sets_of_readers_are() -> 
     position = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
     found = loads(position, np.array([1]))
     assert found.tolist() == [[[0, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, 1]]]
-
-
-@pytest.mark.parametrize("offset", range(3))
-def test_flows_over_a_link_are_its_load(seed: int, offset: int) -> None:
-    parts = partition(random_network(seed + offset), core_spec())
-    mesh, traffic = _mesh(_system(parts, "one of each")), traffic_of(parts)
-    position = PLACERS["curve"](parts, mesh, seed=offset).position
-    loads = Loads(traffic=traffic, mesh=mesh)
-    found, ways = loads(position), loads.ways(position)
-    for place in np.ndindex(found.shape):
-        if place not in mesh.entrances:
-            assert traffic.packets[loads.over(ways, place)].sum() == found[place]
-
-
-def test_end_of_a_flow_is_its_sender_or_one_of_its_readers() -> None:
-    _, traffic = _traffic()
-    random = np.random.default_rng(0)
-    assert traffic.end(np.zeros(0, np.int64), random) is None
-    for flow, source in enumerate(traffic.source.tolist()):
-        readers = traffic.readers[flow]
-        ends = {source} - {INLET}
-        if readers != OUTLET:
-            ends |= set(traffic.members[readers, : traffic.size[readers]].tolist())
-        assert {traffic.end(np.array([flow]), random) for _ in range(50)} == ends
 
 
 def _traffic() -> tuple[Partition, Traffic]:
@@ -167,7 +125,6 @@ def test_traffic_counts_elements_of_pairs_and_of_the_host() -> None:
     fed, sent = traffic.host()
     assert fed.tolist() == [4, 4, 0]
     assert sent.tolist() == [0, 0, 8]
-    assert [len(flows) for flows in traffic.by_core()] == [2, 2, 3]
     assert sorted(traffic.source.tolist()) == [INLET, 0, 1, 2]
 
 
