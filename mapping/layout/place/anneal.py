@@ -37,12 +37,12 @@ _WARM = 5e-3
 """By how much a change may be for the worse at first, in links that are busy for twice their aim."""
 
 _ROUNDS = 3
-"""One search in four ends where links stay too busy; three together hardly ever do."""
+"""Three single searches in eight end where a link stays too busy; three together hardly ever do."""
 
 _MOST_ORDERS, _ORDERED = 100, 92_000
 """Orders that a round tries, and cores that are placed for them."""
 
-_LEAST_WORK, _MOST_WORK, _WORKED = 200_000, 20_000_000, 35_000_000_000
+_LEAST_WORK, _MOST_WORK, _WORKED = 200_000, 20_000_000, 50_000_000_000
 """Flows that a round prices, at least and at most, and the latter times the cores."""
 
 

@@ -33,7 +33,7 @@ from sim_tests.oracle.placement import Cost, Ground, Send, best_of_all, cost_of
 SPEC = core_spec(columns=8, potential_bits=8)
 """A core of eight neurons."""
 
-FACTOR = 1.0
+FACTOR = 1.07
 """Cycles of the busiest part that the annealer takes at most, over those of the best of all placements."""
 
 
@@ -132,12 +132,12 @@ def step_of(case: str) -> int:
 
 
 @cache
-def best(case: str) -> Cost:
+def best(case: str, seed: int = 0) -> Cost:
     """Return the best of all placements that are in nothing worse than the greedy one."""
     network, ground = CASES[case]
     cores = len(partition(network, SPEC).cores)
     assert cores <= 7
-    limit = placed(case, "greedy")[0]
+    limit = placed(case, "greedy", seed=seed)[0]
     return best_of_all(sends_of(network), cores, ground, limit=limit, step=step_of(case))
 
 
@@ -149,13 +149,23 @@ def test_price_is_what_the_packets_take(placer: str, case: str) -> None:
 
 
 @each_case
-def test_anneal_is_near_the_best_of_all_placements(case: str) -> None:
-    found, greedy, step = placed(case, "anneal")[0], placed(case, "greedy")[0], step_of(case)
+def test_anneal_finds_the_best_of_all_placements(case: str) -> None:
+    assert placed(case, "anneal")[0].busiest == best(case).busiest
+
+
+@each_case
+@pytest.mark.parametrize("number", range(4))
+def test_anneal_is_near_the_best_of_all_placements(case: str, number: int) -> None:
+    found, greedy, step = (
+        placed(case, "anneal", seed=number)[0],
+        placed(case, "greedy", seed=number)[0],
+        step_of(case),
+    )
     assert found.busiest <= greedy.busiest
     assert found.sent <= greedy.sent
     assert found.hops <= greedy.hops
-    assert max(found.sent, step) == max(best(case).sent, step)
-    assert best(case).busiest <= found.busiest <= FACTOR * best(case).busiest
+    assert max(found.sent, step) == max(best(case, number).sent, step)
+    assert best(case, number).busiest <= found.busiest <= FACTOR * best(case, number).busiest
 
 
 @pytest.mark.parametrize("gates", [Gates(), Gates(inlets="3", outlets="2")], ids=["one of each", "several"])

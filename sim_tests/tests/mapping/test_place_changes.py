@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single changes of the annealer: which there are, what they leave alone, and at which links they aim."""
 
+import math
 import os
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.layout.cover import cover
 from mapping.layout.mesh import Mesh
 from mapping.layout.partition import partition
 from mapping.layout.place import curve
-from mapping.layout.place.changes import DONE, Aims, Rank, change
-from mapping.layout.place.changes.board import MOVED, OVER, WHERE
+from mapping.layout.place.changes import DONE, Aims, Rank, change, excess
+from mapping.layout.place.changes.board import CONCERNED, MOVED, OVER, WHERE
 from mapping.layout.place.changes.draws import MOST
 from mapping.layout.place.price import Price
 from mapping.layout.place.search import Search
@@ -34,18 +36,18 @@ NO_AIM, AIM = Aims(sent=0.0, whole=0.0, hops=0.0), Aims(sent=0.0, whole=0.1, hop
 """No link is too busy; each is that is busy for more than ten cycles."""
 
 
-def network() -> SpikingNetwork:
-    """Return eight layers of one to three cores, each read by the next one."""
+def network(*sizes: int) -> SpikingNetwork:
+    """Return dense layers, by default eight of one to three cores, each read by the next one."""
     draft = Draft(shape=(20,), seed=4)
-    for neurons in (24, 16, 24, 16, 24, 16, 16, 8):
+    for neurons in sizes or (24, 16, 24, 16, 24, 16, 16, 8):
         draft.dense(neurons, density=0.5)
     return draft.network()
 
 
-def search() -> Search:
-    """Return it placed along a curve."""
-    parts = partition(network(), core_spec(columns=8, potential_bits=8))
-    assert len(parts.cores) == MESH.cores
+def search(*sizes: int) -> Search:
+    """Return them placed along a curve."""
+    parts = partition(network(*sizes), core_spec(columns=8, potential_bits=8))
+    assert sizes or len(parts.cores) == MESH.cores
     price = Price.against(traffic_of(parts), MESH, curve(parts, MESH).position, 1)
     return Search(price, price.best, np.random.default_rng(0))
 
@@ -92,20 +94,46 @@ def test_changes_exchange_mirror_and_roll_windows() -> None:
     assert most > 4
 
 
+def test_better_placement_is_told_at_once() -> None:
+    """One that has no number above the limit, and is before the best one."""
+    random, most, least = np.random.default_rng(1), Rank(*[10**9] * 4), Rank(0, 0, 0, 0)
+    cases = [(most, most, True), (most, least, False)]
+    cases += [(most._replace(**{name: 0}), most, False) for name in ("whole", "sent", "hops")]
+    for limit, best, found in cases:
+        own, draws = search(), random.random(1000 * MOST)
+        assert change(own.board, own.state, draws, NO_AIM, 0.0, ALWAYS, limit, best, 1, 10_000) is found
+
+
+def test_sets_of_readers_are_covered_as_by_the_routes() -> None:
+    """Scattered sets of up to ten cores, of which some have several covers of equal rectangles."""
+    own, uneven = search(48, 80), 0
+    for _ in changes(own, NO_AIM, ALWAYS):
+        state, board = own.state, own.board
+        for group in state.concerned[: state.at[CONCERNED]].tolist():
+            members = board.member[slice(*board.member_at[group : group + 2])]
+            first, count = int(board.box_at[group]), int(state.boxes_of[0, group])
+            boxes = cover(own.position[members].tolist())
+            assert state.boxes[0, first : first + count].tolist() == [list(box) for box in boxes]
+            uneven += count > 2
+    assert uneven > 1000
+
+
 def test_change_that_is_refused_leaves_nothing_behind() -> None:
-    """After it the same is known as before it: cells, rectangles, cycles and hops."""
+    """After it the same is known as before it. One that is taken costs no more."""
     own, refused, taken = search(), 0, 0
     known = [own.state.cell, own.state.boxes_of, own.state.busy]
-    kept = [one.copy() for one in known]
+    kept, last = [one.copy() for one in known], math.inf
     for before, after in changes(own, AIM, NEVER):
         assert np.array_equal(own.state.position[0], own.state.position[1])
+        cost = float(excess(own.state.busy[0], own.state.busy[1], AIM).sum())
         if (before == after).all():
             refused += 1
             assert all(np.array_equal(one, other) for one, other in zip(known, kept, strict=True))
         else:
             taken += 1
             kept = [one.copy() for one in known]
-            assert own.state.busy.sum() > 0
+            assert cost <= last
+        last = cost
     assert refused > 1000 < taken * 1000
 
 

@@ -62,6 +62,22 @@ def test_loads_after_changes_are_those_of_the_placement(
     assert all(new <= old for new, old in zip(price.rank, limit, strict=True))
 
 
+def test_flows_are_dealt_to_their_gates(parts: Partition) -> None:
+    """All of each outlet as an image has it; of each flow by the inlets as many in all as there are."""
+    gates = GateSpec(inlets=((3, "W"), (1, "E")), outlets=(2, 6))
+    mesh = Mesh.of(SystemSpec(core=parts.spec, width=8, height=6, gates=gates))
+    traffic, cores = traffic_of(parts), len(parts.cores)
+    price = Price.against(traffic, mesh, curve(parts, mesh).position, 1)
+    board, ways = Search(price, price.best, np.random.default_rng(0)).board, price.loads.ways(price.best)
+    for outlet, x in enumerate((0, 2, 6)):
+        out = board.readers == len(traffic.size) + outlet
+        leaving = ways.packets[(traffic.readers[ways.flow] == OUTLET) & (ways.box[:, 0] == x)]
+        assert board.packets[out].sum() == leaving.sum()
+    fed = board.source >= cores
+    assert np.unique(board.source[fed] - cores).tolist() == [0, 1, 2]
+    assert board.packets[fed].sum() == traffic.packets[traffic.source == INLET].sum()
+
+
 @pytest.mark.parametrize(
     ("step", "aims"),
     [(10, (60, 400)), (80, (80, 400)), (100, (100, 285)), (150, (120, 285))],
