@@ -39,12 +39,14 @@ TWO = SystemSpec(
 """Two chips of four cores; the link of the second row is dead."""
 GATES = SystemSpec(
     core=LEAST,
-    width=4,
+    width=6,
     height=2,
-    links=LinkSpec(width=2, height=1, wires=9),
-    gates=GateSpec(inlets=((0, "E"), (1, "W")), outlets=(2, 3)),
+    links=LinkSpec(width=3, height=1, wires=9),
+    gates=GateSpec(inlets=((0, "E"), (1, "W")), outlets=(2, 4)),
 )
-"""Four chips of two cores, each of which meets the host by other ports; no part is dead."""
+"""Four chips of three cores, each of which meets the host by other ports; no part is dead."""
+TALL = SystemSpec(core=LEAST, width=1, height=6, links=LinkSpec(width=1, height=3, wires=9))
+"""Two chips, one south of the other, of a number of rows that is no power of two."""
 
 
 @pytest.mark.parametrize("spec", [ONE, TWO], ids=["wire", "link"])
@@ -67,18 +69,19 @@ def test_cores_that_are_alive_hear_the_host_and_are_heard(spec: SystemSpec) -> N
     assert np.flatnonzero(result.finish[0] >= 0).tolist() == present
 
 
-@pytest.mark.parametrize("spec", [ONE, TWO, GATES], ids=["wire", "link", "gates"])
+@pytest.mark.parametrize("spec", [ONE, TWO, GATES, TALL], ids=["wire", "link", "gates", "tall"])
 def test_straps_take_out_what_the_topology_has_not(spec: SystemSpec) -> None:
+    """Every router is told what the topology tells of it, and where in the system it is."""
     system, topology = System(spec, instances=False), topology_of(spec)
     chips, there = on_chip(spec, PLACES * np.arange(spec.cores))
     places = zip(chips.tolist(), (there // PLACES).tolist(), strict=True)
     routers = [f"_chips.{chip}._routers.{router}" for chip, router in places]
-    told = ("present_in", "present_out", "outlet")
-    seen = Bench(system, [f"{router}.{strap}" for router in routers for strap in told]).run([{}])[0]
+    y, x = np.divmod(np.arange(spec.cores), spec.width)
     hosts = topology.behind[Port.S :: PLACES] == HOST
-    assert [seen[f"{router}.present_in"] for router in routers] == topology.inputs.tolist()
-    assert [seen[f"{router}.present_out"] for router in routers] == topology.outputs.tolist()
-    assert [seen[f"{router}.outlet"] for router in routers] == hosts.tolist()
+    told = {"x": x, "y": y, "present_in": topology.inputs, "present_out": topology.outputs, "outlet": hosts}
+    seen = Bench(system, [f"{router}.{strap}" for router in routers for strap in told]).run([{}])[0]
+    for strap, values in told.items():
+        assert [seen[f"{router}.{strap}"] for router in routers] == values.tolist(), strap
 
 
 def test_absent_input_is_not_heard() -> None:
