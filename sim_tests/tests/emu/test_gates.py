@@ -12,7 +12,7 @@ from emu.balance import Balance
 from emu.dead import DeadSpec
 from emu.gates import GateSpec, inlets_of, outlets_of
 from emu.host import run_flits
-from emu.kernels.mesh import SHARED_TURN
+from emu.kernels.mesh import LINK_OUTPUT, SHARED_TURN
 from emu.links import LinkSpec
 from emu.loading import all_cores
 from emu.machine import Machine
@@ -163,23 +163,46 @@ def test_lanes_of_a_long_run_count_the_ways_of_each_inlet() -> None:
         assert diff(machine.run(stimulus, threads=threads), expected) is None
 
 
-@pytest.mark.parametrize("spec", SYSTEMS.values(), ids=SYSTEMS)
-def test_load_leaves_the_turns_that_the_first_packets_find(spec: SystemSpec) -> None:
+def turns_left(spec: SystemSpec) -> list[tuple[list[int], list[int]]]:
+    """Return pointers of each router and turns of all sides as a load leaves them, with the oracle's."""
     image = make_system(spec, *[None] * spec.cores)
     mesh = Mesh(width=spec.width, height=spec.height, links=spec.links, dead=spec.dead, gates=spec.gates)
     chip = Chip(mesh, [Core(i, None, spec.core) for i in range(spec.cores)], flit_bits=spec.flit_bits)
     chip.settle()
     chip.load(all_cores(spec))
     network = Machine(image)._reset[0]
-    turns = network.pointer.reshape(-1, PLACES)
+    pointers = network.pointer.reshape(-1, PLACES).tolist()
     expected = [[router.pointer.get(port, 0) for port in range(PLACES)] for router in chip.routers]
-    assert turns.tolist() == expected
-    assert turns.any()
-    sides = [(row, column, side) for column, row, side in chip.shared]
-    shared = [chip.shared[column, row, side] for row, column, side in sorted(sides)]
-    told = [at % len(side.lanes) for at, side in zip(network.shared[:, SHARED_TURN], shared, strict=True)]
-    assert told == [side.turn for side in shared]
-    assert len(set(told)) > 1 or not shared
+    told, turns = [], []
+    for turn, *lanes in network.shared[:, SHARED_TURN:].tolist():
+        router, port = divmod(int(network.links[max(lanes), LINK_OUTPUT]), PLACES)
+        y, x = divmod(router, spec.width)
+        assert spec.links is not None
+        side = chip.shared[x // spec.links.width, y // spec.links.height, port]
+        told.append(turn % len(side.lanes))
+        turns.append(side.turn)
+    return [*zip(pointers, expected, strict=True), (told, turns)]
+
+
+@pytest.mark.parametrize("spec", SYSTEMS.values(), ids=SYSTEMS)
+def test_load_leaves_the_turns_that_the_first_packets_find(spec: SystemSpec) -> None:
+    *pointers, (sides, expected) = turns_left(spec)
+    assert [found for found, _ in pointers] == [known for _, known in pointers]
+    assert np.any([found for found, _ in pointers])
+    assert sides == expected
+    assert len(set(sides)) > 1 or not sides
+
+
+def test_load_turns_nothing_where_none_of_its_packets_goes() -> None:
+    """Only two cores of the first of four chips are alive: what leads past them keeps its turn."""
+    dead = DeadSpec(cores=tuple((x, y) for x, y in itertools.product(range(4), range(4)) if x > 0 or y > 1))
+    links = LinkSpec(width=2, height=2, wires=9, shared=True)
+    *pointers, (sides, expected) = turns_left(
+        SystemSpec(core=PLAIN, width=4, height=4, links=links, dead=dead)
+    )
+    assert [found for found, _ in pointers] == [known for _, known in pointers]
+    assert sides == expected
+    assert len(sides) > 1
 
 
 def test_tokens_of_all_inlets_begin_a_step() -> None:

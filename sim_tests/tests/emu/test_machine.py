@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emu import machine, tape
-from emu.gates import outlets_of
+from emu.gates import GateSpec, outlets_of
 from emu.image import CoreImage, SystemImage
 from emu.kernels import inject, injectors
 from emu.kernels import state as arrays
@@ -189,6 +189,28 @@ def test_cycle_run_goes_on_after_every_full_record(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(machine, "Tape", lambda visits, **_: Tape(rows=rows, outputs=rows, visits=visits))
     narrow = Machine(image).run(stimulus, cycles=True, potentials=True)
     assert len(narrow.outputs) == 36
+    assert diff(wide, narrow) is None
+
+
+def test_record_of_a_cycle_run_keeps_a_row_for_every_outlet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets leave one a cycle, by one of three outlets: of four rows two may be written, not more."""
+    spec = SystemSpec(core=TINY, width=3, height=1, gates=GateSpec(outlets=(1, 2)))
+    core = make_core([[0]], bias=1, reset=0, fanout=[*[[0, 0, 1, 1, 0, 0]] * 3, [0, 0, 1, 1, 1, 1]])
+    image, stimulus, written = make_system(spec, core, None, None), make_stimulus(5), set[int]()
+    wide = Machine(image).run(stimulus, cycles=True, potentials=True)
+
+    class Narrow(Tape):
+        def __init__(self, *, rows: int, visits: bool, **_: Any) -> None:
+            super().__init__(rows=rows, outputs=4, visits=visits)
+
+        def take(self) -> None:
+            written.add(int(self.record.used[arrays.USED_OUTPUTS]))
+            super().take()
+
+    monkeypatch.setattr(machine, "Tape", Narrow)
+    narrow = Machine(image).run(stimulus, cycles=True, potentials=True)
+    assert max(written) == 2
+    assert len(narrow.outputs) == 20
     assert diff(wide, narrow) is None
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from emu.dead import DeadSpec
+from emu.gates import GateSpec
 from emu.links import LinkSpec
 from emu.machine import Machine
 from emu.spec import SystemSpec
-from emu.topology import PLACES, alive, on_chip, topology_of
+from emu.topology import HOST, PLACES, Port, alive, on_chip, topology_of
 from emu.trace import RunResult, diff
 from emu.words import Kind
 from rtl.chip import Chip
@@ -36,6 +37,16 @@ TWO = SystemSpec(
     dead=DeadSpec(cores=((0, 0),), ports=((1, 1, "E"),)),
 )
 """Two chips of four cores; the link of the second row is dead."""
+GATES = SystemSpec(
+    core=LEAST,
+    width=6,
+    height=2,
+    links=LinkSpec(width=3, height=1, wires=9),
+    gates=GateSpec(inlets=((0, "E"), (1, "W")), outlets=(2, 4)),
+)
+"""Four chips of three cores, each of which meets the host by other ports; no part is dead."""
+TALL = SystemSpec(core=LEAST, width=1, height=6, links=LinkSpec(width=1, height=3, wires=9))
+"""Two chips, one south of the other, of a number of rows that is no power of two."""
 
 
 @pytest.mark.parametrize("spec", [ONE, TWO], ids=["wire", "link"])
@@ -58,16 +69,19 @@ def test_cores_that_are_alive_hear_the_host_and_are_heard(spec: SystemSpec) -> N
     assert np.flatnonzero(result.finish[0] >= 0).tolist() == present
 
 
-@pytest.mark.parametrize("spec", [ONE, TWO], ids=["wire", "link"])
+@pytest.mark.parametrize("spec", [ONE, TWO, GATES, TALL], ids=["wire", "link", "gates", "tall"])
 def test_straps_take_out_what_the_topology_has_not(spec: SystemSpec) -> None:
+    """Every router is told what the topology tells of it, and where in the system it is."""
     system, topology = System(spec, instances=False), topology_of(spec)
     chips, there = on_chip(spec, PLACES * np.arange(spec.cores))
     places = zip(chips.tolist(), (there // PLACES).tolist(), strict=True)
     routers = [f"_chips.{chip}._routers.{router}" for chip, router in places]
-    ways = ("present_in", "present_out")
-    seen = Bench(system, [f"{router}.{way}" for router in routers for way in ways]).run([{}])[0]
-    assert [seen[f"{router}.present_in"] for router in routers] == topology.inputs.tolist()
-    assert [seen[f"{router}.present_out"] for router in routers] == topology.outputs.tolist()
+    y, x = np.divmod(np.arange(spec.cores), spec.width)
+    hosts = topology.behind[Port.S :: PLACES] == HOST
+    told = {"x": x, "y": y, "present_in": topology.inputs, "present_out": topology.outputs, "outlet": hosts}
+    seen = Bench(system, [f"{router}.{strap}" for router in routers for strap in told]).run([{}])[0]
+    for strap, values in told.items():
+        assert [seen[f"{router}.{strap}"] for router in routers] == values.tolist(), strap
 
 
 def test_absent_input_is_not_heard() -> None:
