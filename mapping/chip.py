@@ -23,6 +23,7 @@ from mapping.codes.convert import convert
 from mapping.codes.obstacles import Fits, Obstacle
 from mapping.datasets.load import Dataset, accuracy, batches, scaled
 from mapping.errors import MappingError
+from mapping.given import samples_for
 from mapping.layout.capacity import fits
 from mapping.layout.check import require
 from mapping.layout.host_tables import interval_of, outputs_of, stimulus_for
@@ -148,18 +149,19 @@ class Chip:
         """Return the packets of samples presented one after the other."""
         return stimulus_for(self.image, self.counts(x))
 
-    def run(
-        self, x: NDArray[np.float64], *, cycles: bool = False, progress: Progress | None = None
-    ) -> "Inference":
+    def run(self, x: object, *, cycles: bool = False, progress: Progress | None = None) -> "Inference":
         """Emulate the image on samples (n, input shape) and decode its output on the host.
 
         Parameters
         ----------
+        x : array, iterable of batches, Dataset, str or Path
+            Samples as the network takes them; bytes of pixels and loaded data are scaled as it was compiled.
         cycles : bool
             Compute every event's clock cycle too; otherwise every processor takes a part of the samples.
         progress : callable
             Called with (steps done, all steps) now and then.
         """
+        x = samples_for(self.spiking.network, x, self.scaling)
         counts = self.counts(x)
         result = self.emulated(counts, cycles=cycles, progress=progress)
         outputs: dict[str, NDArray[np.integer]] = dict(outputs_of(self.image, result, len(x)))

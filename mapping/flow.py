@@ -19,7 +19,7 @@ from mapping.codes.graded.convert import GradedOptions
 from mapping.codes.obstacles import Holds
 from mapping.datasets.scale import check_scale
 from mapping.errors import MappingError, UnsupportedModelError
-from mapping.given import model_and_samples
+from mapping.given import model_and_samples, require_real
 from mapping.layout import pipeline
 from mapping.layout.assembly import QUARTER
 from mapping.layout.capacity import fits
@@ -79,9 +79,10 @@ def compile_network(
     model : Network, str, Path or torch.nn.Module
         The trained network, see `mapping.model.load.load_network`.
     samples : array (n, input shape), iterable of batches, Dataset or str, optional
-        Samples of the input, without labels: the graded code is chosen on them, of batches on the first
+        Samples of the input: the graded code is chosen on them, of batches on the first
         `mapping.datasets.load.CALIBRATION`, and a module of PyTorch is exported with them; both need them.
-        Some hundred real ones are wanted, see `mapping.given.model_and_samples`.
+        Some hundred real ones are wanted. Bytes are pixels, whose scale labels choose if there are any, see
+        `mapping.given.model_and_samples`.
     target : Target or str
         A target. For a closed-form one, a chip of unary packets and on/off cells, the image has its core and
         a mesh of as many as all layers need side by side.
@@ -217,6 +218,8 @@ class _Compilation:
         expanded = laid_out is unary
         name, spec = core_of(target, core)
         chosen = code_of(network, unary_code(code, target) if expanded else code)
+        if chosen.name == "graded":
+            require_real(model, given)
         site = _site(target, spec, seed=seed, **where)
         asked: dict[str, Any] = {"strict": strict, "samples": given, "options": options or GradedOptions()}
         asked |= {"fits": fits(spec, unary=expanded), "say": progress or _quiet}

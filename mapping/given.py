@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the public functions are handed: a model of any kind, and samples of any kind, as one pair."""
 
-from typing import Any
+import os
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.datasets.batches import as_data, gather
 from mapping.datasets.calibration import calibration_data
-from mapping.datasets.load import CALIBRATION, MORE_SAMPLES, Dataset, arranged, load_data, scaled
+from mapping.datasets.load import CALIBRATION, MORE_SAMPLES, Dataset, arranged, checked, load_data, scaled
 from mapping.datasets.rows import spread_rows
+from mapping.errors import MappingError
+from mapping.model.importers.torch_module import is_module
 from mapping.model.load import load_network
 from mapping.model.network import Network
 
@@ -19,6 +22,8 @@ __all__ = [
     "loaded_samples",
     "model_and_data",
     "model_and_samples",
+    "require_real",
+    "samples_for",
     "scale_on",
 ]
 
@@ -58,8 +63,8 @@ def calibration_of(given: object, data: object, seed: int) -> Dataset:
     """
     if given is not None:
         return as_data(given)
-    if isinstance(data, str):
-        return calibration_data(data, seed=seed)
+    if isinstance(data, str | os.PathLike):
+        return calibration_data(os.fspath(data), seed=seed)
     found = as_data(data)
     return found.at(spread_rows(CALIBRATION)(len(found.x)))
 
@@ -110,11 +115,11 @@ def model_and_samples(
     ----------
     model
         As of `model_and_data`.
-    samples : str, Dataset, array, or iterable of batches, optional
-        Loaded data are scaled as ``how`` says, see `mapping.datasets.load.scaled`. Anything else is as the
-        network takes it.
+    samples : str, Path, Dataset, array, or iterable of batches, optional
+        Loaded data, and bytes, are scaled as ``how`` says, see `mapping.datasets.load.scaled`. Anything else
+        is as the network takes it.
     how : str, optional
-        For loaded data by default ``auto``.
+        For what is scaled by default ``auto``.
     seed : int
         As of `calibration_of`.
 
@@ -125,15 +130,74 @@ def model_and_samples(
     """
     if samples is None:
         return load_network(model), None, how
-    if isinstance(samples, str):
-        network = load_network(model, load_data(samples).x)
-        return network, *loaded_samples(network, samples, how, seed=seed)
+    if isinstance(samples, str | os.PathLike):
+        name = os.fspath(samples)
+        network = load_network(model, load_data(name).x)
+        return network, *loaded_samples(network, name, how, seed=seed)
+    data = _held(samples, None if hasattr(samples, "shape") else CALIBRATION)
+    network = load_network(model, data.x)
+    if not isinstance(samples, Dataset) and not data.pixels:
+        return network, data.shaped(network.shapes[network.input]).x, how
+    some, more = (data.at(spread_rows(n)(len(data.x))) for n in (CALIBRATION, MORE_SAMPLES))
+    how = scaled(more, how or "auto", network)[1]
+    return network, scaled(some, how, network)[0].x, how
+
+
+def samples_for(network: Network, samples: object, how: str | None) -> Samples:
+    """Return samples that a compiled network runs on; arguments are those of `model_and_samples`.
+
+    Arrays of floats are returned as they are.
+
+    Raises
+    ------
+    MappingError
+        If they cannot be used.
+    """
+    if isinstance(samples, np.ndarray) and samples.dtype.kind == "f":
+        return samples
+    loaded = isinstance(samples, str | os.PathLike | Dataset)
+    data = as_data(samples) if loaded else _held(samples)
+    return scaled(data, how or "auto", network)[0].x if loaded or data.pixels else data.x
+
+
+FEW = 8
+"""Samples of a module below which a warning says that scales are chosen on them."""
+
+
+def require_real(model: object, samples: Samples | None) -> None:
+    """Look whether scales can be chosen on samples: an example of the shape of an input is too little.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than `FEW` for a module.
+
+    Raises
+    ------
+    MappingError
+        If all their numbers are the same.
+    """
+    if samples is None:
+        return
+    if is_module(model) and len(samples) < FEW:
+        name = type(model).__name__
+        warnings.warn(
+            f"The scales of the graded code are chosen on {len(samples)} of {name}'s samples, and the "
+            "chip answers like the module only near them; give some hundred of the training.",
+            stacklevel=4,
+        )
+    if (samples == samples.flat[0]).all():
+        raise MappingError(
+            f"Samples must be real ones, and all their numbers are {samples.flat[0]:g}: the scales of the "
+            "graded code are chosen on them; give some hundred of the training."
+        )
+
+
+def _held(samples: object, number: int | None = None) -> Dataset:
+    """Return samples in memory: with their labels if they are bytes, whose scale these choose."""
     if isinstance(samples, Dataset):
-        network = load_network(model, samples.x)
-        some, more = (samples.at(spread_rows(n)(len(samples.x))) for n in (CALIBRATION, MORE_SAMPLES))
-        how = scaled(more, how or "auto", network)[1]
-        return network, scaled(some, how, network)[0].x, how
-    x: NDArray[Any] = gather(samples, None if hasattr(samples, "shape") else CALIBRATION)[0]
-    network = load_network(model, x)
-    data = Dataset(name="samples", x=x.astype(np.float64), y=None)
-    return network, data.shaped(network.shapes[network.input]).x, how
+        return samples
+    x, y = gather(samples, number)
+    if x.dtype == np.uint8:
+        return checked("samples", x, y)
+    return Dataset(name="samples", x=x.astype(np.float64), y=None)

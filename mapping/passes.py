@@ -20,6 +20,7 @@ from emu.trace import RunResult
 from mapping.chip import Chip, Inference, Progress, carried_network, in_batches, laid_out
 from mapping.datasets.load import Dataset, scaled
 from mapping.errors import MappingError
+from mapping.given import samples_for
 from mapping.layout.check import require
 from mapping.layout.check.passes import require_passes
 from mapping.layout.host_tables import outputs_of, spread, summed
@@ -106,7 +107,7 @@ class Passes:
         return scaled(data, how or self.scaling or "auto", self.spiking.network)
 
     def run(
-        self, x: NDArray[np.float64], *, cycles: bool = False, progress: Progress | None = None
+        self, x: object, *, cycles: bool = False, progress: Progress | None = None
     ) -> tuple[Inference, ...]:
         """Emulate all passes on samples (n, input shape), and decode the outputs on the host.
 
@@ -119,11 +120,12 @@ class Passes:
 
         Parameters
         ----------
-        cycles : bool
+        x, cycles
             As of `mapping.chip.Chip.run`.
         progress : callable
             Called with (steps done, all steps) now and then.
         """
+        x = samples_for(self.spiking.network, x, self.scaling)
         counts = encode(self.spiking, x)
         done, outputs = self.emulated(counts, cycles=cycles, progress=progress)
         logits = decode(self.spiking, outputs, x)

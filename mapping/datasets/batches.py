@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples in memory: arrays, tensors of PyTorch, and whatever gives batches of them, as its `DataLoader`."""
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ Array = NDArray[Any]
 
 _LABELS = re.compile(r"label|target|class|^y$", re.IGNORECASE)
 
-_PAIRS = "; hand over pairs, for example ((b[0], b[-1]) for b in loader)"
+_PAIRS = "; hand over pairs, for example ((b[0], b[1]) for b in loader)"
+
+_LOADER = "torch.utils.data.DataLoader(dataset, batch_size=100)"
 
 MAX_BYTES = 8 * 2**30
 """Most that is gathered: a loader may never end."""
@@ -61,8 +64,8 @@ def as_data(source: object, samples: int | None = None) -> Dataset:
     """
     if isinstance(source, Dataset):
         return source.first(samples)
-    if isinstance(source, str):
-        return load_data(source).first(samples)
+    if isinstance(source, str | os.PathLike):
+        return load_data(os.fspath(source)).first(samples)
     return checked(_name(source), *gather(source, samples))
 
 
@@ -74,7 +77,7 @@ def gather(source: object, samples: int | None = None) -> tuple[Array, Array | N
     source : array, (x, y), or iterable of batches
         A batch is an array of samples or a pair (x, y), each an array or a tensor; or a mapping with one
         array of samples, which has more than one axis, and at most one of labels, which is called so
-        (label, target, class or y).
+        (label, target, class or y). Labels may be None, and texts. One mapping is one batch.
         Samples of all batches have one shape.
     samples : int, optional
         Stop when there are so many; by default take all.
@@ -104,7 +107,7 @@ def gather(source: object, samples: int | None = None) -> tuple[Array, Array | N
         if samples is not None and count >= samples:
             break
     if not count:
-        raise MappingError(f"Data {_name(source)} hold no samples.")
+        raise MappingError(f"Data {_name(source)} hold no samples; {_refilled(source)}.")
     kept = [y for y in ys if y is not None]
     return np.concatenate(xs)[:samples], np.concatenate(kept)[:samples] if kept else None
 
@@ -113,15 +116,22 @@ def _name(source: object) -> str:
     return type(source).__name__
 
 
+def _refilled(source: object) -> str:
+    """Return what gives samples where there are none."""
+    if isinstance(source, Iterator):
+        return "it gives its batches once, so make a new one each time"
+    return "give at least one, an array of shape (1, input shape)"
+
+
 def _batches(source: Any) -> Iterable[object]:
     """Return the batches of what was given; a single one is an array, or a pair of them."""
-    if hasattr(source, "shape") or _is_pair(source):
+    if hasattr(source, "shape") or isinstance(source, Mapping) or _is_pair(source):
         return (source,)
-    if isinstance(source, Iterable) and not isinstance(source, str | bytes | dict):
+    if isinstance(source, Iterable) and not isinstance(source, str | bytes):
         return source
     way_out = ""
-    if hasattr(source, "__getitem__") and not isinstance(source, str | bytes | dict):
-        way_out = "; hand over torch.utils.data.DataLoader(dataset, batch_size=100)"
+    if hasattr(source, "__getitem__") and not isinstance(source, str | bytes):
+        way_out = f"; hand over {_LOADER}"
     raise MappingError(
         "Data must be an array of samples, a pair (x, y), or give batches of them as a DataLoader does, not "
         f"{_name(source)}{way_out}."
@@ -155,7 +165,22 @@ def _pair(batch: Any) -> tuple[Array, Array | None]:
             f"it has {len(batch[0])} arrays of samples, and a module takes one; put them into one array, "
             "which a module around yours splits"
         )
-    return array_of(batch[0]), array_of(batch[1]) if len(batch) == 2 else None
+    return array_of(batch[0]), _labels_of(batch[1]) if len(batch) == 2 else None
+
+
+def _labels_of(value: object) -> Array | None:
+    """Return labels as an array of numbers or texts, None where there are none."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, tuple | list | np.ndarray) and np.asarray(value).dtype.kind == "U":
+            return np.asarray(value)
+        return array_of(value)
+    except ValueError:
+        raise ValueError(
+            f"its labels must be numbers or texts, one a sample, not {_name(value)}; correct them, or leave "
+            "them out"
+        ) from None
 
 
 def _named(batch: Mapping[Any, Any]) -> tuple[Array, Array | None]:
@@ -172,14 +197,20 @@ def _named(batch: Mapping[Any, Any]) -> tuple[Array, Array | None]:
 
 
 def _require_alike(x: Array, y: Array | None, xs: list[Array], ys: list[Array | None]) -> None:
+    if y is not None and y.ndim == 0:
+        raise ValueError(f"it is one sample with its label; hand over {_LOADER}, which gives batches")
     if x.ndim < 2:
-        raise ValueError(f"its samples must be one a row, not of shape {x.shape}")
+        way_out = "; hand over pairs with the samples first" if y is not None and y.ndim > 1 else ""
+        raise ValueError(f"its samples must be one a row, not of shape {x.shape}{way_out}")
     if xs and x.shape[1:] != xs[0].shape[1:]:
-        raise ValueError(f"its samples have the shape {x.shape[1:]}, those before {xs[0].shape[1:]}")
+        raise ValueError(
+            f"its samples have the shape {x.shape[1:]}, those before {xs[0].shape[1:]}; bring all to one"
+        )
     if ys and (y is None) != (ys[0] is None):
-        raise ValueError(f"it has {'no labels' if y is None else 'labels'}, unlike those before")
+        what = "no labels" if y is None else "labels"
+        raise ValueError(f"it has {what}, unlike those before; give labels with all batches or with none")
     if y is not None and y.shape != (len(x),):
-        way_out = ""
+        way_out = "; give one label a sample"
         if y.shape[:-1] == (len(x),):
             way_out = f"; give one class a sample, as y{'[:, 0]' if y.shape[1] == 1 else '.argmax(1)'} does"
         raise ValueError(f"it has {len(x)} samples but labels of shape {y.shape}{way_out}")

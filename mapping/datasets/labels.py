@@ -23,12 +23,15 @@ def read_labels(source: str, name: str, y: NDArray[np.generic], count: int) -> t
     >>> codes.tolist(), texts
     ([0, 1, 0], ('no', 'yes'))
 
+    Whole numbers may be stored as floats, as a loss for two classes takes them.
+
     Raises
     ------
     MappingError
-        If they are neither integers nor texts, not one a sample, or too large for an int64.
+        If they are neither whole numbers nor texts, not one a sample, or too large for an int64.
     """
-    if y.dtype.kind not in "biuU" or y.shape != (count,):
+    whole = y.dtype.kind in "biu" or (y.dtype.kind == "f" and bool((y == np.rint(y)).all()))
+    if not (whole or y.dtype.kind == "U") or y.shape != (count,):
         way_out = _way(name, y, count)
         raise MappingError(
             f"Array {name} of {source} must hold {count} integer labels, not {y.dtype} {y.shape}{way_out}."
@@ -36,7 +39,8 @@ def read_labels(source: str, name: str, y: NDArray[np.generic], count: int) -> t
     if y.dtype.kind == "U":
         texts, codes = np.unique(y, return_inverse=True)
         return codes.reshape(count).astype(np.int64), tuple(map(str, texts))
-    labels = y.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # huge floats, which are refused below
+        labels = y.astype(np.int64)
     wrong = np.flatnonzero(labels != y)
     if len(wrong):
         raise MappingError(

@@ -18,7 +18,7 @@ from mapping.diagnosis.layer_scale import LayerScale, ScaledLayer, check_layer_s
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT
 
-__all__ = ["CHANCE", "ENOUGH", "InputTried", "doubt_of", "hopeless_text", "input_findings", "try_inputs"]
+__all__ = ["ENOUGH", "InputTried", "chance_text", "doubt_of", "input_findings", "try_inputs"]
 
 _ORDERS = {
     "channels-reversed": "their channels in reverse (RGB for BGR)",
@@ -28,8 +28,8 @@ _ORDERS = {
 }
 
 
-CHANCE = 0.05
-"""What a network must be better than the commonest label by."""
+_CHANCE = 0.05
+"""Share of the other labels that a network must name beyond the commonest one."""
 
 ENOUGH = 20
 """Samples below which an accuracy says too little."""
@@ -87,22 +87,42 @@ def doubt_of(
     if data.y is None or accuracy is None or len(data.y) < ENOUGH:
         return None
     commonest = commonest_share(data.y)
-    hopeless = accuracy <= commonest + CHANCE
-    if not hopeless:
+    told = chance_text(accuracy, commonest)
+    if told is None or commonest == 1:
         tried_already = data.pixels and asked in {None, "auto"}
         tried = InputTried(normalisation=None if tried_already else check_normalisation(network, data, how))
-        return next((finding.text for finding in input_findings(tried)), None)
+        return next((finding.text for finding in input_findings(tried)), told)
     found = next(input_findings(try_inputs(network, data, how, asked)), None)
-    return found.text if found else hopeless_text(accuracy, commonest)
+    return found.text if found else told
 
 
-def hopeless_text(accuracy: float, commonest: float) -> str:
-    """Return that a float network knows nothing, and that nothing tried mends that."""
+def chance_text(accuracy: float, commonest: float) -> str | None:
+    """Return that a float network knows nothing, if nothing that was tried mends that; None if it knows.
+
+    Parameters
+    ----------
+    accuracy, commonest : float
+        The network's, and that of always naming the commonest label. Where all samples have one label no
+        accuracy tells what a network knows, which is said instead.
+
+    >>> chance_text(0.98, 0.96) is None, chance_text(0.96, 0.96) is None
+    (True, False)
+    """
+    if commonest == 1:
+        return _ONE_LABEL
+    if accuracy > commonest + _CHANCE * (1 - commonest):
+        return None
     return (
         f"The float network itself has an accuracy of {percent(accuracy)}, and always naming the commonest "
         f"label has {percent(commonest)}: the loss lies before the conversion; compare data, labels and "
         "weights with those of the training."
     )
+
+
+_ONE_LABEL = (
+    "All samples have the same label, so their accuracy tells little of the network; give samples of all "
+    "classes."
+)
 
 
 def input_findings(tried: InputTried) -> Iterator[Finding]:

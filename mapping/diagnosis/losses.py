@@ -18,7 +18,7 @@ from mapping.diagnosis.attribution import (
     values_of,
 )
 from mapping.diagnosis.finding import NOTE, WARNING, Finding, percent
-from mapping.diagnosis.input_tried import CHANCE, ENOUGH, InputTried, hopeless_text, input_findings
+from mapping.diagnosis.input_tried import ENOUGH, InputTried, chance_text, input_findings
 from mapping.diagnosis.layers import Diagnosis
 from mapping.diagnosis.options import Trial
 from mapping.model.network import Network
@@ -104,12 +104,11 @@ _DOUBT = (
 def _float_network(diagnosis: Diagnosis, tried: InputTried) -> Iterator[Finding]:
     commonest, accuracy = diagnosis.commonest, diagnosis.ann_accuracy
     mended = (diagnosis.input_scale.better or tried.better) is not None
-    if commonest is None or accuracy is None or mended or accuracy > commonest + CHANCE:
+    if commonest is None or accuracy is None or mended or diagnosis.samples < ENOUGH:
         return
-    if diagnosis.samples < ENOUGH:
-        return
-    text = hopeless_text(accuracy, commonest)
-    yield Finding(level=WARNING, kind="float-network", text=text)
+    text = chance_text(accuracy, commonest)
+    if text is not None:
+        yield Finding(level=WARNING, kind="float-network", text=text)
 
 
 def _unlabelled(diagnosis: Diagnosis) -> Iterator[Finding]:

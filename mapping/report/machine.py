@@ -4,6 +4,7 @@
 Counts and cycles are verified (the emulator equals the hardware); joules are modelled (counts times a table).
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -155,7 +156,11 @@ def _loaded(
 def _given(model: object, data: object, calibration: object, seed: int) -> tuple[Network, Dataset, Dataset]:
     """Return a network, its data, and the samples on which the graded code is chosen."""
     network, source = model_and_data(model, data)
-    return network, source, calibration_of(calibration, data if isinstance(data, str) else source, seed)
+    return (
+        network,
+        source,
+        calibration_of(calibration, data if isinstance(data, str | os.PathLike) else source, seed),
+    )
 
 
 def _report(run: "_Estimation", parts: Sequence[Mapping[str, Any]], source: Dataset, how: str) -> Report:

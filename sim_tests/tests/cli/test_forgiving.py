@@ -199,7 +199,7 @@ DATA: dict[str, tuple[dict[str, NDArray[np.generic]], str]] = {
     "infinite": ({"x": GOOD * np.inf}, "must be finite; sample 0 is not"),
     "other shape": ({"x": np.zeros((4, 3, 6, 6))}, "shape (3, 6, 6), the network wants (2, 6, 6)"),
     "fewer labels": ({"x": GOOD, "y": np.arange(3)}, "must hold 4 integer labels, not int64 (3,)"),
-    "labels of floats": ({"x": GOOD, "y": np.zeros(4)}, "must hold 4 integer labels, not float64 (4,)"),
+    "labels of floats": ({"x": GOOD, "y": np.full(4, 0.5)}, "must hold 4 integer labels, not float64 (4,)"),
     "negative label": ({"x": GOOD, "y": np.array([0, 1, -1, 0])}, "have the label -1 at sample 2"),
     "huge label": ({"x": GOOD, "y": np.full(4, 2**63, np.uint64)}, f"sample 0 has {2**63}"),
     "label beyond": (

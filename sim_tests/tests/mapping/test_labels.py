@@ -41,6 +41,14 @@ def test_label_is_the_output_of_its_class(y: object, names: Names, wanted: list[
     assert told(y, names) == wanted
 
 
+def test_whole_numbers_may_be_floats() -> None:
+    assert told(np.array([0.0, 2.0, 1.0], np.float32), ()) == [0, 2, 1]
+    for wrong, why in ((0.5, "integer labels"), (np.nan, "integer labels"), (1e30, "must not be huge")):
+        with pytest.raises(MappingError) as caught:
+            told([0.0, wrong], ())
+        assert why in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("y", "names", "part"),
     [

@@ -21,7 +21,7 @@ from mapping.datasets.normalisation import (
 from mapping.datasets.rows import spread_rows
 from mapping.datasets.scale import mean_and_deviation, normalised
 from mapping.diagnosis.input_normalisation import check_normalisation
-from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs
+from mapping.diagnosis.input_tried import chance_text, doubt_of, input_findings, try_inputs
 from mapping.errors import MappingError
 from mapping.model.evaluate import infer
 from mapping.model.network import Network
@@ -187,6 +187,24 @@ def test_no_cause_is_invented_for_an_untrained_network(seed: int, sort: bool) ->
     doubt = doubt_of(net, data, chosen, "auto", accuracy(net, data, chosen))
     assert doubt is not None
     assert doubt.endswith("compare data, labels and weights with those of the training.")
+
+
+def test_a_network_that_names_a_rare_label_is_not_said_to_know_nothing(imagenet: Network) -> None:
+    rare = dataclasses.replace(unseen(100), y=np.where(np.arange(100) < 96, 0, 1))
+    assert doubt_of(imagenet, rare, "raw", "raw", 1.0) is None
+    told = doubt_of(imagenet, rare, "raw", "raw", 0.96)
+    assert told is not None
+    assert "has an accuracy of 96.00 %, and always naming the commonest label has 96.00 %" in told
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.95, 1.0])
+def test_samples_of_one_label_tell_little(imagenet: Network, accuracy: float) -> None:
+    data = dataclasses.replace(unseen(100), y=np.full(100, 3))
+    assert doubt_of(imagenet, data, "raw", "raw", accuracy) == (
+        "All samples have the same label, so their accuracy tells little of the network; give samples of all "
+        "classes."
+    )
+    assert chance_text(accuracy, 0.5) is None or accuracy == 0.0
 
 
 def test_labels_of_one_kind_decide_nothing() -> None:

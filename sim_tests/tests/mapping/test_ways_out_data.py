@@ -337,6 +337,15 @@ UNTRIED = {
     "train it with ternary weights": "test_remedies.py takes it",
     "name the folder of MNIST.": "needs 5001 images: test_training_lenet.py takes it",
     "give batches of them as a DataLoader does, not": "test_batches.py gives them",
+    **dict.fromkeys(
+        (
+            "correct them, or leave them out",
+            "give labels with all batches or with none",
+            "give at least one, an array of shape (1, input shape)",
+            "give one label a sample",
+        ),
+        "test_batches.py takes them",
+    ),
     "give fewer batches, for example a part of them by itertools.islice.": "test_batches.py gives them",
     "give 1, 2 or 4.": "needs PyTorch, in test_training_lenet.py",
     **dict.fromkeys(
