@@ -2,6 +2,7 @@
 """What placers compare: each price is that of the placement at hand, and the best one keeps the promises."""
 
 from dataclasses import replace
+from itertools import combinations, product
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,9 +18,10 @@ from mapping.layout.capacity import MAX_CORES
 from mapping.layout.cover import cover
 from mapping.layout.mesh import NORTH, SOUTH, WEST, Mesh
 from mapping.layout.partition import LayerPart, Partition, partition
-from mapping.layout.place import Placement, TooManyCoresError, curve, greedy, place
+from mapping.layout.place import Placement, TooManyCoresError, anneal, curve, greedy, place
 from mapping.layout.place.changes import HOPS
 from mapping.layout.place.greedy import Greedy, _forms
+from mapping.layout.place.pairs import exchange_pairs
 from mapping.layout.place.price import Price, Rank
 from mapping.layout.place.search import Search
 from mapping.layout.site import Site
@@ -62,11 +64,42 @@ def test_loads_after_changes_are_those_of_the_placement(
     assert all(new <= old for new, old in zip(price.rank, limit, strict=True))
 
 
+def gated(parts: Partition) -> Mesh:
+    """Return a mesh with several inlets and outlets, on which parts have room."""
+    gates = GateSpec(inlets=((3, "W"), (1, "E")), outlets=(2, 6))
+    return Mesh.of(SystemSpec(core=parts.spec, width=8, height=6, gates=gates))
+
+
+def test_two_cells_are_exchanged_while_that_is_better(parts: Partition) -> None:
+    """In the end no two are left whose exchange is better."""
+    mesh, traffic = gated(parts), traffic_of(parts)
+    price = Price.against(traffic, mesh, curve(parts, mesh).position, 1)
+    last = price.limit._replace(step=price.limit.step + 1)
+    while price.rank < last:
+        last = price.rank
+        exchange_pairs(price, np.random.default_rng(0))
+    assert price.rank < price.limit
+    assert len(np.unique(price.best, axis=0)) == len(parts.cores)
+    best = price.best.copy()
+    for one, other in combinations(product(range(8), range(6)), 2):
+        position = best.copy()
+        position[(best == one).all(axis=1)] = other
+        position[(best == other).all(axis=1)] = one
+        load = price.loads.parts(position)
+        price.keep(price.busy(load), load, position)
+    assert price.rank == last
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_cells_are_exchanged_where_there_are_several_gates(parts: Partition, several: bool) -> None:
+    mesh = gated(parts) if several else Mesh(width=8, height=6)
+    found = anneal(parts, mesh, orders=0, work=0).position
+    assert np.array_equal(found, place(parts, mesh).position) is not several
+
+
 def test_flows_are_dealt_to_their_gates(parts: Partition) -> None:
     """All of each outlet as an image has it; of each flow by the inlets as many in all as there are."""
-    gates = GateSpec(inlets=((3, "W"), (1, "E")), outlets=(2, 6))
-    mesh = Mesh.of(SystemSpec(core=parts.spec, width=8, height=6, gates=gates))
-    traffic, cores = traffic_of(parts), len(parts.cores)
+    mesh, traffic, cores = gated(parts), traffic_of(parts), len(parts.cores)
     price = Price.against(traffic, mesh, curve(parts, mesh).position, 1)
     board, ways = Search(price, price.best, np.random.default_rng(0)).board, price.loads.ways(price.best)
     for outlet, x in enumerate((0, 2, 6)):
