@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from emu.bits import layout_bits
+from emu.kernels.links import _may_cross
+from emu.kernels.mesh import LINK_CREDITS, LINK_DEPTH, LINK_RINGS, LINK_WAITS
 from emu.links import LinkSpec
 from emu.machine import Machine
 from emu.spec import KIND_BITS, SpecError, SystemSpec, preset
@@ -139,6 +141,17 @@ def test_lane_waits_for_its_credit_while_another_is_granted() -> None:
     image, stimulus = random_system(0, spec=spec, steps=5)
     result = Machine(image).run(stimulus, cycles=True, potentials=True)
     assert diff(run_oracle(image, stimulus, cycles=True), result) is None
+
+
+@pytest.mark.parametrize(
+    ("waits", "left", "back", "may"),
+    [(1, 1, 5, True), (1, 1, 6, False), (1, 0, 5, False), (0, 1, 5, False)],
+)
+def test_lane_may_cross_with_a_flit_and_a_credit(waits: int, left: int, back: int, may: bool) -> None:
+    """Where no credit is left, the ring tells when the last one came back: that is none."""
+    row = np.zeros(LINK_RINGS + 3, np.int64)
+    row[[LINK_DEPTH, LINK_WAITS, LINK_CREDITS, LINK_RINGS]] = 1, waits, left, back
+    assert bool(_may_cross(row, 5)) == may
 
 
 def drawn(seed: int) -> SystemSpec:
