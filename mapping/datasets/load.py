@@ -214,7 +214,8 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
         divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
         ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
         of raw and unit on `AUTO_SAMPLES` samples at equal distances, and unit where it makes no difference; a
-        common normalisation if it is clearly better still, see `mapping.datasets.normalisation`.
+        common normalisation if it is clearly better still, see `mapping.datasets.normalisation`; raw for a
+        network that declares its input to hold integers.
     network : Network
         The network to evaluate, with its counts in float64 if it has some, else in float32. Where it has a
         single output, a value and no class, labels are dropped; others become numbers of its outputs, see
@@ -241,6 +242,8 @@ def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
     """Return ``how`` `scaled` chose to scale loaded data, and why if ``asked`` is ``auto``, the default."""
     if how in {"raw", "unit"} and not data.pixels:
         return f"{how} (values, no bytes of pixels: taken as they are)"
+    if how == "raw" and data.y is None and asked in {None, "auto"}:
+        return f"{how} (the model reads integers)"
     if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
         return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
     if how not in {"raw", "unit"} and data.pixels and asked in {None, "auto"}:
@@ -262,8 +265,8 @@ def _scale(data: Dataset, how: str) -> NDArray[np.float64]:
 
 def _best_scale(data: Dataset, network: Network) -> str:
     y, quantised = data.y, bool(analyse(network).counts)
-    if y is None or not data.pixels:
-        return "unit"
+    if y is None or not data.pixels or network.whole:
+        return "raw" if data.pixels and network.whole else "unit"
 
     def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         double = quantised and how in {"raw", "unit"}

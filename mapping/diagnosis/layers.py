@@ -226,8 +226,8 @@ class _Study:
         for layer in spiking.layers:
             size = math.prod(layer.output_shape)
             self.tallies[layer.name] = _Tally(layer.name, layer.kind, size, layer.levels, layer)
-        self.scales = {INPUT: (spiking.encoder_output, spiking.input_scale)}
-        self.scales |= {layer.name: (layer.activation, layer.scale) for layer in spiking.layers}
+        self.scales = {INPUT: (spiking.encoder_output, spiking.input_scale, 0)}
+        self.scales |= {layer.name: (layer.activation, layer.scale, layer.zero) for layer in spiking.layers}
         self.output, self.image_output = Difference(), Difference()
         self.classes: dict[str, list[NDArray[np.int64]]] = {"ann": [], "spiking": [], "image": []}
         self.errors = 0
@@ -257,12 +257,12 @@ class _Study:
     ) -> NDArray[np.float64]:
         """Compare a block of an exact code with the float network; return that network's output."""
         network = self.spiking.network
-        tensors = list(dict.fromkeys([*(tensor for tensor, _ in self.scales.values()), network.output]))
+        tensors = list(dict.fromkeys([*(tensor for tensor, *_ in self.scales.values()), network.output]))
         truth = run(network, {network.input: x}, tensors)
         with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
             single = run_single(network, x, tensors)
-        for name, (tensor, scale) in self.scales.items():
-            tally, own = self.tallies[name], counts[name]
+        for name, (tensor, scale, zero) in self.scales.items():
+            tally, own = self.tallies[name], counts[name].reshape(truth[tensor].shape) - zero
             with np.errstate(invalid="ignore"):
                 tally.float32 += int(np.count_nonzero(np.rint(single[tensor] / scale) != own))
             if tally.layer is not None:

@@ -159,6 +159,7 @@ def rebuilt(network: Network, nodes: Iterable[Node]) -> Network:
         input_shape=network.shapes[network.input],
         output_name=network.output,
         classes=network.classes,
+        whole=network.whole,
     )
 
 

@@ -37,6 +37,7 @@ def network_to_arrays(network: Network) -> dict[str, NDArray[Any]]:
         "input_shape": list(network.shapes[network.input]),
         "nodes": nodes,
         **({"classes": list(network.classes)} if network.classes else {}),
+        **({"whole": True} if network.whole else {}),
     }
     return {GRAPH: np.frombuffer(json.dumps(graph).encode(), np.uint8), **arrays}
 
@@ -70,6 +71,7 @@ def network_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Network:
             input_shape=tuple(graph["input_shape"]),
             output_name=graph["output"],
             classes=graph.get("classes", ()),
+            whole=graph.get("whole", False) is True,
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise MappingError(

@@ -23,7 +23,8 @@ class Network:
 
     ``nodes`` are in topological order and all of them are needed for ``output``. ``shapes`` gives the shape
     of every tensor without the batch dimension. ``classes`` are what the model calls its classes, numbers or
-    texts in the order of its outputs; empty where they are numbered from 0.
+    texts in the order of its outputs; empty where they are numbered from 0. ``whole`` tells that the model
+    declares its input to hold integers.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Network:
     nodes: tuple[Node, ...]
     shapes: Mapping[str, Shape]
     classes: tuple[int | str, ...] = ()
+    whole: bool = False
 
     def producer(self, tensor: str) -> Node | None:
         """Return the node that writes a tensor, or None for the graph input."""
@@ -105,6 +107,7 @@ def build_network(
     input_shape: Shape,
     output_name: str,
     classes: Sequence[int | str] = (),
+    whole: bool = False,
 ) -> Network:
     """Build a `Network` from nodes in topological order; nodes the output does not need are dropped.
 
@@ -140,4 +143,5 @@ def build_network(
         nodes=kept,
         shapes=MappingProxyType({tensor: shape for tensor, shape in shapes.items() if tensor in used}),
         classes=tuple(classes),
+        whole=whole,
     )

@@ -156,10 +156,9 @@ class SingleDifferences:
         output = spiking.network.output
         single = run_single(spiking.network, x, [*{tensor for tensor, *_ in scales.values()} | {output}])
         for name, (tensor, scale, zero) in scales.items():
+            values = single[tensor].reshape(counts[name].shape)  # a matrix has a map's neurons in a row
             with np.errstate(all="ignore"):  # a float32 that overflows is a difference, not an error
-                self.activations += int(
-                    np.count_nonzero(np.rint(single[tensor] / scale) + zero != counts[name])
-                )
+                self.activations += int(np.count_nonzero(np.rint(values / scale) + zero != counts[name]))
             self.compared += counts[name].size
         self.answers += int(np.count_nonzero(largest(single[output]) != answers))
 

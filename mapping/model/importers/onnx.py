@@ -148,6 +148,7 @@ def _read(model: onnx.ModelProto, name: str, classes: Names) -> Network:
         input_shape=shape,
         output_name=graph.written(output),
         classes=classes,
+        whole=graph.input_kind == "integer",
     )
 
 

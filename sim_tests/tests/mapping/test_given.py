@@ -110,3 +110,26 @@ def test_few_samples_of_a_module_are_told(module_class: Any) -> None:
     assert str(told[0].message).endswith(WAY)
     assert told[0].filename == __file__
     spikeloom.compile_network(module_class(mlp()), UNIT[:FEW], core="medium")
+
+
+def test_bytes_are_integers_of_a_model_that_declares_them(tmp_path: Path) -> None:
+    b = ModelBuilder((6,), seed=1)
+    real = b.op("Div", b.op("Cast", "x", to=onnx.TensorProto.FLOAT), b.constant(np.float32(255)))
+    model = b.model(
+        b.dense(b.op("Relu", b.dense(real, b.rng.normal(size=(9, 6)))), b.rng.normal(size=(4, 9)))
+    )
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, tmp_path / "bytes.onnx")
+    network = spikeloom.load_network(tmp_path / "bytes.onnx")
+    wanted = infer(network, BYTES.astype(np.float64))
+    assert np.ptp(wanted.argmax(1)) > 0
+    for labels in (None, (wanted.argmax(1) + 1) % 4):
+        report = spikeloom.estimate(network, BYTES if labels is None else (BYTES, labels), core="medium")
+        assert report.input == "raw"
+    assert spikeloom.estimate(network, BYTES, core="medium").input_told == "raw (the model reads integers)"
+    chip = spikeloom.compile_network(network, BYTES, core="medium")
+    chip.save(tmp_path / "bytes.spikeloom")
+    again = spikeloom.open_chip(tmp_path / "bytes.spikeloom")
+    assert chip.scaling == again.scaling == "raw"
+    assert again.spiking.network.whole
+    assert np.array_equal(again.run(BYTES).logits.argmax(1), wanted.argmax(1))
