@@ -20,8 +20,8 @@ from sim_tests.generators.model_builder import ModelBuilder
 
 __all__ = ["Averages", "averaged", "main"]
 
-HEAD = """| window | scales | means | half-way | differ | of these half-way | by at most |
-|---|---|---|---|---|---|---|"""
+HEAD = """| window | scales | zero point | means | half-way | differ | of these half-way | by at most |
+|---|---|---|---|---|---|---|---|"""
 
 _SHAPE = (4, 16, 16)
 
@@ -37,29 +37,33 @@ class Averages:
     largest: int
 
 
-def averaged(size: int, stride: int, pad: int, scales: tuple[float, float], samples: int = 100) -> Averages:
+def averaged(
+    window: tuple[int, int, int], scales: tuple[float, float], zero: int = 0, samples: int = 100
+) -> Averages:
     """Compare the means of random bytes over windows in onnxruntime and in the network.
 
     Parameters
     ----------
-    size, stride, pad : int
-        Of the windows, on both axes; pads do not count.
+    window : int, int, int
+        Size, stride and pads, on both axes; pads do not count.
     scales : float, float
         Of the activations that are read and written.
+    zero : int
+        Their zero point.
     samples : int
         Maps of 4 x 16 x 16.
     """
     import onnxruntime  # an extra of the tests
 
-    model = _model(size, stride, pad, scales)
+    model = _model(window, scales, zero)
     one, other = np.float32(scales[0]), np.float32(scales[1])
     integers = np.random.default_rng(0).integers(0, 200, (samples, *_SHAPE))
-    x = (integers * one).astype(np.float32)
+    x = ((integers - zero) * one).astype(np.float32)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     got = np.rint(session.run(None, {"x": x})[0] / other)
     right = np.rint(infer(network_from_onnx(model, name="averages"), x) / float(other))
     differ, ratio = got != right, Fraction(float(one)) / Fraction(float(other))
-    half = _halves(integers, (size, stride, pad), ratio)
+    half = _halves(integers, window, ratio)
     return Averages(
         means=right.size,
         halves=int(half.sum()),
@@ -69,9 +73,10 @@ def averaged(size: int, stride: int, pad: int, scales: tuple[float, float], samp
     )
 
 
-def _model(size: int, stride: int, pad: int, scales: tuple[float, float]) -> onnx.ModelProto:
+def _model(window: tuple[int, int, int], scales: tuple[float, float], zero: int) -> onnx.ModelProto:
+    size, stride, pad = window
     b = ModelBuilder(_SHAPE)
-    ends = [[b.constant(scale), b.constant(0, np.uint8)] for scale in scales]
+    ends = [[b.constant(scale), b.constant(zero, np.uint8)] for scale in scales]
     y = b.op("DequantizeLinear", b.op("QuantizeLinear", "x", *ends[0]), *ends[0])
     y = b.op("AveragePool", y, kernel_shape=[size] * 2, strides=[stride] * 2, pads=[pad] * 4)
     return b.model(b.op("DequantizeLinear", b.op("QuantizeLinear", y, *ends[1]), *ends[1]))
@@ -93,20 +98,27 @@ def _halves(integers: np.ndarray, window: tuple[int, int, int], ratio: Fraction)
 
 
 _CASES = ((2, 2, 0), (4, 4, 0), (3, 2, 1))
-_SCALES = ((0.0123, 0.0123), (0.0123, 0.00731), (2.0**-6, 2.0**-6))
+_SCALES = (
+    (0.0123, 0.0123, 0),
+    (0.0123, 0.0123, 37),
+    (0.0123, 0.0123, 128),
+    (0.0123, 0.00731, 0),
+    (2.0**-6, 2.0**-6, 0),
+)
+"""Scales of what is read and written, and their zero point."""
 
 
 def main() -> int:
     """Print the table; return 1 if a mean differs that is not half-way, or by more than one."""
     wrong = 0
     print(HEAD)
-    for scales in _SCALES:
+    for one, other, zero in _SCALES:
         for size, stride, pad in _CASES:
-            found = averaged(size, stride, pad, scales)
+            found = averaged((size, stride, pad), (one, other), zero)
             window = f"{size} x {size}" + (", across borders" if pad else "")
-            shown = "one" if scales[0] == scales[1] else "two"
-            shown += ", a power of two" if scales[0] == 2.0**-6 else ""
-            cells = (window, shown, found.means, found.halves, found.differ, found.differ_at_halves)
+            shown = "one" if one == other else "two"
+            shown += ", a power of two" if one == 2.0**-6 else ""
+            cells = (window, shown, zero, found.means, found.halves, found.differ, found.differ_at_halves)
             print(f"| {' | '.join(map(str, cells))} | {found.largest} |")
             wrong += found.differ - found.differ_at_halves + (found.largest > 1)
     return int(wrong > 0)
