@@ -174,9 +174,9 @@ def test_objectives_have_cores_and_cycles(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first layer takes several cores, which read all of the input."""
+    """All of the input enters by one inlet: more packets than any core sends."""
     draft = Draft(shape=(400,))
-    for width in (3000, 8, 8):
+    for width in (300, 8, 8):
         draft.dense(width, density=0.2)
     monkeypatch.setattr(placement_rows, "LARGE", {"chain": draft.network})
     found = list(placement_rows.rows(Options(networks=("chain",))))
@@ -185,8 +185,7 @@ def test_placement_compares_every_placer(monkeypatch: pytest.MonkeyPatch) -> Non
     told = [re.fullmatch(form, str(row.value)) for row in found[1:]]
     busiest = [(int(one[1]), int(one[2])) for one in told if one]
     assert len(busiest) == len(PLACERS)
-    assert all(0 < sent <= whole for sent, whole in busiest)
-    assert any(sent < whole for sent, whole in busiest)
+    assert all(0 < sent < 400 <= whole for sent, whole in busiest)
 
 
 def test_section_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
