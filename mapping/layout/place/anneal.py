@@ -37,7 +37,7 @@ _WARM = 5e-3
 """By how much a change may be for the worse at first, in links that are busy for twice their aim."""
 
 _ROUNDS = 3
-"""Three single searches in eight end where a link stays too busy; three together hardly ever do."""
+"""Three of eight single searches end where a link stays too busy; of ten times three together none did."""
 
 _MOST_ORDERS, _ORDERED = 100, 92_000
 """Orders that a round tries, and cores that are placed for them."""
@@ -105,8 +105,8 @@ def _try_orders(
             shapes[order[int(random.integers(len(order)))].name] = x, y
         position = greedy.in_order(order, shapes)
         load = price.loads.parts(position)
-        price.keep(busy := price.busy(load), load, position)
-        found = price.cost(busy, load, hop)
+        price.keep(load, position)
+        found = price.cost(load, hop)
         if found < cheapest:
             cheapest, best = found, position
         if found <= lowest or random.random() < math.exp((lowest - found) / (0.3 * (1 - attempt / tries))):

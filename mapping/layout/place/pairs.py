@@ -28,5 +28,4 @@ def exchange_pairs(price: Price, random: np.random.Generator) -> None:
             if here.any() or there.any():
                 position = price.best.copy()
                 position[here], position[there] = other, one
-                load = price.loads.parts(position)
-                improved |= price.keep(price.busy(load), load, position)
+                improved |= price.keep(price.loads.parts(position), position)

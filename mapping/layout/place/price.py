@@ -48,7 +48,7 @@ class Price:
         """Return prices that compare with a placement."""
         none = Rank(0, 0, 0, 0)
         price = cls(loads=Loads(traffic=traffic, mesh=mesh), step=step, limit=none, rank=none, best=position)
-        price.limit = price.rank = price.ranked(price.busy(load := price.loads.parts(position)), load)
+        price.limit = price.rank = price.ranked(price.loads.parts(position))
         return price
 
     @property
@@ -63,24 +63,20 @@ class Price:
             sent, whole = min(self.step, self.limit.sent), _LOWER[1] * self.rank.whole
         return Aims(sent=1 / max(sent, 1), whole=1 / max(whole, 1), hops=1 / max(self.limit.hops, 1))
 
-    def busy(self, load: Integers) -> tuple[Integers, Integers]:
-        """Return the cycles in which links are busy with what cores send, and in all, (4, height, width)."""
-        sent, fed = self.loads.mesh.busy(load)
-        return sent, sent + fed
-
-    def ranked(self, busy: tuple[Integers, Integers], load: Integers) -> Rank:
-        """Return the rank of a placement with these loads, which keep links as `busy`."""
-        sent, whole = (int(cycles.max(initial=0)) for cycles in busy)
+    def ranked(self, load: Integers) -> Rank:
+        """Return the rank of a placement with these loads."""
+        own, fed = self.loads.mesh.busy(load)
+        sent, whole = int(own.max(initial=0)), int((own + fed).max(initial=0))
         return Rank(max(sent, self.step), whole, sent, int(load[0].sum()))
 
-    def cost(self, busy: tuple[Integers, Integers], load: Integers, hop: float) -> float:
+    def cost(self, load: Integers, hop: float) -> float:
         """Return what a placement costs: what its links are busy beyond `aims`, and its hops at a price."""
-        sent, whole = busy
-        return float(excess(sent, whole - sent, self.aims).sum()) + hop * dear(int(load[0].sum()), self.aims)
+        own, fed = self.loads.mesh.busy(load)
+        return float(excess(own, fed, self.aims).sum()) + hop * dear(int(load[0].sum()), self.aims)
 
-    def keep(self, busy: tuple[Integers, Integers], load: Integers, position: Integers) -> bool:
+    def keep(self, load: Integers, position: Integers) -> bool:
         """Remember a placement with these loads if it is the best; tell whether it is."""
-        return self.take(self.ranked(busy, load), position)
+        return self.take(self.ranked(load), position)
 
     def take(self, rank: Rank, position: Integers) -> bool:
         """Remember a placement of this rank if it is the best; tell whether it is."""

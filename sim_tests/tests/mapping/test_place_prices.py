@@ -58,8 +58,7 @@ def test_loads_after_changes_are_those_of_the_placement(
         if gates is None:
             assert np.array_equal(mesh.busy(load).reshape(2, -1)[:, first], search.state.busy)
             assert load[0].sum() == search.state.at[HOPS]
-    load = price.loads.parts(price.best)
-    assert price.rank == price.ranked(price.busy(load), load)
+    assert price.rank == price.ranked(price.loads.parts(price.best))
     assert price.rank < limit
     assert all(new <= old for new, old in zip(price.rank, limit, strict=True))
 
@@ -85,8 +84,7 @@ def test_two_cells_are_exchanged_while_that_is_better(parts: Partition) -> None:
         position = best.copy()
         position[(best == one).all(axis=1)] = other
         position[(best == other).all(axis=1)] = one
-        load = price.loads.parts(position)
-        price.keep(price.busy(load), load, position)
+        price.keep(price.loads.parts(position), position)
     assert price.rank == last
 
 
@@ -125,16 +123,14 @@ def test_aims_are_below_the_best_placement_until_cores_send_within_their_step(
     assert [1 / aim for aim in price.aims] == pytest.approx([*aims, 50])
 
 
-@pytest.mark.parametrize(("hops", "share"), [(25, 0.5), (50, 1.0), (55, 1.1 + 30 * 0.1)])
-def test_cost_is_what_each_link_is_busy_beyond_its_aim_and_hops(hops: int, share: float) -> None:
+@pytest.mark.parametrize(("allowed", "share"), [(1200, 0.5), (600, 1.0), (500, 1.2 + 30 * 0.2)])
+def test_cost_is_what_each_link_is_busy_beyond_its_aim_and_hops(allowed: int, share: float) -> None:
     """Aims of 60 cycles with what cores send, and of 400 with all; a link of all counts for twenty."""
-    best, loads = np.zeros((1, 2), np.int64), cast(Loads, None)
+    best, loads = np.zeros((1, 2), np.int64), cast(Loads, SimpleNamespace(mesh=Mesh(width=4, height=1)))
     rank = Rank(100, 300, 100, 50)
-    price = Price(loads=loads, step=1, limit=Rank(120, 400, 120, 50), rank=rank, best=best)
-    sent, whole = np.array([[[60, 90, 0, 0]]] * 4), np.array([[[400, 100, 440, 0]]] * 4)
-    load = np.zeros((2, 4, 1, 4), np.int64)
-    load[0, NORTH, 0, 1], load[1, NORTH, 0, 1] = hops, 7
-    assert price.cost((sent, whole), load, 3.0) == pytest.approx(4 * (0.5 + 2) + 3.0 * share)
+    price = Price(loads=loads, step=1, limit=Rank(120, 400, 120, allowed), rank=rank, best=best)
+    own, whole = np.array([[[60, 90, 0, 0]]] * 4), np.array([[[400, 100, 440, 0]]] * 4)
+    assert price.cost(np.stack((own, whole - own)), 3.0) == pytest.approx(4 * (0.5 + 2) + 3.0 * share)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +156,8 @@ def test_best_placement_is_less_busy_and_in_nothing_worse(rank: tuple[int, int, 
     load[1, WEST, 0, 0] = 2  # enters, and is no hop
     load[1, NORTH, 1, 1], load[0, SOUTH, 0, 2] = whole, sent
     load[0, SOUTH, 1:].flat[: hops - sent] = 1
-    busy = price.busy(load)
-    assert price.ranked(busy, load) == (max(sent, 4), whole, sent, hops)
-    assert price.keep(busy, load, other) is kept
+    assert price.ranked(load) == (max(sent, 4), whole, sent, hops)
+    assert price.keep(load, other) is kept
     assert (price.best.tolist() == other.tolist(), price.rank[1:]) == (
         kept,
         (whole, sent, hops) if kept else given[1:],

@@ -22,6 +22,7 @@ from mapping.layout.place.changes.board import (
     TOUCHED,
     USED,
     Board,
+    Ints,
     State,
 )
 from mapping.layout.place.changes.covers import cover
@@ -34,23 +35,12 @@ __all__ = ["change"]
 
 
 @inner
-def _note_flow(state: State, flow: int) -> None:
-    """Note a flow whose ways may change."""
-    at = state.at
-    if state.flow_stamp[flow] != at[CHANGE]:
-        state.flow_stamp[flow] = at[CHANGE]
-        state.flows[at[FLOWS]] = flow
-        at[FLOWS] += 1
-
-
-@inner
-def _note_set(state: State, group: int) -> None:
-    """Note a set of readers that a change moves."""
-    at = state.at
-    if state.set_stamp[group] != at[CHANGE]:
-        state.set_stamp[group] = at[CHANGE]
-        state.concerned[at[CONCERNED]] = group
-        at[CONCERNED] += 1
+def _note(at: Ints, length: int, stamps: Ints, listed: Ints, one: int) -> None:
+    """List a set or a flow that a change concerns, once; ``length`` is the place of the list's length."""
+    if stamps[one] != at[CHANGE]:
+        stamps[one] = at[CHANGE]
+        listed[at[length]] = one
+        at[length] += 1
 
 
 @inner
@@ -70,7 +60,7 @@ def _covers(board: Board, state: State, group: int) -> None:
                 break
     if left > 0:
         for i in range(board.read_at[group], board.read_at[group + 1]):
-            _note_flow(state, board.read[i])
+            _note(state.at, FLOWS, state.flow_stamp, state.flows, board.read[i])
 
 
 @inner
@@ -83,9 +73,9 @@ def _apply(board: Board, state: State) -> None:
         core, cell = state.moved[i]
         state.position[1, core, 0], state.position[1, core, 1] = cell % board.width, cell // board.width
         for k in range(board.sent_at[core], board.sent_at[core + 1]):
-            _note_flow(state, board.sent[k])
+            _note(at, FLOWS, state.flow_stamp, state.flows, board.sent[k])
         for k in range(board.sets_at[core], board.sets_at[core + 1]):
-            _note_set(state, board.sets[k])
+            _note(at, CONCERNED, state.set_stamp, state.concerned, board.sets[k])
     for i in range(at[CONCERNED]):
         _covers(board, state, state.concerned[i])
     for turn in range(2):
