@@ -197,3 +197,17 @@ def test_what_cores_alone_cannot_be_is_one_sentence(
         assert verify.main(arguments) == 2
         assert capsys.readouterr().err.strip() == f"spikeloom: {told}"
     assert image_systems(idle, None, 0)[1] is None
+
+
+def test_compiled_network_of_many_cores_is_verified_on_its_data(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    require_engine("verilator")
+    image = str(tmp_path / "big.spikeloom")
+    assert cli.main(["compile", "digits", "--core", "small", "--mesh", "7x7", "-o", image]) == 0
+    assert cli.main(["verify", image, "--data", "digits", "--samples", "1", "--seed", "2"]) == 0
+    told = capfd.readouterr().out
+    found = re.search(r"(\d+) of 10 cores, each alone .*: (\d+) of (\d+) programs", told)
+    assert found is not None
+    assert found[1] == found[2] == found[3]
+    assert f"verified {found[1]} systems, {3 * int(found[1])} steps, " in told

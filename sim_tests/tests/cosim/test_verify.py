@@ -27,7 +27,6 @@ from sim_tests.bench.reports import geometry
 from sim_tests.bench.systems import random_batch
 from sim_tests.conftest import require_engine
 from sim_tests.generators.systems import POOL, make_core, make_system, random_system
-from spikeloom import cli
 
 pytestmark = pytest.mark.cosim
 
@@ -362,20 +361,3 @@ def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(program, "random_batch", interrupt)
     assert verify.main(["--random", "1"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
-
-
-@pytest.mark.slow
-def test_ways_out_of_a_system_that_is_too_large_can_be_gone(tmp_path: Path) -> None:
-    require_engine("icarus")
-    image = tmp_path / "big.spikeloom"
-    assert cli.main(["compile", "digits", "--core", "small", "--mesh", "7x7", "-o", str(image)]) == 0
-    command = [sys.executable, "-m", "spikeloom"]
-    refused = subprocess.run([*command, "verify", image], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    ways = re.findall(r"'spikeloom (.*?)'", refused.stderr)
-    assert len(ways) == 2
-    for way in ways:
-        words = [word.replace("DATA", "digits") for word in way.split()]
-        words += ["--sim", "icarus"] if words[0] == "verify" else []  # builds nothing that takes long
-        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
