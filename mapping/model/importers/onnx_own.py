@@ -2,7 +2,8 @@
 """Operators for ONNX's reference evaluator that it has wrong, or not at all.
 
 Release 1.23 takes as many neighbours in an ``LRN`` as the batch has samples, flattens no ``Hardmax`` of the
-operator sets before 13, lacks ``GlobalLpPool``, and evaluates both normalisations below in float32 only.
+operator sets before 13, lacks ``GlobalLpPool``, evaluates both normalisations of samples below in float32
+only, and takes the statistics of the sample for a ``BatchNormalization`` of the sets before 14.
 
 >>> hardmax(np.array([[3.0, 5.0], [7.0, 7.0]]), 1).tolist()
 [[0.0, 1.0], [1.0, 0.0]]
@@ -72,6 +73,21 @@ class LRN(OpRun):
         return (np.asarray(values / scale ** given["beta"], values.dtype),)
 
 
+class BatchNormalization(OpRun):
+    """scale (x - mean) / sqrt(variance + epsilon) + bias, with the statistics of a sample while it trains."""
+
+    op_domain = ""
+
+    def _run(self, values: Reals, *given: Reals, **attributes: Any) -> tuple[Reals]:
+        ones = (1,) * (values.ndim - 2)
+        scale, bias, mean, variance = (part.reshape(*part.shape, *ones[part.ndim - 1 :]) for part in given)
+        if attributes.get("training_mode"):
+            over = tuple(axis for axis in range(values.ndim) if axis != 1)
+            mean, variance = (part(axis=over, keepdims=True)[0] for part in (values.mean, values.var))
+        normal = (values - mean) / np.sqrt(variance + attributes["epsilon"])
+        return (np.asarray(scale * normal + bias, values.dtype),)
+
+
 class GlobalLpPool(OpRun):
     """The p-norm of every channel."""
 
@@ -112,6 +128,7 @@ class GroupNormalization(OpRun):
 
 
 OWN: list[type[OpRun]] = [
+    BatchNormalization,
     ConvTranspose,
     GlobalLpPool,
     GroupNormalization,

@@ -8,25 +8,21 @@ batch, and one output.
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto, helper, inliner, numpy_helper
+from onnx import GraphProto, NodeProto, ValueInfoProto, helper, inliner, numpy_helper
 
 from mapping.errors import UnsupportedModelError
 from mapping.model.importers.onnx_columns import rows_first
 from mapping.model.importers.onnx_entries import quantise_input
+from mapping.model.importers.onnx_loose import with_batches
 from mapping.model.importers.onnx_spelt import named_functions
-from mapping.model.importers.onnx_stored import stored
 
 __all__ = ["MAX_NODES", "tidied"]
 
 MAX_NODES = 1 << 16
 """Most nodes that a graph may have, with its functions inlined."""
-
-_ALONG = {"ArgMax": -1, "Concat": 1, "LogSoftmax": -1, "Softmax": -1, "Split": 1}
-"""What the axis 0 of a vector without a batch is with one."""
 
 _FIRST_WITH_INPUT = 13
 """Operator set from which axes and sizes are inputs."""
@@ -71,7 +67,7 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
     quantise_input(graph)
     rows_first(graph)
     if len(inputs) == 1:
-        _add_batch(graph, inputs[0], opset)
+        with_batches(copy, inputs[0])
     elif len(inputs) > 1:
         _join_inputs(graph, inputs, opset)
     if len(graph.output) > 1:
@@ -202,93 +198,6 @@ def _copied(node: NodeProto) -> NodeProto:
 def _sizes(value: ValueInfoProto) -> Sizes:
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in dims)
-
-
-def _resize(value: ValueInfoProto, sizes: Sequence[int | str | None]) -> None:
-    elem = value.type.tensor_type.elem_type
-    value.CopyFrom(helper.make_tensor_value_info(value.name, elem, list(sizes)))
-
-
-def _readers(graph: GraphProto, name: str) -> Iterator[NodeProto]:
-    return (node for node in graph.node if name in node.input)
-
-
-def _add_batch(graph: GraphProto, value: ValueInfoProto, opset: int) -> None:
-    """Give an input without a batch one of a single sample.
-
-    That is a vector, and a tensor to which the graph itself adds the axis before it does anything else.
-    """
-    sizes, readers = _sizes(value), list(_readers(graph, value.name))
-    if not sizes or None in sizes or not readers:
-        return
-    adding = [_added_axes(graph, node, opset) for node in readers]
-    if all(axes and axes[0] == 0 for axes in adding):
-        for node, axes in zip(readers, adding, strict=True):
-            _leave_out_first(graph, node, axes or [], opset)
-    elif not all(_adds_by_shape(graph, node, sizes) for node in readers):
-        if len(sizes) != 1:
-            return
-        _along_vectors(graph)
-    _resize(value, (1, *sizes))
-
-
-def _constant(graph: GraphProto, name: str) -> list[int] | None:
-    for tensor in graph.initializer:
-        if tensor.name == name and math.prod(tensor.dims) <= len(_ALONG) * 2:
-            return _numbers(tensor)
-    for node in graph.node:
-        if name in node.output and node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value" and attribute.type == AttributeProto.TENSOR:
-                    return _numbers(attribute.t)
-                if attribute.name == "value_ints":
-                    return list(attribute.ints)
-    return None
-
-
-def _numbers(tensor: onnx.TensorProto) -> list[int] | None:
-    values = stored(tensor)
-    return None if values is None else [int(n) for n in values.reshape(-1)]
-
-
-def _added_axes(graph: GraphProto, node: NodeProto, opset: int) -> list[int] | None:
-    """Return the axes that an ``Unsqueeze`` adds, ascending, or None."""
-    if node.op_type != "Unsqueeze":
-        return None
-    if opset < _FIRST_WITH_INPUT:
-        return sorted(axis for attribute in node.attribute for axis in attribute.ints)
-    return sorted(_constant(graph, node.input[1]) or []) if len(node.input) > 1 else None
-
-
-def _leave_out_first(graph: GraphProto, node: NodeProto, axes: list[int], opset: int) -> None:
-    """Let an ``Unsqueeze`` add all its axes but the first."""
-    rest = axes[1:]
-    del node.attribute[:], node.input[1:]
-    if not rest:
-        node.op_type = "Identity"
-    elif opset < _FIRST_WITH_INPUT:
-        node.attribute.append(helper.make_attribute("axes", rest))
-    else:
-        name = f"{node.output[0]}.axes"
-        graph.initializer.append(numpy_helper.from_array(np.array(rest, np.int64), name))
-        node.input.append(name)
-
-
-def _adds_by_shape(graph: GraphProto, node: NodeProto, sizes: Sizes) -> bool:
-    """Tell whether a node reshapes the whole input into a batch of one."""
-    if node.op_type != "Reshape" or len(node.input) < 2 or sizes[0] == 1:
-        return False
-    shape = _constant(graph, node.input[1])
-    known = [size for size in sizes if size is not None]
-    return bool(shape) and shape is not None and shape[0] == 1 and math.prod(shape[1:]) == math.prod(known)
-
-
-def _along_vectors(graph: GraphProto) -> None:
-    """Let what works along the only axis of a vector work along the one behind the batch."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "axis" and attribute.i == 0 and node.op_type in _ALONG:
-                attribute.i = _ALONG[node.op_type]
 
 
 def _join_inputs(graph: GraphProto, inputs: list[ValueInfoProto], opset: int) -> None:
