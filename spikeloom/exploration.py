@@ -7,14 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mapping.report.result import Report
-from mapping.report.text import number, quantity, share
+from mapping.report.text import number, quantity, share, signed
 from spikeloom.table import Table
 
 __all__ = ["exploration_notes", "exploration_table"]
 
+
+def _difference(row: Mapping[str, Any]) -> str:
+    value, *ends = (signed(row[f"accuracy_difference{end}"]) for end in ("", "_low", "_high"))
+    return value if value == "-" else f"{value} ({ends[0]} .. {ends[1]})"
+
+
 _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "accuracy": lambda row: share(row["accuracy"]),
-    "difference": lambda row: _points(row["accuracy_difference"]),
+    "difference, points": _difference,
     "agreement": lambda row: share(row["agreement"]),
     "columns": lambda row: number(row["columns"]),
     "cores": lambda row: number(row["cores"]),
@@ -38,10 +44,6 @@ def _setting(row: Mapping[str, Any]) -> str:
     return f"{row['bits']} x {row['digits']}{' *' if row['pareto'] else ''}"
 
 
-def _points(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.2f}"
-
-
 def exploration_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what is to be said below the table, a line each: the stars, samples, digits auto, refusals."""
     taken = [row for row in rows if row["refusal"] is None]
@@ -52,6 +54,7 @@ def exploration_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         answers = number(taken[0]["samples"])
         notes = [
             "*: no other setting agrees as much with the float network for as few columns and joules.",
+            "difference: accuracy less that of the float network; in brackets its 95 % interval, in pairs.",
             f"Answers are to {answers} samples; spikes, latency and energy are of the first {emulated}.",
         ]
     for row in taken:

@@ -13,6 +13,9 @@ from rich.text import Text
 
 __all__ = ["Table"]
 
+_LINED, _APART = 3, 2
+"""What margins and line of a cell take, and what parts cells without lines."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -40,17 +43,16 @@ class Table:
     by_column: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        """Give what fits the width of the terminal: a grid, or paragraphs."""
+        """Give what fits the width of the terminal: a grid, one without lines, or paragraphs."""
         if self.title:
             yield Text(self.title, style="table.title")
-        if self._width() <= options.max_width:
-            yield self._grid()
+        widths, cells = [self._column_width(i) for i in range(len(self.columns))], len(self.columns)
+        if sum(widths) + _LINED * cells + 1 <= options.max_width:
+            yield self._filled(Grid())
+        elif sum(widths) + _APART * (cells - 1) <= options.max_width:
+            yield self._filled(Grid(box=None, padding=(0, _APART, 0, 0), pad_edge=False))
         else:
             yield from map(Text, self._paragraphs())
-
-    def _width(self) -> int:
-        """Return the narrowest width of a grid that cuts nothing: margins and line of a cell cost three."""
-        return sum(self._column_width(i) + 3 for i in range(len(self.columns))) + 1
 
     def _column_width(self, index: int) -> int:
         name = self.columns[index]
@@ -58,8 +60,8 @@ class Table:
         parts = [word for cell in cells for word in cell.split()] if name in self.text else cells
         return max(map(cell_len, parts), default=0)
 
-    def _grid(self) -> Grid:
-        grid = Grid()
+    def _filled(self, grid: Grid) -> Grid:
+        """Return a grid with the cells in it."""
         for index, name in enumerate(self.columns):
             wraps = name in self.text
             left = wraps or index == 0

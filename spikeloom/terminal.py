@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -15,7 +17,9 @@ from mapping.targets.files import Target
 from spikeloom.table import Table
 
 __all__ = [
+    "FILE_WIDTH",
     "console",
+    "console_on",
     "errors",
     "host_line",
     "layer_table",
@@ -28,8 +32,19 @@ __all__ = [
     "target_table",
 ]
 
-console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+FILE_WIDTH = 120
+"""Columns of a table in a file or a pipe, which have no width of their own."""
+
+
+def console_on(stream: TextIO | None, *, stderr: bool = False) -> Console:
+    """Return a console as wide as its terminal, or as COLUMNS says; elsewhere a table has room."""
+    shown = stream is not None and stream.isatty()
+    width = None if shown or "COLUMNS" in os.environ else FILE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+console = console_on(sys.stdout)
+errors = console_on(sys.stderr, stderr=True)
 
 
 def report_table(report: Report) -> Table:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over samples, added batch by batch: of any number of samples one batch is in memory at a time."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from mapping.errors import MappingError
 from mapping.layout.host_tables import payloads_of
 from mapping.model.evaluate import infer, run_single
 from mapping.report.answers import answers
-from mapping.report.intervals import Z95
+from mapping.report.intervals import paired
 from mapping.spiking.matrices import operation_counts
 from mapping.spiking.network import INPUT, SpikingNetwork
 from mapping.spiking.simulate import decode, encode, simulate
@@ -259,15 +258,12 @@ class Activity:
     def difference(self) -> tuple[float, float, float] | None:
         """Accuracy minus that of the float network, and the ends of its 95 % interval; None without labels.
 
-        Samples are pairs: n differences of -1, 0 or 1, whose mean is nearly normal (Agresti 2002, Categorical
-        Data Analysis, Section 10.1.1).
+        Samples are pairs, see `mapping.report.intervals.paired`.
         """
         if self.correct is None or not self.samples:
             return None
-        mean = (self.gained - self.lost) / self.samples
-        variance = max(0.0, (self.gained + self.lost) / self.samples - mean**2)
-        half = Z95 * math.sqrt(variance / self.samples)
-        return mean, mean - half, mean + half
+        low, high = paired(self.gained, self.lost, self.samples)
+        return (self.gained - self.lost) / self.samples, low, high
 
     @property
     def accuracy(self) -> float | None:

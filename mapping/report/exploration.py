@@ -20,6 +20,7 @@ from mapping.model.network import Network
 from mapping.report.activity import Activity, observe
 from mapping.report.answers import answers
 from mapping.report.emulated import report_machine
+from mapping.report.keys import difference_keys
 from mapping.spiking.simulate import decode, encode, simulate
 from mapping.stages import stage
 from mapping.targets.files import Target, load_target
@@ -49,6 +50,8 @@ EXPLORATION_KEYS = (
     "refusal",
     "accuracy",
     "accuracy_difference",
+    "accuracy_difference_low",
+    "accuracy_difference_high",
     "agreement",
     "columns",
     "cores",
@@ -207,10 +210,9 @@ class Exploration:
         with stage("run"):
             answers, part = self._answers(chip), self.data.first(EMULATED)
             costs = report_machine(chip, part, self.target, observe(chip.spiking, part))
-        difference = answers.difference
         return {
             "accuracy": answers.accuracy,
-            "accuracy_difference": None if difference is None else difference[0],
+            **difference_keys(answers),
             "agreement": answers.agreement,
             **{key: costs[key] for key in _COSTS},
             "digits_by_layer": {layer.name: len(layer.strengths) for layer in chip.spiking.layers},

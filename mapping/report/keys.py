@@ -19,6 +19,7 @@ __all__ = [
     "MODELLED",
     "TARGET_KEYS",
     "common",
+    "difference_keys",
     "energy_keys",
     "energy_parts",
     "layer_rows",
@@ -154,10 +155,8 @@ def _stored(spiking: SpikingNetwork, count: Callable[[Any], int]) -> int:
 
 def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
     """Return what depends on the network's layers on the chip alone."""
-    difference = activity.difference or (None, None, None)
-    ends = ("", "_low", "_high")
     return {
-        **{f"accuracy_difference{end}": value for end, value in zip(ends, difference, strict=True)},
+        **difference_keys(activity),
         **_interval("accuracy", activity.correct, activity.samples),
         **_interval("ann_accuracy", activity.float_correct, activity.samples),
         **_interval("agreement", activity.same, activity.samples),
@@ -178,6 +177,13 @@ def common(spiking: SpikingNetwork, activity: Activity) -> dict[str, Any]:
         "host_left": [asdict(layer) for layer in spiking.left],
         "host_uncounted": list(spiking.uncounted),
     }
+
+
+def difference_keys(activity: Activity) -> dict[str, float | None]:
+    """Return accuracy less that of the float network, and the ends of its interval; None without labels."""
+    difference = activity.difference or (None, None, None)
+    ends = ("", "_low", "_high")
+    return {f"accuracy_difference{end}": value for end, value in zip(ends, difference, strict=True)}
 
 
 def size_keys(chip: Chip) -> dict[str, int]:

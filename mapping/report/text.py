@@ -9,7 +9,18 @@ from typing import Any
 
 from mapping.report.keys import AT_LEAST, MODELLED
 
-__all__ = ["FORMATS", "ROWS", "Row", "changed", "host_line", "notes", "number", "quantity", "share"]
+__all__ = [
+    "FORMATS",
+    "ROWS",
+    "Row",
+    "changed",
+    "host_line",
+    "notes",
+    "number",
+    "quantity",
+    "share",
+    "signed",
+]
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 
@@ -53,6 +64,15 @@ def points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.2f} points"
 
 
+def signed(value: float | None) -> str:
+    """Return a difference of two fractions in percentage points, in a row whose name has the unit.
+
+    >>> signed(0.0), signed(None)
+    ('+0.00', '-')
+    """
+    return points(value).removesuffix(" points")
+
+
 def per_second(value: float | None) -> str:
     """Return a rate."""
     return "-" if value is None else f"{number(round(value))} /s"
@@ -79,6 +99,7 @@ _OF_ONE: dict[str, Callable[..., str]] = {
     "count": number,
     "share": share,
     "points": points,
+    "signed": signed,
     "rate": per_second,
     "how": _how,
     "setting": setting,
@@ -109,6 +130,8 @@ ROWS = tuple(
     for name, kind, keys in (
         ("accuracy (spiking)", "share", "accuracy"),
         ("accuracy (network, float64)", "share", "ann_accuracy"),
+        ("difference of the two, points", "signed", "accuracy_difference"),
+        ("its 95 % interval, in pairs", "signed range", "accuracy_difference_low accuracy_difference_high"),
         ("agreement of the two", "share", "agreement"),
         ("simulated", "how", "simulated"),
         ("samples", "count", "samples"),

@@ -104,6 +104,7 @@ def differs(figure: Figure, report: Any) -> str | None:
         return f"{figure} must hold {len(values)} numbers"
     for (digits, unit), value in zip(found, values, strict=True):
         scale = _SCALES[unit if unit in _SCALES else unit[:-1].strip("/")]
+        scale = _SCALES["points"] if figure.kind.split()[0] == "signed" else scale
         shown = float(digits.replace(",", ""))
         if abs(shown * scale - value) > _half(figure.kind.split()[0], digits) * scale * (1 + 1e-9):
             return f"{figure} must be {value}"

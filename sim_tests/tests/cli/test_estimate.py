@@ -2,6 +2,7 @@
 """`spikeloom estimate`: targets that refuse, the article's patches, and what it says of its figures."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,23 @@ def test_idle_share_is_clock_and_static_and_null_without_a_clock(
     assert 0.5 < share < 0.7
     assert f"{100 * share:.2f} %" in line
     assert kuang["energy_idle_share"] is None
+
+
+def test_every_table_tells_the_difference_to_float_and_its_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--samples", "20", "--bits", "2", "--digits", "1", "--json", str(tmp_path / "m.json")]
+    assert main(["estimate", "digits-float", "--data", "digits", *flags]) == 0
+    part = report(tmp_path)["targets"][0]
+    told = {
+        cells[0].strip(): cells[1].strip()
+        for cells in re.findall(r"│ (.*?) │ (.*?) │", capsys.readouterr().out)
+    }
+    mean, low, high = (100 * part[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
+    assert mean == pytest.approx(100 * (part["accuracy"] - part["ann_accuracy"]))
+    assert low < min(mean, 0)
+    assert high > 0
+    assert told["difference of the two, points"] == f"{mean:+.2f}"
+    assert told["its 95 % interval, in pairs"] == f"{low:+.2f} .. {high:+.2f}"
+    assert told["samples"] == "20"
+    assert told["agreement of the two"] == f"{100 * part['agreement']:.2f} %"

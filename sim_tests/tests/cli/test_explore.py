@@ -59,7 +59,12 @@ def test_exploration_is_a_table_and_a_key(
     assert all(tuple(row) == EXPLORATION_KEYS for row in rows)
     for row in rows:
         star = r" \*" if row["pareto"] else ""
-        cells = rf"│ {row['bits']} x {row['digits']}{star} +│ .* {row['columns']} │ +{row['cores']} │ .*J │"
+        low, value, high = (100 * row[f"accuracy_difference{end}"] for end in ("_low", "", "_high"))
+        assert low <= value <= high
+        paired = re.escape(f" {value:+.2f} ({low:+.2f} .. {high:+.2f}) │")
+        cells = (
+            rf"│ {row['bits']} x {row['digits']}{star} +│ .*{paired}.* {row['columns']} │ +{row['cores']} │"
+        )
         assert re.search(cells, said)
     assert "*: no other setting agrees as much with the float network" in said
     assert "Answers are to 40 samples; spikes, latency and energy are of the first 40." in said

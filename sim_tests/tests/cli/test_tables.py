@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +16,8 @@ from mapping.model.importers.onnx import network_from_onnx
 from sim_tests.generators.model_builder import ModelBuilder
 from sim_tests.robustness.mutations import npz_of
 from spikeloom.cli import main
-from spikeloom.terminal import console
+from spikeloom.table import Table
+from spikeloom.terminal import FILE_WIDTH, console, console_on
 
 LONG = ("backbone.stage_one.residual_block_with_a_long_name.conv1", "classifier.hidden.dense_of_many_units")
 WIDTHS = (40, 80, 200)
@@ -78,3 +82,44 @@ def test_grid_that_is_not_ours_cuts(
     grid.add_row(LONG[0])
     console.print(grid)
     assert CUT in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "columns", "width"),
+    [
+        (io.StringIO(), None, FILE_WIDTH),
+        (None, None, FILE_WIDTH),
+        (io.StringIO(), "70", 70),
+        (Terminal(), "70", 70),
+    ],
+)
+def test_file_has_room_unless_somebody_says_otherwise(
+    stream: Any, columns: str | None, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert console_on(stream).width == width
+
+
+LINED = "│ one │ 1,234 │ 12.5 │"
+PLAIN = ["abc      n     m", "one  1,234  12.5"]
+APART = ["one", "  n: 1,234", "  m: 12.5"]
+
+
+@pytest.mark.parametrize(("width", "lines"), [(22, [LINED]), (21, PLAIN), (16, PLAIN), (15, APART)])
+def test_table_loses_its_lines_before_its_columns(
+    width: int, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cells of 3, 5 and 4 take 12: three columns with lines ten more, without lines four."""
+    monkeypatch.setattr(console, "_width", width)
+    console.print(Table(columns=["abc", "n", "m"], rows=[["one", "1,234", "12.5"]]))
+    told = capsys.readouterr().out.splitlines()
+    assert (told[3:4] if lines == [LINED] else told) == lines

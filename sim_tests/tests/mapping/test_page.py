@@ -64,12 +64,17 @@ def exploration() -> list[dict[str, Any]]:
             "bits": bits,
             "digits": digits,
             "accuracy": 0.9 + 0.01 * bits + 0.002 * digits,
+            "accuracy_difference": -0.0125,
+            "accuracy_difference_low": -0.03,
+            "accuracy_difference_high": 0.005,
             "agreement": 0.95,
             "columns": 100 * digits,
             "cores": digits,
             "spikes": 10.25,
             "latency_s": 1.25e-5,
             "energy_j": 1e-7 * bits * digits,
+            "samples": 200,
+            "samples_emulated": 64,
         }
         for bits in (4, 8)
         for digits in (3, 5)
@@ -258,7 +263,10 @@ def test_exploration_is_there_if_the_report_has_one(plain: dict[str, Any]) -> No
     page, text = read_page(render(report)), render(report)
     assert wrong(page, report) == []
     printed = {where for figure in page.figures for where in figure.places}
-    assert printed >= {f"/exploration/{i}/{key}" for i, choice in enumerate(exploration()) for key in choice}
+    shown = exploration()[0].keys() - {"samples", "samples_emulated"}  # of all settings the same, told once
+    assert printed >= {f"/exploration/{i}/{key}" for i in range(len(exploration())) for key in shown}
+    assert printed >= {"/exploration/0/samples", "/exploration/0/samples_emulated"}
+    assert text.count("Answers to") == 1
     dots = [tuple(map(float, dot)) for dot in re.findall(r'<circle class="fill" cx="(.*?)" cy="(.*?)"', text)]
     energies = [choice["energy_j"] for choice in exploration()]
     assert [x for x, _ in dots] == pytest.approx([90 + 400 * e / max(energies) for e in energies], abs=0.006)
@@ -364,6 +372,7 @@ def test_notebook_shows_the_page_in_a_frame_of_its_own(report: Report) -> None:
     [
         ("share", 0.99444, "99.44 %"),
         ("points", -0.00104, "-0.10 points"),
+        ("signed", -0.00104, "-0.10"),
         ("count", 1088, "1,088"),
         ("count", 1017.75, "1,017.8"),
         ("rate", 64371.4, "64,371 /s"),
