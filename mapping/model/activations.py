@@ -89,10 +89,9 @@ def recognise(
         saturates = len(numbers) and values[0, 0] == values[0, 1] and values[0, -2] == values[0, -1]
         if not saturates or not (counts * scale == values).all():
             continue
-        levels = int(counts.max())
-        if counts.min() >= 0 and 1 <= levels <= MAX_LEVELS:
+        if counts.min() >= 0 and 1 <= counts.max() <= MAX_LEVELS:
             last = nodes[-1].output if nodes else rounded.output
-            best = Activation(output=last, rounded=rounded.output, scale=scale, levels=levels)
+            best = Activation(output=last, rounded=rounded.output, scale=scale, levels=int(counts.max()))
     return best
 
 

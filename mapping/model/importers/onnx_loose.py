@@ -7,25 +7,26 @@ Here every loose tensor gets an axis before its own, and what works along axes w
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import NodeProto, ValueInfoProto, helper, numpy_helper
 
+from mapping.model.importers.onnx_shapes import shapes_for
 from mapping.model.importers.onnx_spelt import Parts
+from mapping.model.node import Shape
 
 __all__ = ["with_batches"]
 
 _FIRST_WITH_INPUT = 13
 """Operator set from which axes are inputs of ``Unsqueeze``, and a softmax works along one axis."""
 
-_LARGEST = 1 << 10
-"""Elements of the largest constant whose values may tell a shape."""
-
 _MOVES = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators that keep all elements in their order."""
+
+_ROWS = frozenset({"Flatten", "Reshape"})
+"""Those of them that may hold a free batch among rows."""
 
 _ELEMENTS = frozenset(
     {"Abs", "Add", "And", "Cast", "Ceil", "Celu", "Clip", "DequantizeLinear", "Div", "Dropout", "Elu"}
@@ -41,9 +42,10 @@ _QUANTISERS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 _ALONG = {"ArgMax": 0, "Concat": None, "Gather": 0, "LogSoftmax": -1, "Softmax": -1, "Split": 0}
 """Operators that work along one axis, with the axis that they take where none is told."""
 
-_REDUCING = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
+_READ = {"DequantizeLinear": 2, "Gather": 2, "Gemm": 2, "MatMul": 2, "QuantizeLinear": 2}
+"""How many inputs operators have at least, if not one; a damaged file may give fewer."""
 
-Shape = tuple[int, ...]
+_REDUCING = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
 
 
 def with_batches(model: onnx.ModelProto, given: ValueInfoProto) -> None:
@@ -59,13 +61,12 @@ def with_batches(model: onnx.ModelProto, given: ValueInfoProto) -> None:
     given : ValueInfoProto
         The input.
     """
-    sizes = [
-        d.dim_value if d.WhichOneof("value") == "dim_value" else 0 for d in given.type.tensor_type.shape.dim
-    ]
-    if not sizes or min(sizes[1:], default=1) < 1:
+    dims = given.type.tensor_type.shape.dim
+    sizes = [max(0, dim.dim_value) if dim.WhichOneof("value") == "dim_value" else 0 for dim in dims]
+    if not sizes or 0 in sizes[1:] or not all(node.output for node in model.graph.node):
         return
     shape = (sizes[0] or 1, *sizes[1:])
-    known = _Loose(model, given.name, shape)
+    known = _Loose(model, given.name, shape, _MOVES if sizes[0] else _ROWS)
     loose = bool(sizes[0]) and known.is_loose(given.name)
     if not loose and shape[0] != 1:
         return
@@ -81,25 +82,29 @@ def with_batches(model: onnx.ModelProto, given: ValueInfoProto) -> None:
 
 
 class _Loose:
-    """The nodes so far, the loose tensors, those that depend on the input, and the shapes for one sample."""
+    """The nodes so far, the loose tensors, those that depend on the input, and the shapes for one sample.
 
-    def __init__(self, model: onnx.ModelProto, name: str, shape: Shape) -> None:
+    ``leaving`` are the operators that may leave the batch out.
+    """
+
+    def __init__(self, model: onnx.ModelProto, name: str, shape: Shape, leaving: frozenset[str]) -> None:
         self.graph = model.graph
         self.parts = Parts(model.graph)
         self.opset = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
         self.input = name
-        self.shapes = _shapes(model, name, shape)
+        self.shapes = shapes_for(model, name, shape)
         self.nodes: list[NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.loose: set[str] = set()
         self.active: set[str] = {name}
+        self.leaving = leaving
 
     def is_loose(self, name: str) -> bool:
         """Tell whether a tensor of the input has no batch: the graph makes one of all its elements."""
         shape = self.shapes.get(name, ())
         if len(shape) < 2:
             return len(shape) == 1
-        readers = [node for node in self.graph.node if name in node.input]
+        readers = [node for node in self.graph.node if name in node.input and node.op_type != "Shape"]
         return bool(readers) and all(self._joins(node, shape) for node in readers)
 
     def _joins(self, node: NodeProto, shape: Shape) -> bool:
@@ -139,12 +144,12 @@ class _Loose:
             self.nodes.append(_copied(node))
             return not any(name in self.loose for name in node.input)
         if not any(name in self.loose for name in node.input):
-            if node.op_type in _MOVES and self._has_batch(node.input[0]) and self._left(node):
+            if node.op_type in self.leaving and self._has_batch(node.input[0]) and self._left(node):
                 return self.move(node)
             self.nodes.append(_copied(node))
             return True
         rule = _RULES.get(node.op_type)
-        return rule is not None and rule(self, node)
+        return rule is not None and len(node.input) >= _READ.get(node.op_type, 1) and rule(self, node)
 
     def _has_batch(self, name: str) -> bool:
         return self.shapes.get(name, ())[:1] == (1,)
@@ -340,34 +345,3 @@ def _reading(node: NodeProto, index: int, name: str) -> NodeProto:
 def _whole(parts: Parts, name: str) -> list[int]:
     value = parts.constant(name)
     return [] if value is None or value.dtype.kind != "i" else [int(n) for n in value.reshape(-1)]
-
-
-def _shapes(model: onnx.ModelProto, name: str, shape: Shape) -> dict[str, Shape]:
-    """Return the shapes that follow from one of the input; values of large constants are not read."""
-    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    bare.graph.name = "shapes"
-    bare.graph.node.extend(model.graph.node)
-    given = [value for value in model.graph.input if value.name == name]
-    found: dict[str, Shape] = {name: shape}
-    for value in given:
-        bare.graph.input.append(helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, shape))
-    for tensor in model.graph.initializer:
-        found[tensor.name] = tuple(tensor.dims)
-        small = math.prod(tensor.dims) <= _LARGEST
-        bare.graph.initializer.extend([tensor] if small else [])
-        bare.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    bare.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in model.graph.output)
-    with suppress(onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
-        bare = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    found.update(_sizes([*bare.graph.value_info, *bare.graph.output]))
-    return found
-
-
-def _sizes(values: Iterable[ValueInfoProto]) -> dict[str, Shape]:
-    found = {}
-    for value in values:
-        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
-            dims = value.type.tensor_type.shape.dim
-            if all(dim.WhichOneof("value") == "dim_value" for dim in dims):
-                found[value.name] = tuple(dim.dim_value for dim in dims)
-    return found

@@ -109,3 +109,10 @@ def test_other_functions_are_no_quantised_activation(form: Form) -> None:
     b = ModelBuilder((6,))
     network = b.network(form(b, "x"))
     assert network.output not in analyse(network).activations
+
+
+def test_numbers_beyond_all_floats_are_no_quantised_activation() -> None:
+    b = ModelBuilder((6,))
+    y = b.op("Clip", b.op("Floor", "x"), b.constant(1e300, np.float64), b.constant(2e300, np.float64))
+    analysed = analyse(b.network(b.op("Mul", y, b.constant(1e300, np.float64))))
+    assert analysed.activations == {}

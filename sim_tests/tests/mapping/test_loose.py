@@ -104,6 +104,22 @@ def norm_of_rows(b: ModelBuilder, x: str) -> str:
     return dense(b, b.op("Reshape", y, ints(b, -1, 32)), 32, 4)
 
 
+def flat_by_shape(b: ModelBuilder, x: str) -> str:
+    """As PyTorch's older exporter writes ``x.flatten()``."""
+    none = b.op("Slice", b.op("Shape", x), ints(b, 0), ints(b, 0), ints(b, 0))
+    y = b.op("Reshape", x, b.op("Concat", none, ints(b, -1), axis=0))
+    return dense(b, b.op("Relu", dense(b, y, 32, 6)), 6, 4)
+
+
+def rows_by_shape(b: ModelBuilder, x: str) -> str:
+    """As Keras writes a dense layer of the last axis of a map of any size."""
+    sizes = b.op("Gather", b.op("Shape", x), ints(b, 0, 1, 2))
+    number = b.op("Reshape", b.op("ReduceProd", sizes, keepdims=0), ints(b, 1))
+    y = b.op("Reshape", x, b.op("Concat", number, ints(b, 4), axis=0))
+    y = b.op("Reshape", dense(b, y, 4, 3), b.op("Concat", sizes, ints(b, 3), axis=0))
+    return dense(b, b.op("Reshape", b.op("Relu", y), ints(b, -1, 24)), 24, 4)
+
+
 CASES: dict[str, tuple[Sizes, Build]] = {
     "flat": ([2, 4, 4], flat),
     "flat, a batch of one": ([1, 2, 4, 4], flat),
@@ -116,6 +132,8 @@ CASES: dict[str, tuple[Sizes, Build]] = {
     "rows": ([1, 2, 4, 4], rows),
     "rows of a free batch": (["N", 2, 4, 4], rows),
     "normalisation of rows": (["N", 2, 4, 4], norm_of_rows),
+    "flat, by its shape": ([2, 4, 4], flat_by_shape),
+    "rows, by their shape": (["N", 2, 4, 4], rows_by_shape),
     "Gemm of rows": (["N", 2, 4, 4], gemm_of_rows),
     "shape of rows": ([1, 2, 4, 4], shape_of_rows),
 }
