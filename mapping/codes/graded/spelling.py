@@ -8,7 +8,7 @@ distance from it; and the larger of two numbers is one of them plus what the oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
@@ -32,8 +32,15 @@ _GRID = np.concatenate([np.linspace(-12.0, 12.0, 961), [-40.0, 40.0]])
 _SAME = 1e-6
 """Relative error, that of float32 constants, up to which two functions are the same."""
 
-_MOST = 8
-"""Nodes between a product or quotient and the tensor that both its sides are functions of."""
+_MOST = 16
+"""Tensors between a product or quotient and the one that both its sides are functions of."""
+
+_JOINING: Mapping[str, Callable[[Floats, Floats], Floats]] = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Mul": np.multiply,
+}
+"""Operations of two activations of which functions are made."""
 
 
 def spelled(network: Network) -> Network:
@@ -170,15 +177,10 @@ def _least(op: str, approximate: object) -> float:
 
 def _recognised(node: Node, producers: Mapping[str, Node]) -> list[Node]:
     """Return a product or quotient of two functions of one tensor as a known function of it and a factor."""
-    joined = {"Div": np.divide, "Mul": np.multiply}.get(node.op)
-    if joined is None or len(node.inputs) != 2:
-        return [node]
-    paths = [_back(tensor, producers) for tensor in node.inputs]
-    tensor = next((name for name in paths[0] if name in paths[1]), None)
-    if tensor is None:
+    if node.op not in {"Div", "Mul"} or len(node.inputs) != 2:
         return [node]
     with np.errstate(all="ignore"):
-        values = joined(*(_along(path[tensor], _GRID) for path in paths))
+        tensor, values = next(_of_one(node, producers), ("", np.array(np.nan)))
     for function in _FUNCTIONS if np.isfinite(values).all() else ():
         wanted = apply_elementwise(function, _GRID[None], axis=0)[0]
         factor = values[-1] / wanted[-1]
@@ -190,25 +192,41 @@ def _recognised(node: Node, producers: Mapping[str, Node]) -> list[Node]:
     return [node]
 
 
-def _back(tensor: str, producers: Mapping[str, Node]) -> dict[str, tuple[Node, ...]]:
-    """Return tensors that a tensor is a function of, the nearest first, and the nodes between."""
-    found: dict[str, tuple[Node, ...]] = {tensor: ()}
-    path: tuple[Node, ...] = ()
-    while len(path) < _MOST:
-        node = producers.get(tensor)
-        if node is None or len(node.inputs) != 1 or not OPERATIONS[node.op].elementwise:
-            break
-        if any(value.ndim for value in node.constants.values()) and scalar(node) is None:
-            break
-        path, (tensor,) = (node, *path), node.inputs
-        found[tensor] = path
-    return found
+def _of_one(node: Node, producers: Mapping[str, Node]) -> Iterator[tuple[str, Floats]]:
+    """Yield tensors of which a node is a function of one number, the nearest first, and it on the grid."""
+    before = list(node.inputs)
+    for tensor in before:  # grows as it is walked
+        values = _along(node, {tensor: _GRID}, producers)
+        if values is not None:
+            yield tensor, values
+        made = producers.get(tensor)
+        if made is not None and _single(made) and len(before) < _MOST:
+            before += [name for name in made.inputs if name not in before]
 
 
-def _along(path: tuple[Node, ...], values: Floats) -> Floats:
-    for node in path:
-        values = np.asarray(apply_elementwise(node, values[None], axis=0)[0])
-    return values
+def _along(node: Node, known: dict[str, Floats | None], producers: Mapping[str, Node]) -> Floats | None:
+    """Return the values of a node where those of a tensor are known, if it is a function of it alone."""
+    if not _single(node) or len(known) > _MOST:
+        return None
+    for tensor in node.inputs:
+        if tensor not in known:
+            known[tensor] = None
+            made = producers.get(tensor)
+            known[tensor] = None if made is None else _along(made, known, producers)
+    values = [value for tensor in node.inputs if (value := known[tensor]) is not None]
+    if len(values) < len(node.inputs):
+        return None
+    if len(values) == 2:
+        return np.asarray(_JOINING[node.op](*values))
+    return np.asarray(apply_elementwise(node, values[0][None], axis=0)[0])
+
+
+def _single(node: Node) -> bool:
+    """Tell whether a node does one thing to each number of one tensor, or to each pair of two."""
+    if len(node.inputs) != 1:
+        return len(node.inputs) == 2 and node.op in _JOINING
+    numbers = scalar(node) is not None or not any(value.ndim for value in node.constants.values())
+    return OPERATIONS[node.op].elementwise and numbers
 
 
 def _function(op: str, **attributes: float | str) -> Node:
@@ -222,6 +240,7 @@ _FUNCTIONS = (
     _function("Gelu", approximate="none"),
     _function("Gelu", approximate="tanh"),
     _function("Pow", exponent=2.0),
+    _function("Relu"),
     _function("Softsign"),
 )
 """What a product or quotient of two functions of one number may be."""

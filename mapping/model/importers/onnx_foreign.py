@@ -107,10 +107,12 @@ def _gathered(graph: Graph, node: Node, shape: Shape) -> bool:
 
 
 def _moves(node: Node | None) -> bool:
+    """Tell whether a node moves the elements of a tensor, not those of a constant by a tensor of places."""
     return (
         node is not None
         and node.op == "Foreign"
         and len(node.inputs) == 1
+        and "c0" not in node.constants
         and node.text("operator") in _MOVES
     )
 

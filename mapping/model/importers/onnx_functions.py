@@ -98,7 +98,9 @@ def _pow(operator: Operator, graph: Graph) -> None:
 
 
 def _constant(operator: Operator, graph: Graph, index: int, what: str) -> str:
-    """Return the name of a numeric constant that an operator reads."""
+    """Return the name of a numeric constant that an operator on elements reads."""
+    if operator.inputs[index : index + 1] and graph.real(operator.inputs[index]):
+        raise operator.unknown(f"needs a numeric constant as its {what}")
     value = graph.optional(operator, index)
     if value is None or value.dtype.kind not in "biuf":
         raise operator.bad(f"needs a numeric constant as its {what}")

@@ -203,7 +203,8 @@ class Graph:
         tensor = operator.inputs[index] if index < len(operator.inputs) else ""
         tensor = self.aliases.get(tensor, tensor)
         if tensor in self.constants:
-            raise operator.unknown(f"reads the constant {tensor!r} where an activation is needed")
+            told = f"reads the constant {tensor!r} where an activation is needed"
+            raise operator.unknown(f"{told}; let what is computed from the input stand there")
         if tensor not in self.shapes and tensor not in self.views:
             raise operator.bad(f"reads tensor {tensor!r}, which no earlier node writes")
         if tensor in self.whole:

@@ -236,6 +236,11 @@ def _linear_parameters(operator: Operator, graph: Graph) -> tuple[NDArray[np.flo
     given = graph.optional(operator, 2)
     # onnxruntime's quantiser writes a scale of shape (1,) beside a zero point of shape ()
     fits = given is None or given.shape == scale.shape or given.size == scale.size == 1
+    if given is not None and given.dtype.kind == "f":
+        raise operator.bad(
+            "has a zero point that is no integer, so its numbers have a floating point, and the chip has "
+            "integers; quantise the float model to int8"
+        )
     if given is not None and (given.dtype.name not in _RANGES or not fits):
         raise operator.bad(
             f"has a zero point of type {given.dtype.name} and shape {given.shape} beside a scale of shape "

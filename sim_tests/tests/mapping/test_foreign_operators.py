@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from mapping.chip import Chip
@@ -17,6 +18,7 @@ from mapping.errors import MappingError, UnsupportedModelError
 from mapping.flow import compile_network
 from mapping.model.archive import network_from_arrays, network_to_arrays
 from mapping.model.evaluate import infer
+from mapping.model.importers.onnx import network_from_onnx
 from mapping.model.network import Network
 from mapping.model.work import multiply_adds
 from sim_tests.generators.model_builder import ModelBuilder
@@ -344,3 +346,34 @@ def test_operator_of_a_damaged_image_is_refused() -> None:
     text = arrays["network"].tobytes().replace(b'"model": "', b'"model": "AAAA')
     with pytest.raises(MappingError):
         infer(network_from_arrays({**arrays, "network": np.frombuffer(text, np.uint8)}), np.ones((1, 6)))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda b, x: b.op("Pow", b.constant(2.0), x),
+        lambda b, x: b.op("Pow", b.op("Exp", x), x),
+        lambda b, x: b.op("PRelu", x, b.op("Relu", x)),
+    ],
+)
+def test_exponents_and_slopes_of_the_sample_are_the_hosts(build: Build) -> None:
+    b = ModelBuilder(ROW)
+    model = b.model(build(b, "x"))
+    x = b.rng.normal(size=(3, *ROW)).astype(np.float32)
+    wanted = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    np.testing.assert_allclose(infer(network_from_onnx(model, name="n"), x), wanted, rtol=1e-5)
+
+
+def test_rows_of_a_table_are_the_hosts() -> None:
+    """An embedding: its places are the input, and the elements are those of a constant."""
+    b = ModelBuilder((5,))
+    y = b.op("Gather", b.constant(b.rng.normal(size=(9, 3))), "x")
+    model = b.model(b.op("Flatten", y))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    x = b.rng.integers(0, 9, (4, 5))
+    wanted = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    try:
+        found = infer(network_from_onnx(model, name="n"), x)
+    except UnsupportedModelError:
+        found = np.empty(0)
+    assert np.array_equal(found.astype(np.float32), wanted)

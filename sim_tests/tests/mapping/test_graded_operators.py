@@ -113,6 +113,40 @@ def test_quotient_is_recognised_as_the_function_that_it_is(
     np.testing.assert_allclose(infer(found, x), infer(network, x), atol=1e-6)
 
 
+def gelu(b: ModelBuilder, cube: Callable[[ModelBuilder], str]) -> str:
+    """As PyTorch's older exporter and Keras write it: the sides are functions with branches of their own."""
+    inner = b.op("Add", "x", b.op("Mul", cube(b), b.constant(0.044715)))
+    tanh = b.op("Tanh", b.op("Mul", inner, b.constant(np.sqrt(2 / np.pi))))
+    half = b.op("Mul", "x", b.constant(0.5))
+    return b.op("Mul", half, b.op("Add", tanh, b.constant(1.0)))
+
+
+def above(b: ModelBuilder, limit: float) -> str:
+    number = b.op("Cast", b.op("Greater", "x", b.constant(limit)), to=1)
+    return b.op("Mul", "x", number)
+
+
+@pytest.mark.parametrize(
+    ("product", "function"),
+    [
+        (lambda b: gelu(b, lambda b: b.op("Pow", "x", b.constant(3.0))), "Gelu"),
+        (lambda b: gelu(b, lambda b: b.op("Mul", "x", b.op("Mul", "x", "x"))), "Gelu"),
+        (lambda b: above(b, 0.0), "Relu"),
+        (lambda b: above(b, 1.0), ""),
+        (lambda b: b.op("Mul", "x", b.op("Sigmoid", b.op("Add", "x", b.op("Tanh", "x")))), ""),
+    ],
+)
+def test_product_of_branches_is_recognised(product: Callable[[ModelBuilder], str], function: str) -> None:
+    b = ModelBuilder((6,))
+    network = b.network(product(b))
+    found = spelled(network)
+    (last,) = (node for node in found.nodes if node.output == network.output)
+    assert (len(last.inputs) == 1) == bool(function)
+    assert function in {node.op for node in found.nodes} | {""}
+    x = b.rng.normal(0, 3, (20, 6))
+    np.testing.assert_allclose(infer(found, x), infer(network, x), atol=2e-6)
+
+
 def layers_of(name: str) -> dict[str, list[str]]:
     """Return what each layer of a combination reads."""
     return {

@@ -234,7 +234,10 @@ MESSAGES: list[tuple[Build, str]] = [
     ),
     (
         lambda b: b.op("Conv", b.constant(1.0), b.constant(np.ones((1, 1, 1, 1)))),
-        "Node 'conv0' (Conv) reads the constant 'c0' where an activation is needed.",
+        (
+            "Node 'conv0' (Conv) reads the constant 'c0' where an activation is needed; let what is computed "
+            "from the input stand there."
+        ),
     ),
     (
         lambda b: b.conv("x", np.ones((5, 2, 3, 3)), np.ones(6), name="c"),

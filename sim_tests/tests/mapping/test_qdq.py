@@ -200,8 +200,8 @@ MESSAGES: list[tuple[Build, str]] = [
     (
         lambda b: q(b, "x", scaled(b, 1.0), b.constant(0.0)),
         (
-            f"{QN} has a zero point of type float32 and shape () beside a scale of shape (); supported are "
-            "integers of the same shape."
+            f"{QN} has a zero point that is no integer, so its numbers have a floating point, and the chip "
+            "has integers; quantise the float model to int8."
         ),
     ),
     (

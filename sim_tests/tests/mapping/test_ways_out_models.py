@@ -206,6 +206,11 @@ MODELS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         network(lambda b: b.op("Gemm", "x", "x")),
         network(lambda b: b.dense("x", np.eye(6))),
     ),
+    "no activation": (
+        "let what is computed from the input stand there",
+        network(lambda b: b.op("Gemm", b.constant(1.0), b.constant(np.eye(6)))),
+        network(lambda b: b.op("Gemm", "x", b.constant(np.eye(6)))),
+    ),
     "weights of another rank": (
         "export it again",
         network(lambda b: b.dense("x", np.ones((6, 6, 1)))),
