@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.trace import RunResult, Stimulus
+from mapping.errors import MappingError
 from spikeloom.ending import named
 
 __all__ = [
@@ -36,10 +37,12 @@ def check_places(*paths: Path | None) -> None:
     Raises
     ------
     OSError : the place is a folder, or its folder cannot be written; it names the file.
+    MappingError : two of them are one file.
     """
-    for path in paths:
-        if path is None:
-            continue
+    given = [path for path in paths if path is not None]
+    for at, path in enumerate(given):
+        if path.resolve() in [other.resolve() for other in given[:at]]:
+            raise MappingError(f"Two results cannot be written to one file, {path}; name a file for each.")
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         folder = next(parent for parent in path.absolute().parents if parent.exists())

@@ -86,6 +86,8 @@ class Dataset:
         What the numbers in ``y`` stand for where labels are texts; `scaled` makes numbers of outputs of them.
     parts : tuple of Part
         What ``x`` (samples, numbers) holds of several inputs, see `arranged`; empty for one.
+    whole : Dataset, optional
+        What these are the first samples of: ``auto`` chooses a scale on it, see `scaled`.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Dataset:
     events: bool = False
     texts: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    whole: "Dataset | None" = None
 
     def first(self, samples: int | None) -> "Dataset":
         """Return the first samples, all for None.
@@ -106,7 +109,7 @@ class Dataset:
         """
         if samples is not None and samples < 1:
             raise MappingError(f"Samples must be at least 1, not {samples}.")
-        return self.part(0, samples)
+        return replace(self.part(0, samples), whole=self.whole or self)
 
     def part(self, start: int, stop: int | None) -> "Dataset":
         """Return the samples from ``start`` to before ``stop``, without copying."""
@@ -166,9 +169,7 @@ def batches(data: Dataset, size: int | None = None) -> Iterator[Dataset]:
 def correct(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> int | None:
     """Return of how many samples the `classes` are the labels; None without labels or classes."""
     found = classes(logits)
-    if labels is None or found is None:
-        return None
-    return int(np.count_nonzero(found == labels))
+    return None if labels is None or found is None else int(np.count_nonzero(found == labels))
 
 
 def classes(logits: NDArray[np.float64]) -> NDArray[np.int64] | None:
@@ -212,10 +213,9 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     how : str
         ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
         divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
-        ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the more accurate
-        of raw and unit on `AUTO_SAMPLES` samples at equal distances, and unit where it makes no difference; a
-        common normalisation if it is clearly better still, see `mapping.datasets.normalisation`; raw for a
-        network that declares its input to hold integers.
+        ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the most accurate one on some
+        samples at equal distances of all data, see `mapping.datasets.normalisation`; raw for a network that
+        declares its input to hold integers.
     network : Network
         The network to evaluate, with its counts in float64 if it has some, else in float32. Where it has a
         single output, a value and no class, labels are dropped; others become numbers of its outputs, see
@@ -228,28 +228,28 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     """
     shaped = arranged(data, network).shaped(network.shapes[network.input])
     outputs = math.prod(network.shapes[network.output])
-    if outputs < 2:
-        shaped = replace(shaped, y=None)
-    y = numbered(shaped.name, shaped.y, shaped.texts, network.classes, outputs)
+    labels = shaped.y if outputs > 1 else None
+    y = numbered(shaped.name, labels, shaped.texts, network.classes, outputs)
     shaped = replace(shaped, y=y, texts=())
     chosen = check_scale(how)
-    if chosen == "auto":
+    if chosen == "auto" and data.whole is not None:
+        chosen = scaled(data.whole.at(spread_rows(MORE_SAMPLES)(len(data.whole.x))), "auto", network)[1]
+    elif chosen == "auto":
         chosen = _best_scale(shaped, network)
-    return replace(shaped, x=_scale(shaped, chosen), pixels=False), chosen
+    return replace(shaped, x=_scale(shaped, chosen), pixels=False, whole=None), chosen
 
 
 def scale_text(data: Dataset, how: str, asked: str | None = None) -> str:
     """Return ``how`` `scaled` chose to scale loaded data, and why if ``asked`` is ``auto``, the default."""
     if how in {"raw", "unit"} and not data.pixels:
         return f"{how} (values, no bytes of pixels: taken as they are)"
-    if how == "raw" and data.y is None and asked in {None, "auto"}:
-        return f"{how} (the model reads integers)"
-    if how in {"raw", "unit"} and data.y is None and asked in {None, "auto"}:
-        return f"{how} (assumed: without labels raw and unit cannot be compared; --input says otherwise)"
-    if how not in {"raw", "unit"} and data.pixels and asked in {None, "auto"}:
-        why = f"chosen: clearly more accurate than raw and unit on {AUTO_SAMPLES} samples"
-        return f"{how} ({why}; {name_of(how)})"
-    return how
+    if not data.pixels or asked not in {None, "auto"} or (how in {"raw", "unit"} and data.y is not None):
+        return how
+    if how in {"raw", "unit"}:
+        assumed = "assumed: without labels raw and unit cannot be compared; --input says otherwise"
+        return f"{how} ({'the model reads integers' if how == 'raw' else assumed})"
+    why = f"chosen: clearly more accurate than raw and unit on {AUTO_SAMPLES} samples"
+    return f"{how} ({why}; {name_of(how)})"
 
 
 def _scale(data: Dataset, how: str) -> NDArray[np.float64]:

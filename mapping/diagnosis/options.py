@@ -22,6 +22,9 @@ _WORTH = 0.2
 _HELPS = 0.9
 """What may be left of the squared logit error if an option helps."""
 
+_HELPS_ALL_THE_SAME = 0.5
+"""The same of an option with which fewer answers are those of the float network, as chance has it."""
+
 _MORE_SAMPLES = 4
 
 
@@ -44,7 +47,9 @@ class Trial:
 
     def helps(self, before: Loss) -> bool:
         """Tell whether it is clearly nearer to the float network than a conversion before."""
-        return self.loss.logit_error**2 < _HELPS * before.logit_error**2
+        agreement = (self.loss.agreement or 0.0, before.agreement or 0.0)
+        left = _HELPS if agreement[0] >= agreement[1] else _HELPS_ALL_THE_SAME
+        return self.loss.logit_error**2 < left * before.logit_error**2
 
 
 def settings(own: Setting, attribution: Attribution, spec: CoreSpec, available: int) -> Iterator[Setting]:
@@ -69,7 +74,7 @@ def settings(own: Setting, attribution: Attribution, spec: CoreSpec, available: 
     fewest = options.digits if isinstance(options.digits, int) else 1  # by layer, some may have more
     if fewest < digits and attribution.share_of(WEIGHTS) >= _WORTH:
         yield replace(own, options=replace(options, digits=digits), text=f"--digits {digits}")
-    if options.bits < bits and attribution.share_of(ACTIVATIONS) >= _WORTH:
+    if options.bits < bits and attribution.share_of(WEIGHTS, ACTIVATIONS) >= _WORTH:  # a curve has few points
         yield replace(own, options=replace(options, bits=bits), text=f"--bits {bits}")
     if more <= available and attribution.share_of(ACTIVATIONS, INPUT) >= _WORTH:
         yield replace(own, samples=more, text=f"--calibrate {more}")

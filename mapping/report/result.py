@@ -72,6 +72,7 @@ class Report:
             "model": self.model,
             "data": self.data,
             "input": self.input,
+            "input_told": self.input_told or self.input,
             "seed": self.seed,
             "version": self.version,
             "float32": asdict(self.float32),

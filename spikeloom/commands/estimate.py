@@ -151,7 +151,7 @@ def estimate(
         chosen, common["calibration"] = _data(data, samples, calibrate, seed)
         common.update(progress=say, options=graded_options(bits, digits, tolerance, seed))
         report = _report(model, chosen, target or ["loom"], patches=patches, explored=explore, common=common)
-    _tell(replace(report, published=rows), chosen, scale, json, html, explained=explain)
+    _tell(replace(report, published=rows), json, html, explained=explain)
 
 
 def _checked(json: Path | None, html: Path | None, beside: str | None) -> list[dict[str, Any]] | None:
@@ -201,9 +201,7 @@ def _data(data: str, samples: int | None, calibrate: int, seed: int) -> tuple[Da
     return load_data(data).first(samples), calibration_data(data, calibrate, seed)
 
 
-def _tell(
-    report: Report, data: Dataset, asked: str | None, json: Path | None, html: Path | None, *, explained: bool
-) -> None:
+def _tell(report: Report, json: Path | None, html: Path | None, *, explained: bool) -> None:
     """Write the report where it is asked for, print it, and say where it was written."""
     from spikeloom.files import write_text
     from spikeloom.terminal import console
@@ -212,14 +210,13 @@ def _tell(
         write_text(json, report.to_json())
     if html is not None:
         write_text(html, report.to_html())
-    _show(report, data, asked, explained=explained)
+    _show(report, explained=explained)
     for path in filter(None, (json, html)):
         console.print(f"Report: {path}")
 
 
-def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) -> None:
+def _show(report: Report, *, explained: bool) -> None:
     """Print the report."""
-    from mapping.datasets.load import scale_text
     from mapping.spiking.network import HostLayer
     from spikeloom.beside import beside_table
     from spikeloom.explanation import explanations
@@ -227,7 +224,7 @@ def _show(report: Report, data: Dataset, asked: str | None, *, explained: bool) 
     from spikeloom.passes import pass_cost_table
     from spikeloom.terminal import console, host_line, layer_table, report_notes, report_table
 
-    console.print(f"Input: {scale_text(data, report.input, asked)}")
+    console.print(f"Input: {report.input_told}")
     console.print(report_table(report))
     for note in report_notes(report):
         console.print(note)

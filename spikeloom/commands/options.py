@@ -66,6 +66,15 @@ def _image_file(path: Path | None) -> Path | None:
     return path
 
 
+def _scale(how: str | None) -> str | None:
+    """Refuse a scale of pixels that is none before anything is read."""
+    if how is not None:
+        from mapping.datasets.scale import check_scale
+
+        check_scale(how)
+    return how
+
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -93,6 +102,7 @@ Input = Annotated[
     str | None,
     typer.Option(
         "--input",
+        callback=_scale,
         help="Scale of pixels (bytes): raw (0..255), unit (/255), MEAN,STD (of unit), or auto, the more "
         "accurate of raw and unit on 256 samples; for counts of events also 3sigma, limited and divided by "
         "the largest.",

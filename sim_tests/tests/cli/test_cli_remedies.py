@@ -50,6 +50,16 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "Digits of a weight must be auto or 1..7, not '9'.",
         "estimate small.onnx --data good.npz --digits auto",
     ),
+    "two results in a file": (
+        "estimate small.onnx --data good.npz --json r --html ./r",
+        "Two results cannot be written to one file, r; name a file for each.",
+        "estimate small.onnx --data good.npz --json r --html s",
+    ),
+    "no scale of pixels": (
+        "estimate small.onnx --data none.npz --input=",
+        "Input must be auto, raw, unit, 3sigma or MEAN,STD with a STD above zero, for example ",
+        "estimate small.onnx --data good.npz --input 0.1307,0.3081",
+    ),
     "inspection without data": (
         "inspect small.onnx --json i.json",
         "Give --data too",

@@ -10,12 +10,12 @@ import pytest
 from emu.spec import CoreSpec, preset
 from mapping.codes.graded.convert import GradedOptions, convert_graded
 from mapping.diagnosis import attribution as module
-from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, attribute, loss_of
+from mapping.diagnosis.attribution import ACTIVATIONS, WEIGHTS, Attribution, Loss, attribute, loss_of
 from mapping.diagnosis.finding import WARNING
 from mapping.diagnosis.input_tried import InputTried
 from mapping.diagnosis.layers import diagnose
 from mapping.diagnosis.losses import find_losses
-from mapping.diagnosis.options import Setting, settings, try_options
+from mapping.diagnosis.options import Setting, Trial, settings, try_options
 from mapping.model.evaluate import infer, resume, run_single
 from mapping.model.network import Network
 from mapping.spiking.network import INPUT, SpikingLayer, SpikingNetwork
@@ -206,6 +206,30 @@ def test_options_are_tried_where_they_may_help() -> None:
     ways = list(settings(coarse, attribute(convert(coarse), x), MEDIUM, 64))
     assert [way.text for way in ways] == ["--bits 8", "--calibrate 64"]
     assert [way.text for way in settings(coarse, attribute(convert(coarse), x), MEDIUM, 63)] == ["--bits 8"]
+
+
+def test_bits_are_tried_for_a_curve_that_its_layer_draws_through_few_points() -> None:
+    network = mlp(7)
+    own = Setting(options=GradedOptions(bits=3, digits=MEDIUM.strengths), samples=16)
+    result = attribute(graded(network, bits=3, digits=MEDIUM.strengths), calibration(network, n=20, seed=9))
+    for name, tried in ((WEIGHTS, ["--bits 8"]), (ACTIVATIONS, ["--bits 8"]), (INPUT, [])):
+        lost = replace(result.whole, agreement=0.9)
+        parts = tuple(replace(part, share=float(part.part == name), loss=lost) for part in result.parts)
+        ways = settings(own, replace(result, parts=parts, misscaled=None), MEDIUM, 63)
+        assert [way.text for way in ways] == tried
+
+
+@pytest.mark.parametrize(
+    ("error", "agreement", "helps"),
+    [(0.94, 0.95, True), (0.96, 0.99, False), (0.94, 0.94, False), (0.72, 0.94, False), (0.7, 0.94, True)],
+)
+def test_option_that_costs_answers_must_win_more(error: float, agreement: float, helps: bool) -> None:
+    before = Loss(logit_error=1.0, agreement=0.95, accuracy=None)
+    after = Trial(option="--bits 8", loss=replace(before, logit_error=error, agreement=agreement), columns=1)
+    assert after.helps(before) is helps
+    assert Trial(option="a", loss=replace(before, agreement=None, logit_error=0.94), columns=1).helps(
+        replace(before, agreement=None)
+    )
 
 
 def test_nothing_is_tried_where_nothing_is_lost_or_a_layer_is_wrong() -> None:

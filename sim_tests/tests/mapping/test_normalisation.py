@@ -275,3 +275,19 @@ def test_input_that_the_network_has_no_value_for_is_no_better() -> None:
     assert found is None or found.better is None
     pixels = Dataset(name="words", x=x.astype(np.uint8), y=data.y)
     assert scaled(pixels, "auto", network)[1] in {"raw", "unit"}
+
+
+@pytest.mark.parametrize("count", [1, 20, 999])
+def test_first_samples_are_scaled_as_all_of_them_would_be(planted: tuple[str, Network], count: int) -> None:
+    """Few samples tell little, and the first of sorted ones have one label."""
+    _, net = planted
+    data = unseen(1000)
+    data = data.at(np.argsort(np.asarray(data.y), kind="stable"))
+    all_of_them, chosen = scaled(data, "auto", net)
+    assert chosen not in {"raw", "unit"}
+    for first in (data.first(count), data.first(999).first(count)):
+        given, same = scaled(first, "auto", net)
+        assert same == chosen
+        assert np.array_equal(given.x, all_of_them.x[:count])
+        assert scaled(given, "auto", net)[1] == "unit"  # no pixels any more: taken as they are
+        assert scaled(first, "raw", net)[1] == "raw"

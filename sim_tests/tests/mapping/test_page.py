@@ -108,7 +108,7 @@ def test_nothing_else_on_the_page_is_a_figure(page: Page, plain: dict[str, Any])
     hosts = [f"{100 * part['host_share']:.2f} %" for part in plain["targets"]]
     assert page.said[: len(notes(plain))] == notes(plain)
     assert all(host in line for host, line in zip(hosts, page.said[len(notes(plain)) :], strict=True))
-    names = {plain["model"], plain["data"], plain["input"], plain["version"], "loom", "kuang2021"}
+    names = {plain["model"], plain["data"], plain["input_told"], plain["version"], "loom", "kuang2021"}
     names |= {row["name"] for row in plain["targets"][0]["breakdown"]["layers"]}
     names |= set(plain["targets"][1]["breakdown"]["cores"])
     names |= {f"{row['kind']}, joules {row['energy_kind']}" for row in plain["side_by_side"]}
