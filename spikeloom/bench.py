@@ -88,9 +88,9 @@ def _verify(arguments: list[str], options: Mapping[str, object | None]) -> int:
     return _program([*arguments, *flags])
 
 
-def verify_random(systems: int, seed: int, options: Mapping[str, object | None]) -> int:
+def verify_random(systems: int, options: Mapping[str, object | None]) -> int:
     """Verify random systems and return the exit code."""
-    return _verify(["--random", str(systems), "--seed", str(seed)], options)
+    return _verify(["--random", str(systems)], options)
 
 
 def verify_image(image: Path, data: str | None, samples: int, options: Mapping[str, object | None]) -> int:
@@ -152,9 +152,10 @@ def export_verilog(
         return _publish(stage, directory)
 
 
-def spec_of(image: Path) -> SystemSpec:
-    """Return the sizes of the chip of an image, or of passes."""
-    return (load_images(image)[0] if holds_passes(image) else load_image(image)).spec
+def spec_of(image: Path, mesh: tuple[int, int] | None = None) -> SystemSpec:
+    """Return the sizes of the chip of an image, or of passes; with ``mesh`` of so many of its cores alone."""
+    spec = (load_images(image)[0] if holds_passes(image) else load_image(image)).spec
+    return spec if mesh is None else SystemSpec(core=spec.core, width=mesh[0], height=mesh[1])
 
 
 def _write_bench(stage: Path, directory: Path) -> None:

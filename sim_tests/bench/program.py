@@ -21,14 +21,14 @@ from mapping.targets.machines import machine_of
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import ENGINES, choose, run_jobs
 from sim_tests.bench.exported import export_bench, read_design
-from sim_tests.bench.reports import geometry, json_report, junit_report, verdict, write_whole
+from sim_tests.bench.images import Share, image_systems
+from sim_tests.bench.reports import geometry, json_report, junit_report, told, verdict, write_whole
 from sim_tests.bench.systems import (
     COVERED_FROM,
     LIMIT_CORES,
     Outcome,
     System,
     VerifyError,
-    image_system,
     judge,
     missed,
     random_batch,
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="sim_tests.verify", description="Compare hardware and emulator in lock step.")
     parser.add_argument("image", nargs="?", type=Path, help="an image file")
     parser.add_argument("--stimulus", type=Path, help="npz with steps, step, packet; random events if absent")
+    parser.add_argument("--cores", type=int, metavar="N", help="verify N cores of the image, each alone")
     parser.add_argument("--random", type=int, metavar="N", help="verify N random systems instead of an image")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first random system")
     parser.add_argument("--target", metavar="T", help="random systems of this target's machine")
@@ -96,10 +97,14 @@ def _check(options: argparse.Namespace) -> None:
         raise VerifyError("Give either an image or --random N, not both and not neither.")
     if options.random is not None and options.random < 1:
         raise VerifyError(f"--random must be at least 1, not {options.random}.")
+    if options.cores is not None and options.cores < 1:
+        raise VerifyError(f"--cores must be at least 1, not {options.cores}.")
     if options.seed < 0:
         raise VerifyError(f"--seed must be at least 0, not {options.seed}.")
     if options.stimulus is not None and options.image is None:
         raise VerifyError("--stimulus needs an image that it feeds.")
+    if options.cores is not None and options.image is None:
+        raise VerifyError("--cores needs an image whose cores it verifies; give one, or leave it out.")
     if options.target is not None and (options.random is None or options.verilog is not None):
         raise VerifyError(
             "--target says of which machine random systems are: give --random N, and leave --verilog out."
@@ -120,17 +125,19 @@ def _machine(target: str) -> SystemSpec:
     return spec
 
 
-def _systems(options: argparse.Namespace, spec: SystemSpec | None) -> list[System]:
-    """Return what to verify, of the given sizes if there are any."""
+def _systems(options: argparse.Namespace, spec: SystemSpec | None) -> tuple[list[System], Share | None]:
+    """Return what to verify, of the given sizes if there are any, and the share of an image that it is."""
     if options.image is None:
-        return random_batch(options.random, options.seed, spec)
-    system = image_system(options.image, options.stimulus, options.seed)
-    if spec is not None and system.spec != spec:
+        return random_batch(options.random, options.seed, spec), None
+    systems, share = image_systems(options.image, options.stimulus, options.seed, options.cores)
+    needed = systems[0].spec
+    if spec is not None and needed != spec:
+        whole, alone = "'spikeloom verilog IMAGE'", "'spikeloom verilog IMAGE --mesh 1x1'"
         raise VerifyError(
-            f"{options.image} needs {geometry(system.spec)}, but {options.verilog} holds {geometry(spec)}; "
-            "export the Verilog of the image with 'spikeloom verilog'."
+            f"{options.image} needs {geometry(needed)}, but {options.verilog} holds {geometry(spec)}; "
+            f"export the Verilog with {whole if share is None else alone}."
         )
-    return [system]
+    return systems, share
 
 
 def _groups(systems: Sequence[System]) -> list[list[System]]:
@@ -167,7 +174,9 @@ def _verify(options: argparse.Namespace, teller: _Teller) -> int:
             "Simulator pysim reads no Verilog; use --sim verilator or --sim icarus with --verilog."
         )
     with teller.busy("emulating"):
-        systems = _systems(options, spec)
+        systems, share = _systems(options, spec)
+    if share is not None:
+        teller.say(told(share))
     outcomes: dict[str, Outcome] = {}
     for group in _groups(systems):
         what = f"{geometry(group[0].spec)}: {len(group)} system{'s' if len(group) > 1 else ''} on {engine}"
@@ -182,7 +191,7 @@ def _verify(options: argparse.Namespace, teller: _Teller) -> int:
         with teller.busy("recording waves"):
             chosen = _record(systems, ordered, design, engine, options.waves)
         teller.say(f"{options.waves} has the waves of {chosen.name}")
-    return _report(options, systems, ordered, engine, teller, spec=spec)
+    return _report(options, systems, ordered, engine, teller, spec=spec, share=share)
 
 
 def _record(
@@ -206,6 +215,7 @@ def _report(
     teller: _Teller,
     *,
     spec: SystemSpec | None,
+    share: Share | None,
 ) -> int:
     """Tell what was found, on the terminal and in files, and return the exit code."""
     shares = _mean_coverage(systems) if options.random is not None else None
@@ -217,7 +227,7 @@ def _report(
     if options.junit is not None:
         write_whole(options.junit, junit_report(outcomes, engine, complaint))
     if options.json is not None:
-        write_whole(options.json, json_report(outcomes, engine, shares, complaint))
+        write_whole(options.json, json_report(outcomes, engine, shares, complaint, share))
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     for outcome in failed[1:]:
         teller.say(f"{outcome.name}: {outcome.failure}")
@@ -234,7 +244,7 @@ def _export(options: argparse.Namespace, teller: _Teller) -> int:
     spec, _ = read_design(folder)
     if options.image is not None:
         options.verilog = folder
-        systems = _systems(options, spec)
+        systems, _ = _systems(options, spec)
     else:
         small = spec.cores * spec.core.axons * spec.core.columns <= _EXPORTED_CELLS
         count = options.random or _EXPORTED_SYSTEMS

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from emu.spec import SystemSpec
+from sim_tests.bench.images import Share
 from sim_tests.bench.systems import Outcome
 from sim_tests.bench.top import gates_of
 from spikeloom.files import write_text
 
-__all__ = ["geometry", "json_report", "junit_report", "verdict", "write_whole"]
+__all__ = ["geometry", "json_report", "junit_report", "told", "verdict", "write_whole"]
 
 SCHEMA = "spikeloom.verify/1"
 
@@ -32,6 +34,18 @@ def geometry(spec: SystemSpec) -> str:
     if spec.gates is not None:
         told += " with {} inlets and {} outlets".format(*gates_of(spec))
     return told
+
+
+def told(share: Share) -> str:
+    """Return in a sentence which share of an image is verified.
+
+    >>> told(Share(cores=5, of_cores=411, programs=5, of_programs=31))
+    '5 of 411 cores, each alone with what it received in the whole: 5 of 31 programs; no router, no link'
+    """
+    return (
+        f"{share.cores} of {share.of_cores} cores, each alone with what it received in the whole: "
+        f"{share.programs} of {share.of_programs} programs; no router, no link"
+    )
 
 
 def verdict(outcomes: Sequence[Outcome], engine: str, complaint: str | None = None) -> str:
@@ -80,6 +94,7 @@ def json_report(
     engine: str,
     coverage: Mapping[str, float] | None,
     complaint: str | None = None,
+    share: Share | None = None,
 ) -> str:
     """Return the verification as JSON, schema ``spikeloom.verify/1``."""
     systems: list[dict[str, Any]] = [
@@ -101,6 +116,7 @@ def json_report(
         "compared": sum(outcome.compared for outcome in outcomes),
         "coverage": None if coverage is None else dict(coverage),
         "complaint": complaint,
+        "alone": None if share is None else asdict(share),
         "systems": systems,
     }
     return json.dumps(report, indent=2) + "\n"

@@ -7,22 +7,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from emu.container import load_image
 from emu.errors import SpikeloomError, clause
 from emu.image import ImageError, SystemImage
-from emu.loading import all_cores, load_bursts
+from emu.loading import load_bursts
 from emu.machine import Machine
 from emu.rectangles import area
 from emu.spec import SystemSpec
 from emu.topology import alive, sides_with_links
 from emu.trace import RunResult, Stimulus, compared, diff
 from emu.words import Kind, Section
-from mapping.datasets.npz import read_arrays
-from mapping.errors import MappingError
 from sim_tests.bench.job import BenchJob, prepare
 from sim_tests.bench.prelude import Phase, draw_resets
 from sim_tests.bench.scoreboard import BenchError
@@ -30,7 +26,7 @@ from sim_tests.bench.top import gates_of
 from sim_tests.generators.coverage import coverage, unreachable
 from sim_tests.generators.machines import random_machine
 from sim_tests.generators.pool import SEVERAL
-from sim_tests.generators.systems import make_stimulus, random_system
+from sim_tests.generators.systems import random_system
 from sim_tests.oracle.machine import run_oracle
 
 __all__ = [
@@ -39,10 +35,8 @@ __all__ = [
     "Outcome",
     "System",
     "VerifyError",
-    "image_system",
     "judge",
     "random_batch",
-    "read_stimulus",
     "readable",
     "seeded_system",
 ]
@@ -249,72 +243,6 @@ def missed(systems: Sequence[System], spec: SystemSpec | None = None) -> list[st
     """Return the corners that no system of a batch reaches, though with sizes of this spec one could."""
     beyond = _beyond(spec)
     return _gaps([system.coverage() for system in systems], beyond)
-
-
-def read_stimulus(path: Path) -> Stimulus:
-    """Read a stimulus file (npz with steps, step, packet, and inlet where a packet enters by another).
-
-    Raises
-    ------
-    VerifyError : it is no such file.
-    """
-    if not path.exists():
-        raise VerifyError(f"There is no stimulus file {path}.")
-    try:
-        arrays = read_arrays(path, ("steps", "step", "packet"), optional=("inlet",))
-        whole = all(array.dtype.kind in "iu" for array in arrays.values()) and not arrays["steps"].ndim
-        if whole:
-            return Stimulus(**arrays | {"steps": int(arrays["steps"])})
-    except (MappingError, ValueError, OverflowError) as error:
-        raise VerifyError(
-            f"{path} is no stimulus (an npz of steps, step, packet): {clause(error)}."
-        ) from error
-    raise VerifyError(f"{path} is no stimulus: steps, step and packet must be whole numbers.")
-
-
-def _default_stimulus(image: SystemImage, seed: int, steps: int = 8) -> Stimulus:
-    """Return random events on the image's inputs, or on the first axons of all cores if it has none."""
-    rng, spec = np.random.default_rng(seed), image.spec
-    packets, inlets = image.input_packet, image.input_inlet
-    if not len(packets):
-        axons = range(min(spec.core.axons, 8))
-        packets = np.array([[*place, axon] for axon in axons for place in all_cores(spec)])
-        inlets = np.arange(len(packets), dtype=np.int32) % (1 if spec.dead is not None else gates_of(spec)[0])
-    step, which = np.nonzero(rng.random((steps, len(packets))) < 0.3)
-    rows = np.column_stack((step, packets[which], np.ones_like(step)))
-    return make_stimulus(steps, rows.tolist(), inlet=inlets[which].tolist())
-
-
-def image_system(path: Path, stimulus: Path | None, seed: int) -> System:
-    """Return the system of an image file.
-
-    Raises
-    ------
-    VerifyError : a file is missing or damaged, or the system is too large to be simulated whole.
-    """
-    try:
-        image = load_image(path)
-    except FileNotFoundError:
-        raise VerifyError(f"There is no image file {path}.") from None
-    except (OSError, ValueError) as error:
-        raise VerifyError(f"{clause(error)}.") from error
-    if image.spec.cores > LIMIT_CORES:
-        raise VerifyError(
-            f"{path} has {image.spec.cores} cores, more than the {LIMIT_CORES} that are simulated whole; "
-            "'spikeloom verify --random 20' compares the same hardware on random programs, and "
-            f"'spikeloom run {path} --data DATA --cycles' tells the cycles of this one."
-        )
-    events = _default_stimulus(image, seed) if stimulus is None else read_stimulus(stimulus)
-    try:
-        expected = readable(image, Machine(image).run(events, cycles=True, potentials=True))
-    except ValueError as error:
-        raise VerifyError(f"{stimulus} does not fit {path}: {clause(error)}.") from error
-    if expected.elapsed is not None and expected.elapsed > LIMIT_CYCLES:
-        raise VerifyError(
-            f"{path} takes {expected.elapsed} cycles with this stimulus, more than the {LIMIT_CYCLES} that "
-            "are simulated whole; use fewer samples or steps."
-        )
-    return System(name=f"image {path.name}", image=image, stimulus=events, expected=expected, seed=seed)
 
 
 def judge(system: System, result: RunResult | BenchError) -> Outcome:

@@ -50,7 +50,8 @@ from mapping.spiking.simulate import compare
 from mapping.targets.files import TargetError, load_target
 from rtl.export import VERILOG_FILES
 from sim_tests.bench.exported import read_design
-from sim_tests.bench.systems import VerifyError, read_stimulus, seeded_system
+from sim_tests.bench.images import read_stimulus
+from sim_tests.bench.systems import VerifyError, seeded_system
 from sim_tests.generators.sound_files import (
     data_files,
     design_file,

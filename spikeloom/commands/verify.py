@@ -17,6 +17,14 @@ app = typer.Typer()
 
 Fed = Annotated[str | None, typer.Option("--data", help="Data to feed the image; without it, random events.")]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Samples of the data to run.")]
+Cores = Annotated[
+    int | None,
+    typer.Option(
+        "--cores",
+        min=1,
+        help="Verify N cores of the image, each alone; one of each program for images of more than 36.",
+    ),
+]
 Random = Annotated[
     int | None, typer.Option("--random", min=1, help="Verify N random systems instead of an image.")
 ]
@@ -35,6 +43,7 @@ Verilog = Annotated[
 @app.command(
     epilog=examples(
         "spikeloom verify digits.spikeloom --data digits --samples 10",
+        "spikeloom verify lenet.spikeloom --data mnist:DIR --cores 6",
         "spikeloom verify --random 20 --seed 7",
         "spikeloom verify --random 20 --target mine.toml",
         "spikeloom verify digits.spikeloom --verilog my_edited_design/",
@@ -45,6 +54,7 @@ def verify(
     *,
     data: Fed = None,
     samples: Samples = 2,
+    cores: Cores = None,
     random: Random = None,
     seed: Seed = 0,
     target: Machine = None,
@@ -60,6 +70,8 @@ def verify(
 
     check_places(waves, junit, json)
     options = {
+        "--seed": seed,
+        "--cores": cores,
         "--target": target,
         "--sim": sim,
         "--verilog": verilog,
@@ -70,5 +82,5 @@ def verify(
     if (image is None) == (random is None):
         raise MappingError("Give either an image or --random N to verify, not both and not neither.")
     if image is None:
-        raise typer.Exit(verify_random(random or 0, seed, options))
+        raise typer.Exit(verify_random(random or 0, options))
     raise typer.Exit(verify_image(image, data, samples, options))

@@ -38,7 +38,7 @@ Machine = Annotated[
 Preset = Annotated[
     str | None, typer.Option("--preset", help="Core size: tiny, small, medium, reference, article.")
 ]
-Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; 2x2 by default.")]
+Mesh = Annotated[str | None, typer.Option("--mesh", help="Chip size WxH; that of the image, or 2x2.")]
 Axons = Annotated[int | None, typer.Option("--axons", help="Crossbar rows instead of the preset's.")]
 Columns = Annotated[int | None, typer.Option("--columns", help="Crossbar columns instead of the preset's.")]
 Lanes = Annotated[
@@ -94,6 +94,7 @@ def _body(memories: str) -> Body:
 @app.command(
     epilog=examples(
         "spikeloom verilog digits.spikeloom -o design/",
+        "spikeloom verilog digits.spikeloom --mesh 1x1 -o core/",
         "spikeloom verilog --preset small --mesh 4x3 -o design/",
         "spikeloom verilog --target mine.toml -o design/",
         "spikeloom verilog --preset small --mesh 4x3 --inlets 0W,2E --outlets 0,3 -o design/",
@@ -132,14 +133,15 @@ def verilog(
 
     sizes = _given(axons=axons, columns=columns, lanes=lanes)
     links = _given(wires=wires, latency=latency, depth=depth, shared=shared_links or None)
-    where = {"mesh": mesh_size(mesh), "chips": chips_of(chips), "links": links, "sizes": sizes}
+    size = mesh_size(mesh)
+    where = {"chips": chips_of(chips), "links": links, "sizes": sizes}
     if image is not None:
         if any((target, preset, inlets, outlets, exclude, *where.values())):
             raise MappingError("Give either an image or sizes for the Verilog, not both.")
-        spec = spec_of(image)
+        spec = spec_of(image, size)
     else:
         dead = None if exclude is None else dead_parts(exclude)
-        spec = _machine(target, preset, dead=dead, gates=gates_of(inlets, outlets), **where)
+        spec = _machine(target, preset, dead=dead, gates=gates_of(inlets, outlets), mesh=size, **where)
     for path in export_verilog(output, spec, initial=not no_initial, memories=_body(memories)):
         console.print(str(path))
 

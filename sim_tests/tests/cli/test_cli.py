@@ -325,13 +325,13 @@ def test_demo_runs_the_whole_chain(tmp_path: Path, capfd: pytest.CaptureFixture[
 def test_verify_hands_its_files_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: dict[str, object] = {}
 
-    def verify_random(number: int, seed: int, options: dict[str, object]) -> int:
-        given.update(options, number=number, seed=seed)
+    def verify_random(number: int, options: dict[str, object]) -> int:
+        given.update(options, number=number)
         return 0
 
     monkeypatch.setattr("spikeloom.bench.verify_random", verify_random)
     files = {f"--{kind}": tmp_path / f"a.{kind}" for kind in ("json", "junit", "waves")}
     flags = [word for flag, path in files.items() for word in (flag, str(path))]
     assert main(["verify", "--random", "2", "--seed", "3", *flags]) == 0
-    options = {"--target": None, "--sim": "auto", "--verilog": None}
-    assert given == {"number": 2, "seed": 3, **options, **files}
+    options = {"--seed": 3, "--cores": None, "--target": None, "--sim": "auto", "--verilog": None}
+    assert given == {"number": 2, **options, **files}

@@ -76,9 +76,9 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
         "verilog made.spikeloom -o design",
     ),
     "sizes and image": (
-        "verilog made.spikeloom --mesh 1x1 -o design",
+        "verilog made.spikeloom --mesh 1x1 --axons 8 -o design",
         "Give either an image or sizes",
-        "verilog --preset tiny --mesh 1x1 -o design",
+        "verilog made.spikeloom --mesh 1x1 -o design",
     ),
     "passes and a pipeline": (
         "compile small.onnx -o small.spikeloom --mesh 1x1 --passes --pipelined",
@@ -103,7 +103,7 @@ REMEDIES: dict[str, tuple[str, str, str]] = {
     "range of a mesh": (
         "verilog --preset tiny --mesh 0x1 -o design",
         "The chip cannot be built: width must be 1..512, not 0.",
-        "verilog --preset tiny --mesh 1x1 -o design",
+        "verilog made.spikeloom --mesh 1x1 -o design",
     ),
     "article to reproduce": (
         "reproduce zou2020",

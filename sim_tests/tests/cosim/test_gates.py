@@ -15,9 +15,9 @@ from mapping.layout.route import fit
 from mapping.layout.site import Site
 from rtl.export import chip_verilog
 from sim_tests.bench.engines import run_jobs
+from sim_tests.bench.images import image_systems
 from sim_tests.bench.job import prepare
 from sim_tests.bench.scoreboard import BenchError
-from sim_tests.bench.systems import image_system
 from sim_tests.conftest import require_engine
 from sim_tests.generators.mapping_networks import Draft, core_spec
 
@@ -32,7 +32,7 @@ def test_network_of_several_gates_is_equal_on_emulator_and_hardware(tmp_path: Pa
     image = emit(spiking, parts, placement, routes, name="gates")
     assert image.spec.gates == GateSpec(inlets=((1, "E"),), outlets=(1,))
     save_image(image, tmp_path / "gates.spikeloom")
-    system = image_system(tmp_path / "gates.spikeloom", None, 1)
+    (system,), _ = image_systems(tmp_path / "gates.spikeloom", None, 1)
     table = set(map(tuple, np.column_stack((image.input_packet, image.input_inlet)).tolist()))
     sent = np.column_stack((system.stimulus.packet[:, :5], system.stimulus.inlet)).tolist()
     assert {tuple(row) for row in sent} <= table

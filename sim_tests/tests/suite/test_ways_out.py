@@ -23,10 +23,11 @@ from emu.machine import Machine
 from emu.spec import PRESETS, SystemSpec
 from mapping.targets.files import target_text
 from rtl.export import write_verilog
-from sim_tests.bench import engines, exported, program, systems
+from sim_tests.bench import engines, exported, images, program
 from sim_tests.bench.exported import read_design
+from sim_tests.bench.images import image_systems
 from sim_tests.bench.job import prepare
-from sim_tests.bench.systems import image_system, seeded_system
+from sim_tests.bench.systems import seeded_system
 from sim_tests.conftest import require_engine
 from sim_tests.generators.sound_files import design_file
 from sim_tests.generators.systems import make_core, make_stimulus, make_system, random_system
@@ -262,10 +263,10 @@ def test_fewer_steps_make_a_run_that_is_simulated(tmp_path: Path, monkeypatch: p
     save_image(image, tmp_path / "a.spikeloom")
     for steps in (1, 40):
         write_stimulus(tmp_path / f"{steps}.npz", make_stimulus(steps))
-    monkeypatch.setattr(systems, "LIMIT_CYCLES", Machine(image).run(make_stimulus(1), cycles=True).elapsed)
+    monkeypatch.setattr(images, "LIMIT_CYCLES", Machine(image).run(make_stimulus(1), cycles=True).elapsed)
 
     def run(steps: int) -> Callable[[], object]:
-        return lambda: image_system(tmp_path / "a.spikeloom", tmp_path / f"{steps}.npz", 0)
+        return lambda: image_systems(tmp_path / "a.spikeloom", tmp_path / f"{steps}.npz", 0)
 
     assert_goes("use fewer samples or steps.", run(40), run(1))
 
@@ -274,17 +275,17 @@ def test_image_is_verified_where_random_programs_find_no_room(tmp_path: Path) ->
     spec = SystemSpec(core=PRESETS["tiny"].resized(fanouts=2), width=1, height=1)
     save_image(make_system(spec, make_core(np.ones((4, 3)), fanout=[HERE])), tmp_path / "a.spikeloom")
     way = "verify an image instead."
-    assert_goes(way, lambda: seeded_system(1, spec), lambda: image_system(tmp_path / "a.spikeloom", None, 0))
+    assert_goes(way, lambda: seeded_system(1, spec), lambda: image_systems(tmp_path / "a.spikeloom", None, 0))
 
 
 def test_verilog_of_the_image_is_verified(tmp_path: Path) -> None:
     file = tmp_path / "a.spikeloom"
     image = system()()
     save_image(image, file)
-    options = Namespace(image=file, stimulus=None, seed=0, verilog=tmp_path)
+    options = Namespace(image=file, stimulus=None, seed=0, verilog=tmp_path, cores=None)
     other = SystemSpec(core=PRESETS["tiny"], width=2, height=1)
     assert_goes(
-        "export the Verilog of the image with 'spikeloom verilog'.",
+        "export the Verilog with 'spikeloom verilog IMAGE'.",
         lambda: program._systems(options, other),
         lambda: program._systems(options, image.spec),
     )
@@ -336,6 +337,7 @@ def test_folder_that_is_named_keeps_simulators(tmp_path: Path, monkeypatch: pyte
 
 
 HELP = {
+    "verify N cores of the image, each alone",
     "verify N random systems instead of an image",
     "verify the design in this folder",
     "write DIR/tb for the design in DIR",
@@ -366,7 +368,9 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "verify an image instead.",
         "give its file a smaller mesh, or fewer chips.",
         "give --random N, and leave --verilog out.",
-        "export the Verilog of the image with 'spikeloom verilog'.",
+        "export the Verilog with",
+        "give one, or leave it out",
+        "verify the whole, without --cores",
         "set SPIKELOOM_CACHE to another folder.",
     }
     told = {clause for _, clause in clauses(files)}
