@@ -274,6 +274,12 @@ _PLACES = (
         operator="Concat", build=lambda b: b.op("Concat", "x", b.op("Abs", "x"), axis=1), around=("Abs",)
     ),
     Example(operator="DepthToSpace", build=_op("DepthToSpace", blocksize=2)),
+    Example(
+        operator="Expand",
+        build=lambda b: b.op("Expand", b.op("GlobalAveragePool", "x"), _integers(1, 1, 3, 2)(b)),
+        around=("Conv", "Div"),
+        note=_REPEATED,
+    ),
     Example(operator="Flatten", build=_op("Flatten")),
     Example(operator="Gather", build=_op("Gather", _integers(0, 2), axis=1)),
     Example(
@@ -308,6 +314,7 @@ _PLACES = (
     Example(operator="Split", build=_split, around=("Concat",)),
     Example(operator="Squeeze", build=_squeezed, around=("Conv", "Div")),
     Example(operator="Transpose", build=_op("Transpose", perm=[0, 2, 3, 1])),
+    Example(operator="Tile", build=_op("Tile", _integers(1, 2, 1, 2)), note=_REPEATED),
     Example(operator="Unsqueeze", build=_unsqueezed, around=("Flatten",)),
     Example(
         operator="Upsample",

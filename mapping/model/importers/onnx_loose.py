@@ -149,7 +149,9 @@ class _Loose:
             self.nodes.append(_copied(node))
             return True
         rule = _RULES.get(node.op_type)
-        return rule is not None and len(node.input) >= _READ.get(node.op_type, 1) and rule(self, node)
+        if rule is None or len(node.input) < _READ.get(node.op_type, 1):
+            return False
+        return all(name in self.shapes for name in node.input if name) and rule(self, node)
 
     def _has_batch(self, name: str) -> bool:
         return self.shapes.get(name, ())[:1] == (1,)
@@ -195,7 +197,7 @@ class _Loose:
 
     def elements(self, node: NodeProto) -> bool:
         """Write an operator on elements: its shorter inputs are repeated along the first axes."""
-        if node.output[0] not in self.shapes or any(name and name not in self.shapes for name in node.input):
+        if node.output[0] not in self.shapes:
             return False
         if node.op_type in _QUANTISERS and math.prod(self.shapes[node.input[1]]) > 1:
             return False

@@ -32,6 +32,7 @@ from mapping.model.importers.onnx_quantise import (
     quantise,
     quantise_qonnx,
 )
+from mapping.model.importers.onnx_repeats import REPEAT_RULES
 from mapping.model.importers.onnx_windows import (
     average_pool,
     conv,
@@ -162,6 +163,7 @@ def _last(operator: Operator, graph: Graph) -> None:
 _RULES: Mapping[str, Callable[[Operator, Graph], None]] = {
     **ARITHMETIC_RULES,
     **FUNCTION_RULES,
+    **REPEAT_RULES,
     **QLINEAR,
     **SUMS,
     **CONDITION_RULES,
