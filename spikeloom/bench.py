@@ -52,7 +52,7 @@ def _program(arguments: Sequence[str], errors: IO[str] | None = None) -> int:
     BenchEnvironmentError : the program was killed.
     """
     environment = {**os.environ, PARENT: str(os.getpid())}
-    command = [sys.executable, "-m", BENCH_MODULE, *arguments]
+    command = [sys.executable, "-P", "-m", BENCH_MODULE, *arguments]
     process = None
     try:
         with deaf_child():

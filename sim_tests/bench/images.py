@@ -108,7 +108,10 @@ def image_systems(
     except ValueError as error:
         raise VerifyError(f"{stimulus} does not fit {path}: {clause(error)}.") from error
     if not systems:
-        raise VerifyError(f"{path} has no core with a program; verify the whole, without --cores.")
+        raise VerifyError(
+            f"{path} has no core with a program to verify; compare the hardware on random programs with "
+            "'spikeloom verify --random 20'."
+        )
     for system in systems:
         if system.expected.elapsed is not None and system.expected.elapsed > LIMIT_CYCLES:
             where = f"{system.name} of {path}" if alone else path

@@ -22,6 +22,9 @@ __all__ = ["with_batches"]
 _FIRST_WITH_INPUT = 13
 """Operator set from which axes are inputs of ``Unsqueeze``, and a softmax works along one axis."""
 
+_OF_A_BATCH = 4
+"""Axes of an input that is a batch of images, whatever is done to it."""
+
 _MOVES = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators that keep all elements in their order."""
 
@@ -67,7 +70,7 @@ def with_batches(model: onnx.ModelProto, given: ValueInfoProto) -> None:
         return
     shape = (sizes[0] or 1, *sizes[1:])
     known = _Loose(model, given.name, shape, _MOVES if sizes[0] else _ROWS)
-    loose = bool(sizes[0]) and known.is_loose(given.name)
+    loose = bool(sizes[0]) and len(sizes) < _OF_A_BATCH and known.is_loose(given.name)
     if not loose and shape[0] != 1:
         return
     if known.rewritten(loose):

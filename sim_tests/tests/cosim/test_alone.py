@@ -187,7 +187,10 @@ def test_what_cores_alone_cannot_be_is_one_sentence(
         "export the Verilog with 'spikeloom verilog IMAGE --mesh 1x1'."
     )
     imageless = "--cores needs an image whose cores it verifies; give one, or leave it out."
-    empty = f"{idle} has no core with a program; verify the whole, without --cores."
+    empty = (
+        f"{idle} has no core with a program to verify; compare the hardware on random programs with "
+        "'spikeloom verify --random 20'."
+    )
     for arguments, told in (
         ([str(wide), "--cores", "0"], "--cores must be at least 1, not 0."),
         (["--random", "1", "--cores", "2"], imageless),

@@ -348,6 +348,15 @@ def test_traceback_appears_with_debug_only(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_files_of_the_folder_are_no_modules_of_the_program(tmp_path: Path) -> None:
+    for name in ("emu", "rtl", "mapping", "numpy", "sim_tests", "spikeloom"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    command = [sys.executable, "-P", "-m", "spikeloom", "verify", "--random", "1", "--sim", "modelsim"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'modelsim'" in done.stderr
+
+
 def test_bad_input_ends_the_process_with_2() -> None:
     result = run("nosuch.spikeloom")
     assert (result.returncode, result.stdout) == (2, "")

@@ -370,7 +370,7 @@ def test_every_way_out_of_these_modules_is_tried() -> None:
         "give --random N, and leave --verilog out.",
         "export the Verilog with",
         "give one, or leave it out",
-        "verify the whole, without --cores",
+        "compare the hardware on random programs with 'spikeloom verify --random 20'",
         "set SPIKELOOM_CACHE to another folder.",
     }
     told = {clause for _, clause in clauses(files)}
