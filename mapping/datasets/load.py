@@ -23,13 +23,13 @@ from mapping.datasets.events import (
 from mapping.datasets.idx import IDX, check_folder, idx_folder, load_idx_pair
 from mapping.datasets.inputs import Part, in_order, input_arrays
 from mapping.datasets.labels import numbered, read_labels
+from mapping.datasets.named import Named, largest, named
 from mapping.datasets.normalisation import best_way, candidates, name_of
 from mapping.datasets.npz import read_arrays
 from mapping.datasets.rows import Take, spread_rows
 from mapping.datasets.scale import check_scale, normalised
-from mapping.errors import MappingError, UnsupportedModelError
+from mapping.errors import MappingError
 from mapping.model.analysis import analyse
-from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
 from mapping.stages import stage
 from mapping.threads import one_thread
@@ -46,9 +46,7 @@ __all__ = [
     "checked",
     "classes",
     "correct",
-    "largest",
     "load_data",
-    "named_rightly",
     "scale_text",
     "scaled",
 ]
@@ -185,11 +183,6 @@ def classes(logits: NDArray[np.float64]) -> NDArray[np.int64] | None:
     return None if math.prod(logits.shape[1:]) < 2 else largest(logits)
 
 
-def largest(logits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the index of the largest output of every sample, the lowest on ties."""
-    return np.asarray(np.argmax(logits.reshape(len(logits), -1), axis=1), np.int64)
-
-
 def accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
     """Return the share of samples that are `correct`; None without labels or classes."""
     right = correct(logits, labels)
@@ -268,25 +261,14 @@ def _best_scale(data: Dataset, network: Network) -> str:
     if y is None or not data.pixels or network.whole:
         return "raw" if data.pixels and network.whole else "unit"
 
-    def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def told(how: str, rows: NDArray[np.int64]) -> Named:
         double = quantised and how in {"raw", "unit"}
-        return named_rightly(network, _scale(data.at(rows), how), y[rows], double=double)
+        return named(network, _scale(data.at(rows), how), y[rows], double=double)
 
     few, more = (spread_rows(samples)(len(y)) for samples in (AUTO_SAMPLES, MORE_SAMPLES))
     normal = candidates(data.x[few], data.x.shape[1:], pixels=True)[2:]
     with one_thread():
-        return best_way(normal, y, right, (few, more))
-
-
-def named_rightly(
-    network: Network, x: NDArray[np.float64], y: NDArray[np.int64], *, double: bool = False
-) -> NDArray[np.bool_]:
-    """Return of which samples the largest output is the label; of none if it has no value for one."""
-    try:
-        outputs = infer(network, x) if double else run_single(network, x, [network.output])[network.output]
-    except UnsupportedModelError:  # as of an embedding that has no row of this number
-        return np.zeros(len(y), np.bool_)
-    return np.asarray(largest(np.asarray(outputs, np.float64)) == y)
+        return best_way(normal, y, told, (few, more))
 
 
 @stage("data")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.datasets.named import Named, nothing
 from mapping.datasets.scale import channel_axis
 from mapping.stages import stage
 
@@ -145,7 +146,7 @@ def most_right(
 def best_way(
     normal: Sequence[Candidate],
     y: NDArray[np.int64],
-    right: Callable[[str, NDArray[np.int64]], Right],
+    named: Callable[[str, NDArray[np.int64]], Named],
     rows: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> str:
     """Return how pixels are best scaled: ``raw``, ``unit``, or a normalisation that is clearly better still.
@@ -156,34 +157,48 @@ def best_way(
         The normalisations; they are tried where enough samples are named wrongly.
     y : int64 (samples,)
         Labels of all samples.
-    right : callable
-        Told a way and rows, returns which of these samples the network names rightly.
+    named : callable
+        Told a way and rows, returns what the network says of these samples.
     rows : tuple of int64 (samples,)
-        Samples to begin with, and more for the three best ways on them that are not clearly worse than the
-        best, if there is more than one. Raw and unit are compared on more if neither is clearly better.
+        Samples to begin with, and more for the three best ways on them, raw and unit, as far as these are not
+        clearly worse than the best, if there is more than one. Raw and unit are compared on more if neither
+        is clearly better.
     """
     few, more = rows
-    plain = {how: right(how, few) for how in ("raw", "unit")}
+    plain = {how: named(how, few) for how in ("raw", "unit")}
     before, tried = _first(plain), list[Candidate]()
-    if room_to_improve(plain[before]):
-        found = {candidate.how: right(candidate.how, few) for candidate in normal}
+    if room_to_improve(plain[before].right):
+        found = {candidate.how: named(candidate.how, few) for candidate in normal}
         both = {**plain, **found}
-        ranked = sorted(both, key=lambda how: -int(both[how].sum()))
-        left = [how for how in ranked if not clearly_better(both[how], both[ranked[0]])][:_FINALISTS]
+        ranked = sorted(both, key=lambda how: -int(both[how].right.sum()))
+        most = both[ranked[0]].right
+        able = [how for how in ranked if not clearly_better(both[how].right, most)]
+        left = [how for rank, how in enumerate(able) if rank < _FINALISTS or how in plain]
         if len(left) > 1:
-            both, few = {how: right(how, more) for how in left}, more
-        plain = {how: both.get(how, np.zeros(len(few), np.bool_)) for how in plain}
+            both, few = {how: named(how, more) for how in left}, more
+        plain = {how: both.get(how, nothing(len(few))) for how in plain}
         before = _first(plain) if plain.keys() & left else before
         tried = [candidate for candidate in normal if candidate.how in left]
-    elif len(more) > len(few) and not clearly_better(min(plain.values(), key=np.sum), plain[before]):
-        before = _first({how: right(how, more) for how in plain})
-    better = most_right(plain[before], ((part, both[part.how]) for part in tried), y[few])
+    elif len(more) > len(few) and not _apart(plain):
+        before = _first({how: named(how, more) for how in plain})
+    better = most_right(plain[before].right, ((part, both[part.how].right) for part in tried), y[few])
     return better.how if better else before
 
 
-def _first(plain: Mapping[str, Right]) -> str:
-    """Return which of raw and unit names more samples rightly; unit if they are equal."""
-    return max(sorted(plain, reverse=True), key=lambda how: int(plain[how].sum()))
+def _apart(plain: Mapping[str, Named]) -> str | None:
+    """Return which of raw and unit names clearly more samples rightly, if one does."""
+    raw, unit = plain["raw"].right, plain["unit"].right
+    return "raw" if clearly_better(unit, raw) else "unit" if clearly_better(raw, unit) else None
+
+
+def _first(plain: Mapping[str, Named]) -> str:
+    """Return which of raw and unit is better: what names clearly more samples rightly, else the likelier.
+
+    A hundred samples more or less, of which each way has some right that the other has not, decide nothing.
+    The cross-entropy of the labels does: a network that reads numbers of another size than it was trained on
+    is less sure of them. It is unit's turn where both are equal.
+    """
+    return _apart(plain) or min(("unit", "raw"), key=lambda how: plain[how].entropy())
 
 
 def bounds(x: Values) -> tuple[float, float]:

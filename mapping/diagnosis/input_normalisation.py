@@ -3,7 +3,8 @@
 
 from dataclasses import dataclass
 
-from mapping.datasets.load import Dataset, named_rightly, scaled
+from mapping.datasets.load import Dataset, scaled
+from mapping.datasets.named import named_rightly
 from mapping.datasets.normalisation import candidates, clearly_better, most_right
 from mapping.diagnosis.input_trial import InputTrial, baseline
 from mapping.model.network import Network

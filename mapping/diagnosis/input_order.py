@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.datasets.load import Dataset, named_rightly, scaled
+from mapping.datasets.load import Dataset, scaled
+from mapping.datasets.named import named_rightly
 from mapping.datasets.normalisation import bounds, candidates, clearly_better, with_chance
 from mapping.datasets.rows import spread_rows
 from mapping.diagnosis.input_trial import SAMPLES, InputTrial

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.datasets.load import Dataset, named_rightly, scaled
+from mapping.datasets.load import Dataset, scaled
+from mapping.datasets.named import named_rightly
 from mapping.datasets.normalisation import room_to_improve
 from mapping.datasets.rows import spread_rows
 from mapping.model.network import Network

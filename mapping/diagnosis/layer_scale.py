@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.datasets.load import MORE_SAMPLES, Dataset, largest, scaled
+from mapping.datasets.cross_entropy import clearly_less, cross_entropies
+from mapping.datasets.load import MORE_SAMPLES, Dataset, scaled
+from mapping.datasets.named import largest
 from mapping.datasets.normalisation import clearly_better, with_chance
 from mapping.datasets.rows import spread_rows
-from mapping.diagnosis.cross_entropy import clearly_less, cross_entropies
 from mapping.diagnosis.input_trial import Baseline, InputTrial, baseline
 from mapping.errors import UnsupportedModelError
 from mapping.model.evaluate import resume, run_single

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.chip import Chip, Inference
-from mapping.datasets.load import Dataset, batches, classes, correct, largest
+from mapping.datasets.load import Dataset, batches, classes, correct
+from mapping.datasets.named import largest
 from mapping.errors import MappingError
 from mapping.layout.host_tables import payloads_of
 from mapping.model.evaluate import infer, run_single

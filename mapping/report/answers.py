@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.datasets.load import largest
+from mapping.datasets.named import largest
 from mapping.model.evaluate import infer, run_single
 from mapping.model.network import Network
 from mapping.model.node import Node

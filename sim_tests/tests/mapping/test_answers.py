@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapping.datasets.load import largest
+from mapping.datasets.named import largest
 from mapping.model.evaluate import infer
 from mapping.model.network import make_node
 from mapping.model.operations import OPERATIONS

@@ -10,8 +10,8 @@ from onnx import numpy_helper
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from mapping.datasets.cross_entropy import clearly_less, cross_entropies
 from mapping.datasets.load import Dataset, accuracy
-from mapping.diagnosis.cross_entropy import clearly_less, cross_entropies
 from mapping.diagnosis.finding import percent
 from mapping.diagnosis.input_scale import factor_text
 from mapping.diagnosis.input_tried import doubt_of, input_findings, try_inputs

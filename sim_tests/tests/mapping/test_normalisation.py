@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mapping.datasets.load import Dataset, named_rightly, scale_text, scaled
+from mapping.datasets.load import Dataset, scale_text, scaled
+from mapping.datasets.named import Named, named_rightly
 from mapping.datasets.normalisation import (
     PUBLISHED,
     Candidate,
@@ -111,17 +112,43 @@ def test_ways_that_few_samples_do_not_tell_apart_are_compared_on_more(
     """``wrong`` says how many of the first samples a way names wrongly, and how many of the others."""
     asked = list[str]()
 
-    def right(how: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def told(how: str, rows: NDArray[np.int64]) -> Named:
         asked.append(how)
         named = np.ones(1000, np.bool_)
         few, others = wrong.get(how, (200, 600))
         named[ROWS[0][:few]] = False
         named[np.setdiff1d(ROWS[1], ROWS[0])[:others]] = False
-        return named[rows]
+        return Named(right=named[rows], entropy=lambda: few + others)
 
     y = np.arange(1000) // 4 % 10
-    assert best_way(NORMAL, y, right, ROWS) == chosen
+    assert best_way(NORMAL, y, told, ROWS) == chosen
     assert " ".join(asked) == looked
+
+
+@pytest.mark.parametrize(("wrong", "chosen"), [((10, 12), "unit"), ((12, 10), "unit"), ((10, 40), "raw")])
+def test_raw_and_unit_that_are_right_as_often_are_told_apart_by_the_cross_entropy(
+    wrong: tuple[int, int], chosen: str
+) -> None:
+    def told(how: str, rows: NDArray[np.int64]) -> Named:
+        right = np.arange(1000) >= wrong[how == "unit"]
+        return Named(right=right[rows], entropy=lambda: 0.3 if how == "unit" else 0.4)
+
+    y = np.arange(1000) % 10
+    assert best_way((), y, told, (np.arange(1000), np.arange(1000))) == chosen
+
+
+def test_network_of_sigmoids_reads_pixels_as_it_was_trained() -> None:
+    """Large inputs saturate its neurons: as many answers are right by chance, and none of them is sure."""
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 256, (600, 12))
+    b = ModelBuilder((12,))
+    first, second = rng.normal(size=(24, 12)), rng.normal(size=(4, 24))
+    y = b.op("Sigmoid", b.dense("x", first, rng.normal(size=24)))
+    network = b.network(b.dense(y, second))
+    sure = np.argsort(infer(network, pixels / 255.0), axis=1)
+    labels = np.where(rng.random(600) < 0.45, sure[:, -1], sure[:, -2])
+    data = Dataset(name="d", x=pixels.astype(np.float64), y=labels, pixels=True)
+    assert scaled(data, "auto", network)[1] == "unit"
 
 
 FLOATS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {

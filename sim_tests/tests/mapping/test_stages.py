@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mapping import stages
+from mapping.datasets.named import Named
 from mapping.datasets.normalisation import best_way
 from mapping.stages import recorded, stage
 
@@ -53,12 +54,12 @@ def test_a_stage_within_another_pauses_it(clock: Clock) -> None:
 def test_looking_for_the_scale_of_pixels_is_a_stage(clock: Clock) -> None:
     rows = np.arange(4)
 
-    def right(_how: str, asked: np.ndarray) -> np.ndarray:
+    def told(_how: str, asked: np.ndarray) -> Named:
         clock.now += 1
-        return np.ones(len(asked), np.bool_)
+        return Named(right=np.ones(len(asked), np.bool_), entropy=lambda: 0.0)
 
     with recorded() as record:
-        assert best_way([], rows, right, (rows, rows)) == "unit"
+        assert best_way([], rows, told, (rows, rows)) == "unit"
     assert {name: found.seconds for name, found in record.stages.items()} == {"scale": 2.0}
 
 
