@@ -12,15 +12,10 @@ from typing import Any
 
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
+from mapping.model.importers.onnx_elements import OF_ONE, OF_TWO
+
 __all__ = ["rows_first"]
 
-_SINGLE = frozenset(
-    {"Abs", "Cast", "Celu", "Clip", "Dropout", "Elu", "Erf", "Exp", "HardSigmoid", "HardSwish", "Identity"}
-    | {"LeakyRelu", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh"}
-)
-"""Functions of one number; what else they read are numbers."""
-
-_OF_TWO = frozenset({"Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub"})
 _ALONG = frozenset({"LogSoftmax", "Softmax"})
 
 
@@ -176,8 +171,8 @@ def _along(known: _Rows, node: NodeProto) -> bool:
 
 
 _RULES: Mapping[str, Callable[[_Rows, NodeProto], bool]] = {
-    **dict.fromkeys(_SINGLE, _single),
-    **dict.fromkeys(_OF_TWO, _of_two),
+    **dict.fromkeys(OF_ONE, _single),
+    **dict.fromkeys(OF_TWO, _of_two),
     **dict.fromkeys(_ALONG, _along),
     "Gemm": _gemm,
     "MatMul": _matmul,

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, ValueInfoProto, helper, numpy_helper
 
+from mapping.model.importers.onnx_elements import ELEMENTWISE
 from mapping.model.importers.onnx_shapes import shapes_for
 from mapping.model.importers.onnx_spelt import Parts
 from mapping.model.node import Shape
@@ -30,15 +31,6 @@ _MOVES = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 
 _ROWS = frozenset({"Flatten", "Reshape"})
 """Those of them that may hold a free batch among rows."""
-
-_ELEMENTS = frozenset(
-    {"Abs", "Add", "And", "Cast", "Ceil", "Celu", "Clip", "DequantizeLinear", "Div", "Dropout", "Elu"}
-    | {"Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish"}
-    | {"Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mul", "Neg"}
-    | {"Not", "PRelu", "Pow", "QuantizeLinear", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus"}
-    | {"Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "ThresholdedRelu", "Where"}
-)
-"""Operators that work element by element."""
 
 _QUANTISERS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 
@@ -112,7 +104,7 @@ class _Loose:
 
     def _joins(self, node: NodeProto, shape: Shape) -> bool:
         """Tell whether a node, or what reads it, adds the batch or makes a vector of everything."""
-        if node.op_type in _ELEMENTS and len(node.output) == 1 and self.shapes.get(node.output[0]) == shape:
+        if node.op_type in ELEMENTWISE and len(node.output) == 1 and self.shapes.get(node.output[0]) == shape:
             return self.is_loose(node.output[0])
         if node.op_type == "Transpose":
             return self.is_loose(node.output[0])
@@ -322,7 +314,7 @@ class _Loose:
 
 _RULES: Mapping[str, Callable[[_Loose, NodeProto], bool]] = {
     **dict.fromkeys(_MOVES, _Loose.move),
-    **dict.fromkeys(_ELEMENTS, _Loose.elements),
+    **dict.fromkeys(ELEMENTWISE, _Loose.elements),
     **dict.fromkeys(_ALONG, _Loose.along),
     **dict.fromkeys(_REDUCING, _Loose.reduced),
     "BatchNormalization": _Loose.norm,

@@ -70,6 +70,26 @@ def test_network_of_columns_has_the_values_of_another_runtime(layer: str, betwee
     assert [node.op for node in found.nodes].count("Dense") == 2
 
 
+FUNCTIONS = (
+    *("Abs", "Cast", "Ceil", "Celu", "Clip", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu"),
+    *("HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg", "Relu", "Round"),
+    *("Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"),
+)
+ATTRIBUTES: dict[str, dict[str, Any]] = {"Cast": {"to": 1}, "LeakyRelu": {"alpha": 0.25}}
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_functions_of_one_number_are_the_same_of_columns(op: str) -> None:
+    b = ModelBuilder((6,), seed=8, opset=20)
+    y = gemm(b, b.op("Transpose", "x", perm=[1, 0]), 5, 6)
+    y = b.op(op, b.op("Abs", y) if op in {"Log", "Sqrt"} else y, **ATTRIBUTES.get(op, {}))
+    y = matmul(b, y, 4, 5)
+    x = b.rng.normal(size=(7, 6)).astype(np.float32)
+    found = b.network(y)
+    np.testing.assert_allclose(infer(found, x), runtime(b, y, x).T, rtol=1e-5, atol=1e-5)
+    assert [node.op for node in found.nodes].count("Dense") == 2
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_column_without_a_batch_is_a_sample(layer: str) -> None:
     b = ModelBuilder((6,), seed=8)
