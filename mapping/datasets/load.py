@@ -4,6 +4,7 @@
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -226,8 +227,9 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     shaped = replace(shaped, y=y, texts=())
     chosen = check_scale(how)
     if chosen == "auto" and data.whole is not None:
-        chosen = scaled(data.whole.at(spread_rows(MORE_SAMPLES)(len(data.whole.x))), "auto", network)[1]
-    elif chosen == "auto":
+        with suppress(MappingError):  # labels of other samples may be none of this network's
+            chosen = scaled(data.whole.at(spread_rows(MORE_SAMPLES)(len(data.whole.x))), "auto", network)[1]
+    if chosen == "auto":
         chosen = _best_scale(shaped, network)
     return replace(shaped, x=_scale(shaped, chosen), pixels=False, whole=None), chosen
 
