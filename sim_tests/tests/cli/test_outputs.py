@@ -258,6 +258,6 @@ def test_verification_program_that_is_killed_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
     (tmp_path / "killed.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr("spikeloom.bench.BENCH_MODULE", "killed")
     refused(["verify", "--random", "1"], "ended by signal 9: the system may lack memory", capsys)
