@@ -15,6 +15,7 @@ from mapping.layout.host_tables import stimulus_for
 from mapping.passes import open_passes
 from spikeloom import bench
 from spikeloom.cli import main
+from spikeloom.terminal import console
 
 COMPILE = ["compile", "digits", "--core", "small", "--mesh", "4x2"]
 
@@ -26,7 +27,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_compile_tells_every_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compile_tells_every_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "width", 200)  # no column wraps, whatever COLUMNS says
     assert main([*COMPILE, "--passes", "-o", str(tmp_path / "d.spikeloom")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert re.search(
