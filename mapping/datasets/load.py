@@ -207,9 +207,9 @@ def scaled(data: Dataset, how: str, network: Network) -> tuple[Dataset, str]:
     how : str
         ``raw`` leaves pixels 0..255, ``unit`` divides them by 255, ``MEAN,STD`` then subtracts a mean and
         divides by a deviation. Other data are only changed by ``MEAN,STD``, and counts of events by
-        ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes the most accurate one on some
-        samples at equal distances of all data, see `mapping.datasets.normalisation`; raw for a network that
-        declares its input to hold integers.
+        ``3sigma``, see `mapping.datasets.events.three_sigma`. ``auto`` takes what suits the network best on
+        some samples at equal distances of all data, see `mapping.datasets.normalisation`; raw for a network
+        that declares its input to hold integers.
     network : Network
         The network to evaluate, with its counts in float64 if it has some, else in float32. Where it has a
         single output, a value and no class, labels are dropped; others become numbers of its outputs, see

@@ -59,7 +59,12 @@ def named(network: Network, x: Reals, y: Labels, *, double: bool = False) -> Nam
     except UnsupportedModelError:  # as of an embedding that has no row of this number
         return nothing(len(y))
     outputs = np.asarray(found, np.float64)
-    return Named(right=largest(outputs) == y, entropy=lambda: float(cross_entropies(outputs, y).mean()))
+    return Named(right=largest(outputs) == y, entropy=lambda: _entropy(outputs, y))
+
+
+def _entropy(outputs: Reals, y: Labels) -> float:
+    """Return the mean cross-entropy of labels; outputs beyond all floats make none of them probable."""
+    return float(cross_entropies(outputs, y).mean()) if np.isfinite(outputs).all() else math.inf
 
 
 def nothing(samples: int) -> Named:

@@ -194,9 +194,9 @@ def _apart(plain: Mapping[str, Named]) -> str | None:
 def _first(plain: Mapping[str, Named]) -> str:
     """Return which of raw and unit is better: what names clearly more samples rightly, else the likelier.
 
-    A hundred samples more or less, of which each way has some right that the other has not, decide nothing.
-    The cross-entropy of the labels does: a network that reads numbers of another size than it was trained on
-    is less sure of them. It is unit's turn where both are equal.
+    A few answers more, where each way has some right that the other has not, are chance. The cross-entropy
+    of the labels is not: a network is less sure of them if it reads numbers of another size than it was
+    trained on. Where both are equal it is unit.
     """
     return _apart(plain) or min(("unit", "raw"), key=lambda how: plain[how].entropy())
 

@@ -16,7 +16,8 @@ from emu.machine import Machine
 from emu.spec import SystemSpec
 from emu.trace import RunResult, Stimulus, diff
 from emu.words import RECTANGLE, STATE_FIELDS, Emission, Kind, Section
-from sim_tests.bench.systems import System
+from sim_tests.bench.systems import FEW_PHASES, System
+from sim_tests.generators.systems import make_system
 
 __all__ = ["Alone", "chosen_cores", "programs_of"]
 
@@ -24,9 +25,6 @@ Ints = NDArray[np.int64]
 
 _OF_ROUTERS = ("hops", "token_hops", "crossings", "router_errors")
 """Counters of the mesh, which a core alone does not have."""
-
-_PHASES = 2
-"""Phases in which a chip of one core is reset before it runs, of all that there are."""
 
 
 class Alone:
@@ -63,14 +61,8 @@ class Alone:
         core alone differs from the same core in the whole system.
         """
         core = self._core(at)
-        spec = SystemSpec(core=self.image.spec.core, width=1, height=1)
-        image = SystemImage(
-            spec=spec,
-            cores=(dataclasses.replace(core, fanout=_to_gateway(core.fanout)),),
-            input_element=np.zeros(0, np.int32),
-            input_packet=np.zeros((0, len(RECTANGLE) + 1), np.int32),
-            output_element=np.zeros(0, np.int32),
-        )
+        home = SystemSpec(core=self.image.spec.core, width=1, height=1)
+        image = make_system(home, dataclasses.replace(core, fanout=_to_gateway(core.fanout)))
         received = self.received(at)
         in_time = received[received[:, 0] < self.result.steps]
         here = np.zeros((len(in_time), len(RECTANGLE)), np.int64)
@@ -90,7 +82,7 @@ class Alone:
             expected=expected,
             doubt=doubt,
             seed=seed,
-            phases=_PHASES,
+            phases=FEW_PHASES,
         )
 
     def received(self, at: int) -> Ints:
@@ -98,16 +90,11 @@ class Alone:
         y, x = divmod(at, self.image.spec.width)
         found = [self._fed(x, y)]
         for index, core in enumerate(self.image.cores):
-            covers = None if core is None else _covers(core.fanout, x, y)
-            if core is not None and covers is not None and covers.any():
+            if core is not None and (covers := _covers(core.fanout, x, y)).any():
                 step, axon, payload = _sent(core, self._spikes_of(index), covers).T
                 found.append(np.column_stack((step + 1, np.full_like(step, Kind.SPIKE), axon, payload)))
         rows = np.concatenate(found)
         return rows[np.argsort(rows[:, 0], kind="stable")]
-
-    def deliveries(self) -> Ints:
-        """Return the packets that each core took in the run of the whole, int64 (cores,)."""
-        return self.result.counters["deliveries"]
 
     def _core(self, at: int) -> CoreImage:
         core = self.image.cores[at]

@@ -134,7 +134,7 @@ def _load(path: Path) -> SystemImage:
 def _alone(whole: Alone, seed: int, cores: int | None) -> tuple[list[System], Share]:
     """Return systems of cores alone, as different as can be, and which share of an image they are."""
     programs = programs_of(whole.image)
-    chosen = chosen_cores(programs, whole.deliveries(), cores, seed)
+    chosen = chosen_cores(programs, whole.result.counters["deliveries"], cores, seed)
     of = {core: number for number, members in enumerate(programs) for core in members}
     width = whole.image.spec.width
     systems = [

@@ -30,6 +30,7 @@ from sim_tests.generators.systems import random_system
 from sim_tests.oracle.machine import run_oracle
 
 __all__ = [
+    "FEW_PHASES",
     "LIMIT_CORES",
     "LIMIT_CYCLES",
     "Outcome",
@@ -67,8 +68,8 @@ _EVERY = 5
 _UNCHOSEN = 4
 """Of so many systems of several chips, one is a random machine; the others are those of `SEVERAL`."""
 
-_PHASES = 2
-"""Phases in which a chip is reset before each random system; before an image it is reset in all of them."""
+FEW_PHASES = 2
+"""Phases in which a chip is reset before a random system or a core alone; before an image it is in all."""
 
 
 class VerifyError(SpikeloomError, ValueError):
@@ -184,7 +185,7 @@ def seeded_system(seed: int, spec: SystemSpec | None = None) -> System:
         expected=expected,
         doubt=doubt,
         seed=seed,
-        phases=_PHASES,
+        phases=FEW_PHASES,
     )
 
 

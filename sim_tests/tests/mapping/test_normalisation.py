@@ -2,6 +2,7 @@
 """Common normalisations of the input: found where they were planted, and not found where nothing is wrong."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mapping.datasets.load import Dataset, scale_text, scaled
-from mapping.datasets.named import Named, named_rightly
+from mapping.datasets.named import Named, named, named_rightly
 from mapping.datasets.normalisation import (
     PUBLISHED,
     Candidate,
@@ -149,6 +150,17 @@ def test_network_of_sigmoids_reads_pixels_as_it_was_trained() -> None:
     labels = np.where(rng.random(600) < 0.45, sure[:, -1], sure[:, -2])
     data = Dataset(name="d", x=pixels.astype(np.float64), y=labels, pixels=True)
     assert scaled(data, "auto", network)[1] == "unit"
+
+
+def test_outputs_beyond_all_floats_are_no_reason_to_read_raw_pixels() -> None:
+    b, rng = ModelBuilder((12,)), np.random.default_rng(1)
+    y = b.op("Exp", b.dense("x", 10 * rng.normal(size=(8, 12))))
+    network = b.network(b.dense(y, rng.normal(size=(3, 8))))
+    pixels = rng.integers(0, 256, (300, 12)).astype(np.float64)
+    data = Dataset(name="d", x=pixels, y=rng.integers(0, 3, 300), pixels=True)
+    assert data.y is not None
+    assert named(network, pixels, data.y).entropy() == math.inf
+    assert scaled(data, "auto", network)[1] != "raw"
 
 
 FLOATS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
